@@ -1,0 +1,1 @@
+"""A synthetic world: overhead imagery and ground photos of the same, seeded, place."""
