@@ -1,0 +1,60 @@
+# Every target is self-sufficient on a fresh machine with Python 3.11 or newer: it makes .venv,
+# installs once, and reruns fast.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+DEMO   ?= demo
+
+# Nothing phones home from a newsroom's machine.
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: demo test test-fast lint bench browser clean
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/.run  ## the whole job on the sandbox world; results in ./demo
+	$(BIN)/geoloc demo --out $(DEMO)
+
+test: $(VENV)/.test browser  ## every test, the slow end-to-end ones included
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.test  ## the unit tests alone
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/.lint  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.test  ## ratios measured side by side in one run; asserts nothing
+	$(BIN)/python -m tests.benchmarks.bench_encoders
+	$(BIN)/python -m tests.benchmarks.bench_search
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing geoloc and PyTorch into $(VENV) (once; a few minutes)"
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing geoloc and its test tools into $(VENV) (once; a few minutes)"
+	$(PIP) -e '.[test]'
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.lint: $(VENV)/.test
+	$(PIP) -e '.[test,lint]'
+	@touch $@
+
+browser:  ## Chromium for the tests of the HTML report; without it they are skipped
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	     && echo "installing Chromium for the report's tests" \
+	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
+	|| echo "Chromium is not here and cannot be installed: the report's browser tests will be skipped"
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
