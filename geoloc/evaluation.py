@@ -1,0 +1,256 @@
+"""How good a retrieval is: the metrics of the field, each a small frozen dataclass.
+
+Two shapes of question. A photo of a known place against a heatmap: where does the true cell
+rank? (`Rank`, `Percentile`, `TopPercent`, summed up by `summarize`.) And photos against a
+gallery of images of known class: does the right class come first? (`MeanAveragePrecision`,
+`PrecisionAtBest`.) Distances: lower is better, NaN is missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import UsageError
+from .grid import Grid
+
+Floats = NDArray[np.float32] | NDArray[np.float64]
+
+
+class CellMetric(Protocol):
+    """A figure of one heatmap ``(y, x)`` and its true cell ``(row, col)``."""
+
+    def compute(self, heatmap: Floats, cell: tuple[int, int]) -> float: ...
+
+
+@dataclass(frozen=True)
+class Rank:
+    """How many cells are at least as near as the true one (1 is best); NaN where it is missing.
+
+    ``ties="worst"`` counts every equal cell, as the study does; "middle" counts half of the
+    other equal ones, which is fair to a method that knows few distinct values.
+    """
+
+    ties: Literal["worst", "middle"] = "worst"
+
+    def compute(self, heatmap: Floats, cell: tuple[int, int]) -> float:
+        true = heatmap[cell]
+        if not np.isfinite(true):
+            return math.nan
+        nearer, equal = int((heatmap < true).sum()), int((heatmap == true).sum())
+        return float(nearer + equal) if self.ties == "worst" else nearer + (equal + 1) / 2
+
+
+@dataclass(frozen=True)
+class Percentile:
+    """Rank of the true cell as a percentage of the cells that have a distance (chance: 50)."""
+
+    ties: Literal["worst", "middle"] = "worst"
+
+    def compute(self, heatmap: Floats, cell: tuple[int, int]) -> float:
+        return 100 * Rank(self.ties).compute(heatmap, cell) / max(_count(heatmap), 1)
+
+
+@dataclass(frozen=True)
+class TopPercent:
+    """1 where the true cell is among the best ``k`` percent: ``rank * 100 <= k * cells``."""
+
+    k: float
+    ties: Literal["worst", "middle"] = "worst"
+
+    def compute(self, heatmap: Floats, cell: tuple[int, int]) -> float:
+        rank = Rank(self.ties).compute(heatmap, cell)
+        return rank if math.isnan(rank) else float(rank * 100 <= self.k * _count(heatmap))
+
+
+def _count(heatmap: Floats) -> int:
+    return int(np.isfinite(heatmap).sum())
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the true cell of one photo came out among ``cells`` with a distance."""
+
+    photo: str
+    rank: float
+    cells: int
+
+    @property
+    def percentile(self) -> float:
+        """100 * rank / cells: lower is better, chance is 50."""
+        return 100 * self.rank / self.cells
+
+    def within(self, percent: float) -> bool:
+        """Whether the true cell is among the best ``percent``."""
+        return self.rank * 100 <= percent * self.cells
+
+
+def place(
+    photo: str,
+    heatmap: Floats,
+    cell: tuple[int, int],
+    ties: Literal["worst", "middle"] = "worst",
+) -> Placement | None:
+    """The placement of a photo whose camera stood in ``cell``; None where that is missing."""
+    rank = Rank(ties).compute(heatmap, cell)
+    return None if math.isnan(rank) else Placement(photo, rank, _count(heatmap))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Figures over many photos; percentages of photos, 0 to 100."""
+
+    photos: int
+    missing: int
+    median_percentile: float
+    mean_percentile: float
+    top1pct: float
+    top5pct: float
+    top10pct: float
+
+    def as_dict(self) -> dict[str, float]:
+        """For JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.photos} photos: true cell at the {self.median_percentile:.1f}th percentile "
+            f"(median; chance 50), in the best 1 % for {self.top1pct:.0f} %, "
+            f"5 % for {self.top5pct:.0f} %, 10 % for {self.top10pct:.0f} %"
+        )
+
+
+def summarize(placements: Iterable[Placement | None]) -> Summary:
+    """Median percentile and top-k figures; photos without a placement are counted as missing."""
+    given = list(placements)
+    found = [placement for placement in given if placement is not None]
+    percentiles = [placement.percentile for placement in found] or [math.nan]
+
+    def share(percent: float) -> float:
+        return 100 * sum(p.within(percent) for p in found) / len(found) if found else math.nan
+
+    return Summary(
+        photos=len(found),
+        missing=len(given) - len(found),
+        median_percentile=float(np.median(percentiles)),
+        mean_percentile=float(np.mean(percentiles)),
+        top1pct=share(1),
+        top5pct=share(5),
+        top10pct=share(10),
+    )
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Where a photo was taken: its file name and degrees (WGS84)."""
+
+    file: str
+    lon: float
+    lat: float
+
+
+def read_truth(path: str | Path) -> tuple[Truth, ...]:
+    """Rows of a truth file: a CSV with at least the columns file, lon, lat.
+
+    Raises UsageError, naming the line, for anything else.
+    """
+    path = Path(path)
+    line = 1
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            truths = []
+            for row in reader:
+                line = reader.line_num
+                truths.append(Truth(row["file"], float(row["lon"]), float(row["lat"])))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: cannot read this truth file ({error})") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{path}:{line}: needs file, lon, lat (degrees) in every row") from error
+    return tuple(truths)
+
+
+def evaluate_photos(
+    heatmaps: Sequence[tuple[str, Floats]], places: Sequence[tuple[float, float]], grid: Grid
+) -> tuple[list[Placement | None], Summary]:
+    """Placements and their summary.
+
+    ``heatmaps``: (photo name, distances ``(y, x)`` on ``grid``); ``places``: x, y of each
+    camera in the CRS of ``grid``. A camera outside the grid counts as missing.
+    """
+    placements = []
+    for (name, heatmap), (x, y) in zip(heatmaps, places, strict=True):
+        cell = grid.index(x, y)
+        placements.append(None if cell is None else place(name, heatmap, cell))
+    return placements, summarize(placements)
+
+
+class GalleryMetric(Protocol):
+    """A figure of distances ``(query, item)`` and which items are relevant, of that shape."""
+
+    def compute(self, distances: Floats, relevant: NDArray[np.bool_]) -> float: ...
+
+
+@dataclass(frozen=True)
+class MeanAveragePrecision:
+    """Mean over queries of the mean precision at each relevant item; 0 to 1."""
+
+    def compute(self, distances: Floats, relevant: NDArray[np.bool_]) -> float:
+        return float(np.nanmean(self.per_query(distances, relevant)))
+
+    def per_query(self, distances: Floats, relevant: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Average precision of each query; NaN where nothing is relevant."""
+        order = np.argsort(distances, axis=1, kind="stable")
+        hits = np.take_along_axis(relevant, order, axis=1)
+        precision = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
+        total = hits.sum(axis=1)
+        sums = (precision * hits).sum(axis=1)
+        return np.divide(sums, total, out=np.full(len(sums), np.nan), where=total > 0)
+
+
+@dataclass(frozen=True)
+class PrecisionAtBest:
+    """Share of relevant items among the best ``percent`` of the gallery (at least one item)."""
+
+    percent: float = 1.0
+
+    def compute(self, distances: Floats, relevant: NDArray[np.bool_]) -> float:
+        count = max(1, math.ceil(distances.shape[1] * self.percent / 100))
+        best = np.argsort(distances, axis=1, kind="stable")[:, :count]
+        return float(np.take_along_axis(relevant, best, axis=1).mean())
+
+
+@dataclass(frozen=True)
+class ClassRetrieval:
+    """Photos against a gallery of overhead images: is the class right?"""
+
+    queries: int
+    gallery: int
+    mean_average_precision: float
+    precision_best1pct: float
+    chance: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.queries} photos against {self.gallery} images: mean average precision "
+            f"{self.mean_average_precision:.3f}, right in the best 1 % "
+            f"{100 * self.precision_best1pct:.1f} % (chance {self.chance:.3f})"
+        )
+
+
+def evaluate_classes(distances: Floats, relevant: NDArray[np.bool_]) -> ClassRetrieval:
+    """The figures of class retrieval from distances ``(query, item)``; chance is the base rate."""
+    return ClassRetrieval(
+        queries=distances.shape[0],
+        gallery=distances.shape[1],
+        mean_average_precision=MeanAveragePrecision().compute(distances, relevant),
+        precision_best1pct=PrecisionAtBest(1.0).compute(distances, relevant),
+        chance=float(relevant.mean()),
+    )

@@ -1,0 +1,1 @@
+"""Training: a student overhead network that predicts what a teacher says of ground photos."""
