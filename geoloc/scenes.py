@@ -1,0 +1,145 @@
+"""Scene classes by name: the list of Places365, its groups, and tolerant look-up of a name.
+
+A key is written as Places365 orders its words, with ``-`` before the qualifier:
+``soccer_field``, ``stadium-soccer``, ``apartment_building-outdoor``. Pure text and arithmetic.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import UnknownClassError, UsageError
+
+
+class Group(StrEnum):
+    """Kinds of places; a scene may belong to several (a park is natural and manmade)."""
+
+    INDOOR = "indoor"
+    NATURAL = "natural outdoor"
+    MANMADE = "manmade outdoor"
+
+
+_LETTERS = {"i": Group.INDOOR, "n": Group.NATURAL, "m": Group.MANMADE}
+_PLACES = {"indoor", "outdoor", "interior", "exterior"}
+
+
+def _load() -> dict[str, frozenset[Group]]:
+    lines = resources.files(__package__).joinpath("places365.txt").read_text("utf-8").split("\n")
+    return {
+        key: frozenset(_LETTERS[letter] for letter in letters)
+        for key, letters in (line.split() for line in lines if line)
+    }
+
+
+GROUPS: Mapping[str, frozenset[Group]] = _load()
+"""The groups of every Places365 class: indoor as the data set says, the others by judgement."""
+
+PLACES365: tuple[str, ...] = tuple(GROUPS)
+"""The 365 scene classes, in the order of the logits of every network trained on Places365."""
+
+
+def display_name(scene: str) -> str:
+    """A key as people read it: ``stadium-soccer`` -> ``stadium (soccer)``."""
+    name, _, qualifier = scene.replace("_", " ").partition("-")
+    return f"{name} ({qualifier})" if qualifier else name
+
+
+def find_class(name: str, classes: Sequence[str]) -> str:
+    """The class that a user's words mean: ``Soccer Stadium`` -> ``stadium-soccer``.
+
+    Case, plural, order of words and separators do not matter; a word left out is forgiven where
+    only one class has the others; of an indoor and an outdoor variant the outdoor one is meant,
+    as that is what can be seen from above. Raises UnknownClassError naming the nearest classes.
+    """
+    words = _words(name)
+    wanted = frozenset(words)
+    exact = [c for c in classes if _words(c) == words] or [
+        c for c in classes if wanted and frozenset(_words(c)) == wanted
+    ]
+    if exact:
+        return exact[0]
+    bare = [c for c in classes if wanted and frozenset(_words(c)) - _PLACES == wanted]
+    for found in (_outdoor(bare), bare, [c for c in classes if wanted and wanted < {*_words(c)}]):
+        if len(found) == 1:
+            return found[0]
+    raise UnknownClassError(
+        f"scene class {name!r} is not one of this model's {len(classes)}: "
+        f"did you mean {', '.join(suggest(name, classes)) or 'none of them'}?"
+    )
+
+
+def suggest(name: str, classes: Sequence[str], n: int = 5) -> list[str]:
+    """The ``n`` classes nearest to a name, best first: by spelling and by words in common."""
+    scores = {c: _similarity(_words(name), _words(c)) for c in classes}
+    return sorted(scores, key=lambda c: -scores[c])[:n]
+
+
+def group_weights(
+    classes: Sequence[str], weights: Mapping[str | Group, float]
+) -> NDArray[np.float32]:
+    """A weight per class ``(feature,)``: the maximum over the class's groups.
+
+    ``weights`` gives groups by name ("indoor", "natural outdoor", "manmade outdoor", or just
+    "natural", "manmade"); a group left out, and a class that is not of Places365, weighs 1.
+    Raises UsageError for an unknown group, a negative weight, or where no class is left.
+    """
+    by_group = dict.fromkeys(Group, 1.0) | {_group(key): float(w) for key, w in weights.items()}
+    if not all(0 <= w < float("inf") for w in by_group.values()):
+        raise UsageError(f"group weights {dict(weights)}: a weight is a number from 0 up")
+    result = np.array(
+        [max((by_group[g] for g in GROUPS.get(c, ())), default=1.0) for c in classes], np.float32
+    )
+    if not result.any():
+        raise UsageError(f"group weights {dict(weights)} leave no class: give one more than 0")
+    return result
+
+
+def describe(
+    vector: ArrayLike, classes: Sequence[str], top: int = 5
+) -> tuple[tuple[str, float], ...]:
+    """The ``top`` scenes of a feature vector with their softmax share: for display only."""
+    logits = np.asarray(vector, np.float64)
+    share = np.exp(logits - logits.max())
+    share /= share.sum()
+    return tuple((classes[i], float(share[i])) for i in np.argsort(-share, kind="stable")[:top])
+
+
+def _group(name: str) -> Group:
+    text = " ".join(re.split(r"[\W_]+", str(name).lower().replace("man-made", "manmade")))
+    for group in Group:
+        if text.strip() in (group.value, group.value.removesuffix(" outdoor")):
+            return group
+    raise UsageError(f"no group of scenes {str(name)!r}: use {', '.join(Group)}")
+
+
+def _outdoor(classes: Iterable[str]) -> list[str]:
+    return [c for c in classes if {"outdoor", "exterior"} & {*_words(c)}]
+
+
+@lru_cache(maxsize=4096)
+def _words(name: str) -> tuple[str, ...]:
+    """The words of a name in their order, lower case and singular, without Places' ``/a/``."""
+    text = re.sub(r"^/[a-z]/", "", name.strip().lower())
+    return tuple(_singular(w) for w in re.split(r"[\W_]+", text) if w)
+
+
+def _singular(word: str) -> str:
+    plural = len(word) > 3 and word.endswith("s") and not word.endswith("ss")
+    return word[:-1] if plural else word
+
+
+def _similarity(a: tuple[str, ...], b: tuple[str, ...]) -> float:
+    spelling = max(
+        difflib.SequenceMatcher(None, " ".join(x), " ".join(y)).ratio()
+        for x, y in ((a, b), (tuple(sorted(a)), tuple(sorted(b))))
+    )
+    common = len({*a} & {*b}) / max(len({*a} | {*b}), 1)
+    return spelling + common
