@@ -1,0 +1,166 @@
+"""``model.json``: what a model's specification may say, checked before anything is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+SPEC_FILE = "model.json"
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Method = Literal["patch", "dense", "split"]
+Triple = tuple[float, float, float]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkSpec(_Spec):
+    """A network file and the pixels it takes: RGB, NCHW, ``[0, input_max]``, then mean/std.
+
+    ``mean``/``std`` of null: the network normalises inside. ``weights`` is safetensors for
+    ``torchvision`` (with ``arch``), and .onnx or .pt2 for ``exported``.
+    """
+
+    format: Literal["torchvision", "exported"]
+    arch: str | None = None
+    weights: str
+    input_max: Literal[1, 255] = 1
+    mean: Triple | None = IMAGENET_MEAN
+    std: Triple | None = IMAGENET_STD
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("give both mean and std, or null for both")
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError("std must be positive")
+        if (self.format == "torchvision") != (self.arch is not None):
+            raise ValueError("arch names a torchvision network and belongs to that format alone")
+        endings = (".safetensors",) if self.format == "torchvision" else (".onnx", ".pt2")
+        if not self.weights.endswith(endings):
+            raise ValueError(
+                f"weights {self.weights!r}: {self.format} needs {' or '.join(endings)}"
+            )
+        return self
+
+
+class GroundSpec(NetworkSpec):
+    """Ground photos: stretched to ``resize_px`` square (aspect not kept), centre ``input_px``."""
+
+    input_px: int = Field(224, ge=16, le=4096)
+    resize_px: int | None = Field(None, ge=16, le=4096)
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.resize_px is not None and self.resize_px < self.input_px:
+            raise ValueError(f"resize_px {self.resize_px} is below input_px {self.input_px}")
+        return self
+
+
+class DenseSpec(_Spec):
+    """How the trunk is served over a whole tile.
+
+    ``stride``: px between feature positions (below the network's own: the last stages are
+    dilated). ``pool_px``: side of the central window whose features are averaged. ``halo_px``:
+    margin of real imagery around a tile; null: the trunk's receptive field, at most 256 px or
+    the context it was trained with.
+    """
+
+    stride: int = Field(ge=1)
+    pool_px: int = Field(ge=1)
+    halo_px: int | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _whole_features(self) -> Self:
+        if self.pool_px % self.stride:
+            raise ValueError(f"pool_px {self.pool_px} is not a multiple of stride {self.stride}")
+        return self
+
+
+class OverheadSpec(NetworkSpec):
+    """Overhead imagery: square windows of ``patch_px`` at a GSD of ``gsd`` (min, max) m/px.
+
+    ``patch_px`` is the side of the training input. With ``dense`` only its central ``pool_px``
+    are pooled, and the rest is context.
+    """
+
+    patch_px: int = Field(ge=8, le=4096)
+    gsd: tuple[float, float]
+    preferred_gsd: float = Field(gt=0)
+    methods: tuple[Method, ...] = Field(("patch",), min_length=1)
+    dense: DenseSpec | None = None
+
+    @model_validator(mode="after")
+    def _sane(self) -> Self:
+        low, high = self.gsd
+        if not 0 < low <= self.preferred_gsd <= high:
+            raise ValueError(
+                f"preferred_gsd {self.preferred_gsd:g} is outside gsd {low:g}-{high:g}"
+            )
+        if ("dense" in self.methods) != (self.dense is not None):
+            raise ValueError("the method dense and the section dense belong together")
+        if self.dense is not None:
+            self._check_dense(self.dense)
+        return self
+
+    def _check_dense(self, dense: DenseSpec) -> None:
+        if self.format != "torchvision":
+            raise ValueError("an exported network cannot be taken apart: methods must be [patch]")
+        context = self.patch_px - dense.pool_px
+        if context < 0 or context % (2 * dense.stride):
+            raise ValueError(
+                f"patch_px {self.patch_px} must exceed pool_px {dense.pool_px} by a multiple of "
+                f"{2 * dense.stride} (two strides)"
+            )
+
+
+class DistanceSpec(_Spec):
+    """The model's own distance: weights per class, or a metric file (``L``, D x D)."""
+
+    weights: tuple[float, ...] | None = None
+    metric: str | None = None
+
+
+class ModelSpec(_Spec):
+    """``model.json``. ``files`` maps every file of the directory to its sha256."""
+
+    version: Literal[1] = 1
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    classes: tuple[str, ...] = Field(min_length=1)
+    dim: int = Field(ge=1)
+    ground: GroundSpec
+    overhead: OverheadSpec | None = None
+    distance: DistanceSpec = DistanceSpec()
+    training: dict[str, Any] = {}
+    files: dict[str, str] = {}
+
+    @field_validator("files")
+    @classmethod
+    def _plain_names(cls, files: dict[str, str]) -> dict[str, str]:
+        for name in files:
+            if Path(name).name != name or name == SPEC_FILE:
+                raise ValueError(f"file {name!r} must be a plain name inside the directory")
+        return files
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(self.classes) != self.dim:
+            raise ValueError(f"{len(self.classes)} classes for dim {self.dim}")
+        if len(set(self.classes)) != self.dim:
+            raise ValueError("a class name appears twice")
+        weights = self.distance.weights
+        if weights is not None and (
+            len(weights) != self.dim or min(weights) < 0 or not any(weights)
+        ):
+            raise ValueError(f"distance weights must be {self.dim} numbers >= 0, not all zero")
+        return self
+
+    def used_files(self) -> tuple[str, ...]:
+        """Names of the files that the specification refers to."""
+        parts = [self.ground.weights, self.overhead and self.overhead.weights, self.distance.metric]
+        return tuple(dict.fromkeys(part for part in parts if part))
