@@ -1,0 +1,114 @@
+"""``query.json``: everything that is needed to repeat an answer, and to trust it."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import sys
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .vector import properties
+
+if TYPE_CHECKING:
+    from ..photos import Photo
+    from .result import QueryResult
+
+FORMAT = "geoloc-query/1"
+
+_PACKAGES = (
+    "geoloc", "numpy", "torch", "torchvision", "onnxruntime", "numba", "zarr", "zarrs",
+    "rasterio", "rioxarray", "xarray", "pyproj", "shapely", "pillow", "pillow-heif",
+)  # fmt: skip
+
+
+def evidence(result: QueryResult, created: datetime | None = None) -> dict[str, Any]:
+    """The record of one answer: strict JSON values only (NaN becomes null)."""
+    record = {
+        "format": FORMAT,
+        "created": (created or datetime.now(UTC)).isoformat(timespec="seconds"),
+        "title": result.title,
+        "photos": [_photo(photo) for photo in result.photos],
+        "parameters": result.parameters,
+        "model": result.model,
+        "cube": result.cube,
+        "grid": {
+            "crs": result.grid.crs,
+            "bounds": result.grid.bounds,
+            "step": result.grid.step,
+            "shape": result.grid.shape,
+        },
+        "imagery": result.imagery,
+        "vector": dict(zip(result.classes, np.asarray(result.vector).tolist(), strict=True)),
+        "summary": _summary(result),
+        "candidates": [properties(c) for c in result.candidates],
+        "notes": result.notes,
+        "versions": versions(),
+    }
+    plain = _plain(record)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def write_evidence(result: QueryResult, path: Path) -> None:
+    """Write the record; it can be read by any strict JSON parser."""
+    text = json.dumps(evidence(result), allow_nan=False, ensure_ascii=False, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, the platform and the installed packages that take part."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    rasterio = sys.modules.get("rasterio")
+    if rasterio is not None:
+        found["gdal"] = rasterio.__gdal_version__
+    return found
+
+
+def _photo(photo: Photo) -> dict[str, Any]:
+    return {
+        "file": photo.path.name,
+        "sha256": photo.sha256,
+        "pixels": [photo.pixels.shape[1], photo.pixels.shape[0]],
+        "exif": photo.exif,
+    }
+
+
+def _summary(result: QueryResult) -> dict[str, Any]:
+    quantiles = (0.0, 0.01, 0.1, 0.5, 1.0)
+    values = result.quantiles(np.array(quantiles))
+    known = int(np.count_nonzero(np.isfinite(result.heatmap)))
+    return {
+        "cells": result.grid.size,
+        "cells_known": known,
+        "distance_quantiles": dict(zip(map(str, quantiles), values.tolist(), strict=True)),
+        "scenes": [{"scene": name, "share": share} for name, share in result.scenes()],
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Any value as strict JSON: no NaN, no NumPy, no path objects."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return str(value)

@@ -1,0 +1,92 @@
+"""How distances become colours: one scale for the picture and for the page.
+
+The yellow-green-blue scale runs with the distance: yellow is the smallest distance, the most
+plausible place, and shines out of a dark blue surrounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib import colormaps
+from numpy.typing import NDArray
+
+from ..grid import Grid
+
+if TYPE_CHECKING:
+    from .result import QueryResult
+
+SCALE = "YlGnBu"
+LEVELS = 255
+"""Levels 1..255 of a known distance, best first; level 0 is a cell that is not known."""
+
+_STRETCH = (0.001, 0.98)  # fractions of cells at both ends of the colour scale
+_ROWS = 1024
+
+
+def stretch(result: QueryResult) -> tuple[float, float]:
+    """Distances at both ends of the colour scale: percentiles, so that no outlier greys it."""
+    low, high = result.quantiles(np.array(_STRETCH))
+    return float(low), float(high if high > low else low + 1e-6)
+
+
+def colors(fractions: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """RGB ``(n, 3)`` of positions on the scale, 0 for the most plausible end, 1 for the other."""
+    rgba = colormaps[SCALE](np.clip(fractions, 0, 1), bytes=True)
+    return np.asarray(rgba[:, :3], dtype=np.uint8)
+
+
+def shrink(
+    heatmap: NDArray[np.float32], grid: Grid, limit: int
+) -> tuple[NDArray[np.float32], Grid]:
+    """The heatmap with at most ``limit`` pixels a side; each keeps its *smallest* distance.
+
+    So a single good cell is still seen in a picture of a whole country. Reads by strips.
+    """
+    factor = -(-max(grid.shape) // limit)
+    ny, nx = -(-grid.ny // factor), -(-grid.nx // factor)
+    coarse = Grid(grid.crs, grid.left, grid.top, grid.step * factor, ny, nx)
+    if factor == 1:
+        return np.asarray(heatmap, dtype=np.float32), coarse
+    small = np.empty((ny, nx), np.float32)
+    strip = max(1, _ROWS // factor)
+    for row in range(0, ny, strip):
+        part = np.asarray(heatmap[row * factor : (row + strip) * factor], dtype=np.float32)
+        small[row : row + strip] = _block_minimum(part, factor)
+    return small, coarse
+
+
+def _block_minimum(part: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    padding = [(0, -part.shape[0] % factor), (0, -part.shape[1] % factor)]
+    padded = np.pad(part, padding, constant_values=np.nan)
+    shape = (padded.shape[0] // factor, factor, padded.shape[1] // factor, factor)
+    return np.asarray(np.fmin.reduce(np.fmin.reduce(padded.reshape(shape), axis=3), axis=1))
+
+
+@dataclass(frozen=True)
+class Levels:
+    """A heatmap in 255 steps that are finest among the best cells.
+
+    edges: float64 ``(LEVELS,)``, the largest distance of each level.
+    shares: float64 ``(LEVELS,)``, the fraction of cells that are in this level or a better one.
+    palette: uint8 ``(LEVELS, 3)``, its colour.
+    """
+
+    edges: NDArray[np.float64]
+    shares: NDArray[np.float64]
+    palette: NDArray[np.uint8]
+
+    def of(self, distances: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Level ``(y, x)`` of each distance; 0 where it is NaN."""
+        level = np.searchsorted(self.edges, distances, side="left").clip(0, LEVELS - 1) + 1
+        return np.where(np.isfinite(distances), level, 0).astype(np.uint8)
+
+
+def levels(result: QueryResult) -> Levels:
+    """Levels of this answer: shares grow with the square, so the best 1 % takes 25 of 255."""
+    shares = (np.arange(1, LEVELS + 1) / LEVELS) ** 2
+    edges = result.quantiles(shares)
+    low, high = stretch(result)
+    return Levels(edges, shares, colors((edges - low) / (high - low)))

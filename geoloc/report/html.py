@@ -1,0 +1,173 @@
+"""``report.html``: the answer as one page that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from pyproj import Transformer
+
+from ..grid import Grid
+from ..scenes import display_name
+from .heat import LEVELS, Levels, levels, shrink, stretch
+from .links import WEB_MAPS, web_maps
+from .views import Picture, Views, look, photo_picture, png_uri
+from .words import agreements, degrees, differences, percent
+
+if TYPE_CHECKING:
+    from ..candidates import Candidate
+    from ..imagery.source import Source
+    from ..photos import Photo
+    from .result import QueryResult
+
+_HEAT_PIXELS = 1200
+_STATIC_PIXELS = 700  # the heatmap for readers without scripts
+_KNOTS = 25  # of the lattice that the page interpolates longitude and latitude from
+_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+)
+
+
+def write_page(result: QueryResult, path: Path, source: Source | None = None) -> Path:
+    """Write the page; everything in it is escaped, inlined and bounded in size."""
+    views = look(result, source)
+    scale = levels(result)
+    text = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            result=result,
+            views=views,
+            photos=[_photo(photo, len(result.photos)) for photo in result.photos],
+            candidates=[_card(c, views.chips.get(c.rank), result) for c in result.candidates],
+            scenes=result.scenes(),
+            legend=_legend(result),
+            static=png_uri(_static_heat(result, scale)),
+            data=_script_data(_data(result, views, scale)),
+            dates=_dates(result, views),
+            **_assets(),
+        )
+    )
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("geoloc.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(scene=display_name, percent=percent)
+    return environment
+
+
+def _assets() -> dict[str, str]:
+    """Style and script, and the policy that lets this very script run and nothing else."""
+    folder = files("geoloc.report") / "templates"
+    script = (folder / "viewer.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {
+        "style": Markup((folder / "report.css").read_text(encoding="utf-8")),
+        "script": Markup(script),
+        "policy": _POLICY.format(digest=digest),
+    }
+
+
+def _photo(photo: Photo, count: int) -> dict[str, Any]:
+    return {
+        "file": photo.path.name,
+        "sha256": photo.sha256,
+        "picture": photo_picture(photo, count),
+        "size": f"{photo.pixels.shape[1]} × {photo.pixels.shape[0]}",
+        "exif": {str(k): str(v) for k, v in photo.exif.items() if v not in (None, "", {}, ())},
+    }
+
+
+def _card(candidate: Candidate, chip: Picture | None, result: QueryResult) -> dict[str, Any]:
+    return {
+        "rank": int(candidate.rank),
+        "percent": percent(candidate.percentile),
+        "distance": f"{candidate.distance:.3f}",
+        "coordinates": degrees(candidate.lon, candidate.lat),
+        "grid": f"{candidate.x:.0f} E, {candidate.y:.0f} N ({result.grid.crs})",
+        "chip": chip,
+        "agree": agreements(candidate.explanation),
+        "differ": differences(candidate.explanation),
+        "links": web_maps(candidate.lon, candidate.lat),
+    }
+
+
+def _legend(result: QueryResult) -> dict[str, str]:
+    low, high = stretch(result)
+    return {"low": f"{low:.2f}", "high": f"{high:.2f}"}
+
+
+def _dates(result: QueryResult, views: Views) -> str:
+    """First and last day of the imagery, as far as it is known."""
+    days = {str(item["datetime"])[:10] for item in result.imagery if item.get("datetime")}
+    pictures = [*views.chips.values(), *([views.base] if views.base else [])]
+    days.update(day for picture in pictures for day in picture.dates)
+    if not days:
+        return ""
+    return min(days) if len(days) == 1 else f"{min(days)} to {max(days)}"
+
+
+def _data(result: QueryResult, views: Views, scale: Levels) -> dict[str, Any]:
+    """What the viewer draws from."""
+    small, grid = shrink(result.heatmap, result.grid, _HEAT_PIXELS)
+    packed = gzip.compress(scale.of(small).tobytes(), mtime=0)
+    return {
+        "bounds": result.grid.bounds,
+        "heat": {
+            "bounds": grid.bounds,
+            "width": grid.nx,
+            "height": grid.ny,
+            "levels": base64.b64encode(packed).decode(),
+            "edges": [float(f"{v:.5g}") for v in scale.edges],
+            "shares": [float(f"{v:.4g}") for v in scale.shares],
+            "palette": scale.palette.tolist(),
+        },
+        "base": views.base.bounds if views.base else None,
+        "chips": {rank: chip.bounds for rank, chip in views.chips.items()},
+        "candidates": [{"rank": int(c.rank), "x": c.x, "y": c.y} for c in result.candidates],
+        "degrees": _degree_lattice(result.grid),
+        "links": WEB_MAPS,
+    }
+
+
+def _degree_lattice(grid: Grid) -> dict[str, Any]:
+    """Longitude and latitude at knots over the bounds, rows from the north."""
+    left, bottom, right, top = grid.bounds
+    x, y = np.meshgrid(np.linspace(left, right, _KNOTS), np.linspace(top, bottom, _KNOTS))
+    lon, lat = Transformer.from_crs(grid.crs, 4326, always_xy=True).transform(x, y)
+    return {
+        "knots": _KNOTS,
+        "lon": np.round(lon.ravel(), 7).tolist(),
+        "lat": np.round(lat.ravel(), 7).tolist(),
+    }
+
+
+def _static_heat(result: QueryResult, scale: Levels) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """RGBA ``(y, x, 4)`` of the heatmap, clear where nothing is known."""
+    small, _ = shrink(result.heatmap, result.grid, _STATIC_PIXELS)
+    table = np.zeros((LEVELS + 1, 4), np.uint8)
+    table[1:, :3], table[1:, 3] = scale.palette, 255
+    return table[scale.of(small)]
+
+
+def _script_data(data: dict[str, Any]) -> Markup:
+    """JSON for a script element: no character in it can end the element."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

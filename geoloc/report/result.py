@@ -1,0 +1,81 @@
+"""The answer to one query, before it becomes files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..grid import Grid
+from ..scenes import describe
+
+if TYPE_CHECKING:
+    from ..candidates import Candidate
+    from ..photos import Photo
+
+_SAMPLE = 4_000_000  # cells that order statistics are taken from: exact up to 2000 x 2000
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """One ranked answer: a photo's, that of several photos of one place, or a scene's.
+
+    photos: what was asked with; empty for a search of a scene class.
+    vector: float32 ``(feature,)``, the raw logits that were searched for.
+    heatmap: float32 ``(y, x)`` on ``grid``, distance, NaN where nothing is known; may be a
+        memory map.
+    cube, model: what answered (name, url, generation, digest), as they go into the evidence.
+    imagery: one mapping ``{"id", "datetime", ...}`` per image near the candidates.
+    notes: what the reader has to know, one sentence each.
+    """
+
+    title: str
+    photos: tuple[Photo, ...]
+    vector: NDArray[np.float32]
+    heatmap: NDArray[np.float32]
+    candidates: tuple[Candidate, ...]
+    grid: Grid
+    classes: tuple[str, ...]
+    cube: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    imagery: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def photo(self) -> Photo | None:
+        """The first photo, or None for a search of a scene class."""
+        return self.photos[0] if self.photos else None
+
+    @cached_property
+    def sample(self) -> NDArray[np.float32]:
+        """Sorted known distances ``(n,)``: all of them, or every k-th of a very large heatmap."""
+        flat = self.heatmap.reshape(-1)
+        picked = np.asarray(flat[:: max(1, flat.size // _SAMPLE)], dtype=np.float32)
+        return np.sort(picked[np.isfinite(picked)])
+
+    def quantiles(self, fractions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Distances at these fractions (0..1) of the known cells; zeros where none is known."""
+        if not self.sample.size:
+            return np.zeros(len(fractions))
+        return np.asarray(np.quantile(self.sample, fractions), dtype=np.float64)
+
+    def scenes(self, top: int = 5) -> tuple[tuple[str, float], ...]:
+        """The query's own top classes and their softmax share, for display only."""
+        return describe(self.vector, self.classes, top)
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer for machines: title, photos, scenes and candidates."""
+        from .vector import properties
+
+        return {
+            "title": self.title,
+            "photos": [{"file": p.path.name, "sha256": p.sha256} for p in self.photos],
+            "scenes": [{"scene": name, "share": share} for name, share in self.scenes()],
+            "candidates": [properties(c) for c in self.candidates],
+            "notes": list(self.notes),
+        }

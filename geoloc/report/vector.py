@@ -1,0 +1,84 @@
+"""``candidates.geojson`` (RFC 7946) and ``candidates.kml``: the ranked places as points."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
+
+from .links import web_maps
+from .words import candidate_text
+
+if TYPE_CHECKING:
+    from ..candidates import Candidate
+    from .result import QueryResult
+
+_DEGREES = 7  # decimals: about a centimetre
+
+
+def properties(candidate: Candidate) -> dict[str, Any]:
+    """What is told of a candidate; numbers and text only, so that every GIS reads it."""
+    return {
+        "rank": int(candidate.rank),
+        "distance": float(candidate.distance),
+        "percentile": float(candidate.percentile),
+        "lon": round(float(candidate.lon), _DEGREES),
+        "lat": round(float(candidate.lat), _DEGREES),
+        "explanation": [
+            {
+                "scene": term.scene,
+                "photo": float(term.photo),
+                "place": float(term.place),
+                "share": float(term.share),
+            }
+            for term in candidate.explanation
+        ],
+        "links": web_maps(candidate.lon, candidate.lat),
+    }
+
+
+def write_geojson(result: QueryResult, path: Path) -> None:
+    """Points in WGS84, longitude first, best candidate first."""
+    document = {
+        "type": "FeatureCollection",
+        "name": result.title,
+        "features": [_feature(c) for c in result.candidates],
+    }
+    text = json.dumps(document, allow_nan=False, ensure_ascii=False, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _feature(candidate: Candidate) -> dict[str, Any]:
+    told = properties(candidate)
+    return {
+        "type": "Feature",
+        "id": told["rank"],
+        "geometry": {"type": "Point", "coordinates": [told["lon"], told["lat"]]},
+        "properties": {"name": f"#{told['rank']}", **told},
+    }
+
+
+def write_kml(result: QueryResult, path: Path) -> None:
+    """The same points for Google Earth and field apps."""
+    marks = "".join(_placemark(c) for c in result.candidates)
+    path.write_text(
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<kml xmlns="http://www.opengis.net/kml/2.2"><Document>'
+        f"<name>{_xml(result.title)}</name>{marks}</Document></kml>\n",
+        encoding="utf-8",
+    )
+
+
+def _placemark(candidate: Candidate) -> str:
+    return (
+        f"<Placemark><name>{candidate.rank}</name>"
+        f"<description>{_xml(candidate_text(candidate))}</description>"
+        f"<Point><coordinates>{candidate.lon:.7f},{candidate.lat:.7f}</coordinates></Point>"
+        "</Placemark>"
+    )
+
+
+def _xml(text: str) -> str:
+    """Escaped, and without the control characters that XML 1.0 forbids."""
+    return escape("".join(c for c in text if c >= " " or c in "\t\n"))

@@ -1,0 +1,54 @@
+"""Numbers of an answer put into plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..scenes import display_name
+
+if TYPE_CHECKING:
+    from ..candidates import Candidate, Term
+
+
+def percent(value: float) -> str:
+    """A percentage with as many digits as it deserves: 0.02 %, 0.4 %, 7 %."""
+    if value >= 10:
+        return f"{value:.0f} %"
+    return f"{value:.1f} %" if value >= 0.1 else f"{max(value, 0.01):.2f} %"
+
+
+def degrees(lon: float, lat: float) -> str:
+    """Latitude and longitude as web maps take them: latitude first."""
+    return f"{lat:.6f}, {lon:.6f}"
+
+
+def candidate_text(candidate: Candidate) -> str:
+    """One paragraph about a candidate, for places where no markup is possible."""
+    lines = [
+        f"Rank {candidate.rank}: distance {candidate.distance:.3f}, "
+        f"among the best {percent(candidate.percentile)} of the area."
+    ]
+    lines += [
+        f"{display_name(t.scene)}: photo {t.photo:+.1f}, place {t.place:+.1f}, "
+        f"{100 * t.share:.0f} % of the squared distance."
+        for t in candidate.explanation
+    ]
+    return "\n".join(lines)
+
+
+def agreements(terms: Sequence[Term], top: int = 3) -> list[Term]:
+    """Scenes that both photo and place show, the strongest first."""
+    both = [t for t in terms if min(t.photo, t.place) > 0 and not _apart(t)]
+    return sorted(both, key=lambda t: -min(t.photo, t.place))[:top]
+
+
+def differences(terms: Sequence[Term], top: int = 3) -> list[Term]:
+    """Scenes that keep photo and place apart, the largest share of the distance first."""
+    return sorted((t for t in terms if _apart(t)), key=lambda t: -t.share)[:top]
+
+
+def _apart(term: Term) -> bool:
+    """One of the two shows the scene less than half as strongly as the other."""
+    weak, strong = sorted((term.photo, term.place))
+    return strong <= 0 or weak < strong / 2

@@ -1,0 +1,55 @@
+"""All files of one answer, in one folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import OutputError
+from .evidence import write_evidence
+from .html import write_page
+from .picture import write_picture
+from .raster import write_heatmap
+from .vector import write_geojson, write_kml
+
+if TYPE_CHECKING:
+    from ..imagery.source import Source
+    from .result import QueryResult
+
+
+def write_report(result: QueryResult, out: Path, source: Source | None = None) -> Path:
+    """Write heatmap.tif, heatmap.png, candidates.geojson/.kml, report.html and query.json.
+
+    ``source`` gives the map its imagery and the candidates their chips. Returns the path of
+    report.html. Raises OutputError where ``out`` cannot be written.
+    """
+    check_writable(out)
+    with _output_errors(out):
+        write_heatmap(result.heatmap, result.grid, out / "heatmap.tif")
+        write_picture(result, out / "heatmap.png")
+        write_geojson(result, out / "candidates.geojson")
+        write_kml(result, out / "candidates.kml")
+        page = write_page(result, out / "report.html", source)
+        write_evidence(result, out / "query.json")  # last: where it is, the answer is whole
+    return page
+
+
+def check_writable(out: Path) -> None:
+    """Make the folder and try it, before long work; raises OutputError with the reason."""
+    with _output_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".geoloc-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+
+
+@contextmanager
+def _output_errors(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"cannot write to {out}: {reason}; choose another --out") from error

@@ -1,0 +1,101 @@
+"""A small, asymmetric answer with a hostile photo name, for the tests of the report."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from geoloc.grid import Grid
+from geoloc.report import QueryResult
+
+HOSTILE = '<script>alert(1)</script>" onerror="x.jpg'
+GRID = Grid("EPSG:32636", 300_200.0, 5_604_600.0, 10.0, 90, 140)
+CLASSES = ("highway", "wheat_field", "stadium-soccer", "forest-broadleaf", "lake-natural")
+
+
+@dataclass(frozen=True)
+class FlatImagery:
+    """A source that answers with a gradient and knows one dated item."""
+
+    gsd: float = 0.5
+
+    def read(self, window: Grid) -> Any:
+        xr = pytest.importorskip("xarray")
+        y, x = np.mgrid[0 : window.ny, 0 : window.nx]
+        pixels = np.stack([x * 255 // window.nx, y * 255 // window.ny, (x + y) % 256])
+        valid = x > window.nx // 20
+        item = SimpleNamespace(id="tile-7", href="tile-7.tif", datetime="2024-05-06T10:00:00Z")
+        return xr.DataArray(
+            pixels.astype(np.uint8),
+            dims=("band", "y", "x"),
+            coords={"y": window.y, "x": window.x, "valid": (("y", "x"), valid)},
+            attrs={"crs": window.crs, "items": (item,), "errors": ()},
+        )
+
+    def fingerprint(self, window: Grid) -> str:
+        return hashlib.sha256(repr((window, self.gsd)).encode()).hexdigest()
+
+
+def heatmap() -> NDArray[np.float32]:
+    """Distances with the best cell at row 20, column 100, and a missing corner."""
+    y, x = np.mgrid[0 : GRID.ny, 0 : GRID.nx]
+    values = 1 + np.hypot(y - 20, (x - 100) * 0.7) / 20 + 0.1 * np.sin(x / 5)
+    values[20, 100] = 0.5
+    values[80:, :30] = np.nan
+    return values.astype(np.float32)
+
+
+def candidate(rank: int, row: int, col: int) -> Any:
+    """A candidate with explanation; lon and lat are right for UTM 36N to a few metres."""
+    pyproj = pytest.importorskip("pyproj")
+    from geoloc.candidates import Candidate, Term
+
+    x, y = GRID.center(row, col)
+    lon, lat = pyproj.Transformer.from_crs(GRID.crs, 4326, always_xy=True).transform(x, y)
+    terms = (
+        Term("highway", 9.1, 8.6, 0.02),
+        Term("wheat_field", 6.0, 1.5, 0.41),
+        Term("lake-natural", -2.0, 3.5, 0.33),
+    )
+    return Candidate(
+        rank=rank, row=row, col=col, x=x, y=y, lon=lon, lat=lat,
+        distance=0.4 + rank / 10, percentile=0.008 * rank**2, explanation=terms,
+    )  # fmt: skip
+
+
+def photo(name: str = HOSTILE) -> Any:
+    y, x = np.mgrid[0:90, 0:160]
+    pixels = np.stack([x, y * 2, 255 - x], axis=-1).astype(np.uint8)
+    return SimpleNamespace(
+        path=Path(name.replace("/", "∕")),
+        name=name.rsplit(".", 1)[0],
+        sha256="ab" * 32,
+        pixels=pixels,
+        exif={"time": "2023:01:02 03:04:05", "make": "<img src=x onerror=alert(2)>"},
+    )
+
+
+def sample(**changes: Any) -> QueryResult:
+    """The answer; keyword arguments replace its fields."""
+    fields: dict[str, Any] = {
+        "title": HOSTILE,
+        "photos": (photo(),),
+        "vector": np.array([9.1, 6.0, 1.0, 2.0, -2.0], np.float32),
+        "heatmap": heatmap(),
+        "candidates": (candidate(1, 20, 100), candidate(2, 60, 40), candidate(3, 5, 8)),
+        "grid": GRID,
+        "classes": CLASSES,
+        "cube": {"name": "sample", "url": "file:///cube.zarr", "generation": "g0001"},
+        "model": {"name": "sandbox", "digest": "cd" * 32},
+        "parameters": {"top": 3, "within": None, "radius": float("nan")},
+        "imagery": ({"id": "tile-7", "datetime": "2024-05-06T10:00:00Z"},),
+        "notes": ("A note & <b>more</b>.",),
+    }
+    return QueryResult(**{**fields, **changes})
