@@ -1,0 +1,53 @@
+"""The feature cube: one feature vector a cell, computed once, kept as plain Zarr v3.
+
+On the store::
+
+    <cube>/zarr.json                 root group; attribute ``geoloc_cube`` is the format version
+    <cube>/CURRENT                   text: name of the generation that readers open
+    <cube>/g0001/zarr.json           attributes: spec, spec_digest, area, model_name, created
+    <cube>/g0001/features            int8 (y, x, feature); missing -128; chunks 128 x 128 x D
+    <cube>/g0001/norm                float32 (y, x); missing NaN
+    <cube>/g0001/scale, offset       float32 (feature,): value = code * scale + offset
+    <cube>/g0001/class_name          str (feature,)
+    <cube>/g0001/distance_weight     float32 (feature,), where the model names weights
+    <cube>/g0001/metric              float32 (feature, component), where the model names one
+    <cube>/g0001/y, x, spatial_ref   centres of the cells, CRS
+    <cube>/g0001/done                uint8 (block_y, block_x): the ledger
+    <cube>/g0001/provenance/         record (JSON text) and fingerprint (sha256) of each block
+
+``xarray.open_zarr(f"{cube}/g0001")`` opens it; CF's ``scale_factor`` knows only one number an
+array, so the per-class ``scale`` and ``offset`` are arrays of their own:
+``ds.features * ds.scale + ds.offset`` is the features, missing cells NaN.
+
+Workers write blocks (``BlockWriter``), each block being exactly one chunk; the client alone
+writes the ledger (``Ledger``), after the block's data: what the ledger does not name does not
+count, so a kill at any moment loses at most the blocks in flight.
+"""
+
+from __future__ import annotations
+
+from .encoding import MISSING, Quantizer, distance_operator, squared_norm
+from .reader import Cube
+from .schema import create_generation
+from .spec import CubeSpec, ItemRecord, Provenance
+from .store import current_generation, publish
+from .writer import BlockWriter, Ledger, Status, Written, resume_generation
+
+__all__ = [
+    "MISSING",
+    "BlockWriter",
+    "Cube",
+    "CubeSpec",
+    "ItemRecord",
+    "Ledger",
+    "Provenance",
+    "Quantizer",
+    "Status",
+    "Written",
+    "create_generation",
+    "current_generation",
+    "distance_operator",
+    "publish",
+    "resume_generation",
+    "squared_norm",
+]

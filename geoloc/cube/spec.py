@@ -1,0 +1,101 @@
+"""What a cube was made from, and where each block's pixels came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from ..grid import BLOCK_SIZE, Grid
+
+FORMAT_VERSION = 1
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CubeSpec(_Strict):
+    """All that decides a cube's numbers; two cubes of equal specs hold equal features.
+
+    ``polygon`` is the sha256 of the area's geometry (WKB) or None for the whole grid,
+    ``imagery`` the area's imagery spec, ``model`` the model's digest, ``encoding`` what the
+    overhead encoder says of itself (method, GSD, stride, interpolation, dtype).
+    """
+
+    crs: str
+    left: float
+    top: float
+    step: float
+    ny: int
+    nx: int
+    polygon: str | None
+    imagery: dict[str, Any]
+    model: str
+    encoding: dict[str, Any]
+    block_size: int = BLOCK_SIZE
+
+    @property
+    def grid(self) -> Grid:
+        """The lattice of cells."""
+        return Grid(self.crs, self.left, self.top, self.step, self.ny, self.nx)
+
+    @classmethod
+    def of_grid(cls, grid: Grid, **rest: Any) -> CubeSpec:
+        """A spec for this lattice."""
+        return cls(
+            crs=grid.crs,
+            left=grid.left,
+            top=grid.top,
+            step=grid.step,
+            ny=grid.ny,
+            nx=grid.nx,
+            **rest,
+        )
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the canonical JSON."""
+        return hashlib.sha256(self._canonical().encode()).hexdigest()
+
+    def differences(self, other: CubeSpec) -> list[str]:
+        """One text for each value that differs: ``name: mine -> theirs``."""
+        mine, theirs = json.loads(self._canonical()), json.loads(other._canonical())
+        return [f"{name}: {a} -> {b}" for name, a, b in _compare(mine, theirs)]
+
+    def _canonical(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+
+def _compare(mine: Any, theirs: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        for key in sorted(mine.keys() | theirs.keys()):
+            path = f"{name}.{key}" if name else key
+            yield from _compare(mine.get(key), theirs.get(key), path)
+    elif mine != theirs:
+        yield name, mine, theirs
+
+
+class ItemRecord(_Strict):
+    """One imagery item that a block was made from; ``date`` is ISO 8601 or None."""
+
+    id: str
+    href: str
+    date: str | None = None
+
+
+class Provenance(_Strict):
+    """Where a block's numbers came from: kept as one small JSON text a block.
+
+    ``fingerprint`` is the imagery's sha256 for the block's window; ``missing`` counts cells of
+    the area without a vector, ``saturated`` clipped values, ``errors`` names broken imagery.
+    """
+
+    fingerprint: str
+    items: tuple[ItemRecord, ...] = ()
+    missing: int = 0
+    saturated: int = 0
+    errors: tuple[str, ...] = ()
