@@ -1,0 +1,58 @@
+"""Noise that depends on world coordinates alone, so that every tiling sees the same world."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(function: F) -> F:
+    """``numba.njit`` with an on-disk cache, typed. No fastmath: pixels must not depend on SIMD."""
+    return cast(F, numba.njit(cache=True, nogil=True)(function))
+
+
+def parallel(function: F) -> F:
+    """As `compiled`, with ``numba.prange`` loops spread over the cores."""
+    return cast(F, numba.njit(cache=True, nogil=True, parallel=True)(function))
+
+
+@compiled
+def hash2(i: int, j: int, seed: int) -> float:
+    """Uniform in [0, 1) for integer coordinates."""
+    h = (i * 374761393 + j * 668265263 + seed * 144665371) & 0xFFFFFFFF
+    h = ((h ^ (h >> 13)) * 1274126177) & 0xFFFFFFFF
+    h = ((h ^ (h >> 15)) * 739982445) & 0xFFFFFFFF
+    return (h ^ (h >> 16)) / 4294967296.0
+
+
+@compiled
+def smooth(t: float) -> float:
+    """Cubic step from 0 at t <= 0 to 1 at t >= 1."""
+    if t <= 0.0:
+        return 0.0
+    if t >= 1.0:
+        return 1.0
+    return t * t * (3.0 - 2.0 * t)
+
+
+@compiled
+def value_noise(x: float, y: float, size: float, seed: int) -> float:
+    """Smooth noise in [0, 1) with features of ``size`` metres."""
+    fx, fy = x / size, y / size
+    i, j = int(math.floor(fx)), int(math.floor(fy))
+    tx, ty = fx - i, fy - j
+    tx, ty = tx * tx * (3.0 - 2.0 * tx), ty * ty * (3.0 - 2.0 * ty)
+    a, b = hash2(i, j, seed), hash2(i + 1, j, seed)
+    c, d = hash2(i, j + 1, seed), hash2(i + 1, j + 1, seed)
+    return (a + (b - a) * tx) * (1.0 - ty) + (c + (d - c) * tx) * ty
+
+
+@compiled
+def grain(x: float, y: float, size: float, seed: int) -> float:
+    """Blocky noise in [-0.5, 0.5) with cells of ``size`` metres: the texture of a surface."""
+    return hash2(int(math.floor(x / size)), int(math.floor(y / size)), seed) - 0.5

@@ -1,0 +1,114 @@
+"""From plots and objects to the pixels of a `Scene`."""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from . import districts as D
+from . import ground as G
+from . import surface as S
+from .lines import AVENUE, CORRIDOR, FAR, MOTORWAY, RAIL, RIVER, RIVER_HALF, distance
+from .noise import compiled, grain, hash2, parallel, smooth, value_noise
+from .terrain import EMBANKMENT, OVERPASS, built, natural, plain
+
+F64 = NDArray[np.float64]
+
+
+@compiled
+def base_cover(
+    plot: int, px: float, py: float, x: float, y: float, d: F64, sites: F64, edges: F64,
+    seed: int, step: float,
+) -> tuple[float, float, float, int, float, float, float]:  # fmt: skip
+    """Cover of a point without the lines; then metres to another land use, and to a road."""
+    inside, zone, road, which = G.borders(plot, px, py, sites, edges)
+    clear = inside
+    for k in range(4):
+        clear = min(clear, abs(d[k]) - CORRIDOR[k])
+    site = sites[plot]
+    landuse = int(site[G.CLS])
+    dx, dy, mx, my = x - site[G.OX], y - site[G.OY], px - site[0], py - site[1]
+    u, v = dx * site[G.COS] + dy * site[G.SIN], dy * site[G.COS] - dx * site[G.SIN]
+    cu, cv = mx * site[G.COS] + my * site[G.SIN], my * site[G.COS] - mx * site[G.SIN]
+    own = seed + int(site[G.SEED])
+    if clear > 0.0 or landuse == D.LAKE:
+        c = G.cover(landuse, u, v, cu, cv, x, y, inside, zone, own, site[G.R0], site[G.R1], step)
+    else:
+        c = S.grass(x, y, seed, 0.35)
+    c = G.inner_street(c, landuse, u, v, x, y, own, step)
+    if 0.0 <= clear < 0.5 and G._FENCED[landuse] > 0.0 and c[3] != S.ASPHALT:
+        c = (126.0, 124.0, 118.0, S.FENCE, G._FENCED[landuse])
+    if which >= 0 and road < 14.0:
+        t = edges[which, G.NX] * py - edges[which, G.NY] * px
+        urban = G._URBAN[landuse] > 0.0
+        c = G.plot_road(c, int(edges[which, G.KIND]), road, t, urban, x, y, seed, step)
+    return c[0], c[1], c[2], c[3], c[4], zone, road
+
+
+@compiled
+def height_at(
+    landuse: int, level: float, zone: float, x: float, y: float, d: F64, seed: int
+) -> tuple[float, float]:
+    """Height of the ground, and of the plain without valley, at a point."""
+    flat = plain(x, y, d[RIVER], seed)
+    height = natural(x, y, d[RIVER], seed)
+    if landuse == D.LAKE:
+        height += (level - height) * smooth(zone / 26.0)
+    return built(flat, height, d), flat
+
+
+@parallel
+def paint_ground(
+    left: float, top: float, step: float, center: F64, phase: F64, lines: F64, sites: F64,
+    edges: F64, seed: int, terrain: NDArray[np.float32], tops: NDArray[np.float32],
+    bases: NDArray[np.float32], material: NDArray[np.uint8], landuse: NDArray[np.uint8],
+    color: NDArray[np.uint8],
+) -> None:  # fmt: skip
+    """Fill the arrays ``(y, x)`` of a scene with the ground, without any object."""
+    ny, nx = terrain.shape
+    for row in numba.prange(ny):
+        y = top - (row + 0.5) * step
+        d, s = np.empty(4), np.empty(4)
+        plot = 0
+        for col in range(nx):
+            x = left + (col + 0.5) * step
+            px = x + 11.0 * math.sin((y - center[1]) / 63.0 + phase[0])
+            py = y + 11.0 * math.sin((x - center[0]) / 57.0 + phase[1])
+            plot = G.walk(plot, px, py, sites, edges)
+            for k in range(4):
+                d[k], s[k], _ = distance(lines[k], x, y)
+            r, g, b, m, t, zone, road = base_cover(
+                plot, px, py, x, y, d, sites, edges, seed, step
+            )
+            own = int(sites[plot, G.CLS])
+            height, flat = height_at(own, sites[plot, G.LEVEL], zone, x, y, d, seed)
+            low = 0.0
+            if abs(d[RIVER]) < RIVER_HALF + 16.0:
+                r, g, b, m, t = G.river(d[RIVER], x, y, seed)
+            line = G.line_at(d)
+            if line >= 0:
+                r, g, b, m, t = G.line_cover(line, d, s, x, y, seed, step)
+            deck = G.crossing(d)
+            if deck >= 0:
+                rise = flat + 0.3
+                if deck == MOTORWAY:
+                    rise += OVERPASS
+                    height = flat
+                else:
+                    height = natural(x, y, d[RIVER], seed)
+                    rise += EMBANKMENT if deck == RAIL else 0.0
+                a = abs(d[deck])
+                edge = 14.2 if deck == MOTORWAY else (4.9 if deck == RAIL else 15.7)
+                if a > edge:
+                    r, g, b, m, t = 158.0, 156.0, 150.0, S.CONCRETE, 1.1
+                t += rise - height
+                low = t - 1.5 - (1.1 if a > edge else 0.0)
+            terrain[row, col], tops[row, col], bases[row, col] = height, t, low
+            material[row, col] = m
+            landuse[row, col] = G.landuse_at(own, d, road)
+            color[row, col, 0] = min(255.0, max(0.0, r))
+            color[row, col, 1] = min(255.0, max(0.0, g))
+            color[row, col, 2] = min(255.0, max(0.0, b))

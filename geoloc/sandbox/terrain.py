@@ -1,0 +1,60 @@
+"""The height of the ground: gentle hills, a valley along the river, embankments."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .lines import AVENUE, MOTORWAY, RAIL, RIVER, RIVER_HALF
+from .noise import compiled, smooth, value_noise
+
+DATUM = 118.0
+"""Height of the flood plain, m."""
+VALLEY = 7.0
+"""Metres from the flood plain down to the river's water."""
+OVERPASS = 7.5
+"""Metres the motorway climbs to pass over the railway and the avenue."""
+EMBANKMENT = 1.6
+"""Metres the railway lies above its surroundings."""
+
+
+@compiled
+def plain(x: float, y: float, river: float, seed: int) -> float:
+    """Height without valley: hills that fade towards the flood plain ``river`` metres away."""
+    hills = 26.0 * value_noise(x, y, 1300.0, seed) + 6.0 * value_noise(x, y, 370.0, seed + 1)
+    return DATUM + hills * smooth((abs(river) - 60.0) / 640.0)
+
+
+@compiled
+def natural(x: float, y: float, river: float, seed: int) -> float:
+    """Height of the untouched ground, the river's bed included (at the water's surface)."""
+    bank = 1.0 - smooth((abs(river) - RIVER_HALF) / 70.0)
+    return plain(x, y, river, seed) - VALLEY * bank
+
+
+@compiled
+def climb(rail: float, avenue: float) -> float:
+    """Metres the motorway lies above the plain, by its distance to what it passes over."""
+    near = min(abs(rail), abs(avenue))
+    return OVERPASS * (1.0 - smooth((near - 24.0) / 230.0))
+
+
+@compiled
+def built(flat: float, height: float, d: NDArray[np.float64]) -> float:
+    """Height with embankments, from `plain`, `natural` and the distances ``d`` to the lines."""
+    way = 1.0 - smooth((abs(d[AVENUE]) - 17.0) / 14.0)
+    height += (flat - height) * way
+    bed = 1.0 - smooth((abs(d[RAIL]) - 5.5) / 9.0)
+    height += (flat + EMBANKMENT - height) * bed
+    deck = 1.0 - smooth((abs(d[MOTORWAY]) - 15.0) / 16.0)
+    height += (flat + climb(d[RAIL], d[AVENUE]) - height) * deck
+    return height
+
+
+@compiled
+def is_water(river: float) -> bool:
+    """Whether a point this far from the river's middle is under water."""
+    return abs(river) < RIVER_HALF
+
+
+__all__ = ["DATUM", "EMBANKMENT", "OVERPASS", "RIVER", "VALLEY", "built", "climb", "natural", "plain"]

@@ -1,0 +1,73 @@
+"""A seeded world: any window of it, at any step, is the same whichever way it is asked for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from ..grid import Grid
+from .ground import tables
+from .layout import Layout
+from .raster import paint_ground
+from .roads import Road, find_roads
+from .scene import LANDUSE, Scene
+
+CRS = "EPSG:32636"
+CENTER = (364_500.0, 5_577_500.0)
+"""Middle of every world: farmland some 40 km east of Kyiv, in UTM zone 36 north."""
+
+
+class World:
+    """``km`` kilometres of synthetic town and country; it goes on beyond its bounds."""
+
+    crs = CRS
+
+    def __init__(self, seed: int = 0, km: float = 3.0) -> None:
+        self.seed = int(seed)
+        self.km = float(km)
+        self.layout = Layout(self.seed, CENTER)
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Left, bottom, right, top in `crs`."""
+        half = round(self.km * 500)
+        x, y = CENTER
+        return x - half, y - half, x + half, y + half
+
+    def grid(self, step: float = 0.5) -> Grid:
+        """Lattice of the whole world with cells of ``step`` metres."""
+        return Grid.from_bounds(self.crs, self.bounds, step)
+
+    def rasterize(self, window: Grid) -> Scene:
+        """The world over a window with a step of 0.5 to 4 m, inside the bounds or beyond."""
+        scene = self._blank(window)
+        sites, edges = tables(self.layout.plots(window.bounds, 1200.0))
+        paint_ground(
+            window.left, window.top, window.step, np.array(CENTER), np.array(self.layout.phase),
+            self.layout.lines, sites, edges, self.seed * 7919, scene.terrain, scene.top,
+            scene.base, scene.material, scene.landuse, scene.color,
+        )  # fmt: skip
+        return scene
+
+    @cached_property
+    def roads(self) -> list[Road]:
+        """Roads and railways inside the bounds."""
+        return find_roads(self.layout, self.bounds)
+
+    def landuse_at(self, x: float, y: float) -> str:
+        """Scene class (a name of `LANDUSE`) of the half metre that holds a point."""
+        half = 0.5
+        left, top = np.floor(x / half) * half, np.ceil(y / half) * half
+        return LANDUSE[int(self.rasterize(Grid(self.crs, left, top, half, 1, 1)).landuse[0, 0])]
+
+    @staticmethod
+    def _blank(window: Grid) -> Scene:
+        shape = window.shape
+        return Scene(
+            window,
+            *(np.zeros(shape, np.float32) for _ in range(3)),
+            *(np.zeros(shape, np.uint8) for _ in range(2)),
+            np.zeros((*shape, 3), np.uint8),
+            np.zeros(shape, np.uint32),
+        )
