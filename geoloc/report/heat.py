@@ -1,7 +1,9 @@
 """How distances become colours: one scale for the picture and for the page.
 
-The yellow-green-blue scale runs with the distance: yellow is the smallest distance, the most
-plausible place, and shines out of a dark blue surrounding.
+The yellow-green-blue scale runs with the *rank* of the distance among the cells: yellow is the
+smallest distance, the most plausible place, and shines out of a dark blue surrounding. Rank,
+because the distances of most cells lie close together, so that a scale linear in them would
+hide the few cells that matter.
 """
 
 from __future__ import annotations
@@ -19,23 +21,13 @@ if TYPE_CHECKING:
     from .result import QueryResult
 
 SCALE = "YlGnBu"
+TICKS = (0.01, 0.1, 0.25, 0.5, 1.0)
+"""Shares of the best cells that a legend names."""
+
 LEVELS = 255
 """Levels 1..255 of a known distance, best first; level 0 is a cell that is not known."""
 
-_STRETCH = (0.001, 0.98)  # fractions of cells at both ends of the colour scale
 _ROWS = 1024
-
-
-def stretch(result: QueryResult) -> tuple[float, float]:
-    """Distances at both ends of the colour scale: percentiles, so that no outlier greys it."""
-    low, high = result.quantiles(np.array(_STRETCH))
-    return float(low), float(high if high > low else low + 1e-6)
-
-
-def colors(fractions: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """RGB ``(n, 3)`` of positions on the scale, 0 for the most plausible end, 1 for the other."""
-    rgba = colormaps[SCALE](np.clip(fractions, 0, 1), bytes=True)
-    return np.asarray(rgba[:, :3], dtype=np.uint8)
 
 
 def shrink(
@@ -71,12 +63,10 @@ class Levels:
 
     edges: float64 ``(LEVELS,)``, the largest distance of each level.
     shares: float64 ``(LEVELS,)``, the fraction of cells that are in this level or a better one.
-    palette: uint8 ``(LEVELS, 3)``, its colour.
     """
 
     edges: NDArray[np.float64]
     shares: NDArray[np.float64]
-    palette: NDArray[np.uint8]
 
     def of(self, distances: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Level ``(y, x)`` of each distance; 0 where it is NaN."""
@@ -87,6 +77,15 @@ class Levels:
 def levels(result: QueryResult) -> Levels:
     """Levels of this answer: shares grow with the square, so the best 1 % takes 25 of 255."""
     shares = (np.arange(1, LEVELS + 1) / LEVELS) ** 2
-    edges = result.quantiles(shares)
-    low, high = stretch(result)
-    return Levels(edges, shares, colors((edges - low) / (high - low)))
+    return Levels(result.quantiles(shares), shares)
+
+
+def palette() -> NDArray[np.uint8]:
+    """RGB ``(LEVELS, 3)`` of the levels, from yellow (best) to dark blue."""
+    rgba = colormaps[SCALE](np.linspace(0, 1, LEVELS), bytes=True)
+    return np.asarray(rgba[:, :3], dtype=np.uint8)
+
+
+def position(share: float) -> float:
+    """Where a share of the best cells (0..1) lies on the colour scale, 0 at its yellow end."""
+    return float(share**0.5)

@@ -17,7 +17,7 @@ from pyproj import Transformer
 
 from ..grid import Grid
 from ..scenes import display_name
-from .heat import LEVELS, Levels, levels, shrink, stretch
+from .heat import LEVELS, TICKS, Levels, levels, palette, position, shrink
 from .links import WEB_MAPS, web_maps
 from .views import Picture, Views, look, photo_picture, png_uri
 from .words import agreements, degrees, differences, percent
@@ -109,9 +109,13 @@ def _card(candidate: Candidate, chip: Picture | None, result: QueryResult) -> di
     }
 
 
-def _legend(result: QueryResult) -> dict[str, str]:
-    low, high = stretch(result)
-    return {"low": f"{low:.2f}", "high": f"{high:.2f}"}
+def _legend(result: QueryResult) -> list[dict[str, str]]:
+    """Names and places (percent of the scale) of its ticks, best first."""
+    distances = result.quantiles(np.array(TICKS))
+    return [
+        {"at": f"{100 * position(share):.1f}", "name": f"{100 * share:g} %", "distance": f"{d:.4g}"}
+        for share, d in zip(TICKS, distances, strict=True)
+    ]
 
 
 def _dates(result: QueryResult, views: Views) -> str:
@@ -137,14 +141,19 @@ def _data(result: QueryResult, views: Views, scale: Levels) -> dict[str, Any]:
             "levels": base64.b64encode(packed).decode(),
             "edges": [float(f"{v:.5g}") for v in scale.edges],
             "shares": [float(f"{v:.4g}") for v in scale.shares],
-            "palette": scale.palette.tolist(),
+            "palette": palette().tolist(),
         },
-        "base": views.base.bounds if views.base else None,
+        "base": _base(views.base) if views.base else None,
         "chips": {rank: chip.bounds for rank, chip in views.chips.items()},
         "candidates": [{"rank": int(c.rank), "x": c.x, "y": c.y} for c in result.candidates],
         "degrees": _degree_lattice(result.grid),
         "links": WEB_MAPS,
     }
+
+
+def _base(base: Picture) -> dict[str, Any]:
+    left, _, right, _ = base.bounds
+    return {"bounds": base.bounds, "step": (right - left) / base.width}
 
 
 def _degree_lattice(grid: Grid) -> dict[str, Any]:
@@ -163,7 +172,7 @@ def _static_heat(result: QueryResult, scale: Levels) -> np.ndarray[Any, np.dtype
     """RGBA ``(y, x, 4)`` of the heatmap, clear where nothing is known."""
     small, _ = shrink(result.heatmap, result.grid, _STATIC_PIXELS)
     table = np.zeros((LEVELS + 1, 4), np.uint8)
-    table[1:, :3], table[1:, 3] = scale.palette, 255
+    table[1:, :3], table[1:, 3] = palette(), 255
     return table[scale.of(small)]
 
 

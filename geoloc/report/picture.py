@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from ..grid import Grid
-from .heat import SCALE, shrink, stretch
+from .heat import LEVELS, SCALE, TICKS, levels, position, shrink
 
 if TYPE_CHECKING:
     from .result import QueryResult
@@ -28,8 +28,7 @@ def write_picture(result: QueryResult, path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     image = _draw_heat(axes, result)
-    bar = figure.colorbar(image, ax=axes, extend="both", shrink=0.8, pad=0.02)
-    bar.set_label("distance to the query   (yellow: small, most plausible)")
+    _draw_color_bar(figure, axes, image, result)
     _draw_candidates(axes, result)
     _draw_scale_bar(axes, result.grid)
     _draw_north(axes)
@@ -54,12 +53,11 @@ def _size(grid: Grid) -> tuple[float, float]:
 def _draw_heat(axes: Any, result: QueryResult) -> Any:
     small, grid = shrink(result.heatmap, result.grid, _PIXELS)
     left, bottom, right, top = grid.bounds
-    low, high = stretch(result)
     image = axes.imshow(
-        np.ma.masked_invalid(small),
+        np.ma.masked_equal(levels(result).of(small), 0),
         cmap=SCALE,
-        vmin=low,
-        vmax=high,
+        vmin=0,
+        vmax=LEVELS,
         extent=(left, right, bottom, top),
         interpolation="nearest",
     )
@@ -67,6 +65,20 @@ def _draw_heat(axes: Any, result: QueryResult) -> Any:
     axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
     axes.set_facecolor("0.85")
     return image
+
+
+def _draw_color_bar(figure: Figure, axes: Any, image: Any, result: QueryResult) -> None:
+    """Ticks name the share of cells that are as good or better, and their distance."""
+    distances = result.quantiles(np.array((0.0, *TICKS)))
+    names = ["best", *(f"best {100 * share:g} %" for share in TICKS[:-1]), "worst"]
+    bar = figure.colorbar(image, ax=axes, shrink=0.85, pad=0.02)
+    bar.set_ticks(
+        [LEVELS * position(share) for share in (0.0, *TICKS)],
+        labels=[f"{name}\n{value:.4g}" for name, value in zip(names, distances, strict=True)],
+        fontsize=8,
+    )
+    bar.set_label("rank and distance   (yellow: most plausible)")
+    bar.ax.invert_yaxis()
 
 
 def _draw_candidates(axes: Any, result: QueryResult) -> None:

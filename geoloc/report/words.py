@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,11 @@ if TYPE_CHECKING:
 
 
 def percent(value: float) -> str:
-    """A percentage with as many digits as it deserves: 0.02 %, 0.4 %, 7 %."""
-    if value >= 10:
-        return f"{value:.0f} %"
-    return f"{value:.1f} %" if value >= 0.1 else f"{max(value, 0.01):.2f} %"
+    """A percentage with as many digits as it deserves: 0.02 %, 0.4 %, 17 %."""
+    if value < 0.0001:
+        return "<0.0001\u202f%"
+    digits = 0 if value >= 10 else 1 if value >= 0.1 else 1 - math.floor(math.log10(value))
+    return f"{value:.{digits}f}\u202f%".replace(".0\u202f", "\u202f")
 
 
 def degrees(lon: float, lat: float) -> str:
@@ -51,4 +53,4 @@ def differences(terms: Sequence[Term], top: int = 3) -> list[Term]:
 def _apart(term: Term) -> bool:
     """One of the two shows the scene less than half as strongly as the other."""
     weak, strong = sorted((term.photo, term.place))
-    return strong <= 0 or weak < strong / 2
+    return bool(strong <= 0 or weak < strong / 2)

@@ -6,6 +6,7 @@
   const map = $("map"), heat = $("heat"), pin = $("pin"), readout = $("readout");
   const [left, bottom, right, top] = data.bounds;
   const view = { x: (left + right) / 2, y: (bottom + top) / 2, scale: 1 }; // centre, px per metre
+  const baseStep = data.base ? data.base.step : 0; // metres per pixel; 0 where there is none
   const layers = [], marks = [];
   let levels = null, chosen = null, pinned = null, queued = false;
 
@@ -33,6 +34,8 @@
     }
     for (const { element, x, y } of marks) put(element, x, y);
     if (pinned) put(pin, ...pinned);
+    // Close-ups help only where they are sharper than the base map.
+    $("closeups").style.visibility = view.scale > 1.1 / baseStep ? "visible" : "hidden";
     drawScale();
   }
 
@@ -218,14 +221,11 @@
   }
 
   function paintRamp() {
-    const { palette, edges } = data.heat, ramp = $("ramp"), context = ramp.getContext("2d");
-    const low = edges[0], high = edges.at(-6);
-    for (let i = 0; i < ramp.width; i++) {
-      const distance = low + ((high - low) * i) / (ramp.width - 1);
-      const level = Math.max(edges.findIndex((edge) => edge >= distance), 0);
-      context.fillStyle = `rgb(${palette[level].join()})`;
+    const context = $("ramp").getContext("2d");
+    data.heat.palette.forEach((color, i) => {
+      context.fillStyle = `rgb(${color.join()})`;
       context.fillRect(i, 0, 1, 1);
-    }
+    });
   }
 
   async function unpack(text) {
@@ -248,7 +248,7 @@
     const base = $("base");
     if (base) {
       await base.decode();
-      addLayer(base, data.base, base.naturalWidth, base.naturalHeight);
+      addLayer(base, data.base.bounds, base.naturalWidth, base.naturalHeight);
     }
     for (const [rank, bounds] of Object.entries(data.chips)) {
       const image = new Image();
