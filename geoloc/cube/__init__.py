@@ -27,11 +27,12 @@ count, so a kill at any moment loses at most the blocks in flight.
 from __future__ import annotations
 
 from .encoding import MISSING, Quantizer, distance_operator, squared_norm
+from .plan import cells_inside, plan_blocks
 from .reader import Cube
 from .schema import create_generation
-from .spec import CubeSpec, ItemRecord, Provenance
+from .spec import CubeSpec, ItemRecord, Provenance, Status
 from .store import current_generation, publish
-from .writer import BlockWriter, Ledger, Status, Written, resume_generation
+from .writer import BlockWriter, Ledger, Written, resume_generation
 
 __all__ = [
     "MISSING",
@@ -44,9 +45,11 @@ __all__ = [
     "Quantizer",
     "Status",
     "Written",
+    "cells_inside",
     "create_generation",
     "current_generation",
     "distance_operator",
+    "plan_blocks",
     "publish",
     "resume_generation",
     "squared_norm",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +13,8 @@ from ..grid import Block
 from .encoding import Quantizer, distance_operator, squared_norm
 from .reader import generation_exists, stored_spec
 from .schema import LEDGER_CHUNK
-from .spec import CubeSpec, Provenance
+from .spec import CubeSpec, Provenance, Status
 from .store import array_of, open_group, optional_values_of, storage_errors, values_of
-
-
-class Status(IntEnum):
-    """States of a block in the ledger; MISSING and BROKEN are computed on resume."""
-
-    MISSING = 0
-    DONE = 1
-    BROKEN = 2
-    """Written, but some of its imagery could not be read."""
-    OUTSIDE = 3
-    """Not touched by the area's polygon: nothing to compute."""
 
 
 @dataclass(frozen=True)
