@@ -1,0 +1,68 @@
+"""A polygon as a mask over blocks of a grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import Transformer
+from rasterio.features import geometry_mask
+from rasterio.transform import Affine
+from shapely.geometry.base import BaseGeometry
+
+from ..errors import UsageError
+from ..grid import Block, Grid
+
+WGS84 = "EPSG:4326"
+_EDGE_POINTS = (
+    200  # along the longer side of the polygon: a straight edge in one CRS bends in another
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Within:
+    """The cells whose centre lies inside ``polygon``, which is in the grid's CRS."""
+
+    grid: Grid
+    polygon: BaseGeometry
+
+    @classmethod
+    def of(cls, grid: Grid, polygon: BaseGeometry, crs: str = WGS84) -> Within:
+        """A mask from a polygon in any CRS, by default longitude and latitude (GeoJSON).
+
+        Raises UsageError for what is no polygon, or lies outside the grid.
+        """
+        if polygon.is_empty or polygon.geom_type not in ("Polygon", "MultiPolygon"):
+            raise UsageError(f"cannot search within a {polygon.geom_type}: give a polygon")
+        local = project(polygon, crs, grid.crs)
+        if not np.isfinite(local.bounds).all() or not local.intersects(shapely.box(*grid.bounds)):
+            raise UsageError(
+                f"the polygon with bounds {tuple(round(v, 6) for v in polygon.bounds)} in {crs} "
+                "does not touch the cube's area: check the order of longitude and latitude"
+            )
+        shapely.prepare(local)
+        return cls(grid, local)
+
+    def touches(self, block: Block) -> bool:
+        """Whether any part of a block may lie inside."""
+        return bool(self.polygon.intersects(shapely.box(*self.grid.window(*block.slices).bounds)))
+
+    def cells(self, block: Block) -> NDArray[np.bool_]:
+        """True ``(y, x)`` for the block's cells that lie inside."""
+        window = self.grid.window(*block.slices)
+        mask: NDArray[np.bool_] = geometry_mask(
+            [self.polygon], window.shape, Affine(*window.transform), invert=True
+        )
+        return mask
+
+
+def project(geometry: BaseGeometry, source: str, target: str) -> BaseGeometry:
+    """A geometry from one CRS in another; longitude and x come first; long edges are bent."""
+    if source == target:
+        return geometry
+    left, bottom, right, top = geometry.bounds
+    dense = shapely.segmentize(geometry, max(right - left, top - bottom) / _EDGE_POINTS)
+    transform = Transformer.from_crs(source, target, always_xy=True).transform
+    return shapely.transform(dense, transform, interleaved=False)

@@ -1,0 +1,73 @@
+"""Cubes for tests: in memory, and the same on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoloc.cube import MISSING, squared_norm
+from geoloc.grid import Grid
+from geoloc.scenes import PLACES365
+from geoloc.search import Ruler
+
+F32 = NDArray[np.float32]
+
+
+@dataclass
+class ArrayCube:
+    """A cube in memory, with what search and candidates need of one."""
+
+    codes: NDArray[np.int8]
+    scale: F32
+    offset: F32
+    weights: F32 | None = None
+    metric: F32 | None = None
+    with_norm: bool = True
+    crs: str = "EPSG:32636"
+    reads: list[tuple[slice, slice]] = field(default_factory=list)
+
+    @property
+    def grid(self) -> Grid:
+        return Grid(self.crs, 300_000.0, 5_600_000.0, 10.0, *self.codes.shape[:2])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return PLACES365[: self.codes.shape[2]]
+
+    def read(self, rows: slice, cols: slice) -> NDArray[np.int8]:
+        self.reads.append((rows, cols))
+        return self.codes[rows, cols]
+
+    def read_norm(self, rows: slice, cols: slice) -> F32 | None:
+        operator = Ruler.of_cube(self).operator
+        return squared_norm(self.values()[rows, cols], operator) if self.with_norm else None
+
+    def vector(self, row: int, col: int) -> F32 | None:
+        value = self.values()[row, col]
+        return None if np.isnan(value[0]) else value
+
+    def values(self) -> F32:
+        values = self.codes * self.scale + self.offset
+        values[self.codes[..., 0] == MISSING] = np.nan
+        return values
+
+
+def make_cube(
+    ny: int = 30, nx: int = 21, dim: int = 37, seed: int = 0, *, missing: float = 0.1
+) -> ArrayCube:
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(-127, 128, (ny, nx, dim), dtype=np.int8)
+    codes[rng.random((ny, nx)) < missing] = MISSING
+    scale = rng.uniform(0.01, 0.1, dim).astype(np.float32)
+    return ArrayCube(codes, scale, rng.normal(0, 3, dim).astype(np.float32))
+
+
+def make_metric(dim: int, rank: int, seed: int = 5) -> F32:
+    return np.random.default_rng(seed).normal(0, 1, (dim, rank)).astype(np.float32)
+
+
+def photos(cube: ArrayCube, n: int, seed: int = 1) -> F32:
+    rng = np.random.default_rng(seed)
+    return rng.normal(0, 4, (n, len(cube.scale))).astype(np.float32)
