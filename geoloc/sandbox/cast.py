@@ -1,0 +1,311 @@
+"""Cast the rays of an upright frame over a relief: what does each of them hit, and where.
+
+One walk per column. Two layers: the ground, which is solid, and over it bodies between a
+base and a top. A hit is final, since the walk goes from near to far; rays that are still
+free form a linked list, so that each step touches only those it may stop.
+"""
+
+# mypy: disable-error-code="no-untyped-def,untyped-decorator,no-untyped-call"
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from .camera import Camera, Frame
+from .detail import hash3, noise3
+from .relief import STRAIGHT, Relief, in_box
+
+SKY_HIT, GROUND_HIT, TOP_HIT, SIDE_HIT, UNDER_HIT, LEAF_HIT, TRUNK_HIT, FAR_HIT = range(8)
+_TREE, _CAR, _FENCE = 8, 14, 15
+_MAX_TRUNKS = 96
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What each ray of a frame hit; arrays ``(column, row)``, rows from the bottom.
+
+    distance: float32, m along the ground (inf: sky). kind: one of the ``*_HIT``. body: row in
+    the level's boxes, -1 none. angle: direction (radians, from east to north) in which the
+    side looks; for a trunk, the offset from its middle, -1 to 1. material, use: as in Scene.
+    """
+
+    distance: NDArray[np.float32]
+    kind: NDArray[np.uint8]
+    body: NDArray[np.int32]
+    angle: NDArray[np.float32]
+    material: NDArray[np.uint8]
+    use: NDArray[np.uint8]
+
+
+def cast(relief: Relief, camera: Camera, eye_z: float, frame: Frame, reach: float) -> Hits:
+    """Cast all rays of ``frame`` from height ``eye_z`` (absolute, m), out to ``reach`` m."""
+    shape = frame.columns, frame.rows
+    hits = Hits(np.full(shape, np.inf, np.float32), np.zeros(shape, np.uint8),
+                np.full(shape, -1, np.int32), np.zeros(shape, np.float32),
+                np.full(shape, 255, np.uint8), np.full(shape, 255, np.uint8))  # fmt: skip
+    levels = relief.levels
+    east, north = camera.forward
+    view = np.array([camera.x, camera.y, eye_z, east, north, frame.u0, frame.v0, frame.step])
+    near = _near_trunks(relief.trunks, camera, 90.0)
+    _cast(tuple(level.lattice for level in levels), tuple(level.heights for level in levels),
+          tuple(level.looks for level in levels), tuple(level.body for level in levels),
+          tuple(level.boxes for level in levels), np.array(relief.radii), near, view, reach,
+          hits.distance, hits.kind, hits.body, hits.angle, hits.material, hits.use)  # fmt: skip
+    return hits
+
+
+def _near_trunks(
+    trunks: NDArray[np.float64], camera: Camera, radius: float
+) -> NDArray[np.float64]:
+    """The trunks ahead of the camera, nearest first."""
+    dx, dy = trunks[:, 0] - camera.x, trunks[:, 1] - camera.y
+    distance = np.hypot(dx, dy)
+    ahead = dx * camera.forward[0] + dy * camera.forward[1]
+    keep = np.flatnonzero((distance < radius) & (ahead > 0.3 * distance) & (distance > 0.6))
+    return trunks[keep[np.argsort(distance[keep], kind="stable")]]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def locate(lattice, heights, x, y):
+    """Cell and weights for bilinear reading at a point, clamped to the array."""
+    fx = (x - lattice[0]) / lattice[2] - 0.5
+    fy = (lattice[1] - y) / lattice[2] - 0.5
+    j = min(max(int(math.floor(fx)), 0), heights.shape[1] - 2)
+    i = min(max(int(math.floor(fy)), 0), heights.shape[0] - 2)
+    return i, j, min(max(fy - i, 0.0), 1.0), min(max(fx - j, 0.0), 1.0)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def blend(heights, i, j, a, b, k):
+    """Bilinear value of plane ``k``."""
+    north = heights[i, j, k] * (1 - b) + heights[i, j + 1, k] * b
+    south = heights[i + 1, j, k] * (1 - b) + heights[i + 1, j + 1, k] * b
+    return north * (1 - a) + south * a
+
+
+@njit(cache=True, nogil=True)
+def probe(lattice, heights, looks, body, boxes, x, y):
+    """Ground z, object's top and base z, cover (0: no object here), cell ``(i, j)``."""
+    i, j, a, b = locate(lattice, heights, x, y)
+    ground = blend(heights, i, j, a, b, 0)
+    ci, cj = i + (a >= 0.5), j + (b >= 0.5)
+    material = looks[ci, cj, 1]
+    if material == 255:
+        return ground, 0.0, 0.0, 0.0, ci, cj
+    cover = blend(heights, i, j, a, b, 3)
+    top, base = heights[ci, cj, 1], heights[ci, cj, 2]
+    box = body[ci, cj]
+    if box >= 0 and boxes[box, STRAIGHT] > 0:
+        cover = 1.0 if in_box(boxes[box], x, y, 0.0) else 0.0
+    elif cover <= (0.2 if material == _TREE else 0.5):
+        cover = 0.0
+    if material != _CAR and material != _FENCE:
+        low = min(heights[i, j, 1], heights[i, j + 1, 1], heights[i + 1, j, 1],
+                  heights[i + 1, j + 1, 1])  # fmt: skip
+        high = max(heights[i, j, 1], heights[i, j + 1, 1], heights[i + 1, j, 1],
+                   heights[i + 1, j + 1, 1])  # fmt: skip
+        if high - low < 2.5 * lattice[2]:  # a slope, not two objects side by side
+            top = blend(heights, i, j, a, b, 1)
+    return ground, top, base, cover, ci, cj
+
+
+@njit(cache=True, nogil=True, inline="always")
+def free(nxt, r):
+    """First ray at or above ``r`` that has hit nothing yet."""
+    root = r
+    while nxt[root] != root:
+        root = nxt[root]
+    while nxt[r] != root:
+        nxt[r], r = root, nxt[r]
+    return root
+
+
+@njit(cache=True, nogil=True)
+def facing(heights, i, j, step_i):
+    """Direction in which the cover falls off: the outward normal of a side."""
+    ny, nx = heights.shape[0], heights.shape[1]
+    gx, gy = 0.0, 0.0
+    for di in range(-step_i, step_i + 1):
+        for dj in range(-step_i, step_i + 1):
+            ii, jj = min(max(i + di, 0), ny - 1), min(max(j + dj, 0), nx - 1)
+            gx -= dj * heights[ii, jj, 3]
+            gy += di * heights[ii, jj, 3]
+    return math.atan2(gy, gx)
+
+
+@njit(cache=True, nogil=True)
+def face_of(box, x, y):
+    """Direction in which the nearest face of a box looks."""
+    dx, dy = x - box[0], y - box[1]
+    s, t = dx * box[2] + dy * box[3], -dx * box[3] + dy * box[2]
+    turn = math.atan2(box[3], box[2])
+    if box[4] - abs(s) < box[5] - abs(t):
+        return turn if s > 0 else turn + math.pi
+    return turn + math.pi / 2 if t > 0 else turn - math.pi / 2
+
+
+@njit(cache=True, nogil=True)
+def trunk_hits(trunks, view, dx, dy, width, found):
+    """Distances, offsets (-1 to 1), z of foot and end of the trunks in a column, in order."""
+    n = 0
+    for k in range(trunks.shape[0]):
+        if n == _MAX_TRUNKS:
+            break
+        rx, ry = trunks[k, 0] - view[0], trunks[k, 1] - view[1]
+        ahead, side = rx * dx + ry * dy, rx * dy - ry * dx
+        reach = max(trunks[k, 2], 0.5 * width * ahead)
+        if abs(side) < reach:
+            found[n, 0], found[n, 1] = ahead, -side / reach
+            found[n, 2], found[n, 3] = trunks[k, 3], trunks[k, 4]
+            n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def leaf(x, y, z, top, base, cover, distance):
+    """Whether leaves fill this point of a crown: dense inside, ragged at the rim."""
+    rim = min(min(top - z, z - base + 0.35) * 0.9, (cover - 0.2) * 2.2)
+    if rim > 0.75:
+        return True
+    if distance > 250:
+        return rim + 0.3 * hash3(int(math.floor(x)), int(math.floor(y)), int(z)) > 0.3
+    coarse = noise3(x * 1.1, y * 1.1, z * 1.1, 5)
+    if distance > 70:
+        return coarse < 0.25 + rim
+    return 0.55 * coarse + 0.45 * noise3(x * 5.1, y * 5.1, z * 5.1, 9) < 0.27 + 0.75 * rim
+
+
+@njit(cache=True, nogil=True)
+def _cast(lattices, heights, looks, bodies, boxes, radii, trunks, view, reach,
+          distance, kind, body, angle, material, use):  # fmt: skip
+    """Fill the arrays of hits."""
+    columns, rows = distance.shape
+    nxt = np.empty(rows + 1, np.int64)
+    found = np.empty((_MAX_TRUNKS, 4))
+    slope = np.empty(rows)
+    for column in range(columns):
+        u = view[5] + (column + 0.5) * view[7]
+        scale = 1 / math.sqrt(1 + u * u)
+        dx, dy = (view[3] + view[4] * u) * scale, (view[4] - view[3] * u) * scale
+        for r in range(rows + 1):
+            nxt[r] = r
+        v0, dv = view[6] * scale, view[7] * scale
+        for r in range(rows):
+            slope[r] = v0 + (r + 0.5) * dv
+        n_found = trunk_hits(trunks, view, dx, dy, view[7], found)
+        _walk(lattices, heights, looks, bodies, boxes, radii, found[:n_found], view, dx, dy,
+              v0, dv, reach, slope, nxt, distance[column], kind[column], body[column],
+              angle[column], material[column], use[column])  # fmt: skip
+
+
+@njit(cache=True, nogil=True, inline="always")
+def row_of(z, eye, t, v0, dv, rows):
+    """First row whose ray is at or above height ``z`` at distance ``t``."""
+    return int(min(max(math.ceil(((z - eye) / t - v0) / dv - 0.5), 0), rows))
+
+
+@njit(cache=True, nogil=True)
+def _walk(lattices, heights, looks, bodies, boxes, radii, found, view, dx, dy, v0, dv, reach,
+          slope, nxt, distance, kind, body, angle, material, use):  # fmt: skip
+    """March along one column's vertical plane and stop its rays."""
+    rows = slope.shape[0]
+    level, last = 0, len(radii) - 1
+    eye = view[2]
+    t, trunk = 0.05, 0
+    ground, top, base, cover, i, j = probe(
+        lattices[0], heights[0], looks[0], bodies[0], boxes[0], view[0], view[1]
+    )
+    highest = 130.0 + ground
+    first = 0
+    while t < reach:
+        t0, ground0, top0, base0, cover0 = t, ground, top, base, cover
+        cell = lattices[level][2]
+        t = t0 + max(0.45 * cell, 0.006 * t0)
+        if t > radii[level] and level < last:
+            level += 1
+        ground, top, base, cover, i, j = probe(
+            lattices[level], heights[level], looks[level], bodies[level], boxes[level],
+            view[0] + dx * t, view[1] + dy * t)  # fmt: skip
+        entering = cover > 0 and cover0 == 0
+        leafy = cover > 0 and looks[level][i, j, 1] == _TREE
+        if entering and not leafy:
+            near, far = t0, t
+            for _ in range(7):
+                middle = 0.5 * (near + far)
+                c = probe(lattices[level], heights[level], looks[level], bodies[level],
+                          boxes[level], view[0] + dx * middle, view[1] + dy * middle)[3]  # fmt: skip
+                if c > 0:
+                    far = middle
+                else:
+                    near = middle
+            t = far
+            ground, top, base, cover, i, j = probe(
+                lattices[level], heights[level], looks[level], bodies[level], boxes[level],
+                view[0] + dx * t, view[1] + dy * t)  # fmt: skip
+        while trunk < found.shape[0] and found[trunk, 0] < t:
+            ahead = max(found[trunk, 0], 0.1)
+            r = free(nxt, row_of(min(found[trunk, 2], ground) - 0.2, eye, ahead, v0, dv, rows))
+            end = row_of(found[trunk, 3], eye, ahead, v0, dv, rows)
+            while r < end:
+                if eye + slope[r] * ahead > ground0 - 0.3:
+                    distance[r], kind[r], angle[r] = ahead, 6, found[trunk, 1]
+                    material[r], use[r] = _TREE, looks[level][i, j, 2]
+                    nxt[r] = r + 1
+                r = free(nxt, r + 1)
+            trunk += 1
+        # the ground between the two points
+        r = free(nxt, first)
+        while r < rows:
+            above = eye + slope[r] * t - ground
+            if above > 0:
+                break
+            above0 = max(eye + slope[r] * t0 - ground0, 0.0)
+            distance[r] = t0 + (t - t0) * above0 / max(above0 - above, 1e-9)
+            kind[r], material[r], use[r] = 1, looks[level][i, j, 0], looks[level][i, j, 2]
+            nxt[r] = r + 1
+            r = free(nxt, r + 1)
+        first = r
+        if first >= rows or (slope[first] > 0 and eye + slope[first] * t > highest):
+            break
+        if cover == 0:
+            continue
+        lo = row_of(base, eye, t, v0, dv, rows)
+        hi = row_of(top, eye, t, v0, dv, rows)
+        r = free(nxt, lo)
+        while r < hi:
+            z = eye + slope[r] * t
+            hit = 3
+            if leafy:
+                if not leaf(view[0] + dx * t, view[1] + dy * t, z, top, base, cover, t):
+                    r = free(nxt, r + 1)
+                    continue
+                hit = 5
+            elif not entering:
+                z0 = eye + slope[r] * t0
+                if z0 >= top0 and top - top0 < 1.5 * (t - t0) + 0.05:
+                    hit = 2
+                elif z0 <= base0 and base > ground + 1.0:
+                    hit = 4
+            where = t
+            if hit == 2:
+                above0, above = z0 - top0, top - z
+                where = t0 + (t - t0) * above0 / max(above0 + above, 1e-9)
+            distance[r], kind[r], body[r] = where, hit, bodies[level][i, j]
+            material[r], use[r] = looks[level][i, j, 1], looks[level][i, j, 2]
+            if hit == 3:
+                b = bodies[level][i, j]
+                if b >= 0:
+                    angle[r] = face_of(boxes[level][b], view[0] + dx * t, view[1] + dy * t)
+                else:
+                    angle[r] = facing(heights[level], i, j, 2)
+            nxt[r] = r + 1
+            r = free(nxt, r + 1)
+    r = free(nxt, first)
+    while r < rows and slope[r] <= 0.004:
+        distance[r], kind[r] = reach, 7
+        r = free(nxt, r + 1)

@@ -1,0 +1,374 @@
+"""Colour the hits: material, sun and shadow, sky light, mirror of water and glass, haze."""
+
+# mypy: disable-error-code="no-untyped-def,untyped-decorator,no-untyped-call"
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from .camera import Camera, Frame
+from .cast import Hits, blend, locate
+from .detail import fbm2, hash3, noise2, noise3, stones
+from .facades import building, car, fence, style_of
+from .relief import Level, Relief, shadow_heights
+from .sky import Light, sky_color
+
+_GRASS, _CROP, _SOIL, _ASPHALT, _CONCRETE, _GRAVEL, _SAND, _WATER = range(8)
+_TREE, _ROOF, _RAIL, _PITCH, _TRACK, _METAL, _CAR, _FENCE, _MARKING = range(8, 17)
+
+
+def shade(
+    relief: Relief, camera: Camera, eye_z: float, frame: Frame, hits: Hits, light: Light
+) -> NDArray[np.float32]:
+    """Linear RGB ``(column, row, 3)`` of a frame's hits."""
+    out = np.zeros((frame.columns, frame.rows, 3), np.float32)
+    levels = relief.levels
+    shadows, corners = zip(
+        *(_shadow(level, radius, camera, light)
+          for level, radius in zip(levels, relief.radii, strict=True)), strict=True
+    )  # fmt: skip
+    east, north = camera.forward
+    view = np.array([camera.x, camera.y, eye_z, east, north, frame.u0, frame.v0, frame.step])
+    _shade(tuple(level.lattice for level in levels), tuple(level.heights for level in levels),
+           tuple(level.looks for level in levels), tuple(level.boxes for level in levels),
+           shadows, np.array(corners), np.array(relief.radii), view, light.values,
+           hits.distance, hits.kind, hits.body, hits.angle, hits.material, hits.use, out)  # fmt: skip
+    return out
+
+
+def _shadow(
+    level: Level, radius: float, camera: Camera, light: Light
+) -> tuple[NDArray[np.float32], tuple[int, int]]:
+    """Shadow heights around the camera and the cell at which they start."""
+    left, top, step = level.lattice
+    reach = int(min(radius, 150 + 100 * step) / step) + 2
+    i, j = int((top - camera.y) / step), int((camera.x - left) / step)
+    ny, nx = level.body.shape
+    i0, i1 = max(i - reach, 0), min(i + reach, ny)
+    j0, j1 = max(j - reach, 0), min(j + reach, nx)
+    east, north, up = light.sun
+    flat = math.hypot(east, north)
+    heights = shadow_heights(level.heights[..., 4], step, east / flat, north / flat,
+                             up / flat, i0, i1, j0, j1)  # fmt: skip
+    return heights, (i0, j0)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _fade(size, px):
+    """How much of a detail of ``size`` m survives in a pixel of ``px`` m."""
+    return min(max((size / px - 0.7) / 1.3, 0.0), 1.0)
+
+
+@njit(cache=True, nogil=True)
+def ground_tone(material, x, y, t, lateral, px, eye):
+    """Factor on the albedo of a ground, from its fine structure near the camera."""
+    if material == _GRASS or material == _CROP or material == _PITCH:
+        blade = 0.016 if material != _CROP else 0.03
+        tone = 0.86 + 0.28 * fbm2(x * 1.7, y * 1.7, 3, 3)
+        near = _fade(blade, px)
+        deep = 0.5 if material == _PITCH else 0.95
+        if near > 0:
+            n = noise2(lateral / blade, math.log(t) * 26.0 * eye / 1.6, 41)
+            m = noise2(lateral / (3.3 * blade), math.log(t) * 13.0, 43)
+            tone *= 1 + near * deep * (0.62 * n + 0.38 * m - 0.5)
+        far = _fade(0.09, px) * (1 - near) * 0.5
+        return tone * (1 + far * (noise2(x * 11, y * 11, 47) - 0.5))
+    if material == _ASPHALT or material == _MARKING or material == _TRACK:
+        tone = 0.92 + 0.16 * fbm2(x * 0.5, y * 0.5, 5, 3)
+        tone *= 1 + 0.34 * _fade(0.012, px) * (noise2(x / 0.012, y / 0.012, 7) - 0.5)
+        crack = abs(noise2(x * 0.31, y * 0.31, 9) + 0.12 * noise2(x * 3, y * 3, 10) - 0.55)
+        return tone * (0.72 if material == _ASPHALT and crack < 0.004 and px < 0.05 else 1.0)
+    if material == _GRAVEL or material == _RAIL:
+        near = _fade(0.05, px)
+        tone = 0.9 + 0.2 * fbm2(x * 1.3, y * 1.3, 15, 2)
+        return tone * (1 + near * 1.1 * (0.42 - stones(x * 16, y * 16, 11)))
+    if material == _SOIL or material == _SAND:
+        rough = 1.0 if material == _SOIL else 0.35
+        tone = 0.88 + 0.24 * fbm2(x * 1.1, y * 1.1, 17, 3)
+        clods = _fade(0.07, px) * (0.45 - stones(x * 9, y * 9, 19))
+        fine = _fade(0.02, px) * (noise2(x / 0.02, y / 0.02, 21) - 0.5)
+        return tone * (1 + rough * (0.9 * clods + 0.35 * fine))
+    tone = 0.92 + 0.16 * fbm2(x * 0.8, y * 0.8, 23, 3)
+    return tone * (1 + 0.14 * _fade(0.015, px) * (noise2(x / 0.015, y / 0.015, 25) - 0.5))
+
+
+@njit(cache=True, nogil=True)
+def _look(lattice, looks, plane, x, y):
+    """Bilinear sRGB colour (0-1) of ground (plane 3) or object (plane 6)."""
+    i, j, a, b = locate(lattice, looks, x, y)
+    wa, wb, wc, wd = (1 - a) * (1 - b), (1 - a) * b, a * (1 - b), a * b
+    p, q = looks[i, j], looks[i, j + 1]
+    r, s = looks[i + 1, j], looks[i + 1, j + 1]
+    return (
+        (p[plane] * wa + q[plane] * wb + r[plane] * wc + s[plane] * wd) / 255.0,
+        (p[plane + 1] * wa + q[plane + 1] * wb + r[plane + 1] * wc + s[plane + 1] * wd) / 255.0,
+        (p[plane + 2] * wa + q[plane + 2] * wb + r[plane + 2] * wc + s[plane + 2] * wd) / 255.0,
+    )
+
+
+@njit(cache=True, nogil=True)
+def _nearest(lattice, looks, plane, x, y):
+    """sRGB colour (0-1) of the cell itself."""
+    i = min(max(int((lattice[1] - y) / lattice[2]), 0), looks.shape[0] - 1)
+    j = min(max(int((x - lattice[0]) / lattice[2]), 0), looks.shape[1] - 1)
+    return looks[i, j, plane] / 255.0, looks[i, j, plane + 1] / 255.0, looks[i, j, plane + 2] / 255.0
+
+
+@njit(cache=True, nogil=True)
+def _slope(lattice, heights, plane, x, y):
+    """Upward normal of ground (plane 0) or tops (plane 1)."""
+    d = max(lattice[2], 0.5)
+    i, j, a, b = locate(lattice, heights, x + d, y)
+    east = blend(heights, i, j, a, b, plane)
+    i, j, a, b = locate(lattice, heights, x - d, y)
+    west = blend(heights, i, j, a, b, plane)
+    i, j, a, b = locate(lattice, heights, x, y + d)
+    north = blend(heights, i, j, a, b, plane)
+    i, j, a, b = locate(lattice, heights, x, y - d)
+    south = blend(heights, i, j, a, b, plane)
+    gx, gy = (west - east) / (2 * d), (south - north) / (2 * d)
+    norm = 1 / math.sqrt(1 + gx * gx + gy * gy)
+    return gx * norm, gy * norm, norm
+
+
+@njit(cache=True, nogil=True)
+def _sunlit(shadow, corner, lattice, x, y, z):
+    """Share of the sun that reaches a point."""
+    fx = (x - lattice[0]) / lattice[2] - 0.5 - corner[1]
+    fy = (lattice[1] - y) / lattice[2] - 0.5 - corner[0]
+    i, j = int(math.floor(fy)), int(math.floor(fx))
+    if i < 0 or j < 0 or i + 1 >= shadow.shape[0] or j + 1 >= shadow.shape[1]:
+        return 1.0
+    a, b = fy - i, fx - j
+    soft = 0.12 + 0.3 * lattice[2]
+    total = 0.0
+    for p in range(2):
+        for q in range(2):
+            w = (a if p else 1 - a) * (b if q else 1 - b)
+            lit = (z - shadow[i + p, j + q]) / soft + 0.75
+            total += w * min(max(lit, 0.0), 1.0)
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _side(box, found, material, use, x, y, h, angle, px, color):
+    """Albedo and shine of a side; ``color``: the look of the object from above."""
+    r, g, b = color
+    if found:
+        # the axis along the face that is hit, and the position from its left end
+        dx, dy = x - box[0], y - box[1]
+        c, s = math.cos(angle), math.sin(angle)
+        turn = (angle - math.atan2(box[3], box[2])) / (math.pi / 2)
+        length = 2 * (box[5] if int(round(turn)) % 2 == 0 else box[4])
+        place = min(max(-dx * s + dy * c + length / 2, 0.0), length)
+        if material == _CAR:
+            return car(place, h, length, length < 2.6, r, g, b)
+        style = style_of(material, use, box[8])
+        return building(style, place, h, length, box[8], int(box[7]), use, px)
+    turned = round(angle / (math.pi / 8)) * (math.pi / 8)
+    place = abs(-x * math.sin(turned) + y * math.cos(turned))
+    if material == _FENCE:
+        return fence(place, h, r, g, b, use)
+    if material == _ROOF or material == _METAL:
+        return building(style_of(material, use, 6.0), place % 40.0, h, 40.0, 6.0, 7, use, px)
+    tone = 0.8 + 0.3 * fbm2(place * 1.5, h * 1.5, 29, 3)
+    return r * tone, g * tone, b * tone, 0.0
+
+
+@njit(cache=True, nogil=True)
+def _leaves(x, y, z, t, px):
+    """Factor on a crown's albedo: clusters of leaves, lit rims and dark gaps."""
+    tone = 0.45 + 0.75 * noise3(x * 1.3, y * 1.3, z * 1.3, 51)
+    near = _fade(0.22, px)
+    if near > 0:
+        tone *= 1 + near * 0.9 * (noise3(x * 4.6, y * 4.6, z * 4.6, 53) - 0.5)
+    near = _fade(0.07, px)
+    if near > 0:
+        tone *= 1 + near * 1.0 * (noise3(x * 14, y * 14, z * 14, 57) - 0.5)
+    return tone * (1.0 if t < 300 else 0.95)
+
+
+@njit(cache=True, nogil=True)
+def _bark(x, y, z, offset):
+    """Albedo of a trunk; some are birches."""
+    kind = hash3(int(x * 0.5), int(y * 0.5), 61)
+    rough = noise2(offset * 9, z * 2.2, 63)
+    if kind < 0.18:
+        dark = 0.35 if noise2(offset * 2, z * 7, 65) > 0.68 else 1.0
+        return 0.8 * dark, 0.79 * dark, 0.75 * dark
+    return 0.30 + 0.16 * rough, 0.25 + 0.13 * rough, 0.20 + 0.10 * rough
+
+
+@njit(cache=True, nogil=True)
+def _albedo(kind, material, use, box, found, lattice, heights, looks, x, y, z, t, lateral, px,
+            offset, eye, dx, dy):  # fmt: skip
+    """Albedo (sRGB 0-1), shine, normal of a hit."""
+    shine = 0.0
+    if kind == 1 or kind == 7:
+        n = _slope(lattice, heights, 0, x, y)
+        # waver: edges of grass and soil do not follow square cells
+        w = min(0.6 * lattice[2], 0.35) if material != _ASPHALT and material != _MARKING else 0.05
+        jx = x + w * (noise2(x * 2.3, y * 2.3, 71) + noise2(x * 9, y * 9, 72) - 1)
+        jy = y + w * (noise2(x * 2.3, y * 2.3, 73) + noise2(x * 9, y * 9, 74) - 1)
+        r, g, b = _look(lattice, looks, 3, jx, jy)
+        tone = ground_tone(material, x, y, t, lateral, px, eye)
+    elif kind == 2:
+        n = _slope(lattice, heights, 1, x, y)
+        r, g, b = _nearest(lattice, looks, 6, x, y)
+        tone = 1.0
+        if material == _ROOF:
+            tone = 0.9 + 0.2 * noise2(x * 1.3, y * 1.3, 31)
+        elif material != _CAR:
+            tone = ground_tone(material, x, y, t, lateral, px, eye)
+        else:
+            shine = 0.2
+    elif kind == 5:
+        r, g, b = _nearest(lattice, looks, 6, x, y)
+        tone = _leaves(x, y, z, t, px)
+        up = 0.75
+        flat = math.sqrt(1 - up * up)
+        n = (-dx * flat, -dy * flat, up)
+    elif kind == 6:
+        r, g, b = _bark(x, y, z, offset)
+        tone = 1.0
+        c = math.sqrt(max(1 - offset * offset, 0.0))
+        n = (-dx * c + dy * offset, -dy * c - dx * offset, 0.0)
+    elif kind == 4:
+        r, g, b, tone, n = 0.42, 0.41, 0.40, 1.0, (0.0, 0.0, -1.0)
+    else:
+        inside = 0.3 * lattice[2]
+        c, s = math.cos(offset), math.sin(offset)
+        color = _nearest(lattice, looks, 6, x - c * inside, y - s * inside)
+        i, j, p, q = locate(lattice, heights, x, y)
+        h = z - blend(heights, i, j, p, q, 0)
+        r, g, b, shine = _side(box, found, material, use, x, y, max(h, 0.0), offset, px, color)
+        tone = 1.0
+        n = (c, s, 0.0)
+    return r * tone, g * tone, b * tone, shine, n
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _linear(c):
+    """sRGB 0-1 to linear light (power law)."""
+    return max(c, 0.0) ** 2.2
+
+
+@njit(cache=True, nogil=True)
+def _lit(kind, under, h_sun, n, r, g, b, light):
+    """Reflected light of a rough surface under sun and sky."""
+    cosine = n[0] * light[0] + n[1] * light[1] + n[2] * light[2]
+    if kind == 5:
+        cosine = 0.35 + 0.65 * max(cosine, 0.0)  # leaves let light through
+    sun = max(cosine, 0.0) * h_sun
+    sky = (0.55 + 0.45 * n[2]) * under
+    bounce = 0.10 * (1 - n[2]) * (0.4 + 0.6 * light[3])
+    return (
+        _linear(r) * (sun * light[3] + sky * light[6] + bounce),
+        _linear(g) * (sun * light[4] + sky * light[7] + bounce),
+        _linear(b) * (sun * light[5] + sky * light[8] + bounce * 0.85),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _water(out, distance, column, row, x, y, t, m, dx, dy, albedo, light, view, scale):
+    """Sky and shore mirrored in ripples: the upper half of the column, upside down."""
+    ripple = noise2(x * 1.1, y * 1.1, 81) + 0.6 * noise2(x * 3.7, y * 3.7, 83) - 0.8
+    ripple *= 0.05 * min(1.0, 12.0 / t + 0.25)
+    lift = -m + abs(ripple) * 0.7 + 0.5 * ripple
+    mirror = int((max(lift, 0.001) / scale - view[6]) / view[7])
+    side = min(max(column + int(ripple * 0.6 / view[7]), 0), out.shape[0] - 1)
+    if mirror < out.shape[1] and mirror > row and distance[side, mirror] > t:
+        sr, sg, sb = out[side, mirror, 0], out[side, mirror, 1], out[side, mirror, 2]
+    else:
+        norm = 1 / math.sqrt(1 + lift * lift)
+        sr, sg, sb = sky_color(dx * norm, dy * norm, lift * norm, light)
+    sine = abs(m) / math.sqrt(1 + m * m) + 0.03 + abs(ripple)
+    mirrored = 0.03 + 0.9 * max(1 - sine, 0.0) ** 5
+    r, g, b = albedo
+    return (
+        0.6 * r * (1 - mirrored) + sr * mirrored,
+        0.6 * g * (1 - mirrored) + sg * mirrored,
+        0.6 * b * (1 - mirrored) + sb * mirrored,
+    )
+
+
+@njit(cache=True, nogil=True)
+def _glass(column, m, n, dx, dy, r, g, b, shine, light):
+    """A pane mirrors the sky (or the ground) in front of it."""
+    norm = 1 / math.sqrt(1 + m * m)
+    ex, ey, ez = dx * norm, dy * norm, m * norm
+    dot = ex * n[0] + ey * n[1] + ez * n[2]
+    east, north, up = ex - 2 * dot * n[0], ey - 2 * dot * n[1], ez - 2 * dot * n[2]
+    if up > 0.03:
+        sr, sg, sb = sky_color(east, north, up, light)
+    else:
+        sr, sg, sb = 0.16, 0.17, 0.16
+    share = shine * (0.35 + 0.65 * (1 - abs(dot)) ** 3)
+    return r + (sr - r) * share, g + (sg - g) * share, b + (sb - b) * share
+
+
+@njit(cache=True, nogil=True)
+def _shade(lattices, heights, looks, boxes, shadows, corners, radii, view, light,
+           distance, kind, body, angle, material, use, out):  # fmt: skip
+    """Fill ``out``; rows from the top down, so that water finds what it mirrors."""
+    columns, rows = distance.shape
+    last = len(radii) - 1
+    for column in range(columns):
+        u = view[5] + (column + 0.5) * view[7]
+        scale = 1 / math.sqrt(1 + u * u)
+        dx, dy = (view[3] + view[4] * u) * scale, (view[4] - view[3] * u) * scale
+        for row in range(rows - 1, -1, -1):
+            m = (view[6] + (row + 0.5) * view[7]) * scale
+            what = kind[column, row]
+            norm = 1 / math.sqrt(1 + m * m)
+            if what == 0:
+                color = sky_color(dx * norm, dy * norm, m * norm, light)
+                out[column, row, 0], out[column, row, 1], out[column, row, 2] = color
+                continue
+            t = distance[column, row]
+            hr, hg, hb = sky_color(dx * norm, dy * norm, 0.005, light)
+            if what != 7:
+                level = 0
+                while level < last and t > radii[level]:
+                    level += 1
+                color = _hit(lattices[level], heights[level], looks[level], boxes[level],
+                             shadows[level], corners[level], view, light, distance, kind[column, row],
+                             body[column, row], angle[column, row], material[column, row],
+                             use[column, row], out, column, row, t, m, u, dx, dy, scale)  # fmt: skip
+            else:
+                color = (0.10, 0.13, 0.11)
+            veil = 1 - math.exp(-((t / light[17]) ** 1.15))
+            out[column, row, 0] = color[0] * (1 - veil) + 0.93 * hr * veil
+            out[column, row, 1] = color[1] * (1 - veil) + 0.95 * hg * veil
+            out[column, row, 2] = color[2] * (1 - veil) + 0.98 * hb * veil
+
+
+@njit(cache=True, nogil=True)
+def _hit(lattice, heights, looks, boxes, shadow, corner, view, light, distance, kind, body,
+         angle, material, use, out, column, row, t, m, u, dx, dy, scale):  # fmt: skip
+    """Linear RGB of one hit, without haze."""
+    x, y, z = view[0] + dx * t, view[1] + dy * t, view[2] + m * t
+    px = t * view[7] * scale * 1.5
+    box = boxes[max(body, 0)]
+    found = body >= 0 and box[4] > 0
+    r, g, b, shine, n = _albedo(kind, material, use, box, found, lattice, heights, looks, x, y, z,
+                                t, u * scale * t, px, angle, abs(m * t), dx, dy)  # fmt: skip
+    off = 0.7 * lattice[2] if kind == 3 else 0.0
+    lit = _sunlit(shadow, corner, lattice, x + n[0] * off, y + n[1] * off, z)
+    under = 1.0
+    if kind == 1 or kind == 3 or kind == 6:
+        i, j, _, _ = locate(lattice, heights, x, y)
+        if looks[i, j, 1] == _TREE:
+            under = 0.62
+        elif kind == 1 and looks[i, j, 1] != 255:
+            under = 0.8
+    color = _lit(kind, under, lit, n, r, g, b, light)
+    if material == _WATER and kind == 1:
+        return _water(out, distance, column, row, x, y, t, m, dx, dy, color, light, view, scale)
+    if shine > 0:
+        return _glass(column, m, n, dx, dy, color[0], color[1], color[2], shine, light)
+    return color

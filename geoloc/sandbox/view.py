@@ -1,0 +1,136 @@
+"""The ground view: what a phone's camera at eye height sees of the world.
+
+    scenes (finest first) -> Relief -> cast -> shade -> warp -> sensor -> View
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..grid import Grid
+from .camera import Camera, Frame
+from .cast import GROUND_HIT, SKY_HIT, Hits, cast
+from .relief import Relief
+from .scene import LANDUSE, Material, Scene
+from .shade import shade
+from .sky import Light
+
+NO_LANDUSE = 255
+"""Land use of a pixel that shows sky or what lies beyond reach."""
+
+_DETAIL = ((0.25, 40.0), (0.5, 150.0), (2.0, 600.0), (8.0, 2500.0))
+_COARSE = ((0.5, 150.0), (2.0, 600.0), (8.0, 2500.0))
+_PAVED = (Material.ASPHALT, Material.MARKING)
+_WALKED = (Material.ASPHALT, Material.MARKING, Material.CONCRETE, Material.RAIL, Material.GRAVEL)
+
+
+class Rasterizer(Protocol):
+    """What the ground view asks of a world."""
+
+    crs: str
+
+    def rasterize(self, window: Grid) -> Scene:
+        """The scene over a window."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture and what is in it.
+
+    pixels: uint8 ``(y, x, 3)``. landuse: uint8 ``(y, x)``, 255 for sky. distance: float32
+    ``(y, x)``, m along the ground, inf for sky. visible: float32 ``(class,)``, share of each
+    land use of what is seen, summing to 1 (all 0 where nothing is).
+    """
+
+    pixels: NDArray[np.uint8]
+    landuse: NDArray[np.uint8]
+    distance: NDArray[np.float32]
+    visible: NDArray[np.float32]
+
+
+def surroundings(
+    world: Rasterizer, x: float, y: float, spread: float = 0.0, *, detail: bool = True
+) -> Relief:
+    """Relief for cameras within ``spread`` m (each way) of a point; ``detail``: for large photos."""
+    plan = _DETAIL if detail else _COARSE
+    scenes = []
+    for step, radius in plan:
+        half = math.ceil((radius + spread + 6 * step) / step)
+        left, top = math.floor(x / step) * step, math.floor(y / step) * step
+        window = Grid(world.crs, left - half * step, top + half * step, step, 2 * half, 2 * half)
+        scenes.append(world.rasterize(window))
+    return Relief.of(scenes, [radius for _, radius in plan])
+
+
+def eye_height(relief: Relief, camera: Camera) -> float:
+    """Absolute z of the camera: above the ground, or above a deck that carries a way."""
+    level = relief.levels[0]
+    left, top, step = level.lattice
+    i, j = int((top - camera.y) / step), int((camera.x - left) / step)
+    deck = level.looks[i, j, 1] in _WALKED and level.heights[i, j, 1] > level.heights[i, j, 0]
+    return float(level.heights[i, j, 1 if deck else 0]) + camera.eye
+
+
+def render(
+    relief: Relief, camera: Camera, light: Light, seed: int = 0, oversample: float | None = None
+) -> View:
+    """Take a picture. ``seed`` draws the sensor's noise; ``oversample``: rays a px, each way."""
+    if oversample is None:
+        oversample = 1.5 if camera.width * camera.height > 100_000 else 2.0
+    frame = Frame.covering(camera, oversample)
+    eye_z = eye_height(relief, camera)
+    hits = cast(relief, camera, eye_z, frame, relief.radii[-1])
+    linear = shade(relief, camera, eye_z, frame, hits, light)
+    colors = frame.warp(_tone(linear), camera)
+    landuse = frame.pick(hits.use, camera).astype(np.uint8)
+    distance = frame.pick(hits.distance, camera).astype(np.float32)
+    paved = frame.pick(_paved(hits), camera).astype(np.bool_)
+    visible = visible_shares(landuse, distance, paved)
+    return View(_sensor(colors, seed), landuse, distance, visible)
+
+
+def _paved(hits: Hits) -> NDArray[np.bool_]:
+    return (hits.kind == GROUND_HIT) & np.isin(hits.material, _PAVED)
+
+
+def visible_shares(
+    landuse: NDArray[np.uint8], distance: NDArray[np.float32], paved: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Share of each land use ``(class,)`` of a picture ``(y, x)``, by weighted pixels.
+
+    A carriageway counts a tenth, since it fills the lower half of most pictures and tells
+    little; the ground within 6 m counts a third; beyond 400 m weight falls with distance.
+    """
+    seen = landuse != NO_LANDUSE
+    weight = np.where(paved, 0.1, 1.0) * np.where(distance < 6, 0.35, 1.0)
+    weight *= np.minimum(1.0, 400.0 / np.maximum(distance, 1.0))
+    shares = np.bincount(landuse[seen], weight[seen], len(LANDUSE))[: len(LANDUSE)]
+    return np.asarray(shares / max(shares.sum(), 1e-9), np.float32)
+
+
+def _tone(linear: NDArray[np.float32], exposure: float = 1.75) -> NDArray[np.float32]:
+    """Linear light to sRGB values 0-255, highlights rolled off as a camera does."""
+    return np.asarray(255 * (1 - np.exp(-exposure * linear)) ** np.float32(1 / 2.2), np.float32)
+
+
+def _sensor(colors: NDArray[np.float32], seed: int) -> NDArray[np.uint8]:
+    """White balance, contrast, vignetting and noise of a small camera."""
+    rng = np.random.default_rng([seed, 77])
+    h, w = colors.shape[:2]
+    y, x = np.mgrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j].astype(np.float32)
+    vignette = 1 - rng.uniform(0.03, 0.12) * (x * x + y * y)
+    balance = (1 + rng.normal(0, 0.025, 3)).astype(np.float32)
+    gain = np.float32(rng.uniform(0.94, 1.06))
+    contrast = np.float32(rng.uniform(1.02, 1.16))
+    out = (colors * balance * gain - 118) * contrast + 118
+    noise = rng.standard_normal(colors.shape, np.float32) * np.float32(rng.uniform(1.0, 3.5))
+    return np.asarray(np.clip(out * vignette[..., None] + noise, 0, 255), np.uint8)
+
+
+__all__ = ["NO_LANDUSE", "SKY_HIT", "View", "eye_height", "render", "surroundings"]
