@@ -9,9 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
+import xarray as xr
 from numpy.typing import NDArray
+from pyproj import Transformer
 
+from geoloc.candidates import Candidate, Term
 from geoloc.grid import Grid
 from geoloc.report import QueryResult
 
@@ -27,7 +29,6 @@ class FlatImagery:
     gsd: float = 0.5
 
     def read(self, window: Grid) -> Any:
-        xr = pytest.importorskip("xarray")
         y, x = np.mgrid[0 : window.ny, 0 : window.nx]
         pixels = np.stack([x * 255 // window.nx, y * 255 // window.ny, (x + y) % 256])
         valid = x > window.nx // 20
@@ -52,13 +53,10 @@ def heatmap() -> NDArray[np.float32]:
     return values.astype(np.float32)
 
 
-def candidate(rank: int, row: int, col: int) -> Any:
+def candidate(rank: int, row: int, col: int) -> Candidate:
     """A candidate with explanation; lon and lat are right for UTM 36N to a few metres."""
-    pyproj = pytest.importorskip("pyproj")
-    from geoloc.candidates import Candidate, Term
-
     x, y = GRID.center(row, col)
-    lon, lat = pyproj.Transformer.from_crs(GRID.crs, 4326, always_xy=True).transform(x, y)
+    lon, lat = Transformer.from_crs(GRID.crs, 4326, always_xy=True).transform(x, y)
     terms = (
         Term("highway", 9.1, 8.6, 0.02),
         Term("wheat_field", 6.0, 1.5, 0.41),
@@ -66,7 +64,8 @@ def candidate(rank: int, row: int, col: int) -> Any:
     )
     return Candidate(
         rank=rank, row=row, col=col, x=x, y=y, lon=lon, lat=lat,
-        distance=0.4 + rank / 10, percentile=0.008 * rank**2, explanation=terms,
+        distance=0.4 + rank / 10, percentile=0.008 * rank**2,
+        explanation=terms[1:], shared=terms[:1],
     )  # fmt: skip
 
 
@@ -95,7 +94,8 @@ def sample(**changes: Any) -> QueryResult:
         "cube": {"name": "sample", "url": "file:///cube.zarr", "generation": "g0001"},
         "model": {"name": "sandbox", "digest": "cd" * 32},
         "parameters": {"top": 3, "within": None, "radius": float("nan")},
-        "imagery": ({"id": "tile-7", "datetime": "2024-05-06T10:00:00Z"},),
+        "imagery": ({"id": "tile-7", "href": "t.tif", "date": "2024-05-06T10:00:00Z"},),
+        "places": {1: (("highway", 0.61), ("wheat_field", 0.2))},
         "notes": ("A note & <b>more</b>.",),
     }
     return QueryResult(**{**fields, **changes})

@@ -20,7 +20,7 @@ from ..scenes import display_name
 from .heat import LEVELS, TICKS, Levels, levels, palette, position, shrink
 from .links import WEB_MAPS, web_maps
 from .views import Picture, Views, look, photo_picture, png_uri
-from .words import agreements, degrees, differences, percent
+from .words import degrees, differences, percent, scene_list
 
 if TYPE_CHECKING:
     from ..candidates import Candidate
@@ -103,8 +103,9 @@ def _card(candidate: Candidate, chip: Picture | None, result: QueryResult) -> di
         "coordinates": degrees(candidate.lon, candidate.lat),
         "grid": f"{candidate.x:.0f} E, {candidate.y:.0f} N ({result.grid.crs})",
         "chip": chip,
-        "agree": agreements(candidate.explanation),
-        "differ": differences(candidate.explanation),
+        "above": scene_list(result.places.get(candidate.rank, ())),
+        "agree": candidate.shared[:3],
+        "differ": differences(candidate),
         "links": web_maps(candidate.lon, candidate.lat),
     }
 
@@ -120,7 +121,7 @@ def _legend(result: QueryResult) -> list[dict[str, str]]:
 
 def _dates(result: QueryResult, views: Views) -> str:
     """First and last day of the imagery, as far as it is known."""
-    days = {str(item["datetime"])[:10] for item in result.imagery if item.get("datetime")}
+    days = {str(item["date"])[:10] for item in result.imagery if item.get("date")}
     pictures = [*views.chips.values(), *([views.base] if views.base else [])]
     days.update(day for picture in pictures for day in picture.dates)
     if not days:
@@ -131,8 +132,10 @@ def _dates(result: QueryResult, views: Views) -> str:
 def _data(result: QueryResult, views: Views, scale: Levels) -> dict[str, Any]:
     """What the viewer draws from."""
     small, grid = shrink(result.heatmap, result.grid, _HEAT_PIXELS)
+    least = 1 / max(result.sample.size, 1)  # a share is one cell at least
     packed = gzip.compress(scale.of(small).tobytes(), mtime=0)
     return {
+        "measure": "distance" if result.photos else "surprise",
         "bounds": result.grid.bounds,
         "heat": {
             "bounds": grid.bounds,
@@ -140,7 +143,7 @@ def _data(result: QueryResult, views: Views, scale: Levels) -> dict[str, Any]:
             "height": grid.ny,
             "levels": base64.b64encode(packed).decode(),
             "edges": [float(f"{v:.5g}") for v in scale.edges],
-            "shares": [float(f"{v:.4g}") for v in scale.shares],
+            "shares": [float(f"{max(v, least):.4g}") for v in scale.shares],
             "palette": palette().tolist(),
         },
         "base": _base(views.base) if views.base else None,

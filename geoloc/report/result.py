@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,8 @@ class QueryResult:
     heatmap: float32 ``(y, x)`` on ``grid``, distance, NaN where nothing is known; may be a
         memory map.
     cube, model: what answered (name, url, generation, digest), as they go into the evidence.
-    imagery: one mapping ``{"id", "datetime", ...}`` per image near the candidates.
+    imagery: one mapping ``{"id", "href", "date", "candidates"}`` per image near a candidate.
+    places: by rank, a candidate's own top scenes and their softmax share, as seen from above.
     notes: what the reader has to know, one sentence each.
     """
 
@@ -44,6 +45,7 @@ class QueryResult:
     model: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     imagery: tuple[Mapping[str, Any], ...] = ()
+    places: Mapping[int, Sequence[tuple[str, float]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property

@@ -11,7 +11,7 @@ from .links import web_maps
 from .words import candidate_text
 
 if TYPE_CHECKING:
-    from ..candidates import Candidate
+    from ..candidates import Candidate, Term
     from .result import QueryResult
 
 _DEGREES = 7  # decimals: about a centimetre
@@ -25,16 +25,18 @@ def properties(candidate: Candidate) -> dict[str, Any]:
         "percentile": float(candidate.percentile),
         "lon": round(float(candidate.lon), _DEGREES),
         "lat": round(float(candidate.lat), _DEGREES),
-        "explanation": [
-            {
-                "scene": term.scene,
-                "photo": float(term.photo),
-                "place": float(term.place),
-                "share": float(term.share),
-            }
-            for term in candidate.explanation
-        ],
+        "explanation": [_term(term) for term in candidate.explanation],
+        "shared": [term.scene for term in candidate.shared],
         "links": web_maps(candidate.lon, candidate.lat),
+    }
+
+
+def _term(term: Term) -> dict[str, Any]:
+    return {
+        "scene": term.scene,
+        "photo": float(term.photo),
+        "place": float(term.place),
+        "share": float(term.share),
     }
 
 

@@ -31,6 +31,9 @@ def candidate_text(candidate: Candidate) -> str:
         f"Rank {candidate.rank}: distance {candidate.distance:.3f}, "
         f"among the best {percent(candidate.percentile)} of the area."
     ]
+    if candidate.shared:
+        scenes = ", ".join(display_name(t.scene) for t in candidate.shared)
+        lines.append(f"Both photo and place show: {scenes}.")
     lines += [
         f"{display_name(t.scene)}: photo {t.photo:+.1f}, place {t.place:+.1f}, "
         f"{100 * t.share:.0f} % of the squared distance."
@@ -39,18 +42,14 @@ def candidate_text(candidate: Candidate) -> str:
     return "\n".join(lines)
 
 
-def agreements(terms: Sequence[Term], top: int = 3) -> list[Term]:
-    """Scenes that both photo and place show, the strongest first."""
-    both = [t for t in terms if min(t.photo, t.place) > 0 and not _apart(t)]
-    return sorted(both, key=lambda t: -min(t.photo, t.place))[:top]
+def differences(candidate: Candidate, top: int = 3) -> list[Term]:
+    """Scenes that keep photo and place apart, the largest part of the distance first.
+
+    Under a model's own metric a part may be negative; such a term takes nothing apart.
+    """
+    return sorted((t for t in candidate.explanation if t.share > 0), key=lambda t: -t.share)[:top]
 
 
-def differences(terms: Sequence[Term], top: int = 3) -> list[Term]:
-    """Scenes that keep photo and place apart, the largest share of the distance first."""
-    return sorted((t for t in terms if _apart(t)), key=lambda t: -t.share)[:top]
-
-
-def _apart(term: Term) -> bool:
-    """One of the two shows the scene less than half as strongly as the other."""
-    weak, strong = sorted((term.photo, term.place))
-    return bool(strong <= 0 or weak < strong / 2)
+def scene_list(scenes: Sequence[tuple[str, float]]) -> str:
+    """Scenes with their shares in one line: highway 41 %, wheat field 22 %."""
+    return ", ".join(f"{display_name(name)} {percent(100 * share)}" for name, share in scenes)

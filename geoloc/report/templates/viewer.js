@@ -183,7 +183,7 @@
     const [lon, lat] = degrees(x, y), level = levelAt(x, y);
     const place = `${lat.toFixed(5)}, ${lon.toFixed(5)}`;
     if (!level) return place;
-    return `${place}  distance ≤ ${data.heat.edges[level - 1].toPrecision(4)}, best ${percent(data.heat.shares[level - 1])}`;
+    return `${place}  ${data.measure} ≤ ${data.heat.edges[level - 1].toPrecision(4)}, best ${percent(data.heat.shares[level - 1])}`;
   }
 
   function drop(x, y) {

@@ -1,0 +1,65 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium; tests that need it are skipped where there is none."""
+    program = next((path for name in _NAMES if (path := shutil.which(name))), None)
+    if program is None:
+        pytest.skip("no Chromium: 'make browser' installs it")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=list(_QUIET))
+        yield chromium
+        chromium.close()
+
+
+class OfflinePage:
+    """A page of a browser that is cut off, and what it complained about or asked for."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("dialog", lambda dialog: self.complaints.append(f"dialog {dialog.message}"))
+        page.on("request", lambda request: self.requests.append(request.url))
+
+    def open(self, path: Path) -> Any:
+        """Show a file."""
+        self.page.goto(path.absolute().as_uri())
+        return self.page
+
+    @property
+    def outside(self) -> list[str]:
+        """Requests that left the machine."""
+        return [url for url in self.requests if not url.startswith(("file:", "data:", "blob:"))]
+
+
+@pytest.fixture
+def offline_page(browser: Any) -> Iterator[OfflinePage]:
+    """A fresh page without network, 1400 x 900 px."""
+    context = browser.new_context(offline=True, viewport={"width": 1400, "height": 900})
+    yield OfflinePage(context.new_page())
+    context.close()

@@ -1,0 +1,202 @@
+"""The files beside the page, read back with other people's readers."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+from pyproj import Transformer
+
+from geoloc.errors import OutputError
+from geoloc.grid import Grid
+from geoloc.report import check_writable, write_report
+from geoloc.report.evidence import evidence, write_evidence
+from geoloc.report.heat import LEVELS, levels, shrink
+from geoloc.report.picture import scale_length, write_picture
+from geoloc.report.raster import write_heatmap
+from geoloc.report.vector import write_geojson, write_kml
+from geoloc.report.words import percent
+from tests.report_sample import GRID, HOSTILE, FlatImagery, heatmap, sample
+
+
+def strict_json(path: Path) -> Any:
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+# --- heatmap.tif ---------------------------------------------------------------------------
+
+
+def test_heatmap_pixel_is_centred_on_its_cell(tmp_path: Path) -> None:
+    write_heatmap(heatmap(), GRID, tmp_path / "heatmap.tif")
+    with rasterio.open(tmp_path / "heatmap.tif") as raster:
+        assert raster.crs.to_epsg() == 32636
+        assert math.isnan(raster.nodata)
+        assert raster.dtypes == ("float32",)
+        assert raster.xy(20, 100) == pytest.approx(GRID.center(20, 100))
+        assert tuple(raster.bounds) == pytest.approx(GRID.bounds)
+        np.testing.assert_array_equal(raster.read(1), heatmap())
+        assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert raster.overviews(1) == [2]
+        best = float(raster.tags(1)["STATISTICS_MINIMUM"])
+        mean = float(raster.tags(1)["STATISTICS_MEAN"])
+    assert best == 0.5
+    assert mean == pytest.approx(np.nanmean(heatmap()), rel=1e-6)
+
+
+def test_heatmap_larger_than_a_strip_comes_from_a_memory_map(tmp_path: Path) -> None:
+    grid = Grid("EPSG:32636", 0, 6_000_000, 10, 1100, 300)
+    values = np.memmap(tmp_path / "map.bin", np.float32, "w+", shape=grid.shape)
+    values[:] = np.arange(grid.size, dtype=np.float32).reshape(grid.shape)
+    write_heatmap(values, grid, tmp_path / "heatmap.tif")
+    with rasterio.open(tmp_path / "heatmap.tif") as raster:
+        np.testing.assert_array_equal(raster.read(1), values)
+        assert raster.overviews(1) == [2, 4, 8]
+    assert [p.name for p in tmp_path.glob(".*")] == []
+
+
+def test_heatmap_without_a_known_cell(tmp_path: Path) -> None:
+    empty = sample(heatmap=np.full(GRID.shape, np.nan, np.float32), candidates=())
+    write_report(empty, tmp_path / "empty", FlatImagery())
+    assert "No candidates" in (tmp_path / "empty" / "report.html").read_text()
+    assert strict_json(tmp_path / "empty" / "query.json")["summary"]["cells_known"] == 0
+
+
+# --- heatmap.png ---------------------------------------------------------------------------
+
+
+def test_picture_is_yellow_at_the_best_place_and_blue_at_the_worst(tmp_path: Path) -> None:
+    write_picture(sample(candidates=()), tmp_path / "heatmap.png")
+    pixels = np.asarray(Image.open(tmp_path / "heatmap.png").convert("RGB")).astype(int)
+    assert 900 < pixels.shape[1] < 2500
+    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    yellow = (red > 230) & (green > 230) & (blue < 215)
+    dark_blue = (red < 30) & (green < 60) & (blue > 80)
+    map_side = pixels.shape[1] * 4 // 5  # the colour bar lies to the right of it
+    assert np.median(np.nonzero(yellow[:, :map_side])[1]) > map_side / 2
+    assert np.median(np.nonzero(dark_blue[:, :map_side])[1]) < map_side / 2
+
+
+@pytest.mark.parametrize(("width", "length"), [(1400, 200), (6200, 1000), (99, 10), (1e6, 2e5)])
+def test_scale_bar_is_round_and_about_a_fifth(width: float, length: float) -> None:
+    assert scale_length(width) == length
+
+
+def test_shrinking_keeps_every_best_cell_and_its_place() -> None:
+    small, grid = shrink(heatmap(), GRID, 50)
+    assert max(small.shape) <= 50
+    assert grid.step == 30
+    assert small[20 // 3, 100 // 3] == np.float32(0.5)
+    assert grid.index(*GRID.center(20, 100)) == (20 // 3, 100 // 3)
+    assert np.isnan(small[-1, 0])
+    naive = np.nanmin(heatmap()[60:63, 90:93])
+    assert small[20, 30] == naive
+
+
+def test_levels_order_cells_as_distances_do() -> None:
+    values = heatmap()
+    level = levels(sample()).of(values)
+    assert (level == 0).sum() == np.isnan(values).sum()
+    assert level[20, 100] == 1
+    assert level.max() == LEVELS
+    order = np.argsort(values[~np.isnan(values)])
+    assert (np.diff(level[~np.isnan(values)][order].astype(int)) >= 0).all()
+    known = level[level > 0]
+    assert (known <= 81).mean() == pytest.approx((81 / 255) ** 2, abs=0.002)
+
+
+# --- candidates ----------------------------------------------------------------------------
+
+
+def test_candidates_open_as_points_in_wgs84(tmp_path: Path) -> None:
+    write_geojson(sample(), tmp_path / "candidates.geojson")
+    frame = geopandas.read_file(tmp_path / "candidates.geojson")
+    assert frame.crs.to_epsg() == 4326
+    assert list(frame["rank"]) == [1, 2, 3]
+    back = Transformer.from_crs(4326, 32636, always_xy=True)
+    x, y = back.transform(frame.geometry[0].x, frame.geometry[0].y)
+    assert (x, y) == (pytest.approx(GRID.center(20, 100)[0], abs=0.05),
+                      pytest.approx(GRID.center(20, 100)[1], abs=0.05))  # fmt: skip
+
+
+def test_candidate_properties_explain_and_link(tmp_path: Path) -> None:
+    write_geojson(sample(), tmp_path / "candidates.geojson")
+    document = strict_json(tmp_path / "candidates.geojson")
+    first = document["features"][0]
+    assert first["geometry"]["coordinates"] == pytest.approx([30.1933, 50.5576], abs=1e-3)
+    told = first["properties"]
+    assert told["explanation"][0] == {
+        "scene": "wheat_field", "photo": 6.0, "place": 1.5, "share": 0.41,
+    }  # fmt: skip
+    assert told["shared"] == ["highway"]
+    assert f"mlat={told['lat']:.6f}" in told["links"]["OpenStreetMap"]
+    assert set(told) >= {"rank", "distance", "percentile", "lon", "lat"}
+
+
+def test_kml_is_well_formed_whatever_the_name(tmp_path: Path) -> None:
+    write_kml(sample(title=HOSTILE + "\x00\x1b]]>"), tmp_path / "candidates.kml")
+    root = ElementTree.parse(tmp_path / "candidates.kml").getroot()
+    name = root.find(".//{http://www.opengis.net/kml/2.2}name")
+    assert name is not None
+    assert name.text == HOSTILE + "]]>"
+    assert len(root.findall(".//{http://www.opengis.net/kml/2.2}Placemark")) == 3
+
+
+# --- query.json ----------------------------------------------------------------------------
+
+
+def test_evidence_is_strict_json_and_enough_to_repeat(tmp_path: Path) -> None:
+    write_evidence(sample(), tmp_path / "query.json")
+    record = strict_json(tmp_path / "query.json")
+    assert record["photos"][0]["sha256"] == "ab" * 32
+    assert record["photos"][0]["file"] == HOSTILE.replace("/", "∕")
+    assert record["cube"]["generation"] == "g0001"
+    assert record["model"]["digest"] == "cd" * 32
+    assert record["parameters"] == {"top": 3, "within": None, "radius": None}  # NaN is no JSON
+    assert record["vector"]["highway"] == pytest.approx(9.1)
+    assert record["imagery"][0]["date"].startswith("2024-05-06")
+    assert {"geoloc", "python", "numpy", "torch", "gdal"} <= set(record["versions"])
+    assert record["summary"]["distance_quantiles"]["0.0"] == 0.5
+
+
+def test_evidence_names_its_moment() -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert evidence(sample(), moment)["created"] == "2026-01-02T03:04:05+00:00"
+
+
+# --- all together --------------------------------------------------------------------------
+
+
+def test_report_writes_every_file(tmp_path: Path) -> None:
+    page = write_report(sample(), tmp_path / "new" / "answer", FlatImagery())
+    assert page == tmp_path / "new" / "answer" / "report.html"
+    assert {p.name for p in page.parent.iterdir()} == {
+        "heatmap.tif", "heatmap.png", "candidates.geojson", "candidates.kml",
+        "report.html", "query.json",
+    }  # fmt: skip
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match=r"cannot write to .*file.*: .*; choose") as caught:
+        check_writable(tmp_path / "file" / "answer")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.00001, "<0.0001 %"), (0.012, "0.012 %"), (0.4, "0.4 %"), (1.0, "1 %"), (17.3, "17 %")],
+)
+def test_percentages_have_the_digits_they_deserve(value: float, text: str) -> None:
+    assert percent(value).replace("\u202f", " ") == text
