@@ -99,12 +99,12 @@ class Grid:
     @property
     def x(self) -> NDArray[np.float64]:
         """Centres of the columns, west to east, in CRS units."""
-        return self.left + (np.arange(self.nx) + 0.5) * self.step
+        return self.left + (np.arange(self.nx, dtype=np.float64) + 0.5) * self.step
 
     @property
     def y(self) -> NDArray[np.float64]:
         """Centres of the rows, north to south, in CRS units."""
-        return self.top - (np.arange(self.ny) + 0.5) * self.step
+        return self.top - (np.arange(self.ny, dtype=np.float64) + 0.5) * self.step
 
     def center(self, row: int, col: int) -> tuple[float, float]:
         """``(x, y)`` of a cell's centre, in CRS units."""

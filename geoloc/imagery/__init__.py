@@ -1,0 +1,7 @@
+"""Overhead imagery: whatever it is stored as, it is read as RGB on the lattice asked for."""
+
+from __future__ import annotations
+
+from .source import ArraySource, Item, Source, open_source, require_overlap
+
+__all__ = ["ArraySource", "Item", "Source", "open_source", "require_overlap"]

@@ -1,0 +1,228 @@
+"""A mosaic of GeoTIFF, COG or VRT files, local or remote, warped onto the lattice asked for."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ..area import Bounds, GeotiffImagery
+from ..errors import ImageryError
+from ..grid import Grid
+from .raster import READ_ERRORS, RasterFile, is_remote, probe, read_onto, require_fit
+from .source import Item, as_window, overlap
+
+_PROBES = 8  # headers read at once
+
+
+class GeotiffSource:
+    """Many files as one: the uppermost valid pixel is seen, holes are filled from below.
+
+    Which files there are is settled when the source is made; their headers are read at the
+    first use, once, and travel along when the source is pickled. Files are opened for each
+    read, so that threads share nothing.
+    """
+
+    def __init__(self, spec: GeotiffImagery) -> None:
+        """Raises ImageryError where a glob matches nothing or a path is a folder."""
+        self.spec = spec
+        self._hrefs = list_files(spec.paths)
+        self._files: tuple[RasterFile, ...] | None = None
+        self._unreadable: tuple[str, ...] = ()
+        self._boxes: dict[str, NDArray[np.float64]] = {}
+        self._remote_versions: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    @property
+    def files(self) -> tuple[RasterFile, ...]:
+        """The readable files, uppermost first. Raises ImageryError where there are none."""
+        with self._lock:
+            if self._files is None:
+                self._files, self._unreadable = _index(self._hrefs, self.spec)
+            return self._files
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """One line for each file whose header cannot be read: nobody knows what it covers."""
+        return self._unreadable if self.files else ()
+
+    @property
+    def gsd(self) -> float:
+        """m on the ground per pixel of the finest file."""
+        return min(file.gsd for file in self.files)
+
+    def bounds(self, crs: str) -> Bounds:
+        """The box around all files in ``crs``: left, bottom, right, top."""
+        boxes = self._boxes_in(crs)
+        boxes = boxes[np.isfinite(boxes).all(axis=1)]
+        if not len(boxes):
+            raise ImageryError(f"the imagery cannot be mapped in {crs}: use the UTM zone there")
+        left, bottom = boxes[:, :2].min(axis=0)
+        right, top = boxes[:, 2:].max(axis=0)
+        return float(left), float(bottom), float(right), float(top)
+
+    def covers(self, window: Grid) -> bool:
+        """Whether any file's box touches the window."""
+        return bool(self._touching(window))
+
+    def read(self, window: Grid) -> xr.DataArray:
+        """The mosaic's pixels in the window (see ``Source.read``)."""
+        pixels = np.zeros((3, *window.shape), np.uint8)
+        valid = np.zeros(window.shape, np.bool_)
+        seen, errors = [], []
+        for file, part in self._touching(window):
+            try:
+                if _fill(pixels[:, *part], valid[part], file, window.window(*part), self.spec):
+                    seen.append(Item(file.id, file.href, file.datetime))
+            except READ_ERRORS as error:
+                errors.append(_fault(file.href, error))
+        if not valid.all():
+            errors += self.unreadable
+        return as_window(pixels, valid, window, tuple(seen), tuple(errors))
+
+    def fingerprint(self, window: Grid) -> str:
+        """SHA-256 over how files are read, and the ids and versions of those in the window."""
+        facts: list[object] = [self.spec.model_dump(exclude={"paths"})]
+        facts += [[file.id, *map(self._version, file.files)] for file, _ in self._touching(window)]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def _touching(self, window: Grid) -> list[tuple[RasterFile, tuple[slice, slice]]]:
+        """Files that may reach into the window, uppermost first, and where."""
+        left, bottom, right, top = window.bounds
+        boxes = self._boxes_in(window.crs)
+        near = (boxes[:, 0] < right) & (boxes[:, 2] > left)
+        near &= (boxes[:, 1] < top) & (boxes[:, 3] > bottom)
+        return [
+            (self.files[i], part)
+            for i in np.flatnonzero(near)
+            if (part := overlap(tuple(boxes[i].tolist()), window)) is not None
+        ]
+
+    def _boxes_in(self, crs: str) -> NDArray[np.float64]:
+        """Footprints ``(file, 4)`` in ``crs``, computed once."""
+        files = self.files
+        with self._lock:
+            if crs not in self._boxes:
+                self._boxes[crs] = np.array([file.bounds(crs) for file in files], np.float64)
+            return self._boxes[crs]
+
+    def _version(self, path: str) -> str:
+        """What changes when a file's content does; asked of a server only once."""
+        if not is_remote(path):
+            return _local_version(path)
+        if path not in self._remote_versions:
+            self._remote_versions[path] = _remote_version(path)
+        return self._remote_versions[path]
+
+
+def list_files(paths: list[str]) -> list[str]:
+    """Globs replaced by the files that they match, sorted, each file once.
+
+    Raises ImageryError where a glob matches nothing or a path is a folder.
+    """
+    found: dict[str, None] = {}
+    for path in paths:
+        if is_remote(path) or Path(path).is_file():
+            found[path] = None
+        elif Path(path).is_dir():
+            raise ImageryError(f"imagery path {path} is a folder: write {path.rstrip('/')}/*.tif")
+        elif glob.has_magic(path):
+            matches = sorted(p for p in _glob(path) if Path(p).is_file())
+            if not matches:
+                raise ImageryError(f"no file matches the imagery path {path}: correct it")
+            found.update(dict.fromkeys(matches))
+        else:
+            found[path] = None  # missing: reported with the pixels that are missing for it
+    return list(found)
+
+
+def _glob(pattern: str) -> list[str]:
+    return glob.glob(pattern, recursive=True)  # noqa: PTH207  (Path's refuses absolute patterns)
+
+
+def _index(
+    hrefs: list[str], spec: GeotiffImagery
+) -> tuple[tuple[RasterFile, ...], tuple[str, ...]]:
+    """Headers of all files, uppermost first, and a line for each that cannot be read."""
+    with ThreadPoolExecutor(min(_PROBES, len(hrefs))) as pool:
+        probed = list(pool.map(_probe, hrefs))
+    files = [file for file in probed if isinstance(file, RasterFile)]
+    faults = tuple(fault for fault in probed if isinstance(fault, str))
+    if not files:
+        raise ImageryError(f"none of {len(hrefs)} imagery files can be read; first: {faults[0]}")
+    for file in files:
+        require_fit(file, spec)
+    if spec.order == "newest":
+        files.sort(key=lambda file: -file.datetime.timestamp() if file.datetime else np.inf)
+    return tuple(files), faults
+
+
+def _probe(href: str) -> RasterFile | str:
+    try:
+        return probe(href)
+    except (*READ_ERRORS, ImageryError) as error:
+        return _fault(href, error)
+
+
+def _fill(
+    pixels: NDArray[np.uint8],
+    valid: NDArray[np.bool_],
+    file: RasterFile,
+    window: Grid,
+    spec: GeotiffImagery,
+) -> bool:
+    """Put a file's pixels where there are none yet, in place; whether it had any to give."""
+    if valid.all():
+        return False
+    new, there = read_onto(file, window, spec)
+    there &= ~valid
+    np.copyto(pixels, new, where=there)
+    valid |= there
+    return bool(there.any())
+
+
+def _fault(href: str, error: BaseException) -> str:
+    """One line: which file, and the deepest reason that is known."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    reason = " ".join(str(error).split())[:300]
+    return reason if href in reason else f"{href} cannot be read: {reason}"
+
+
+def _local_version(path: str) -> str:
+    try:
+        status = Path(path.removeprefix("file://")).stat()
+    except OSError:
+        return "missing"
+    return f"{status.st_mtime_ns}-{status.st_size}"
+
+
+def _remote_version(href: str) -> str:
+    """A server's ETag, or else date and size; the URL alone where it tells neither."""
+    import obstore  # its stores speak http, s3, gs and az with the usual credentials
+
+    parts = urlsplit(href)
+    try:
+        store = obstore.store.from_url(
+            f"{parts.scheme}://{parts.netloc}", client_options={"allow_http": True}
+        )
+        facts = obstore.head(store, parts.path.lstrip("/"))
+    except Exception:  # noqa: BLE001  (a server may refuse HEAD and yet serve the file)
+        return href
+    return str(facts["e_tag"] or f"{facts['last_modified']}-{facts['size']}")

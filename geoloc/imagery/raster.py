@@ -1,0 +1,293 @@
+"""One georeferenced raster file: its facts from the header, and its pixels on any lattice."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from pyproj import CRS, Geod, Transformer
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import RasterioError
+from rasterio.transform import Affine
+from rasterio.vrt import WarpedVRT
+
+from ..area import Bounds, GeotiffImagery
+from ..errors import ImageryError
+from ..grid import Grid
+
+READ_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError)
+"""What a missing, damaged or truncated file may raise while it is opened or read."""
+
+_GDAL = {
+    "GDAL_CACHEMAX": 128,  # MB for the whole process
+    "GDAL_HTTP_CONNECTTIMEOUT": 10,
+    "GDAL_HTTP_TIMEOUT": 60,
+    "GDAL_HTTP_MAX_RETRY": 3,
+    "GDAL_HTTP_RETRY_DELAY": 1,
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    "VSI_CACHE": True,
+    "VSI_CACHE_SIZE": 8_000_000,  # bytes a file
+}
+_WARP_MEMORY = 64  # MB a read
+_WARP_TOLERANCE = 0.05  # px: error allowed where GDAL interpolates a reprojection
+_EDGE_POINTS = 21  # along each side of a footprint; sides are curves in another CRS
+_OVERVIEW_MARGIN = 2.0  # an overview may be badly filtered: leave so much averaging to do
+_TIFF_TIMES = ("%Y:%m:%d %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y:%m:%d")
+
+
+@dataclass(frozen=True)
+class RasterFile:
+    """What the header says; ``gsd`` is in m on the ground, ``files`` are what it consists of."""
+
+    href: str
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+    width: int
+    height: int
+    bands: int
+    dtype: str
+    nodata: float | None
+    alpha: bool
+    palette: bool
+    overviews: tuple[int, ...]
+    gsd: float
+    datetime: dt.datetime | None
+    files: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """The file's name without folder and extension."""
+        return Path(self.href.split("?")[0]).stem
+
+    def bounds(self, crs: str) -> Bounds:
+        """The box around the file's footprint in ``crs``; not finite where it cannot be mapped."""
+        cols, rows = _outline(self.width, self.height)
+        x, y = _to_crs(self.crs, crs)(*(Affine(*self.transform) @ (cols, rows)))
+        return float(np.min(x)), float(np.min(y)), float(np.max(x)), float(np.max(y))
+
+    def shrinkage(self, window: Grid) -> float:
+        """How many of the file's pixels, along a side, make one of the window's."""
+        x, y = window.center(window.ny // 2, window.nx // 2)
+        ends = np.array([x, x + window.step, x]), np.array([y, y, y + window.step])
+        cols, rows = ~Affine(*self.transform) @ np.array(_to_crs(window.crs, self.crs)(*ends))
+        area = (cols[1] - cols[0]) * (rows[2] - rows[0]) - (cols[2] - cols[0]) * (rows[1] - rows[0])
+        return math.sqrt(abs(area)) if math.isfinite(area) else 1.0
+
+
+@contextmanager
+def gdal_environment(href: str) -> Iterator[None]:
+    """GDAL with bounded caches and time-outs; sidecar files are only looked for on disk."""
+    look = "EMPTY_DIR" if is_remote(href) else "TRUE"
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN=look, **_GDAL):
+        yield
+
+
+def is_remote(href: str) -> bool:
+    """Whether a path is a URL or one of GDAL's virtual paths."""
+    return ("://" in href and not href.startswith("file://")) or href.startswith("/vsi")
+
+
+def probe(href: str) -> RasterFile:
+    """Read a file's header. Raises one of READ_ERRORS where that is not possible."""
+    with gdal_environment(href), rasterio.open(href) as data:
+        _require_georeference(data)
+        kinds = data.colorinterp
+        return RasterFile(
+            href=href,
+            crs=_crs_text(data.crs),
+            transform=tuple(data.transform)[:6],
+            width=data.width,
+            height=data.height,
+            bands=data.count,
+            dtype=data.dtypes[0],
+            nodata=data.nodata,
+            alpha=ColorInterp.alpha in kinds,
+            palette=kinds[0] == ColorInterp.palette,
+            overviews=tuple(data.overviews(1)),
+            gsd=_ground_gsd(data),
+            datetime=_sidecar_time(href) or _tag_time(data),
+            files=tuple(data.files) or (href,),
+        )
+
+
+def require_fit(file: RasterFile, spec: GeotiffImagery) -> None:
+    """Raise ImageryError where the specification cannot be applied to the file."""
+    if file.dtype.startswith("complex"):
+        raise ImageryError(f"{file.href} holds {file.dtype} values, which are not a picture")
+    if file.dtype != "uint8" and spec.scale is None:
+        raise ImageryError(
+            f"{file.href} is {file.dtype}: add to imagery the values that become black and "
+            "white, for instance scale: [0, 3000]"
+        )
+    if not file.palette and max(_rgb_bands(file, spec)) > file.bands:
+        raise ImageryError(
+            f"{file.href} has {file.bands} bands and imagery asks for bands {list(spec.bands)}"
+        )
+
+
+def read_onto(
+    file: RasterFile, window: Grid, spec: GeotiffImagery
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Pixels ``(3, y, x)`` and validity ``(y, x)`` of a file, warped onto the window's lattice.
+
+    Averages over the area of a pixel where the window is coarser than the file, bilinear
+    where it is finer; pixels without data never mix with others. Raises one of READ_ERRORS.
+    """
+    shrinkage = file.shrinkage(window)
+    href, options = _variant(file, shrinkage)
+    with (
+        gdal_environment(file.href),
+        rasterio.open(href, **options) as data,
+        WarpedVRT(data, **_warp_options(file, window, spec, shrinkage)) as warped,
+    ):
+        bands = (1, 2, 3) if file.palette else _rgb_bands(file, spec)
+        alpha = 1 + next(i for i, k in enumerate(warped.colorinterp) if k == ColorInterp.alpha)
+        wanted = sorted({*bands, alpha})
+        values = warped.read(wanted)
+    at = [wanted.index(band) for band in bands]
+    valid = values[wanted.index(alpha)] > 0
+    if values.dtype.kind == "f":
+        valid &= np.isfinite(values[at]).all(axis=0)
+    pixels = _to_bytes(values[at], spec.scale)
+    pixels[:, ~valid] = 0
+    return pixels, valid
+
+
+def _rgb_bands(file: RasterFile, spec: GeotiffImagery) -> tuple[int, int, int]:
+    """The bands that become red, green and blue; grey files give their only band thrice."""
+    colours = file.bands - file.alpha
+    grey = colours < 3 and spec.bands == type(spec).model_fields["bands"].default
+    return (1, 1, 1) if grey else spec.bands
+
+
+def _variant(file: RasterFile, shrinkage: float) -> tuple[str, dict[str, int]]:
+    """What to open: a palette as colours, or the coarsest overview that loses nothing."""
+    if file.palette:
+        return f"vrt://{file.href}?expand=rgba", {}
+    fit = [i for i, f in enumerate(file.overviews) if f * _OVERVIEW_MARGIN <= shrinkage * 1.001]
+    return file.href, {"OVERVIEW_LEVEL": fit[-1]} if fit else {}
+
+
+def _warp_options(
+    file: RasterFile, window: Grid, spec: GeotiffImagery, shrinkage: float
+) -> dict[str, object]:
+    options: dict[str, object] = {
+        "crs": window.crs,
+        "transform": Affine(*window.transform),
+        "width": window.nx,
+        "height": window.ny,
+        "resampling": Resampling.average if shrinkage > 0.999 else Resampling.bilinear,
+        "add_alpha": not (file.alpha or file.palette),
+        "warp_mem_limit": _WARP_MEMORY,
+        "tolerance": _WARP_TOLERANCE,
+        "UNIFIED_SRC_NODATA": "YES",  # no data only where every band says so: black is a colour
+    }
+    nodata = _nodata(file, spec)
+    return options if nodata is None else {**options, "src_nodata": nodata}
+
+
+def _nodata(file: RasterFile, spec: GeotiffImagery) -> float | None:
+    """The value that means no data, if the file's type can hold it; NaN always does."""
+    if file.palette:
+        return None  # its colour table says which entries are transparent
+    dtype = np.dtype(file.dtype)
+    nodata = file.nodata if spec.nodata is None else spec.nodata
+    if dtype.kind == "f":
+        return math.nan if nodata is None else nodata
+    if nodata is None or not float(nodata).is_integer():
+        return None
+    limits = np.iinfo(dtype)
+    return nodata if limits.min <= nodata <= limits.max else None
+
+
+def _to_bytes(values: NDArray[np.generic], scale: tuple[float, float] | None) -> NDArray[np.uint8]:
+    """Stretch ``scale`` to 0..255 and clip; uint8 without a scale stays as it is."""
+    if scale is None:
+        return values.astype(np.uint8)
+    dark, bright = scale
+    stretched = (values.astype(np.float32) - dark) * (255.0 / (bright - dark))
+    clipped: NDArray[np.float32] = np.clip(np.nan_to_num(stretched), 0, 255)
+    return np.rint(clipped).astype(np.uint8)
+
+
+def _require_georeference(data: rasterio.DatasetReader) -> None:
+    if data.crs is None:
+        raise ImageryError(f"{data.name} has no CRS: assign one, for instance with rio edit-info")
+    if data.transform.is_identity:
+        raise ImageryError(f"{data.name} is not georeferenced: give orthorectified imagery")
+
+
+def _crs_text(crs: rasterio.crs.CRS) -> str:
+    """``EPSG:…`` where the CRS has such a code, else WKT."""
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else str(crs.to_wkt())
+
+
+def _outline(width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points ``(col, row)`` along the four sides of a raster."""
+    along = np.linspace(0.0, 1.0, _EDGE_POINTS)
+    zero, one = np.zeros_like(along), np.ones_like(along)
+    cols = np.concatenate([along, along, zero, one]) * width
+    rows = np.concatenate([zero, one, along, along]) * height
+    return cols, rows
+
+
+@lru_cache(maxsize=256)
+def _to_crs(source: str, target: str) -> Callable[..., tuple[NDArray[np.float64], ...]]:
+    """A function from (x, y) in one CRS to (x, y) in another."""
+    if source == target:
+        return lambda x, y: (x, y)
+    transformer = Transformer.from_crs(source, target, always_xy=True)
+    return lambda x, y: transformer.transform(x, y)
+
+
+def _ground_gsd(data: rasterio.DatasetReader) -> float:
+    """m on the ground along a pixel's side at the file's middle, whatever its CRS."""
+    col, row = data.width / 2, data.height / 2
+    x, y = data.transform @ (np.array([col, col + 1, col]), np.array([row, row, row + 1]))
+    crs = CRS.from_user_input(_crs_text(data.crs))
+    lonlat = crs.geodetic_crs
+    geod = (lonlat and lonlat.get_geod()) or Geod(ellps="WGS84")
+    lon, lat = Transformer.from_crs(crs, lonlat, always_xy=True).transform(x, y)
+    _, _, sides = geod.inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])
+    return math.sqrt(sides[0] * sides[1])
+
+
+def _sidecar_time(href: str) -> dt.datetime | None:
+    """The time in a STAC item of the same name beside a file on disk."""
+    path = Path(href).with_suffix(".json")
+    if is_remote(href) or not path.is_file():
+        return None
+    try:
+        properties = json.loads(path.read_text(encoding="utf-8"))["properties"]
+        return _utc(properties.get("datetime") or properties["start_datetime"])
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+        return None  # some other JSON
+
+
+def _tag_time(data: rasterio.DatasetReader) -> dt.datetime | None:
+    """The time in the TIFF header, or in GDAL's metadata of satellite imagery."""
+    text = data.tags(ns="IMAGERY").get("ACQUISITIONDATETIME") or data.tags().get(
+        "TIFFTAG_DATETIME", ""
+    )
+    for form in _TIFF_TIMES:
+        try:
+            return dt.datetime.strptime(text.strip(), form).replace(tzinfo=dt.UTC)
+        except ValueError:
+            continue
+    return None
+
+
+def _utc(text: str) -> dt.datetime:
+    time = dt.datetime.fromisoformat(text)
+    return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)

@@ -1,0 +1,181 @@
+"""The protocol of every imagery source, and the source that lives in memory."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ..area import Bounds, Imagery
+from ..errors import ImageryError
+from ..grid import Grid
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a mosaic; ``datetime`` (UTC) is when it was taken, where that is known."""
+
+    id: str
+    href: str
+    datetime: dt.datetime | None = None
+
+
+class Source(Protocol):
+    """Overhead imagery of any origin, read as RGB on any lattice.
+
+    A source is picklable (workers get it), opens files lazily, and may be read by many
+    threads at once.
+    """
+
+    @property
+    def gsd(self) -> float:
+        """Native ground sample distance of the finest image: m on the ground per pixel."""
+
+    def bounds(self, crs: str) -> Bounds:
+        """The box that holds all imagery: left, bottom, right, top in ``crs``."""
+
+    def covers(self, window: Grid) -> bool:
+        """False where the window certainly holds no imagery."""
+
+    def read(self, window: Grid) -> xr.DataArray:
+        """The pixels of a window, whose step is the GSD wanted.
+
+        Returns uint8 ``("band", "y", "x")``, bands r, g, b, on exactly the window's lattice
+        (``x``, ``y`` are pixel centres). Coordinate ``valid`` ``("y", "x")`` is False where
+        there is no imagery; pixels there are 0. ``attrs``: ``crs``; ``items``, the Items
+        whose pixels are seen, uppermost first; ``errors``, one line for each image that
+        could not be read and so may be missing here.
+        """
+
+    def fingerprint(self, window: Grid) -> str:
+        """SHA-256 over the ids and versions of the images that touch the window."""
+
+
+def open_source(spec: Imagery, base: Path | None = None) -> Source:
+    """The source that an imagery specification describes.
+
+    ``base`` is the folder that relative paths are meant from. Raises ImageryError where a
+    path matches no file.
+    """
+    from .geotiff import GeotiffSource  # kept out of reach of those who only need the protocol
+
+    return GeotiffSource(spec if base is None else spec.resolve(base))
+
+
+def require_overlap(source: Source, grid: Grid) -> None:
+    """Raise ImageryError, naming both extents, where the imagery misses the grid altogether."""
+    if source.covers(grid):
+        return
+    there = source.bounds(grid.crs)
+    raise ImageryError(
+        f"the area {_extent(grid.bounds)} lies outside of the imagery {_extent(there)} "
+        f"({grid.crs}): correct the bounds or the imagery paths"
+    )
+
+
+def as_window(
+    pixels: NDArray[np.uint8],
+    valid: NDArray[np.bool_],
+    window: Grid,
+    items: tuple[Item, ...],
+    errors: tuple[str, ...],
+) -> xr.DataArray:
+    """Pixels ``(3, y, x)`` and validity ``(y, x)`` in the form that the protocol promises."""
+    return xr.DataArray(
+        pixels,
+        dims=("band", "y", "x"),
+        coords={
+            "band": ["r", "g", "b"],
+            "y": window.y,
+            "x": window.x,
+            "valid": (("y", "x"), valid),
+        },
+        attrs={"crs": window.crs, "items": items, "errors": errors},
+    )
+
+
+def overlap(bounds: Bounds, window: Grid) -> tuple[slice, slice] | None:
+    """Rows and columns of the window whose pixels a box touches, or None."""
+    left, bottom, right, top = bounds
+    if not all(map(math.isfinite, bounds)):
+        return None
+    x0 = max(math.floor((left - window.left) / window.step), 0)
+    x1 = min(math.ceil((right - window.left) / window.step), window.nx)
+    y0 = max(math.floor((window.top - top) / window.step), 0)
+    y1 = min(math.ceil((window.top - bottom) / window.step), window.ny)
+    return (slice(y0, y1), slice(x0, x1)) if x0 < x1 and y0 < y1 else None
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySource:
+    """Imagery in memory: ``pixels`` uint8 ``(3, y, x)`` on the lattice ``grid``.
+
+    Windows of another step or offset get the nearest pixel. Reads that touch a box of
+    ``broken`` find no pixels in it and report an error, as a damaged file would.
+    """
+
+    pixels: NDArray[np.uint8]
+    grid: Grid
+    valid: NDArray[np.bool_] | None = None
+    item: Item = Item("array", "memory:array")
+    broken: tuple[Bounds, ...] = ()
+
+    @property
+    def gsd(self) -> float:
+        return self.grid.step
+
+    def bounds(self, crs: str) -> Bounds:
+        self._same_crs(crs)
+        return self.grid.bounds
+
+    def covers(self, window: Grid) -> bool:
+        self._same_crs(window.crs)
+        return overlap(self.grid.bounds, window) is not None
+
+    def read(self, window: Grid) -> xr.DataArray:
+        pixels, valid = self._sample(window)
+        errors = []
+        for box in self.broken:
+            if (hit := overlap(box, window)) is not None:
+                valid[hit] = False
+                errors.append(f"{self.item.id}: {_extent(box)} cannot be read")
+        pixels[:, ~valid] = 0
+        items = (self.item,) if valid.any() else ()
+        return as_window(pixels, valid, window, items, tuple(errors))
+
+    def fingerprint(self, window: Grid) -> str:
+        pixels, valid = self._sample(window)
+        digest = hashlib.sha256(self.item.id.encode())
+        for part in (pixels, valid):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
+
+    def _sample(self, window: Grid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Nearest pixels ``(3, y, x)`` and whether there are any ``(y, x)``."""
+        self._same_crs(window.crs)
+        # a hair inwards, so that centres on an edge do not hang on rounding
+        cols = np.floor((window.x - self.grid.left) / self.grid.step + 1e-6).astype(int)
+        rows = np.floor((self.grid.top - window.y) / self.grid.step + 1e-6).astype(int)
+        y = np.flatnonzero((rows >= 0) & (rows < self.grid.ny))
+        x = np.flatnonzero((cols >= 0) & (cols < self.grid.nx))
+        source = rows[y][:, None], cols[x][None, :]
+        pixels = np.zeros((3, *window.shape), np.uint8)
+        valid = np.zeros(window.shape, np.bool_)
+        pixels[:, y[:, None], x] = self.pixels[:, source[0], source[1]]
+        valid[y[:, None], x] = True if self.valid is None else self.valid[source]
+        return pixels, valid
+
+    def _same_crs(self, crs: str) -> None:
+        if crs != self.grid.crs:
+            raise ImageryError(f"imagery in memory is in {self.grid.crs}, not in {crs}")
+
+
+def _extent(bounds: Bounds) -> str:
+    return "[" + ", ".join(f"{edge:.10g}" for edge in bounds) + "]"
