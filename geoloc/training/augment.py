@@ -1,0 +1,88 @@
+"""Chips as the network may meet them: turned, mirrored, scaled, of another light and season.
+
+Each chip is sampled once, by one affine map, so that rotation and cropping blur it only once.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torch.nn import functional
+
+
+class Augmentation(BaseModel):
+    """Ranges to draw from. ``area``: part of the window's area that is shown (random crop)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rotate: bool = True
+    flip: bool = True
+    area: tuple[float, float] = (0.8, 1.0)
+    shift: float = Field(
+        default=0.0, ge=0, description="largest shift of the window, px of the output"
+    )
+    brightness: float = Field(default=0.15, ge=0)
+    contrast: float = Field(default=0.2, ge=0)
+    saturation: float = Field(default=0.25, ge=0)
+    tint: float = Field(
+        default=0.06, ge=0, description="shift of single colours: seams of a mosaic"
+    )
+    haze: float = Field(default=0.25, ge=0, le=1, description="largest share of white")
+
+
+NONE = Augmentation(
+    rotate=False, flip=False, area=(1, 1), brightness=0, contrast=0, saturation=0, tint=0, haze=0
+)
+"""No augmentation: the central window as it is."""
+
+
+def windows(chips: Tensor, size: int, spec: Augmentation, generator: torch.Generator) -> Tensor:
+    """Central windows ``(n, 3, size, size)`` in [0, 1] of uint8 chips ``(n, 3, h, w)``.
+
+    Chips should be ``size * sqrt(2)`` wide, or else corners of a turned window are mirrored.
+    """
+    n, _, height, width = chips.shape
+    if spec == NONE:
+        top, left = (height - size) // 2, (width - size) // 2
+        return chips[:, :, top : top + size, left : left + size].float() / 255
+
+    def draw(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(n, generator=generator)
+
+    angle = draw(0, 2 * math.pi) if spec.rotate else torch.zeros(n)
+    mirror = torch.where(draw(0, 1) < 0.5, -1.0, 1.0) if spec.flip else torch.ones(n)
+    scale = draw(*spec.area).sqrt()
+    cos, sin = angle.cos() * scale, angle.sin() * scale
+    sx, sy = size / width, size / height
+    shift = [2 * draw(-spec.shift, spec.shift) / side for side in (width, height)]
+    theta = torch.stack(
+        [
+            torch.stack([cos * sx * mirror, -sin * sx, shift[0]], 1),
+            torch.stack([sin * sy * mirror, cos * sy, shift[1]], 1),
+        ],
+        1,
+    )
+    lattice = functional.affine_grid(theta, [n, 3, size, size], align_corners=False)
+    sampled = functional.grid_sample(
+        chips.float() / 255, lattice, padding_mode="reflection", align_corners=False
+    )
+    return jitter(sampled, spec, generator)
+
+
+def jitter(images: Tensor, spec: Augmentation, generator: torch.Generator) -> Tensor:
+    """Other light, season and haze for images ``(n, 3, h, w)`` in [0, 1]."""
+    n = len(images)
+
+    def draw(spread: float, channels: int = 1) -> Tensor:
+        return spread * (2 * torch.rand(n, channels, 1, 1, generator=generator) - 1)
+
+    grey = images.mean(dim=1, keepdim=True)
+    images = grey + (images - grey) * (1 + draw(spec.saturation))
+    middle = images.mean(dim=(1, 2, 3), keepdim=True)
+    images = middle + (images - middle) * (1 + draw(spec.contrast))
+    images = images * (1 + draw(spec.brightness)) + draw(spec.tint, 3)
+    white = spec.haze * torch.rand(n, 1, 1, 1, generator=generator) ** 2
+    return (images + (0.9 - images) * white).clamp(0, 1)

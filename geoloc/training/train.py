@@ -1,0 +1,179 @@
+"""``geoloc train``: from a pairs file and a teacher to a model directory of one's own."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..encoders.ground import open_ground
+from ..encoders.model import Model, load_model, write_model
+from ..errors import OutputError
+from ..evaluation import ClassRetrieval, evaluate_classes
+from ..pairs import Split, read_pairs
+from ..photos import read_photo
+from .augment import Augmentation
+from .data import PairData, fingerprint, pair_data, unique_photos
+from .learners import FrozenTrunk, Learner, WholeNetwork
+from .loop import LoopSpec, Progress
+from .student import LossSpec, distances, within_group_metric
+
+FROZEN = "efficientnet_lite0"
+"""The one architecture whose trunk stays as ImageNet made it; only a small head is learnt."""
+_PHOTOS = 16  # at once through the teacher
+
+
+class TrainSpec(BaseModel):
+    """All that decides what a training gives.
+
+    ``arch``: `FROZEN` (served patch-wise, exported as ONNX) or a torchvision network that is
+    trained whole and dense-native: of ``patch_px`` the central ``pool_px`` are pooled.
+    ``gsd``: smallest, preferred and largest m/px of the imagery it will be used on.
+    ``metric``: "within-group" gives the model the teacher's inverse within-group covariance as
+    its distance; it suits ``l2`` and harms contrastive students.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pairs: Path
+    teacher: str
+    out: Path
+    name: str = Field(default="student", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    arch: str = FROZEN
+    patch_px: int = Field(default=160, ge=32, le=1024)
+    pool_px: int = Field(default=96, ge=8)
+    stride: int = Field(default=32, ge=4, le=32)
+    gsd: tuple[float, float, float] = (1.0, 1.6, 4.0)
+    hidden: int = Field(default=512, ge=8)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    views: int = Field(default=6, ge=1, description="views of each chip that a frozen trunk sees")
+    batch: int = Field(default=256, ge=2)
+    loss: LossSpec = LossSpec(kind="l2", photos=16)
+    augment: Augmentation = Augmentation()
+    metric: Literal["none", "within-group"] = "within-group"
+    loop: LoopSpec = LoopSpec(epochs=60, lr=1e-3, schedule="cosine", weight_decay=1e-4)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The model directory, and its figures on the split "test" (None where that is empty)."""
+
+    path: Path
+    figures: ClassRetrieval | None
+
+
+def train(spec: TrainSpec, progress: Progress | None = None) -> Trained:
+    """Train a student of ``spec.teacher`` and write a model directory to ``spec.out``.
+
+    The folder ``<out>.run`` keeps checkpoints, caches and metrics; called again with the same
+    specification, the training goes on where it was. Raises UsageError for unusable pairs,
+    ModelError for an unusable teacher, SpecMismatchError for a run of another specification.
+    """
+    torch.manual_seed(spec.loop.seed)
+    teacher = load_model(spec.teacher)
+    run = spec.out.with_name(spec.out.name + ".run")
+    splits = _load(spec, teacher, run)
+    learning = splits["train"]
+    metric = within_group_metric(learning) if spec.metric == "within-group" else None
+    learner = _learner(spec, teacher.dim, run)
+    identity = fingerprint(spec.model_dump_json(), teacher.digest, learning.chips.tobytes())
+    learner.fit(learning, splits.get("valid", learning), metric, identity, progress)
+    figures = _test(learner, splits.get("test"), metric)
+    _write(spec, teacher, learner, metric, figures)
+    return Trained(spec.out, figures)
+
+
+def _load(spec: TrainSpec, teacher: Model, run: Path) -> dict[Split, PairData]:
+    """The data of every split that occurs; "train" always, for it must not be empty."""
+    pairs = read_pairs(spec.pairs)
+    targets = teacher_vectors(teacher, unique_photos(pairs), run)
+    names: list[Split] = ["train", *sorted({pair.split for pair in pairs} - {"train"})]
+    return {name: pair_data(pairs, name, targets, spec.patch_px) for name in names}
+
+
+def teacher_vectors(teacher: Model, photos: Sequence[Path], run: Path) -> NDArray[np.float32]:
+    """The teacher's vectors ``(photo, feature)``, computed once and cached in ``run``."""
+    path = run / f"teacher-{fingerprint(teacher.digest, *photos)}.npy"
+    if path.exists():
+        cached: NDArray[np.float32] = np.load(path)
+        return cached
+    encoder = open_ground(teacher)
+    vectors = np.concatenate(
+        [
+            encoder.encode([read_photo(photo).pixels for photo in photos[start : start + _PHOTOS]])
+            for start in range(0, len(photos), _PHOTOS)
+        ]
+    )
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        np.save(path, vectors)
+    except OSError as error:
+        raise OutputError(f"{run}: cannot be written ({error.strerror})") from error
+    return vectors
+
+
+def _learner(spec: TrainSpec, dim: int, run: Path) -> Learner:
+    if spec.arch == FROZEN:
+        return FrozenTrunk(
+            dim, run, size=spec.patch_px, hidden=spec.hidden, dropout=spec.dropout,
+            views=spec.views, augment=spec.augment, loss=spec.loss, batch=spec.batch,
+            loop=spec.loop,
+        )  # fmt: skip
+    return WholeNetwork(
+        spec.arch, dim, run, size=spec.patch_px, pool=spec.pool_px, stride=spec.stride,
+        augment=spec.augment, loss=spec.loss, batch=spec.batch, loop=spec.loop,
+    )  # fmt: skip
+
+
+def _test(
+    learner: Learner, data: PairData | None, metric: NDArray[np.float32] | None
+) -> ClassRetrieval | None:
+    if data is None:
+        return None
+    found = distances(data, learner.predict(data.chips), metric)
+    return evaluate_classes(found, data.relevant())
+
+
+def _write(
+    spec: TrainSpec,
+    teacher: Model,
+    learner: Learner,
+    metric: NDArray[np.float32] | None,
+    figures: ClassRetrieval | None,
+) -> None:
+    """The model directory: the teacher's ground encoder, the student, the metric."""
+    section, files = learner.export()
+    low, preferred, high = spec.gsd
+    ground = teacher.spec.ground
+    contents: dict[str, Path | bytes] = {**files, ground.weights: teacher.file(ground.weights)}
+    if metric is not None:
+        contents["metric.npy"] = _npy(metric)
+    provenance = spec.model_dump(mode="json", exclude={"pairs", "out", "teacher"})
+    model: dict[str, Any] = {
+        "name": spec.name,
+        "classes": teacher.classes,
+        "dim": teacher.dim,
+        "ground": ground.model_dump(mode="json"),
+        "overhead": {**section, "gsd": (low, high), "preferred_gsd": preferred},
+        "distance": {"metric": "metric.npy"} if metric is not None else {},
+        "training": {
+            "specification": provenance,
+            "teacher": {"name": teacher.name, "digest": teacher.digest},
+            "test": asdict(figures) if figures else None,
+        },
+    }
+    write_model(spec.out, json.loads(json.dumps(model)), contents)
+
+
+def _npy(array: NDArray[np.float32]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()

@@ -1,0 +1,112 @@
+"""Metrics against their definitions, computed the slow way."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from geoloc.errors import UsageError
+from geoloc.evaluation import (
+    MeanAveragePrecision,
+    Percentile,
+    PrecisionAtBest,
+    Rank,
+    TopPercent,
+    evaluate_classes,
+    evaluate_photos,
+    place,
+    read_truth,
+    summarize,
+)
+from geoloc.grid import Grid
+
+HEATMAPS = hnp.arrays(
+    np.float32,
+    hnp.array_shapes(min_dims=2, max_dims=2, max_side=6),
+    elements=st.one_of(st.integers(0, 4).map(float), st.just(math.nan)),
+)
+
+
+@given(HEATMAPS, st.data())
+def test_rank_counts_the_distances_not_above_the_true_one(
+    heatmap: np.ndarray, data: st.DataObject
+) -> None:
+    cell = tuple(data.draw(st.integers(0, side - 1)) for side in heatmap.shape)
+    true = heatmap[cell]
+    rank = Rank().compute(heatmap, cell)
+    if math.isnan(true):
+        assert math.isnan(rank)
+        assert place("photo", heatmap, cell) is None
+        return
+    values = [value for value in heatmap.ravel().tolist() if not math.isnan(value)]
+    assert rank == sum(value <= true for value in values)
+    assert Percentile().compute(heatmap, cell) == pytest.approx(100 * rank / len(values))
+    middle = Rank("middle").compute(heatmap, cell)
+    best = 1 + sum(value < true for value in values)
+    assert middle == pytest.approx((best + rank) / 2)
+    for k in (1, 10, 50):
+        assert TopPercent(k).compute(heatmap, cell) == float(rank * 100 <= k * len(values))
+
+
+def test_the_best_percent_needs_a_whole_rank() -> None:
+    heatmap = np.arange(200, dtype=np.float32).reshape(10, 20)
+    assert TopPercent(1).compute(heatmap, (0, 1)) == 1  # rank 2 of 200
+    assert TopPercent(1).compute(heatmap, (0, 2)) == 0
+
+
+def test_photos_are_placed_in_their_cells_and_summed_up() -> None:
+    grid = Grid("EPSG:32636", left=1000.0, top=5000.0, step=10.0, ny=4, nx=25)
+    heatmap = np.arange(100, dtype=np.float32).reshape(4, 25)
+    heatmap[3, 24] = np.nan
+    inside, missing, outside = (1005.0, 4985.0), (1249.0, 4961.0), (999.0, 4999.0)
+    placements, summary = evaluate_photos(
+        [("a", heatmap), ("b", heatmap), ("c", heatmap)], [inside, missing, outside], grid
+    )
+    assert placements[0] is not None
+    assert (placements[0].rank, placements[0].cells) == (26, 99)
+    assert placements[1:] == [None, None]
+    assert (summary.photos, summary.missing) == (1, 2)
+    assert summary.median_percentile == pytest.approx(100 * 26 / 99)
+    assert (summary.top1pct, summary.top10pct) == (0, 0)
+    assert math.isnan(summarize([]).top1pct)
+
+
+def test_average_precision_against_its_definition() -> None:
+    rng = np.random.default_rng(5)
+    distances = rng.random((7, 30)).astype(np.float32)
+    relevant = rng.random((7, 30)) < 0.2
+    relevant[0] = False
+    expected = []
+    for row, hits in zip(distances, relevant, strict=True):
+        ranked = [bool(hits[i]) for i in np.argsort(row)]
+        found = [sum(ranked[: n + 1]) / (n + 1) for n in range(30) if ranked[n]]
+        if found:
+            expected.append(sum(found) / len(found))
+    assert MeanAveragePrecision().compute(distances, relevant) == pytest.approx(np.mean(expected))
+
+
+def test_precision_at_best_looks_at_one_percent_of_the_gallery() -> None:
+    distances = np.arange(300, dtype=np.float32)[None]
+    relevant = np.zeros((1, 300), dtype=bool)
+    relevant[0, [0, 2, 3]] = True
+    assert PrecisionAtBest(1).compute(distances, relevant) == pytest.approx(2 / 3)
+    figures = evaluate_classes(distances, relevant)
+    assert (figures.queries, figures.gallery, figures.chance) == (1, 300, 0.01)
+
+
+def test_truth_is_read_or_refused_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "truth.csv"
+    path.write_text("file,lon,lat,heading\na.jpg,30.5,50.1,12\n")
+    (row,) = read_truth(path)
+    assert (row.file, row.lon, row.lat) == ("a.jpg", 30.5, 50.1)
+    path.write_text("file,lon,lat\na.jpg,30.5,50.1\nb.jpg,east,50\n")
+    with pytest.raises(UsageError, match=r"truth.csv:3"):
+        read_truth(path)
+    with pytest.raises(UsageError, match="nowhere"):
+        read_truth(tmp_path / "nowhere.csv")

@@ -1,0 +1,123 @@
+"""Pairs files: what is read, what is refused, and how class folders become pairs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from geoloc.errors import UsageError
+from geoloc.pairs import Pair, pair_classes, read_pairs, write_pairs
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a.jpg", "b.jpg", "chip.png"):
+        (tmp_path / name).write_bytes(b"image")
+    return tmp_path
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "pairs.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_chips_and_places_may_be_mixed(folder: Path) -> None:
+    path = write(
+        folder,
+        "photo,overhead,lon,lat,split,group\na.jpg,chip.png,,,valid,Farm\nb.jpg,,30.5,50.25,,\n",
+    )
+    first, second = read_pairs(path)
+    assert first == Pair(folder / "a.jpg", folder / "chip.png", None, "valid", "Farm")
+    assert second == Pair(folder / "b.jpg", None, (30.5, 50.25), "train", "")
+
+
+def test_what_is_written_is_read_again(folder: Path) -> None:
+    pairs = (
+        Pair(folder / "a.jpg", folder / "chip.png", None, "test", "x, y"),
+        Pair(folder / "b.jpg", None, (-0.125, 51.0)),
+    )
+    assert read_pairs(write_pairs(pairs, folder / "out.csv")) == pairs
+    assert str(folder) not in (folder / "out.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("photo,chip\na.jpg,chip.png\n", "unknown column 'chip'"),
+        ("photo,lon\na.jpg,3\n", "needs the column photo"),
+        ("photo,overhead\n", "holds no pairs"),
+        ("photo,overhead\nmissing.jpg,chip.png\n", "pairs.csv:2: no file missing.jpg"),
+        ("photo,overhead,split\na.jpg,chip.png,dev\n", "unknown split 'dev'"),
+        ("photo,overhead,lon,lat\na.jpg,chip.png,1,2\n", "give either overhead, or lon and lat"),
+        ("photo,overhead\na.jpg,\n", "give either overhead, or lon and lat"),
+        ("photo,lon,lat\na.jpg,30,\n", "are not degrees"),
+        ("photo,lon,lat\na.jpg,364500,5577500\n", "are not degrees"),
+        ("photo,lon,lat\na.jpg,nan,50\n", "are not degrees"),
+        ("photo,overhead\n,chip.png\n", "no photo"),
+    ],
+)
+def test_bad_files_are_refused_in_one_line(folder: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        read_pairs(write(folder, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_binary_files_are_usage_errors(folder: Path) -> None:
+    (folder / "binary.csv").write_bytes(b"\xff\xfe\x00")
+    for name in ("nowhere.csv", "binary.csv"):
+        with pytest.raises(UsageError, match=name):
+            read_pairs(folder / name)
+
+
+@pytest.fixture
+def classes(tmp_path: Path) -> Path:
+    sizes = {
+        "ground/corn": 10,
+        "ground/yard": 20,
+        "over/Farm": 30,
+        "over/Sparse": 5,
+        "over/Dense": 10,
+    }
+    for name, size in sizes.items():
+        (tmp_path / name).mkdir(parents=True)
+        for i in range(size):
+            (tmp_path / name / f"{i}.jpg").touch()
+        (tmp_path / name / "notes.txt").touch()
+    (tmp_path / "map.csv").write_text(
+        "overhead_class,ground_classes,strength\nFarm,corn,ok\nSparse,yard|corn,weak\n"
+        "Dense,yard,weak\n"
+    )
+    return tmp_path
+
+
+def test_class_pairs_hold_out_files_of_both_sides(classes: Path) -> None:
+    pairs = pair_classes(classes / "map.csv", classes / "ground", classes / "over", seed=3)
+    for side in ("photo", "overhead"):
+        splits: dict[Path, set[str]] = {}
+        for pair in pairs:
+            splits.setdefault(getattr(pair, side), set()).add(pair.split)
+        assert all(len(found) == 1 for found in splits.values())
+        per_class = Counter(path.parent.name for path, found in splits.items() if found == {"test"})
+        total = Counter(path.parent.name for path in splits)
+        assert {name: total[name] // 5 for name in total} == dict(per_class)
+    assert {pair.photo.parent.name for pair in pairs if pair.group == "Sparse"} == {"yard", "corn"}
+    assert len({pair.photo for pair in pairs}) == 30
+    assert len({pair.overhead for pair in pairs}) == 45
+
+
+def test_class_pairs_follow_their_seed(classes: Path) -> None:
+    folders = classes / "map.csv", classes / "ground", classes / "over"
+    assert pair_classes(*folders, seed=1) == pair_classes(*folders, seed=1)
+    assert pair_classes(*folders, seed=1) != pair_classes(*folders, seed=2)
+
+
+def test_a_class_without_a_folder_is_named(classes: Path) -> None:
+    (classes / "map.csv").write_text("overhead_class,ground_classes\nFarm,wheat\n")
+    with pytest.raises(UsageError, match="wheat"):
+        pair_classes(classes / "map.csv", classes / "ground", classes / "over")
+    (classes / "map.csv").write_text("from,to\nFarm,wheat\n")
+    with pytest.raises(UsageError, match="overhead_class"):
+        pair_classes(classes / "map.csv", classes / "ground", classes / "over")
