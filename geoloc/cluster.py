@@ -14,7 +14,7 @@ import os
 import threading
 import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -54,7 +54,7 @@ class Outcome(Generic[Item, Result]):
 
     item: Item
     result: Result | None
-    error: str | None = None
+    error: str = ""
 
 
 class Executor(Protocol):
@@ -65,7 +65,7 @@ class Executor(Protocol):
 
     def stream(
         self, work: Work[Item, Data, Result], items: Iterable[Item]
-    ) -> Iterator[Outcome[Item, Result]]:
+    ) -> Generator[Outcome[Item, Result], None, None]:
         """Outcomes as they come, in any order; a failed item does not stop the others."""
         ...
 
@@ -79,7 +79,7 @@ class InlineExecutor:
 
     def stream(
         self, work: Work[Item, Data, Result], items: Iterable[Item]
-    ) -> Iterator[Outcome[Item, Result]]:
+    ) -> Generator[Outcome[Item, Result], None, None]:
         """Outcomes in the order of the items; at most ``read_ahead`` items wait, read."""
         source = iter(items)
         waiting: deque[tuple[Item, Future[Data]]] = deque()
@@ -118,7 +118,7 @@ class DaskExecutor:
 
     def stream(
         self, work: Work[Item, Data, Result], items: Iterable[Item]
-    ) -> Iterator[Outcome[Item, Result]]:
+    ) -> Generator[Outcome[Item, Result], None, None]:
         """Outcomes as they come; items of lost workers are done again by the others."""
         key = uuid.uuid4().hex
         self.client.register_plugin(_Share(key, work), name=f"geoloc-{key}")
@@ -140,7 +140,8 @@ class DaskExecutor:
             self.client.unregister_worker_plugin(f"geoloc-{key}")
 
     def _in_flight(self) -> int:
-        return max(2, 2 * sum(self.client.nthreads().values()))
+        threads: dict[str, int] = self.client.nthreads()
+        return max(2, 2 * sum(threads.values()))
 
 
 def _outcome(item: Item, future: Any) -> Outcome[Item, Any]:

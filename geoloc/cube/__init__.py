@@ -29,7 +29,7 @@ from __future__ import annotations
 from .encoding import MISSING, Quantizer, distance_operator, squared_norm
 from .plan import cells_inside, plan_blocks
 from .reader import Cube
-from .schema import create_generation
+from .schema import create_generation, create_root
 from .spec import CubeSpec, ItemRecord, Provenance, Status
 from .store import current_generation, publish
 from .writer import BlockWriter, Ledger, Written, resume_generation
@@ -47,6 +47,7 @@ __all__ = [
     "Written",
     "cells_inside",
     "create_generation",
+    "create_root",
     "current_generation",
     "distance_operator",
     "plan_blocks",

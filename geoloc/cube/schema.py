@@ -25,6 +25,13 @@ of 400,000 blocks is read in 400 small pieces."""
 _LIGHT = ZstdCodec(level=1)
 
 
+def create_root(url: str | Path) -> None:
+    """Make sure that there is a place for generations. Raises CubeError where none can be."""
+    with storage_errors(url):
+        store = open_store(url, read_only=False)
+        zarr.open_group(store, mode="a", attributes={"geoloc_cube": FORMAT_VERSION})
+
+
 def create_generation(
     url: str | Path,
     generation: str,
@@ -43,10 +50,10 @@ def create_generation(
     What an interrupted creation left under the same name is replaced. Raises CubeError where
     the store cannot be written.
     """
+    create_root(url)
     with storage_errors(url), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # strings and consolidated metadata: not yet in the spec
         store = open_store(url, read_only=False)
-        zarr.open_group(store, mode="a", attributes={"geoloc_cube": FORMAT_VERSION})
         group = zarr.create_group(store, path=generation, overwrite=True)
         _create_features(group, spec, quantizer, classes)
         _create_distance(group, weights, metric)
