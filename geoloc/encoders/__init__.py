@@ -11,4 +11,43 @@
 ``overhead``    imagery window -> vectors of its cells
 ``fidelity``    how far an approximation is from the definition, beside the network's own jitter
 ``importing``   a model directory out of somebody's own files
+
+Importing this package does not import torch: the encoders are fetched when they are named.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .model import Model, list_models, load_model, model_info
+
+if TYPE_CHECKING:
+    from .ground import GroundEncoder, open_ground
+    from .overhead import OverheadEncoder, open_overhead, open_patches
+
+__all__ = [
+    "GroundEncoder",
+    "Model",
+    "OverheadEncoder",
+    "list_models",
+    "load_model",
+    "model_info",
+    "open_ground",
+    "open_overhead",
+    "open_patches",
+]
+
+_HEAVY = {
+    "GroundEncoder": "ground",
+    "open_ground": "ground",
+    "OverheadEncoder": "overhead",
+    "open_overhead": "overhead",
+    "open_patches": "overhead",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HEAVY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HEAVY[name]}", __name__), name)

@@ -1,0 +1,133 @@
+"""How far an approximation of the overhead vectors is from the definition.
+
+The yardstick is the network's own *jitter*: how much its vectors change when a patch is moved
+by 2 px. An approximation below that loses nothing that imagery and georeferencing do not lose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ImageryError
+from ..grid import Grid
+from .overhead import MIN_VALID, PatchEncoder
+from .preprocess import fill_missing
+
+JITTER_PX = 2
+_QUERIES = 50
+
+Read = Callable[[Grid], tuple[NDArray[np.uint8], NDArray[np.bool_]]]
+"""Pixels uint8 (3, H, W) and valid (H, W) of a window."""
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Agreement of two sets of vectors for the same cells.
+
+    ``relative_error``: RMS difference over the RMS spread of the exact vectors around their mean
+    (1: no better than answering the mean). ``spearman``: rank correlation of the distances from
+    a query to all cells, averaged over queries.
+    """
+
+    cells: int
+    relative_error: float
+    spearman: float
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Patches ``(n, 3, P + 4, P + 4)`` around sampled cells ``(row, col)`` of a grid."""
+
+    rows: NDArray[np.int64]
+    cols: NDArray[np.int64]
+    patches: NDArray[np.uint8]
+
+
+def read_sample(
+    read: Read, encoder: PatchEncoder, grid: Grid, rows: NDArray[np.int64], cols: NDArray[np.int64]
+) -> Sample:
+    """Read the patch of each cell with a margin for the jitter; cells without imagery drop out.
+
+    Every patch is centred exactly on its cell. Raises ImageryError where no cell has imagery.
+    """
+    kept: list[tuple[int, int]] = []
+    patches: list[NDArray[np.uint8]] = []
+    for row, col in zip(rows.tolist(), cols.tolist(), strict=True):
+        pixels, valid = read(patch_window(encoder, grid, row, col))
+        if valid.mean() >= MIN_VALID and valid[valid.shape[0] // 2, valid.shape[1] // 2]:
+            kept.append((row, col))
+            patches.append(fill_missing(pixels, valid, encoder.spec))
+    if not kept:
+        raise ImageryError(f"none of the {len(rows)} sampled cells has imagery: check the area")
+    at = np.array(kept, dtype=np.int64)
+    return Sample(at[:, 0], at[:, 1], np.stack(patches))
+
+
+def patch_window(encoder: PatchEncoder, grid: Grid, row: int, col: int) -> Grid:
+    """The pixels of one cell's patch with a margin of ``JITTER_PX``, centred on the cell."""
+    x, y = grid.center(row, col)
+    side = encoder.spec.patch_px + 2 * JITTER_PX
+    reach = side / 2 * encoder.gsd
+    return Grid(grid.crs, x - reach, y + reach, encoder.gsd, side, side)
+
+
+def exact_vectors(encoder: PatchEncoder, sample: Sample) -> NDArray[np.float32]:
+    """Vectors ``(cell, feature)`` of the sampled cells, patch by patch."""
+    return _shifted(encoder, sample.patches, 0, 0)
+
+
+def jitter(encoder: PatchEncoder, sample: Sample, exact: NDArray[np.float32]) -> Fidelity:
+    """What moving the patches by 2 px does, averaged over the four directions."""
+    d = JITTER_PX
+    moved = [
+        compare(_shifted(encoder, sample.patches, dy, dx), exact)
+        for dy, dx in ((d, 0), (-d, 0), (0, d), (0, -d))
+    ]
+    return Fidelity(
+        len(exact),
+        float(np.mean([m.relative_error for m in moved])),
+        float(np.mean([m.spearman for m in moved])),
+    )
+
+
+def compare(approximate: NDArray[np.float32], exact: NDArray[np.float32]) -> Fidelity:
+    """Compare vectors ``(cell, feature)``; cells that are NaN in either drop out.
+
+    Raises ImageryError where fewer than 3 cells are left: ranks would mean nothing.
+    """
+    there = np.isfinite(approximate).all(1) & np.isfinite(exact).all(1)
+    a, b = approximate[there].astype(np.float64), exact[there].astype(np.float64)
+    if len(b) < 3:
+        raise ImageryError(f"{len(b)} of the sampled cells have vectors: sample more cells")
+    spread = np.sqrt(((b - b.mean(0)) ** 2).mean())
+    error = np.sqrt(((a - b) ** 2).mean()) / max(spread, 1e-12)
+    queries = b[:: max(1, len(b) // _QUERIES)]
+    ranks = [_rank_correlation(_distances(a, q), _distances(b, q)) for q in queries]
+    return Fidelity(len(b), float(error), float(np.mean(ranks)))
+
+
+def _shifted(
+    encoder: PatchEncoder, patches: NDArray[np.uint8], dy: int, dx: int
+) -> NDArray[np.float32]:
+    side = encoder.spec.patch_px
+    top, left = JITTER_PX + dy, JITTER_PX + dx
+    return encoder.encode_patches(patches[:, :, top : top + side, left : left + side])
+
+
+def _distances(vectors: NDArray[np.float64], query: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.linalg.norm(vectors - query, axis=1))
+
+
+def _rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Spearman's rho; ties do not occur among distances of real vectors."""
+    ranks = [np.argsort(np.argsort(v, kind="stable"), kind="stable") for v in (a, b)]
+    return float(np.corrcoef(ranks[0].astype(np.float64), ranks[1].astype(np.float64))[0, 1])

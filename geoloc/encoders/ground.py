@@ -1,0 +1,56 @@
+"""Ground photos -> feature vectors (raw logits of the scene classes)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .model import Model
+from .preprocess import stretch, to_input
+from .runtime import Engine, Network, Precision, check_output, open_engine, open_network
+
+_BATCH = 32
+
+
+class GroundEncoder:
+    """A model's ground network; make one with ``open_ground``."""
+
+    def __init__(self, model: Model, network: Network, engine: Engine) -> None:
+        self.model = model
+        self.dim = model.dim
+        self._network = network
+        self._engine = engine
+
+    def encode(self, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """RGB photos ``(h, w, 3)`` of any sizes -> vectors ``(photo, feature)``."""
+        spec = self.model.spec.ground
+        vectors = np.empty((len(photos), self.dim), dtype=np.float32)
+        for start in range(0, len(photos), _BATCH):
+            batch = torch.stack([stretch(p, spec) for p in photos[start : start + _BATCH]])
+            y = self._engine.run(self._network, to_input(batch, spec))
+            check_output(y, len(batch), self.dim, f"ground network of model {self.model.name}")
+            vectors[start : start + len(batch)] = y.cpu().numpy()
+        return vectors
+
+
+def open_ground(
+    model: Model, device: str = "auto", *, precision: Precision = "float32"
+) -> GroundEncoder:
+    """Load a model's ground network. Photos are few: full precision by default.
+
+    Raises ModelError (file does not fit or is unsafe) and UsageError (no such device).
+    """
+    engine = open_engine(model.spec.ground, device, precision)
+    return GroundEncoder(model, open_network(model, model.spec.ground, engine), engine)
+
+
+def top_classes(
+    vector: NDArray[np.float32], classes: Sequence[str], k: int = 5
+) -> list[tuple[str, float]]:
+    """The ``k`` likeliest classes with their softmax shares; for display only."""
+    shares = np.exp(vector.astype(np.float64) - vector.max())
+    shares /= shares.sum()
+    return [(classes[i], float(shares[i])) for i in np.argsort(-shares, kind="stable")[:k]]

@@ -1,0 +1,343 @@
+"""Imagery windows -> feature vectors of cells: methods ``patch`` and ``dense``.
+
+``patch`` runs every cell's window alone: the definition. ``dense`` runs the trunk once over
+tiles and pools in a sliding window; for a network trained that way it is the same function.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import ModelError, UsageError
+from ..grid import Grid
+from . import lattice
+from .lattice import Sampling
+from .model import Model
+from .networks import SplitNetwork, build_dense, dense_features, dense_forward, load_weights
+from .preprocess import fill_missing, to_input
+from .runtime import Engine, Network, Precision, check_output, open_engine, open_network
+from .spec import DenseSpec, OverheadSpec
+
+MIN_VALID = 0.75
+"""Share of a window that must be imagery; below, and with no imagery at its centre: missing."""
+
+HALO_CAP_PX = 128
+"""Margin where the receptive field reaches further than a tile can afford (as DenseNet's)."""
+
+TILE_PX = 2048
+"""Largest side of what goes through a trunk at once: bounds memory."""
+
+_BATCH_PX = 32 * 224 * 224
+
+
+class OverheadEncoder:
+    """A model's overhead network served by one method; make one with ``open_overhead``."""
+
+    method = ""
+
+    def __init__(self, model: Model, engine: Engine, step: float, sampling: Sampling) -> None:
+        self.model = model
+        self.spec = _overhead(model)
+        self.dim = model.dim
+        self.step = step
+        self.gsd = sampling.gsd
+        self._every = sampling.every
+        self._engine = engine
+
+    def window(self, cells: Grid) -> Grid:
+        """The pixels that ``encode`` needs for these cells, at ``gsd`` m per px."""
+        raise NotImplementedError
+
+    def encode(
+        self,
+        pixels: NDArray[np.uint8],
+        valid: NDArray[np.bool_],
+        window: Grid,
+        cells: Grid,
+    ) -> NDArray[np.float32]:
+        """Vectors ``(y, x, feature)`` of the cells; NaN where there is too little imagery.
+
+        ``pixels`` RGB (3, H, W) and ``valid`` (H, W) lie on ``window``, which must be
+        ``self.window(cells)``. The answer for a cell does not depend on the other cells.
+        """
+        self._check(pixels, valid, window, cells)
+        filled = torch.from_numpy(
+            np.require(fill_missing(pixels, valid, self.spec), None, ["C", "W"])
+        )
+        return self._encode(filled, valid, cells)
+
+    def describe(self) -> dict[str, Any]:
+        """What decides the vectors besides the model's digest (JSON types)."""
+        return {
+            "method": self.method,
+            "gsd": self.gsd,
+            "patch_px": self.spec.patch_px,
+            "precision": self._engine.precision,
+        }
+
+    def _encode(self, pixels: Tensor, valid: NDArray[np.bool_], cells: Grid) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+    def _check(
+        self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_], window: Grid, cells: Grid
+    ) -> None:
+        wanted = self.window(cells)
+        close = np.allclose(window.bounds, wanted.bounds, rtol=0, atol=self.gsd / 1000)
+        if pixels.shape != (3, *wanted.shape) or valid.shape != wanted.shape or not close:
+            raise UsageError(
+                f"pixels {pixels.shape} at {window.bounds} are not the window that these cells "
+                f"need, {wanted.shape} at {wanted.bounds}: read encoder.window(cells)"
+            )
+
+
+class PatchEncoder(OverheadEncoder):
+    """Every cell's window alone through the network.
+
+    Of a dense-native model it computes the very function that was trained (``dense_forward``),
+    so it is the reference for the dense method.
+    """
+
+    method = "patch"
+
+    def __init__(
+        self, model: Model, network: Network, engine: Engine, step: float, sampling: Sampling
+    ) -> None:
+        super().__init__(model, engine, step, sampling)
+        self._network = network
+
+    def window(self, cells: Grid) -> Grid:
+        """The pixels of all patches; centres are exact where the step is whole pixels."""
+        side = self.spec.patch_px
+        if self._every is None:
+            return lattice.pixels_nearest(cells, self.gsd, side)
+        return lattice.pixels_of(cells, self.gsd, self._every, side)
+
+    def encode_patches(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """RGB patches ``(n, 3, P, P)`` -> vectors ``(n, feature)``, in bounded batches."""
+        n, side = len(patches), self.spec.patch_px
+        if patches.shape[1:] != (3, side, side):
+            raise UsageError(f"patches {patches.shape}: the model takes (n, 3, {side}, {side})")
+        vectors = np.empty((n, self.dim), dtype=np.float32)
+        for part in self._batches(n):
+            vectors[part] = self._run(torch.from_numpy(patches[part]))
+        return vectors
+
+    def describe(self) -> dict[str, Any]:
+        """Adds how the patches' centres lie on the cells' centres."""
+        alignment = "exact" if self._every else "nearest pixel"
+        return {**super().describe(), "alignment": alignment}
+
+    def _encode(self, pixels: Tensor, valid: NDArray[np.bool_], cells: Grid) -> NDArray[np.float32]:
+        side = self.spec.patch_px
+        rows, cols = self._starts(cells)
+        seen = _seen(valid, rows, cols, side)
+        vectors = np.full((*cells.shape, self.dim), np.nan, dtype=np.float32)
+        windows = pixels.unfold(1, side, 1).unfold(2, side, 1)  # a view: nothing is copied
+        at = np.argwhere(seen)
+        for part in self._batches(len(at)):
+            i, j = at[part].T
+            patches = windows[:, rows[i], cols[j]].transpose(0, 1)
+            vectors[i, j] = self._run(patches)
+        return vectors
+
+    def _starts(self, cells: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        if self._every is None:
+            return lattice.starts_nearest(cells, self.gsd, self.spec.patch_px)
+        return np.arange(cells.ny) * self._every, np.arange(cells.nx) * self._every
+
+    def _batches(self, n: int) -> list[slice]:
+        size = max(1, _BATCH_PX // self.spec.patch_px**2)
+        return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+    def _run(self, patches: Tensor) -> NDArray[np.float32]:
+        x = to_input(patches.to(self._engine.device), self.spec)
+        y = self._engine.run(self._network, x)
+        check_output(y, len(patches), self.dim, f"overhead network of model {self.model.name}")
+        return y.cpu().numpy()
+
+
+class DenseEncoder(OverheadEncoder):
+    """The trunk once over each tile, features averaged in a sliding window, a head per node.
+
+    Tiles overlap by a halo of real imagery, so a vector does not depend on where tiles and
+    blocks are cut: exactly where the halo covers the receptive field, and else up to the faint
+    influence of zero padding more than ``halo_px`` away (``fidelity`` measures it).
+    """
+
+    method = "dense"
+
+    def __init__(
+        self, model: Model, network: SplitNetwork, engine: Engine, step: float, sampling: Sampling
+    ) -> None:
+        super().__init__(model, engine, step, sampling)
+        self.dense = cast(DenseSpec, self.spec.dense)
+        self.halo_px = halo_of(self.spec, network)
+        self._network = network
+        self._node_px = sampling.every or self.dense.stride
+
+    def window(self, cells: Grid) -> Grid:
+        """The pixels of all pooling windows and the halo around them."""
+        side = self.dense.pool_px + 2 * self.halo_px
+        return lattice.pixels_of(self._nodes(cells), self.gsd, self._node_px, side)
+
+    def describe(self) -> dict[str, Any]:
+        """Adds the lattice: its spacing in m, and whether cells are interpolated from it."""
+        return {
+            **super().describe(),
+            "pool_px": self.dense.pool_px,
+            "stride": self.dense.stride,
+            "halo_px": self.halo_px,
+            "lattice_m": self._node_px * self.gsd,
+            "interpolation": None if self._every else "bilinear",
+        }
+
+    def _encode(self, pixels: Tensor, valid: NDArray[np.bool_], cells: Grid) -> NDArray[np.float32]:
+        nodes = self._nodes(cells)
+        rows, cols = (self.halo_px + np.arange(n) * self._node_px for n in nodes.shape)
+        seen = _seen(valid, rows, cols, self.dense.pool_px)
+        vectors = np.full((*nodes.shape, self.dim), np.nan, dtype=np.float32)
+        for block in nodes.blocks(self._nodes_per_tile()):
+            if seen[block.slices].any():
+                self._encode_tile(pixels, block.slices, seen, vectors)
+        return vectors if self._every else lattice.interpolate(vectors, nodes, cells)
+
+    def _encode_tile(
+        self,
+        pixels: Tensor,
+        part: tuple[slice, slice],
+        seen: NDArray[np.bool_],
+        vectors: NDArray[np.float32],
+    ) -> None:
+        reach = self.dense.pool_px + 2 * self.halo_px
+        rows, cols = (
+            slice(s.start * self._node_px, (s.stop - 1) * self._node_px + reach) for s in part
+        )
+        x = to_input(pixels[None, :, rows, cols].to(self._engine.device), self.spec)
+        pooled = self._engine.run(lambda t: self._pooled(t, part), x)
+        wanted = torch.from_numpy(seen[part]).to(pooled.device)
+        with torch.inference_mode():
+            vectors[part][seen[part]] = self._network.head(pooled[wanted]).cpu().numpy()
+
+    def _pooled(self, x: Tensor, part: tuple[slice, slice]) -> Tensor:
+        """Pooled features ``(y, x, C)`` of the nodes of a tile."""
+        features = dense_features(self._network, x, self.dense.pool_px)[0]
+        first, every = self.halo_px // self.dense.stride, self._node_px // self.dense.stride
+        rows, cols = (slice(first, first + (s.stop - s.start - 1) * every + 1, every) for s in part)
+        return features[:, rows, cols].permute(1, 2, 0)
+
+    def _nodes(self, cells: Grid) -> Grid:
+        return cells if self._every else lattice.nodes_around(cells, self._node_px * self.gsd)
+
+    def _nodes_per_tile(self) -> int:
+        useful = TILE_PX - self.dense.pool_px - 2 * self.halo_px
+        return max(useful // self._node_px, 0) + 1
+
+
+def open_overhead(
+    model: Model,
+    step: float,
+    method: str | None = None,
+    device: str = "auto",
+    *,
+    gsd: float | None = None,
+    precision: Precision = "auto",
+    threads: int | None = None,
+) -> OverheadEncoder:
+    """Load a model's overhead network for cells ``step`` m apart.
+
+    ``method``: ``dense`` or ``patch``; None: the fastest that the weights support. ``gsd``: m per
+    px instead of the best one for this step.
+    Raises ModelError for a method, GSD or step that the model does not support.
+    """
+    spec = _overhead(model)
+    chosen = check_method(model, method)
+    engine = open_engine(spec, device, precision, threads)
+    sampling = _sampling(spec, step, chosen, gsd)
+    if chosen == "dense":
+        return DenseEncoder(model, _split(model, engine), engine, step, sampling)
+    return PatchEncoder(model, _patch_network(model, engine), engine, step, sampling)
+
+
+def open_patches(
+    model: Model, step: float, device: str = "auto", *, gsd: float | None = None,
+    precision: Precision = "auto", threads: int | None = None,
+) -> PatchEncoder:  # fmt: skip
+    """``open_overhead`` by the method ``patch``, the definition that every model supports."""
+    opened = open_overhead(
+        model, step, "patch", device, gsd=gsd, precision=precision, threads=threads
+    )
+    return cast(PatchEncoder, opened)
+
+
+def check_method(model: Model, method: str | None) -> str:
+    """The method to use. Raises ModelError, with the reason, for one that is not supported."""
+    spec = _overhead(model)
+    if method is None:
+        return "dense" if spec.dense else "patch"
+    if method == "split":
+        raise ModelError("method split is not available yet: use dense or patch")
+    if method not in ("patch", "dense"):
+        raise UsageError(f"method {method!r} is not known: use dense or patch")
+    if method == "dense" and spec.dense is None:
+        raise ModelError(
+            f"model {model.name} was trained on single patches, and served dense its network is "
+            "another function: use method patch, or train a dense-native one with 'geoloc train'"
+        )
+    return method
+
+
+def halo_of(spec: OverheadSpec, network: SplitNetwork) -> int:
+    """Margin of real imagery around a tile, in px: a whole number of strides, at least one."""
+    dense = cast(DenseSpec, spec.dense)
+    context = (spec.patch_px - dense.pool_px) // 2
+    wanted = dense.halo_px
+    if wanted is None:
+        wanted = min(network.halo_px, max(context, HALO_CAP_PX))
+    return max(-(-wanted // dense.stride), 1) * dense.stride
+
+
+def _overhead(model: Model) -> OverheadSpec:
+    if model.spec.overhead is None:
+        raise ModelError(f"model {model.name} has no overhead network: train or import one")
+    return model.spec.overhead
+
+
+def _sampling(spec: OverheadSpec, step: float, method: str, gsd: float | None) -> Sampling:
+    low, high = spec.gsd
+    if gsd is not None and not low <= gsd <= high:
+        raise ModelError(f"GSD {gsd:g} m is outside the model's range {low:g}-{high:g} m per px")
+    limits, preferred = ((gsd, gsd), gsd) if gsd is not None else (spec.gsd, spec.preferred_gsd)
+    unit = spec.dense.stride if method == "dense" and spec.dense else 1
+    sampling = lattice.choose_sampling(step, unit, limits, preferred)
+    if method == "dense" and sampling.every is None:
+        lattice.check_spacing(step, unit * sampling.gsd)
+    return sampling
+
+
+def _split(model: Model, engine: Engine) -> SplitNetwork:
+    spec = _overhead(model)
+    dense = cast(DenseSpec, spec.dense)
+    split = build_dense(cast(str, spec.arch), model.dim, dense.stride, dense.pool_px)
+    load_weights(split.network, model.file(spec.weights))
+    return engine.place(split)
+
+
+def _patch_network(model: Model, engine: Engine) -> Network:
+    spec = _overhead(model)
+    if spec.dense is None:
+        return open_network(model, spec, engine)
+    split, pool_px = _split(model, engine), spec.dense.pool_px
+    return lambda x: dense_forward(split, x, pool_px)
+
+
+def _seen(
+    valid: NDArray[np.bool_], rows: NDArray[np.int64], cols: NDArray[np.int64], side: int
+) -> NDArray[np.bool_]:
+    """Which windows ``(y, x)`` have imagery at their centre and enough of it around."""
+    centre = valid[np.ix_(rows + side // 2, cols + side // 2)]
+    return centre & (lattice.valid_share(valid, rows, cols, side) >= MIN_VALID)

@@ -1,0 +1,51 @@
+"""From uint8 pixels to what a network takes; the same code in training and in serving."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from .spec import GroundSpec, NetworkSpec
+
+MIDDLE_GREY = 128
+
+
+def to_input(pixels: Tensor, spec: NetworkSpec) -> Tensor:
+    """uint8 RGB ``(n, 3, h, w)`` -> float32 as the network wants it (range, mean, std)."""
+    x = pixels.float() * (spec.input_max / 255)
+    if spec.mean is None or spec.std is None:
+        return x
+    mean, std = (torch.tensor(v, device=x.device).view(3, 1, 1) for v in (spec.mean, spec.std))
+    return (x - mean) / std
+
+
+def stretch(photo: NDArray[np.uint8], spec: GroundSpec) -> Tensor:
+    """A photo ``(h, w, 3)`` -> uint8 ``(3, input_px, input_px)``.
+
+    The whole photo is squashed to a square (aspect not kept, as the scene classifiers were
+    trained and served), bilinear with antialiasing, then cropped at the centre.
+    """
+    side = spec.resize_px or spec.input_px
+    pixels = torch.from_numpy(np.ascontiguousarray(photo)).permute(2, 0, 1)[None]
+    square = functional.interpolate(pixels, (side, side), mode="bilinear", antialias=True)[0]
+    margin = (side - spec.input_px) // 2
+    return square[:, margin : margin + spec.input_px, margin : margin + spec.input_px]
+
+
+def fill_missing(
+    pixels: NDArray[np.uint8], valid: NDArray[np.bool_], spec: NetworkSpec
+) -> NDArray[np.uint8]:
+    """Pixels ``(3, y, x)`` with the network's mean colour where there is no imagery.
+
+    A neutral colour (zero after normalisation, like a network's own padding) keeps the black
+    of missing data from being seen as an object beside it.
+    """
+    if valid.all():
+        return pixels
+    colour = [MIDDLE_GREY] * 3
+    if spec.mean is not None:
+        colour = [round(255 * value / spec.input_max) for value in spec.mean]
+    return np.where(valid, pixels, np.array(colour, dtype=np.uint8)[:, None, None])
