@@ -58,5 +58,8 @@ PARKING_PERIOD = 17.0
 """Metres from one double row of parking bays to the next."""
 TRACKS = 5.0
 """Metres between the tracks of a rail yard."""
+YARD = 150.0
+"""Metres from the middle of one band of yard tracks to the next."""
+YARD_HALF = 60.0
 GRAVE = (2.6, 3.4)
 """Spacing of graves along and across their rows, m."""

@@ -147,7 +147,11 @@ class Layout:
         i0, j0 = self._lattice(left - margin, bottom - margin)
         i1, j1 = self._lattice(right + margin, top + margin)
         keys = [(i, j) for j in range(j0, j1 + 1) for i in range(i0, i1 + 1)]
-        return [self.section(i // SIDE, j // SIDE)[(i, j)] for i, j in keys]
+        return [self.plot(i, j) for i, j in keys]
+
+    def plot(self, i: int, j: int) -> Plot:
+        """The plot of a site."""
+        return self.section(i // SIDE, j // SIDE)[(i, j)]
 
     def _lattice(self, x: float, y: float) -> tuple[int, int]:
         half = SIDE * SPACING / 2
@@ -158,7 +162,7 @@ class Layout:
 
     def site(self, i: int, j: int) -> tuple[float, float]:
         """Plot coordinates of a site."""
-        jx, jy = _rng(self.seed, 2, i, j).uniform(-0.3, 0.3, 2)
+        jx, jy = _rng(self.seed, 2, i, j).uniform(-0.27, 0.27, 2)
         half = SIDE * SPACING / 2
         return (
             self.center[0] - half + (i + 0.5 + jx) * SPACING,
@@ -275,6 +279,9 @@ def _cost(
     away = np.hypot(*(sites - middle).T)
     cost = np.abs(away - radius) + rng.uniform(0, 500 if radius else 50, len(sites))
     cost += shy * np.clip(1.0 - (near - CORRIDOR).min(axis=1) / 130.0, 0.0, None)
+    if shy >= 1500:  # one large thing needs a wide plot
+        gaps = np.hypot(*(sites[:, None] - sites[None]).transpose(2, 0, 1))
+        cost += 8.0 * np.clip(270.0 - np.sort(gaps, axis=1)[:, 1], 0.0, None)
     if name == "railroad_track":
         cost = np.abs(near[:, RAIL] - 110.0) + rng.uniform(0, 60, len(sites))
         cost += 2.0 * np.clip(220.0 - np.delete(near, RAIL, axis=1).min(axis=1), 0.0, None)

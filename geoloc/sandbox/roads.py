@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .districts import LAKE, RAILWAY, STREETS, TRACKS, VILLAGE
+from .districts import LAKE, RAILWAY, STREETS, TRACKS, VILLAGE, YARD, YARD_HALF
 from .layout import HALF_WIDTH, NONE, PRIMARY, SPACING, TRACK, Layout, Plot
 from .lines import AVENUE, MOTORWAY, PERIOD, RAIL, RIVER, RIVER_HALF, distances, frame, point
 
@@ -124,6 +124,8 @@ def street_lines(plot: Plot, center: tuple[float, float]) -> Iterator[tuple[floa
     cu, cv = center
     reach = np.arange(-300.0, 300.1, _STEP)
     for k in range(math.ceil((cv - 300) / row), math.floor((cv + 300) / row) + 1):
+        if plot.landuse == RAILWAY and abs(math.remainder(k * row, YARD)) > YARD_HALF:
+            continue
         yield half, cu + reach, np.full(reach.shape, k * row)
     if cross > 0:
         for k in range(math.ceil((cu - 300) / cross), math.floor((cu + 300) / cross) + 1):

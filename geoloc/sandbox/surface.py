@@ -20,6 +20,8 @@ from .districts import (
     STAND_INNER,
     TRACKS,
     VILLAGE_LOT,
+    YARD,
+    YARD_HALF,
 )
 from .noise import compiled, grain, hash2, smooth, value_noise
 from .scene import Material
@@ -386,8 +388,9 @@ def rails(d: float, s: float, x: float, y: float, seed: int, step: float) -> Cov
 @compiled
 def yard(u: float, v: float, x: float, y: float, seed: int, step: float) -> Cover:
     """A rail yard: parallel tracks, stained ballast, weeds towards the edges."""
-    if abs(v) > 62.0:
-        return grass(x, y, seed, 0.55) if abs(v) > 74.0 else gravel(x, y, seed, 0.4)
+    a = abs(nearest(v, YARD))
+    if a > YARD_HALF + 2.0:
+        return grass(x, y, seed, 0.55) if a > YARD_HALF + 9.0 else gravel(x, y, seed, 0.4)
     c = rails(nearest(v, TRACKS), u, x, y, seed, step)
     k = -0.25 * smooth((value_noise(x, y, 21.0, seed + 95) - 0.5) * 4.0)
     return shade_of(c[0], c[1] * 0.98, c[2] * 0.96, k, c[3], c[4])

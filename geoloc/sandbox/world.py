@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..grid import Grid
+from .furnish import furnish
 from .ground import tables
 from .layout import Layout
+from .objects import REACH, X, Y, draw
 from .raster import paint_ground
 from .roads import Road, find_roads
+from .roadside import furnish_chunk, line_chunks
 from .scene import LANDUSE, Scene
 
 CRS = "EPSG:32636"
 CENTER = (364_500.0, 5_577_500.0)
 """Middle of every world: farmland some 40 km east of Kyiv, in UTM zone 36 north."""
+
+OBJECT_REACH = 520.0
+"""Metres from a plot's site to the farthest pixel that its objects may touch."""
 
 
 class World:
@@ -27,6 +34,11 @@ class World:
         self.seed = int(seed)
         self.km = float(km)
         self.layout = Layout(self.seed, CENTER)
+        self._plot_objects = lru_cache(maxsize=512)(self._furnish)
+        self._line_objects = lru_cache(maxsize=1024)(partial(furnish_chunk, self.layout))
+
+    def __reduce__(self) -> tuple[type[World], tuple[int, float]]:
+        return World, (self.seed, self.km)
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -48,7 +60,27 @@ class World:
             self.layout.lines, sites, edges, self.seed * 7919, scene.terrain, scene.top,
             scene.base, scene.material, scene.landuse, scene.color,
         )  # fmt: skip
+        deck = np.where(scene.base > 0, scene.top, np.float32(0))
+        draw(
+            self._objects(window), window.left, window.top, window.step, self.seed * 7919,
+            scene.top, scene.base, deck, scene.material, scene.color, scene.building,
+        )  # fmt: skip
         return scene
+
+    def _furnish(self, i: int, j: int) -> NDArray[np.float64]:
+        return furnish(self.layout, self.layout.plot(i, j))
+
+    def _objects(self, window: Grid) -> NDArray[np.float64]:
+        """Objects that touch a window, always in the same order."""
+        plots = self.layout.plots(window.bounds, OBJECT_REACH)
+        parts = [self._plot_objects(*plot.key) for plot in plots]
+        chunks = line_chunks(self.layout, window.bounds)
+        parts += [self._line_objects(*chunk) for chunk in chunks]
+        objects = np.concatenate(parts)
+        left, bottom, right, top = window.bounds
+        x, y, reach = objects[:, X], objects[:, Y], objects[:, REACH]
+        near = (x + reach > left) & (x - reach < right) & (y + reach > bottom) & (y - reach < top)
+        return objects[near]
 
     @cached_property
     def roads(self) -> list[Road]:

@@ -1,0 +1,212 @@
+"""The world from above: sunlight and shadows, seasons, haze, seams between flight lines."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ..grid import Grid
+from .noise import compiled, parallel, smooth, value_noise
+from .scene import Material, Scene
+
+U8 = NDArray[np.uint8]
+F32 = NDArray[np.float32]
+
+SHADOW_REACH = 150.0
+"""Metres beyond a window from which shadows are followed into it."""
+_SCALE = 32  # px between two values of the haze, which changes slowly
+_GREEN = (int(Material.GRASS), int(Material.TREE), int(Material.CROP))
+_GRASS, _TREE, _CROP = _GREEN
+_WATER = int(Material.WATER)
+
+
+class Rasterizer(Protocol):
+    """What a view needs of a world."""
+
+    seed: int
+
+    def rasterize(self, window: Grid) -> Scene: ...
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """When and how a picture from above was taken.
+
+    sun_azimuth: degrees clockwise from north; sun_elevation: degrees above the horizon.
+    autumn: 0 in early summer to 1 in late autumn. gain: per colour. haze: 0 to about 0.3.
+    """
+
+    date: datetime
+    sun_azimuth: float
+    sun_elevation: float
+    autumn: float
+    gain: tuple[float, float, float]
+    haze: float
+    number: int
+
+
+ACQUISITIONS = (
+    Acquisition(
+        datetime(2021, 6, 19, 8, 42, tzinfo=UTC), 142.0, 55.0, 0.05, (1.02, 1.0, 0.97), 0.10, 1
+    ),
+    Acquisition(
+        datetime(2022, 9, 24, 9, 5, tzinfo=UTC), 161.0, 37.0, 0.62, (1.05, 0.97, 0.92), 0.16, 2
+    ),
+)
+"""The two flights that the imagery of a world is made of."""
+
+
+@compiled
+def _season(r: float, g: float, b: float, material: int, autumn: float) -> tuple[float, float, float]:
+    """Colour of a plant in another season: leaves turn, grain is cut, grass dries."""
+    if material == _TREE:
+        t = autumn * smooth((g - 0.78 * r) / 40.0)
+        return r + t * 34.0, g + t * 2.0, b - t * 8.0
+    if material == _CROP:
+        return r + autumn * 14.0, g - autumn * 4.0, b + autumn * 12.0
+    if material == _GRASS:
+        return r + autumn * 20.0, g + autumn * 4.0, b + autumn * 4.0
+    return r, g, b
+
+
+@compiled
+def _cast(height: F32, dx: float, dz: float) -> F32:
+    """Height up to which the air is in shadow, for a sun towards row 0.
+
+    From one row to the next the shadow moves ``dx`` columns and sinks ``dz`` metres. It never
+    lies below the surface, so what is outside the window is forgotten beyond its reach.
+    """
+    ny, nx = height.shape
+    shadow = height.copy()
+    whole = int(math.floor(dx))
+    part = np.float32(dx - whole)
+    for row in range(1, ny):
+        for col in range(nx):
+            a = min(max(col + whole, 0), nx - 1)
+            b = min(max(col + whole + 1, 0), nx - 1)
+            value = shadow[row - 1, a] * (1 - part) + shadow[row - 1, b] * part - np.float32(dz)
+            if value > shadow[row, col]:
+                shadow[row, col] = value
+    return shadow
+
+
+def shadow_height(surface: F32, step: float, azimuth: float, elevation: float) -> F32:
+    """Metres up to which each pixel ``(y, x)`` of a surface lies in shadow (its own height: sunlit)."""
+    turns = math.floor((azimuth + 45.0) / 90.0) % 4
+    turned = np.ascontiguousarray(np.rot90(surface, turns))
+    offset = math.radians(azimuth - 90.0 * turns)
+    dz = step / math.cos(offset) * math.tan(math.radians(elevation))
+    shadow = _cast(turned, math.tan(offset), dz)
+    return np.ascontiguousarray(np.rot90(shadow, -turns))
+
+
+@parallel
+def _light(
+    color: U8, surface: F32, shadow: F32, material: U8, step: float, sun: NDArray[np.float64],
+    autumn: float, out: F32,
+) -> None:  # fmt: skip
+    """Reflected light ``(y, x, 3)``: sun by the slope of the surface, sky, bounce in shadows."""
+    ny, nx = surface.shape
+    for row in numba.prange(ny):
+        up, down = max(row - 1, 0), min(row + 1, ny - 1)
+        for col in range(nx):
+            west, east = max(col - 1, 0), min(col + 1, nx - 1)
+            limit = np.float32(1.6 * step)
+            zx = min(limit, max(-limit, surface[row, east] - surface[row, west])) / (2.0 * step)
+            zy = min(limit, max(-limit, surface[up, col] - surface[down, col])) / (2.0 * step)
+            facing = (sun[2] - zx * sun[0] - zy * sun[1]) / math.sqrt(1.0 + zx * zx + zy * zy)
+            depth = (shadow[row, col] - surface[row, col]) / 0.6
+            lit = 1.0 - min(1.0, max(0.0, depth))
+            kind = material[row, col]
+            r, g, b = _season(
+                float(color[row, col, 0]), float(color[row, col, 1]), float(color[row, col, 2]),
+                kind, autumn,
+            )  # fmt: skip
+            direct = 1.12 * max(facing, 0.0) / sun[2] * lit
+            if kind == _WATER:
+                direct = 0.9 * lit + 0.1
+            out[row, col, 0] = r * (0.25 + 0.79 * direct)
+            out[row, col, 1] = g * (0.28 + 0.76 * direct)
+            out[row, col, 2] = b * (0.34 + 0.70 * direct)
+
+
+@parallel
+def _develop(light: F32, pad: int, air: F32, gain: F32, out: U8) -> None:
+    """Blur a little as a lens does, add haze, scale the colours."""
+    ny, nx, _ = out.shape
+    for row in numba.prange(ny):
+        for col in range(nx):
+            i, j = row + pad, col + pad
+            haze = air[row, col]
+            for k in range(3):
+                near = light[i - 1, j, k] + light[i + 1, j, k] + light[i, j - 1, k] + light[i, j + 1, k]
+                value = 0.64 * light[i, j, k] + 0.09 * near
+                value = value * (1 - haze) + haze * (178.0 + 12.0 * k)
+                value = value * gain[row, col, k]
+                out[row, col, k] = np.uint8(min(255.0, max(1.0, value)))
+
+
+def shade(
+    scene: Scene,
+    azimuth: float = 150.0,
+    elevation: float = 48.0,
+    autumn: float = 0.0,
+) -> U8:
+    """A scene from above in plain sunlight, without air: uint8 RGB ``(y, x, 3)``."""
+    light = np.pad(_lit(scene, azimuth, elevation, autumn), ((1, 1), (1, 1), (0, 0)), mode="edge")
+    out = np.zeros((*scene.grid.shape, 3), np.uint8)
+    _develop(light, 1, np.zeros(out.shape[:2], np.float32), np.ones(out.shape, np.float32), out)
+    return out
+
+
+def _lit(scene: Scene, azimuth: float, elevation: float, autumn: float) -> F32:
+    surface = scene.terrain + scene.top
+    shadow = shadow_height(surface, scene.grid.step, azimuth, elevation)
+    a, e = math.radians(azimuth), math.radians(elevation)
+    sun = np.array([math.sin(a) * math.cos(e), math.cos(a) * math.cos(e), math.sin(e)])
+    light = np.zeros((*surface.shape, 3), np.float32)
+    _light(scene.color, surface, shadow, scene.material, scene.grid.step, sun, autumn, light)
+    return light
+
+
+@parallel
+def _air(
+    left: float, top: float, step: float, seed: int, strength: float, balance: NDArray[np.float64],
+    haze: F32, gain: F32,
+) -> None:  # fmt: skip
+    """Haze ``(y, x)`` in drifting patches and colour gains ``(y, x, 3)`` per flight line."""
+    ny, nx = haze.shape
+    for row in numba.prange(ny):
+        y = top - (row + 0.5) * step
+        for col in range(nx):
+            x = left + (col + 0.5) * step
+            patch = value_noise(x, y, 900.0, seed) * 0.7 + value_noise(x, y, 260.0, seed + 1) * 0.3
+            haze[row, col] = strength * (0.25 + 1.5 * smooth((patch - 0.42) * 2.6))
+            bend = 60.0 * value_noise(0.0, y, 500.0, seed + 2)
+            strip = math.floor((x + 0.09 * y + bend) / 1150.0)
+            for k in range(3):
+                tone = value_noise(strip * 1000.0 + 500.0, 10.0 * k, 7.0, seed + 3) - 0.5
+                common = value_noise(strip * 1000.0 + 500.0, 77.0, 7.0, seed + 4) - 0.5
+                gain[row, col, k] = balance[k] * (1.0 + 0.07 * tone + 0.16 * common)
+
+
+def render_overhead(world: Rasterizer, window: Grid, date: Acquisition = ACQUISITIONS[0]) -> U8:
+    """What a camera saw over ``window`` on one flight: uint8 RGB ``(y, x, 3)``, never 0.
+
+    The same pixels come out through whatever window they are asked for.
+    """
+    pad = math.ceil(SHADOW_REACH / window.step)
+    light = _lit(world.rasterize(window.pad(pad)), date.sun_azimuth, date.sun_elevation, date.autumn)
+    haze, gain = np.zeros(window.shape, np.float32), np.zeros((*window.shape, 3), np.float32)
+    seed = world.seed * 7919 + 1000 * date.number
+    balance = np.array(date.gain)
+    _air(window.left, window.top, window.step, seed, date.haze, balance, haze, gain)
+    out = np.zeros((*window.shape, 3), np.uint8)
+    _develop(light, pad, haze, gain, out)
+    return out
