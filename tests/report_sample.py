@@ -15,6 +15,7 @@ from pyproj import Transformer
 
 from geoloc.candidates import Candidate, Term
 from geoloc.grid import Grid
+from geoloc.photos import Photo
 from geoloc.report import QueryResult
 
 HOSTILE = '<script>alert(1)</script>" onerror="x.jpg'
@@ -69,16 +70,12 @@ def candidate(rank: int, row: int, col: int) -> Candidate:
     )  # fmt: skip
 
 
-def photo(name: str = HOSTILE) -> Any:
+def photo(name: str = HOSTILE) -> Photo:
     y, x = np.mgrid[0:90, 0:160]
     pixels = np.stack([x, y * 2, 255 - x], axis=-1).astype(np.uint8)
-    return SimpleNamespace(
-        path=Path(name.replace("/", "∕")),
-        name=name.rsplit(".", 1)[0],
-        sha256="ab" * 32,
-        pixels=pixels,
-        exif={"time": "2023:01:02 03:04:05", "make": "<img src=x onerror=alert(2)>"},
-    )
+    exif = {"time": "<img src=x onerror=alert(2)>", "gps": {"lon": 30.5, "lat": 50.4}}
+    path = Path(name.replace("/", "∕"))
+    return Photo(path, path.stem, "ab" * 32, pixels, (1600, 900), exif)
 
 
 def sample(**changes: Any) -> QueryResult:

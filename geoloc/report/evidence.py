@@ -80,7 +80,7 @@ def _photo(photo: Photo) -> dict[str, Any]:
     return {
         "file": photo.path.name,
         "sha256": photo.sha256,
-        "pixels": [photo.pixels.shape[1], photo.pixels.shape[0]],
+        "size": photo.size,
         "exif": photo.exif,
     }
 

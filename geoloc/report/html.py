@@ -90,9 +90,16 @@ def _photo(photo: Photo, count: int) -> dict[str, Any]:
         "file": photo.path.name,
         "sha256": photo.sha256,
         "picture": photo_picture(photo, count),
-        "size": f"{photo.pixels.shape[1]} × {photo.pixels.shape[0]}",
-        "exif": {str(k): str(v) for k, v in photo.exif.items() if v not in (None, "", {}, ())},
+        "size": f"{photo.size[0]} × {photo.size[1]}",
+        "exif": _claims(photo),
     }
+
+
+def _claims(photo: Photo) -> dict[str, str]:
+    """What the file says of its time and place, as text."""
+    claims = {str(key): str(value) for key, value in photo.exif.items() if key != "gps"}
+    gps = photo.exif.get("gps")
+    return claims | ({"place": degrees(gps["lon"], gps["lat"])} if gps else {})
 
 
 def _card(candidate: Candidate, chip: Picture | None, result: QueryResult) -> dict[str, Any]:

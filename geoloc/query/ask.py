@@ -1,0 +1,143 @@
+"""One call's questions put to a cube, and the ranked places that answer them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..area import read_polygon
+from ..candidates import RADIUS, Candidate, explain_candidates, find_candidates
+from ..cube import Cube
+from ..encoders import Model, model_info
+from ..photos import Photo
+from ..report import QueryResult
+from ..scenes import Group, describe, find_class, group_weights
+from ..search import Query, heatmaps
+from .target import Target
+
+if TYPE_CHECKING:
+    from shapely import Geometry
+
+_DESCRIBED = 3  # scenes that tell what a candidate looks like from above
+_GROUPS = {word for group in Group for word in (group.value, group.value.split()[0])}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one answer is for: ``vector`` float32 ``(feature,)``, and where the answer goes."""
+
+    title: str
+    folder: str
+    photos: tuple[Photo, ...]
+    vector: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """How all questions of one call are put to the cube."""
+
+    target: Target
+    top: int
+    radius: float
+    polygon: Geometry | None
+    weights: NDArray[np.float32] | None
+    parameters: dict[str, Any]
+    info: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        target: Target,
+        top: int,
+        within: str | Path | None,
+        radius: float | None,
+        weights: Mapping[str, float] | None = None,
+    ) -> Ask:
+        cube = target.cube
+        radius = RADIUS if radius is None else radius
+        info = cube.info()
+        parameters = {
+            "top": top,
+            "within": None if within is None else str(within),
+            "radius": radius,
+            "weights": dict(weights or {}),
+        }
+        return cls(
+            target,
+            top,
+            radius,
+            None if within is None else read_polygon(Path(within), cube.grid.crs),
+            class_weights(weights, cube.classes),
+            parameters,
+            {**info, "name": info["area"]},
+        )
+
+    def heatmaps(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Distances ``(photo, y, x)`` of vectors ``(photo, feature)``."""
+        cube = self.target.cube
+        query = Query(vectors, self.weights)
+        return heatmaps(cube, query, self.polygon, within_crs=cube.grid.crs)
+
+    def answer(
+        self, question: Question, heatmap: NDArray[np.float32], model: Model | None = None
+    ) -> QueryResult:
+        """The ranked places of one heatmap, explained."""
+        cube = self.target.cube
+        found = find_candidates(heatmap, cube.grid, self.top, self.radius)
+        if question.photos:
+            found = explain_candidates(found, cube, question.vector, self.weights)
+        return QueryResult(
+            title=question.title,
+            photos=question.photos,
+            vector=question.vector,
+            heatmap=heatmap,
+            candidates=tuple(found),
+            grid=cube.grid,
+            classes=cube.classes,
+            cube=self.info,
+            model=model_info(model) if model else {"name": cube.model_name},
+            parameters=self.parameters,
+            imagery=tuple(_imagery_near(found, cube)),
+            places={c.rank: _place_scenes(c, cube) for c in found},
+            notes=self.target.notes,
+        )
+
+
+def class_weights(
+    weights: Mapping[str, float] | None, classes: Sequence[str]
+) -> NDArray[np.float32] | None:
+    """A weight per class ``(feature,)`` from names of classes and groups, or None for none.
+
+    Raises UnknownClassError, and UsageError for a negative weight.
+    """
+    if not weights:
+        return None
+    groups = {key: w for key, w in weights.items() if key in _GROUPS}
+    result = group_weights(classes, groups)
+    for name, weight in weights.items():
+        if name not in groups:
+            result[list(classes).index(find_class(name, classes))] = weight
+    return result
+
+
+def _place_scenes(candidate: Candidate, cube: Cube) -> tuple[tuple[str, float], ...]:
+    vector = cube.vector(candidate.row, candidate.col)
+    return () if vector is None else describe(vector, cube.classes, _DESCRIBED)
+
+
+def _imagery_near(candidates: Sequence[Candidate], cube: Cube) -> Iterator[dict[str, Any]]:
+    """The images that the candidates' blocks were made from, each with its candidates' ranks."""
+    side, seen = cube.spec.block_size, dict[str, dict[str, Any]]()
+    for candidate in candidates:
+        block = cube.grid.block(candidate.row // side, candidate.col // side, side)
+        for item in cube.provenance(block).get("items", ()):
+            record = seen.setdefault(
+                item["id"], {**item, "date": item.get("date"), "candidates": []}
+            )
+            record["candidates"].append(candidate.rank)
+    yield from seen.values()

@@ -1,0 +1,94 @@
+"""What is asked: a cube, the imagery it was made from, the model that made it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from ..area import Area, Imagery, load_area
+from ..cube import Cube
+from ..encoders import Model, list_models, load_model
+from ..errors import GeolocError, ModelError
+from ..imagery import Source, open_source
+
+
+@dataclass(frozen=True)
+class Target:
+    """A cube, and the area file it was named by, if it was."""
+
+    cube: Cube
+    area: Area | None = None
+
+    @cached_property
+    def source(self) -> Source | None:
+        """The imagery the cube was made from, or None where it is not there any more."""
+        try:
+            spec = self.area.imagery if self.area else _stored_imagery(self.cube)
+            return open_source(spec)
+        except (GeolocError, ValidationError, OSError):
+            return None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What limits every answer of this cube."""
+        missing = int((self.cube.done == 0).sum())
+        if not missing:
+            return ()
+        return (
+            f"{missing} of {self.cube.done.size} blocks of this cube are not built yet: "
+            "nothing can be found there.",
+        )
+
+
+def open_target(ref: str | Path) -> Target:
+    """The cube that an area file, a path or a URL names. Raises AreaError or CubeError."""
+    text = str(ref)
+    if text.lower().endswith((".yaml", ".yml")) or ("://" not in text and Path(text).is_file()):
+        area = load_area(text)
+        return Target(Cube.open(area.cube), area)
+    return Target(Cube.open(text))
+
+
+def open_cube(ref: str | Path) -> Cube:
+    """The cube alone; see `open_target`."""
+    return open_target(ref).cube
+
+
+def cube_model(target: Target, model: str | Path | None = None) -> Model:
+    """The very model that made the cube: by the name given, the area's, or its digest.
+
+    Raises SpecMismatchError where the named one is another, ModelError where none is found.
+    """
+    cube = target.cube
+    name = model or (target.area.model if target.area else cube.model_name)
+    try:
+        found = load_model(name)
+    except ModelError:
+        if model is not None:
+            raise
+        found = _model_by_digest(cube)
+    if found.digest != cube.model_digest and model is None and target.area is None:
+        found = _model_by_digest(cube, found)
+    cube.require_model(found.name, found.digest)
+    return found
+
+
+def _model_by_digest(cube: Cube, other: Model | None = None) -> Model:
+    """The installed model that made the cube, under whatever name; else ``other``."""
+    for model in list_models():
+        if model.digest == cube.model_digest:
+            return model
+    if other is not None:
+        return other
+    raise ModelError(
+        f"cube {cube.url} was built by model {cube.model_name} ({cube.model_digest[:12]}), which "
+        "is not installed: 'geoloc models import' it, or name the area file whose model it is"
+    )
+
+
+def _stored_imagery(cube: Cube) -> Imagery:
+    adapter: TypeAdapter[Imagery] = TypeAdapter(Imagery)
+    return adapter.validate_python(cube.spec.imagery)
