@@ -124,6 +124,7 @@ class BestCells:
 
     def candidates(self) -> list[Candidate]:
         """At most ``top`` candidates, the best first; equal distances in order of rows."""
+        self._sort()
         kept = self._separate()
         rows, cols = np.divmod(self._index[kept], self.grid.nx)
         x, y = self.grid.x[cols], self.grid.y[rows]
@@ -146,14 +147,21 @@ class BestCells:
     def _keep(self, distances: F32, index: NDArray[np.int64]) -> None:
         distance = np.concatenate([self._distance, distances])
         index = np.concatenate([self._index, index])
-        order = np.lexsort((index, distance))
-        kept, dropped = order[: self.capacity], order[self.capacity :]
-        if len(dropped):
-            limit = float(distance[kept[-1]])
-            self._ties = self._ties if limit == self._limit else 0
-            self._ties += int((distance[dropped] == limit).sum())
+        if len(distance) > self.capacity:
+            limit = float(np.partition(distance, self.capacity - 1)[self.capacity - 1])
+            kept = np.flatnonzero(distance < limit)
+            ties = np.flatnonzero(distance == limit)
+            ties = ties[np.argsort(index[ties])]
+            room = self.capacity - len(kept)
+            self._ties = (self._ties if limit == self._limit else 0) + len(ties) - room
             self._limit = limit
-        self._distance, self._index = distance[kept], index[kept]
+            kept = np.concatenate([kept, ties[:room]])
+            distance, index = distance[kept], index[kept]
+        self._distance, self._index = distance, index
+
+    def _sort(self) -> None:
+        order = np.lexsort((self._index, self._distance))
+        self._distance, self._index = self._distance[order], self._index[order]
 
     def _separate(self) -> list[int]:
         """Greedy non-maximum suppression over the kept cells, which are sorted."""

@@ -82,10 +82,19 @@ def test_distance_is_zero_where_the_vectors_are_equal(count: int, metric: bool) 
         assert np.unravel_index(heatmap.argmin(), heatmap.shape) == cell
 
 
-def test_one_photo_is_exact_to_float32() -> None:
+def test_weights_of_the_query_are_applied_exactly_to_float32() -> None:
+    cube = make_cube(dim=365)
+    query = Query(cube.values()[3, 4] + np.float32(1e-3), np.ones(365))
+    np.testing.assert_allclose(heatmaps(cube, query), naive(cube, query.vectors), rtol=1e-5)
+
+
+def test_stored_norms_cost_digits_only_near_zero() -> None:
     cube = make_cube(dim=365)
     query = Query(cube.values()[3, 4] + np.float32(1e-3))
-    np.testing.assert_allclose(heatmaps(cube, query), naive(cube, query.vectors), rtol=1e-5)
+    found, expected = heatmaps(cube, query), naive(cube, query.vectors)
+    norm = float(np.sqrt((query.vectors**2).mean()))
+    np.testing.assert_allclose(found, expected, atol=1e-3 * norm)
+    np.testing.assert_allclose(found[expected > norm], expected[expected > norm], rtol=1e-5)
 
 
 def test_equal_weights_give_the_root_mean_square_difference() -> None:

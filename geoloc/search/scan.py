@@ -65,8 +65,8 @@ def scan(
     polygon are neither read nor yielded. Raises SpecMismatchError where the query's vectors have
     another number of features than the cube; UsageError for weights on a cube with a metric.
     """
-    measure, needs_norm = _distances(cube, query)
-    return _stream(cube, measure, needs_norm, _mask(cube, within, within_crs), threads)
+    measure = _distances(cube, query)
+    return _stream(cube, measure, _mask(cube, within, within_crs), threads)
 
 
 def scan_scenes(
@@ -83,7 +83,7 @@ def scan_scenes(
     """
     wanted = tuple(cube.classes.index(find_class(name, cube.classes)) for name in names)
     measure = Surprise(cube.scale, cube.offset, wanted)
-    return _stream(cube, measure, False, _mask(cube, within, within_crs), threads)
+    return _stream(cube, measure, _mask(cube, within, within_crs), threads)
 
 
 def heatmaps(
@@ -129,7 +129,7 @@ def scene_vector(classes: Sequence[str], names: Sequence[str]) -> F32:
     return vector
 
 
-def _distances(cube: Searchable, query: Query) -> tuple[Measure, bool]:
+def _distances(cube: Searchable, query: Query) -> Measure:
     dim = len(cube.scale)
     if query.vectors.shape[1] != dim:
         raise SpecMismatchError(
@@ -137,8 +137,8 @@ def _distances(cube: Searchable, query: Query) -> tuple[Measure, bool]:
             "encode the photo with the cube's model"
         )
     ruler = Ruler.of_cube(cube, query.weights)
-    norms = ruler.operator.ndim == 2 and cube.read_norm(slice(0, 1), slice(0, 1)) is not None
-    return distance_measure(query, ruler, cube.scale, cube.offset, norms), norms
+    norms = query.weights is None and cube.read_norm(slice(0, 1), slice(0, 1)) is not None
+    return distance_measure(query, ruler, cube.scale, cube.offset, norms)
 
 
 def _mask(cube: Searchable, polygon: BaseGeometry | None, crs: str) -> Within | None:
@@ -146,13 +146,13 @@ def _mask(cube: Searchable, polygon: BaseGeometry | None, crs: str) -> Within | 
 
 
 def _stream(
-    cube: Searchable, measure: Measure, needs_norm: bool, mask: Within | None, threads: int | None
+    cube: Searchable, measure: Measure, mask: Within | None, threads: int | None
 ) -> Iterator[Piece]:
     """Pieces in order; as many blocks as threads are in work, one more waits to be taken."""
 
     def work(block: Block) -> Piece:
         codes = np.ascontiguousarray(cube.read(*block.slices))
-        norm = cube.read_norm(*block.slices) if needs_norm else None
+        norm = cube.read_norm(*block.slices) if measure.stored else None
         flat = None if norm is None else np.ascontiguousarray(norm, np.float32).reshape(-1)
         values = measure(codes.reshape(-1, codes.shape[-1]), flat).reshape(-1, *block.shape)
         if mask is not None:
