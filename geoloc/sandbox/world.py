@@ -53,17 +53,25 @@ class World:
 
     def rasterize(self, window: Grid) -> Scene:
         """The world over a window with a step of 0.5 to 4 m, inside the bounds or beyond."""
+        scene = self._ground(window)
+        deck = np.where(scene.base > 0, scene.top, np.float32(0))
+        draw(
+            self._objects(window), window.left, window.top, window.step, self.seed * 7919,
+            scene.top, scene.base, deck, scene.material, scene.color, scene.building,
+        )  # fmt: skip
+        return scene
+
+    def heights(self, window: Grid) -> NDArray[np.float32]:
+        """Height of the ground ``(y, x)`` in metres, at any step."""
+        return self._ground(window).terrain
+
+    def _ground(self, window: Grid) -> Scene:
         scene = self._blank(window)
         sites, edges = tables(self.layout.plots(window.bounds, 1200.0))
         paint_ground(
             window.left, window.top, window.step, np.array(CENTER), np.array(self.layout.phase),
             self.layout.lines, sites, edges, self.seed * 7919, scene.terrain, scene.top,
             scene.base, scene.material, scene.landuse, scene.color,
-        )  # fmt: skip
-        deck = np.where(scene.base > 0, scene.top, np.float32(0))
-        draw(
-            self._objects(window), window.left, window.top, window.step, self.seed * 7919,
-            scene.top, scene.base, deck, scene.material, scene.color, scene.building,
         )  # fmt: skip
         return scene
 

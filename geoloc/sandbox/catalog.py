@@ -1,0 +1,210 @@
+"""A world on disk: overlapping COGs of two dates, a STAC catalog, heights, roads, an area file.
+
+Everything is written tile by tile: memory does not grow with the world.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import osmium
+import pystac
+import rasterio
+import yaml
+from numpy.typing import NDArray
+from osmium.osm import mutable
+from pyproj import Transformer
+from pystac.layout import TemplateLayoutStrategy
+from rasterio.transform import Affine
+
+from ..errors import OutputError, UsageError
+from ..grid import Grid
+from .overhead import ACQUISITIONS, Acquisition, render_overhead
+from .roads import Road
+from .world import World
+
+GSD = 0.5
+"""Metres per pixel of the imagery."""
+OVERLAP = 64.0
+"""Metres that an image reaches beyond its tile on every side."""
+DEM_STEP = 10.0
+_DEM_ROWS = 256
+_PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One image of the mosaic: its pixels and the flight it was taken on."""
+
+    name: str
+    window: Grid
+    flight: Acquisition
+
+
+def tiles(world: World) -> Iterator[Tile]:
+    """Images that cover a world, row by row; flights alternate in diagonal bands."""
+    size = 1000.0 if world.km > 1.5 else 500.0
+    left, bottom, right, top = world.bounds
+    rows, cols = math.ceil((top - bottom) / size), math.ceil((right - left) / size)
+    for row in range(rows):
+        for col in range(cols):
+            west, north = left + col * size, top - row * size
+            east, south = min(west + size, right), max(north - size, bottom)
+            bounds = (west - OVERLAP, south - OVERLAP, east + OVERLAP, north + OVERLAP)
+            flight = ACQUISITIONS[(row + col) // 2 % len(ACQUISITIONS)]
+            name = f"{flight.date:%Y%m%d}_r{row:02d}c{col:02d}"
+            yield Tile(name, Grid.from_bounds(world.crs, bounds, GSD), flight)
+
+
+def write_world(
+    directory: Path | str, seed: int = 0, km: float = 3.0, progress: Progress | None = None
+) -> World:
+    """Write imagery, ``catalog.json``, ``dem.tif``, ``roads.osm.pbf`` and ``area.yaml``.
+
+    ``progress`` is told (images done, images in all). Raises UsageError for a world that is too
+    small or too large, OutputError where the directory cannot be written.
+    """
+    if not 0.5 <= km <= 60:
+        raise UsageError(f"a world of {km:g} km cannot be made: ask for 0.5 to 60 km")
+    world, folder = World(seed, km), Path(directory)
+    try:
+        (folder / "imagery").mkdir(parents=True, exist_ok=True)
+        plan = list(tiles(world))
+        for done, tile in enumerate(plan):
+            write_image(world, tile, folder / "imagery" / f"{tile.name}.tif")
+            if progress is not None:
+                progress(done + 1, len(plan))
+        write_catalog(world, plan, folder)
+        write_heights(world, folder / "dem.tif")
+        write_roads(world.roads, world.crs, folder / "roads.osm.pbf")
+        write_area(world, folder / "area.yaml")
+    except (OSError, rasterio.errors.RasterioError) as error:
+        raise OutputError(f"cannot write the world to {folder}: {error}") from error
+    return world
+
+
+def write_image(world: World, tile: Tile, path: Path) -> None:
+    """One image as a COG with JPEG tiles and overviews; it appears under its name when whole."""
+    pixels = render_overhead(world, tile.window, tile.flight)
+    partial = path.with_suffix(".part")
+    profile = {
+        "driver": "COG", "dtype": "uint8", "count": 3, "crs": tile.window.crs,
+        "height": tile.window.ny, "width": tile.window.nx,
+        "transform": Affine(*tile.window.transform), "compress": "JPEG", "quality": 90,
+        "blocksize": 512, "num_threads": "2",
+    }  # fmt: skip
+    with rasterio.open(partial, "w", **profile) as image:
+        image.write(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        image.update_tags(TIFFTAG_DATETIME=f"{tile.flight.date:%Y:%m:%d %H:%M:%S}")
+    partial.replace(path)
+
+
+def write_catalog(world: World, plan: list[Tile], folder: Path) -> None:
+    """A static STAC catalog: ``catalog.json`` and one item an image under ``items/``."""
+    title = f"Synthetic world, seed {world.seed}, {world.km:g} km"
+    catalog = pystac.Catalog(f"sandbox-{world.seed}", title)
+    project = Transformer.from_crs(world.crs, "EPSG:4326", always_xy=True)
+    for tile in plan:
+        catalog.add_item(_item(tile, project))
+    catalog.normalize_hrefs(str(folder.resolve()), TemplateLayoutStrategy(item_template="items"))
+    for item in catalog.get_items():
+        href = str((folder / "imagery" / f"{item.id}.tif").resolve())
+        bands = [{"name": name} for name in ("red", "green", "blue")]
+        asset = pystac.Asset(
+            href, media_type=pystac.MediaType.COG, roles=["data", "visual"],
+            extra_fields={"bands": bands, "gsd": GSD},
+        )  # fmt: skip
+        item.add_asset("visual", asset)
+    catalog.make_all_asset_hrefs_relative()
+    catalog.save(catalog_type=pystac.CatalogType.SELF_CONTAINED)
+
+
+def _item(tile: Tile, project: Transformer) -> pystac.Item:
+    left, bottom, right, top = tile.window.bounds
+    ring = [(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)]
+    lonlat = [[round(value, 8) for value in project.transform(*corner)] for corner in ring]
+    lon, lat = zip(*lonlat, strict=True)
+    properties = {
+        "proj:code": tile.window.crs,
+        "proj:shape": list(tile.window.shape),
+        "proj:transform": list(tile.window.transform),
+        "gsd": GSD,
+        "view:sun_azimuth": tile.flight.sun_azimuth,
+        "view:sun_elevation": tile.flight.sun_elevation,
+    }
+    view = "https://stac-extensions.github.io/view/v1.0.0/schema.json"
+    return pystac.Item(
+        tile.name,
+        {"type": "Polygon", "coordinates": [lonlat]},
+        [min(lon), min(lat), max(lon), max(lat)],
+        tile.flight.date,
+        properties,
+        stac_extensions=[_PROJECTION, view],
+    )
+
+
+def write_heights(world: World, path: Path) -> None:
+    """The ground's height above the datum as a COG, float32, metres, every 10 m."""
+    grid = world.grid(DEM_STEP)
+    profile = {
+        "driver": "COG", "dtype": "float32", "count": 1, "crs": grid.crs, "height": grid.ny,
+        "width": grid.nx, "transform": Affine(*grid.transform), "compress": "DEFLATE",
+        "predictor": "3", "nodata": float("nan"),
+    }  # fmt: skip
+    with rasterio.open(path, "w", **profile) as image:
+        for row in range(0, grid.ny, _DEM_ROWS):
+            stop = min(row + _DEM_ROWS, grid.ny)
+            strip = grid.window(slice(row, stop), slice(0, grid.nx))
+            rows = rasterio.windows.Window(0, row, grid.nx, stop - row)
+            image.write(world.heights(strip), 1, window=rows)
+        image.set_band_description(1, "height of the ground, m")
+
+
+def write_roads(roads: list[Road], crs: str, path: Path) -> None:
+    """Highways and railways in OpenStreetMap's format; roads that meet share a node."""
+    project = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    numbers: dict[tuple[int, int], int] = {}
+    ways = [[numbers.setdefault(_key(p), len(numbers) + 1) for p in road.points] for road in roads]
+    xy = np.array(list(numbers), float) / 100.0
+    lon, lat = project.transform(xy[:, 0], xy[:, 1]) if len(xy) else ((), ())
+    writer = osmium.SimpleWriter(str(path), overwrite=True)
+    try:
+        for number, location in enumerate(zip(lon, lat, strict=True), 1):
+            writer.add_node(mutable.Node(id=number, version=1, location=location))
+        for number, (road, nodes) in enumerate(zip(roads, ways, strict=True), 1):
+            writer.add_way(mutable.Way(id=number, version=1, nodes=nodes, tags=_tags(road)))
+    finally:
+        writer.close()
+
+
+def _key(point: NDArray[np.float64]) -> tuple[int, int]:
+    """A position to the centimetre."""
+    return round(float(point[0]) * 100), round(float(point[1]) * 100)
+
+
+def _tags(road: Road) -> dict[str, str]:
+    tags = {"railway": "rail"} if road.kind == "rail" else {"highway": road.kind}
+    tags["width"] = f"{road.width:g}"
+    if road.bridge:
+        tags |= {"bridge": "yes", "layer": "1"}
+    return tags
+
+
+def write_area(world: World, path: Path) -> None:
+    """The area file of the world, with paths relative to its own folder."""
+    area = {
+        "name": f"sandbox-{world.seed}",
+        "crs": world.crs,
+        "bounds": [float(value) for value in world.bounds],
+        "step": 10,
+        "imagery": {"kind": "geotiff", "paths": ["imagery/*.tif"]},
+        "model": "sandbox",
+        "cube": "cube.zarr",
+    }
+    path.write_text(yaml.safe_dump(area, sort_keys=False), encoding="utf-8")
