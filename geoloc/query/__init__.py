@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from .answers import Answers, query_photos, query_scene
+from .answers import Answers, answer_photos, query_photos, query_scene
 from .describing import describe_photos, describe_place
-from .target import Target, cube_model, open_cube, open_target
+from .evaluating import Evaluation, Score, evaluate_truth, score
+from .target import Target, cube_model, open_cube, open_target, verify_cube_at
 
 __all__ = [
     "Answers",
+    "Evaluation",
+    "Score",
     "Target",
+    "answer_photos",
     "cube_model",
     "describe_photos",
     "describe_place",
+    "evaluate_truth",
     "open_cube",
     "open_target",
     "query_photos",
     "query_scene",
+    "score",
+    "verify_cube_at",
 ]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +34,38 @@ class Answers:
     failures: dict[str, str] = field(default_factory=dict)
 
 
+class Options(TypedDict, total=False):
+    """Keywords of `answer_photos`."""
+
+    top: int
+    within: str | Path | None
+    radius: float | None
+    fuse: bool
+    weights: Mapping[str, float] | None
+    model: str | Path | None
+    progress: Progress | None
+
+
 def query_photos(
     cube: str | Path,
     photos: Sequence[str | Path],
     out: str | Path,
+    **options: Unpack[Options],
+) -> Answers:
+    """Rank the cells of a cube for each photo, in one pass over it, and write the reports.
+
+    Each answer goes to ``out/<photo file name without extension>/``; fused photos make one
+    answer, in ``out/fused/``. Keywords, failures and errors are those of `answer_photos`, and
+    OutputError where ``out`` cannot be written, before any work.
+    """
+    return answer_photos(cube, photos, out=out, **options)
+
+
+def answer_photos(
+    cube: str | Path,
+    photos: Sequence[str | Path],
     *,
+    out: str | Path | None = None,
     top: int = TOP,
     within: str | Path | None = None,
     radius: float | None = None,
@@ -46,30 +74,29 @@ def query_photos(
     model: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Answers:
-    """Rank the cells of a cube for each photo, in one pass over it, and write the reports.
+    """Rank the cells of a cube for each photo; nothing is written without ``out``.
 
-    Each answer goes to ``out/<photo file name without extension>/``; with ``fuse`` all photos
-    show one place and make one answer, in ``out/fused/``. ``within`` is a polygon file,
-    ``radius`` (m) keeps candidates apart, ``weights`` names classes or groups.
+    ``within`` is a polygon file; ``radius`` (m) keeps candidates apart; ``fuse``: all photos
+    show one place and make one answer; ``weights`` names classes or groups; ``model`` takes the
+    place of the name that the area or the cube gives.
 
     A photo that cannot be decoded is a failure of its own; the others are answered. Raises
-    UsageError, OutputError, CubeError or ModelError before any work.
+    UsageError, CubeError or ModelError before any work.
     """
-    out, paths = Path(out), [Path(path) for path in photos]
     target = open_target(cube)
     ask = Ask.of(target, top, within, radius, weights)
     loaded = cube_model(target, model)
-    check_writable(out)
-    good, vectors, failures = encode(paths, loaded)
+    if out is not None:
+        check_writable(Path(out))
+    good, vectors, failures = encode([Path(path) for path in photos], loaded)
     questions = list(_questions(good, vectors, fuse))
-    results = []
-    if questions:
-        maps = ask.heatmaps(np.stack([question.vector for question in questions]))
-        for question, heatmap in zip(questions, maps, strict=True):
-            results.append(ask.answer(question, heatmap, loaded))
-            write_report(results[-1], out / question.folder, target.source)
-            if progress:
-                progress(len(results), len(questions))
+    results: list[QueryResult] = []
+    for question, heatmap in zip(questions, ask.heatmaps(questions), strict=True):
+        results.append(ask.answer(question, heatmap, loaded))
+        if out is not None:
+            write_report(results[-1], Path(out) / question.folder, target.source)
+        if progress:
+            progress(len(results), len(questions))
     return Answers(results, failures)
 
 

@@ -77,10 +77,12 @@ class Ask:
             {**info, "name": info["area"]},
         )
 
-    def heatmaps(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Distances ``(photo, y, x)`` of vectors ``(photo, feature)``."""
+    def heatmaps(self, questions: Sequence[Question]) -> NDArray[np.float32]:
+        """Distances ``(question, y, x)``, in one pass over the cube."""
         cube = self.target.cube
-        query = Query(vectors, self.weights)
+        if not questions:
+            return np.empty((0, *cube.grid.shape), np.float32)
+        query = Query(np.stack([question.vector for question in questions]), self.weights)
         return heatmaps(cube, query, self.polygon, within_crs=cube.grid.crs)
 
     def answer(

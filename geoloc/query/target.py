@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from ..area import Area, Imagery, load_area
+from ..build import Verification, verify_cube
 from ..cube import Cube
 from ..encoders import Model, list_models, load_model
-from ..errors import GeolocError, ModelError
+from ..errors import CubeError, GeolocError, ModelError
 from ..imagery import Source, open_source
 
 
@@ -22,12 +24,29 @@ class Target:
     cube: Cube
     area: Area | None = None
 
+    @property
+    def named_area(self) -> Area:
+        """The area file, or what the cube itself remembers of it (not its polygon).
+
+        Raises ValidationError where the cube remembers no imagery.
+        """
+        cube = self.cube
+        return self.area or Area(
+            name=cube.attrs["area"],
+            crs=cube.grid.crs,
+            bounds=cube.grid.bounds,
+            geometry=None,
+            step=cube.grid.step,
+            imagery=TypeAdapter[Imagery](Imagery).validate_python(cube.spec.imagery),
+            model=cube.model_name,
+            cube=cube.url,
+        )
+
     @cached_property
     def source(self) -> Source | None:
         """The imagery the cube was made from, or None where it is not there any more."""
         try:
-            spec = self.area.imagery if self.area else _stored_imagery(self.cube)
-            return open_source(spec)
+            return open_source(self.named_area.imagery)
         except (GeolocError, ValidationError, OSError):
             return None
 
@@ -89,6 +108,23 @@ def _model_by_digest(cube: Cube, other: Model | None = None) -> Model:
     )
 
 
-def _stored_imagery(cube: Cube) -> Imagery:
-    adapter: TypeAdapter[Imagery] = TypeAdapter(Imagery)
-    return adapter.validate_python(cube.spec.imagery)
+def verify_cube_at(
+    ref: str | Path,
+    *,
+    cells: int = 200,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Verification:
+    """Recompute sampled cells of a cube patch by patch; see `geoloc.build.verify_cube`.
+
+    Raises CubeError where the cube does not remember its imagery: name the area file then.
+    """
+    target = open_target(ref)
+    try:
+        area = target.named_area
+    except ValidationError:
+        raise CubeError(
+            f"cube {ref} does not say which imagery it is from: name its area file"
+        ) from None
+    model = cube_model(target)
+    return verify_cube(target.cube, area, model, cells=cells, seed=seed, progress=progress)
