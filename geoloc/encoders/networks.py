@@ -147,6 +147,7 @@ def build_dense(arch: str, dim: int, stride: int, pool_px: int) -> SplitNetwork:
     ``pool_px`` is also the window over which squeeze-and-excitation averages.
     Raises ModelError where the architecture cannot be served dense, with the reason.
     """
+    _family_of(arch)  # refuse before a large network is built in vain
     return split_network(build_network(arch, dim), arch, stride=stride, local_px=pool_px)
 
 
@@ -159,12 +160,7 @@ def split_network(
     second position stay what they were). ``local_px`` makes squeeze-and-excitation local.
     Raises ModelError for a network without a convolutional trunk or an impossible stride.
     """
-    family = next((f for f in _FAMILIES if arch.startswith(f.prefixes)), None)
-    if family is None:
-        raise ModelError(
-            f"{arch} has no convolutional trunk that a small pooled head follows, so it cannot be "
-            "served dense: use method patch, or a network such as densenet, resnet or mobilenet"
-        )
+    family = _family_of(arch)
     layers = _measure(network, family)
     native = max(layer.out_stride for layer in layers)
     stride = stride or native
@@ -240,6 +236,16 @@ def weights_bytes(net: nn.Module, *, half: bool = False) -> bytes:
     if half:
         state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     return save(state)
+
+
+def _family_of(arch: str) -> _Family:
+    family = next((f for f in _FAMILIES if arch.startswith(f.prefixes)), None)
+    if family is None:
+        raise ModelError(
+            f"{arch} has no convolutional trunk that a small pooled head follows, so it cannot be "
+            "served dense: use method patch, or a network such as densenet, resnet or mobilenet"
+        )
+    return family
 
 
 @dataclass

@@ -6,6 +6,7 @@ tiles and pools in a sliding window; for a network trained that way it is the sa
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import numpy as np
@@ -19,18 +20,22 @@ from . import lattice
 from .lattice import Sampling
 from .model import Model
 from .networks import SplitNetwork, build_dense, dense_features, dense_forward, load_weights
-from .preprocess import fill_missing, to_input
+from .preprocess import as_tensor, fill_missing, to_input
 from .runtime import Engine, Network, Precision, check_output, open_engine, open_network
 from .spec import DenseSpec, OverheadSpec
 
 MIN_VALID = 0.75
 """Share of a window that must be imagery; below, and with no imagery at its centre: missing."""
 
-HALO_CAP_PX = 128
+EXACT_HALO_PX = 320
+"""A receptive field that reaches this far is covered in full: blocks then agree exactly."""
+
+COMMON_HALO_PX = 128
 """Margin where the receptive field reaches further than a tile can afford (as DenseNet's)."""
 
-TILE_PX = 2048
-"""Largest side of what goes through a trunk at once: bounds memory."""
+TILE_PX = 2560
+"""Largest side of what goes through a trunk at once: bounds memory. A block of 128 cells at
+stride 16 with its halo just fits; smaller tiles would compute more halo than tile."""
 
 _BATCH_PX = 32 * 224 * 224
 
@@ -66,9 +71,7 @@ class OverheadEncoder:
         ``self.window(cells)``. The answer for a cell does not depend on the other cells.
         """
         self._check(pixels, valid, window, cells)
-        filled = torch.from_numpy(
-            np.require(fill_missing(pixels, valid, self.spec), None, ["C", "W"])
-        )
+        filled = as_tensor(fill_missing(pixels, valid, self.spec))
         return self._encode(filled, valid, cells)
 
     def describe(self) -> dict[str, Any]:
@@ -124,7 +127,7 @@ class PatchEncoder(OverheadEncoder):
             raise UsageError(f"patches {patches.shape}: the model takes (n, 3, {side}, {side})")
         vectors = np.empty((n, self.dim), dtype=np.float32)
         for part in self._batches(n):
-            vectors[part] = self._run(torch.from_numpy(patches[part]))
+            vectors[part] = self._run(as_tensor(patches[part]))
         return vectors
 
     def describe(self) -> dict[str, Any]:
@@ -201,7 +204,7 @@ class DenseEncoder(OverheadEncoder):
         rows, cols = (self.halo_px + np.arange(n) * self._node_px for n in nodes.shape)
         seen = _seen(valid, rows, cols, self.dense.pool_px)
         vectors = np.full((*nodes.shape, self.dim), np.nan, dtype=np.float32)
-        for block in nodes.blocks(self._nodes_per_tile()):
+        for block in nodes.blocks(self._nodes_per_tile(max(nodes.shape))):
             if seen[block.slices].any():
                 self._encode_tile(pixels, block.slices, seen, vectors)
         return vectors if self._every else lattice.interpolate(vectors, nodes, cells)
@@ -233,9 +236,10 @@ class DenseEncoder(OverheadEncoder):
     def _nodes(self, cells: Grid) -> Grid:
         return cells if self._every else lattice.nodes_around(cells, self._node_px * self.gsd)
 
-    def _nodes_per_tile(self) -> int:
+    def _nodes_per_tile(self, nodes: int) -> int:
         useful = TILE_PX - self.dense.pool_px - 2 * self.halo_px
-        return max(useful // self._node_px, 0) + 1
+        tiles = math.ceil(nodes / (max(useful // self._node_px, 0) + 1))
+        return math.ceil(nodes / tiles)  # tiles of equal size: the last is no sliver
 
 
 def open_overhead(
@@ -297,7 +301,8 @@ def halo_of(spec: OverheadSpec, network: SplitNetwork) -> int:
     context = (spec.patch_px - dense.pool_px) // 2
     wanted = dense.halo_px
     if wanted is None:
-        wanted = min(network.halo_px, max(context, HALO_CAP_PX))
+        covered = network.halo_px <= EXACT_HALO_PX
+        wanted = network.halo_px if covered else max(context, COMMON_HALO_PX)
     return max(-(-wanted // dense.stride), 1) * dense.stride
 
 

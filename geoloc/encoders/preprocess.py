@@ -13,6 +13,11 @@ from .spec import GroundSpec, NetworkSpec
 MIDDLE_GREY = 128
 
 
+def as_tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    """The same pixels as a tensor; copied only where torch cannot share them (read-only, flipped)."""
+    return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
+
+
 def to_input(pixels: Tensor, spec: NetworkSpec) -> Tensor:
     """uint8 RGB ``(n, 3, h, w)`` -> float32 as the network wants it (range, mean, std)."""
     x = pixels.float() * (spec.input_max / 255)
@@ -29,7 +34,7 @@ def stretch(photo: NDArray[np.uint8], spec: GroundSpec) -> Tensor:
     trained and served), bilinear with antialiasing, then cropped at the centre.
     """
     side = spec.resize_px or spec.input_px
-    pixels = torch.from_numpy(np.ascontiguousarray(photo)).permute(2, 0, 1)[None]
+    pixels = as_tensor(photo).permute(2, 0, 1)[None]
     square = functional.interpolate(pixels, (side, side), mode="bilinear", antialias=True)[0]
     margin = (side - spec.input_px) // 2
     return square[:, margin : margin + spec.input_px, margin : margin + spec.input_px]

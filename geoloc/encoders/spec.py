@@ -67,8 +67,8 @@ class DenseSpec(_Spec):
 
     ``stride``: px between feature positions (below the network's own: the last stages are
     dilated). ``pool_px``: side of the central window whose features are averaged. ``halo_px``:
-    margin of real imagery around a tile; null: the trunk's receptive field, at most 256 px or
-    the context it was trained with.
+    margin of real imagery around a tile; null: the trunk's receptive field, or, where that is too
+    wide for a tile, the context that it was trained with (at least 128 px).
     """
 
     stride: int = Field(ge=1)
