@@ -1,4 +1,5 @@
-"""The unit of building: read a block's imagery, encode it, write it; and samples of blocks.
+"""The unit of building: read a block's imagery, encode it, write it; samples of
+blocks, and the account of them all.
 
 Works are sent to whatever process runs them, once; then only blocks are.
 """
@@ -8,8 +9,9 @@ from __future__ import annotations
 import functools
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cube import BlockWriter, ItemRecord, Provenance, Quantizer, Status, cells_inside
+from .errors import CubeError
 from .grid import Block, Grid
 from .imagery import Source
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 _LOADING = threading.Lock()
 _MOST_PARKED = 16  # blocks whose features wait on disk, 24 MB each, until the code is chosen
 _MOST_SAMPLED = 64
+_MOST_ERRORS = 100  # different messages that a report keeps
 
 
 class Encoder(Protocol):
@@ -213,3 +217,83 @@ class Sample:
 
     def _file(self, block: Block) -> Path:
         return self.folder / f"{block.row}-{block.col}.npy"
+
+
+@dataclass
+class BuildReport:
+    """What a run did. ``cells_encoded`` and ``missing_cells`` count this run's blocks alone.
+
+    ``seconds`` is elapsed time; ``stage_seconds`` adds up over the workers.
+    """
+
+    url: str
+    generation: str
+    cluster: str = ""
+    cells: int = 0
+    cells_encoded: int = 0
+    missing_cells: int = 0
+    saturated_values: int = 0
+    blocks_done: int = 0
+    blocks_reused: int = 0
+    blocks_broken: int = 0
+    blocks_failed: int = 0
+    blocks_outside: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    """Messages, and in how many blocks each came up."""
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def cells_per_second(self) -> float:
+        return self.cells_encoded / self.seconds if self.seconds else 0.0
+
+    def add(self, result: BlockResult) -> None:
+        """Count a block that was written."""
+        broken = result.status == Status.BROKEN
+        self.blocks_broken += broken
+        self.blocks_done += not broken
+        self.cells_encoded += result.cells
+        self.missing_cells += result.provenance.missing
+        self.saturated_values += result.provenance.saturated
+        self.stage_seconds = dict(Counter(self.stage_seconds) + Counter(result.seconds))
+        for error in result.provenance.errors:
+            self._note(error)
+
+    def fail(self, error: str) -> None:
+        """Count a block that could not be made."""
+        self.blocks_failed += 1
+        self._note(error)
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {**asdict(self), "cells_per_second": self.cells_per_second}
+
+    def summary(self) -> str:
+        """For people, a few lines."""
+        lines = [
+            f"{self.url} {self.generation}: {self.blocks_done} blocks built, "
+            f"{self.blocks_reused} already there, {self.blocks_broken + self.blocks_failed} "
+            f"incomplete, {self.blocks_outside} outside; {self.cells_encoded:,} cells in "
+            f"{self.seconds:.1f} s ({self.cells_per_second:,.0f} cells/s, {self.cluster})"
+        ]
+        if self.missing_cells or self.saturated_values:
+            lines.append(
+                f"{self.missing_cells:,} cells without imagery, "
+                f"{self.saturated_values:,} values beyond the code's range"
+            )
+        lines += [f"{error} ({n} blocks)" for error, n in self.errors.items()]
+        return "\n".join(lines)
+
+    def raise_if_incomplete(self) -> None:
+        """Raise CubeError where blocks failed or lack imagery that could not be read."""
+        short = self.blocks_failed + self.blocks_broken
+        if short:
+            raise CubeError(
+                f"{short} of {short + self.blocks_done + self.blocks_reused} blocks are "
+                f"incomplete ({next(iter(self.errors), 'unknown error')}): mend the cause and "
+                "run the same command again; only these are computed"
+            )
+
+    def _note(self, error: str) -> None:
+        if error in self.errors or len(self.errors) < _MOST_ERRORS:
+            self.errors[error] = self.errors.get(error, 0) + 1

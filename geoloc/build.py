@@ -11,10 +11,10 @@ import functools
 import hashlib
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .area import Area
-from .blocks import BlockResult, BuildWork, Encoder, EncodeWork, Sample, sample_size
+from .blocks import BlockResult, BuildReport, BuildWork, Encoder, EncodeWork, Sample, sample_size
 from .cluster import Executor, open_cluster
 from .cube import (
+    Cube,
     CubeSpec,
     Ledger,
     Quantizer,
@@ -43,13 +44,15 @@ from .imagery import Source, open_source, require_overlap
 if TYPE_CHECKING:
     from shapely import Geometry
 
+    from .encoders import Model
+    from .encoders.fidelity import Fidelity
+
 Progress = Callable[[int, int], None]
 """Told how many of how many blocks are encoded."""
 
 FIRST_GENERATION = "g0001"
 
 _SAMPLE_SEED = 0
-_MOST_ERRORS = 100  # different messages that a report keeps
 
 
 @dataclass(frozen=True)
@@ -83,86 +86,6 @@ class BuildPlan:
             model=self.model_digest,
             encoding=encoding,
         )
-
-
-@dataclass
-class BuildReport:
-    """What a run did. ``cells_encoded`` and ``missing_cells`` count this run's blocks alone.
-
-    ``seconds`` is elapsed time; ``stage_seconds`` adds up over the workers.
-    """
-
-    url: str
-    generation: str
-    cluster: str = ""
-    cells: int = 0
-    cells_encoded: int = 0
-    missing_cells: int = 0
-    saturated_values: int = 0
-    blocks_done: int = 0
-    blocks_reused: int = 0
-    blocks_broken: int = 0
-    blocks_failed: int = 0
-    blocks_outside: int = 0
-    errors: dict[str, int] = field(default_factory=dict)
-    """Messages, and in how many blocks each came up."""
-    stage_seconds: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-
-    @property
-    def cells_per_second(self) -> float:
-        return self.cells_encoded / self.seconds if self.seconds else 0.0
-
-    def add(self, result: BlockResult) -> None:
-        """Count a block that was written."""
-        broken = result.status == Status.BROKEN
-        self.blocks_broken += broken
-        self.blocks_done += not broken
-        self.cells_encoded += result.cells
-        self.missing_cells += result.provenance.missing
-        self.saturated_values += result.provenance.saturated
-        self.stage_seconds = dict(Counter(self.stage_seconds) + Counter(result.seconds))
-        for error in result.provenance.errors:
-            self._note(error)
-
-    def fail(self, error: str) -> None:
-        """Count a block that could not be made."""
-        self.blocks_failed += 1
-        self._note(error)
-
-    def to_json(self) -> dict[str, Any]:
-        """For machines."""
-        return {**asdict(self), "cells_per_second": self.cells_per_second}
-
-    def summary(self) -> str:
-        """For people, a few lines."""
-        lines = [
-            f"{self.url} {self.generation}: {self.blocks_done} blocks built, "
-            f"{self.blocks_reused} already there, {self.blocks_broken + self.blocks_failed} "
-            f"incomplete, {self.blocks_outside} outside; {self.cells_encoded:,} cells in "
-            f"{self.seconds:.1f} s ({self.cells_per_second:,.0f} cells/s, {self.cluster})"
-        ]
-        if self.missing_cells or self.saturated_values:
-            lines.append(
-                f"{self.missing_cells:,} cells without imagery, "
-                f"{self.saturated_values:,} values beyond the code's range"
-            )
-        lines += [f"{error} ({n} blocks)" for error, n in self.errors.items()]
-        return "\n".join(lines)
-
-    def raise_if_incomplete(self) -> None:
-        """Raise CubeError where blocks failed or lack imagery that could not be read."""
-        short = self.blocks_failed + self.blocks_broken
-        if short:
-            raise CubeError(
-                f"{short} of {short + self.blocks_done + self.blocks_reused} blocks are "
-                f"incomplete ({next(iter(self.errors), 'unknown error')}): mend the cause and "
-                "run the same command again; only these are computed"
-            )
-
-    def _note(self, error: str) -> None:
-        if error in self.errors or len(self.errors) < _MOST_ERRORS:
-            self.errors[error] = self.errors.get(error, 0) + 1
 
 
 def build_cube(
@@ -330,11 +253,11 @@ class _Run:
         rest = (block for block in self._blocks(self.todo) if block not in sample)
         with closing(executor.stream(work, rest)) as outcomes:
             for outcome in outcomes:
-                self._tick()
                 if outcome.result is None:
                     self._fail(outcome.error)
                 else:
                     self._mark(ledger, outcome.item, outcome.result)
+                self._tick()
 
     def _mark(self, ledger: Ledger, block: Block, result: BlockResult) -> None:
         ledger.mark(block.row, block.col, result.status, result.provenance.fingerprint)
@@ -352,3 +275,76 @@ class _Run:
     def _blocks(self, places: NDArray[np.intp]) -> Iterator[Block]:
         """Made one at a time: a country has hundreds of thousands."""
         return (self.plan.grid.block(int(row), int(col)) for row, col in places)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How far a cube is from recomputing its cells patch by patch, beside the 2 px jitter.
+
+    ``error`` and ``jitter`` are encoders.fidelity's figures: relative error and Spearman.
+    """
+
+    method: str
+    error: Fidelity
+    jitter: Fidelity
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return asdict(self)
+
+    def summary(self) -> str:
+        """For people, a few lines."""
+        rows = {f"cube ({self.method})": self.error, "2 px jitter": self.jitter}
+        return "\n".join(
+            f"{name:<16} relative error {f.relative_error:.3f}   Spearman {f.spearman:.4f}   "
+            f"({f.cells} cells)"
+            for name, f in rows.items()
+        )
+
+
+def verify_cube(
+    cube: Cube,
+    area: Area,
+    model: Model,
+    *,
+    cells: int = 200,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Verification:
+    """Recompute sampled cells patch by patch, at the cube's own GSD.
+
+    Raises SpecMismatchError for another model, ImageryError where no sampled cell has imagery.
+    """
+    from .encoders import fidelity, open_patches
+
+    cube.require_model(model.name, model.digest)
+    source = open_source(area.imagery)
+    encoder = open_patches(model, cube.grid.step, gsd=cube.spec.encoding.get("gsd"))
+    rows, cols = _cells_with_vectors(cube, cells, seed)
+    done = count(1)
+
+    def read(window: Grid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        image = source.read(window)
+        (progress or _silent)(next(done), len(rows))
+        return image.values, image.coords["valid"].values
+
+    sample = fidelity.read_sample(read, encoder, cube.grid, rows, cols)
+    exact = fidelity.exact_vectors(encoder, sample)
+    places = zip(sample.rows.tolist(), sample.cols.tolist(), strict=True)
+    stored = [cube.read(slice(y, y + 1), slice(x, x + 1))[0, 0] for y, x in places]
+    error = fidelity.compare(cube.quantizer.decode(np.stack(stored)), exact)
+    jitter = fidelity.jitter(encoder, sample, exact)
+    return Verification(str(cube.spec.encoding.get("method")), error, jitter)
+
+
+def _cells_with_vectors(
+    cube: Cube, wanted: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns of cells drawn at random among those that have a vector."""
+    drawn = np.random.default_rng(seed).integers(0, cube.grid.size, 20 * wanted)
+    places = (divmod(index, cube.grid.nx) for index in dict.fromkeys(drawn.tolist()))
+    there = (place for place in places if cube.vector(*place) is not None)
+    chosen = np.array(list(islice(there, wanted)), np.int64).reshape(-1, 2)
+    if not len(chosen):
+        raise CubeError(f"cube {cube.url} holds no vectors to verify")
+    return chosen[:, 0], chosen[:, 1]

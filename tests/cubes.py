@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
+from geoloc.build import BuildPlan
 from geoloc.cube import (
     BlockWriter,
     Cube,
@@ -19,6 +24,7 @@ from geoloc.cube import (
     publish,
 )
 from geoloc.grid import Grid
+from geoloc.imagery import ArraySource, Source
 
 
 def grid_of(ny: int, nx: int, step: float = 10) -> Grid:
@@ -63,3 +69,93 @@ def write_cube(
         ledger.mark(block.row, block.col, Status.DONE, "ab" * 32)
     publish(url, "g0001")
     return Cube.open(url)
+
+
+class TinyEncoder:
+    """A deterministic function of pixels with a margin: means and contrasts of 3 x 3 cells.
+
+    2.5 m per px whatever the step; NaN where less than half of a cell's window is valid.
+    """
+
+    dim = 5
+    gsd = 2.5
+
+    def window(self, cells: Grid) -> Grid:
+        margin, px = cells.pad(1), round(cells.step / self.gsd)
+        return Grid(cells.crs, margin.left, margin.top, self.gsd, margin.ny * px, margin.nx * px)
+
+    def encode(
+        self,
+        pixels: NDArray[np.uint8],
+        valid: NDArray[np.bool_],
+        window: Grid,
+        cells: Grid,
+    ) -> NDArray[np.float32]:
+        px = window.ny // (cells.ny + 2)
+        means = np.stack([_cell_means(band, px) for band in np.where(valid, pixels, 0)])
+        share = _cell_means(valid, px)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            r, g, b = np.where(share >= 0.5, means / share, np.nan)
+        return np.stack([r, g, b, r - g, b * g / 100], axis=-1).astype(np.float32)
+
+    def describe(self) -> dict[str, object]:
+        return {"method": "tiny", "gsd": self.gsd}
+
+
+def _cell_means(values: NDArray[np.generic], px: int) -> NDArray[np.float64]:
+    """Mean of each cell and its eight neighbours, inside a margin of one cell."""
+    ny, nx = values.shape[0] // px, values.shape[1] // px
+    cells = values.reshape(ny, px, nx, px).mean(axis=(1, 3), dtype=np.float64)
+    shifted = [cells[dy : ny - 2 + dy, dx : nx - 2 + dx] for dy in range(3) for dx in range(3)]
+    return np.mean(shifted, axis=0)
+
+
+def mosaic(grid: Grid, gsd: float = 2.5, seed: int = 0) -> ArraySource:
+    """Imagery in memory that covers a grid with a margin; smooth, asymmetric, noisy."""
+    px = round(grid.step / gsd)
+    padded = grid.pad(2)
+    pixels = Grid(grid.crs, padded.left, padded.top, gsd, padded.ny * px, padded.nx * px)
+    y, x = np.mgrid[0 : pixels.ny, 0 : pixels.nx].astype(np.float32)
+    waves = [np.sin(x / 97 + y / 41), np.cos(x / 53), np.sin(y / 71 + 1)]
+    noise = np.random.default_rng(seed).normal(0, 8, (3, *pixels.shape))
+    values = np.clip(128 + 90 * np.stack(waves) + noise, 0, 255).astype(np.uint8)
+    return ArraySource(values, pixels)
+
+
+def plan_of(url: str | Path, grid: Grid, source: Source, **changes: Any) -> BuildPlan:
+    """A build of this imagery by the tiny encoder."""
+    plan = BuildPlan(
+        url=str(url),
+        grid=grid,
+        source=source,
+        open_encoder=TinyEncoder,
+        classes=("red", "green", "blue", "warm", "cold"),
+        model_name="tiny",
+        model_digest="7" * 64,
+        imagery={"kind": "array"},
+        area="testville",
+    )
+    return replace(plan, **changes)
+
+
+@pytest.fixture
+def s3_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """``s3://cubes`` on a real S3 server on loopback, reached as users reach theirs."""
+    boto3 = pytest.importorskip("boto3")
+    server_of = pytest.importorskip("moto.server")
+    server = server_of.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="cubes")
+    try:
+        yield "s3://cubes"
+    finally:
+        server.stop()

@@ -1,0 +1,186 @@
+"""Executors: equal results wherever they run, streams that are bounded, plain errors."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import pytest
+
+from geoloc.cluster import (
+    InlineExecutor,
+    choose,
+    cuda_arguments,
+    local_arguments,
+    one_line,
+    open_cluster,
+)
+from geoloc.errors import ClusterError, ImageryError, UsageError
+
+
+@dataclass
+class Squares:
+    """Squares numbers in two steps; refuses multiples of ``bad``."""
+
+    bad: int = 10**9
+
+    def read(self, item: int) -> tuple[int, int]:
+        if item % self.bad == 0:
+            raise ImageryError(f"no imagery under {item}\nand a second line")
+        return item, os.getpid()
+
+    def finish(self, item: int, data: tuple[int, int]) -> tuple[int, int, int]:
+        if item % self.bad == 1:
+            raise ZeroDivisionError
+        return data[0] ** 2, data[1], os.getpid()
+
+
+@dataclass
+class Watched:
+    """Records who ran when."""
+
+    log: list[str] = field(default_factory=list)
+
+    def read(self, item: int) -> int:
+        time.sleep(0.05)
+        self.log.append(f"read {item}")
+        return threading.get_ident()
+
+    def finish(self, item: int, data: int) -> bool:
+        time.sleep(0.1)
+        self.log.append(f"finished {item}")
+        return data == threading.get_ident()
+
+
+def test_inline_keeps_the_order_and_goes_on_after_failures() -> None:
+    outcomes = list(InlineExecutor().stream(Squares(bad=4), range(2, 7)))
+    assert [o.item for o in outcomes] == [2, 3, 4, 5, 6]
+    assert [o.result and o.result[0] for o in outcomes] == [4, 9, None, None, 36]
+    assert outcomes[2].error == "no imagery under 4"
+    assert outcomes[3].error == "ZeroDivisionError"
+
+
+def test_inline_reads_ahead_in_other_threads() -> None:
+    work = Watched()
+    outcomes = list(InlineExecutor(read_ahead=2).stream(work, range(4)))
+    assert [o.result for o in outcomes] == [False] * 4
+    assert work.log.index("read 1") < work.log.index("finished 0")
+
+
+def test_inline_takes_items_only_as_room_comes_free() -> None:
+    taken: list[int] = []
+
+    def endless() -> Iterator[int]:
+        while True:
+            taken.append(len(taken))
+            yield taken[-1]
+
+    with closing(InlineExecutor(read_ahead=3).stream(Squares(), endless())) as outcomes:
+        assert next(outcomes).item == 0
+        assert next(outcomes).item == 1
+        assert len(taken) <= 4
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """Address of a running cluster: one process, two threads."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=":0"
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+def test_a_running_scheduler_gives_the_same(scheduler: str) -> None:
+    with open_cluster(scheduler) as executor:
+        assert scheduler in executor.description
+        outcomes = sorted(executor.stream(Squares(bad=4), range(2, 30)), key=lambda o: o.item)
+    inline = list(InlineExecutor().stream(Squares(bad=4), range(2, 30)))
+    assert [(o.item, o.error) for o in outcomes] == [(o.item, o.error) for o in inline]
+    assert [o.result and o.result[0] for o in outcomes] == [
+        o.result and o.result[0] for o in inline
+    ]
+
+
+def test_a_cluster_is_given_a_bounded_number_of_items(scheduler: str) -> None:
+    taken = 0
+
+    def endless() -> Iterator[int]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield taken
+
+    with open_cluster(scheduler) as executor:
+        with closing(executor.stream(Squares(), endless())) as outcomes:
+            for _ in range(10):
+                next(outcomes)
+        assert taken <= 10 + 2 * 2
+        again = list(executor.stream(Squares(), range(3)))  # the stream left nothing behind
+        assert sorted(o.item for o in again) == [0, 1, 2]
+
+
+def test_local_workers_are_other_processes() -> None:
+    with open_cluster("local") as executor:
+        outcomes = list(executor.stream(Squares(), range(2, 8)))
+    assert sorted(o.result[0] for o in outcomes if o.result) == [4, 9, 16, 25, 36, 49]
+    assert os.getpid() not in {pid for o in outcomes if o.result for pid in o.result[1:]}
+
+
+def test_nonsense_and_unreachable_clusters_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="say auto, inline, local"), open_cluster("many"):
+        pass
+    monkeypatch.setattr("geoloc.cluster._CONNECT_SECONDS", 0.5)
+    with (
+        pytest.raises(ClusterError, match="cannot be reached") as caught,
+        open_cluster("tcp://127.0.0.1:1"),
+    ):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geoloc.cluster.gpu_count", lambda: 0)
+    with pytest.raises(ClusterError, match="no CUDA device"), open_cluster("cuda"):
+        pass
+
+
+def test_cuda_arguments_are_those_of_the_real_class() -> None:
+    dask_cuda = pytest.importorskip("dask_cuda")
+    parameters = inspect.signature(dask_cuda.LocalCUDACluster.__init__).parameters
+    assert cuda_arguments()["threads_per_worker"] == 1
+    assert "threads_per_worker" in parameters
+    assert any(p.kind is p.VAR_KEYWORD for p in parameters.values())  # for the rest
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cores", "blocks", "kind"),
+    [
+        (1, 2, 4, "cuda"),
+        (0, 2, 10_000, "inline"),
+        (0, 32, 4, "inline"),
+        (0, 32, 10_000, "local"),
+        (0, 32, None, "local"),
+    ],
+)
+def test_auto(gpus: int, cores: int, blocks: int | None, kind: str) -> None:
+    assert choose(gpus, cores, blocks) == kind
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 4, 8, 12, 64])
+def test_local_workers_use_each_core_about_once(cores: int) -> None:
+    arguments = local_arguments(cores)
+    used = arguments["n_workers"] * int(arguments["env"]["OMP_NUM_THREADS"])
+    assert cores / 2 < used <= cores
+
+
+def test_errors_are_one_line() -> None:
+    assert one_line(ImageryError("a\nb")) == "a"
+    assert one_line(OSError(28, "No space left on device")).startswith("OSError: [Errno 28]")
+    assert one_line(ValueError()) == "ValueError"

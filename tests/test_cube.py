@@ -1,0 +1,390 @@
+"""The feature cube: its code, its layout on disk and on S3, its ledger, its refusals."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from geoloc.cube import (
+    MISSING,
+    BlockWriter,
+    Cube,
+    CubeSpec,
+    Ledger,
+    Quantizer,
+    Status,
+    cells_inside,
+    create_generation,
+    current_generation,
+    distance_operator,
+    plan_blocks,
+    publish,
+    resume_generation,
+    squared_norm,
+)
+from geoloc.cube.store import open_store, read_text, write_text
+from geoloc.errors import CubeError, SpecMismatchError
+
+from . import cubes
+from .cubes import grid_of, write_cube
+
+s3_bucket = cubes.s3_bucket  # the fixture
+
+
+def features_of(ny: int, nx: int, dim: int = 6, seed: int = 0) -> NDArray[np.float32]:
+    """Asymmetric in every axis, one cell missing."""
+    rng = np.random.default_rng(seed)
+    ramp = np.arange(ny)[:, None, None] / 50 + np.arange(nx)[None, :, None] / 90
+    values = rng.normal(0, 3, (ny, nx, dim)) + ramp * np.arange(dim) + 4
+    values[2, 5] = np.nan
+    return values.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def features() -> NDArray[np.float32]:
+    return features_of(150, 300)
+
+
+@pytest.fixture(scope="module")
+def cube(tmp_path_factory: pytest.TempPathFactory, features: NDArray[np.float32]) -> Cube:
+    metric = np.random.default_rng(1).normal(0, 1, (6, 6)).astype(np.float32)
+    weights = np.array([1, 2, 0, 1, 0.5, 3], np.float32)
+    path = tmp_path_factory.mktemp("cube") / "cube.zarr"
+    return write_cube(path, features, weights=weights, metric=metric)
+
+
+# --- the code -------------------------------------------------------------------------------
+
+VECTORS = hnp.arrays(
+    np.float32, (9, 3), elements=st.floats(-1000, 1000, width=32, allow_subnormal=False)
+)
+
+
+@given(VECTORS)
+@settings(max_examples=60, deadline=None)
+def test_values_of_the_sample_come_back_within_half_a_step(values: NDArray[np.float32]) -> None:
+    quantizer = Quantizer.fit(values.min(axis=0), values.max(axis=0))
+    codes, saturated = quantizer.encode(values)
+    assert saturated == 0
+    assert codes.min() > MISSING
+    slack = 1e-4 * (1 + np.abs(values))
+    assert (np.abs(quantizer.decode(codes) - values) <= quantizer.scale * 0.5 + slack).all()
+
+
+@given(VECTORS, hnp.arrays(np.bool_, (9,)), st.sampled_from([np.nan, np.inf, -np.inf]))
+@settings(max_examples=60, deadline=None)
+def test_missing_is_never_a_value(
+    values: NDArray[np.float32], gone: NDArray[np.bool_], hole: float
+) -> None:
+    quantizer = Quantizer(np.full(3, 0.5, np.float32), np.full(3, 64, np.float32))
+    values[gone, 1] = hole  # one bad component is enough
+    codes, _ = quantizer.encode(values)
+    assert (codes[gone] == MISSING).all()
+    assert (codes[~gone] != MISSING).all()
+    assert np.isnan(quantizer.decode(codes)[gone]).all()
+    assert np.isfinite(quantizer.decode(codes)[~gone]).all()
+
+
+def test_clipped_values_are_counted() -> None:
+    quantizer = Quantizer.fit(np.float32([-1, -1]), np.float32([1, 1]))
+    codes, saturated = quantizer.encode(np.float32([[0, 9], [-9, 0.5], [np.nan, 9]]))
+    assert saturated == 2
+    assert codes.tolist() == [[0, 127], [-127, 42], [MISSING, MISSING]]
+
+
+def test_a_class_that_is_constant_in_the_sample_keeps_room() -> None:
+    quantizer = Quantizer.fit(np.float32([5, 0]), np.float32([5, 10]))
+    codes, saturated = quantizer.encode(np.float32([[5.2, 3]]))
+    assert saturated == 0
+    np.testing.assert_allclose(quantizer.decode(codes), [[5.2, 3]], atol=0.06)
+    alone = Quantizer.fit(np.float32([7]), np.float32([7]))
+    np.testing.assert_allclose(alone.decode(alone.encode(np.float32([[7]]))[0]), [[7]])
+
+
+@pytest.mark.parametrize("with_metric", [False, True])
+def test_norms_give_distances(with_metric: bool) -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(0, 4, (2, 5, 4)).astype(np.float32)
+    w = np.array([1, 2, 0, 0.5], np.float32)
+    metric = rng.normal(0, 1, (4, 4)).astype(np.float32) if with_metric else None
+    operator = distance_operator(4, w, metric)
+    matrix = np.diag(operator) if operator.ndim == 1 else operator
+    cross = np.einsum("ij,jk,ik->i", a, matrix @ matrix.T, b)
+    by_norms = squared_norm(a, operator) + squared_norm(b, operator) - 2 * cross
+    scaled = (a - b) * (w / np.linalg.norm(w))
+    naive = ((scaled if metric is None else scaled @ metric) ** 2).sum(axis=1)
+    np.testing.assert_allclose(by_norms, naive, rtol=1e-4)
+
+
+def test_without_weights_the_distance_is_the_rms_difference() -> None:
+    difference = np.float32([[1, 2, 3, 4]])
+    assert squared_norm(difference, distance_operator(4, None, None)) == pytest.approx(30 / 4)
+    metric = np.eye(4, dtype=np.float32) * 2
+    assert squared_norm(difference, distance_operator(4, None, metric)) == pytest.approx(30)
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def test_cells_come_back_where_they_were(cube: Cube, features: NDArray[np.float32]) -> None:
+    rows, cols = slice(1, 140), slice(100, 290)  # across blocks
+    values = cube.quantizer.decode(cube.read(rows, cols))
+    assert values.shape == (139, 190, 6)
+    np.testing.assert_allclose(values, features[rows, cols], atol=float(cube.scale.max()))
+    assert cube.vector(2, 5) is None
+    assert cube.vector(150, 0) is None
+    assert cube.vector(0, -1) is None
+    np.testing.assert_array_equal(cube.vector(3, 104), values[2, 4])
+
+
+def test_norm_is_that_of_the_decoded_vector(cube: Cube) -> None:
+    rows, cols = slice(0, 20), slice(120, 140)
+    values = cube.quantizer.decode(cube.read(rows, cols))
+    assert cube.weights is not None
+    assert cube.metric is not None
+    w = cube.weights / np.linalg.norm(cube.weights)
+    naive = (((values * w) @ cube.metric) ** 2).sum(axis=-1)
+    np.testing.assert_allclose(cube.read_norm(rows, cols), naive, rtol=1e-4)
+    assert np.isnan(cube.read_norm(slice(2, 3), slice(5, 6))).all()
+
+
+def test_xarray_opens_it(cube: Cube, features: NDArray[np.float32]) -> None:
+    import rioxarray  # noqa: F401 registers .rio
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ds = xr.open_zarr(f"{cube.url}/{cube.generation}", chunks=None)
+    assert ds.features.dims == ("y", "x", "feature")
+    assert ds.rio.crs.to_epsg() == 32636
+    np.testing.assert_array_equal(ds.y, cube.grid.y)
+    np.testing.assert_array_equal(ds.x, cube.grid.x)
+    assert list(ds.class_name.values) == list(cube.classes)
+    values = (ds.features * ds.scale + ds.offset).transpose("y", "x", "feature").values
+    np.testing.assert_allclose(values, features, atol=float(cube.scale.max()))
+    assert np.isnan(values[2, 5]).all()
+    chip = ds.features.isel(feature=0).rio.clip_box(
+        *cube.grid.window(slice(3, 5), slice(7, 9)).bounds
+    )
+    assert chip.shape == (2, 2)
+
+
+def test_facts_for_people(cube: Cube) -> None:
+    facts = cube.info()
+    assert facts["cells"] == 45_000
+    assert facts["blocks_done"] == 6
+    assert facts["blocks_missing"] == 0
+    assert facts["model"] == "tiny"
+    assert cube.complete
+    assert cube.provenance(cube.grid.block(1, 2)) == {"fingerprint": "ab" * 32}
+
+
+def test_the_model_must_be_the_one_that_made_it(cube: Cube) -> None:
+    cube.require_model("renamed", cube.model_digest)
+    with pytest.raises(SpecMismatchError, match="was built by model tiny"):
+        cube.require_model("other", "f" * 64)
+
+
+# --- ledger and generations --------------------------------------------------------------------
+
+
+def begin(path: Path, ny: int = 150, nx: int = 300, **changes: object) -> CubeSpec:
+    """An empty generation g0001."""
+    spec = CubeSpec.of_grid(
+        grid_of(ny, nx), polygon=None, imagery={"paths": ["a.tif"]}, model="m", encoding={}
+    ).model_copy(update=changes)
+    quantizer = Quantizer.fit(np.full(6, -9, np.float32), np.full(6, 30, np.float32))
+    ledger = np.zeros(spec.grid.block_shape(), np.uint8)
+    names = tuple("abcdef")
+    create_generation(path, "g0001", spec, quantizer, ledger, classes=names, model_name="tiny")
+    return spec
+
+
+def test_what_the_ledger_does_not_name_does_not_count(
+    tmp_path: Path, features: NDArray[np.float32]
+) -> None:
+    spec = begin(tmp_path)
+    blocks = [spec.grid.block(0, 0), spec.grid.block(0, 1)]
+    writer, ledger = BlockWriter(tmp_path, "g0001"), Ledger(tmp_path, "g0001")
+    for block in blocks:
+        writer.write(block, features[block.slices])
+    ledger.mark(0, 0, Status.DONE, "cd" * 32)
+    cube = Cube.open(tmp_path, "g0001")
+    codes = cube.read(slice(0, 128), slice(120, 136))
+    assert (codes[10, :8] != MISSING).all()
+    assert (codes[:, 8:] == MISSING).all()
+    norm = cube.read_norm(slice(0, 128), slice(120, 136))
+    assert np.isfinite(norm[10, :8]).all()
+    assert np.isnan(norm[:, 8:]).all()
+    assert not cube.complete
+    assert [(b.row, b.col) for b in cube.blocks()] == [(0, 0)]
+
+
+def test_marks_survive_reopening_and_keep_their_neighbours(tmp_path: Path) -> None:
+    begin(tmp_path, 128 * 40, 128 * 35)  # more than one chunk of the ledger
+    Ledger(tmp_path, "g0001").mark(33, 34, Status.DONE, "01" * 32)
+    again = Ledger(tmp_path, "g0001")
+    again.mark(33, 33, Status.BROKEN, "02" * 32)
+    status = Ledger(tmp_path, "g0001").status
+    assert status[33, 34] == Status.DONE
+    assert status[33, 33] == Status.BROKEN
+    assert status.sum() == 3
+
+
+def test_a_block_is_one_chunk(tmp_path: Path, features: NDArray[np.float32]) -> None:
+    spec = begin(tmp_path)
+    writer = BlockWriter(tmp_path, "g0001")
+    for block in (spec.grid.block(0, 1), spec.grid.block(1, 2)):  # a full one, a partial one
+        writer.write(block, features[block.slices])
+    chunks = sorted((tmp_path / "g0001" / "features" / "c").rglob("0"))
+    assert [c for c in chunks if c.is_file()] == [
+        tmp_path / "g0001/features/c/0/1/0",
+        tmp_path / "g0001/features/c/1/2/0",
+    ]
+
+
+def test_an_unfinished_cube_is_not_opened_unasked(tmp_path: Path) -> None:
+    with pytest.raises(CubeError, match="does not exist"):
+        Cube.open(tmp_path / "nowhere")
+    begin(tmp_path)
+    with pytest.raises(CubeError, match="is not finished"):
+        Cube.open(tmp_path)
+    publish(tmp_path, "g0001")
+    assert current_generation(tmp_path) == "g0001"
+    assert not Cube.open(tmp_path).complete
+
+
+def test_resuming_wants_the_same_spec(tmp_path: Path) -> None:
+    assert not resume_generation(tmp_path, "g0001", begin(tmp_path / "elsewhere"))
+    spec = begin(tmp_path)
+    assert resume_generation(tmp_path, "g0001", spec)
+    other = spec.model_copy(update={"imagery": {"paths": ["b.tif"]}, "step": 16.0})
+    with pytest.raises(SpecMismatchError, match=r"imagery.paths: \['a.tif'\] -> \['b.tif'\]; step"):
+        resume_generation(tmp_path, "g0001", other)
+
+
+def test_a_generation_whose_creation_was_killed_is_laid_out_anew(tmp_path: Path) -> None:
+    spec = begin(tmp_path)
+    attributes = tmp_path / "g0001" / "zarr.json"
+    attributes.write_text(attributes.read_text().replace("spec_digest", "nothing"))
+    assert not resume_generation(tmp_path, "g0001", spec)
+    begin(tmp_path)
+    assert resume_generation(tmp_path, "g0001", spec)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"geoloc_cube": 1', '"geoloc_cube": 99', "install a newer geoloc"),
+        ('"geoloc_cube": 1', '"something": 1', "not a feature cube"),
+        ('"ny": 150', '"ny": "many"', "damaged: ny"),
+    ],
+)
+def test_foreign_and_damaged_cubes_are_refused(
+    tmp_path: Path, old: str, new: str, told: str
+) -> None:
+    begin(tmp_path)
+    attributes = tmp_path / "g0001" / "zarr.json"
+    text = attributes.read_text()
+    assert old in text
+    attributes.write_text(text.replace(old, new))
+    with pytest.raises(CubeError, match=told):
+        Cube.open(tmp_path, "g0001")
+
+
+# --- scale -------------------------------------------------------------------------------------
+
+
+def test_a_ledger_of_100_000_blocks_opens_fast(tmp_path: Path) -> None:
+    side = 317 * 128
+    spec = CubeSpec.of_grid(grid_of(side, side), polygon=None, imagery={}, model="m", encoding={})
+    quantizer = Quantizer.fit(np.zeros(365, np.float32), np.ones(365, np.float32))
+    done = np.full((317, 317), Status.DONE, np.uint8)
+    names = tuple(f"c{i}" for i in range(365))
+    create_generation(tmp_path, "g0001", spec, quantizer, done, classes=names, model_name="m")
+    start = time.perf_counter()
+    assert resume_generation(tmp_path, "g0001", spec)
+    assert (Ledger(tmp_path, "g0001").status == Status.DONE).all()
+    assert time.perf_counter() - start < 5
+
+
+def test_planning_a_country_is_quick() -> None:
+    grid = grid_of(77_440, 77_440)  # 6 billion cells
+    around = np.linspace(0, 2 * np.pi, 20_000)
+    reach = 330_000 * (1 + 0.1 * np.sin(40 * around))
+    x, y = grid.center(grid.ny // 2, grid.nx // 2)
+    polygon = shapely.Polygon(np.c_[x + reach * np.cos(around), y + reach * np.sin(around)])
+    start = time.perf_counter()
+    ledger = plan_blocks(grid, polygon)
+    assert time.perf_counter() - start < 10
+    assert ledger.shape == (605, 605)
+    share = (ledger == Status.MISSING).mean()
+    assert share == pytest.approx(polygon.area / (grid.nx * grid.step) ** 2, rel=0.02)
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**31))
+@settings(max_examples=30, deadline=None)
+def test_planned_blocks_are_those_that_the_polygon_touches(ny: int, nx: int, seed: int) -> None:
+    grid = grid_of(ny, nx)
+    rng = np.random.default_rng(seed)
+    left, bottom, right, top = grid.bounds
+    corners = np.c_[rng.uniform(left - 50, right, 3), rng.uniform(bottom, top + 50, 3)]
+    polygon = shapely.Polygon(corners)
+    ledger = plan_blocks(grid, polygon, size=16)
+    for block in grid.blocks(16):
+        touches = polygon.intersects(shapely.box(*grid.window(*block.slices).bounds))
+        assert ledger[block.row, block.col] == (Status.MISSING if touches else Status.OUTSIDE)
+        if not touches:
+            inside = cells_inside(grid, block, polygon)
+            assert inside is not None
+            assert not inside.any()
+
+
+# --- other stores --------------------------------------------------------------------------------
+
+
+def test_file_url_and_path_name_the_same_cube(tmp_path: Path) -> None:
+    write_cube(tmp_path / "a b.zarr", features_of(20, 30))
+    url = (tmp_path / "a b.zarr").as_uri()
+    assert "%20" in url
+    assert Cube.open(url).grid == grid_of(20, 30)
+
+
+def test_s3(s3_bucket: str, features: NDArray[np.float32]) -> None:
+    url = f"{s3_bucket}/a/cube.zarr"
+    with pytest.raises(CubeError, match="does not exist"):
+        Cube.open(url)
+    cube = write_cube(url, features)
+    values = cube.quantizer.decode(cube.read(slice(None), slice(None)))
+    np.testing.assert_allclose(values, features, atol=float(cube.scale.max()))
+    assert cube.complete
+    assert cube.info()["blocks_done"] == 6
+
+
+def test_a_missing_bucket_is_one_line(s3_bucket: str) -> None:
+    with pytest.raises(CubeError) as caught:
+        begin(s3_bucket.replace("cubes", "nobucket"))  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_kind_of_store_is_one_line() -> None:
+    with pytest.raises(CubeError, match="nosuch"):
+        Cube.open("nosuch://bucket/cube.zarr")
+
+
+def test_text_is_replaced_at_once(tmp_path: Path) -> None:
+    store = open_store(tmp_path, read_only=False)
+    assert read_text(store, "CURRENT") is None
+    write_text(store, "CURRENT", "g0001\n")
+    write_text(store, "CURRENT", "g0002\n")
+    assert read_text(store, "CURRENT") == "g0002\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["CURRENT"]
