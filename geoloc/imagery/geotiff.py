@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from ..area import Bounds, GeotiffImagery
 from ..errors import ImageryError
 from ..grid import Grid
-from .raster import READ_ERRORS, RasterFile, is_remote, probe, read_onto, require_fit
+from .raster import READ_ERRORS, RasterFile, is_remote, probe, require_fit
+from .reading import read_onto
 from .source import Item, as_window, overlap
 
 _PROBES = 8  # headers read at once

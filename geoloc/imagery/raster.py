@@ -1,4 +1,4 @@
-"""One georeferenced raster file: its facts from the header, and its pixels on any lattice."""
+"""One georeferenced raster file: what its header says."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ import rasterio
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 from rasterio._err import CPLE_BaseError
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.transform import Affine
-from rasterio.vrt import WarpedVRT
 
 from ..area import Bounds, GeotiffImagery
 from ..errors import ImageryError
@@ -38,10 +37,7 @@ _GDAL = {
     "VSI_CACHE": True,
     "VSI_CACHE_SIZE": 8_000_000,  # bytes a file
 }
-_WARP_MEMORY = 64  # MB a read
-_WARP_TOLERANCE = 0.05  # px: error allowed where GDAL interpolates a reprojection
 _EDGE_POINTS = 21  # along each side of a footprint; sides are curves in another CRS
-_OVERVIEW_MARGIN = 2.0  # an overview may be badly filtered: leave so much averaging to do
 _TIFF_TIMES = ("%Y:%m:%d %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y:%m:%d")
 
 
@@ -58,6 +54,7 @@ class RasterFile:
     dtype: str
     nodata: float | None
     alpha: bool
+    masked: bool
     palette: bool
     overviews: tuple[int, ...]
     gsd: float
@@ -69,17 +66,23 @@ class RasterFile:
         """The file's name without folder and extension."""
         return Path(self.href.split("?")[0]).stem
 
+    @property
+    def upright(self) -> bool:
+        """Whether columns run east and rows run south."""
+        a, b, _, d, e, _ = self.transform
+        return a > 0 > e and b == d == 0
+
     def bounds(self, crs: str) -> Bounds:
         """The box around the file's footprint in ``crs``; not finite where it cannot be mapped."""
         cols, rows = _outline(self.width, self.height)
-        x, y = _to_crs(self.crs, crs)(*(Affine(*self.transform) @ (cols, rows)))
+        x, y = to_crs(self.crs, crs)(*(Affine(*self.transform) @ (cols, rows)))
         return float(np.min(x)), float(np.min(y)), float(np.max(x)), float(np.max(y))
 
     def shrinkage(self, window: Grid) -> float:
         """How many of the file's pixels, along a side, make one of the window's."""
         x, y = window.center(window.ny // 2, window.nx // 2)
         ends = np.array([x, x + window.step, x]), np.array([y, y, y + window.step])
-        cols, rows = ~Affine(*self.transform) @ np.array(_to_crs(window.crs, self.crs)(*ends))
+        cols, rows = ~Affine(*self.transform) @ np.array(to_crs(window.crs, self.crs)(*ends))
         area = (cols[1] - cols[0]) * (rows[2] - rows[0]) - (cols[2] - cols[0]) * (rows[1] - rows[0])
         return math.sqrt(abs(area)) if math.isfinite(area) else 1.0
 
@@ -112,12 +115,20 @@ def probe(href: str) -> RasterFile:
             dtype=data.dtypes[0],
             nodata=data.nodata,
             alpha=ColorInterp.alpha in kinds,
+            masked=MaskFlags.per_dataset in data.mask_flag_enums[0],
             palette=kinds[0] == ColorInterp.palette,
             overviews=tuple(data.overviews(1)),
             gsd=_ground_gsd(data),
             datetime=_sidecar_time(href) or _tag_time(data),
-            files=tuple(data.files) or (href,),
+            files=(href,) if is_remote(href) else tuple(data.files) or (href,),
         )
+
+
+def rgb_bands(file: RasterFile, spec: GeotiffImagery) -> tuple[int, int, int]:
+    """The bands that become red, green and blue; grey files give their only band thrice."""
+    colours = file.bands - file.alpha
+    grey = colours < 3 and spec.bands == type(spec).model_fields["bands"].default
+    return (1, 1, 1) if grey else spec.bands
 
 
 def require_fit(file: RasterFile, spec: GeotiffImagery) -> None:
@@ -129,95 +140,10 @@ def require_fit(file: RasterFile, spec: GeotiffImagery) -> None:
             f"{file.href} is {file.dtype}: add to imagery the values that become black and "
             "white, for instance scale: [0, 3000]"
         )
-    if not file.palette and max(_rgb_bands(file, spec)) > file.bands:
+    if not file.palette and max(rgb_bands(file, spec)) > file.bands:
         raise ImageryError(
             f"{file.href} has {file.bands} bands and imagery asks for bands {list(spec.bands)}"
         )
-
-
-def read_onto(
-    file: RasterFile, window: Grid, spec: GeotiffImagery
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Pixels ``(3, y, x)`` and validity ``(y, x)`` of a file, warped onto the window's lattice.
-
-    Averages over the area of a pixel where the window is coarser than the file, bilinear
-    where it is finer; pixels without data never mix with others. Raises one of READ_ERRORS.
-    """
-    shrinkage = file.shrinkage(window)
-    href, options = _variant(file, shrinkage)
-    with (
-        gdal_environment(file.href),
-        rasterio.open(href, **options) as data,
-        WarpedVRT(data, **_warp_options(file, window, spec, shrinkage)) as warped,
-    ):
-        bands = (1, 2, 3) if file.palette else _rgb_bands(file, spec)
-        alpha = 1 + next(i for i, k in enumerate(warped.colorinterp) if k == ColorInterp.alpha)
-        wanted = sorted({*bands, alpha})
-        values = warped.read(wanted)
-    at = [wanted.index(band) for band in bands]
-    valid = values[wanted.index(alpha)] > 0
-    if values.dtype.kind == "f":
-        valid &= np.isfinite(values[at]).all(axis=0)
-    pixels = _to_bytes(values[at], spec.scale)
-    pixels[:, ~valid] = 0
-    return pixels, valid
-
-
-def _rgb_bands(file: RasterFile, spec: GeotiffImagery) -> tuple[int, int, int]:
-    """The bands that become red, green and blue; grey files give their only band thrice."""
-    colours = file.bands - file.alpha
-    grey = colours < 3 and spec.bands == type(spec).model_fields["bands"].default
-    return (1, 1, 1) if grey else spec.bands
-
-
-def _variant(file: RasterFile, shrinkage: float) -> tuple[str, dict[str, int]]:
-    """What to open: a palette as colours, or the coarsest overview that loses nothing."""
-    if file.palette:
-        return f"vrt://{file.href}?expand=rgba", {}
-    fit = [i for i, f in enumerate(file.overviews) if f * _OVERVIEW_MARGIN <= shrinkage * 1.001]
-    return file.href, {"OVERVIEW_LEVEL": fit[-1]} if fit else {}
-
-
-def _warp_options(
-    file: RasterFile, window: Grid, spec: GeotiffImagery, shrinkage: float
-) -> dict[str, object]:
-    options: dict[str, object] = {
-        "crs": window.crs,
-        "transform": Affine(*window.transform),
-        "width": window.nx,
-        "height": window.ny,
-        "resampling": Resampling.average if shrinkage > 0.999 else Resampling.bilinear,
-        "add_alpha": not (file.alpha or file.palette),
-        "warp_mem_limit": _WARP_MEMORY,
-        "tolerance": _WARP_TOLERANCE,
-        "UNIFIED_SRC_NODATA": "YES",  # no data only where every band says so: black is a colour
-    }
-    nodata = _nodata(file, spec)
-    return options if nodata is None else {**options, "src_nodata": nodata}
-
-
-def _nodata(file: RasterFile, spec: GeotiffImagery) -> float | None:
-    """The value that means no data, if the file's type can hold it; NaN always does."""
-    if file.palette:
-        return None  # its colour table says which entries are transparent
-    dtype = np.dtype(file.dtype)
-    nodata = file.nodata if spec.nodata is None else spec.nodata
-    if dtype.kind == "f":
-        return math.nan if nodata is None else nodata
-    if nodata is None or not float(nodata).is_integer():
-        return None
-    limits = np.iinfo(dtype)
-    return nodata if limits.min <= nodata <= limits.max else None
-
-
-def _to_bytes(values: NDArray[np.generic], scale: tuple[float, float] | None) -> NDArray[np.uint8]:
-    """Stretch ``scale`` to 0..255 and clip; uint8 without a scale stays as it is."""
-    if scale is None:
-        return values.astype(np.uint8)
-    dark, bright = scale
-    stretched = (values.astype(np.float32) - dark) * (255.0 / (bright - dark))
-    clipped: NDArray[np.float32] = np.clip(np.nan_to_num(stretched), 0, 255)
-    return np.rint(clipped).astype(np.uint8)
 
 
 def _require_georeference(data: rasterio.DatasetReader) -> None:
@@ -243,7 +169,7 @@ def _outline(width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.f
 
 
 @lru_cache(maxsize=256)
-def _to_crs(source: str, target: str) -> Callable[..., tuple[NDArray[np.float64], ...]]:
+def to_crs(source: str, target: str) -> Callable[..., tuple[NDArray[np.float64], ...]]:
     """A function from (x, y) in one CRS to (x, y) in another."""
     if source == target:
         return lambda x, y: (x, y)

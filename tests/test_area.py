@@ -1,0 +1,216 @@
+"""Area files: what is right is read, what is wrong is told in one line."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import TypeAdapter, ValidationError
+from pyproj import Transformer
+
+from geoloc.area import Area, GeotiffImagery, load_area
+from geoloc.errors import AreaError
+from geoloc.grid import Grid
+
+GOOD: dict[str, Any] = {
+    "name": "bucha-irpin",
+    "crs": "EPSG:32636",
+    "bounds": [300211, 5598433, 306475, 5604575],
+    "step": 10,
+    "imagery": {"kind": "geotiff", "paths": ["tiles/*.tif"]},
+    "model": "sandbox",
+    "cube": "cube.zarr",
+}
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    """An area file; a change to None leaves the key out."""
+    values = {key: value for key, value in (GOOD | changes).items() if value is not None}
+    path = folder / "area.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def write_geojson(path: Path, *geometries: dict[str, Any]) -> Path:
+    features = [{"type": "Feature", "properties": {}, "geometry": g} for g in geometries]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+def polygon(*corners: tuple[float, float]) -> dict[str, Any]:
+    return {"type": "Polygon", "coordinates": [[*corners, corners[0]]]}
+
+
+def test_a_good_file(tmp_path: Path) -> None:
+    area = load_area(write(tmp_path))
+    assert area.grid == Grid("EPSG:32636", 300211.0, 5604575.0, 10.0, 614, 626)
+    assert area.polygon is None
+    assert area.imagery.bands == (1, 2, 3)
+    assert pickle.loads(pickle.dumps(area)).grid == area.grid  # noqa: S301  (our own)
+
+
+def test_relative_paths_are_meant_from_the_files_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = ["tiles/*.tif", "/abs/x.tif", "https://host/x.tif", "s3://b/x.tif", "/vsizip/a.zip/x"]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    write(tmp_path / "sub", imagery={"paths": paths}, model="./mine")
+    area = load_area(Path("sub/area.yaml"))
+    assert area.imagery.paths == [str(tmp_path / "sub/tiles/*.tif"), *paths[1:]]
+    assert area.cube == str(tmp_path / "sub/cube.zarr")
+    assert Path(area.model) == tmp_path / "sub/mine"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("cube", "s3://bucket/cube.zarr"), ("cube", "file:///x"), ("model", "name")]
+)
+def test_names_and_urls_stay(tmp_path: Path, key: str, value: str) -> None:
+    assert getattr(load_area(write(tmp_path, **{key: value})), key) == value
+
+
+def test_one_imagery_path_may_stand_without_brackets_and_crs_without_epsg(tmp_path: Path) -> None:
+    area = load_area(write(tmp_path, crs=32636, imagery={"kind": "geotiff", "paths": "a.tif"}))
+    assert area.imagery.paths == [str(tmp_path / "a.tif")]
+    assert area.crs == "EPSG:32636"
+
+
+def test_web_mercator_is_allowed(tmp_path: Path) -> None:
+    assert load_area(write(tmp_path, crs="EPSG:3857")).grid.crs == "EPSG:3857"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stepp": 5}, r"unknown key 'stepp': did you mean 'step'\?"),
+        ({"zzz": 5}, r"unknown key 'zzz': the keys are name, crs"),
+        ({"imagery": {"paths": ["x"], "band": 1}}, r"'imagery.band': did you mean 'bands'\?"),
+        ({"imagery": {"kind": "laser", "paths": ["x"]}}, "imagery.kind.*'geotiff'.*'laser'"),
+        ({"imagery": {"paths": []}}, "imagery.paths"),
+        ({"imagery": {"paths": ["x"], "bands": [0, 1, 2]}}, "counted from 1"),
+        ({"imagery": {"paths": ["x"], "scale": [7, 7]}}, "no extent"),
+        ({"model": None}, "key 'model' is missing"),
+        ({"crs": None, "name": None}, r"key 'name' is missing \(and 1 more\)"),
+        ({"crs": "EPSG:4326", "bounds": [30.1, 50.4, 30.4, 50.6]}, "degrees.*EPSG:32636"),
+        ({"crs": "EPSG:4326", "bounds": [-70.5, -33.6, -70.3, -33.4]}, "degrees.*EPSG:32719"),
+        ({"crs": "EPSG:2263"}, "foot, not metres"),
+        ({"crs": "EPSG:4978"}, "not a map projection"),
+        ({"crs": "Mars"}, "'Mars' is not known"),
+        ({"bounds": [306475, 5598433, 300211, 5604575]}, "reversed"),
+        ({"bounds": [300211, 5604575, 306475, 5598433]}, "reversed"),
+        ({"bounds": [1, 2, 3]}, "bounds"),
+        ({"bounds": [float("nan"), 0, 10, 10]}, "finite"),
+        ({"bounds": [30.1, 50.4, 30.3, 50.6]}, "smaller than one cell"),
+        ({"bounds": None}, "either bounds or geometry; found neither"),
+        ({"geometry": "x.geojson"}, "either bounds or geometry; found both"),
+        ({"bounds": None, "geometry": "no.geojson"}, "no.geojson does not exist"),
+        ({"step": 0}, "step.*greater than 0"),
+        ({"step": -10}, "step.*greater than 0"),
+        ({"step": float("nan")}, "step"),
+        ({"step": "ten"}, "step.*'ten'"),
+        ({"name": "a/b"}, "name"),
+        ({"cube": ""}, "cube"),
+    ],
+)
+def test_faults_are_told_in_one_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(AreaError, match=message) as caught:
+        load_area(write(tmp_path, **changes))
+    assert "\n" not in str(caught.value)
+    assert "area.yaml" in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: [1, 2", "not YAML"),
+        (b"\xff\xfe\x00\x01\x9f", "not YAML"),
+        (b"", "not an area file"),
+        (b"- just\n- a list\n", "not an area file"),
+        (b"x" * 2_000_000, "too large"),
+        (b"!!python/object/apply:os.system ['true']", "not YAML"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "area.yaml"
+    path.write_bytes(content)
+    with pytest.raises(AreaError, match=message) as caught:
+        load_area(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(AreaError, match="is a folder"):
+        load_area(tmp_path)
+    with pytest.raises(AreaError, match="does not exist"):
+        load_area(tmp_path / "no.yaml")
+
+
+def test_a_polygon_is_brought_into_the_areas_crs(tmp_path: Path) -> None:
+    corners = [(30.15, 50.5), (30.25, 50.5), (30.2, 50.58)]
+    write_geojson(
+        tmp_path / "area.geojson",
+        {"type": "Point", "coordinates": [0, 0]},
+        polygon(*corners),
+    )
+    area = load_area(write(tmp_path, bounds=None, geometry="area.geojson"))
+    to_utm = Transformer.from_crs("EPSG:4326", "EPSG:32636", always_xy=True).transform
+    assert area.polygon is not None
+    for lon, lat in corners:
+        x, y = to_utm(lon, lat)
+        row, col = area.grid.index(x, y - 1e-6) or pytest.fail("a corner lies outside the grid")
+        assert 0 <= row < area.grid.ny and 0 <= col < area.grid.nx
+    left, _, _, top = area.grid.bounds
+    assert left % 10 == 0 and top % 10 == 0
+    x0, y0, x1, y1 = area.polygon.bounds
+    assert area.grid.nx == pytest.approx((x1 - x0) / 10, abs=2)
+    assert area.grid.ny == pytest.approx((y1 - y0) / 10, abs=2)
+
+
+def test_long_edges_in_degrees_follow_their_parallel(tmp_path: Path) -> None:
+    """The middle of a 2 degree edge lies hundreds of metres off the chord in UTM."""
+    write_geojson(tmp_path / "a.geojson", polygon((32, 50), (34, 50), (34, 50.5), (32, 50.5)))
+    area = load_area(write(tmp_path, bounds=None, geometry="a.geojson", step=100))
+    to_utm = Transformer.from_crs("EPSG:4326", "EPSG:32636", always_xy=True).transform
+    assert area.polygon is not None
+    assert area.polygon.bounds[1] == pytest.approx(to_utm(33, 50)[1], abs=1.0)
+
+
+@pytest.mark.parametrize(
+    ("geometries", "message"),
+    [
+        ([{"type": "Point", "coordinates": [30, 50]}], "holds no polygon"),
+        ([], "geometry"),
+    ],
+)
+def test_a_geometry_needs_a_polygon(
+    tmp_path: Path, geometries: list[dict[str, Any]], message: str
+) -> None:
+    write_geojson(tmp_path / "a.geojson", *geometries)
+    with pytest.raises(AreaError, match=message):
+        load_area(write(tmp_path, bounds=None, geometry="a.geojson"))
+
+
+def test_a_geometry_that_is_no_vector_file(tmp_path: Path) -> None:
+    (tmp_path / "a.geojson").write_text("{ nonsense")
+    with pytest.raises(AreaError, match="cannot be read") as caught:
+        load_area(write(tmp_path, bounds=None, geometry="a.geojson"))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_model_serves_as_a_flows_parameter() -> None:
+    schema = TypeAdapter(list[Area]).json_schema()
+    assert schema["$defs"]["Area"]["additionalProperties"] is False
+    assert set(schema["$defs"]["Area"]["required"]) == {"name", "crs", "imagery", "model", "cube"}
+    with pytest.raises(ValidationError):
+        Area.model_validate(GOOD | {"crs": "EPSG:4326"})
+    assert Area.model_validate_json(Area.model_validate(GOOD).model_dump_json()) == Area(**GOOD)
+
+
+def test_a_base_is_given_to_imagery_alone() -> None:
+    spec = GeotiffImagery(paths=["a.tif"]).resolve(Path("/data"))
+    assert spec.paths == ["/data/a.tif"]
