@@ -174,7 +174,7 @@ def test_a_scene_is_found_without_a_photo(tmp_path: Path) -> None:
     logits[6, 11, CLASSES.index("beach")] += 12
     logits[3, 2] += 20  # every scene loud: none of them is seen clearly
     write_cube(tmp_path / "c.zarr", logits, classes=CLASSES)
-    result = query_scene(tmp_path / "c.zarr", "Beaches", tmp_path / "out", top=3, radius=20)
+    result = query_scene(tmp_path / "c.zarr", "Beach", tmp_path / "out", top=3, radius=20)
     best = result.candidates[0]
     assert (best.row, best.col) == (6, 11)
     assert result.places[1][0][0] == "beach"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,7 +54,7 @@ def look(result: QueryResult, source: Source | None) -> Views:
     if source is None:
         return Views(None, {}, ("No imagery was at hand, so the map shows the heatmap alone.",))
     try:
-        base = _read(source, _base_window(result.grid, source.gsd), quality=82)
+        base = _base(source, result.grid)  # type: ignore[arg-type]  # any object has a hash
         chips = {
             c.rank: chip
             for c in result.candidates
@@ -76,7 +77,12 @@ def photo_picture(photo: Photo, count: int) -> Picture:
 
 def png_uri(pixels: NDArray[np.uint8]) -> str:
     """A PNG data URI of uint8 ``(y, x, 3 or 4)``."""
-    return _uri(Image.fromarray(np.ascontiguousarray(pixels)), "png", optimize=True)
+    return _uri(Image.fromarray(np.ascontiguousarray(pixels)), "png")
+
+
+@lru_cache(maxsize=1)  # the answers of one call share their area, and so the slowest picture
+def _base(source: Source, grid: Grid) -> Picture | None:
+    return _read(source, _base_window(grid, source.gsd), quality=82)
 
 
 def _base_window(grid: Grid, gsd: float) -> Grid:
