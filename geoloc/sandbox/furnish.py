@@ -10,10 +10,18 @@ from numpy.typing import NDArray
 
 from . import districts as D
 from .layout import Layout, Plot
-from .noise import value_noise
+from .noise import compiled, value_noise
 from .objects import Shape
 from .placing import (
-    BITUMEN, PAINT, ROOFS, WALLS, Spot, park_cars, plant, scatter_trees, tinted,
+    BITUMEN,
+    PAINT,
+    ROOFS,
+    WALLS,
+    Spot,
+    park_cars,
+    plant,
+    scatter_trees,
+    tinted,
 )  # fmt: skip
 from .scene import Material
 
@@ -386,10 +394,19 @@ def cemetery(spot: Spot) -> None:
     scatter_trees(spot, 13.0, 0.42, 1.05, 1.0, 0.25)
 
 
+@compiled
+def clumps(u: F64, v: F64) -> F64:
+    """Where trees stand together: noise in [0, 1) at points of a park's frame."""
+    out = np.empty(u.size)
+    for n in range(u.size):
+        out[n] = value_noise(u[n], v[n], 55.0, 5)
+    return out
+
+
 def park(spot: Spot) -> None:
     """Groups of old trees between lawns."""
     u, v = spot.lattice(7.5)
-    noise = np.array([value_noise(a, b, 55.0, 5) for a, b in zip(u, v, strict=True)])
+    noise = clumps(u, v)
     winding = v - 16.0 * np.sin(u / 37.0)
     across = u - 13.0 * np.sin(v / 43.0)
     off = np.minimum(

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from . import districts as D
 from . import surface as S
-from .layout import MARGIN, Layout, Plot
-from .lines import AVENUE, CORRIDOR, MOTORWAY, RAIL, RIVER, RIVER_HALF, distance
-from .noise import compiled, grain, hash2, parallel, smooth, value_noise
+from .layout import MARGIN, Plot
+from .lines import AVENUE, MOTORWAY, RAIL, RIVER, RIVER_HALF
+from .noise import compiled, grain, smooth, value_noise
 from .scene import Material
 from .surface import Cover
-from .terrain import EMBANKMENT, OVERPASS, built, natural, plain
 
 CLS, OX, OY, COS, SIN, R0, R1, LEVEL, SEED, FIRST, LAST = range(2, 13)
 NX, NY, ND, KIND, LANDUSE_OF, INDEX, CHANCE = range(7)
@@ -287,16 +285,15 @@ def line_at(d: NDArray[np.float64]) -> int:
 
 
 @compiled
-def landuse_at(landuse: int, d: NDArray[np.float64], road: float) -> int:
+def landuse_at(landuse: int, d: NDArray[np.float64]) -> int:
     """Scene class of a point: the plot's, unless a line dominates."""
-    a = np.abs(d)
-    over_river = a[RIVER] < RIVER_HALF + 42.0
-    if over_river and (a[AVENUE] < 30.0 or a[RAIL] < 24.0):
+    river, motorway_, rail, avenue_ = abs(d[RIVER]), abs(d[MOTORWAY]), abs(d[RAIL]), abs(d[AVENUE])
+    if river < RIVER_HALF + 42.0 and (avenue_ < 30.0 or rail < 24.0):
         return D.BRIDGE
-    if a[RIVER] < RIVER_HALF + 16.0:
+    if river < RIVER_HALF + 16.0:
         return D.RIVER_CLASS
-    if a[MOTORWAY] < 36.0:
+    if motorway_ < 36.0:
         return D.HIGHWAY
-    if a[RAIL] < 22.0:
+    if rail < 22.0:
         return D.RAILWAY
     return landuse

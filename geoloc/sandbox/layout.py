@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from scipy.spatial import Voronoi
 
 from .lines import CORRIDOR, RAIL, distance, distances, make_lines, point
+from .noise import compiled, hash2
 from .scene import LANDUSE
 from .terrain import plain
+
+F64 = NDArray[np.float64]
 
 SPACING = 300.0
 """Metres between the sites of plots."""
@@ -70,6 +73,15 @@ assert sum(sum(sizes) for _, sizes, _, _ in _TOWN) == SIDE * SIDE
 assert sum(sum(sizes) for _, sizes, _, _ in _COUNTRY) == SIDE * SIDE
 
 
+@compiled
+def bend(x: float, y: float, center: F64, phase: F64) -> tuple[float, float]:
+    """World to plot coordinates: bends the plots' straight edges a little."""
+    return (
+        x + 11.0 * math.sin((y - center[1]) / 63.0 + phase[0]),
+        y + 11.0 * math.sin((x - center[0]) / 57.0 + phase[1]),
+    )
+
+
 @dataclass(frozen=True)
 class Neighbor:
     """The plot across an edge, and the road along that edge."""
@@ -98,6 +110,13 @@ class Plot:
     level: float  # height of the water of a lake
     neighbors: tuple[Neighbor, ...]
 
+    def touches(self, bounds: tuple[float, float, float, float], margin: float) -> bool:
+        """Whether the plot's bounding box comes within ``margin`` metres of ``bounds``."""
+        xs, ys = zip(*(vertex for n in self.neighbors for vertex in n.vertices), strict=True)
+        left, bottom, right, top = bounds
+        across = min(xs) - margin < right and max(xs) + margin > left
+        return across and min(ys) - margin < top and max(ys) + margin > bottom
+
     def rng(self, salt: int) -> np.random.Generator:
         """A generator of this plot's own."""
         return _rng(salt, self.cluster, *self.key)
@@ -116,7 +135,7 @@ class Layout:
         rng = _rng(seed, 1)
         self.lines = make_lines(rng, center)
         self.phase = tuple(rng.uniform(0, 6.28, 2))
-        self.section = lru_cache(maxsize=64)(self._section)
+        self.section = lru_cache(maxsize=128)(self._section)
         self._plan = lru_cache(maxsize=256)(self._make_plan)
 
     def __reduce__(self) -> tuple[type[Layout], tuple[int, tuple[float, float]]]:
@@ -125,7 +144,7 @@ class Layout:
     def warp(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[
         NDArray[np.float64], NDArray[np.float64]
     ]:  # fmt: skip
-        """World to plot coordinates: bends the plots' straight edges a little."""
+        """`bend` for arrays."""
         return (
             x + 11.0 * np.sin((y - self.center[1]) / 63.0 + self.phase[0]),
             y + 11.0 * np.sin((x - self.center[0]) / 57.0 + self.phase[1]),
@@ -162,7 +181,7 @@ class Layout:
 
     def site(self, i: int, j: int) -> tuple[float, float]:
         """Plot coordinates of a site."""
-        jx, jy = _rng(self.seed, 2, i, j).uniform(-0.27, 0.27, 2)
+        jx, jy = (0.54 * hash2(i, j, self.seed * 97 + salt) - 0.27 for salt in (2, 3))
         half = SIDE * SPACING / 2
         return (
             self.center[0] - half + (i + 0.5 + jx) * SPACING,
@@ -194,7 +213,7 @@ class Layout:
         self, key: tuple[int, int], xy: NDArray[np.float64], near: tuple[Neighbor, ...]
     ) -> Plot:
         landuse, cluster, origin, angle = self._planned(key)
-        rnd = tuple(_rng(self.seed, 3, *key).uniform(0, 1, 4))
+        rnd = tuple(hash2(*key, self.seed * 97 + salt) for salt in (5, 6, 7, 8))
         river = abs(distance(self.lines[0], *origin)[0])
         level = plain(*origin, river, self.seed) - 2.5 if landuse == LAKE else 0.0
         x, y = float(xy[0]), float(xy[1])
@@ -208,7 +227,7 @@ class Layout:
         ends: NDArray[np.float64],
     ) -> Neighbor:
         low, high = min(key, other), max(key, other)
-        chance = float(_rng(self.seed, 4, *low, *high).uniform())
+        chance = hash2(low[0] * 7919 + low[1], high[0] * 7919 + high[1], self.seed * 97 + 4)
         mine, its = self._planned(key), self._planned(other)
         kind = _road_kind(mine[0], its[0], mine[1] == its[1], chance)
         (ax, ay), (bx, by) = ends.tolist()

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .noise import compiled, grain, hash2, parallel, value_noise
+from .noise import compiled, grain, parallel, value_noise
 from .scene import Material
 
 F64 = NDArray[np.float64]

@@ -12,15 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..grid import Grid
-from .noise import compiled, parallel, smooth, value_noise
+from .noise import compiled, hash2, parallel, smooth, value_noise
 from .scene import Material, Scene
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 
-SHADOW_REACH = 150.0
+SHADOW_REACH = 100.0
 """Metres beyond a window from which shadows are followed into it."""
-_SCALE = 32  # px between two values of the haze, which changes slowly
 _GREEN = (int(Material.GRASS), int(Material.TREE), int(Material.CROP))
 _GRASS, _TREE, _CROP = _GREEN
 _WATER = int(Material.WATER)
@@ -184,15 +183,15 @@ def _air(
     ny, nx = haze.shape
     for row in numba.prange(ny):
         y = top - (row + 0.5) * step
+        bend = 60.0 * value_noise(0.0, y, 500.0, seed + 2)
         for col in range(nx):
             x = left + (col + 0.5) * step
             patch = value_noise(x, y, 900.0, seed) * 0.7 + value_noise(x, y, 260.0, seed + 1) * 0.3
             haze[row, col] = strength * (0.25 + 1.5 * smooth((patch - 0.42) * 2.6))
-            bend = 60.0 * value_noise(0.0, y, 500.0, seed + 2)
-            strip = math.floor((x + 0.09 * y + bend) / 1150.0)
+            strip = int(math.floor((x + 0.09 * y + bend) / 1150.0))
+            common = hash2(strip, 9, seed + 4) - 0.5
             for k in range(3):
-                tone = value_noise(strip * 1000.0 + 500.0, 10.0 * k, 7.0, seed + 3) - 0.5
-                common = value_noise(strip * 1000.0 + 500.0, 77.0, 7.0, seed + 4) - 0.5
+                tone = hash2(strip, k, seed + 3) - 0.5
                 gain[row, col, k] = balance[k] * (1.0 + 0.07 * tone + 0.16 * common)
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .districts import STREETS
-from .layout import MARGIN, NONE, Layout, Plot
-from .lines import CORRIDOR, distances
+from .layout import MARGIN, NONE, Layout, Plot, bend
+from .lines import CORRIDOR, distance
+from .noise import compiled
 from .objects import Bag, Shape
 from .roads import local, middle, world
 from .scene import Material
@@ -42,6 +43,34 @@ def tinted(rng: np.random.Generator, palette: F64, count: int, spread: float = 0
     return np.clip(chosen * rng.uniform(1 - spread, 1 + spread, (count, 1)), 0, 255)
 
 
+def _edge_table(plot: Plot) -> F64:
+    """Edges of a plot: inward normal, offset along it, metres to keep from it ``(edge, 4)``."""
+    table = []
+    for other in plot.neighbors:
+        dx, dy = other.x - plot.x, other.y - plot.y
+        norm = math.hypot(dx, dy)
+        offset = (dx * (plot.x + other.x) + dy * (plot.y + other.y)) / (2 * norm)
+        joined = other.kind == NONE and other.landuse == plot.landuse
+        table.append((dx / norm, dy / norm, offset, 0.0 if joined else MARGIN[other.kind]))
+    return np.array(table)
+
+
+@compiled
+def room(x: F64, y: F64, edges: F64, lines: F64, center: F64, phase: F64) -> F64:
+    """Metres from points (world) to the nearest edge of a plot or corridor of a line."""
+    out = np.empty(x.size)
+    for n in range(x.size):
+        px, py = bend(x[n], y[n], center, phase)
+        best = 1e9
+        for e in range(edges.shape[0]):
+            d = edges[e, 2] - edges[e, 0] * px - edges[e, 1] * py - edges[e, 3]
+            best = min(best, d)
+        for k in range(lines.shape[0]):
+            best = min(best, abs(distance(lines[k], x[n], y[n])[0]) - CORRIDOR[k])
+        out[n] = best
+    return out
+
+
 class Spot:
     """A plot to be furnished: frames, free room, random numbers, and the objects so far."""
 
@@ -51,25 +80,15 @@ class Spot:
         self.x, self.y = middle(layout, plot)
         cu, cv = local(plot, np.array(self.x), np.array(self.y))
         self.cu, self.cv = float(cu), float(cv)
-        near = [n for n in plot.neighbors]
-        dx = np.array([n.x - plot.x for n in near])
-        dy = np.array([n.y - plot.y for n in near])
-        norm = np.hypot(dx, dy)
-        self._nx, self._ny = dx / norm, dy / norm
-        self._nd = self._nx * (plot.x + dx / 2) + self._ny * (plot.y + dy / 2)
-        joined = [n.kind == NONE and n.landuse == plot.landuse for n in near]
-        margins = np.array([MARGIN[n.kind] for n in near])
-        self._margin = np.where(joined, 0.0, margins)
+        self._edges = _edge_table(plot)
+        self._bend = np.array(layout.center), np.array(layout.phase)
         self._count = 0
 
     def clear(self, u: ArrayLike, v: ArrayLike) -> F64:
         """Metres from points of the cluster's frame to where building ends (negative outside)."""
         x, y = self.world(u, v)
-        px, py = self.layout.warp(x, y)
-        edges = self._nd - np.multiply.outer(px, self._nx) - np.multiply.outer(py, self._ny)
-        room = (edges - self._margin).min(axis=-1)
-        flat = distances(self.layout.lines, x.ravel().copy(), y.ravel().copy())
-        return np.minimum(room, (flat - CORRIDOR).min(axis=1).reshape(x.shape))
+        rooms = room(x.ravel(), y.ravel(), self._edges, self.layout.lines, *self._bend)
+        return rooms.reshape(x.shape)
 
     def street(self, u: ArrayLike, v: ArrayLike) -> F64:
         """Metres from points of the cluster's frame to the kerb of an inner street."""
@@ -87,14 +106,13 @@ class Spot:
         turn: float = 0.0,
     ) -> Mask:  # fmt: skip
         """Whether rectangles, turned by ``turn`` in the cluster's frame, lie in the plot."""
-        u, v, hu, hv = (np.asarray(a, float) for a in (u, v, hu, hv))
+        arrays = np.broadcast_arrays(*(np.atleast_1d(np.asarray(a, float)) for a in (u, v, hu, hv)))
+        cu, cv, wide, deep = arrays
         cos, sin = math.cos(turn), math.sin(turn)
-        room = self.clear(u, v)
-        for su, sv in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
-            du, dv = su * hu, sv * hv
-            cu, cv = u + du * cos - dv * sin, v + du * sin + dv * cos
-            room = np.minimum(room, self.clear(cu, cv))
-        return np.asarray(room > margin)
+        su = np.array([0, 1, 1, -1, -1])[:, None] * wide
+        sv = np.array([0, 1, -1, 1, -1])[:, None] * deep
+        rooms = self.clear(cu + su * cos - sv * sin, cv + su * sin + sv * cos)
+        return np.asarray(rooms.min(axis=0) > margin)
 
     def world(self, u: ArrayLike, v: ArrayLike) -> tuple[F64, F64]:
         """World coordinates of points of the cluster's frame."""

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from . import districts as D
 from . import ground as G
 from . import surface as S
-from .lines import AVENUE, CORRIDOR, FAR, MOTORWAY, RAIL, RIVER, RIVER_HALF, distance
-from .noise import compiled, grain, hash2, parallel, smooth, value_noise
-from .terrain import EMBANKMENT, OVERPASS, built, natural, plain
+from .layout import SIDE, SPACING, bend
+from .lines import CORRIDOR, MOTORWAY, RAIL, RIVER, RIVER_HALF, distance
+from .noise import compiled, parallel, smooth
+from .terrain import EMBANKMENT, OVERPASS, built, plain, sunk
 
 F64 = NDArray[np.float64]
 
@@ -54,16 +55,25 @@ def height_at(
 ) -> tuple[float, float]:
     """Height of the ground, and of the plain without valley, at a point."""
     flat = plain(x, y, d[RIVER], seed)
-    height = natural(x, y, d[RIVER], seed)
+    height = sunk(flat, d[RIVER])
     if landuse == D.LAKE:
         height += (level - height) * smooth(zone / 26.0)
     return built(flat, height, d), flat
 
 
+@compiled
+def start(x: float, y: float, center: F64, lattice: NDArray[np.int64]) -> int:
+    """Index of a plot near a point; ``lattice``: first key (i, j) and plots in a row."""
+    half = SIDE * SPACING / 2
+    i = int(math.floor((x - center[0] + half) / SPACING)) - lattice[0]
+    j = int(math.floor((y - center[1] + half) / SPACING)) - lattice[1]
+    return int(j * lattice[2] + i)
+
+
 @parallel
 def paint_ground(
     left: float, top: float, step: float, center: F64, phase: F64, lines: F64, sites: F64,
-    edges: F64, seed: int, terrain: NDArray[np.float32], tops: NDArray[np.float32],
+    edges: F64, seed: int, lattice: NDArray[np.int64], terrain: NDArray[np.float32], tops: NDArray[np.float32],
     bases: NDArray[np.float32], material: NDArray[np.uint8], landuse: NDArray[np.uint8],
     color: NDArray[np.uint8],
 ) -> None:  # fmt: skip
@@ -72,11 +82,10 @@ def paint_ground(
     for row in numba.prange(ny):
         y = top - (row + 0.5) * step
         d, s = np.empty(4), np.empty(4)
-        plot = 0
+        plot = start(left, y, center, lattice)
         for col in range(nx):
             x = left + (col + 0.5) * step
-            px = x + 11.0 * math.sin((y - center[1]) / 63.0 + phase[0])
-            py = y + 11.0 * math.sin((x - center[0]) / 57.0 + phase[1])
+            px, py = bend(x, y, center, phase)
             plot = G.walk(plot, px, py, sites, edges)
             for k in range(4):
                 d[k], s[k], _ = distance(lines[k], x, y)
@@ -98,7 +107,7 @@ def paint_ground(
                     rise += OVERPASS
                     height = flat
                 else:
-                    height = natural(x, y, d[RIVER], seed)
+                    height = sunk(flat, d[RIVER])
                     rise += EMBANKMENT if deck == RAIL else 0.0
                 a = abs(d[deck])
                 edge = 14.2 if deck == MOTORWAY else (4.9 if deck == RAIL else 15.7)
@@ -108,7 +117,7 @@ def paint_ground(
                 low = t - 1.5 - (1.1 if a > edge else 0.0)
             terrain[row, col], tops[row, col], bases[row, col] = height, t, low
             material[row, col] = m
-            landuse[row, col] = G.landuse_at(own, d, road)
+            landuse[row, col] = G.landuse_at(own, d)
             color[row, col, 0] = min(255.0, max(0.0, r))
             color[row, col, 1] = min(255.0, max(0.0, g))
             color[row, col, 2] = min(255.0, max(0.0, b))

@@ -12,7 +12,15 @@ from . import districts as D
 from .ground import DECK_END
 from .layout import FIELDS, HALF_WIDTH, NONE, PRIMARY, RURAL, STREET, TRACK, Layout, Neighbor
 from .lines import (
-    AVENUE, MOTORWAY, PERIOD, RAIL, RIVER, RIVER_HALF, distances, frame, point,
+    AVENUE,
+    MOTORWAY,
+    PERIOD,
+    RAIL,
+    RIVER,
+    RIVER_HALF,
+    distances,
+    frame,
+    point,
 )  # fmt: skip
 from .objects import Bag, Shape
 from .placing import PAINT, Spot, park_cars, plant, tinted

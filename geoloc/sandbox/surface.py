@@ -12,14 +12,12 @@ import math
 from .districts import (
     BAY,
     GRAVE,
-    HOUSE_LOT,
     PARKING_PERIOD,
     SCHOOL_PITCH,
     STADIUM_PITCH,
     STAND,
     STAND_INNER,
     TRACKS,
-    VILLAGE_LOT,
     YARD,
     YARD_HALF,
 )

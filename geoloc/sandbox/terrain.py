@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .lines import AVENUE, MOTORWAY, RAIL, RIVER, RIVER_HALF
+from .lines import AVENUE, MOTORWAY, RAIL, RIVER_HALF
 from .noise import compiled, smooth, value_noise
 
 DATUM = 118.0
@@ -26,10 +26,9 @@ def plain(x: float, y: float, river: float, seed: int) -> float:
 
 
 @compiled
-def natural(x: float, y: float, river: float, seed: int) -> float:
+def sunk(flat: float, river: float) -> float:
     """Height of the untouched ground, the river's bed included (at the water's surface)."""
-    bank = 1.0 - smooth((abs(river) - RIVER_HALF) / 70.0)
-    return plain(x, y, river, seed) - VALLEY * bank
+    return flat - VALLEY * (1.0 - smooth((abs(river) - RIVER_HALF) / 70.0))
 
 
 @compiled
@@ -41,7 +40,7 @@ def climb(rail: float, avenue: float) -> float:
 
 @compiled
 def built(flat: float, height: float, d: NDArray[np.float64]) -> float:
-    """Height with embankments, from `plain`, `natural` and the distances ``d`` to the lines."""
+    """Height with embankments, from `plain`, `sunk` and the distances ``d`` to the lines."""
     way = 1.0 - smooth((abs(d[AVENUE]) - 17.0) / 14.0)
     height += (flat - height) * way
     bed = 1.0 - smooth((abs(d[RAIL]) - 5.5) / 9.0)
@@ -49,12 +48,3 @@ def built(flat: float, height: float, d: NDArray[np.float64]) -> float:
     deck = 1.0 - smooth((abs(d[MOTORWAY]) - 15.0) / 16.0)
     height += (flat + climb(d[RAIL], d[AVENUE]) - height) * deck
     return height
-
-
-@compiled
-def is_water(river: float) -> bool:
-    """Whether a point this far from the river's middle is under water."""
-    return abs(river) < RIVER_HALF
-
-
-__all__ = ["DATUM", "EMBANKMENT", "OVERPASS", "RIVER", "VALLEY", "built", "climb", "natural", "plain"]

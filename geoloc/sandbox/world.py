@@ -21,8 +21,10 @@ CRS = "EPSG:32636"
 CENTER = (364_500.0, 5_577_500.0)
 """Middle of every world: farmland some 40 km east of Kyiv, in UTM zone 36 north."""
 
-OBJECT_REACH = 520.0
-"""Metres from a plot's site to the farthest pixel that its objects may touch."""
+PLOT_MARGIN = 650.0
+"""Metres from a window to the sites of plots that matter to it, neighbours included."""
+OVERHANG = 30.0
+"""Metres that a plot's objects, or its bent edges, reach beyond its straight edges."""
 
 
 class World:
@@ -67,10 +69,13 @@ class World:
 
     def _ground(self, window: Grid) -> Scene:
         scene = self._blank(window)
-        sites, edges = tables(self.layout.plots(window.bounds, 1200.0))
+        plots = self.layout.plots(window.bounds, PLOT_MARGIN)
+        sites, edges = tables(plots)
+        (i0, j0), (i1, _) = plots[0].key, plots[-1].key
+        lattice = np.array([i0, j0, i1 - i0 + 1])
         paint_ground(
             window.left, window.top, window.step, np.array(CENTER), np.array(self.layout.phase),
-            self.layout.lines, sites, edges, self.seed * 7919, scene.terrain, scene.top,
+            self.layout.lines, sites, edges, self.seed * 7919, lattice, scene.terrain, scene.top,
             scene.base, scene.material, scene.landuse, scene.color,
         )  # fmt: skip
         return scene
@@ -80,8 +85,10 @@ class World:
 
     def _objects(self, window: Grid) -> NDArray[np.float64]:
         """Objects that touch a window, always in the same order."""
-        plots = self.layout.plots(window.bounds, OBJECT_REACH)
-        parts = [self._plot_objects(*plot.key) for plot in plots]
+        plots = self.layout.plots(window.bounds, PLOT_MARGIN)
+        parts = [
+            self._plot_objects(*plot.key) for plot in plots if plot.touches(window.bounds, OVERHANG)
+        ]
         chunks = line_chunks(self.layout, window.bounds)
         parts += [self._line_objects(*chunk) for chunk in chunks]
         objects = np.concatenate(parts)
