@@ -17,7 +17,6 @@ from pyproj import Transformer
 
 from .errors import UsageError
 from .grid import Block, Grid
-from .scenes import display_name
 from .search import Piece, Ruler
 from .search.ruler import Measurable
 
@@ -65,12 +64,6 @@ class Candidate:
     percentile: float
     explanation: tuple[Term, ...] = ()
     shared: tuple[Term, ...] = ()
-
-    def table_row(self) -> list[str]:
-        """Rank, longitude and latitude, distance, percentile and shared scenes, as text."""
-        scenes = ", ".join(display_name(term.scene) for term in self.shared[:3])
-        place = f"{self.lon:.6f}, {self.lat:.6f}"
-        return [str(self.rank), place, f"{self.distance:.3f}", f"{self.percentile:.3g} %", scenes]
 
 
 @dataclass

@@ -8,17 +8,15 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
-from rasterio.features import geometry_mask
-from rasterio.transform import Affine
 from shapely.geometry.base import BaseGeometry
 
+from ..cube import cells_inside
 from ..errors import UsageError
 from ..grid import Block, Grid
 
 WGS84 = "EPSG:4326"
-_EDGE_POINTS = (
-    200  # along the longer side of the polygon: a straight edge in one CRS bends in another
-)
+# Along the longer side of a polygon: an edge that is straight in one CRS bends in another.
+_EDGE_POINTS = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +32,7 @@ class Within:
 
         Raises UsageError for what is no polygon, or lies outside the grid.
         """
-        if polygon.is_empty or polygon.geom_type not in ("Polygon", "MultiPolygon"):
+        if not polygon.area:
             raise UsageError(f"cannot search within a {polygon.geom_type}: give a polygon")
         local = project(polygon, crs, grid.crs)
         if not np.isfinite(local.bounds).all() or not local.intersects(shapely.box(*grid.bounds)):
@@ -51,11 +49,9 @@ class Within:
 
     def cells(self, block: Block) -> NDArray[np.bool_]:
         """True ``(y, x)`` for the block's cells that lie inside."""
-        window = self.grid.window(*block.slices)
-        mask: NDArray[np.bool_] = geometry_mask(
-            [self.polygon], window.shape, Affine(*window.transform), invert=True
-        )
-        return mask
+        inside = cells_inside(self.grid, block, self.polygon)
+        assert inside is not None
+        return inside
 
 
 def project(geometry: BaseGeometry, source: str, target: str) -> BaseGeometry:
