@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import shapely
 import xarray as xr
 from numpy.typing import NDArray
+from rasterio import Affine
 
+from geoloc.area import Area, load_area
 from geoloc.blocks import sample_size
-from geoloc.build import BuildPlan, build_blocks
+from geoloc.build import BuildPlan, build_blocks, build_cube, plan_build, verify_cube
 from geoloc.cube import MISSING, Cube, Ledger, Status
 from geoloc.errors import CubeError, ImageryError, SpecMismatchError
 from geoloc.grid import Grid
@@ -386,6 +389,66 @@ def test_values_beyond_the_sample_are_counted(tmp_path: Path) -> None:
 )
 def test_sample_size(blocks: int, sampled: int) -> None:
     assert sample_size(blocks) == sampled
+
+
+# --- from files, with a network ------------------------------------------------------------
+
+
+@pytest.fixture
+def area(tmp_path: Path) -> Area:
+    """An area file beside a GeoTIFF of 1 m pixels and a small model with random weights."""
+    from .encoder_models import imagery, tiny_model
+
+    tiny_model(tmp_path / "model")
+    grid = grid_of(20, 30)
+    pixels = imagery(400, 500)
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": 3, "crs": grid.crs}
+    transform = Affine(1, 0, grid.left - 100, 0, -1, grid.top + 100)
+    with rasterio.open(
+        tmp_path / "a.tif", "w", height=400, width=500, transform=transform, **profile
+    ) as file:
+        file.write(pixels)
+    (tmp_path / "area.yaml").write_text(
+        "name: testville\ncrs: EPSG:32636\n"
+        f"bounds: {list(grid.bounds)}\nstep: 10\n"
+        "imagery: {kind: geotiff, paths: [a.tif]}\nmodel: ./model\ncube: cube.zarr\n"
+    )
+    return load_area(tmp_path / "area.yaml")
+
+
+def test_from_files_to_a_verified_cube(area: Area) -> None:
+    from geoloc.encoders import load_model
+
+    report = build_cube(area, method="patch", cluster="inline")
+    assert (report.cells_encoded, report.missing_cells) == (600, 0)
+    cube, model = Cube.open(area.cube), load_model(area.model)
+    assert cube.attrs["area"] == "testville"
+    assert cube.spec.encoding["method"] == "patch"
+    assert cube.classes == model.classes
+    told: list[tuple[int, int]] = []
+    checked = verify_cube(
+        cube, area, model, cells=12, progress=lambda done, total: told.append((done, total))
+    )
+    assert told[-1] == (12, 12)
+    assert checked.error.cells == 12
+    assert checked.error.relative_error < 0.05  # patch by patch: only the code rounds
+    assert checked.error.spearman > 0.99
+    assert checked.jitter.relative_error > 0
+    assert "2 px jitter" in checked.summary()
+    assert checked.to_json()["method"] == "patch"
+
+
+def test_a_plan_computes_nothing(area: Area) -> None:
+    plan = plan_build(area)
+    assert not Path(area.cube).exists()
+    assert plan.grid.shape == (20, 30)
+
+
+def test_verifying_wants_the_cube_s_own_model(area: Area, in_peace: Path) -> None:
+    from geoloc.encoders import load_model
+
+    with pytest.raises(SpecMismatchError, match="was built by model tiny"):
+        verify_cube(Cube.open(in_peace), area, load_model(area.model))
 
 
 # --- memory --------------------------------------------------------------------------------------

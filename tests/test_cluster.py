@@ -12,14 +12,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from geoloc.cluster import (
-    InlineExecutor,
-    choose,
-    cuda_arguments,
-    local_arguments,
-    one_line,
-    open_cluster,
-)
+from geoloc.cluster import InlineExecutor, choose, one_line, open_cluster
+from geoloc.cluster.workers import cuda_arguments, local_arguments
 from geoloc.errors import ClusterError, ImageryError, UsageError
 
 
@@ -136,7 +130,7 @@ def test_local_workers_are_other_processes() -> None:
 def test_nonsense_and_unreachable_clusters_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="say auto, inline, local"), open_cluster("many"):
         pass
-    monkeypatch.setattr("geoloc.cluster._CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("geoloc.cluster.workers._CONNECT_SECONDS", 0.5)
     with (
         pytest.raises(ClusterError, match="cannot be reached") as caught,
         open_cluster("tcp://127.0.0.1:1"),
@@ -146,7 +140,7 @@ def test_nonsense_and_unreachable_clusters_are_one_line(monkeypatch: pytest.Monk
 
 
 def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geoloc.cluster.gpu_count", lambda: 0)
+    monkeypatch.setattr("geoloc.cluster.workers.gpu_count", lambda: 0)
     with pytest.raises(ClusterError, match="no CUDA device"), open_cluster("cuda"):
         pass
 

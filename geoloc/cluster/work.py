@@ -1,0 +1,57 @@
+"""What executors have in common: work, its outcomes, one line for an error."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from ..errors import GeolocError
+
+Item = TypeVar("Item")
+Data = TypeVar("Data")
+Result = TypeVar("Result")
+Item_contra = TypeVar("Item_contra", contravariant=True)
+Result_co = TypeVar("Result_co", covariant=True)
+
+
+class Work(Protocol[Item_contra, Data, Result_co]):
+    """Something done to each item in two steps; must be picklable.
+
+    ``read`` waits for disk or network and runs beside other items; ``finish`` computes, and
+    one process runs one at a time, as it uses all threads given to that process.
+    """
+
+    def read(self, item: Item_contra, /) -> Data: ...
+
+    def finish(self, item: Item_contra, data: Data, /) -> Result_co: ...
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Item, Result]):
+    """What became of an item: a result, or the error that prevented it."""
+
+    item: Item
+    result: Result | None
+    error: str = ""
+
+
+class Executor(Protocol):
+    """Runs work; ``description`` tells people where."""
+
+    @property
+    def description(self) -> str: ...
+
+    def stream(
+        self, work: Work[Item, Data, Result], items: Iterable[Item]
+    ) -> Generator[Outcome[Item, Result], None, None]:
+        """Outcomes as they come, in any order; a failed item does not stop the others."""
+        ...
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error, with its kind unless it is one of geoloc's own."""
+    text = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, GeolocError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
