@@ -1,0 +1,65 @@
+"""The command line: ``geoloc``. Every command is a thin call of the library.
+
+Exit codes: 0 the work is done, 1 it failed (also in part), 2 it was asked for wrongly.
+The library is imported inside the commands, so that ``geoloc --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from ..errors import GeolocError
+from . import cube, describe, learn, models, query, world
+from .console import INTERRUPTED, err
+
+app = typer.Typer(
+    name="geoloc",
+    help="Find where in a country a ground photo may have been taken, by matching it with "
+    "overhead imagery. It narrows the search; a human decides.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(cube.app, name="cube")
+app.add_typer(models.app, name="models")
+for module in (world, query, describe, learn):
+    module.register(app)
+
+
+def _version(show: bool) -> None:
+    if show:
+        from .. import __version__
+
+        typer.echo(f"geoloc {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    """Options before any command."""
+
+
+def main() -> None:
+    """Run the command line; turn every expected failure into one line and an exit code."""
+    try:
+        app()
+    except GeolocError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail(INTERRUPTED, 1)
+    except BrokenPipeError:
+        # the reader (head, less) has gone: nothing more to say, and no traceback at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _fail(message: str, code: int) -> None:
+    err.print(f"error: {message}", markup=False, style="red")
+    sys.exit(code)

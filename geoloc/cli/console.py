@@ -1,0 +1,86 @@
+"""What every command shares: tables and progress on the terminal, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from ..errors import GeolocError
+
+INTERRUPTED = "interrupted; what was finished is kept: run the same command again to go on"
+
+out = Console(highlight=False, soft_wrap=True)
+"""Results."""
+
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+"""Progress, notes and errors: never mixed into what a machine reads."""
+
+
+Advance = Callable[[int, int], None]
+"""How the library tells how far long work has come: done, and of how many."""
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str], Advance]]:
+    """Progress bars on stderr, one a stage of the work; silent where that is no terminal.
+
+    An interruption by the user becomes an error of one line.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    try:
+        with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
+
+            def stage(title: str) -> Advance:
+                task = bars.add_task(title, total=None)
+                return lambda done, total: bars.update(task, completed=done, total=total)
+
+            yield stage
+    except KeyboardInterrupt:
+        raise GeolocError(INTERRUPTED) from None
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Advance]:
+    """One progress bar; see `stages`."""
+    with stages() as stage:
+        yield stage(title)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on stdout, strict (no NaN)."""
+    out.out(json.dumps(value, allow_nan=False, ensure_ascii=False))
+
+
+def print_table(title: str, columns: dict[str, str], rows: list[list[str]]) -> None:
+    """A table; ``columns`` maps each heading to its justification."""
+    table = Table(title=title, title_justify="left")
+    for heading, justify in columns.items():
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+
+
+def note(text: str) -> None:
+    """A remark beside the results."""
+    err.print(text, markup=False)

@@ -1,0 +1,54 @@
+"""``geoloc describe``: the scene classes of photos, or of a place of a cube."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from ..errors import UsageError
+from .console import print_json, print_table
+
+
+def describe(
+    photos: list[Path] = typer.Argument(None, metavar="PHOTO…", help="Ground photos."),
+    model: str = typer.Option("sandbox", "--model", help="Model that names the scenes."),
+    cube: str | None = typer.Option(None, "--cube", help="Describe a place of this cube instead."),
+    at: str | None = typer.Option(None, "--at", metavar="LON,LAT", help="The place, in degrees."),
+    top: int = typer.Option(5, "--top", min=1, help="How many classes."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
+) -> None:
+    """Name the scene classes of photos, or of a place as the cube sees it."""
+    from ..query import describe_photos, describe_place
+
+    if bool(photos) == bool(cube):
+        raise UsageError("describe either photos, or a place: --cube CUBE --at LON,LAT")
+    if cube is None:
+        described = describe_photos(photos, model, top=top)
+    else:
+        described = {at or "": describe_place(cube, _point(at), top=top)}
+    if as_json:
+        print_json(described)
+        return
+    columns = {"": "left", "scene": "left", "share": "right"}
+    rows = [
+        [name if i == 0 else "", scene, f"{share:.0%}"]
+        for name, scenes in described.items()
+        for i, (scene, share) in enumerate(scenes)
+    ]
+    print_table("scene classes (softmax, for display)", columns, rows)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(describe)
+
+
+def _point(at: str | None) -> tuple[float, float]:
+    try:
+        lon, lat = (float(part) for part in (at or "").split(","))
+    except ValueError:
+        raise UsageError(f"--at {at}: write LON,LAT in degrees, such as 30.52,50.45") from None
+    if not (-180 <= lon <= 180 and -90 <= lat <= 90):
+        raise UsageError(f"--at {at}: longitude is -180..180 and comes first, latitude -90..90")
+    return lon, lat

@@ -1,0 +1,102 @@
+"""``geoloc pairs``, ``geoloc train`` and ``geoloc evaluate``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ..errors import UsageError
+from .console import note, print_json, progress
+
+JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
+
+
+def pairs(
+    mapping: Path = typer.Argument(..., metavar="CLASSES.csv", help="Which class goes with which."),
+    ground: Path = typer.Option(..., "--ground", help="Folder of class folders of photos."),
+    overhead: Path = typer.Option(..., "--overhead", help="Folder of class folders of chips."),
+    out: Path = typer.Option(..., "--out", metavar="PAIRS.csv", help="The pairs file to write."),
+    seed: int = typer.Option(0, "--seed", help="Another seed is another split."),
+    holdout: float = typer.Option(0.2, "--holdout", min=0, max=0.9, help="Share for the test."),
+) -> None:
+    """Pair photos with overhead images of the same class, with a held-out share."""
+    from ..pairs import pair_classes, write_pairs
+
+    made = pair_classes(mapping, ground, overhead, seed=seed, holdout=holdout)
+    write_pairs(made, out)
+    held = sum(pair.split == "test" for pair in made)
+    note(f"{len(made)} pairs in {out}, {held} of them held out; next: geoloc train {out}")
+
+
+def train(
+    pairs: Path = typer.Argument(..., metavar="PAIRS.csv", help="Photos and places that match."),
+    teacher: str = typer.Option(..., "--teacher", help="Model whose ground encoder is matched."),
+    out: Path = typer.Option(..., "--out", metavar="DIR", help="The model directory to write."),
+    setting: list[str] = typer.Option(
+        [], "--set", metavar="KEY=VALUE", help="Any field of the training: --set loop.epochs=20."
+    ),
+    as_json: bool = JSON,
+) -> None:
+    """Train an overhead encoder on a teacher's vectors; called again, it goes on."""
+    from ..training.train import TrainSpec
+    from ..training.train import train as train_student
+
+    spec = train_spec(TrainSpec, {"pairs": pairs, "teacher": teacher, "out": out}, setting)
+    with progress(f"training {out.name}") as advance:
+        trained = train_student(spec, lambda epoch: advance(epoch.number, epoch.of))
+    if as_json:
+        print_json(
+            {"model": str(trained.path), "test": trained.figures and asdict(trained.figures)}
+        )
+    else:
+        note(f"model in {trained.path}; held-out pairs: {trained.figures or 'none'}")
+
+
+def evaluate(
+    cube: str = typer.Argument(..., metavar="CUBE", help="An area file, a path or a URL."),
+    truth: Path = typer.Argument(
+        ..., metavar="TRUTH.csv", help="file, lon, lat; the photos lie beside it."
+    ),
+    as_json: bool = JSON,
+) -> None:
+    """How high the true places of photos rank: percentile (chance 50) and best 1, 5, 10 %."""
+    from ..query.evaluating import evaluate_truth
+
+    with progress("answering") as advance:
+        evaluation = evaluate_truth(cube, truth, progress=advance)
+    if as_json:
+        print_json(evaluation.to_json())
+    else:
+        note(str(evaluation.summary))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(pairs)
+    app.command()(train)
+    app.command()(evaluate)
+
+
+def train_spec(kind: Any, fields: dict[str, Any], settings: list[str]) -> Any:
+    """A training specification out of options; raises UsageError naming the wrong value."""
+    import yaml
+    from pydantic import ValidationError
+
+    for setting in settings:
+        key, sep, value = setting.partition("=")
+        if not sep:
+            raise UsageError(f"--set {setting}: write KEY=VALUE")
+        *parents, last = key.split(".")
+        level = fields
+        for parent in parents:
+            level = level.setdefault(parent, {})
+        level[last] = yaml.safe_load(value)
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{where}: {first['msg']}") from None

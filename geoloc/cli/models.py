@@ -1,0 +1,60 @@
+"""``geoloc models list | import | info``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from .console import note, print_json, print_table
+
+app = typer.Typer(help="Look at models and bring in your own.", no_args_is_help=True)
+
+JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
+
+
+@app.command("list")
+def list_(as_json: bool = JSON) -> None:
+    """The models of this machine: the shipped one and those of the store."""
+    from ..encoders import list_models, model_info
+
+    facts = [model_info(model) for model in list_models()]
+    if as_json:
+        print_json({"models": facts})
+        return
+    columns = {"name": "left", "classes": "right", "methods": "left", "digest": "left"}
+    rows = [[f["name"], str(f["dim"]), ", ".join(f["methods"]), f["digest"][:12]] for f in facts]
+    print_table("models", columns, rows)
+
+
+@app.command("import")
+def import_(
+    spec: Path = typer.Argument(..., metavar="SPEC.toml", help="Which files, and how they work."),
+    replace: bool = typer.Option(False, "--replace", help="Replace a model of the same name."),
+    as_json: bool = JSON,
+) -> None:
+    """Make a model of your own two networks and class names, and check that it computes."""
+    from ..encoders import model_info
+    from ..encoders.importing import import_model, read_import_spec
+
+    model = import_model(read_import_spec(spec), replace=replace)
+    if as_json:
+        print_json(model_info(model))
+    else:
+        note(f"model {model.name} ({model.dim} classes) is in {model.path}")
+
+
+@app.command()
+def info(
+    model: str = typer.Argument(..., metavar="MODEL", help="A name, or a model directory."),
+    as_json: bool = JSON,
+) -> None:
+    """What a model is: networks, methods, imagery it fits, how it was trained."""
+    from ..encoders import load_model, model_info
+
+    facts = model_info(load_model(model))
+    if as_json:
+        print_json(facts)
+        return
+    rows = [[key, str(value)] for key, value in facts.items()]
+    print_table(facts["name"], {"": "left", "value": "left"}, rows)

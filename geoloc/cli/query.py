@@ -1,0 +1,135 @@
+"""``geoloc query`` and ``geoloc scene``: where may this be?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from ..errors import GeolocError, UsageError
+from .console import note, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from ..candidates import Candidate
+    from ..report import QueryResult
+
+CUBE = typer.Argument(..., metavar="CUBE", help="An area file, a path or a URL.")
+OUT = typer.Option(..., "--out", metavar="DIR", help="Folder for the answers.")
+TOP = typer.Option(20, "--top", min=1, help="How many candidates.")
+WITHIN = typer.Option(
+    None, "--within", metavar="POLY.geojson", help="Search only inside this polygon."
+)
+RADIUS = typer.Option(None, "--radius", min=0, help="Candidates lie at least so far apart, m.")
+SHOWN = 5  # candidates on the terminal; all of them are in the files
+JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
+
+
+def query(
+    cube: str = CUBE,
+    photos: list[Path] = typer.Argument(..., metavar="PHOTO…", help="Ground photos."),
+    out: Path = OUT,
+    top: int = TOP,
+    within: Path | None = WITHIN,
+    radius: float | None = RADIUS,
+    fuse: bool = typer.Option(
+        False, "--fuse", help="All photos show one place: average them into one answer."
+    ),
+    weight: list[str] = typer.Option(
+        [],
+        "--weight",
+        metavar="NAME=W",
+        help="Weight of a scene class, or of the group indoor, natural or manmade.",
+    ),
+    as_json: bool = JSON,
+) -> None:
+    """Rank the places of a cube by how well they match each photo."""
+    from ..query import query_photos
+
+    with progress("searching") as advance:
+        answers = query_photos(
+            cube,
+            photos,
+            out,
+            top=top,
+            within=within,
+            radius=radius,
+            fuse=fuse,
+            weights=_weights(weight),
+            progress=advance,
+        )
+    _show(answers.results, out, as_json, answers.failures)
+    if answers.failures:
+        raise GeolocError(_failed(answers.failures, len(photos)))
+
+
+def scene(
+    cube: str = CUBE,
+    name: str = typer.Argument(..., metavar="CLASS", help='A scene class: "soccer stadium".'),
+    out: Path = OUT,
+    top: int = TOP,
+    within: Path | None = WITHIN,
+    radius: float | None = RADIUS,
+    as_json: bool = JSON,
+) -> None:
+    """Find places of one scene class, without a photo."""
+    from ..query import query_scene
+
+    result = query_scene(cube, name, out, top=top, within=within, radius=radius)
+    _show([result], out, as_json, {})
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(query)
+    app.command()(scene)
+
+
+def _weights(pairs: list[str]) -> dict[str, float]:
+    weights = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        try:
+            weights[name] = float(value)
+        except ValueError:
+            raise UsageError(f"--weight {pair}: write NAME=NUMBER, such as indoor=0") from None
+    return weights
+
+
+def _failed(failures: dict[str, str], asked: int) -> str:
+    if len(failures) == 1:
+        return next(iter(failures.values()))
+    return f"{len(failures)} of {asked} photos failed: " + "; ".join(failures.values())
+
+
+def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[str, str]) -> None:
+    if as_json:
+        print_json(
+            {
+                "out": str(out),
+                "results": [result.to_json() for result in results],
+                "failures": failures,
+            }
+        )
+        return
+    columns = {
+        "rank": "right",
+        "lon, lat": "left",
+        "distance": "right",
+        "percentile": "right",
+        "scenes": "left",
+    }
+    for result in results:
+        print_table(result.title, columns, [_row(c) for c in result.candidates[:SHOWN]])
+    note(f"answers in {out}: open report.html in a browser, heatmap.tif in QGIS")
+
+
+def _row(candidate: Candidate) -> list[str]:
+    scenes = ", ".join(term.scene for term in candidate.explanation[:3])
+    return [
+        str(candidate.rank),
+        f"{candidate.lon:.5f}, {candidate.lat:.5f}",
+        f"{candidate.distance:.3f}",
+        f"{candidate.percentile:.3f} %",
+        scenes,
+    ]

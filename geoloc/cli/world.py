@@ -1,0 +1,78 @@
+"""``geoloc sandbox`` and ``geoloc demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from ..errors import GeolocError
+from .console import note, print_json, print_table, progress, stages
+
+if TYPE_CHECKING:
+    from ..demo import Demo
+
+SEED = typer.Option(7, "--seed", help="Another seed is another world.")
+KM = typer.Option(3.0, "--km", min=1.0, max=200.0, help="Side of the square world, km.")
+PHOTOS = typer.Option(40, "--photos", min=1, max=100_000, help="Ground photos to render.")
+JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
+
+
+def sandbox(
+    folder: Path = typer.Argument(..., metavar="DIR", help="Where to write the world."),
+    seed: int = SEED,
+    km: float = KM,
+    photos: int = PHOTOS,
+    as_json: bool = JSON,
+) -> None:
+    """Write a synthetic world: imagery, STAC catalog, roads, photos with truth, Telegram export."""
+    from ..sandbox import write_sandbox
+
+    with progress("rendering the world") as advance:
+        files = write_sandbox(folder, seed=seed, km=km, photos=photos, progress=advance)
+    if as_json:
+        print_json(files)
+    else:
+        note(f"world in {folder}; next: geoloc cube build {folder / 'area.yaml'}")
+
+
+def demo(
+    out: Path = typer.Option(Path("demo"), "--out", help="Where to write everything."),
+    seed: int = SEED,
+    km: float = KM,
+    photos: int = PHOTOS,
+    as_json: bool = JSON,
+) -> None:
+    """The whole job on the sandbox world: imagery, cube, photos, answers, and how good they are."""
+    from ..demo import run_demo
+
+    with stages() as stage:
+        result = run_demo(out, seed=seed, km=km, photos=photos, progress=stage)
+    if as_json:
+        print_json(result.to_json())
+    else:
+        _show(result)
+    if result.evaluation.failures:
+        raise GeolocError(f"{len(result.evaluation.failures)} photos could not be answered")
+
+
+def _show(result: Demo) -> None:
+    columns = {"photo": "left", "true cell's percentile": "right", "best candidate off by": "right"}
+    rows = [
+        [
+            score.photo,
+            "outside" if score.placement is None else f"{score.placement.percentile:.2f} %",
+            "-" if score.best_candidate_m is None else f"{score.best_candidate_m:,.0f} m",
+        ]
+        for score in result.evaluation.scores
+    ]
+    print_table(f"{result.cells:,} cells, built in {result.build_seconds:.0f} s", columns, rows)
+    note(str(result.evaluation.summary))
+    note(f"look at: {result.answers}/*/report.html")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(sandbox)
+    app.command()(demo)

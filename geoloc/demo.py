@@ -1,0 +1,66 @@
+"""The whole job on the sandbox world: imagery, cube, photos, answers, and how good they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .area import load_area
+from .build import build_cube
+from .evaluation import read_truth
+from .query import query_photos
+from .query.evaluating import Evaluation, score
+from .sandbox import write_sandbox
+
+SEED = 7
+"""A world that the shipped model was not trained on (see `geoloc.sandbox.recipe`)."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What a demo run gave; figures of photos as in `Evaluation`."""
+
+    cells: int
+    build_seconds: float
+    evaluation: Evaluation
+    answers: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        seconds = round(self.build_seconds, 2)
+        return {"cells": self.cells, "build_seconds": seconds, **self.evaluation.to_json()}
+
+
+def run_demo(
+    out: str | Path,
+    *,
+    seed: int = SEED,
+    km: float = 3.0,
+    photos: int = 40,
+    progress: Callable[[str], Progress | None] = lambda _: None,
+) -> Demo:
+    """Write a world to ``out``, build its cube, answer its photos, and score the answers.
+
+    ``progress`` gives, for the name of a stage, what is told how far the stage has come.
+    Raises OutputError where ``out`` cannot be written. What is there already is kept: a cube
+    that is complete is not built again.
+    """
+    out = Path(out)
+    write_sandbox(out, seed=seed, km=km, photos=photos, progress=progress("rendering the world"))
+    area = load_area(out / "area.yaml")
+    report = build_cube(area, progress=progress("encoding the imagery"))
+    report.raise_if_incomplete()
+    truths = read_truth(out / "photos" / "truth.csv")
+    paths = [out / "photos" / truth.file for truth in truths]
+    answers = query_photos(
+        out / "area.yaml", paths, out / "answers", progress=progress("answering the photos")
+    )
+    evaluation = Evaluation(tuple(score(answers.results, truths)), answers.failures)
+    demo = Demo(report.cells, report.seconds, evaluation, out / "answers")
+    (out / "demo.json").write_text(json.dumps(demo.to_json(), indent=1))
+    return demo
