@@ -29,7 +29,8 @@ class PlaceData:
     """Photos of known places on a few mosaics of imagery.
 
     photos: uint8 ``(photo, 3, h, w)``; labels: float32 ``(photo, class)``, shares that sum
-    to 1; mosaics: uint8 ``(3, y, x)`` each; spots: int ``(photo, 3)``: mosaic, row and column
+    to 1; mosaics: uint8 ``(flight, 3, y, x)`` each, the same ground seen on several days; spots:
+    int ``(photo, 3)``: mosaic, row and column
     of the pixel under the camera; spares: int ``(spot, 3)``: other places, which no photo shows;
     place_labels: float32 ``(photo, class)``: what surrounds the camera, whatever it looks at.
     """
@@ -41,13 +42,17 @@ class PlaceData:
     spots: NDArray[np.int64]
     spares: NDArray[np.int64]
 
-    def chips(self, spots: NDArray[np.int64], size: int) -> Tensor:
-        """Chips uint8 ``(spot, 3, size, size)`` around places; mosaics must reach that far."""
+    def chips(self, spots: NDArray[np.int64], size: int, rng: np.random.Generator) -> Tensor:
+        """Chips uint8 ``(spot, 3, size, size)`` around places, each of a flight drawn at random.
+
+        Mosaics must reach that far beyond the places.
+        """
         half = size // 2
-        cut = [
-            self.mosaics[m][:, row - half : row - half + size, col - half : col - half + size]
-            for m, row, col in spots
-        ]
+        cut = []
+        for number, row, col in spots:
+            mosaic = self.mosaics[number]
+            rows, cols = (slice(at - half, at - half + size) for at in (row, col))
+            cut.append(mosaic[rng.integers(len(mosaic)), :, rows, cols])
         return torch.from_numpy(np.stack(cut))
 
 
@@ -121,7 +126,7 @@ class CrossViewTask:
             spares = self.train.spares[rng.integers(len(self.train.spares), size=count)]
             spots = np.concatenate([self.train.spots[index], spares])
             chips = windows(
-                self.train.chips(spots, margin), self.size, self.chip_augment, generator
+                self.train.chips(spots, margin, rng), self.size, self.chip_augment, generator
             )
             yield (
                 self._photos(self.train.photos[index], rng, generator),
@@ -200,15 +205,13 @@ class CrossViewTask:
         )
 
     def _map_chips(self, spots: NDArray[np.int64]) -> Tensor:
-        generator = torch.Generator()
-        return torch.cat(
-            [
-                self.overhead(
-                    windows(self.valid.chips(part, self.size), self.size, NONE, generator)
-                ).float()
-                for part in np.array_split(spots, max(len(spots) // _CHUNK, 1))
-            ]
-        )
+        """Vectors ``(spot, feature)`` of places, always of the same flights."""
+        rng, generator = np.random.default_rng(self.seed), torch.Generator()
+        parts = []
+        for part in np.array_split(spots, max(len(spots) // _CHUNK, 1)):
+            chips = self.valid.chips(part, self.size, rng)
+            parts.append(self.overhead(windows(chips, self.size, NONE, generator)).float())
+        return torch.cat(parts)
 
 
 def _near(spots: NDArray[np.int64], others: NDArray[np.int64], pixels: float) -> NDArray[np.bool_]:

@@ -69,8 +69,12 @@ class Trained:
     path: Path
     figures: ClassRetrieval | None
 
+    def test_json(self) -> dict[str, float] | None:
+        """The figures, for JSON."""
+        return asdict(self.figures) if self.figures else None
 
-def train(spec: TrainSpec, progress: Progress | None = None) -> Trained:
+
+def train_student(spec: TrainSpec, progress: Progress | None = None) -> Trained:
     """Train a student of ``spec.teacher`` and write a model directory to ``spec.out``.
 
     The folder ``<out>.run`` keeps checkpoints, caches and metrics; called again with the same
@@ -167,7 +171,7 @@ def _write(
         "training": {
             "specification": provenance,
             "teacher": {"name": teacher.name, "digest": teacher.digest},
-            "test": asdict(figures) if figures else None,
+            "test": Trained(spec.out, figures).test_json(),
         },
     }
     write_model(spec.out, json.loads(json.dumps(model)), contents)
