@@ -28,12 +28,14 @@ MAX_BYTES = 500_000_000
 MAX_SIDE = 4096
 """Longest side that is kept, px; encoders look at a few hundred."""
 
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "HEIF", "AVIF", "GIF", "BMP")
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF", "GIF", "BMP")
 _WHITE = (255, 255, 255, 255)
 
 # Pillow's own limit is a global; this module checks each header against the caller's limit.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Damaged metadata is common and costs nothing but the evidence in it.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -130,8 +130,10 @@ def test_both_ways_of_reading_agree(tmp_path: Path, step: float) -> None:
     )
     both = here.valid.values & twin.valid.values
     assert both.sum() / (here.valid.values | twin.valid.values).sum() > 0.97
-    inner = minimum_filter(both, 3)  # at rims GDAL weighs a pixel's parts more roughly
-    assert inner.sum() > 80
+    inner = minimum_filter(
+        both, 3, mode="constant"
+    )  # at rims GDAL weighs a pixel's parts more roughly
+    assert inner.sum() > 40
     assert np.abs(here.values.astype(int) - twin.values)[:, inner].max() <= 1
 
 
