@@ -257,6 +257,8 @@ def _explain_one(fault: ErrorDetails) -> str:
     match fault["type"]:
         case "extra_forbidden":
             return f"unknown key {where!r}{_nearest_key(fault['loc'])}"
+        case "missing" if isinstance(fault["loc"][-1], int):
+            return f"{where.rpartition('.')[0]} {_shorten(fault['input'])} has too few values"
         case "missing":
             return f"key {where!r} is missing"
         case "value_error":

@@ -345,6 +345,10 @@ def test_files_without_a_header_are_reported_where_pixels_miss(
     assert source.read(WINDOW).attrs["errors"] == ()
     (error,) = source.read(WINDOW.pad(2)).attrs["errors"]
     assert "bad.tif" in error
+    far = Grid(CRS, LEFT + 9000, TOP, 1.0, 10, 10)
+    assert source.covers(far), "the unreadable file may lie there"
+    with pytest.raises(ImageryError, match="lies outside of the imagery"):
+        require_overlap(source, far)
     with pytest.raises(
         ImageryError, match=r"none of 1 imagery files can be read; first: .*bad.tif"
     ):

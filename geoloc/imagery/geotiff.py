@@ -79,8 +79,8 @@ class GeotiffSource:
         return float(left), float(bottom), float(right), float(top)
 
     def covers(self, window: Grid) -> bool:
-        """Whether any file's box touches the window."""
-        return bool(self._touching(window))
+        """Whether any file's box touches the window, or an unreadable file's may."""
+        return bool(self._touching(window)) or bool(self.unreadable)
 
     def read(self, window: Grid) -> xr.DataArray:
         """The mosaic's pixels in the window (see ``Source.read``)."""

@@ -71,9 +71,9 @@ def open_source(spec: Imagery, base: Path | None = None) -> Source:
 
 def require_overlap(source: Source, grid: Grid) -> None:
     """Raise ImageryError, naming both extents, where the imagery misses the grid altogether."""
-    if source.covers(grid):
-        return
     there = source.bounds(grid.crs)
+    if overlap(there, grid) is not None and source.covers(grid):
+        return
     raise ImageryError(
         f"the area {_extent(grid.bounds)} lies outside of the imagery {_extent(there)} "
         f"({grid.crs}): correct the bounds or the imagery paths"
