@@ -18,7 +18,8 @@ import json
 import math
 import operator
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,7 +56,6 @@ _DTYPES = {4: torch.int32, 5: torch.int64, 6: torch.float16, 7: torch.float32, 8
            12: torch.bool, 13: torch.bfloat16}  # torch._export.serde.schema.ScalarType  # fmt: skip
 
 _Values = dict[str, Any]
-_Step = tuple[Callable[..., Any], list[Any], dict[str, Any], list[str]]
 
 
 def open_exported(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
@@ -88,12 +88,17 @@ class OnnxNetwork:
             raise ModelError(f"{path} cannot be loaded by onnxruntime: {reason}") from None
         if len(session.get_inputs()) != 1:
             raise ModelError(f"{path} has {len(session.get_inputs())} inputs: one image is needed")
+        self._path = path
         self._session = session
         self._input = session.get_inputs()[0].name
 
     def __call__(self, x: Tensor) -> Tensor:
         """``(n, 3, h, w)`` -> ``(n, D)``."""
-        answer = self._session.run(None, {self._input: x.float().contiguous().cpu().numpy()})[0]
+        pixels = x.float().contiguous().cpu().numpy()
+        try:
+            answer = self._session.run(None, {self._input: pixels})[0]
+        except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds
+            raise _failed(self._path, x, error) from None
         return torch.from_numpy(answer)
 
 
@@ -106,24 +111,60 @@ class GraphNetwork:
         self._path = path
         self._input = archive.input_name
         self._constants = {name: value.to(device) for name, value in archive.tensors().items()}
+        self._output = str(graph["outputs"][0]["as_tensor"]["name"])
         self._steps = [_step(node, path) for node in graph["nodes"]]
-        self._output = graph["outputs"][0]["as_tensor"]["name"]
+        _plan_release(self._steps, self._output)
 
     def __call__(self, x: Tensor) -> Tensor:
         """``(n, 3, h, w)`` -> ``(n, D)``."""
         values: _Values = {**self._constants, self._input: x}
         try:
-            for function, args, kwargs, names in self._steps:
-                result = function(
-                    *(_resolve(arg, values) for arg in args),
-                    **{key: _resolve(arg, values) for key, arg in kwargs.items()},
-                )
-                many = result if len(names) > 1 or isinstance(result, list) else [result]
-                values.update(zip(names, many, strict=True))
+            for step in self._steps:
+                step.run(values)
         except (RuntimeError, TypeError, KeyError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ModelError(f"{self._path} cannot be computed ({reason}): {_ADVICE}") from None
+            raise _failed(self._path, x, error) from None
         return cast(Tensor, values[self._output])
+
+
+def _failed(path: Path, x: Tensor, error: Exception) -> ModelError:
+    reason = " ".join(str(error).split())[:200]
+    return ModelError(
+        f"{path} fails on images {tuple(x.shape)} ({reason}): correct the size in the model's "
+        "specification, or export the network with a dynamic batch"
+    )
+
+
+@dataclass
+class _Step:
+    """One operator of a graph; ``release`` are the values that nobody needs after it."""
+
+    function: Callable[..., Any]
+    args: list[Any]
+    kwargs: dict[str, Any]
+    outputs: list[str]
+    release: list[str] = field(default_factory=list)
+
+    def run(self, values: _Values) -> None:
+        """Compute from ``values`` and add the result to them."""
+        args = _resolve(self.args, values)
+        kwargs = {key: _resolve(arg, values) for key, arg in self.kwargs.items()}
+        result = self.function(*args, **kwargs)
+        many = result if len(self.outputs) > 1 or isinstance(result, list) else [result]
+        values.update(zip(self.outputs, many, strict=True))
+        for name in self.release:
+            del values[name]
+
+    def inputs(self) -> set[str]:
+        """Names of the values that it needs."""
+        return set(_used([self.args, *self.kwargs.values()]))
+
+
+def _plan_release(steps: list[_Step], output: str) -> None:
+    """Free every value after its last use: else all features of a network pile up in memory."""
+    needed = {output}
+    for step in reversed(steps):
+        step.release = sorted(step.inputs() - needed)
+        needed |= step.inputs()
 
 
 class _Archive:
@@ -212,7 +253,8 @@ def _step(node: dict[str, Any], path: Path) -> _Step:
         raise ModelError(f"{path}: operator {target} is not on the list of safe ones: {_ADVICE}")
     positional = [_argument(item["arg"], path) for item in node["inputs"] if item["kind"] == 1]
     named = {i["name"]: _argument(i["arg"], path) for i in node["inputs"] if i["kind"] != 1}
-    return function, positional, named, [n for out in node["outputs"] for n in _names(out, path)]
+    outputs = [name for output in node["outputs"] for name in _names(output, path)]
+    return _Step(function, positional, named, outputs)
 
 
 def _aten(target: str) -> Callable[..., Any] | None:
@@ -260,6 +302,14 @@ def _symbol(value: dict[str, Any]) -> Any:
 def _names(output: dict[str, Any], path: Path) -> list[str]:
     symbol = _argument(output, path)
     return [str(name) for name in (symbol if isinstance(symbol, list) else [symbol])]
+
+
+def _used(arg: Any) -> Iterator[str]:
+    if isinstance(arg, _Name):
+        yield str(arg)
+    elif isinstance(arg, list):
+        for item in arg:
+            yield from _used(item)
 
 
 def _resolve(arg: Any, values: _Values) -> Any:

@@ -240,14 +240,9 @@ def _check_network(model: Model, spec: GroundSpec | OverheadSpec, side: int, par
     for n in _CHECK_BATCHES:
         try:
             y = engine.run(network, to_input(noise[:n].to(torch.uint8), spec))
-        except ModelError:
-            raise
-        except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds
+        except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
-            raise ModelError(
-                f"{where} fails on {n} images of {side} px ({reason}): correct the size, or export "
-                "it with a dynamic batch"
-            ) from None
+            raise ModelError(f"{where} fails on images of {side} px: {reason}") from None
         check_output(y, n, model.dim, where)
         if not torch.isfinite(y).all():
             raise ModelError(f"{where} answers values that are not finite: check its input range")

@@ -14,7 +14,7 @@ MIDDLE_GREY = 128
 
 
 def as_tensor(pixels: NDArray[np.uint8]) -> Tensor:
-    """The same pixels as a tensor; copied only where torch cannot share them (read-only, flipped)."""
+    """The same pixels as a tensor; copied where torch cannot share them (read-only, flipped)."""
     return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
 
 

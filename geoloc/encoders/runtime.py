@@ -94,6 +94,8 @@ def _device(device: str) -> torch.device:
         chosen = torch.device(device)
     except RuntimeError:
         raise UsageError(f"device {device!r} is not known: use auto, cpu or cuda") from None
+    if chosen.type not in ("cpu", "cuda"):
+        raise UsageError(f"device {device!r} is not supported: use auto, cpu or cuda")
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device {device!r}: no CUDA GPU is usable here; use auto or cpu")
     return chosen

@@ -49,9 +49,10 @@ class Measured:
 def main() -> None:
     """Measure and print."""
     console = Console(width=140)
-    threads = torch.get_num_threads()
-    console.print(f"torch {torch.__version__}, {threads} CPU threads, step {STEP:g} m, one block of "
-                  f"{BLOCK_SIZE} x {BLOCK_SIZE} cells dense, {SAMPLED} cells patch by patch")  # fmt: skip
+    console.print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads, step {STEP:g} m; dense "
+        f"on one block of {BLOCK_SIZE} x {BLOCK_SIZE} cells, patch by patch on {SAMPLED} of them"
+    )
     with tempfile.TemporaryDirectory() as folder:
         measured = [measure("densenet161 (random weights)", densenet(Path(folder)))]
     if (SHIPPED / "model.json").is_file():
@@ -136,18 +137,24 @@ def timed(work: Callable[[], NDArray[np.float32]]) -> tuple[NDArray[np.float32],
 def table(measured: list[Measured]) -> Table:
     """The figures, a row per model and method."""
     made = Table(title="overhead encoding")
-    for heading in ("network", "method", "m/px", "format", "cells/s", "ratio",
-                    "error", "rho", "jitter error", "jitter rho"):  # fmt: skip
-        made.add_column(heading, justify="left" if heading in ("network", "method") else "right")
+    for heading in ("network", "method"):
+        made.add_column(heading)
+    for heading in ("m/px", "format", "cells/s", "ratio", "error", "rho", "jitter", "jitter rho"):
+        made.add_column(heading, justify="right")
     for m in measured:
         about = m.encoder.describe()
         shared = f"{about['gsd']:.3f}", str(about["precision"])
-        made.add_row(m.name, "patch", *shared, f"{m.patch_rate:.1f}", "1", "0", "1",
-                     f"{m.jitter.relative_error:.3f}", f"{m.jitter.spearman:.3f}")  # fmt: skip
-        made.add_row("", f"dense, stride {about['stride']}", *shared, f"{m.dense_rate:.0f}",
-                     f"{m.dense_rate / m.patch_rate:.0f} x",
-                     f"{m.dense.relative_error:.3f}", f"{m.dense.spearman:.3f}", "", "")  # fmt: skip
+        patch = f"{m.patch_rate:.1f}", "1", "0", "1"
+        ratio = m.dense_rate / m.patch_rate
+        dense = f"{m.dense_rate:.0f}", f"{ratio:.0f} x", *errors(m.dense)
+        made.add_row(m.name, "patch", *shared, *patch, *errors(m.jitter))
+        made.add_row("", f"dense, stride {about['stride']}", *shared, *dense, "", "")
     return made
+
+
+def errors(found: fidelity.Fidelity) -> tuple[str, str]:
+    """Relative error and rank correlation, written out."""
+    return f"{found.relative_error:.3f}", f"{found.spearman:.3f}"
 
 
 if __name__ == "__main__":
