@@ -315,7 +315,7 @@ def _overhead(model: Model) -> OverheadSpec:
 
 def _sampling(spec: OverheadSpec, step: float, method: str, gsd: float | None) -> Sampling:
     low, high = spec.gsd
-    if gsd is not None and not low <= gsd <= high:
+    if gsd is not None and not low * (1 - 1e-6) <= gsd <= high * (1 + 1e-6):
         raise ModelError(f"GSD {gsd:g} m is outside the model's range {low:g}-{high:g} m per px")
     limits, preferred = ((gsd, gsd), gsd) if gsd is not None else (spec.gsd, spec.preferred_gsd)
     unit = spec.dense.stride if method == "dense" and spec.dense else 1
