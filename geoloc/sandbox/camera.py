@@ -6,6 +6,8 @@ The picture that the tilted camera takes differs from an upright one by a homogr
 (rotation about the optical centre; Hartley & Zisserman, Multiple View Geometry, 8.4).
 """
 
+# mypy: disable-error-code="no-untyped-def,untyped-decorator,no-untyped-call"
+
 from __future__ import annotations
 
 import math
@@ -54,7 +56,7 @@ class Camera:
         cp, sp, cr, sr = math.cos(pitch), math.sin(pitch), math.cos(roll), math.sin(roll)
         tilt = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
         turn = np.array([[cr, sr, 0], [-sr, cr, 0], [0, 0, 1]])
-        return tilt @ turn
+        return np.asarray(tilt @ turn)
 
     def homography(self) -> NDArray[np.float64]:
         """``(3, 3)``: (column edge px, row edge px, 1) to (right, up, forward), upright."""
@@ -98,8 +100,9 @@ class Frame:
 
     def warp(self, pixels: Array, camera: Camera, taps: int = 2) -> Array:
         """The camera's picture ``(y, x, band)`` out of upright ``(column, row, band)``."""
-        return _warp(pixels, camera.homography(), self.u0, self.v0, self.step,
-                     camera.height, camera.width, taps)  # fmt: skip
+        size = camera.height, camera.width
+        lattice = self.u0, self.v0, self.step
+        return np.asarray(_warp(pixels, camera.homography(), *lattice, *size, taps))
 
     def pick(self, values: NDArray[np.generic], camera: Camera) -> NDArray[np.generic]:
         """Nearest value ``(y, x)`` at every pixel's centre, out of ``(column, row)``."""
@@ -109,11 +112,11 @@ class Frame:
         i = ((right / forward - self.u0) / self.step).astype(np.intp)
         j = ((up / forward - self.v0) / self.step).astype(np.intp)
         i, j = np.clip(i, 0, self.columns - 1), np.clip(j, 0, self.rows - 1)
-        return values[i, j].reshape(camera.height, camera.width)
+        return np.asarray(values[i, j].reshape(camera.height, camera.width))
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
-def _position(h, px, py, u0, v0, step):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True, inline="always")
+def _position(h, px, py, u0, v0, step):
     """Fractional (column, row) sample index of a pixel position."""
     forward = h[2, 0] * px + h[2, 1] * py + h[2, 2]
     u = (h[0, 0] * px + h[0, 1] * py + h[0, 2]) / forward
@@ -121,8 +124,8 @@ def _position(h, px, py, u0, v0, step):  # type: ignore[no-untyped-def]
     return (u - u0) / step - 0.5, (v - v0) / step - 0.5
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _warp(pixels, h, u0, v0, step, height, width, taps):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _warp(pixels, h, u0, v0, step, height, width, taps):
     """Mean of ``taps x taps`` bilinear samples inside every pixel."""
     bands = pixels.shape[2]
     out = np.zeros((height, width, bands), np.float32)

@@ -10,7 +10,10 @@ free form a linked list, so that each step touches only those it may stop.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -18,7 +21,7 @@ from numpy.typing import NDArray
 
 from .camera import Camera, Frame
 from .detail import hash3, noise3
-from .relief import STRAIGHT, Relief, in_box
+from .relief import STRAIGHT, Relief, along, in_box
 
 SKY_HIT, GROUND_HIT, TOP_HIT, SIDE_HIT, UNDER_HIT, LEAF_HIT, TRUNK_HIT, FAR_HIT = range(8)
 _TREE, _CAR, _FENCE = 8, 14, 15
@@ -48,20 +51,31 @@ def cast(relief: Relief, camera: Camera, eye_z: float, frame: Frame, reach: floa
     hits = Hits(np.full(shape, np.inf, np.float32), np.zeros(shape, np.uint8),
                 np.full(shape, -1, np.int32), np.zeros(shape, np.float32),
                 np.full(shape, 255, np.uint8), np.full(shape, 255, np.uint8))  # fmt: skip
-    levels = relief.levels
+    levels, radii = relief.nested
     east, north = camera.forward
     view = np.array([camera.x, camera.y, eye_z, east, north, frame.u0, frame.v0, frame.step])
     near = _near_trunks(relief.trunks, camera, 90.0)
-    _cast(tuple(level.lattice for level in levels), tuple(level.heights for level in levels),
-          tuple(level.looks for level in levels), tuple(level.body for level in levels),
-          tuple(level.boxes for level in levels), np.array(relief.radii), near, view, reach,
-          hits.distance, hits.kind, hits.body, hits.angle, hits.material, hits.use)  # fmt: skip
+    args = (tuple(level.lattice for level in levels), tuple(level.heights for level in levels),
+            tuple(level.looks for level in levels), tuple(level.body for level in levels),
+            tuple(level.boxes for level in levels), radii, near, view, reach,
+            hits.distance, hits.kind, hits.body, hits.angle, hits.material, hits.use)  # fmt: skip
+    in_halves(_cast, args, frame)
     return hits
 
 
-def _near_trunks(
-    trunks: NDArray[np.float64], camera: Camera, radius: float
-) -> NDArray[np.float64]:
+def in_halves(kernel: Callable[..., None], args: tuple[Any, ...], frame: Frame) -> None:
+    """Run a kernel over all columns; a large frame in two threads, its columns being apart."""
+    half = frame.columns // 2
+    if frame.columns * frame.rows < 300_000:
+        kernel(*args, 0, frame.columns)
+        return
+    with ThreadPoolExecutor(2) as pool:
+        parts = [pool.submit(kernel, *args, *span) for span in ((0, half), (half, frame.columns))]
+        for part in parts:
+            part.result()
+
+
+def _near_trunks(trunks: NDArray[np.float64], camera: Camera, radius: float) -> NDArray[np.float64]:
     """The trunks ahead of the camera, nearest first."""
     dx, dy = trunks[:, 0] - camera.x, trunks[:, 1] - camera.y
     distance = np.hypot(dx, dy)
@@ -75,8 +89,8 @@ def locate(lattice, heights, x, y):
     """Cell and weights for bilinear reading at a point, clamped to the array."""
     fx = (x - lattice[0]) / lattice[2] - 0.5
     fy = (lattice[1] - y) / lattice[2] - 0.5
-    j = min(max(int(math.floor(fx)), 0), heights.shape[1] - 2)
-    i = min(max(int(math.floor(fy)), 0), heights.shape[0] - 2)
+    j = min(max(math.floor(fx), 0), heights.shape[1] - 2)
+    i = min(max(math.floor(fy), 0), heights.shape[0] - 2)
     return i, j, min(max(fy - i, 0.0), 1.0), min(max(fx - j, 0.0), 1.0)
 
 
@@ -104,7 +118,13 @@ def probe(lattice, heights, looks, body, boxes, x, y):
         cover = 1.0 if in_box(boxes[box], x, y, 0.0) else 0.0
     elif cover <= (0.2 if material == _TREE else 0.5):
         cover = 0.0
-    if material != _CAR and material != _FENCE:
+    if material == _CAR and box >= 0:
+        s, _ = along(boxes[box], x, y)
+        s *= 1.0 if hash3(int(boxes[box, 7]), 1, 1) < 0.5 else -1.0
+        s /= max(boxes[box, 4], 0.1)
+        cabin = min(max(min((s + 0.98) * 3.2, (0.58 - s) * 2.6), 0.0), 1.0)
+        top = base + boxes[box, 8] * (0.63 + 0.37 * cabin)
+    elif material != _FENCE:
         low = min(heights[i, j, 1], heights[i, j + 1, 1], heights[i + 1, j, 1],
                   heights[i + 1, j + 1, 1])  # fmt: skip
         high = max(heights[i, j, 1], heights[i, j + 1, 1], heights[i + 1, j, 1],
@@ -167,13 +187,17 @@ def trunk_hits(trunks, view, dx, dy, width, found):
 
 
 @njit(cache=True, nogil=True)
-def leaf(x, y, z, top, base, cover, distance):
-    """Whether leaves fill this point of a crown: dense inside, ragged at the rim."""
-    rim = min(min(top - z, z - base + 0.35) * 0.9, (cover - 0.2) * 2.2)
+def leaf(x, y, z, top, base, depth, distance):
+    """Whether leaves fill this point of a crown: dense inside, ragged at the rim.
+
+    ``depth``: m from the crown's outline. A crown is round below too: its base rises outwards.
+    """
+    round_base = base + 0.45 * (top - base) * max(1.0 - depth / 2.2, 0.0) ** 2
+    rim = min(min(top - z, z - round_base + 0.2) * 0.8, depth * 0.75)
     if rim > 0.75:
         return True
     if distance > 250:
-        return rim + 0.3 * hash3(int(math.floor(x)), int(math.floor(y)), int(z)) > 0.3
+        return rim + 0.3 * hash3(math.floor(x), math.floor(y), int(z)) > 0.3
     coarse = noise3(x * 1.1, y * 1.1, z * 1.1, 5)
     if distance > 70:
         return coarse < 0.25 + rim
@@ -182,13 +206,13 @@ def leaf(x, y, z, top, base, cover, distance):
 
 @njit(cache=True, nogil=True)
 def _cast(lattices, heights, looks, bodies, boxes, radii, trunks, view, reach,
-          distance, kind, body, angle, material, use):  # fmt: skip
-    """Fill the arrays of hits."""
-    columns, rows = distance.shape
+          distance, kind, body, angle, material, use, begin, end):  # fmt: skip
+    """Fill columns ``[begin:end]`` of the arrays of hits."""
+    rows = distance.shape[1]
     nxt = np.empty(rows + 1, np.int64)
     found = np.empty((_MAX_TRUNKS, 4))
     slope = np.empty(rows)
-    for column in range(columns):
+    for column in range(begin, end):
         u = view[5] + (column + 0.5) * view[7]
         scale = 1 / math.sqrt(1 + u * u)
         dx, dy = (view[3] + view[4] * u) * scale, (view[4] - view[3] * u) * scale
@@ -233,12 +257,17 @@ def _walk(lattices, heights, looks, bodies, boxes, radii, found, view, dx, dy, v
             view[0] + dx * t, view[1] + dy * t)  # fmt: skip
         entering = cover > 0 and cover0 == 0
         leafy = cover > 0 and looks[level][i, j, 1] == _TREE
+        depth = 0.0
+        if leafy:
+            where = locate(lattices[level], heights[level], view[0] + dx * t, view[1] + dy * t)
+            depth = blend(heights[level], where[0], where[1], where[2], where[3], 5)
         if entering and not leafy:
             near, far = t0, t
             for _ in range(7):
                 middle = 0.5 * (near + far)
+                x, y = view[0] + dx * middle, view[1] + dy * middle
                 c = probe(lattices[level], heights[level], looks[level], bodies[level],
-                          boxes[level], view[0] + dx * middle, view[1] + dy * middle)[3]  # fmt: skip
+                          boxes[level], x, y)[3]  # fmt: skip
                 if c > 0:
                     far = middle
                 else:
@@ -281,7 +310,7 @@ def _walk(lattices, heights, looks, bodies, boxes, radii, found, view, dx, dy, v
             z = eye + slope[r] * t
             hit = 3
             if leafy:
-                if not leaf(view[0] + dx * t, view[1] + dy * t, z, top, base, cover, t):
+                if not leaf(view[0] + dx * t, view[1] + dy * t, z, top, base, depth, t):
                     r = free(nxt, r + 1)
                     continue
                 hit = 5
@@ -291,11 +320,11 @@ def _walk(lattices, heights, looks, bodies, boxes, radii, found, view, dx, dy, v
                     hit = 2
                 elif z0 <= base0 and base > ground + 1.0:
                     hit = 4
-            where = t
+            at = t
             if hit == 2:
                 above0, above = z0 - top0, top - z
-                where = t0 + (t - t0) * above0 / max(above0 + above, 1e-9)
-            distance[r], kind[r], body[r] = where, hit, bodies[level][i, j]
+                at = t0 + (t - t0) * above0 / max(above0 + above, 1e-9)
+            distance[r], kind[r], body[r] = at, hit, bodies[level][i, j]
             material[r], use[r] = looks[level][i, j, 1], looks[level][i, j, 2]
             if hit == 3:
                 b = bodies[level][i, j]

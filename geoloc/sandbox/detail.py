@@ -55,7 +55,7 @@ def fbm2(x, y, seed, octaves):
 @njit(cache=True, nogil=True)
 def stones(x, y, seed):
     """Distance to the nearest of one random point a unit cell, about [0, 1]."""
-    i0, j0 = int(math.floor(x)), int(math.floor(y))
+    i0, j0 = math.floor(x), math.floor(y)
     best = 9.0
     for i in range(i0 - 1, i0 + 2):
         for j in range(j0 - 1, j0 + 2):

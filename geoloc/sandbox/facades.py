@@ -15,12 +15,23 @@ from numba import njit
 
 from .detail import hash3, noise2
 
-PANEL, HOUSE, SHED, SCHOOL, PLAIN = range(5)
+_PANELS = (
+    (0.80, 0.77, 0.70), (0.72, 0.72, 0.70), (0.83, 0.80, 0.76), (0.76, 0.69, 0.60),
+    (0.78, 0.74, 0.62), (0.66, 0.68, 0.70), (0.86, 0.84, 0.80), (0.70, 0.52, 0.42),
+)  # fmt: skip
+_SHEETS = (
+    (0.62, 0.66, 0.70), (0.50, 0.56, 0.62), (0.70, 0.70, 0.68), (0.42, 0.52, 0.60),
+    (0.74, 0.72, 0.64), (0.56, 0.60, 0.56), (0.66, 0.62, 0.58), (0.60, 0.64, 0.70),
+)  # fmt: skip
+_PLASTERS = (
+    (0.86, 0.83, 0.76), (0.84, 0.74, 0.56), (0.66, 0.40, 0.32), (0.88, 0.87, 0.84),
+    (0.62, 0.70, 0.76), (0.76, 0.60, 0.46), (0.80, 0.80, 0.72), (0.72, 0.78, 0.66),
+)  # fmt: skip
 
 
 @njit(cache=True, nogil=True, inline="always")
 def style_of(material, use, height):
-    """Kind of building: by what it is made of, where it stands and how tall it is."""
+    """0 panel block, 1 house, 2 shed, 3 school, 4 plain: by material, land use and height."""
     if material == 13 or use == 9:
         return 2
     if use == 11 or use == 15:
@@ -35,16 +46,8 @@ def wall_color(style, seed, use):
     """Plaster, panel or brick of one building."""
     pick = int(hash3(seed, 3, use) * 8)
     if style == 0:
-        tones = ((0.80, 0.77, 0.70), (0.72, 0.72, 0.70), (0.83, 0.80, 0.76), (0.76, 0.69, 0.60),
-                 (0.78, 0.74, 0.62), (0.66, 0.68, 0.70), (0.86, 0.84, 0.80), (0.70, 0.52, 0.42))  # fmt: skip
-        return tones[pick]
-    if style == 2:
-        sheets = ((0.62, 0.66, 0.70), (0.50, 0.56, 0.62), (0.70, 0.70, 0.68), (0.42, 0.52, 0.60),
-                  (0.74, 0.72, 0.64), (0.56, 0.60, 0.56), (0.66, 0.62, 0.58), (0.60, 0.64, 0.70))  # fmt: skip
-        return sheets[pick]
-    plaster = ((0.86, 0.83, 0.76), (0.84, 0.74, 0.56), (0.66, 0.40, 0.32), (0.88, 0.87, 0.84),
-               (0.62, 0.70, 0.76), (0.76, 0.60, 0.46), (0.80, 0.80, 0.72), (0.72, 0.78, 0.66))  # fmt: skip
-    return plaster[pick]
+        return _PANELS[pick]
+    return _SHEETS[pick] if style == 2 else _PLASTERS[pick]
 
 
 @njit(cache=True, nogil=True)
@@ -68,7 +71,7 @@ def panel_block(s, h, length, height, seed, px):
     wide = length / bays
     floors = max(int((height - 0.9) / 2.8), 1)
     tall = (height - 0.9) / floors
-    bay, floor = int(s / wide), int(math.floor((h - 0.7) / tall))
+    bay, floor = int(s / wide), math.floor((h - 0.7) / tall)
     u, v = s / wide - bay, (h - 0.7) / tall - floor
     stripe = 3 + int(hash3(seed, 1, 1) * 3)
     if hash3(bay // stripe, seed, 11) < 0.4:
@@ -213,8 +216,6 @@ def car(s, h, length, front, r, g, b):
     """Body, windows and wheels of a car; ``front``: a short side."""
     u = s / max(length, 0.1)
     if front:
-        if 0.85 < h < 1.3 and 0.14 < u < 0.86:
-            return 0.08, 0.09, 0.11, 0.5
         if 0.55 < h < 0.75 and (u < 0.2 or u > 0.8):
             return 0.85, 0.82, 0.76, 0.3
         return (0.04, 0.04, 0.04, 0.0) if h < 0.2 else (r, g, b, 0.15)
@@ -227,6 +228,17 @@ def car(s, h, length, front, r, g, b):
     if 0.88 < h < 1.32 and 0.2 < u < 0.82:
         return (0.1, 0.1, 0.1, 0.1) if abs(u - 0.5) < 0.015 else (0.09, 0.10, 0.12, 0.5)
     return r, g, b, 0.15
+
+
+@njit(cache=True, nogil=True)
+def wagon(s, h, r, g, b):
+    """A truck's box, a bus or a railway wagon: ribbed sheet over dark wheels."""
+    if h < 0.9:
+        wheel = abs(s % 4.5 - 1.2) < 0.45 and h < 0.95
+        return (0.09, 0.08, 0.08, 0.0) if wheel or h > 0.55 else (0.14, 0.13, 0.12, 0.0)
+    rib = 0.86 if (s % 0.7) < 0.08 else 1.0
+    rust = 0.88 + 0.16 * noise2(s * 0.8, h * 0.6, 37)
+    return r * rib * rust, g * rib * rust, b * rib * rust, 0.05
 
 
 @njit(cache=True, nogil=True)

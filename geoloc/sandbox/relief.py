@@ -19,19 +19,22 @@ from scipy import ndimage
 
 from .scene import LANDUSE, Material, Scene
 
-GROUND, TOP, BASE, COVER, SOLID = range(5)
+GROUND, TOP, BASE, COVER, SOLID, DEPTH = range(6)
 """Planes of `Level.heights`: absolute z of ground, object's top and base; cover 0-1 of the
-object, smoothed so that its 0.5 contour is the wall; z of whatever stops the sun."""
+object, smoothed so that its 0.5 contour is the wall; z of whatever stops the sun; m from
+inside an object to the open."""
 
 G_MAT, O_MAT, USE, G_RED, O_RED = 0, 1, 2, 3, 6
 """Planes of `Level.looks`: materials of ground and object, land use, their colours."""
 
-CX, CY, COS, SIN, HALF_A, HALF_B, STRAIGHT, SEED, HEIGHT, BOX_MAT, BOX_USE = range(11)
-"""Columns of `Level.boxes`: a body's fitted rectangle; STRAIGHT: it fills that rectangle."""
+CX, CY, COS, SIN, HALF_A, HALF_B, STRAIGHT, SEED, HEIGHT, BOX_MAT, BOX_USE, BOX_RED = range(12)
+"""Columns of `Level.boxes`: a body's fitted rectangle; STRAIGHT: it fills that rectangle;
+from BOX_RED on its paint, the brightest colour seen from above (0-1)."""
 
 NOTHING = 255
+_NESTED = 5
 _LOW = 0.4  # m: an object lower than this is a step in the ground, not a body with walls
-_FLOOR_COLOR = (88, 78, 52)  # leaf litter, where a wood hides its ground from above
+_FLOOR_COLOR = (112, 98, 66)  # leaf litter, where a wood hides its ground from above
 _FOREST = LANDUSE.index("forest-broadleaf")
 
 
@@ -39,8 +42,8 @@ _FOREST = LANDUSE.index("forest-broadleaf")
 class Level:
     """One resolution of the surroundings; arrays are ``(y, x)`` on the scene's grid.
 
-    lattice: left, top, step. heights: float32 ``(y, x, 5)``. looks: uint8 ``(y, x, 9)``.
-    body: int32, row in ``boxes`` or -1. boxes: float64 ``(body, 11)``.
+    lattice: left, top, step. heights: float32 ``(y, x, 6)``. looks: uint8 ``(y, x, 9)``.
+    body: int32, row in ``boxes`` or -1. boxes: float64 ``(body, 14)``.
     """
 
     lattice: NDArray[np.float64]
@@ -58,6 +61,13 @@ class Relief:
     radii: tuple[float, ...]
     trunks: NDArray[np.float64]
 
+    @property
+    def nested(self) -> tuple[tuple[Level, ...], NDArray[np.float64]]:
+        """Levels and radii, the last repeated: kernels are compiled for one number of levels."""
+        more = _NESTED - len(self.levels)
+        radii = np.array((*self.radii, *self.radii[-1:] * more))
+        return (*self.levels, *self.levels[-1:] * more), radii
+
     @classmethod
     def of(cls, scenes: Sequence[Scene], radii: Sequence[float]) -> Relief:
         """Prepare scenes, finest first."""
@@ -71,8 +81,9 @@ def make_level(scene: Scene) -> Level:
     ground = (scene.terrain + np.where(solid, 0, scene.top)).astype(np.float32)
     ids, seeds = _bodies(scene, solid)
     cover = _cover(solid)
-    heights = np.stack([ground, scene.terrain + scene.top, scene.terrain + scene.base, cover,
-                        scene.terrain + scene.top], axis=-1).astype(np.float32)  # fmt: skip
+    top = scene.terrain + scene.top
+    base = scene.terrain + scene.base
+    heights = np.stack([ground, top, base, cover, top, cover], axis=-1).astype(np.float32)
     looks = np.empty((*scene.grid.shape, 9), np.uint8)
     looks[..., G_MAT] = scene.material
     looks[..., O_MAT] = np.where(solid, scene.material, NOTHING)
@@ -82,20 +93,33 @@ def make_level(scene: Scene) -> Level:
     grid = scene.grid
     lattice = np.array([grid.left, grid.top, grid.step])
     boxes = _fit_boxes(ids, seeds, scene, cover)
-    _spread_ground(solid, looks, scene.landuse == _FOREST, np.array(_FLOOR_COLOR, np.uint8))
+    floor = np.array(_FLOOR_COLOR, np.uint8)
+    away = _spread_ground(solid, looks, scene.landuse == _FOREST, floor)
+    heights[..., DEPTH] = np.minimum(away, 255) * np.float32(grid.step)
+    _close_woods(scene, heights)
     _spread_bodies(solid, heights, looks, ids)
     return Level(lattice, heights, looks, ids, boxes)
+
+
+def _close_woods(scene: Scene, heights: NDArray[np.float32]) -> None:
+    """Let crowns reach down where trunks and undergrowth hide the view: in woods, far away."""
+    crown = scene.material == Material.TREE
+    inner = crown & (scene.landuse == _FOREST) & (heights[..., DEPTH] > 5)
+    share = np.where(inner | (scene.grid.step >= 2), 0.2, 1.0)
+    low = scene.terrain + share * scene.base
+    heights[..., BASE] = np.where(crown, low, heights[..., BASE])
 
 
 def _bodies(
     scene: Scene, solid: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Number of the body (building or car) of each cell, -1 elsewhere, and a seed for each."""
+    """Number of the body (building, vehicle) of each cell, -1 elsewhere, and a seed for each."""
     ids = np.full(scene.grid.shape, -1, np.int32)
     built = solid & (scene.building > 0)
     seeds, inverse = np.unique(scene.building[built], return_inverse=True)
     ids[built] = inverse
-    cars, n_cars = ndimage.label(solid & (scene.material == Material.CAR), np.ones((3, 3)))
+    rides = np.isin(scene.material, (Material.CAR, Material.METAL))
+    cars, n_cars = ndimage.label(solid & rides & (scene.building == 0))
     ids = np.where(cars > 0, cars - 1 + len(seeds), ids).astype(np.int32)
     car_seeds = np.arange(n_cars) * 7919 + 13
     return ids, np.concatenate([seeds.astype(float), car_seeds.astype(float)])
@@ -123,15 +147,15 @@ def _fit_boxes(
 ) -> NDArray[np.float64]:
     """Rectangle of every body, by the orientation of its outline and its second moments."""
     grid = scene.grid
-    boxes = np.zeros((max(len(seeds), 1), 11))
+    boxes = np.zeros((max(len(seeds), 1), 14))
     boxes[: len(seeds), SEED] = seeds
-    _measure(ids, cover, scene.top, scene.material, scene.landuse,
+    _measure(ids, cover, scene.top - scene.base, scene.material, scene.landuse, scene.color,
              grid.left, grid.top, grid.step, boxes)  # fmt: skip
     return boxes
 
 
 @njit(cache=True, nogil=True)
-def _measure(ids, cover, top, material, landuse, left, north, step, boxes):
+def _measure(ids, cover, tall, material, landuse, color, left, north, step, boxes):
     """Fill ``boxes``: a uniform rectangle of side L has variance L^2 / 12 along that side."""
     n = boxes.shape[0]
     ny, nx = ids.shape
@@ -145,7 +169,10 @@ def _measure(ids, cover, top, material, landuse, left, north, step, boxes):
             count[b] += 1
             boxes[b, CX] += left + (j + 0.5) * step
             boxes[b, CY] += north - (i + 0.5) * step
-            boxes[b, HEIGHT] = max(boxes[b, HEIGHT], top[i, j])
+            boxes[b, HEIGHT] = max(boxes[b, HEIGHT], tall[i, j])
+            paint = color[i, j] / 255.0
+            if paint.sum() > boxes[b, BOX_RED:].sum():
+                boxes[b, BOX_RED:] = paint
             boxes[b, BOX_MAT], boxes[b, BOX_USE] = material[i, j], landuse[i, j]
             if i == 0 or j == 0 or i == ny - 1 or j == nx - 1:
                 border[b] = 1
@@ -188,6 +215,9 @@ def _extents(ids, left, north, step, boxes, count):
     for b in range(boxes.shape[0]):
         for k in (HALF_A, HALF_B):
             boxes[b, k] = math.sqrt(3 * boxes[b, k] / max(count[b], 1) + step * step / 12)
+        if boxes[b, HALF_A] < boxes[b, HALF_B]:  # the first axis is the long one
+            boxes[b, HALF_A], boxes[b, HALF_B] = boxes[b, HALF_B], boxes[b, HALF_A]
+            boxes[b, COS], boxes[b, SIN] = -boxes[b, SIN], boxes[b, COS]
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -206,7 +236,7 @@ def in_box(box, x, y, margin):
 
 @njit(cache=True, nogil=True)
 def _spread_ground(solid, looks, wood, floor):
-    """Give cells under objects the look of the nearest open ground (two sweeps)."""
+    """Give cells under objects the look of the nearest open ground; how many cells that is."""
     ny, nx = solid.shape
     far = np.int32(1 << 20)
     distance = np.where(solid, far, np.int32(0))
@@ -227,6 +257,7 @@ def _spread_ground(solid, looks, wood, floor):
             if wood[i, j] and distance[i, j] > 2:
                 looks[i, j, 0] = 0
                 looks[i, j, 3:6] = floor
+    return distance
 
 
 @njit(cache=True, nogil=True)
@@ -287,9 +318,9 @@ def shadow_heights(solid, step, east, north, climb, i0, i1, j0, j1):
         for b in range(inner):
             i, j = (a, b) if steep else (b, a)
             ii, jj = i + di, j + dj
-            near = int(math.floor(jj if steep else ii))
+            near = math.floor(jj if steep else ii)
             share = (jj if steep else ii) - near
-            fixed = int(round(ii if steep else jj))
+            fixed = round(ii if steep else jj)
             low = _blocked(solid, out, i0, j0, fixed, near, steep)
             high = _blocked(solid, out, i0, j0, fixed, near + 1, steep)
             out[i, j] = low * (1 - share) + high * share - drop

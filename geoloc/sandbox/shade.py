@@ -11,10 +11,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .camera import Camera, Frame
-from .cast import Hits, blend, locate
+from .cast import Hits, blend, in_halves, locate
 from .detail import fbm2, hash3, noise2, noise3, stones
-from .facades import building, car, fence, style_of
-from .relief import Level, Relief, shadow_heights
+from .facades import building, car, fence, style_of, wagon
+from .relief import Level, Relief, along, shadow_heights
 from .sky import Light, sky_color
 
 _GRASS, _CROP, _SOIL, _ASPHALT, _CONCRETE, _GRAVEL, _SAND, _WATER = range(8)
@@ -26,17 +26,22 @@ def shade(
 ) -> NDArray[np.float32]:
     """Linear RGB ``(column, row, 3)`` of a frame's hits."""
     out = np.zeros((frame.columns, frame.rows, 3), np.float32)
-    levels = relief.levels
+    levels, radii = relief.nested
     shadows, corners = zip(
         *(_shadow(level, radius, camera, light)
-          for level, radius in zip(levels, relief.radii, strict=True)), strict=True
+          for level, radius in zip(relief.levels, relief.radii, strict=True)), strict=True
     )  # fmt: skip
+    more = len(levels) - len(shadows)
+    shadows += shadows[-1:] * more
+    starts = np.array(corners + corners[-1:] * more)
     east, north = camera.forward
     view = np.array([camera.x, camera.y, eye_z, east, north, frame.u0, frame.v0, frame.step])
-    _shade(tuple(level.lattice for level in levels), tuple(level.heights for level in levels),
-           tuple(level.looks for level in levels), tuple(level.boxes for level in levels),
-           shadows, np.array(corners), np.array(relief.radii), view, light.values,
-           hits.distance, hits.kind, hits.body, hits.angle, hits.material, hits.use, out)  # fmt: skip
+    args = (tuple(level.lattice for level in levels), tuple(level.heights for level in levels),
+            tuple(level.looks for level in levels), tuple(level.boxes for level in levels),
+            shadows, starts, radii, view, light.values,
+            hits.distance, hits.kind, hits.body, hits.angle, hits.material, hits.use,
+            out)  # fmt: skip
+    in_halves(_shade, args, frame)
     return out
 
 
@@ -66,27 +71,29 @@ def _fade(size, px):
 @njit(cache=True, nogil=True)
 def ground_tone(material, x, y, t, lateral, px, eye):
     """Factor on the albedo of a ground, from its fine structure near the camera."""
-    if material == _GRASS or material == _CROP or material == _PITCH:
+    if material in (_GRASS, _CROP, _PITCH):
         blade = 0.016 if material != _CROP else 0.03
         tone = 0.86 + 0.28 * fbm2(x * 1.7, y * 1.7, 3, 3)
         near = _fade(blade, px)
         deep = 0.5 if material == _PITCH else 0.95
         if near > 0:
-            n = noise2(lateral / blade, math.log(t) * 26.0 * eye / 1.6, 41)
-            m = noise2(lateral / (3.3 * blade), math.log(t) * 13.0, 43)
-            tone *= 1 + near * deep * (0.62 * n + 0.38 * m - 0.5)
+            n = noise2(lateral / blade, math.log(t) * 110.0 * eye / 1.6, 41)
+            m = hash3(int(x / 0.021), int(y / 0.021), 43)
+            k = noise2(x / 0.11, y / 0.11, 45)
+            tone *= 1 + near * deep * (0.42 * n + 0.42 * m + 0.4 * k - 0.62)
         far = _fade(0.09, px) * (1 - near) * 0.5
         return tone * (1 + far * (noise2(x * 11, y * 11, 47) - 0.5))
-    if material == _ASPHALT or material == _MARKING or material == _TRACK:
+    if material in (_ASPHALT, _MARKING, _TRACK):
         tone = 0.92 + 0.16 * fbm2(x * 0.5, y * 0.5, 5, 3)
         tone *= 1 + 0.34 * _fade(0.012, px) * (noise2(x / 0.012, y / 0.012, 7) - 0.5)
-        crack = abs(noise2(x * 0.31, y * 0.31, 9) + 0.12 * noise2(x * 3, y * 3, 10) - 0.55)
-        return tone * (0.72 if material == _ASPHALT and crack < 0.004 and px < 0.05 else 1.0)
-    if material == _GRAVEL or material == _RAIL:
+        crack = abs(noise2(x * 0.22, y * 0.22, 9) + 0.1 * fbm2(x * 2.5, y * 2.5, 10, 3) - 0.66)
+        return tone * (0.78 if material == _ASPHALT and crack < 0.0018 and px < 0.03 else 1.0)
+    if material in (_GRAVEL, _RAIL):
         near = _fade(0.05, px)
         tone = 0.9 + 0.2 * fbm2(x * 1.3, y * 1.3, 15, 2)
-        return tone * (1 + near * 1.1 * (0.42 - stones(x * 16, y * 16, 11)))
-    if material == _SOIL or material == _SAND:
+        grit = 0.55 * noise2(x * 26, y * 26, 11) + 0.45 * hash3(int(x / 0.017), int(y / 0.017), 12)
+        return tone * (1 + near * 1.0 * (grit - 0.5))
+    if material in (_SOIL, _SAND):
         rough = 1.0 if material == _SOIL else 0.35
         tone = 0.88 + 0.24 * fbm2(x * 1.1, y * 1.1, 17, 3)
         clods = _fade(0.07, px) * (0.45 - stones(x * 9, y * 9, 19))
@@ -115,7 +122,11 @@ def _nearest(lattice, looks, plane, x, y):
     """sRGB colour (0-1) of the cell itself."""
     i = min(max(int((lattice[1] - y) / lattice[2]), 0), looks.shape[0] - 1)
     j = min(max(int((x - lattice[0]) / lattice[2]), 0), looks.shape[1] - 1)
-    return looks[i, j, plane] / 255.0, looks[i, j, plane + 1] / 255.0, looks[i, j, plane + 2] / 255.0
+    return (
+        looks[i, j, plane] / 255.0,
+        looks[i, j, plane + 1] / 255.0,
+        looks[i, j, plane + 2] / 255.0,
+    )
 
 
 @njit(cache=True, nogil=True)
@@ -136,11 +147,27 @@ def _slope(lattice, heights, plane, x, y):
 
 
 @njit(cache=True, nogil=True)
+def _car_top(box, found, x, y):
+    """Normal of a car's bonnet, roof and slanting panes; see `probe` for its outline."""
+    if not found:
+        return 0.0, 0.0, 1.0
+    s, _ = along(box, x, y)
+    turn = 1.0 if hash3(int(box[7]), 1, 1) < 0.5 else -1.0
+    s *= turn / max(box[4], 0.1)
+    lean = 0.0
+    if -0.98 < s < -0.67:
+        lean = -turn * 0.55
+    elif 0.2 < s < 0.58:
+        lean = turn * 0.55
+    return lean * box[2], lean * box[3], math.sqrt(1 - lean * lean)
+
+
+@njit(cache=True, nogil=True)
 def _sunlit(shadow, corner, lattice, x, y, z):
     """Share of the sun that reaches a point."""
     fx = (x - lattice[0]) / lattice[2] - 0.5 - corner[1]
     fy = (lattice[1] - y) / lattice[2] - 0.5 - corner[0]
-    i, j = int(math.floor(fy)), int(math.floor(fx))
+    i, j = math.floor(fy), math.floor(fx)
     if i < 0 or j < 0 or i + 1 >= shadow.shape[0] or j + 1 >= shadow.shape[1]:
         return 1.0
     a, b = fy - i, fx - j
@@ -163,17 +190,19 @@ def _side(box, found, material, use, x, y, h, angle, px, color):
         dx, dy = x - box[0], y - box[1]
         c, s = math.cos(angle), math.sin(angle)
         turn = (angle - math.atan2(box[3], box[2])) / (math.pi / 2)
-        length = 2 * (box[5] if int(round(turn)) % 2 == 0 else box[4])
+        length = 2 * (box[5] if round(turn) % 2 == 0 else box[4])
         place = min(max(-dx * s + dy * c + length / 2, 0.0), length)
         if material == _CAR:
-            return car(place, h, length, length < 2.6, r, g, b)
+            return car(place, h, length, length < 2.6, box[11], box[12], box[13])
+        if material == _METAL and box[8] < 4.6 and length < 26:
+            return wagon(place, h, box[11], box[12], box[13])
         style = style_of(material, use, box[8])
         return building(style, place, h, length, box[8], int(box[7]), use, px)
     turned = round(angle / (math.pi / 8)) * (math.pi / 8)
     place = abs(-x * math.sin(turned) + y * math.cos(turned))
     if material == _FENCE:
         return fence(place, h, r, g, b, use)
-    if material == _ROOF or material == _METAL:
+    if material in (_ROOF, _METAL):
         return building(style_of(material, use, 6.0), place % 40.0, h, 40.0, 6.0, 7, use, px)
     tone = 0.8 + 0.3 * fbm2(place * 1.5, h * 1.5, 29, 3)
     return r * tone, g * tone, b * tone, 0.0
@@ -182,13 +211,17 @@ def _side(box, found, material, use, x, y, h, angle, px, color):
 @njit(cache=True, nogil=True)
 def _leaves(x, y, z, t, px):
     """Factor on a crown's albedo: clusters of leaves, lit rims and dark gaps."""
-    tone = 0.45 + 0.75 * noise3(x * 1.3, y * 1.3, z * 1.3, 51)
-    near = _fade(0.22, px)
+    tone = 0.62 + 0.5 * noise3(x * 1.3, y * 1.3, z * 1.3, 51)
+    near = _fade(0.24, px)
     if near > 0:
-        tone *= 1 + near * 0.9 * (noise3(x * 4.6, y * 4.6, z * 4.6, 53) - 0.5)
-    near = _fade(0.07, px)
-    if near > 0:
-        tone *= 1 + near * 1.0 * (noise3(x * 14, y * 14, z * 14, 57) - 0.5)
+        tone *= 1 + near * 0.8 * (noise3(x * 4.1, y * 4.1, z * 4.1, 53) - 0.5)
+    for size in (0.16, 0.07, 0.03, 0.013):
+        near = _fade(size, px) * min(1.0, 14 * px / size)  # no large squares near by
+        if near > 0:
+            sway = 0.7 * noise2(x * 3 + z * 5, y * 3 - z * 4, 55)
+            i, j = math.floor(x / size + sway), math.floor(y / size - sway)
+            k = math.floor(z / size + sway)
+            tone *= 1 + near * 0.75 * (hash3(i, j, 977 * k) - 0.5)
     return tone * (1.0 if t < 300 else 0.95)
 
 
@@ -217,15 +250,19 @@ def _albedo(kind, material, use, box, found, lattice, heights, looks, x, y, z, t
         r, g, b = _look(lattice, looks, 3, jx, jy)
         tone = ground_tone(material, x, y, t, lateral, px, eye)
     elif kind == 2:
-        n = _slope(lattice, heights, 1, x, y)
+        n = _slope(lattice, heights, 1, x, y) if material != _CAR else _car_top(box, found, x, y)
         r, g, b = _nearest(lattice, looks, 6, x, y)
         tone = 1.0
         if material == _ROOF:
             tone = 0.9 + 0.2 * noise2(x * 1.3, y * 1.3, 31)
-        elif material != _CAR:
-            tone = ground_tone(material, x, y, t, lateral, px, eye)
-        else:
+        elif material == _CAR:
             shine = 0.2
+            if found:
+                r, g, b = box[11], box[12], box[13]
+            if n[2] < 0.93:  # wind screens
+                r, g, b, shine = 0.09, 0.10, 0.12, 0.5
+        else:
+            tone = ground_tone(material, x, y, t, lateral, px, eye)
     elif kind == 5:
         r, g, b = _nearest(lattice, looks, 6, x, y)
         tone = _leaves(x, y, z, t, px)
@@ -280,9 +317,8 @@ def _water(out, distance, column, row, x, y, t, m, dx, dy, albedo, light, view, 
     ripple *= 0.05 * min(1.0, 12.0 / t + 0.25)
     lift = -m + abs(ripple) * 0.7 + 0.5 * ripple
     mirror = int((max(lift, 0.001) / scale - view[6]) / view[7])
-    side = min(max(column + int(ripple * 0.6 / view[7]), 0), out.shape[0] - 1)
-    if mirror < out.shape[1] and mirror > row and distance[side, mirror] > t:
-        sr, sg, sb = out[side, mirror, 0], out[side, mirror, 1], out[side, mirror, 2]
+    if mirror < out.shape[1] and mirror > row and distance[column, mirror] > t:
+        sr, sg, sb = out[column, mirror, 0], out[column, mirror, 1], out[column, mirror, 2]
     else:
         norm = 1 / math.sqrt(1 + lift * lift)
         sr, sg, sb = sky_color(dx * norm, dy * norm, lift * norm, light)
@@ -297,7 +333,7 @@ def _water(out, distance, column, row, x, y, t, m, dx, dy, albedo, light, view, 
 
 
 @njit(cache=True, nogil=True)
-def _glass(column, m, n, dx, dy, r, g, b, shine, light):
+def _glass(m, n, dx, dy, r, g, b, shine, light):
     """A pane mirrors the sky (or the ground) in front of it."""
     norm = 1 / math.sqrt(1 + m * m)
     ex, ey, ez = dx * norm, dy * norm, m * norm
@@ -313,11 +349,11 @@ def _glass(column, m, n, dx, dy, r, g, b, shine, light):
 
 @njit(cache=True, nogil=True)
 def _shade(lattices, heights, looks, boxes, shadows, corners, radii, view, light,
-           distance, kind, body, angle, material, use, out):  # fmt: skip
-    """Fill ``out``; rows from the top down, so that water finds what it mirrors."""
-    columns, rows = distance.shape
+           distance, kind, body, angle, material, use, out, first, end):  # fmt: skip
+    """Fill columns ``[first:end]``; rows from the top down: water mirrors what is above it."""
+    rows = distance.shape[1]
     last = len(radii) - 1
-    for column in range(columns):
+    for column in range(first, end):
         u = view[5] + (column + 0.5) * view[7]
         scale = 1 / math.sqrt(1 + u * u)
         dx, dy = (view[3] + view[4] * u) * scale, (view[4] - view[3] * u) * scale
@@ -335,10 +371,12 @@ def _shade(lattices, heights, looks, boxes, shadows, corners, radii, view, light
                 level = 0
                 while level < last and t > radii[level]:
                     level += 1
-                color = _hit(lattices[level], heights[level], looks[level], boxes[level],
-                             shadows[level], corners[level], view, light, distance, kind[column, row],
-                             body[column, row], angle[column, row], material[column, row],
-                             use[column, row], out, column, row, t, m, u, dx, dy, scale)  # fmt: skip
+                color = _hit(
+                    lattices[level], heights[level], looks[level], boxes[level], shadows[level],
+                    corners[level], view, light, distance, kind[column, row], body[column, row],
+                    angle[column, row], material[column, row], use[column, row], out, column, row,
+                    t, m, u, dx, dy, scale,
+                )  # fmt: skip
             else:
                 color = (0.10, 0.13, 0.11)
             veil = 1 - math.exp(-((t / light[17]) ** 1.15))
@@ -370,5 +408,5 @@ def _hit(lattice, heights, looks, boxes, shadow, corner, view, light, distance, 
     if material == _WATER and kind == 1:
         return _water(out, distance, column, row, x, y, t, m, dx, dy, color, light, view, scale)
     if shine > 0:
-        return _glass(column, m, n, dx, dy, color[0], color[1], color[2], shine, light)
+        return _glass(m, n, dx, dy, color[0], color[1], color[2], shine, light)
     return color

@@ -56,13 +56,13 @@ def make_light(
     low = math.exp(-0.16 / up) / math.exp(-0.16)  # the air reddens and dims a low sun
     direct = min(1.0, max(0.06, 1.35 - 1.35 * clouds))
     sun_rgb = np.array([1.0, 0.72 + 0.24 * low, 0.42 + 0.44 * low]) * (1.15 * direct * low**0.5)
-    blue = np.array([0.20, 0.36, 0.78]) * (0.55 + 0.35 * low)
-    grey = np.array([0.56, 0.60, 0.66]) * (0.65 + 0.25 * low)
+    blue = np.array([0.11, 0.32, 0.72]) * (0.55 + 0.35 * low)
+    grey = np.array([0.57, 0.62, 0.66]) * (0.65 + 0.25 * low)
     overcast = min(max(clouds * 1.7 - 0.7, 0.0), 1.0)
     zenith = blue * (1 - overcast) + grey * overcast
-    pale = np.array([0.66, 0.74, 0.84]) * (0.8 + 0.15 * low)
+    pale = np.array([0.45, 0.66, 0.82]) * (0.8 + 0.15 * low)
     horizon = pale * (1 - overcast) + grey * 1.08 * overcast
-    ambient = (0.34 + 0.2 * overcast) * (0.55 * zenith / zenith.mean() + 0.45) * (0.7 + 0.3 * low)
+    ambient = (0.34 + 0.2 * overcast) * (0.25 * zenith / zenith.mean() + 0.75) * (0.7 + 0.3 * low)
     return Light(np.concatenate([[east * scale, north * scale, up], sun_rgb, ambient, zenith,
                                  horizon, [clouds, seed % 9973, haze]]))  # fmt: skip
 
@@ -90,8 +90,9 @@ def sky_color(east, north, up, light):
     bright = min(max(1.0 - 1.5 * (toward_sun - edge - 0.05), 0.5), 1.0)
     white = 0.55 + 0.42 * (1 - light[15])
     bright = bright * white * (1 + 0.35 * toward**8)
+    warm = light[3] / max(light[5], 0.02) - 1
     return (
-        red * (1 - dense) + dense * bright * (0.62 + 0.38 * light[3]),
-        green * (1 - dense) + dense * bright * (0.65 + 0.37 * light[4]),
-        blue * (1 - dense) + dense * bright * (0.72 + 0.36 * light[5]),
+        red * (1 - dense) + dense * bright * (0.93 + 0.07 * warm),
+        green * (1 - dense) + dense * bright * (0.955 + 0.045 * warm),
+        blue * (1 - dense) + dense * bright * (1.02 - 0.02 * warm),
     )

@@ -1,13 +1,13 @@
 """The ground view: what a phone's camera at eye height sees of the world.
 
-    scenes (finest first) -> Relief -> cast -> shade -> warp -> sensor -> View
+scenes (finest first) -> Relief -> cast -> shade -> warp -> sensor -> View
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..grid import Grid
 from .camera import Camera, Frame
-from .cast import GROUND_HIT, SKY_HIT, Hits, cast
+from .cast import GROUND_HIT, Hits, cast
 from .relief import Relief
 from .scene import LANDUSE, Material, Scene
 from .shade import shade
@@ -24,10 +24,14 @@ from .sky import Light
 NO_LANDUSE = 255
 """Land use of a pixel that shows sky or what lies beyond reach."""
 
-_DETAIL = ((0.25, 40.0), (0.5, 150.0), (2.0, 600.0), (8.0, 2500.0))
-_COARSE = ((0.5, 150.0), (2.0, 600.0), (8.0, 2500.0))
+_DETAIL = ((0.1, 11.0), (0.25, 40.0), (0.5, 140.0), (2.0, 600.0), (8.0, 2000.0))
+_COARSE = ((0.5, 80.0), (2.0, 350.0), (8.0, 1600.0))
+_TILE = {2.0: 250, 8.0: 125}
+"""Cells along a tile of the levels that neighbouring cameras share."""
 _PAVED = (Material.ASPHALT, Material.MARKING)
-_WALKED = (Material.ASPHALT, Material.MARKING, Material.CONCRETE, Material.RAIL, Material.GRAVEL)
+"""Materials of a carriageway."""
+WALKED = (Material.ASPHALT, Material.MARKING, Material.CONCRETE, Material.RAIL, Material.GRAVEL)
+"""Materials that carry people where they lie on top of something, as on a bridge."""
 
 
 class Rasterizer(Protocol):
@@ -54,18 +58,55 @@ class View:
     visible: NDArray[np.float32]
 
 
-def surroundings(
-    world: Rasterizer, x: float, y: float, spread: float = 0.0, *, detail: bool = True
-) -> Relief:
-    """Relief for cameras within ``spread`` m (each way) of a point; ``detail``: for large photos."""
-    plan = _DETAIL if detail else _COARSE
-    scenes = []
-    for step, radius in plan:
-        half = math.ceil((radius + spread + 6 * step) / step)
-        left, top = math.floor(x / step) * step, math.floor(y / step) * step
-        window = Grid(world.crs, left - half * step, top + half * step, step, 2 * half, 2 * half)
-        scenes.append(world.rasterize(window))
-    return Relief.of(scenes, [radius for _, radius in plan])
+class Surroundings:
+    """Reliefs of a world around cameras; the far levels are kept by tile and shared."""
+
+    def __init__(self, world: Rasterizer) -> None:
+        self.world = world
+        self._tile = lru_cache(maxsize=160)(self._rasterize)
+
+    def relief(self, x: float, y: float, spread: float = 0.0, *, detail: bool = True) -> Relief:
+        """Relief for cameras within ``spread`` m (each way) of a point.
+
+        ``detail``: with the finest levels, which only a large photo shows.
+        """
+        plan = _DETAIL if detail else _COARSE
+        scenes = [self._scene(x, y, step, radius + spread + 4 * step) for step, radius in plan]
+        return Relief.of(scenes, [radius for _, radius in plan])
+
+    def nearby(self, x: float, y: float) -> Relief:
+        """Relief of the next 60 m only, to judge a place before it is rendered."""
+        return Relief.of([self._scene(x, y, 0.5, 62.0)], [60.0])
+
+    def _scene(self, x: float, y: float, step: float, reach: float) -> Scene:
+        """The world within ``reach`` m of a point, on the lattice of multiples of ``step``."""
+        row, col = math.floor(-y / step), math.floor(x / step)
+        n = math.ceil(reach / step)
+        if step not in _TILE:
+            crs = self.world.crs
+            window = Grid(crs, (col - n) * step, (n - row) * step, step, 2 * n, 2 * n)
+            return self.world.rasterize(window)
+        return self._mosaic(step, row - n, col - n, 2 * n)
+
+    def _mosaic(self, step: float, row: int, col: int, n: int) -> Scene:
+        """``n x n`` cells from lattice position ``(row, col)`` on, cut from tiles."""
+        side = _TILE[step]
+        rows = range(row // side, (row + n - 1) // side + 1)
+        cols = range(col // side, (col + n - 1) // side + 1)
+        tiles = [[self._tile(step, i, j) for j in cols] for i in rows]
+        i0, j0 = row - rows[0] * side, col - cols[0] * side
+
+        def joined(name: str) -> NDArray[np.generic]:
+            whole = [np.concatenate([getattr(t, name) for t in line], axis=1) for line in tiles]
+            return np.ascontiguousarray(np.concatenate(whole)[i0 : i0 + n, j0 : j0 + n])
+
+        grid = Grid(self.world.crs, col * step, -row * step, step, n, n)
+        return Scene(grid, *(joined(field.name) for field in fields(Scene)[1:]))  # type: ignore[arg-type]
+
+    def _rasterize(self, step: float, row: int, col: int) -> Scene:
+        side = _TILE[step]
+        window = Grid(self.world.crs, col * side * step, -row * side * step, step, side, side)
+        return self.world.rasterize(window)
 
 
 def eye_height(relief: Relief, camera: Camera) -> float:
@@ -73,16 +114,14 @@ def eye_height(relief: Relief, camera: Camera) -> float:
     level = relief.levels[0]
     left, top, step = level.lattice
     i, j = int((top - camera.y) / step), int((camera.x - left) / step)
-    deck = level.looks[i, j, 1] in _WALKED and level.heights[i, j, 1] > level.heights[i, j, 0]
+    deck = level.looks[i, j, 1] in WALKED and level.heights[i, j, 1] > level.heights[i, j, 0]
     return float(level.heights[i, j, 1 if deck else 0]) + camera.eye
 
 
 def render(
-    relief: Relief, camera: Camera, light: Light, seed: int = 0, oversample: float | None = None
+    relief: Relief, camera: Camera, light: Light, seed: int = 0, oversample: float = 1.5
 ) -> View:
     """Take a picture. ``seed`` draws the sensor's noise; ``oversample``: rays a px, each way."""
-    if oversample is None:
-        oversample = 1.5 if camera.width * camera.height > 100_000 else 2.0
     frame = Frame.covering(camera, oversample)
     eye_z = eye_height(relief, camera)
     hits = cast(relief, camera, eye_z, frame, relief.radii[-1])
@@ -96,7 +135,7 @@ def render(
 
 
 def _paved(hits: Hits) -> NDArray[np.bool_]:
-    return (hits.kind == GROUND_HIT) & np.isin(hits.material, _PAVED)
+    return np.asarray((hits.kind == GROUND_HIT) & np.isin(hits.material, _PAVED))
 
 
 def visible_shares(
@@ -133,4 +172,4 @@ def _sensor(colors: NDArray[np.float32], seed: int) -> NDArray[np.uint8]:
     return np.asarray(np.clip(out * vignette[..., None] + noise, 0, 255), np.uint8)
 
 
-__all__ = ["NO_LANDUSE", "SKY_HIT", "View", "eye_height", "render", "surroundings"]
+__all__ = ["NO_LANDUSE", "WALKED", "Surroundings", "View", "eye_height", "render"]
