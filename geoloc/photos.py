@@ -8,7 +8,7 @@ import io
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ MAX_PIXELS = 200_000_000
 
 MAX_BYTES = 500_000_000
 """Bytes a photo's file may have."""
+
+Crop = tuple[int, int, int, int]
+"""left, top, right, bottom, px."""
 
 MAX_SIDE = 4096
 """Longest side that is kept, px; encoders look at a few hundred."""
@@ -45,7 +48,9 @@ class Photo:
     ``pixels`` uint8 ``(h, w, 3)``, RGB, upright, at most MAX_SIDE on its longest side; ``size``
     ``(w, h)`` before it was reduced; ``sha256`` of the file's bytes. ``exif`` holds ``time``
     (ISO 8601, of the camera's clock) and ``gps`` (``lon``, ``lat``) where the file claims them:
-    evidence to report, never an answer.
+    evidence to report, never an answer. ``origin`` tells what was looked at and where it came
+    from, as far as that is more than the file: ``crop``, ``rotate``, ``frame`` of a video,
+    ``messages`` of a chat (JSON types only).
     """
 
     path: Path
@@ -54,6 +59,42 @@ class Photo:
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
     exif: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Look:
+    """The part of a photo that is asked about.
+
+    crop: left, top, right, bottom in pixels of the upright photo at its full size; rotate:
+    degrees clockwise, after the crop.
+    """
+
+    crop: Crop | None = None
+    rotate: float = 0.0
+
+    def __str__(self) -> str:
+        words = [f"crop {','.join(map(str, self.crop))}"] if self.crop else []
+        return ", ".join(words + ([f"rotated {self.rotate:g}°"] if self.rotate else []))
+
+    def of(self, photo: Photo) -> Photo:
+        """The part of ``photo``, upright; its origin says which.
+
+        Turned by any angle, the picture is cut to the largest upright rectangle that has
+        no blank corners. Raises UsageError for a crop that is empty or
+        reaches outside, and for an angle that is not a number.
+        """
+        if not math.isfinite(self.rotate):
+            raise UsageError(f"rotate {self.rotate}: give degrees, such as 90 or -2.5")
+        image = Image.fromarray(photo.pixels)
+        origin = dict(photo.origin)
+        if self.crop:
+            image = image.crop(_crop_box(photo, self.crop))
+            origin["crop"] = list(self.crop)
+        if self.rotate:
+            image = turned(image, self.rotate)
+            origin["rotate"] = self.rotate
+        return replace(photo, pixels=np.asarray(image, np.uint8).copy(), origin=origin)
 
 
 def read_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
@@ -78,15 +119,60 @@ def read_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
         raise PhotoError(_too_large(path, f"more than {2 * MAX_PIXELS:,}", max_pixels)) from None
     except Exception as error:  # noqa: BLE001  (decoders raise anything on damaged bytes)
         raise PhotoError(f"{path} is damaged or cut short: {_one_line(error)}") from None
-    turned = (picture.width > picture.height) != (size[0] > size[1])
+    on_its_side = (picture.width > picture.height) != (size[0] > size[1])
     return Photo(
         path=path,
         name=path.stem,
         sha256=hashlib.sha256(data).hexdigest(),
         pixels=np.asarray(picture, np.uint8).copy(),
-        size=size[::-1] if turned else size,
+        size=size[::-1] if on_its_side else size,
         exif=_evidence(exif),
     )
+
+
+def turned(image: Image.Image, degrees: float) -> Image.Image:
+    """The image turned clockwise, without blank corners; by quarters nothing is resampled."""
+    quarters, rest = divmod(degrees, 90)
+    transpose = {1: Image.Transpose.ROTATE_270, 2: Image.Transpose.ROTATE_180,
+                 3: Image.Transpose.ROTATE_90}.get(int(quarters) % 4)  # fmt: skip
+    image = image if transpose is None else image.transpose(transpose)
+    if not rest:
+        return image
+    width, height = inscribed(image.width, image.height, math.radians(rest))
+    whole = image.rotate(-rest, Image.Resampling.BICUBIC, expand=True)
+    left, top = (whole.width - width) // 2, (whole.height - height) // 2
+    return whole.crop((left, top, left + width, top + height))
+
+
+def inscribed(width: int, height: int, angle: float) -> tuple[int, int]:
+    """Width and height of the largest upright rectangle inside one turned by ``angle`` (rad).
+
+    At most a quarter turn. Either two opposite corners touch the long sides (a thin rectangle),
+    or all four corners touch a side.
+    """
+    sin, cos = math.sin(angle), math.cos(angle)
+    long, short = max(width, height), min(width, height)
+    if short <= 2 * sin * cos * long or abs(sin - cos) < 1e-9:
+        half = short / 2
+        w, h = (half / sin, half / cos) if width >= height else (half / cos, half / sin)
+    else:
+        double = cos * cos - sin * sin
+        w = (width * cos - height * sin) / double
+        h = (height * cos - width * sin) / double
+    return max(1, int(w)), max(1, int(h))
+
+
+def _crop_box(photo: Photo, crop: Crop) -> Crop:
+    """The crop in kept pixels, which are fewer than the photo's own where it is very large."""
+    left, top, right, bottom = crop
+    width, height = photo.size
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        raise UsageError(
+            f"crop {','.join(map(str, crop))} does not lie in {photo.path.name}, which has "
+            f"{width} x {height} px: give left,top,right,bottom"
+        )
+    sx, sy = photo.pixels.shape[1] / width, photo.pixels.shape[0] / height
+    return int(left * sx), int(top * sy), math.ceil(right * sx), math.ceil(bottom * sy)
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -17,7 +17,7 @@ LAYERS = (
     {"errors"},
     {"grid", "scenes"},
     {"area", "points", "photos"},
-    {"imagery", "encoders", "cube", "cluster", "telegram"},
+    {"imagery", "encoders", "cube", "cluster", "telegram", "video"},
     {"blocks", "search"},
     {"build"},
     {"candidates"},

@@ -41,6 +41,16 @@ def query(
         metavar="NAME=W",
         help="Weight of a scene class, or of the group indoor, natural or manmade.",
     ),
+    crop: list[str] = typer.Option(
+        [],
+        "--crop",
+        metavar="L,T,R,B",
+        help="Ask about this part of each photo: left,top,right,bottom in pixels. "
+        "Several crops are several queries.",
+    ),
+    rotate: float = typer.Option(
+        0.0, "--rotate", metavar="DEG", help="Turn the photo, or its crop, clockwise."
+    ),
     as_json: bool = JSON,
 ) -> None:
     """Rank the places of a cube by how well they match each photo."""
@@ -56,6 +66,8 @@ def query(
             radius=radius,
             fuse=fuse,
             weights=_weights(weight),
+            crops=[_crop(text) for text in crop],
+            rotate=rotate,
             progress=advance,
         )
     _show(answers.results, out, as_json, answers.failures)
@@ -79,10 +91,37 @@ def scene(
     _show([result], out, as_json, {})
 
 
+def repeat(
+    record: Path = typer.Argument(..., metavar="query.json", help="The record of an answer."),
+    cube: str | None = typer.Option(
+        None, "--cube", help="Where the same cube is now, if it was moved."
+    ),
+    media: Path | None = typer.Option(
+        None, "--media", metavar="DIR", help="Where the original files are now, if moved."
+    ),
+    as_json: bool = JSON,
+) -> None:
+    """Run a recorded query again and tell whether it gives the same answer.
+
+    Exit code 0 where it does, to the last bit or but for rounding; 1 where it does not.
+    """
+    from ..query.repeat import repeat_query
+
+    repetition = repeat_query(record, cube=cube, media=media)
+    if as_json:
+        print_json(repetition.to_json())
+    else:
+        for line in repetition.lines():
+            note(line)
+    if not repetition.same:
+        raise typer.Exit(1)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(query)
     app.command()(scene)
+    app.command()(repeat)
 
 
 def _weights(pairs: list[str]) -> dict[str, float]:
@@ -94,6 +133,16 @@ def _weights(pairs: list[str]) -> dict[str, float]:
         except ValueError:
             raise UsageError(f"--weight {pair}: write NAME=NUMBER, such as indoor=0") from None
     return weights
+
+
+def _crop(text: str) -> tuple[int, int, int, int]:
+    try:
+        left, top, right, bottom = (int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--crop {text}: write left,top,right,bottom in pixels, such as 0,120,800,600"
+        ) from None
+    return left, top, right, bottom
 
 
 def _failed(failures: dict[str, str], asked: int) -> str:

@@ -11,7 +11,7 @@ from typing import TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from ..photos import Photo
+from ..photos import Crop, Look, Photo
 from ..report import QueryResult, check_writable, write_report
 from ..scenes import display_name, find_class
 from ..search import fuse as mean_vector
@@ -43,6 +43,8 @@ class Options(TypedDict, total=False):
     fuse: bool
     weights: Mapping[str, float] | None
     model: str | Path | None
+    crops: Sequence[Crop]
+    rotate: float
     progress: Progress | None
 
 
@@ -72,13 +74,16 @@ def answer_photos(
     fuse: bool = False,
     weights: Mapping[str, float] | None = None,
     model: str | Path | None = None,
+    crops: Sequence[Crop] = (),
+    rotate: float = 0.0,
     progress: Progress | None = None,
 ) -> Answers:
     """Rank the cells of a cube for each photo; nothing is written without ``out``.
 
     ``within`` is a polygon file; ``radius`` (m) keeps candidates apart; ``fuse``: all photos
     show one place and make one answer; ``weights`` names classes or groups; ``model`` takes the
-    place of the name that the area or the cube gives.
+    place of the name that the area or the cube gives. Each of ``crops`` (left, top, right,
+    bottom; px) of a photo is asked about separately; ``rotate`` turns it clockwise, degrees.
 
     A photo that cannot be decoded is a failure of its own; the others are answered. Raises
     UsageError, CubeError or ModelError before any work.
@@ -88,7 +93,8 @@ def answer_photos(
     loaded = cube_model(target, model)
     if out is not None:
         check_writable(Path(out))
-    good, vectors, failures = encode([Path(path) for path in photos], loaded)
+    looks = [Look(crop, rotate) for crop in crops or (None,)]
+    good, vectors, failures = encode([Path(path) for path in photos], loaded, looks)
     questions = list(_questions(good, vectors, fuse))
     results: list[QueryResult] = []
     for question, heatmap in zip(questions, ask.heatmaps(questions), strict=True):
@@ -116,14 +122,19 @@ def query_scene(
     """
     out, target = Path(out), open_target(cube)
     scene = find_class(name, target.cube.classes)
-    ask = Ask.of(target, top, within, radius)
+    ask = Ask.of(target, top, within, radius, scene=scene)
     check_writable(out)
-    vector = scene_vector(target.cube.classes, [scene])
-    heatmap = scene_heatmaps(target.cube, [scene], ask.polygon, within_crs=target.cube.grid.crs)
-    question = Question(display_name(scene), safe_name(scene), (), vector)
-    result = ask.answer(question, heatmap[0])
-    write_report(result, out / question.folder, target.source)
+    result = answer_scene(ask, scene)
+    write_report(result, out / safe_name(scene), target.source)
     return result
+
+
+def answer_scene(ask: Ask, scene: str) -> QueryResult:
+    """The ranked places of a class of the cube, by its exact name."""
+    cube = ask.target.cube
+    heatmap = scene_heatmaps(cube, [scene], ask.polygon, within_crs=cube.grid.crs)
+    vector = scene_vector(cube.classes, [scene])
+    return ask.answer(Question(display_name(scene), safe_name(scene), (), vector), heatmap[0])
 
 
 def safe_name(name: str) -> str:
@@ -148,9 +159,19 @@ def _questions(
     photos: Sequence[Photo], vectors: NDArray[np.float32], fuse: bool
 ) -> Iterator[Question]:
     if fuse and photos:
-        title = f"{len(photos)} photos of one place" if len(photos) > 1 else photos[0].path.name
+        title = f"{len(photos)} photos of one place" if len(photos) > 1 else _title(photos[0])
         yield Question(title, "fused", tuple(photos), mean_vector(vectors))
         return
-    folders = unique_names(photo.name for photo in photos)
+    folders = unique_names(photo.name + _part(photo, " ") for photo in photos)
     for photo, vector, folder in zip(photos, vectors, folders, strict=True):
-        yield Question(photo.path.name, folder, (photo,), vector)
+        yield Question(_title(photo), folder, (photo,), vector)
+
+
+def _title(photo: Photo) -> str:
+    return photo.path.name + _part(photo, " · ")
+
+
+def _part(photo: Photo, separator: str) -> str:
+    """The crop that was looked at, so that several of one photo are told apart."""
+    crop = photo.origin.get("crop")
+    return f"{separator}crop {','.join(map(str, crop))}" if crop else ""

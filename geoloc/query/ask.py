@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from ..area import read_polygon
 from ..candidates import RADIUS, Candidate, explain_candidates, find_candidates
 from ..cube import Cube
 from ..encoders import Model, model_info
+from ..errors import UsageError
 from ..photos import Photo
 from ..report import QueryResult
 from ..scenes import Group, describe, find_class, group_weights
@@ -57,21 +59,30 @@ class Ask:
         within: str | Path | None,
         radius: float | None,
         weights: Mapping[str, float] | None = None,
+        *,
+        scene: str | None = None,
     ) -> Ask:
+        """Check what is asked; ``scene``: the class that is searched for without a photo.
+
+        Raises UsageError, before any work.
+        """
         cube = target.cube
+        polygon = None if within is None else read_polygon(Path(within), cube.grid.crs)
         radius = RADIUS if radius is None else radius
         info = cube.info()
         parameters = {
             "top": top,
-            "within": None if within is None else str(within),
+            "within": None if within is None else str(Path(within).absolute()),
+            "within_sha256": None if within is None else file_digest(Path(within)),
             "radius": radius,
             "weights": dict(weights or {}),
+            "scene": scene,
         }
         return cls(
             target,
             top,
             radius,
-            None if within is None else read_polygon(Path(within), cube.grid.crs),
+            polygon,
             class_weights(weights, cube.classes),
             parameters,
             {**info, "name": info["area"]},
@@ -108,6 +119,15 @@ class Ask:
             places={c.rank: _place_scenes(c, cube) for c in found},
             notes=self.target.notes,
         )
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes. Raises UsageError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def class_weights(

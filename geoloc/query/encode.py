@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,41 +14,61 @@ from PIL import Image
 
 from ..encoders import Model
 from ..errors import PhotoError
-from ..photos import Photo, read_photo
+from ..photos import Look, Photo, read_photo
 
-_BATCH = 16  # photos decoded at a time: bounds memory whatever their number
+BATCH = 16
+"""Photos decoded at a time: bounds memory whatever their number."""
+
 _KEPT_PIXELS = 1600  # longer side of a photo that is kept for its report
+_WHOLE = (Look(),)
 
 
 def encode(
-    paths: Sequence[Path], model: Model, *, stop: bool = False
+    paths: Sequence[Path], model: Model, looks: Sequence[Look] = _WHOLE, *, stop: bool = False
 ) -> tuple[list[Photo], NDArray[np.float32], dict[str, str]]:
     """Readable photos (reduced), vectors ``(photo, feature)``, and failures by path.
 
-    With ``stop`` the first failure is raised.
+    Each look at a photo counts as a photo of its own. With ``stop`` the first failure is raised.
     """
-    from ..encoders import open_ground  # torch: a scene search does without
+    failures: dict[str, str] = {}
 
-    encoder = open_ground(model)
-    photos: list[Photo] = []
-    vectors, failures = [np.empty((0, model.dim), np.float32)], {}
-    for start in range(0, len(paths), _BATCH):
-        batch = []
-        for path in paths[start : start + _BATCH]:
+    def read() -> Iterator[Photo]:
+        for path in paths:
             try:
-                batch.append(read_photo(path))
+                photo = read_photo(path)
             except PhotoError as error:
                 if stop:
                     raise
                 failures[str(path)] = str(error)
-        if batch:
-            vectors.append(encoder.encode([photo.pixels for photo in batch]))
-            photos += map(_reduced, batch)
+                continue
+            yield from (look.of(photo) for look in looks)
+
+    photos, vectors = [], [np.empty((0, model.dim), np.float32)]
+    for batch, found in encode_batches(read(), model):
+        photos += batch
+        vectors.append(found)
     return photos, np.concatenate(vectors), failures
 
 
-def _reduced(photo: Photo) -> Photo:
+def encode_batches(
+    photos: Iterable[Photo], model: Model
+) -> Iterator[tuple[list[Photo], NDArray[np.float32]]]:
+    """Photos, reduced to what a report shows, with their vectors ``(photo, feature)``.
+
+    Takes BATCH photos at a time; the digest of the pixels that were encoded goes into ``origin``.
+    """
+    from ..encoders import open_ground  # torch: a scene search does without
+
+    encoder, photos = open_ground(model), iter(photos)
+    while batch := list(islice(photos, BATCH)):
+        vectors = encoder.encode([photo.pixels for photo in batch])
+        yield [_kept(photo) for photo in batch], vectors
+
+
+def _kept(photo: Photo) -> Photo:
     """The photo as its report needs it: a hundred of them fit in memory."""
+    digest = hashlib.sha256(np.ascontiguousarray(photo.pixels).data).hexdigest()
     image = Image.fromarray(photo.pixels)
     image.thumbnail((_KEPT_PIXELS, _KEPT_PIXELS), Image.Resampling.LANCZOS)
-    return replace(photo, pixels=np.asarray(image))
+    origin = {**photo.origin, "pixels_sha256": digest}
+    return replace(photo, pixels=np.asarray(image), origin=origin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import platform
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .vector import properties
 
@@ -21,10 +23,11 @@ if TYPE_CHECKING:
     from .result import QueryResult
 
 FORMAT = "geoloc-query/1"
+"""Changed where a reader of this format would misread a new record."""
 
 _PACKAGES = (
     "geoloc", "numpy", "torch", "torchvision", "onnxruntime", "numba", "zarr", "zarrs",
-    "rasterio", "rioxarray", "xarray", "pyproj", "shapely", "pillow", "pillow-heif",
+    "rasterio", "rioxarray", "xarray", "pyproj", "shapely", "pillow", "pillow-heif", "av",
 )  # fmt: skip
 
 
@@ -76,12 +79,24 @@ def versions() -> dict[str, str]:
     return found
 
 
+def heatmap_digest(heatmap: NDArray[np.float32]) -> str:
+    """SHA-256 over the distances, float32 little-endian, row by row; every NaN is the same."""
+    digest = hashlib.sha256()
+    for row in heatmap:
+        known = np.asarray(row, dtype="<f4")
+        digest.update(np.where(np.isnan(known), np.float32(np.nan), known).astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
 def _photo(photo: Photo) -> dict[str, Any]:
+    """The original file by its name, place and digest, and what of it was looked at."""
     return {
         "file": photo.path.name,
+        "path": str(photo.path.absolute()),
         "sha256": photo.sha256,
         "size": photo.size,
         "exif": photo.exif,
+        **photo.origin,
     }
 
 
@@ -92,6 +107,7 @@ def _summary(result: QueryResult) -> dict[str, Any]:
     return {
         "cells": result.grid.size,
         "cells_known": known,
+        "heatmap_sha256": heatmap_digest(result.heatmap),
         "distance_quantiles": dict(zip(map(str, quantiles), values.tolist(), strict=True)),
         "scenes": [{"scene": name, "share": share} for name, share in result.scenes()],
     }

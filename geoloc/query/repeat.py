@@ -1,0 +1,207 @@
+"""Running a recorded query again: does it give the same answer?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cube import Cube
+from ..encoders import Model, load_model
+from ..errors import GeolocError, ModelError, UsageError
+from ..photos import Look, Photo, read_photo
+from ..report import QueryResult
+from ..report.evidence import FORMAT, evidence
+from ..search import fuse
+from ..video import read_frame
+from .answers import answer_scene
+from .ask import Ask, Question, file_digest
+from .encode import encode_batches
+from .target import Target, cube_model
+
+ROUNDING = 1e-4
+"""Relative difference of distances that is put down to rounding: a photo that was encoded and
+searched for together with others takes other kernels, which add in another order."""
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """What a repetition gave.
+
+    exact: every recorded number is the same, to the last bit; same: the same places in the same
+    order, distances within ROUNDING; largest: the largest relative difference of a candidate's
+    distance (None where the places differ); differences: one line each, of whatever is not as
+    recorded, versions included.
+    """
+
+    exact: bool
+    same: bool
+    largest: float | None
+    differences: tuple[str, ...]
+
+    def lines(self) -> Iterator[str]:
+        """For people, the verdict first."""
+        if self.exact:
+            yield "reproduced exactly: vector, every distance and every candidate to the last bit"
+        elif self.same:
+            yield (
+                "reproduced but for rounding: the same places in the same order; the largest "
+                f"relative difference of a distance is {self.largest:.1e}"
+            )
+        else:
+            yield "NOT reproduced"
+        yield from (f"  {line}" for line in self.differences)
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "exact": self.exact,
+            "same": self.same,
+            "largest_difference": self.largest,
+            "differences": list(self.differences),
+        }
+
+
+def repeat_query(
+    record: str | Path, *, cube: str | Path | None = None, media: str | Path | None = None
+) -> Repetition:
+    """Ask again what ``query.json`` records, of the same originals, cube generation and model.
+
+    ``cube``: where the cube is now; ``media``: the folder where the originals are now. Nothing
+    is written. Raises UsageError for a file that is no record or an original that is missing or
+    changed, CubeError and ModelError where cube or model cannot be had any more.
+    """
+    before = read_record(Path(record))
+    try:
+        result = _answer(before, cube, None if media is None else Path(media))
+    except (KeyError, TypeError, IndexError) as error:
+        raise UsageError(f"{record} is incomplete: {error!r}; it cannot be repeated") from None
+    return compare(before, evidence(result))
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A ``query.json``. Raises UsageError where it is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is no record of a query: {error}") from None
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise UsageError(f"{path} is no record of a query in the format {FORMAT}")
+    return value
+
+
+def compare(before: Record, after: Record) -> Repetition:
+    """Two records of the same question."""
+    largest = _largest_difference(before["candidates"], after["candidates"])
+    bits = ("vector", "candidates", "summary")
+    exact = all(before[key] == after[key] for key in bits)
+    same = exact or (largest is not None and largest <= ROUNDING)
+    return Repetition(exact, same, largest, tuple(_differences(before, after, largest)))
+
+
+def _differences(before: Record, after: Record, largest: float | None) -> Iterator[str]:
+    if largest is None:
+        yield "the candidates are other places, or in another order"
+    for key in ("vector", "summary"):
+        if before[key] != after[key]:
+            yield f"{key} differs" + ("" if largest is None else " in its last digits")
+    was, now = before.get("versions", {}), after["versions"]
+    for name in sorted({*was, *now}):
+        if was.get(name) != now.get(name):
+            yield f"{name} was {was.get(name, 'absent')}, is {now.get(name, 'absent')}"
+
+
+def _largest_difference(before: list[Any], after: list[Any]) -> float | None:
+    """Relative difference of distances, or None where the places are not the same."""
+    places = [[(c["rank"], c["lon"], c["lat"]) for c in found] for found in (before, after)]
+    if places[0] != places[1]:
+        return None
+    pairs = [(a["distance"], b["distance"]) for a, b in zip(before, after, strict=True)]
+    return max((abs(a - b) / max(abs(a), abs(b), 1e-9) for a, b in pairs), default=0.0)
+
+
+def _answer(record: Record, cube: str | Path | None, media: Path | None) -> QueryResult:
+    told = record["parameters"]
+    opened = Cube.open(cube or record["cube"]["cube"], record["cube"]["generation"])
+    target = Target(opened)
+    scene = told.get("scene")
+    ask = Ask.of(
+        target, told["top"], _polygon(told), told["radius"], told["weights"] or None, scene=scene
+    )
+    if scene:
+        return answer_scene(ask, scene)
+    model = _model(record, target)
+    photos, vector = _encode(record, model, media)
+    question = Question(record["title"], "", tuple(photos), vector)
+    return ask.answer(question, ask.heatmaps([question])[0], model)
+
+
+def _polygon(told: Record) -> Path | None:
+    if told["within"] is None:
+        return None
+    path = Path(told["within"])
+    if file_digest(path) != told["within_sha256"]:
+        raise UsageError(f"polygon {path} was changed since: restore it")
+    return path
+
+
+def _model(record: Record, target: Target) -> Model:
+    """The model at the place where it was, or another of the same digest."""
+    try:
+        model = load_model(record["model"]["path"])
+        if model.digest == record["model"]["digest"]:
+            return model
+    except ModelError:
+        pass
+    return cube_model(target)
+
+
+def _encode(
+    record: Record, model: Model, media: Path | None
+) -> tuple[list[Photo], NDArray[np.float32]]:
+    """The photos as they were looked at, together as before, and their vector or its mean."""
+    photos = [_reread(told, media) for told in record["photos"]]
+    batches = list(encode_batches(photos, model))
+    kept = [photo for batch, _ in batches for photo in batch]
+    vectors = np.concatenate([vectors for _, vectors in batches])
+    return kept, vectors[0] if len(vectors) == 1 else fuse(vectors)
+
+
+def _reread(told: Record, media: Path | None) -> Photo:
+    path, frame, crop = _original(told, media), told.get("frame"), told.get("crop")
+    photo = _frame_photo(path, told, float(frame["time"])) if frame else read_photo(path)
+    part = None if crop is None else (crop[0], crop[1], crop[2], crop[3])
+    return Look(part, float(told.get("rotate") or 0.0)).of(photo)
+
+
+def _frame_photo(path: Path, told: Record, time: float) -> Photo:
+    frame = read_frame(path, time)
+    if frame.sha256 != told["frame"]["sha256"]:
+        raise GeolocError(
+            f"{path} at {time:.3f} s decodes to other pixels than recorded: "
+            "repeat with the recorded version of av"
+        )
+    height, width = frame.pixels.shape[:2]
+    photo = Photo(path, path.stem, told["sha256"], frame.pixels, (width, height))
+    return replace(photo, origin={"frame": told["frame"]})
+
+
+def _original(told: Record, media: Path | None) -> Path:
+    """The original file, certainly unchanged."""
+    places = [Path(told["path"])] if media is None else sorted(media.rglob(told["file"]))
+    found = [path for path in places if path.is_file()]
+    if not found:
+        raise UsageError(f"{told['path']} is not there any more: name its folder with --media")
+    for path in found:
+        if file_digest(path) == told["sha256"]:
+            return path
+    raise UsageError(f"{found[0]} was changed since: its SHA-256 is not {told['sha256']}")
