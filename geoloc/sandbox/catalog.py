@@ -189,8 +189,8 @@ def _key(point: NDArray[np.float64]) -> tuple[int, int]:
 
 
 def _tags(road: Road) -> dict[str, str]:
-    tags = {"railway": "rail"} if road.kind == "rail" else {"highway": road.kind}
-    tags["width"] = f"{road.width:g}"
+    tags = {"width": f"{road.width:g}"}
+    tags["railway" if road.kind == "rail" else "highway"] = road.kind
     if road.bridge:
         tags |= {"bridge": "yes", "layer": "1"}
     return tags

@@ -1,4 +1,4 @@
-"""What stands in each kind of plot of the town."""
+"""What stands in each kind of plot: houses, trees, parked cars, wagons."""
 
 from __future__ import annotations
 
@@ -8,34 +8,28 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from . import districts as D
+from . import districts as D  # noqa: N812
+from .buildings import downtown, estate, industry
 from .layout import Layout, Plot
 from .noise import compiled, value_noise
 from .objects import Shape
 from .placing import (
     BITUMEN,
-    PAINT,
     ROOFS,
     WALLS,
     Spot,
+    columns,
     park_cars,
     plant,
+    rows,
     scatter_trees,
+    street_rows,
     tinted,
-)  # fmt: skip
+)
+from .roadside import line_edges
 from .scene import Material
 
 F64 = NDArray[np.float64]
-
-
-def rows(spot: Spot, period: float, reach: float = 290.0) -> range:
-    """Numbers of the streets (every ``period`` metres of ``v``) that may touch the plot."""
-    return range(math.ceil((spot.cv - reach) / period), math.floor((spot.cv + reach) / period) + 1)
-
-
-def columns(spot: Spot, period: float, reach: float = 290.0) -> range:
-    """Numbers of the columns (every ``period`` metres of ``u``) that may touch the plot."""
-    return range(math.ceil((spot.cu - reach) / period), math.floor((spot.cu + reach) / period) + 1)
 
 
 def line_houses(spot: Spot, lot: float, row: float, setback: float, share: float) -> None:
@@ -68,7 +62,14 @@ def _houses(spot: Spot, u: F64, v: F64, hu: F64, hv: F64) -> None:
         if chosen.any():
             rise = hv[chosen] * rng.uniform(0.5, 0.85, int(chosen.sum()))
             spot.build(
-                shape, u[chosen], v[chosen], hu[chosen], hv[chosen], eave[chosen], color[chosen], rise
+                shape,
+                u[chosen],
+                v[chosen],
+                hu[chosen],
+                hv[chosen],
+                eave[chosen],
+                color[chosen],
+                rise,
             )
     winged = wing < 0.4
     if winged.any():
@@ -83,7 +84,7 @@ def _houses(spot: Spot, u: F64, v: F64, hu: F64, hv: F64) -> None:
 def houses(spot: Spot) -> None:
     """Streets of town houses with gardens."""
     line_houses(spot, D.HOUSE_LOT, D.STREETS[D.HOUSES, 1], 9.5, 0.93)
-    _street_rows(spot, 4.6, 9.0, 0.8)
+    street_rows(spot, 4.6, 9.0, 0.8)
     u, v = spot.lattice(8.5)
     keep = (spot.rng.uniform(0, 1, u.shape) < 0.5) & (spot.clear(u, v) > 1.5)
     keep &= spot.street(u, v) > 21.0
@@ -93,212 +94,12 @@ def houses(spot: Spot) -> None:
 def village(spot: Spot) -> None:
     """Village streets: houses, sheds, orchards at the head of long gardens."""
     line_houses(spot, D.VILLAGE_LOT, D.STREETS[D.VILLAGE, 1], 11.0, 0.88)
-    _street_rows(spot, 5.0, 14.0, 0.45)
+    street_rows(spot, 5.0, 14.0, 0.45)
     u, v = spot.lattice(8.0)
     chance = spot.rng.uniform(0, 1, u.shape)
     depth = spot.street(u, v)
     keep = (spot.clear(u, v) > 1.5) & (depth > 20.0) & (chance < np.where(depth < 45.0, 0.42, 0.07))
     plant(spot.bag, spot.rng, *spot.world(u[keep], v[keep]), 0.58, 0.03)
-
-
-def _street_rows(spot: Spot, off: float, spacing: float, share: float) -> None:
-    """Trees on both verges of the plot's streets, and a few parked cars."""
-    half, row, _ = D.STREETS[spot.plot.landuse]
-    u = np.arange(math.floor((spot.cu - 290) / spacing), (spot.cu + 290) / spacing) * spacing
-    for k in rows(spot, row):
-        for side in (-1.0, 1.0):
-            v = np.full(u.shape, k * row + side * off)
-            chance = spot.rng.uniform(0, 1, u.shape)
-            jitter = spot.rng.uniform(-1.5, 1.5, u.shape)
-            keep = (spot.clear(u + jitter, v) > 1.0) & (spot.street(u + jitter, v) > 0.6)
-            trees, cars = keep & (chance < share), keep & (chance > 0.86)
-            plant(spot.bag, spot.rng, *spot.world(u[trees] + jitter[trees], v[trees]), 0.85, 0.02)
-            x, y = spot.world(u[cars], v[cars] - side * (off - half + 1.2))
-            park_cars(spot.bag, spot.rng, x, y, spot.plot.angle)
-
-
-def estate(spot: Spot) -> None:
-    """Slab blocks of 9 floors and towers of 16 around yards, parked cars, trees."""
-    rng = spot.rng
-    floors = 5 if spot.plot.rnd[1] < 0.25 else 9
-    for k in rows(spot, 88.0):
-        for m in columns(spot, 95.0):
-            u, v = (m + 0.5) * 95.0, k * 88.0
-            chance, pick = rng.uniform(0, 1, 2)
-            tall = 3.0 * floors + rng.choice([0.0, 0.0, 3.0])
-            _slab(spot, u, v + 22.0, rng.uniform(33, 40), 6.4, tall, 0.0)
-            if chance < 0.45:
-                _slab(spot, u - 36.0, v + 52.0, 17.0, 6.4, tall, math.pi / 2)
-            elif chance < 0.62:
-                _slab(spot, u + 30.0, v + 58.0, 11.5, 11.0, 49.0, 0.0)
-            elif chance < 0.75:
-                _slab(spot, u + 20.0, v + 58.0, 17.0, 8.5, 6.8, 0.0)
-            if pick < 0.5:
-                _garages(spot, u - 30.0, v + 73.0)
-    bays = np.arange(math.floor((spot.cu - 290) / 2.6), (spot.cu + 290) / 2.6) * 2.6 + 1.3
-    for k in rows(spot, 88.0):
-        v = np.full(bays.shape, k * 88.0 + 5.4)
-        keep = (rng.uniform(0, 1, bays.shape) < 0.5) & (spot.clear(bays, v) > 3.0)
-        keep &= spot.street(bays, v) > 0.5
-        x, y = spot.world(bays[keep], v[keep])
-        park_cars(spot.bag, rng, x, y, spot.plot.angle + math.pi / 2)
-    scatter = spot.lattice(9.0)
-    _yard_trees(spot, *scatter)
-
-
-def _slab(spot: Spot, u: float, v: float, hu: float, hv: float, top: float, turn: float) -> None:
-    """One block of flats with lift rooms on its roof, where there is room."""
-    rng = spot.rng
-    color = tinted(rng, BITUMEN, 1)
-    pots = rng.uniform(-0.1, 0.1, 3)
-    if not spot.fits(np.array([u]), np.array([v]), hu, hv, 3.0, turn)[0]:
-        return
-    number = spot.build(Shape.FLAT, u, v, hu, hv, top, color, 0.0, turn)
-    for share in (-0.62, 0.0, 0.62) if hu > 16 else (0.0,):
-        off = (share + pots[0] * 0.3) * hu
-        x, y = spot.world(u + off * math.cos(turn), v + off * math.sin(turn))
-        spot.bag.add(
-            Shape.PLAIN, x, y, spot.plot.angle + turn, 2.6, 2.0, top + 2.8, color * 0.86,
-            Material.ROOF, building=number,
-        )  # fmt: skip
-
-
-def _garages(spot: Spot, u: float, v: float) -> None:
-    """A row of garages."""
-    if spot.fits(np.array([u]), np.array([v]), 20.0, 3.0, 1.5)[0]:
-        number = np.arange(-3, 4)
-        color = tinted(spot.rng, BITUMEN, 7, 0.12)
-        spot.build(Shape.PLAIN, u + number * 5.6, v, 2.75, 3.0, 2.6, color)
-
-
-def _yard_trees(spot: Spot, u: F64, v: F64) -> None:
-    dv = v - np.round(v / 88.0) * 88.0
-    open_ground = np.abs(dv) > 11.0
-    keep = (spot.rng.uniform(0, 1, u.shape) < 0.40) & open_ground
-    keep &= (spot.clear(u, v) > 1.0) & (spot.street(u, v) > 2.0)
-    plant(spot.bag, spot.rng, *spot.world(u[keep], v[keep]), 0.95, 0.04)
-
-
-def downtown(spot: Spot) -> None:
-    """Blocks of houses wall to wall around courtyards; a church or a square here and there."""
-    rng = spot.rng
-    for k in rows(spot, 84.0):
-        for m in columns(spot, 108.0):
-            u, v = (m + 0.5) * 108.0, (k + 0.5) * 84.0
-            chance = rng.uniform()
-            if chance < 0.10:
-                _church(spot, u, v)
-            elif chance > 0.17:
-                _block(spot, u, v, 45.0, 33.0, 6.2)
-    u, v = spot.lattice(8.0)
-    dv, du = v - np.floor(v / 84.0) * 84.0 - 42.0, u - np.floor(u / 108.0) * 108.0 - 54.0
-    inner = (np.abs(dv) < 18.0) & (np.abs(du) < 30.0)
-    chance = spot.rng.uniform(0, 1, u.shape)
-    free = spot.clear(u, v) > 2.0
-    keep = inner & free & (chance < 0.30)
-    plant(spot.bag, rng, *spot.world(u[keep], v[keep]), 0.8, 0.03)
-    cars = inner & free & (chance > 0.80)
-    park_cars(spot.bag, rng, *spot.world(u[cars], v[cars]), spot.plot.angle)
-    _street_rows(spot, 7.4, 10.0, 0.5)
-
-
-def _block(spot: Spot, u: float, v: float, hu: float, hv: float, deep: float) -> None:
-    """Houses around a courtyard, each with its own height and roof."""
-    rng = spot.rng
-    for turn, half, off in ((0.0, hu, hv - deep), (math.pi / 2, hv - 2 * deep, hu - deep)):
-        for side in (-1.0, 1.0):
-            at = -half
-            while at < half - 5.0:
-                long = min(rng.uniform(6.5, 13.0), (half - at) / 2)
-                if half - at - 2 * long < 7.0:
-                    long = (half - at) / 2
-                a, b = at + long, side * off
-                du, dv = (a, b) if turn == 0.0 else (b, a)
-                _town_house(spot, u + du, v + dv, long, deep, turn)
-                at += 2 * long
-
-
-def _town_house(spot: Spot, u: float, v: float, hu: float, hv: float, turn: float) -> None:
-    rng = spot.rng
-    top = rng.choice([9.6, 12.8, 12.8, 16.0, 16.0, 19.2]) + rng.uniform(-0.6, 0.6)
-    kind, gap, rise = rng.uniform(0, 1, 3)
-    color = tinted(rng, ROOFS if kind < 0.75 else BITUMEN, 1, 0.14)
-    if gap < 0.07 or not spot.fits(np.array([u]), np.array([v]), hu, hv, 1.0, turn)[0]:
-        return
-    shape = Shape.GABLE if kind < 0.62 else (Shape.HIP if kind < 0.75 and hu >= hv else Shape.FLAT)
-    spot.build(shape, u, v, hu, hv, top, color, 2.0 + 2.0 * rise, turn)
-
-
-def _church(spot: Spot, u: float, v: float) -> None:
-    """A church with green or golden domes on a square with trees."""
-    if not spot.fits(np.array([u]), np.array([v]), 18.0, 12.0, 2.0)[0]:
-        return
-    roof_color = [92, 128, 104] if spot.plot.rnd[2] < 0.5 else [120, 122, 128]
-    spot.build(Shape.GABLE, u, v, 16.0, 6.5, 11.0, roof_color, 4.0)
-    spot.build(Shape.GABLE, u, v, 11.0, 5.0, 11.0, roof_color, 4.0, math.pi / 2)
-    for du, dv, r, h in ((0, 0, 4.6, 26), (9, 0, 2.4, 20), (-9, 0, 2.4, 20), (0, 7, 2.4, 20), (0, -7, 2.4, 20)):
-        spot.build(Shape.DOME, u + du, v + dv, r, r, h, [206, 168, 74])
-    angle = np.arange(0, 2 * math.pi, 0.35)
-    x, y = spot.world(u + 34 * np.cos(angle), v + 25 * np.sin(angle))
-    plant(spot.bag, spot.rng, x, y, 1.0, 0.0)
-
-
-def industry(spot: Spot) -> None:
-    """Halls, tanks, containers, a chimney, lorries."""
-    rng = spot.rng
-    for k in rows(spot, 118.0):
-        for m in columns(spot, 164.0):
-            u, v = (m + 0.5) * 164.0, (k + 0.5) * 118.0
-            for du in (-38.0, 38.0):
-                for dv in (-27.0, 27.0):
-                    _works(spot, u + du, v + dv, rng.uniform(), rng.uniform(0, 1, 6))
-    u, v = spot.lattice(24.0)
-    free = (spot.clear(u, v) > 6.0) & (spot.street(u, v) > 1.0)
-    cars = free & (rng.uniform(0, 1, u.shape) < 0.35)
-    x, y = spot.world(u[cars], v[cars])
-    park_cars(spot.bag, rng, x, y, spot.plot.angle + rng.choice([0, math.pi / 2], len(x)), 0.5)
-    scatter_trees(spot, 15.0, 0.10, 0.7)
-
-
-def _works(spot: Spot, u: float, v: float, chance: float, r: F64) -> None:
-    """One quarter of an industrial block: a hall, tanks or stacked containers."""
-    rng = spot.rng
-    if chance < 0.62:
-        hu, hv = 20.0 + 14.0 * r[0], 13.0 + 9.0 * r[1]
-        if not spot.fits(np.array([u]), np.array([v]), hu, hv, 4.0)[0]:
-            hu, hv = 13.0, 9.0
-        if spot.fits(np.array([u]), np.array([v]), hu, hv, 3.0)[0]:
-            shape = (Shape.FLAT, Shape.GABLE, Shape.SAW)[int(r[2] * 2.999)]
-            rise = 0.0 if shape == Shape.FLAT else 2.6
-            color = tinted(rng, WALLS, 1, 0.12)
-            spot.build(shape, u, v, hu, hv, 7.0 + 6.0 * r[3], color, rise)
-            if r[4] < 0.35:
-                spot.build(Shape.PLAIN, u, v - hv - 3.0, hu * 0.5, 3.0, 5.0, color * 0.9)
-    elif chance < 0.80:
-        radius = 5.0 + 4.5 * r[0]
-        du, dv = np.meshgrid(np.array([-1.25, 0.0, 1.25]) * 2 * radius, np.array([-1.2, 1.2]) * radius)
-        du, dv = u + du.ravel(), v + dv.ravel()
-        free = spot.fits(du, dv, radius, radius, 3.0)
-        if free.any():
-            tone = [208, 208, 202] if r[1] < 0.6 else [150, 120, 100]
-            spot.build(
-                Shape.CYLINDER, du[free], dv[free], radius, radius, 7.0 + 8.0 * r[2], tone,
-                material=Material.METAL,
-            )  # fmt: skip
-        if r[3] < 0.5 and spot.clear(u + 26.0, v + 20.0) > 4.0:
-            spot.build(Shape.CYLINDER, u + 26.0, v + 20.0, 2.0, 2.0, 46.0, [150, 96, 82])
-    else:
-        du, dv = np.meshgrid(np.arange(-3, 4) * 6.4, np.arange(-3, 4) * 3.4)
-        du, dv = u + du.ravel(), v + dv.ravel()
-        free = spot.fits(du, dv, 3.0, 1.2, 3.0) & (rng.uniform(0, 1, du.shape) < 0.7)
-        n = int(free.sum())
-        if n:
-            x, y = spot.world(du[free], dv[free])
-            top = 2.6 * rng.integers(1, 4, n)
-            spot.bag.add(
-                Shape.PLAIN, x, y, spot.plot.angle, 3.0, 1.2, top, tinted(rng, PAINT, n, 0.2),
-                Material.METAL,
-            )  # fmt: skip
 
 
 def school(spot: Spot) -> None:
@@ -311,7 +112,7 @@ def school(spot: Spot) -> None:
     spot.build(Shape.FLAT, u + 29.0, v - 46.0, 7.5, 12.0, tall, color)
     if spot.plot.rnd[2] < 0.5:
         spot.build(Shape.FLAT, u, v - 44.0, 9.0, 11.0, 7.5, color * 1.1)
-    _rim_trees(spot, 60.0, 58.0, 7.5, 0.62)
+    _rim_trees(spot, 60.0, 62.0, 9.0, 0.34)
 
 
 def _rim_trees(spot: Spot, hu: float, hv: float, spacing: float, share: float) -> None:
@@ -356,7 +157,9 @@ def _bays(spot: Spot, south: float, share: float = 0.55, taken: F64 | None = Non
         for side in (-1.0, 1.0):
             u = spot.cu + (m + 0.5) * wide
             v = np.full(u.shape, spot.cv + k * D.PARKING_PERIOD + side * deep / 2)
-            keep = (spot.rng.uniform(0, 1, u.shape) < share) & (spot.clear(u, v) > 2.6) & (v > south)
+            keep = (
+                (spot.rng.uniform(0, 1, u.shape) < share) & (spot.clear(u, v) > 2.6) & (v > south)
+            )
             lane = u - spot.cu
             keep &= np.abs(lane - np.round(lane / 52.0) * 52.0) > 4.4
             if taken is not None:
@@ -375,20 +178,22 @@ def parking(spot: Spot) -> None:
     else:
         hall = np.array([0.0, 0.0, -1.0, -1.0])
     _bays(spot, -1e9, 0.35 + 0.4 * spot.plot.rnd[2], hall + np.array([0, 0, 3.0, 3.0]))
-    u, v = spot.lattice(14.0, 0.2)
-    keep = (spot.clear(u, v) > 0.5) & (spot.clear(u, v) < 8.0)
-    plant(spot.bag, spot.rng, *spot.world(u[keep], v[keep]), 0.6)
+    u, v = np.meshgrid(np.arange(-6, 7) * 52.0 + 4.2, np.arange(-16, 17) * D.PARKING_PERIOD)
+    u, v = spot.cu + np.append(u, u - 8.4), spot.cv + np.append(v, v)
+    keep = (spot.clear(u, v) > 1.0) & (spot.rng.uniform(0, 1, u.shape) < 0.8)
+    keep &= (np.abs(u - hall[0]) > hall[2] + 4.0) | (np.abs(v - hall[1]) > hall[3] + 4.0)
+    plant(spot.bag, spot.rng, *spot.world(u[keep], v[keep]), 0.6, 0.0)
 
 
 def athletic(spot: Spot) -> None:
     """Trees around the track and the courts, a low club house, a small stand."""
     spot.build(Shape.FLAT, spot.cu, spot.cv + 66.0, 24.0, 4.0, 5.0, tinted(spot.rng, BITUMEN, 1))
-    _rim_trees(spot, 92.0, 82.0, 7.5, 0.6)
+    _rim_trees(spot, 92.0, 86.0, 8.0, 0.40)
 
 
 def cemetery(spot: Spot) -> None:
     """Old trees over the graves, a chapel."""
-    if spot.fits(np.array([spot.cu]), np.array([spot.cv]), 9, 9, 2.0)[0]:
+    if spot.fits(spot.cu, spot.cv, 9, 9, 2.0)[0]:
         spot.build(Shape.GABLE, spot.cu, spot.cv, 8.0, 4.5, 6.0, [96, 120, 110], 3.0)
         spot.build(Shape.DOME, spot.cu, spot.cv, 2.2, 2.2, 15.0, [206, 168, 74])
     scatter_trees(spot, 13.0, 0.42, 1.05, 1.0, 0.25)
@@ -437,13 +242,15 @@ def rail_yard(spot: Spot) -> None:
             color = np.repeat(tinted(rng, _WAGONS, 1), n, axis=0) * rng.uniform(0.75, 1.15, (n, 1))
             spot.bag.add(Shape.PLAIN, x, y, spot.plot.angle, 6.9, 1.5, 4.0, color, Material.METAL)
     base = round(spot.cv / D.YARD) * D.YARD
-    for u in (-70.0, 10.0, 80.0):
-        where = np.array([spot.cu + u]), np.array([base + D.YARD_HALF + 14.0])
+    for off in (-70.0, 10.0, 80.0):
+        where = np.array([spot.cu + off]), np.array([base + D.YARD_HALF + 14.0])
         if spot.fits(*where, 22.0, 8.0, 2.0)[0]:
             spot.build(Shape.GABLE, *where, 22.0, 7.0, 6.5, tinted(rng, WALLS, 1), 2.2)
 
 
-_WAGONS = np.array([[112, 70, 58], [86, 84, 84], [126, 112, 92], [72, 86, 100], [150, 148, 140]], float)
+_WAGONS = np.array(
+    [[112, 70, 58], [86, 84, 84], [126, 112, 92], [72, 86, 100], [150, 148, 140]], float
+)
 
 
 def forest(spot: Spot) -> None:
@@ -474,9 +281,11 @@ def wheat(spot: Spot) -> None:
 
 def lake(spot: Spot) -> None:
     """Willows and bushes around the shore."""
-    edges = spot.clear(*(grid := spot.lattice(9.0)))
-    keep = (edges > 1.0) & (edges < 17.0) & (spot.rng.uniform(0, 1, edges.shape) < 0.5)
-    plant(spot.bag, spot.rng, *spot.world(grid[0][keep], grid[1][keep]), 0.9, 0.0)
+    u, v = spot.lattice(9.0)
+    shore = spot.shore(u, v)
+    keep = (spot.clear(u, v) > 0.0) & (shore > 1.0) & (shore < 17.0)
+    keep &= spot.rng.uniform(0, 1, u.shape) < 0.5
+    plant(spot.bag, spot.rng, *spot.world(u[keep], v[keep]), 0.9, 0.0)
 
 
 FURNISH: dict[int, Callable[[Spot], None]] = {
@@ -489,9 +298,8 @@ FURNISH: dict[int, Callable[[Spot], None]] = {
 
 def furnish(layout: Layout, plot: Plot) -> F64:
     """Objects ``(n, COLUMNS)`` of a plot and of its side of the roads around it."""
-    from .roadside import line_edges
-
     spot = Spot(layout, plot)
-    FURNISH.get(plot.landuse, lambda _: None)(spot)
+    if plot.landuse in FURNISH:
+        FURNISH[plot.landuse](spot)
     line_edges(spot)
     return spot.bag.array()

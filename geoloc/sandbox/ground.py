@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from . import districts as D
-from . import surface as S
+from . import districts as D  # noqa: N812
+from . import surface as S  # noqa: N812
 from .layout import MARGIN, Plot
 from .lines import AVENUE, MOTORWAY, RAIL, RIVER, RIVER_HALF
 from .noise import compiled, grain, smooth, value_noise
@@ -16,7 +16,7 @@ from .scene import Material
 from .surface import Cover
 
 CLS, OX, OY, COS, SIN, R0, R1, LEVEL, SEED, FIRST, LAST = range(2, 13)
-NX, NY, ND, KIND, LANDUSE_OF, INDEX, CHANCE = range(7)
+NX, NY, ND, KIND, LANDUSE_OF, INDEX = range(6)
 METAL = int(Material.METAL)
 DECK_END = 14.0
 """Metres a bridge's deck reaches beyond the river's edge on either side."""
@@ -29,12 +29,13 @@ _URBAN[[D.CULTIVATED, D.WHEAT, D.PASTURE, D.FOREST, D.LAKE, D.VILLAGE, D.PARK, D
 
 
 def tables(plots: list[Plot]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Plots and their edges as arrays for the kernel: ``(plot, 13)`` and ``(edge, 7)``.
+    """Plots and their edges as arrays for the kernel: ``(plot, 13)`` and ``(edge, 6)``.
 
     An edge holds its inward unit normal, its offset along it, and what lies across it.
     """
     index = {plot.key: n for n, plot in enumerate(plots)}
-    sites, edges = np.zeros((len(plots), 13)), []
+    sites = np.zeros((len(plots), 13))
+    edges: list[tuple[float, ...]] = []
     for n, plot in enumerate(plots):
         first = len(edges)
         for other in plot.neighbors:
@@ -44,12 +45,12 @@ def tables(plots: list[Plot]) -> tuple[NDArray[np.float64], NDArray[np.float64]]
             norm = math.hypot(dx, dy)
             nx, ny = dx / norm, dy / norm
             offset = nx * (plot.x + other.x) / 2 + ny * (plot.y + other.y) / 2
-            edges.append((nx, ny, offset, other.kind, other.landuse, index[other.key], other.chance))
+            edges.append((nx, ny, offset, other.kind, other.landuse, index[other.key]))
         sites[n] = (
             plot.x, plot.y, plot.landuse, *plot.origin, math.cos(plot.angle), math.sin(plot.angle),
             plot.rnd[0], plot.rnd[1], plot.level, plot.cluster % 65521, first, len(edges),
         )  # fmt: skip
-    return sites, np.array(edges, float).reshape(-1, 7)
+    return sites, np.array(edges, float).reshape(-1, 6)
 
 
 @compiled
@@ -62,7 +63,8 @@ def walk(
     while moved:
         moved = False
         for e in range(int(sites[best, FIRST]), int(sites[best, LAST])):
-            if edges[e, NX] * px + edges[e, NY] * py > edges[e, ND]:
+            # the tolerance: rounding must not send a point on an edge back and forth
+            if edges[e, NX] * px + edges[e, NY] * py > edges[e, ND] + 1e-7:
                 best = int(edges[e, INDEX])
                 moved = True
                 break
@@ -132,7 +134,7 @@ def cover(
 
 @compiled
 def inner_street(
-    below: Cover, landuse: int, u: float, v: float, x: float, y: float, seed: int, step: float
+    below: Cover, landuse: int, u: float, v: float, x: float, y: float, seed: int
 ) -> Cover:
     """Streets inside a plot, drawn over its cover."""
     half, row, cross = D.STREETS[landuse]

@@ -115,7 +115,7 @@ class Plot:
         xs, ys = zip(*(vertex for n in self.neighbors for vertex in n.vertices), strict=True)
         left, bottom, right, top = bounds
         across = min(xs) - margin < right and max(xs) + margin > left
-        return across and min(ys) - margin < top and max(ys) + margin > bottom
+        return bool(across and min(ys) - margin < top and max(ys) + margin > bottom)
 
     def rng(self, salt: int) -> np.random.Generator:
         """A generator of this plot's own."""

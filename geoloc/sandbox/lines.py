@@ -26,9 +26,7 @@ CORRIDOR = np.array([RIVER_HALF + 24.0, 34.0, 17.0, 19.0])
 """Metres either side of each line that no plot may build on."""
 
 
-def make_lines(
-    rng: np.random.Generator, center: tuple[float, float]
-) -> NDArray[np.float64]:
+def make_lines(rng: np.random.Generator, center: tuple[float, float]) -> NDArray[np.float64]:
     """Parameters ``(4, 13)`` of the lines of one world, drawn from ``rng``."""
     angle = rng.uniform(0, 2 * math.pi)
     side = rng.choice([-1.0, 1.0], 2)

@@ -44,7 +44,7 @@ def smooth(t: float) -> float:
 def value_noise(x: float, y: float, size: float, seed: int) -> float:
     """Smooth noise in [0, 1) with features of ``size`` metres."""
     fx, fy = x / size, y / size
-    i, j = int(math.floor(fx)), int(math.floor(fy))
+    i, j = math.floor(fx), math.floor(fy)
     tx, ty = fx - i, fy - j
     tx, ty = tx * tx * (3.0 - 2.0 * tx), ty * ty * (3.0 - 2.0 * ty)
     a, b = hash2(i, j, seed), hash2(i + 1, j, seed)
@@ -55,4 +55,4 @@ def value_noise(x: float, y: float, size: float, seed: int) -> float:
 @compiled
 def grain(x: float, y: float, size: float, seed: int) -> float:
     """Blocky noise in [-0.5, 0.5) with cells of ``size`` metres: the texture of a surface."""
-    return hash2(int(math.floor(x / size)), int(math.floor(y / size)), seed) - 0.5
+    return hash2(math.floor(x / size), math.floor(y / size), seed) - 0.5

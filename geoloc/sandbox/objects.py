@@ -153,12 +153,12 @@ def draw_one(
 ) -> None:  # fmt: skip
     """Draw one object into rows ``row0`` to ``row1``; the higher thing wins a pixel."""
     nx = tops.shape[1]
-    c0 = max(0, int(math.floor((o[X] - o[REACH] - left) / step)))
-    c1 = min(nx, int(math.ceil((o[X] + o[REACH] - left) / step)) + 1)
-    r0 = max(row0, int(math.floor((north - o[Y] - o[REACH]) / step)))
-    r1 = min(row1, int(math.ceil((north - o[Y] + o[REACH]) / step)) + 1)
+    c0 = max(0, math.floor((o[X] - o[REACH] - left) / step))
+    c1 = min(nx, math.ceil((o[X] + o[REACH] - left) / step) + 1)
+    r0 = max(row0, math.floor((north - o[Y] - o[REACH]) / step))
+    r1 = min(row1, math.ceil((north - o[Y] + o[REACH]) / step) + 1)
     shape, kind = int(o[SHAPE]), int(o[MATERIAL])
-    rides = kind == _CAR or kind == _METAL
+    rides = kind in (_CAR, _METAL)
     for row in range(r0, r1):
         y = north - (row + 0.5) * step
         for col in range(c0, c1):

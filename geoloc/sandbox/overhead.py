@@ -55,14 +55,16 @@ ACQUISITIONS = (
         datetime(2021, 6, 19, 8, 42, tzinfo=UTC), 142.0, 55.0, 0.05, (1.02, 1.0, 0.97), 0.10, 1
     ),
     Acquisition(
-        datetime(2022, 9, 24, 9, 5, tzinfo=UTC), 161.0, 37.0, 0.62, (1.05, 0.97, 0.92), 0.16, 2
+        datetime(2022, 9, 24, 9, 5, tzinfo=UTC), 161.0, 37.0, 0.62, (1.10, 1.05, 1.02), 0.15, 2
     ),
 )
 """The two flights that the imagery of a world is made of."""
 
 
 @compiled
-def _season(r: float, g: float, b: float, material: int, autumn: float) -> tuple[float, float, float]:
+def _season(
+    r: float, g: float, b: float, material: int, autumn: float
+) -> tuple[float, float, float]:
     """Colour of a plant in another season: leaves turn, grain is cut, grass dries."""
     if material == _TREE:
         t = autumn * smooth((g - 0.78 * r) / 40.0)
@@ -83,7 +85,7 @@ def _cast(height: F32, dx: float, dz: float) -> F32:
     """
     ny, nx = height.shape
     shadow = height.copy()
-    whole = int(math.floor(dx))
+    whole = math.floor(dx)
     part = np.float32(dx - whole)
     for row in range(1, ny):
         for col in range(nx):
@@ -96,7 +98,7 @@ def _cast(height: F32, dx: float, dz: float) -> F32:
 
 
 def shadow_height(surface: F32, step: float, azimuth: float, elevation: float) -> F32:
-    """Metres up to which each pixel ``(y, x)`` of a surface lies in shadow (its own height: sunlit)."""
+    """Height up to which each pixel ``(y, x)`` lies in shadow: its own where it is sunlit."""
     turns = math.floor((azimuth + 45.0) / 90.0) % 4
     turned = np.ascontiguousarray(np.rot90(surface, turns))
     offset = math.radians(azimuth - 90.0 * turns)
@@ -130,9 +132,9 @@ def _light(
             direct = 1.12 * max(facing, 0.0) / sun[2] * lit
             if kind == _WATER:
                 direct = 0.9 * lit + 0.1
-            out[row, col, 0] = r * (0.25 + 0.79 * direct)
-            out[row, col, 1] = g * (0.28 + 0.76 * direct)
-            out[row, col, 2] = b * (0.34 + 0.70 * direct)
+            out[row, col, 0] = r * (0.31 + 0.77 * direct)
+            out[row, col, 1] = g * (0.34 + 0.74 * direct)
+            out[row, col, 2] = b * (0.41 + 0.67 * direct)
 
 
 @parallel
@@ -144,7 +146,12 @@ def _develop(light: F32, pad: int, air: F32, gain: F32, out: U8) -> None:
             i, j = row + pad, col + pad
             haze = air[row, col]
             for k in range(3):
-                near = light[i - 1, j, k] + light[i + 1, j, k] + light[i, j - 1, k] + light[i, j + 1, k]
+                near = (
+                    light[i - 1, j, k]
+                    + light[i + 1, j, k]
+                    + light[i, j - 1, k]
+                    + light[i, j + 1, k]
+                )
                 value = 0.64 * light[i, j, k] + 0.09 * near
                 value = value * (1 - haze) + haze * (178.0 + 12.0 * k)
                 value = value * gain[row, col, k]
@@ -188,7 +195,7 @@ def _air(
             x = left + (col + 0.5) * step
             patch = value_noise(x, y, 900.0, seed) * 0.7 + value_noise(x, y, 260.0, seed + 1) * 0.3
             haze[row, col] = strength * (0.25 + 1.5 * smooth((patch - 0.42) * 2.6))
-            strip = int(math.floor((x + 0.09 * y + bend) / 1150.0))
+            strip = math.floor((x + 0.09 * y + bend) / 1150.0)
             common = hash2(strip, 9, seed + 4) - 0.5
             for k in range(3):
                 tone = hash2(strip, k, seed + 3) - 0.5
@@ -201,7 +208,9 @@ def render_overhead(world: Rasterizer, window: Grid, date: Acquisition = ACQUISI
     The same pixels come out through whatever window they are asked for.
     """
     pad = math.ceil(SHADOW_REACH / window.step)
-    light = _lit(world.rasterize(window.pad(pad)), date.sun_azimuth, date.sun_elevation, date.autumn)
+    light = _lit(
+        world.rasterize(window.pad(pad)), date.sun_azimuth, date.sun_elevation, date.autumn
+    )
     haze, gain = np.zeros(window.shape, np.float32), np.zeros((*window.shape, 3), np.float32)
     seed = world.seed * 7919 + 1000 * date.number
     balance = np.array(date.gain)

@@ -90,6 +90,12 @@ class Spot:
         rooms = room(x.ravel(), y.ravel(), self._edges, self.layout.lines, *self._bend)
         return rooms.reshape(x.shape)
 
+    def shore(self, u: ArrayLike, v: ArrayLike) -> F64:
+        """As `clear`, but looking through edges to plots of the same kind without a road."""
+        x, y = self.world(u, v)
+        outer = self._edges[self._edges[:, 3] > 0.0]
+        return room(x.ravel(), y.ravel(), outer, self.layout.lines, *self._bend).reshape(x.shape)
+
     def street(self, u: ArrayLike, v: ArrayLike) -> F64:
         """Metres from points of the cluster's frame to the kerb of an inner street."""
         half, row, cross = STREETS[self.plot.landuse]
@@ -139,7 +145,9 @@ class Spot:
         self.bag.add(shape, x, y, angle, hu, hv, top, color, material, building=ids, aux=aux)
         return ids
 
-    def lattice(self, spacing: float, jitter: float = 0.35, reach: float = 290.0) -> tuple[F64, F64]:
+    def lattice(
+        self, spacing: float, jitter: float = 0.35, reach: float = 290.0
+    ) -> tuple[F64, F64]:
         """Jittered points of the plot's surroundings, in the cluster's frame."""
         line = np.arange(-reach, reach, spacing)
         u, v = np.meshgrid(self.cu + line, self.cv + line)
@@ -194,12 +202,42 @@ def park_cars(
 
 
 def scatter_trees(
-    spot: Spot, spacing: float, share: float, size: float = 1.0, margin: float = 1.0,
-    conifers: float = 0.08, avoid: Mask | None = None,
-) -> None:  # fmt: skip
+    spot: Spot,
+    spacing: float,
+    share: float,
+    size: float = 1.0,
+    margin: float = 1.0,
+    conifers: float = 0.08,
+) -> None:
     """Trees on a jittered lattice over the plot, off its streets."""
     u, v = spot.lattice(spacing)
     keep = spot.rng.uniform(0, 1, u.shape) < share
     keep &= (spot.clear(u, v) > margin) & (spot.street(u, v) > 1.5)
     x, y = spot.world(u[keep], v[keep])
     plant(spot.bag, spot.rng, x, y, size, conifers)
+
+
+def rows(spot: Spot, period: float, reach: float = 290.0) -> range:
+    """Numbers of the streets (every ``period`` metres of ``v``) that may touch the plot."""
+    return range(math.ceil((spot.cv - reach) / period), math.floor((spot.cv + reach) / period) + 1)
+
+
+def columns(spot: Spot, period: float, reach: float = 290.0) -> range:
+    """Numbers of the columns (every ``period`` metres of ``u``) that may touch the plot."""
+    return range(math.ceil((spot.cu - reach) / period), math.floor((spot.cu + reach) / period) + 1)
+
+
+def street_rows(spot: Spot, off: float, spacing: float, share: float) -> None:
+    """Trees on both verges of the plot's streets, and a few parked cars."""
+    half, row, _ = STREETS[spot.plot.landuse]
+    u = np.arange(math.floor((spot.cu - 290) / spacing), (spot.cu + 290) / spacing) * spacing
+    for k in rows(spot, row):
+        for side in (-1.0, 1.0):
+            v = np.full(u.shape, k * row + side * off)
+            chance = spot.rng.uniform(0, 1, u.shape)
+            jitter = spot.rng.uniform(-1.5, 1.5, u.shape)
+            keep = (spot.clear(u + jitter, v) > 1.0) & (spot.street(u + jitter, v) > 0.6)
+            trees, cars = keep & (chance < share), keep & (chance > 0.86)
+            plant(spot.bag, spot.rng, *spot.world(u[trees] + jitter[trees], v[trees]), 0.85, 0.02)
+            x, y = spot.world(u[cars], v[cars] - side * (off - half + 1.2))
+            park_cars(spot.bag, spot.rng, x, y, spot.plot.angle)

@@ -8,9 +8,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from . import districts as D
-from . import ground as G
-from . import surface as S
+from . import districts as D  # noqa: N812
+from . import ground as G  # noqa: N812
+from . import surface as S  # noqa: N812
 from .layout import SIDE, SPACING, bend
 from .lines import CORRIDOR, MOTORWAY, RAIL, RIVER, RIVER_HALF, distance
 from .noise import compiled, parallel, smooth
@@ -23,8 +23,8 @@ F64 = NDArray[np.float64]
 def base_cover(
     plot: int, px: float, py: float, x: float, y: float, d: F64, sites: F64, edges: F64,
     seed: int, step: float,
-) -> tuple[float, float, float, int, float, float, float]:  # fmt: skip
-    """Cover of a point without the lines; then metres to another land use, and to a road."""
+) -> tuple[float, float, float, int, float, float]:  # fmt: skip
+    """Cover of a point without the lines; then metres to another land use."""
     inside, zone, road, which = G.borders(plot, px, py, sites, edges)
     clear = inside
     for k in range(4):
@@ -39,14 +39,14 @@ def base_cover(
         c = G.cover(landuse, u, v, cu, cv, x, y, inside, zone, own, site[G.R0], site[G.R1], step)
     else:
         c = S.grass(x, y, seed, 0.35)
-    c = G.inner_street(c, landuse, u, v, x, y, own, step)
+    c = G.inner_street(c, landuse, u, v, x, y, own)
     if 0.0 <= clear < 0.5 and G._FENCED[landuse] > 0.0 and c[3] != S.ASPHALT:
         c = (126.0, 124.0, 118.0, S.FENCE, G._FENCED[landuse])
     if which >= 0 and road < 14.0:
         t = edges[which, G.NX] * py - edges[which, G.NY] * px
         urban = G._URBAN[landuse] > 0.0
         c = G.plot_road(c, int(edges[which, G.KIND]), road, t, urban, x, y, seed, step)
-    return c[0], c[1], c[2], c[3], c[4], zone, road
+    return c[0], c[1], c[2], c[3], c[4], zone
 
 
 @compiled
@@ -65,15 +65,16 @@ def height_at(
 def start(x: float, y: float, center: F64, lattice: NDArray[np.int64]) -> int:
     """Index of a plot near a point; ``lattice``: first key (i, j) and plots in a row."""
     half = SIDE * SPACING / 2
-    i = int(math.floor((x - center[0] + half) / SPACING)) - lattice[0]
-    j = int(math.floor((y - center[1] + half) / SPACING)) - lattice[1]
+    i = math.floor((x - center[0] + half) / SPACING) - lattice[0]
+    j = math.floor((y - center[1] + half) / SPACING) - lattice[1]
     return int(j * lattice[2] + i)
 
 
 @parallel
 def paint_ground(
     left: float, top: float, step: float, center: F64, phase: F64, lines: F64, sites: F64,
-    edges: F64, seed: int, lattice: NDArray[np.int64], terrain: NDArray[np.float32], tops: NDArray[np.float32],
+    edges: F64, seed: int, lattice: NDArray[np.int64],
+    terrain: NDArray[np.float32], tops: NDArray[np.float32],
     bases: NDArray[np.float32], material: NDArray[np.uint8], landuse: NDArray[np.uint8],
     color: NDArray[np.uint8],
 ) -> None:  # fmt: skip
@@ -89,9 +90,7 @@ def paint_ground(
             plot = G.walk(plot, px, py, sites, edges)
             for k in range(4):
                 d[k], s[k], _ = distance(lines[k], x, y)
-            r, g, b, m, t, zone, road = base_cover(
-                plot, px, py, x, y, d, sites, edges, seed, step
-            )
+            r, g, b, m, t, zone = base_cover(plot, px, py, x, y, d, sites, edges, seed, step)
             own = int(sites[plot, G.CLS])
             height, flat = height_at(own, sites[plot, G.LEVEL], zone, x, y, d, seed)
             low = 0.0

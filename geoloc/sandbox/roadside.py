@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from . import districts as D
+from .districts import VILLAGE
 from .ground import DECK_END
 from .layout import FIELDS, HALF_WIDTH, NONE, PRIMARY, RURAL, STREET, TRACK, Layout, Neighbor
 from .lines import (
@@ -67,7 +67,7 @@ def _off_lines(layout: Layout, x: F64, y: F64, margin: float) -> NDArray[np.bool
 
 def _street_side(spot: Spot, other: Neighbor) -> None:
     half, primary = HALF_WIDTH[other.kind], other.kind == PRIMARY
-    if spot.plot.landuse not in RURAL or spot.plot.landuse == D.VILLAGE:
+    if spot.plot.landuse not in RURAL or spot.plot.landuse == VILLAGE:
         x, y = _along(spot, other, 8.5, half + (1.7 if primary else 1.0), 1.2)
         u, v = local(spot.plot, x, y)
         keep = _off_lines(spot.layout, x, y, 3.0) & (spot.street(u, v) > 1.5)

@@ -26,7 +26,8 @@ from .scene import Material
 
 GRASS, CROP, SOIL, ASPHALT, CONCRETE, GRAVEL, SAND, WATER = (int(m) for m in list(Material)[:8])
 RAIL, PITCH, TRACK, FENCE, MARKING = (
-    int(m) for m in (Material.RAIL, Material.PITCH, Material.TRACK, Material.FENCE, Material.MARKING)
+    int(m)
+    for m in (Material.RAIL, Material.PITCH, Material.TRACK, Material.FENCE, Material.MARKING)
 )
 Cover = tuple[float, float, float, int, float]
 BAY_WIDTH, BAY_DEPTH = BAY
@@ -85,7 +86,9 @@ def concrete(x: float, y: float, seed: int, slab: float) -> Cover:
     """Slabs of concrete or paving, ``slab`` metres wide."""
     joint = 0.10 if min(abs(nearest(x, slab)), abs(nearest(y, slab))) < 0.2 else 0.0
     tint = 0.12 * grain(x, y, slab, seed + 21) + 0.10 * (value_noise(x, y, 13.0, seed + 22) - 0.5)
-    return shade_of(166.0, 162.0, 152.0, tint + 0.06 * grain(x, y, 0.5, seed) - joint, CONCRETE, 0.0)
+    return shade_of(
+        166.0, 162.0, 152.0, tint + 0.06 * grain(x, y, 0.5, seed) - joint, CONCRETE, 0.0
+    )
 
 
 @compiled
@@ -102,7 +105,13 @@ def over(below: Cover, r: float, g: float, b: float, share: float, material: int
         return below
     s = 1.0 - share
     kind = material if share > 0.5 else below[3]
-    return below[0] * s + r * share, below[1] * s + g * share, below[2] * s + b * share, kind, below[4]
+    return (
+        below[0] * s + r * share,
+        below[1] * s + g * share,
+        below[2] * s + b * share,
+        kind,
+        below[4],
+    )
 
 
 @compiled
@@ -195,7 +204,7 @@ def garden(su: float, sv: float, x: float, y: float, seed: int, chance: float) -
     """A lot behind a house: lawn, orchard grass or beds of vegetables."""
     if chance < 0.38:
         return grass(x, y, seed, 0.10 + 0.5 * chance)
-    bed = hash2(int(math.floor(sv / 9.0)), int(chance * 9999.0), seed)
+    bed = hash2(math.floor(sv / 9.0), int(chance * 9999.0), seed)
     if bed < 0.3:
         return grass(x, y, seed, 0.25)
     earth = soil(x, y, seed, 0.15 + 0.5 * hash2(int(chance * 9999.0), 5, seed))
@@ -257,7 +266,7 @@ def estate(u: float, v: float, x: float, y: float, seed: int, r0: float) -> Cove
 @compiled
 def industry(u: float, v: float, x: float, y: float, seed: int, r0: float) -> Cover:
     """Yards of patched concrete and asphalt, heaps of earth, weeds along the sidings."""
-    tile = hash2(int(math.floor(u / 41.0)), int(math.floor(v / 29.5)), seed + int(r0 * 999.0))
+    tile = hash2(math.floor(u / 41.0), math.floor(v / 29.5), seed + int(r0 * 999.0))
     stain = smooth((value_noise(x, y, 17.0, seed + 81) - 0.55) * 4.0)
     if tile < 0.40:
         c = concrete(u, v, seed, 6.0)
@@ -271,10 +280,16 @@ def industry(u: float, v: float, x: float, y: float, seed: int, r0: float) -> Co
 
 
 @compiled
-def soccer(u: float, v: float, hu: float, hv: float, x: float, y: float, seed: int, step: float) -> Cover:
+def soccer(
+    u: float, v: float, hu: float, hv: float, x: float, y: float, seed: int, step: float
+) -> Cover:
     """A mown and marked pitch of half length ``hu`` and half width ``hv``."""
     band = 1.0 if math.floor((u + hu) / (hu / 8.0)) % 2 == 0 else -1.0
-    k = 0.07 * band + 0.10 * grain(x, y, 0.5, seed + 91) + 0.1 * (value_noise(x, y, 9.0, seed) - 0.5)
+    k = (
+        0.07 * band
+        + 0.10 * grain(x, y, 0.5, seed + 91)
+        + 0.1 * (value_noise(x, y, 9.0, seed) - 0.5)
+    )
     turf = shade_of(70.0, 128.0, 58.0, k, PITCH, 0.0)
     side = max(abs(u) - hu, abs(v) - hv)
     mark = stripe(side, 0.12, step)
@@ -335,9 +350,8 @@ def car_park(u: float, v: float, x: float, y: float, seed: int, step: float) -> 
 @compiled
 def school(u: float, v: float, x: float, y: float, seed: int, step: float, r0: float) -> Cover:
     """Yard of paving in front of the building, a small pitch, a running oval, lawns."""
-    if abs(u) < 36.0 and abs(v - 34.0) < 17.5 and abs(u) < SCHOOL_U + 2.0:
-        if abs(v - 34.0) < SCHOOL_V + 2.0:
-            return soccer(u, v - 34.0, SCHOOL_U, SCHOOL_V, x, y, seed, step)
+    if abs(u) < SCHOOL_U + 2.0 and abs(v - 34.0) < SCHOOL_V + 2.0:
+        return soccer(u, v - 34.0, SCHOOL_U, SCHOOL_V, x, y, seed, step)
     r = math.sqrt(max(abs(u) - 22.0, 0.0) ** 2 + (v - 34.0) ** 2)
     if 17.0 < r < 20.5:
         return shade_of(182.0, 92.0, 70.0, 0.1 * grain(x, y, 0.5, seed), TRACK, 0.0)
@@ -360,7 +374,7 @@ def athletic(u: float, v: float, x: float, y: float, seed: int, step: float, r0:
     if abs(u) < 66.0 and abs(cv) < 17.0:
         court = max(abs(cu) - 5.5, abs(cv) - 11.9)
         mark = max(stripe(court, 0.1, step), stripe(cv, 0.08, step) if court < 0 else 0.0)
-        kind = hash2(int(math.floor(u / 22.0 + 0.5)), 3, seed + int(999 * r0))
+        kind = hash2(math.floor(u / 22.0 + 0.5), 3, seed + int(999 * r0))
         k = 0.06 * grain(x, y, 0.5, seed)
         inner = shade_of(76.0, 120.0, 150.0, k, PITCH, 0.0)
         if kind < 0.4:
@@ -400,7 +414,7 @@ def downtown(u: float, v: float, x: float, y: float, seed: int, r0: float) -> Co
     du, dv = abs(nearest(u, 108.0)), abs(nearest(v, 84.0))
     if min(du, dv) < 9.0:
         return concrete(u, v, seed, 1.0)
-    block = hash2(int(math.floor(u / 108.0)), int(math.floor(v / 84.0)), seed + 97)
+    block = hash2(math.floor(u / 108.0), math.floor(v / 84.0), seed + 97)
     if block < 0.45:
         return asphalt(x, y, seed, 0.6)
     if block < 0.75:
@@ -414,7 +428,7 @@ def cemetery(u: float, v: float, x: float, y: float, seed: int, r0: float) -> Co
     if abs(nearest(u, 46.0)) < 1.6 or abs(nearest(v, 34.0)) < 1.4:
         return gravel(x, y, seed, 0.8)
     gu, gv = nearest(u, GRAVE_U), nearest(v, GRAVE_V)
-    chance = hash2(int(math.floor(u / GRAVE_U + 0.5)), int(math.floor(v / GRAVE_V + 0.5)), seed)
+    chance = hash2(math.floor(u / GRAVE_U + 0.5), math.floor(v / GRAVE_V + 0.5), seed)
     if chance < 0.82 and abs(gu) < 0.8 and abs(gv) < 1.15:
         if gv > 0.6:
             tone = 0.45 + 0.75 * hash2(int(chance * 99999.0), 1, seed)
@@ -442,5 +456,3 @@ def lake(zone: float, x: float, y: float, seed: int) -> Cover:
         k = 0.3 * grain(x, y, 0.5, seed)
         return shade_of(112.0, 118.0, 62.0, k, CROP, 1.6)
     return grass(x, y, seed, 0.2)
-
-

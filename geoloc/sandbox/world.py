@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property, lru_cache, partial
 
 import numpy as np
@@ -105,16 +106,19 @@ class World:
     def landuse_at(self, x: float, y: float) -> str:
         """Scene class (a name of `LANDUSE`) of the half metre that holds a point."""
         half = 0.5
-        left, top = np.floor(x / half) * half, np.ceil(y / half) * half
-        return LANDUSE[int(self.rasterize(Grid(self.crs, left, top, half, 1, 1)).landuse[0, 0])]
+        left, top = math.floor(x / half) * half, math.ceil(y / half) * half
+        return LANDUSE[int(self._ground(Grid(self.crs, left, top, half, 1, 1)).landuse[0, 0])]
 
     @staticmethod
     def _blank(window: Grid) -> Scene:
         shape = window.shape
         return Scene(
             window,
-            *(np.zeros(shape, np.float32) for _ in range(3)),
-            *(np.zeros(shape, np.uint8) for _ in range(2)),
-            np.zeros((*shape, 3), np.uint8),
-            np.zeros(shape, np.uint32),
+            terrain=np.zeros(shape, np.float32),
+            top=np.zeros(shape, np.float32),
+            base=np.zeros(shape, np.float32),
+            material=np.zeros(shape, np.uint8),
+            landuse=np.zeros(shape, np.uint8),
+            color=np.zeros((*shape, 3), np.uint8),
+            building=np.zeros(shape, np.uint32),
         )
