@@ -9,7 +9,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import xarray as xr
@@ -18,9 +17,10 @@ from numpy.typing import NDArray
 from ..area import Bounds, GeotiffImagery
 from ..errors import ImageryError
 from ..grid import Grid
-from .raster import READ_ERRORS, RasterFile, is_remote, probe, require_fit
+from .raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe, require_fit
 from .reading import read_onto
 from .source import Item, as_window, overlap
+from .version import file_version
 
 _PROBES = 8  # headers read at once
 
@@ -92,7 +92,7 @@ class GeotiffSource:
                 if _fill(pixels[:, *part], valid[part], file, window.window(*part), self.spec):
                     seen.append(Item(file.id, file.href, file.datetime))
             except READ_ERRORS as error:
-                errors.append(_fault(file.href, error))
+                errors.append(fault_line(file.href, error))
         if not valid.all():
             errors += self.unreadable
         return as_window(pixels, valid, window, tuple(seen), tuple(errors))
@@ -126,9 +126,9 @@ class GeotiffSource:
     def _version(self, path: str) -> str:
         """What changes when a file's content does; asked of a server only once."""
         if not is_remote(path):
-            return _local_version(path)
+            return file_version(path)
         if path not in self._remote_versions:
-            self._remote_versions[path] = _remote_version(path)
+            self._remote_versions[path] = file_version(path)
         return self._remote_versions[path]
 
 
@@ -178,7 +178,7 @@ def _probe(href: str) -> RasterFile | str:
     try:
         return probe(href)
     except (*READ_ERRORS, ImageryError) as error:
-        return _fault(href, error)
+        return fault_line(href, error)
 
 
 def _fill(
@@ -196,34 +196,3 @@ def _fill(
     np.copyto(pixels, new, where=there)
     valid |= there
     return bool(there.any())
-
-
-def _fault(href: str, error: BaseException) -> str:
-    """One line: which file, and the deepest reason that is known."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    reason = " ".join(str(error).split())[:300]
-    return reason if href in reason else f"{href} cannot be read: {reason}"
-
-
-def _local_version(path: str) -> str:
-    try:
-        status = Path(path.removeprefix("file://")).stat()
-    except OSError:
-        return "missing"
-    return f"{status.st_mtime_ns}-{status.st_size}"
-
-
-def _remote_version(href: str) -> str:
-    """A server's ETag, or else date and size; the URL alone where it tells neither."""
-    import obstore  # its stores speak http, s3, gs and az with the usual credentials
-
-    parts = urlsplit(href)
-    try:
-        store = obstore.store.from_url(
-            f"{parts.scheme}://{parts.netloc}", client_options={"allow_http": True}
-        )
-        facts = obstore.head(store, parts.path.lstrip("/"))
-    except Exception:  # noqa: BLE001  (a server may refuse HEAD and yet serve the file)
-        return href
-    return str(facts["e_tag"] or f"{facts['last_modified']}-{facts['size']}")

@@ -124,6 +124,14 @@ def probe(href: str) -> RasterFile:
         )
 
 
+def fault_line(href: str, error: BaseException) -> str:
+    """One line: which file, and the deepest reason that is known."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    reason = " ".join(str(error).split())[:300]
+    return reason if href in reason else f"{href} cannot be read: {reason}"
+
+
 def rgb_bands(file: RasterFile, spec: GeotiffImagery) -> tuple[int, int, int]:
     """The bands that become red, green and blue; grey files give their only band thrice."""
     colours = file.bands - file.alpha

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ..area import Bounds, Imagery
+from ..area import Bounds, GeotiffImagery, Imagery, StacImagery, XyzImagery
 from ..errors import ImageryError
 from ..grid import Grid
 
@@ -25,6 +25,8 @@ class Item:
     id: str
     href: str
     datetime: dt.datetime | None = None
+    version: str | None = None
+    """What its catalog says of the file's version (checksum, date of change), if it does."""
 
 
 class Source(Protocol):
@@ -62,21 +64,36 @@ def open_source(spec: Imagery, base: Path | None = None) -> Source:
     """The source that an imagery specification describes.
 
     ``base`` is the folder that relative paths are meant from. Raises ImageryError where a
-    path matches no file.
+    path matches no file, or where what the specification names is not there.
     """
-    from .geotiff import GeotiffSource  # kept out of reach of those who only need the protocol
+    # each kind is kept out of reach of those who do not use it: their libraries are heavy
+    spec = spec if base is None else spec.resolve(base)
+    if isinstance(spec, GeotiffImagery):
+        from .geotiff import GeotiffSource
 
-    return GeotiffSource(spec if base is None else spec.resolve(base))
+        return GeotiffSource(spec)
+    if isinstance(spec, StacImagery):
+        from .stac import StacSource
+
+        return StacSource(spec)
+    if isinstance(spec, XyzImagery):
+        from .xyz import XyzSource
+
+        return XyzSource(spec)
+    from .zarr import ZarrSource
+
+    return ZarrSource(spec)
 
 
 def require_overlap(source: Source, grid: Grid) -> None:
     """Raise ImageryError, naming both extents, where the imagery misses the grid altogether."""
+    covers = source.covers(grid)  # first: it makes a catalog be searched there
     there = source.bounds(grid.crs)
-    if overlap(there, grid) is not None and source.covers(grid):
+    if covers and overlap(there, grid) is not None:
         return
     raise ImageryError(
         f"the area {_extent(grid.bounds)} lies outside of the imagery {_extent(there)} "
-        f"({grid.crs}): correct the bounds or the imagery paths"
+        f"({grid.crs}): correct the bounds or the imagery"
     )
 
 

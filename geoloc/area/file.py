@@ -1,4 +1,4 @@
-"""The area of interest: what to cover, from which imagery, with which model, into which cube.
+"""The area file: what to cover, from which imagery, with which model, into which cube.
 
 An area file is YAML::
 
@@ -17,82 +17,29 @@ metre only at the equator (0.86 m at 31 degrees north): a UTM zone is the better
 
 from __future__ import annotations
 
-import difflib
 import math
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from .errors import AreaError
-from .grid import Grid
+from ..errors import AreaError
+from ..grid import Grid
+from .imagery import Bounds, Imagery
+from .spec import Spec, explain, resolve_path
 
 if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
     from shapely import Geometry
-
-Bounds = tuple[float, float, float, float]
-"""Left, bottom, right, top."""
 
 _MAX_FILE_BYTES = 1_000_000  # somebody gave the imagery in place of the area file
 _GEOGRAPHIC_EDGE = 0.01  # degrees (about 1 km) between vertices before an edge is reprojected
 
 
-class _Spec(BaseModel):
-    """Strict about keys and numbers; what is written wrong is refused, never ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class GeotiffImagery(_Spec):
-    """GeoTIFF, COG or VRT files: paths, globs or URLs (also ``s3://``)."""
-
-    kind: Literal["geotiff"] = "geotiff"
-    paths: list[str] = Field(min_length=1, description="files, globs or URLs")
-    bands: tuple[int, int, int] = Field(
-        (1, 2, 3), description="red, green, blue, counted from 1; a single band is read as grey"
-    )
-    scale: tuple[float, float] | None = Field(
-        None, description="input values that become 0 and 255; needed unless imagery is uint8"
-    )
-    nodata: float | None = Field(None, description="overrides the files' own nodata value")
-    order: Literal["newest", "listed"] = Field(
-        "newest", description="which file wins where several overlap; undated ones as listed"
-    )
-
-    @field_validator("paths", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
-    @field_validator("bands")
-    @classmethod
-    def _bands_from_one(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
-        if min(value) < 1:
-            raise ValueError(f"bands {list(value)}: bands are counted from 1")
-        return value
-
-    @field_validator("scale")
-    @classmethod
-    def _scale_has_extent(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and value[0] == value[1]:
-            raise ValueError(f"scale {list(value)} has no extent: give the darkest and brightest")
-        return value
-
-    def resolve(self, base: Path) -> GeotiffImagery:
-        """The same with relative paths taken from the folder ``base``."""
-        return self.model_copy(update={"paths": [_resolve(path, base) for path in self.paths]})
-
-
-Imagery = GeotiffImagery
-"""Any imagery specification; they are told apart by ``kind``."""
-
-
-class Area(_Spec):
+class Area(Spec):
     """An area of interest and what is made of it; also the parameter of the flows."""
 
     name: str = Field(min_length=1, max_length=100, pattern=r"^[^/\\\x00-\x1f]+$")
@@ -151,9 +98,9 @@ class Area(_Spec):
         return self.model_copy(
             update={
                 "imagery": self.imagery.resolve(base),
-                "geometry": self.geometry and Path(_resolve(str(self.geometry), base)),
-                "model": _resolve(self.model, base) if _is_folder(self.model) else self.model,
-                "cube": _resolve(self.cube, base),
+                "geometry": self.geometry and Path(resolve_path(str(self.geometry), base)),
+                "model": resolve_path(self.model, base) if _is_folder(self.model) else self.model,
+                "cube": resolve_path(self.cube, base),
             }
         )
 
@@ -169,7 +116,7 @@ def load_area(path: str | Path) -> Area:
         area = Area.model_validate(values).resolve(path.absolute().parent)
         area.grid  # noqa: B018  (reads the geometry, so that a fault in it shows now)
     except ValidationError as error:
-        raise AreaError(f"{path}: {_explain(error)}") from None
+        raise AreaError(f"{path}: {explain(error, Area)}") from None
     except AreaError as error:
         raise AreaError(f"{path}: {error}") from None
     return area
@@ -245,35 +192,6 @@ def _utm_hint(bounds: Bounds | None) -> str:
     return f"the UTM zone here is EPSG:{326 if lat >= 0 else 327}{zone:02d}, and bounds in its m"
 
 
-def _explain(error: ValidationError) -> str:
-    """The first fault in words, and how many more there are."""
-    faults = error.errors()
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return _explain_one(faults[0]) + more
-
-
-def _explain_one(fault: ErrorDetails) -> str:
-    where = ".".join(str(part) for part in fault["loc"])
-    match fault["type"]:
-        case "extra_forbidden":
-            return f"unknown key {where!r}{_nearest_key(fault['loc'])}"
-        case "missing" if isinstance(fault["loc"][-1], int):
-            return f"{where.rpartition('.')[0]} {_shorten(fault['input'])} has too few values"
-        case "missing":
-            return f"key {where!r} is missing"
-        case "value_error":
-            return str(fault["ctx"]["error"])
-        case _:
-            return f"{where}: {fault['msg']}; found {_shorten(fault['input'])}"
-
-
-def _nearest_key(loc: tuple[int | str, ...]) -> str:
-    model: type[BaseModel] = GeotiffImagery if loc[0] == "imagery" and len(loc) > 1 else Area
-    near = difflib.get_close_matches(str(loc[-1]), model.model_fields, n=1)
-    keys = ", ".join(model.model_fields)
-    return f": did you mean {near[0]!r}?" if near else f": the keys are {keys}"
-
-
 def _whole_steps(bounds: Bounds, step: float) -> Bounds:
     """Bounds grown outwards to multiples of ``step``."""
     left, bottom, right, top = (edge / step for edge in bounds)
@@ -290,20 +208,8 @@ def _is_folder(model: str) -> bool:
     return "/" in model or "\\" in model or model.startswith((".", "~"))
 
 
-def _resolve(path: str, base: Path) -> str:
-    """An absolute path; URLs and GDAL's virtual paths as they are."""
-    if "://" in path or path.startswith("/vsi"):
-        return path
-    return str(base / Path(path).expanduser())
-
-
 def _numbers(values: tuple[float, ...]) -> str:
     return "[" + ", ".join(f"{value:.12g}" for value in values) + "]"
-
-
-def _shorten(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _first_line(error: BaseException) -> str:

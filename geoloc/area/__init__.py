@@ -1,0 +1,25 @@
+"""The area of interest: what to cover, from which imagery, with which model, into which cube."""
+
+from __future__ import annotations
+
+from .file import Area, load_area, read_polygon
+from .imagery import (
+    Bounds,
+    GeotiffImagery,
+    Imagery,
+    StacImagery,
+    XyzImagery,
+    ZarrImagery,
+)
+
+__all__ = [
+    "Area",
+    "Bounds",
+    "GeotiffImagery",
+    "Imagery",
+    "StacImagery",
+    "XyzImagery",
+    "ZarrImagery",
+    "load_area",
+    "read_polygon",
+]

@@ -1,0 +1,207 @@
+"""What imagery an area is built from: files, a STAC catalog, web tiles, or a tiled copy.
+
+Which to take: ``geotiff`` for files at hand, ``stac`` for a catalog of any size, ``xyz`` for
+a map server, ``zarr`` for what ``geoloc imagery tile`` wrote (its module says when that pays).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from .spec import Spec, resolve_path
+
+Bounds = tuple[float, float, float, float]
+"""Left, bottom, right, top."""
+
+_BANDS_DEFAULT = (1, 2, 3)
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_SECRET = re.compile(r"(?i)[?&][^=&]*(key|token|secret|sig|password)[^=&]*=(?!\$\{)[^&{]+")
+
+
+def _check_scale(value: tuple[float, float] | None) -> tuple[float, float] | None:
+    if value is not None and value[0] == value[1]:
+        raise ValueError(f"scale {list(value)} has no extent: give the darkest and brightest")
+    return value
+
+
+def _check_bands(value: tuple[int, int, int]) -> tuple[int, int, int]:
+    if min(value) < 1:
+        raise ValueError(f"bands {list(value)}: bands are counted from 1")
+    return value
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class GeotiffImagery(Spec):
+    """GeoTIFF, COG or VRT files: paths, globs or URLs (also ``s3://``)."""
+
+    kind: Literal["geotiff"] = "geotiff"
+    paths: list[str] = Field(min_length=1, description="files, globs or URLs")
+    bands: tuple[int, int, int] = Field(
+        _BANDS_DEFAULT,
+        description="red, green, blue, counted from 1; a single band is read as grey",
+    )
+    scale: tuple[float, float] | None = Field(
+        None, description="input values that become 0 and 255; needed unless imagery is uint8"
+    )
+    nodata: float | None = Field(None, description="overrides the files' own nodata value")
+    order: Literal["newest", "listed"] = Field(
+        "newest", description="which file wins where several overlap; undated ones as listed"
+    )
+
+    _bands = field_validator("bands")(_check_bands)
+    _scale = field_validator("scale")(_check_scale)
+    _paths = field_validator("paths", mode="before")(_one_or_many)
+
+    def resolve(self, base: Path) -> GeotiffImagery:
+        """The same with relative paths taken from the folder ``base``."""
+        return self.model_copy(update={"paths": [resolve_path(path, base) for path in self.paths]})
+
+
+class StacImagery(Spec):
+    """Items of a STAC API, or of a static catalog (``catalog.json``, a path or a URL)."""
+
+    kind: Literal["stac"] = "stac"
+    url: str = Field(min_length=1, description="an API's root, or a catalog.json")
+    collections: list[str] = Field([], description="only these; an API may demand them")
+    datetime: str | None = Field(
+        None, description="2024-06, or an interval: 2024-04-01/2024-09-30, 2024-04-01/.."
+    )
+    max_cloud: float | None = Field(None, ge=0, le=100, description="eo:cloud_cover at most, %")
+    query: dict[str, Any] = Field({}, description="the API's query extension; passed on as it is")
+    max_items: int | None = Field(None, ge=1, description="of each search, as the API sorts them")
+    assets: list[str] | None = Field(
+        None,
+        description="one asset with several bands, or one each for red, green, blue; "
+        "default: visual, or the bands that are called red, green and blue",
+    )
+    bands: tuple[int, int, int] = Field(_BANDS_DEFAULT, description="of a single asset, from 1")
+    scale: tuple[float, float] | None = Field(
+        None, description="input values that become 0 and 255; needed unless imagery is uint8"
+    )
+    rescale: bool = Field(
+        False, description="scale is in the units that raster:scale and raster:offset give"
+    )
+    nodata: float | None = Field(None, description="overrides the files' own nodata value")
+    order: Literal["newest", "least-cloud", "median"] = Field(
+        "newest", description="which item is seen where several overlap, or their median"
+    )
+    sign: str | None = Field(
+        None,
+        description="planetary-computer, the URL of a token endpoint ({collection} is filled "
+        "in), or ${NAME}: a query string in the environment; added to every https href",
+    )
+
+    _bands = field_validator("bands")(_check_bands)
+    _scale = field_validator("scale")(_check_scale)
+    _lists = field_validator("collections", "assets", mode="before")(_one_or_many)
+
+    @field_validator("assets")
+    @classmethod
+    def _one_or_three(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and len(value) not in (1, 3):
+            raise ValueError(f"assets {value}: name one with three bands, or red, green and blue")
+        return value
+
+    @field_validator("sign")
+    @classmethod
+    def _known_signer(cls, value: str | None) -> str | None:
+        known = value in (None, "planetary-computer") or re.fullmatch(r"\$\{\w+\}", value or "")
+        if not known and not str(value).startswith(("http://", "https://")):
+            # the value is not repeated: somebody may have written the token itself
+            raise ValueError(
+                "sign: write planetary-computer, the URL of a token endpoint, or ${NAME} for an "
+                "environment variable; never the token"
+            )
+        return value
+
+    def resolve(self, base: Path) -> StacImagery:
+        """The same with a relative path of a catalog taken from the folder ``base``."""
+        return self.model_copy(update={"url": resolve_path(self.url, base)})
+
+
+class XyzImagery(Spec):
+    """Web map tiles in Web Mercator; no provider is the default, as each has its own terms."""
+
+    kind: Literal["xyz"] = "xyz"
+    url: str = Field(
+        min_length=1,
+        description="https://…/{z}/{x}/{y}.jpg, with {-y} (TMS) or {q} (quadkey) and ${NAME} "
+        "for keys from the environment; or a provider of xyzservices (Esri.WorldImagery)",
+    )
+    subdomains: str = Field("abc", min_length=1, description="what {s} stands for")
+    zoom: int | None = Field(None, ge=0, le=24, description="default: what the GSD needs")
+    min_zoom: int = Field(0, ge=0, le=24)
+    max_zoom: int = Field(19, ge=0, le=24)
+    tile_px: Literal[256, 512] = 256
+    bounds: Bounds | None = Field(None, description="where tiles are: west, south, east, north")
+    version: str = Field("", description="date or name of the imagery; another one reads anew")
+    cache: Path | None = Field(None, description="default: the user's cache folder")
+    cache_mb: int = Field(2000, ge=0, description="oldest tiles are dropped beyond this")
+    rate: float = Field(20, gt=0, le=1000, description="requests a second and process")
+    connections: int = Field(4, ge=1, le=64)
+    timeout: float = Field(20, gt=0, le=600, description="s without any answer")
+    retries: int = Field(4, ge=0, le=20)
+    user_agent: str = Field("geoloc (imagery reader)", pattern=r"^[\x20-\x7e]+$")
+
+    @field_validator("url")
+    @classmethod
+    def _no_key_in_the_file(cls, value: str) -> str:
+        if (found := _SECRET.search(value)) is not None:
+            name = found[0].lstrip("?&").partition("=")[0]
+            raise ValueError(
+                f"url: {name}= holds a key: write {name}=${{NAME}} and set NAME in the environment"
+            )
+        bare = _VARIABLE.sub("", value)
+        if "://" in bare and not ("{q}" in bare or {"{z}", "{x}"} <= set(_fields(bare))):
+            raise ValueError(f"url {bare}: write {{z}}, {{x}} and {{y}} (or {{-y}}), or {{q}}")
+        return value
+
+    @model_validator(mode="after")
+    def _zooms_in_order(self) -> XyzImagery:
+        if self.min_zoom > self.max_zoom:
+            raise ValueError(f"min_zoom {self.min_zoom} is above max_zoom {self.max_zoom}")
+        if self.bounds and (self.bounds[0] >= self.bounds[2] or self.bounds[1] >= self.bounds[3]):
+            raise ValueError(f"bounds {list(self.bounds)}: write west, south, east, north")
+        return self
+
+    def resolve(self, base: Path) -> XyzImagery:
+        """The same with a relative cache folder taken from the folder ``base``."""
+        cache = self.cache and Path(resolve_path(str(self.cache), base))
+        return self.model_copy(update={"cache": cache})
+
+
+class ZarrImagery(Spec):
+    """Imagery that ``geoloc imagery tile`` wrote: a path or a URL."""
+
+    kind: Literal["zarr"] = "zarr"
+    path: str = Field(min_length=1, description="path or URL of the tiled copy")
+
+    def resolve(self, base: Path) -> ZarrImagery:
+        """The same with a relative path taken from the folder ``base``."""
+        return self.model_copy(update={"path": resolve_path(self.path, base)})
+
+
+def _fields(template: str) -> list[str]:
+    return re.findall(r"\{[^}]*\}", template)
+
+
+def _kind_of(value: Any) -> Any:
+    """``kind`` may be left out for files."""
+    return value.get("kind", "geotiff") if isinstance(value, dict) else getattr(value, "kind", None)
+
+
+Imagery = Annotated[
+    Annotated[GeotiffImagery, Tag("geotiff")]
+    | Annotated[StacImagery, Tag("stac")]
+    | Annotated[XyzImagery, Tag("xyz")]
+    | Annotated[ZarrImagery, Tag("zarr")],
+    Discriminator(_kind_of),
+]
+"""Any imagery specification; they are told apart by ``kind``."""

@@ -1,0 +1,95 @@
+"""What the parts of an area file have in common: strict models, paths, faults told in words."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+
+class Spec(BaseModel):
+    """Strict about keys and numbers; what is written wrong is refused, never ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def resolve_path(path: str, base: Path) -> str:
+    """An absolute path; URLs and GDAL's virtual paths as they are."""
+    if "://" in path or path.startswith("/vsi"):
+        return path
+    return str(base / Path(path).expanduser())
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first fault of a ``model`` in words, and how many more there are."""
+    faults = error.errors()
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return _explain_one(faults[0], model) + more
+
+
+def shorten(value: object) -> str:
+    """A value as it was written, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _explain_one(fault: ErrorDetails, model: type[BaseModel]) -> str:
+    keys, owner = _keys(fault["loc"], model)
+    where = ".".join(keys)
+    match fault["type"]:
+        case "extra_forbidden":
+            return f"unknown key {where!r}{_nearest_key(keys[-1], owner)}"
+        case "missing" if isinstance(fault["loc"][-1], int):
+            return f"{where.rpartition('.')[0]} {shorten(fault['input'])} has too few values"
+        case "missing":
+            return f"key {where!r} is missing"
+        case "value_error":
+            return str(fault["ctx"]["error"])
+        case "union_tag_invalid":
+            context = fault["ctx"]
+            return (
+                f"{where}.kind: write one of {context['expected_tags']}; found {context['tag']!r}"
+            )
+        case _:
+            return f"{where}: {fault['msg']}; found {shorten(fault['input'])}"
+
+
+def _keys(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[list[str], type[BaseModel]]:
+    """The keys as they stand in the file, without a union's tags, and whose the last one is."""
+    keys: list[str] = []
+    owner: type[BaseModel] | None = model
+    for part in map(str, loc):
+        variants = _variants(model, keys)
+        if part in variants:
+            owner = variants[part]
+            continue
+        keys.append(part)
+    return keys, owner or model
+
+
+def _variants(model: type[BaseModel], keys: list[str]) -> dict[str, type[BaseModel]]:
+    """The models that may stand under the keys walked so far, by their ``kind``."""
+    if len(keys) != 1 or keys[0] not in model.model_fields:
+        return {}
+    kinds = get_args(model.model_fields[keys[0]].annotation)
+    return {_kind(variant): variant for variant in map(_bare, kinds) if _kind(variant)}
+
+
+def _bare(annotated: Any) -> Any:
+    return get_args(annotated)[0] if hasattr(annotated, "__metadata__") else annotated
+
+
+def _kind(variant: Any) -> str:
+    fields = getattr(variant, "model_fields", {})
+    return str(fields["kind"].default) if "kind" in fields else ""
+
+
+def _nearest_key(key: str, owner: type[BaseModel]) -> str:
+    near = difflib.get_close_matches(key, owner.model_fields, n=1)
+    keys = ", ".join(owner.model_fields)
+    return f": did you mean {near[0]!r}?" if near else f": the keys are {keys}"
