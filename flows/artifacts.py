@@ -1,0 +1,174 @@
+"""What people see of a run in the Prefect UI: pictures, tables, progress, links."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+from urllib.parse import quote
+from uuid import UUID
+
+from PIL import Image
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from geoloc.blocks import BuildReport
+from geoloc.build import Verification
+from geoloc.query import Evaluation
+from geoloc.report import QueryResult
+from geoloc.report.links import web_maps
+
+_SHOWN_ANSWERS = 10  # of a run with many photos; all of them are in the output folder
+_SHOWN_CANDIDATES = 10
+_PICTURE_PIXELS = 640
+_MAPS = ("OpenStreetMap", "Google Maps", "Street View")
+_PROGRESS_SECONDS = 2.0  # between two reports to the server
+
+Cells = dict[str, str | int | float]
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar of the run: tell it how much of how much is done."""
+    artifact = cast(UUID, create_progress_artifact(0.0, key="progress", description=title))
+    last = 0.0
+
+    def advance(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done >= total or now - last >= _PROGRESS_SECONDS:
+            last = now
+            update_progress_artifact(artifact, progress=100.0 * done / max(total, 1))
+
+    yield advance
+
+
+def show_answers(answers: Sequence[tuple[QueryResult, Path]], key: str) -> None:
+    """Each answer's heatmap and candidates, and a link to the report of the first."""
+    sections = [answer_markdown(result, folder) for result, folder in answers[:_SHOWN_ANSWERS]]
+    if len(answers) > _SHOWN_ANSWERS:
+        folder = answers[0][1].parent
+        sections.append(f"*{len(answers) - _SHOWN_ANSWERS} more in {text(str(folder))}*")
+    if answers:
+        titles = ", ".join(result.title for result, _ in answers[:3])
+        create_markdown_artifact("\n\n".join(sections), key=key, description=f"Places: {titles}")
+        page = answers[0][1] / "report.html"
+        create_link_artifact(address(page), link_text=str(page), key=f"{key}-report")
+
+
+def answer_markdown(result: QueryResult, folder: Path) -> str:
+    """One answer: where to look first, its heatmap, its best candidates with links to maps."""
+    page = folder / "report.html"
+    lines = [
+        f"## {text(result.title)} in {text(str(result.cube.get('name', '')))}",
+        "*Where to look first, not a verdict.* " + text(" ".join(result.notes)),
+        f"![heatmap, yellow is most plausible]({thumbnail(folder / 'heatmap.png')})",
+        "| rank | distance | best % of cells | longitude, latitude | maps |\n"
+        "|---:|---:|---:|---|---|\n" + "\n".join(_candidate_rows(result)),
+        f"[report.html]({address(page)}): `{page}`",
+    ]
+    return "\n\n".join(lines)
+
+
+def _candidate_rows(result: QueryResult) -> Iterator[str]:
+    for found in result.candidates[:_SHOWN_CANDIDATES]:
+        links = web_maps(found.lon, found.lat)
+        maps = " · ".join(f"[{name}]({links[name]})" for name in _MAPS)
+        yield (
+            f"| {found.rank} | {found.distance:.3f} | {found.percentile:.2f} "
+            f"| {found.lon:.6f}, {found.lat:.6f} | {maps} |"
+        )
+
+
+def thumbnail(picture: Path) -> str:
+    """A picture file as a small ``data:`` address that needs no file server."""
+    with Image.open(picture) as image:
+        small = image.convert("RGB")
+    small.thumbnail((_PICTURE_PIXELS, _PICTURE_PIXELS), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.quantize(64).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def address(path: Path) -> str:
+    """Where a browser finds a result file.
+
+    ``GEOLOC_RESULTS_URL`` serves the folder ``GEOLOC_RESULTS`` where both are set; else it is
+    the file on the worker's own disk.
+    """
+    root, url = os.environ.get("GEOLOC_RESULTS"), os.environ.get("GEOLOC_RESULTS_URL")
+    if root and url and path.is_relative_to(root):
+        return f"{url.rstrip('/')}/{quote(path.relative_to(root).as_posix())}"
+    return path.absolute().as_uri()
+
+
+def show_failures(failures: Mapping[str, str], key: str = "failures") -> None:
+    """What could not be done, and why; nothing where all went well."""
+    if failures:
+        rows = [{"what": what, "why": why} for what, why in failures.items()]
+        create_table_artifact(rows, key=key, description=f"{len(rows)} failed")
+
+
+def show_build(name: str, report: BuildReport) -> None:
+    """A build's figures as a table, its errors as another."""
+    stages = {f"{stage} (s, all workers)": f"{s:.1f}" for stage, s in report.stage_seconds.items()}
+    figures: Cells = {
+        "cube": report.url,
+        "generation": report.generation,
+        "cells": report.cells,
+        "blocks built": report.blocks_done,
+        "blocks already there": report.blocks_reused,
+        "blocks incomplete": report.blocks_broken + report.blocks_failed,
+        "blocks outside": report.blocks_outside,
+        "cells without imagery": report.missing_cells,
+        "elapsed (s)": round(report.seconds, 1),
+        "cells per second": round(report.cells_per_second),
+        "where": report.cluster or "nothing to do",
+        **stages,
+    }
+    _table(figures, "build", f"Cube of {name}")
+    show_failures({error: f"{n} blocks" for error, n in report.errors.items()}, "build-errors")
+
+
+def show_verification(name: str, found: Verification) -> None:
+    """A cube's error beside the network's own 2 px jitter."""
+    rows = [
+        {
+            "": what,
+            "relative error": round(figures.relative_error, 4),
+            "Spearman": round(figures.spearman, 4),
+            "cells": figures.cells,
+        }
+        for what, figures in (("cube", found.error), ("2 px jitter", found.jitter))
+    ]
+    create_table_artifact(rows, key="verification", description=f"Cells of {name} recomputed")
+
+
+def show_evaluation(found: Evaluation) -> None:
+    """How high the true places rank, summed up and for each photo."""
+    _table(dict(found.summary.as_dict()), "evaluation", str(found.summary))
+    rows = [score.to_json() for score in found.scores]
+    create_table_artifact(rows, key="evaluation-photos", description="Percentile: chance is 50")
+    show_failures(found.failures)
+
+
+def _table(figures: Mapping[str, str | int | float], key: str, description: str) -> None:
+    rows = [{"figure": name, "value": str(value)} for name, value in figures.items()]
+    create_table_artifact(rows, key=key, description=description)
+
+
+def text(words: str) -> str:
+    """Words that came from outside, harmless in Markdown and in HTML."""
+    plain = html.escape(" ".join(words.split()))
+    return "".join(f"\\{c}" if c in "\\`*_[]|#!" else c for c in plain)

@@ -1,0 +1,47 @@
+"""``evaluate``: how good a cube's answers are where it is known where the photos were taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from geoloc.query import Evaluation, evaluate_truth
+
+from .artifacts import progress, show_evaluation
+from .parameters import CubeRef, FilePath
+from .running import RETRY_SECONDS, one_line, run_name, worth_another_try
+
+
+@flow(name="evaluate", flow_run_name=run_name("truth", "cube"))
+@one_line
+def evaluate(cube: CubeRef, truth: FilePath) -> dict[str, Any]:
+    """How high the true places of photos rank: percentile (chance 50) and best 1, 5, 10 %.
+
+    Args:
+        cube: area file, path or URL of a cube
+        truth: CSV file with file, lon, lat; the photos lie beside it
+
+    Returns the figures.
+    """
+    found = score(cube, truth)
+    show_evaluation(found)
+    return found.to_json()
+
+
+@task(
+    name="answer and score",
+    retries=2,
+    retry_delay_seconds=RETRY_SECONDS,
+    retry_condition_fn=worth_another_try,
+    cache_policy=NO_CACHE,
+    tags=["geoloc"],
+)
+@one_line
+def score(cube: str, truth: str) -> Evaluation:
+    """See `geoloc.query.evaluate_truth`."""
+    with progress("Photos of known places") as advance:
+        found = evaluate_truth(cube, truth, progress=advance)
+    get_run_logger().info(str(found.summary))
+    return found

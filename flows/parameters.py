@@ -1,0 +1,50 @@
+"""What the flows take: bounds that the Prefect form shows and the server checks before a run.
+
+Paths are absolute, since a run works in a folder of its own on whatever machine takes it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from geoloc.area import Area
+
+_ABSOLUTE = r"^/[^\x00-\x1f]*$"
+_ABSOLUTE_OR_URL = r"^(/|[A-Za-z][A-Za-z0-9+.-]*://)[^\x00-\x1f]+$"
+
+FilePath = Annotated[str, Field(pattern=_ABSOLUTE, description="absolute path of a file")]
+FolderPath = Annotated[str, Field(pattern=_ABSOLUTE, description="absolute path of a folder")]
+CubeRef = Annotated[
+    str,
+    Field(
+        pattern=_ABSOLUTE_OR_URL,
+        title="cube",
+        description="absolute path of an area file or a cube, or a cube's URL",
+    ),
+]
+PhotoRef = Annotated[
+    str,
+    Field(
+        pattern=r"^(/|https?://)[^\x00-\x1f]+$",
+        title="photo",
+        description="absolute path or http(s) address of a photo",
+    ),
+]
+Photos = Annotated[list[PhotoRef], Field(min_length=1, max_length=10_000)]
+Cubes = CubeRef | Annotated[list[CubeRef], Field(min_length=1, max_length=100)]
+Areas = Annotated[list[FilePath | Area], Field(min_length=1, max_length=1000)]
+Top = Annotated[int, Field(ge=1, le=1000, description="how many candidates")]
+Cells = Annotated[int, Field(ge=0, le=100_000, description="cells to recompute; 0 for none")]
+SceneName = Annotated[
+    str, Field(min_length=1, max_length=100, description="a scene class, as 'soccer stadium'")
+]
+Method = Literal["dense", "patch"] | None
+Cluster = Annotated[
+    str,
+    Field(
+        pattern=r"^(auto|inline|local|cuda|[a-z]+://.+)$",
+        description="auto, inline, local, cuda, or the address of a Dask scheduler",
+    ),
+]

@@ -1,0 +1,91 @@
+"""``query-photo``: where photos may have been taken, by one cube or several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from geoloc.errors import PhotoError
+from geoloc.query import Answers, query_photos
+from geoloc.query.answers import TOP, safe_name, unique_names
+
+from .artifacts import show_answers, show_failures
+from .fetching import fetch_photos
+from .parameters import CubeRef, Cubes, FilePath, FolderPath, Photos, Top
+from .running import RETRY_SECONDS, brief, one_line, run_name, worth_another_try
+
+
+@flow(name="query-photo", flow_run_name=run_name("photos", "cube"))
+@one_line
+def query_photo(
+    cube: Cubes,
+    photos: Photos,
+    out: FolderPath,
+    top: Top = TOP,
+    within: FilePath | None = None,
+    fuse: bool = False,
+) -> list[str]:
+    """Rank the places of a cube for each photo and write reports.
+
+    Args:
+        cube: area file, path or URL of a cube; several cubes are asked one after the other
+        photos: absolute paths or http(s) addresses
+        out: folder for the answers, one folder a photo; of several cubes, one folder a cube
+        top: how many candidates a photo gets
+        within: GeoJSON file with a polygon, to search only there
+        fuse: all photos show one place and make one answer
+
+    Returns the folders of the answers.
+    """
+    cubes = [cube] if isinstance(cube, str) else cube
+    paths, failures = fetch_photos(photos, Path(out) / "fetched")
+    folders: list[str] = []
+    for ref, name in zip(cubes, unique_names(map(brief, cubes)), strict=True):
+        folder = Path(out) if len(cubes) == 1 else Path(out) / name
+        answers = ask(ref, paths, str(folder), top=top, within=within, fuse=fuse)
+        failures = {**failures, **answers.failures}
+        folders += tell(answers, folder, f"answers-{name}" if len(cubes) > 1 else "answers", fuse)
+    show_failures(failures)
+    if failures:
+        reason = next(iter(failures.values()))
+        raise PhotoError(f"{len(failures)} of {len(photos)} photos have no answer: {reason}")
+    return folders
+
+
+@task(
+    name="search",
+    retries=2,
+    retry_delay_seconds=RETRY_SECONDS,
+    retry_condition_fn=worth_another_try,
+    cache_policy=NO_CACHE,
+    tags=["geoloc"],
+)
+@one_line
+def ask(
+    cube: CubeRef,
+    photos: list[str],
+    out: str,
+    *,
+    top: int = TOP,
+    within: str | None = None,
+    fuse: bool = False,
+) -> Answers:
+    """One pass over one cube for all photos; see `geoloc.query.query_photos`."""
+    answers = query_photos(cube, photos, out, top=top, within=within, fuse=fuse)
+    get_run_logger().info("%d answers in %s", len(answers.results), out)
+    return answers
+
+
+def tell(answers: Answers, out: Path, key: str, fuse: bool) -> list[str]:
+    """Artifacts of the answers; their folders."""
+    names = unique_names(result.photos[0].name for result in answers.results)
+    folders = [out / ("fused" if fuse else name) for name in names]
+    show_answers(list(zip(answers.results, folders, strict=True)), artifact_key(key))
+    return [str(folder) for folder in folders]
+
+
+def artifact_key(name: str) -> str:
+    """A name that Prefect takes: lowercase letters, digits and dashes."""
+    return "".join(c if c.isascii() and c.isalnum() else "-" for c in safe_name(name).lower())

@@ -1,0 +1,64 @@
+"""``search-scene``: where a cube looks most like a scene class, without a photo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from geoloc.query import query_scene
+from geoloc.query.answers import TOP, safe_name
+from geoloc.report import QueryResult
+
+from .artifacts import show_answers
+from .parameters import CubeRef, FilePath, FolderPath, SceneName, Top
+from .running import RETRY_SECONDS, one_line, run_name, worth_another_try
+
+
+@flow(name="search-scene", flow_run_name=run_name("scene", "cube"))
+@one_line
+def search_scene(
+    cube: CubeRef,
+    scene: SceneName,
+    out: FolderPath,
+    top: Top = TOP,
+    within: FilePath | None = None,
+) -> str:
+    """Rank the places of a cube by how much of one scene class they are.
+
+    Args:
+        cube: area file, path or URL of a cube
+        scene: name of a scene class, as "soccer stadium"
+        out: folder for the answer, which gets a folder of the class's name
+        top: how many candidates
+        within: GeoJSON file with a polygon, to search only there
+
+    Returns the folder of the answer.
+    """
+    result, folder = search(cube, scene, out, top, within)
+    show_answers([(result, folder)], "scene")
+    return str(folder)
+
+
+@task(
+    name="search",
+    retries=2,
+    retry_delay_seconds=RETRY_SECONDS,
+    retry_condition_fn=worth_another_try,
+    cache_policy=NO_CACHE,
+    tags=["geoloc"],
+)
+@one_line
+def search(
+    cube: str, scene: str, out: str, top: int, within: str | None
+) -> tuple[QueryResult, Path]:
+    """See `geoloc.query.query_scene`; the answer and its folder."""
+    result = query_scene(cube, scene, out, top=top, within=within)
+    get_run_logger().info("%d candidates for %s", len(result.candidates), result.title)
+    return result, Path(out) / scene_folder(result)
+
+
+def scene_folder(result: QueryResult) -> str:
+    """The folder that `query_scene` gives a class."""
+    return safe_name(result.classes[int(result.vector.argmax())])
