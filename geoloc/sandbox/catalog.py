@@ -50,12 +50,13 @@ class Tile:
 def tiles(world: World) -> Iterator[Tile]:
     """Images that cover a world, row by row; flights alternate in diagonal bands."""
     size = 1000.0 if world.km > 1.5 else 500.0
-    left, bottom, right, top = world.bounds
-    rows, cols = math.ceil((top - bottom) / size), math.ceil((right - left) / size)
-    for row in range(rows):
-        for col in range(cols):
-            west, north = left + col * size, top - row * size
-            east, south = min(west + size, right), max(north - size, bottom)
+    left, _, right, top = world.bounds
+    count = math.ceil((right - left) / size)
+    edges = [round(n * (right - left) / count) for n in range(count + 1)]
+    for row in range(count):
+        for col in range(count):
+            west, east = left + edges[col], left + edges[col + 1]
+            north, south = top - edges[row], top - edges[row + 1]
             bounds = (west - OVERLAP, south - OVERLAP, east + OVERLAP, north + OVERLAP)
             flight = ACQUISITIONS[(row + col) // 2 % len(ACQUISITIONS)]
             name = f"{flight.date:%Y%m%d}_r{row:02d}c{col:02d}"

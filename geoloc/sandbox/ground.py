@@ -14,12 +14,11 @@ from .lines import AVENUE, MOTORWAY, RAIL, RIVER, RIVER_HALF
 from .noise import compiled, grain, smooth, value_noise
 from .scene import Material
 from .surface import Cover
+from .terrain import DECK_END
 
 CLS, OX, OY, COS, SIN, R0, R1, LEVEL, SEED, FIRST, LAST = range(2, 13)
 NX, NY, ND, KIND, LANDUSE_OF, INDEX = range(6)
 METAL = int(Material.METAL)
-DECK_END = 14.0
-"""Metres a bridge's deck reaches beyond the river's edge on either side."""
 _HALF = np.array([0.0, 2.0, 3.6, 6.8])
 _MARGIN = np.array(MARGIN)
 _FENCED = np.zeros(20)

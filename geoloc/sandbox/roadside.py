@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .districts import VILLAGE
-from .ground import DECK_END
 from .layout import FIELDS, HALF_WIDTH, NONE, PRIMARY, RURAL, STREET, TRACK, Layout, Neighbor
 from .lines import (
     AVENUE,
@@ -26,6 +25,7 @@ from .objects import Bag, Shape
 from .placing import PAINT, Spot, park_cars, plant, tinted
 from .roads import local
 from .scene import Material
+from .terrain import DECK_END
 
 F64 = NDArray[np.float64]
 Bounds = tuple[float, float, float, float]

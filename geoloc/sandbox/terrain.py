@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .lines import AVENUE, MOTORWAY, RAIL, RIVER_HALF
+from .lines import AVENUE, MOTORWAY, RAIL, RIVER, RIVER_HALF
 from .noise import compiled, smooth, value_noise
 
 DATUM = 118.0
@@ -14,6 +14,8 @@ VALLEY = 7.0
 """Metres from the flood plain down to the river's water."""
 OVERPASS = 7.5
 """Metres the motorway climbs to pass over the railway and the avenue."""
+DECK_END = 14.0
+"""Metres a bridge's deck reaches beyond the river's edge on either side."""
 EMBANKMENT = 1.6
 """Metres the railway lies above its surroundings."""
 
@@ -41,10 +43,11 @@ def climb(rail: float, avenue: float) -> float:
 @compiled
 def built(flat: float, height: float, d: NDArray[np.float64]) -> float:
     """Height with embankments, from `plain`, `sunk` and the distances ``d`` to the lines."""
-    way = 1.0 - smooth((abs(d[AVENUE]) - 17.0) / 14.0)
-    height += (flat - height) * way
-    bed = 1.0 - smooth((abs(d[RAIL]) - 5.5) / 9.0)
-    height += (flat + EMBANKMENT - height) * bed
+    if abs(d[RIVER]) > RIVER_HALF + DECK_END:  # between the abutments the banks stay free
+        way = 1.0 - smooth((abs(d[AVENUE]) - 17.0) / 14.0)
+        height += (flat - height) * way
+        bed = 1.0 - smooth((abs(d[RAIL]) - 5.5) / 9.0)
+        height += (flat + EMBANKMENT - height) * bed
     deck = 1.0 - smooth((abs(d[MOTORWAY]) - 15.0) / 16.0)
     height += (flat + climb(d[RAIL], d[AVENUE]) - height) * deck
     return height
