@@ -1,5 +1,4 @@
-"""The unit of building: read a block's imagery, encode it, write it; samples of
-blocks, and the account of them all.
+"""The unit of building: read a block's imagery, encode it, write it; and samples of blocks.
 
 Works are sent to whatever process runs them, once; then only blocks are.
 """
@@ -9,9 +8,8 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cube import BlockWriter, ItemRecord, Provenance, Quantizer, Status, cells_inside
-from .errors import CubeError
 from .grid import Block, Grid
 from .imagery import Source
 
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
 _LOADING = threading.Lock()
 _MOST_PARKED = 16  # blocks whose features wait on disk, 24 MB each, until the code is chosen
 _MOST_SAMPLED = 64
-_MOST_ERRORS = 100  # different messages that a report keeps
 
 
 class Encoder(Protocol):
@@ -52,6 +48,45 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True)
+class Spent:
+    """Seconds and bytes by stage.
+
+    ``read``: waiting for disk or network, and bytes taken from there where Linux tells them;
+    ``decode``: the reading thread's own processor time, and bytes of pixels; ``encode``: bytes
+    of features; ``write``: bytes of codes and norms.
+    """
+
+    seconds: dict[str, float]
+    bytes: dict[str, int]
+
+    def and_then(self, stage: str, seconds: float, size: int) -> Spent:
+        """With one more stage."""
+        return Spent({**self.seconds, stage: seconds}, {**self.bytes, stage: size})
+
+
+class _Meter:
+    """What the calling thread spends on reading, from when this is made."""
+
+    def __init__(self) -> None:
+        self._wall, self._own, self._taken = time.perf_counter(), time.thread_time(), _bytes_read()
+
+    def spent(self, pixels: int) -> Spent:
+        own = time.thread_time() - self._own
+        waited = max(time.perf_counter() - self._wall - own, 0.0)
+        size = {"read": _bytes_read() - self._taken, "decode": pixels}
+        return Spent({"read": waited, "decode": own}, size)
+
+
+def _bytes_read() -> int:
+    """Bytes that this thread has read from files so far; 0 where the system does not tell."""
+    try:
+        text = Path("/proc/thread-self/io").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    return int(text.split()[1])  # rchar
+
+
+@dataclass(frozen=True)
 class Pixels:
     """A block's imagery; ``pixels`` is None where there is none at all."""
 
@@ -59,7 +94,7 @@ class Pixels:
     pixels: NDArray[np.uint8] | None
     valid: NDArray[np.bool_] | None
     provenance: Provenance
-    seconds: float
+    spent: Spent
 
 
 @dataclass(frozen=True)
@@ -68,7 +103,7 @@ class Encoded:
 
     features: NDArray[np.float32]
     provenance: Provenance
-    seconds: dict[str, float]
+    spent: Spent
 
 
 @dataclass(frozen=True)
@@ -78,7 +113,7 @@ class BlockResult:
     status: Status
     cells: int
     provenance: Provenance
-    seconds: dict[str, float]
+    spent: Spent
 
 
 @dataclass(frozen=True)
@@ -102,13 +137,20 @@ class EncodeWork:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_encoder"}
 
+    def window(self, block: Block) -> Grid:
+        """The pixels that a block needs, margin included."""
+        return self.encoder.window(self.grid.window(*block.slices))
+
+    def fingerprint(self, block: Block) -> str:
+        """Of the imagery that the block would be made from now; sha256 in hex."""
+        return self.source.fingerprint(self.window(block))
+
     def read(self, block: Block) -> Pixels:
         """The imagery under a block, margin included."""
-        start = time.perf_counter()
-        window = self.encoder.window(self.grid.window(*block.slices))
+        window, meter = self.window(block), _Meter()
         provenance = Provenance(fingerprint=self.source.fingerprint(window))
         if not self.source.covers(window):
-            return Pixels(window, None, None, provenance, time.perf_counter() - start)
+            return Pixels(window, None, None, provenance, meter.spent(0))
         image = self.source.read(window)
         items = tuple(
             ItemRecord(id=i.id, href=i.href, date=i.datetime.isoformat() if i.datetime else None)
@@ -116,7 +158,7 @@ class EncodeWork:
         )
         provenance = provenance.model_copy(update={"items": items, "errors": image.attrs["errors"]})
         valid = image.coords["valid"].values
-        return Pixels(window, image.values, valid, provenance, time.perf_counter() - start)
+        return Pixels(window, image.values, valid, provenance, meter.spent(image.nbytes))
 
     def finish(self, block: Block, read: Pixels) -> Encoded:
         """Encode what was read; cells outside of the polygon become missing."""
@@ -132,8 +174,8 @@ class EncodeWork:
             features[~inside] = np.nan
             lacking &= inside
         provenance = read.provenance.model_copy(update={"missing": int(lacking.sum())})
-        seconds = {"read": read.seconds, "encode": time.perf_counter() - start}
-        return Encoded(features, provenance, seconds)
+        spent = read.spent.and_then("encode", time.perf_counter() - start, features.nbytes)
+        return Encoded(features, provenance, spent)
 
 
 @dataclass(frozen=True)
@@ -166,8 +208,9 @@ class BuildWork:
         provenance = encoded.provenance.model_copy(update={"saturated": written.saturated})
         self.writer.record(block, provenance)
         status = Status.BROKEN if provenance.errors else Status.DONE
-        seconds = {**encoded.seconds, "write": time.perf_counter() - start}
-        return BlockResult(status, written.cells, provenance, seconds)
+        size = encoded.features.size + 4 * encoded.features[..., 0].size
+        spent = encoded.spent.and_then("write", time.perf_counter() - start, size)
+        return BlockResult(status, written.cells, provenance, spent)
 
 
 def sample_size(blocks: int) -> int:
@@ -217,83 +260,3 @@ class Sample:
 
     def _file(self, block: Block) -> Path:
         return self.folder / f"{block.row}-{block.col}.npy"
-
-
-@dataclass
-class BuildReport:
-    """What a run did. ``cells_encoded`` and ``missing_cells`` count this run's blocks alone.
-
-    ``seconds`` is elapsed time; ``stage_seconds`` adds up over the workers.
-    """
-
-    url: str
-    generation: str
-    cluster: str = ""
-    cells: int = 0
-    cells_encoded: int = 0
-    missing_cells: int = 0
-    saturated_values: int = 0
-    blocks_done: int = 0
-    blocks_reused: int = 0
-    blocks_broken: int = 0
-    blocks_failed: int = 0
-    blocks_outside: int = 0
-    errors: dict[str, int] = field(default_factory=dict)
-    """Messages, and in how many blocks each came up."""
-    stage_seconds: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-
-    @property
-    def cells_per_second(self) -> float:
-        return self.cells_encoded / self.seconds if self.seconds else 0.0
-
-    def add(self, result: BlockResult) -> None:
-        """Count a block that was written."""
-        broken = result.status == Status.BROKEN
-        self.blocks_broken += broken
-        self.blocks_done += not broken
-        self.cells_encoded += result.cells
-        self.missing_cells += result.provenance.missing
-        self.saturated_values += result.provenance.saturated
-        self.stage_seconds = dict(Counter(self.stage_seconds) + Counter(result.seconds))
-        for error in result.provenance.errors:
-            self._note(error)
-
-    def fail(self, error: str) -> None:
-        """Count a block that could not be made."""
-        self.blocks_failed += 1
-        self._note(error)
-
-    def to_json(self) -> dict[str, Any]:
-        """For machines."""
-        return {**asdict(self), "cells_per_second": self.cells_per_second}
-
-    def summary(self) -> str:
-        """For people, a few lines."""
-        lines = [
-            f"{self.url} {self.generation}: {self.blocks_done} blocks built, "
-            f"{self.blocks_reused} already there, {self.blocks_broken + self.blocks_failed} "
-            f"incomplete, {self.blocks_outside} outside; {self.cells_encoded:,} cells in "
-            f"{self.seconds:.1f} s ({self.cells_per_second:,.0f} cells/s, {self.cluster})"
-        ]
-        if self.missing_cells or self.saturated_values:
-            lines.append(
-                f"{self.missing_cells:,} cells without imagery, "
-                f"{self.saturated_values:,} values beyond the code's range"
-            )
-        lines += [f"{error} ({n} blocks)" for error, n in self.errors.items()]
-        return "\n".join(lines)
-
-    def raise_if_incomplete(self) -> None:
-        """Raise CubeError where blocks failed or lack imagery that could not be read."""
-        short = self.blocks_failed + self.blocks_broken
-        if short:
-            raise CubeError(
-                f"{short} of {short + self.blocks_done + self.blocks_reused} blocks are "
-                f"incomplete ({next(iter(self.errors), 'unknown error')}): mend the cause and "
-                "run the same command again; only these are computed"
-            )
-
-    def _note(self, error: str) -> None:
-        if error in self.errors or len(self.errors) < _MOST_ERRORS:
-            self.errors[error] = self.errors.get(error, 0) + 1

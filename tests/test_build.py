@@ -105,7 +105,11 @@ def test_what_a_run_says(tmp_path: Path, source: ArraySource) -> None:
     assert report.cells == report.cells_encoded == GRID.size
     assert report.missing_cells == 0
     assert report.cluster == "inline"
-    assert set(report.stage_seconds) == {"read", "encode", "write"}
+    assert set(report.stage_seconds) == {"read", "decode", "encode", "write"}
+    assert report.stage_bytes["encode"] == 4 * 5 * GRID.size
+    assert report.stage_bytes["write"] == (5 + 4) * GRID.size
+    assert report.stage_bytes["decode"] > 3 * 16 * GRID.size
+    assert report.published
     assert report.to_json()["cells_per_second"] > 0
     assert "12 blocks built" in report.summary()
     report.raise_if_incomplete()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,15 @@ WITHIN = typer.Option(
     None, "--within", metavar="POLY.geojson", help="Search only inside this polygon."
 )
 RADIUS = typer.Option(None, "--radius", min=0, help="Candidates lie at least so far apart, m.")
+GENERATION = typer.Option(
+    None, "--generation", metavar="G", help="Search this generation of the cube, such as g0001."
+)
+DAY = typer.Option(
+    None,
+    "--date",
+    formats=["%Y-%m-%d"],
+    help="Search the newest generation that shows no later day.",
+)
 SHOWN = 5  # candidates on the terminal; all of them are in the files
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
@@ -51,6 +61,8 @@ def query(
     rotate: float = typer.Option(
         0.0, "--rotate", metavar="DEG", help="Turn the photo, or its crop, clockwise."
     ),
+    generation: str | None = GENERATION,
+    day: datetime | None = DAY,
     as_json: bool = JSON,
 ) -> None:
     """Rank the places of a cube by how well they match each photo."""
@@ -68,6 +80,7 @@ def query(
             weights=_weights(weight),
             crops=[_crop(text) for text in crop],
             rotate=rotate,
+            epoch=_epoch(generation, day),
             progress=advance,
         )
     _show(answers.results, out, as_json, answers.failures)
@@ -82,12 +95,15 @@ def scene(
     top: int = TOP,
     within: Path | None = WITHIN,
     radius: float | None = RADIUS,
+    generation: str | None = GENERATION,
+    day: datetime | None = DAY,
     as_json: bool = JSON,
 ) -> None:
     """Find places of one scene class, without a photo."""
     from ..query import query_scene
 
-    result = query_scene(cube, name, out, top=top, within=within, radius=radius)
+    epoch = _epoch(generation, day)
+    result = query_scene(cube, name, out, top=top, within=within, radius=radius, epoch=epoch)
     _show([result], out, as_json, {})
 
 
@@ -122,6 +138,12 @@ def register(app: typer.Typer) -> None:
     app.command()(query)
     app.command()(scene)
     app.command()(repeat)
+
+
+def _epoch(generation: str | None, day: datetime | None) -> str | date | None:
+    if generation and day:
+        raise UsageError(f"--generation {generation} and --date {day:%Y-%m-%d}: give one of them")
+    return day.date() if day else generation
 
 
 def _weights(pairs: list[str]) -> dict[str, float]:

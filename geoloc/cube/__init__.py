@@ -4,7 +4,8 @@ On the store::
 
     <cube>/zarr.json                 root group; attribute ``geoloc_cube`` is the format version
     <cube>/CURRENT                   text: name of the generation that readers open
-    <cube>/g0001/zarr.json           attributes: spec, spec_digest, area, model_name, created
+    <cube>/LOCK                      while somebody writes: who
+    <cube>/g0001/zarr.json           attributes: spec, area, model_name, created, finished…
     <cube>/g0001/features            int8 (y, x, feature); missing -128; chunks 128 x 128 x D
     <cube>/g0001/norm                float32 (y, x); missing NaN
     <cube>/g0001/scale, offset       float32 (feature,): value = code * scale + offset
@@ -26,19 +27,34 @@ count, so a kill at any moment loses at most the blocks in flight.
 
 from __future__ import annotations
 
+from .copying import BlockCopier
 from .encoding import MISSING, Quantizer, distance_operator, squared_norm
+from .generations import (
+    FIRST_GENERATION,
+    Generation,
+    finish_generation,
+    generation_of_date,
+    list_generations,
+    next_generation,
+    prune_generations,
+)
+from .lock import CubeLock, hold_lock
 from .plan import cells_inside, plan_blocks
-from .reader import Cube
+from .reader import Cube, generation_exists, stored_encoding, stored_spec
 from .schema import create_generation, create_root
 from .spec import CubeSpec, ItemRecord, Provenance, Status
 from .store import current_generation, publish
-from .writer import BlockWriter, Ledger, Written, resume_generation
+from .writer import BlockWriter, Ledger, Written, remember_imagery, require_spec, resume_generation
 
 __all__ = [
+    "FIRST_GENERATION",
     "MISSING",
+    "BlockCopier",
     "BlockWriter",
     "Cube",
+    "CubeLock",
     "CubeSpec",
+    "Generation",
     "ItemRecord",
     "Ledger",
     "Provenance",
@@ -50,8 +66,19 @@ __all__ = [
     "create_root",
     "current_generation",
     "distance_operator",
+    "finish_generation",
+    "generation_exists",
+    "generation_of_date",
+    "hold_lock",
+    "list_generations",
+    "next_generation",
     "plan_blocks",
+    "prune_generations",
     "publish",
+    "remember_imagery",
+    "require_spec",
     "resume_generation",
     "squared_norm",
+    "stored_encoding",
+    "stored_spec",
 ]

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from ..errors import CubeError, SpecMismatchError
 from ..grid import Block, Grid
+from .chunks import PlainChunks
 from .encoding import MISSING, Quantizer
 from .spec import FORMAT_VERSION, CubeSpec
 from .store import (
@@ -49,6 +50,7 @@ class Cube:
             self.spec = _parse_spec(url, self.attrs)
             with storage_errors(url):
                 self._features, self._norm = array_of(group, "features"), array_of(group, "norm")
+                self._chunks = PlainChunks.of(self._features, local_path(url))
                 self._records = array_of(group, "provenance/record")
                 self._done = array_of(group, "done")
                 self.scale, self.offset = values_of(group, "scale"), values_of(group, "offset")
@@ -103,9 +105,14 @@ class Cube:
             yield self.grid.block(int(row), int(col), self.spec.block_size)
 
     def read(self, rows: slice, cols: slice) -> NDArray[np.int8]:
-        """Codes ``(y, x, feature)`` of these cells; missing cells are all MISSING (-128)."""
+        """Codes ``(y, x, feature)`` of these cells; missing cells are all MISSING (-128).
+
+        Quickest for whole blocks.
+        """
         with storage_errors(self.url):
-            codes = np.asarray(self._features[rows, cols])
+            codes = self._chunks.read(rows, cols) if self._chunks else None
+            if codes is None:
+                codes = np.asarray(self._features[rows, cols])
         uncounted = self._uncounted(rows, cols)
         if uncounted is not None:
             codes[uncounted] = MISSING
@@ -149,7 +156,8 @@ class Cube:
     def info(self) -> dict[str, Any]:
         """Facts for people: area, model, imagery dates, how complete it is."""
         done, grid = self.done, self.grid
-        missing, saturated, dates = self._recorded()
+        records = self._records_of_some()
+        dates = _dates(records)
         return {
             "cube": self.url,
             "generation": self.generation,
@@ -167,21 +175,21 @@ class Cube:
             "blocks_broken": int((done == 2).sum()),
             "blocks_missing": int((done == 0).sum()),
             "blocks_outside": int((done == 3).sum()),
-            "missing_cells": missing,
-            "saturated_values": saturated,
+            "missing_cells": sum(r.get("missing", 0) for r in records),
+            "saturated_values": sum(r.get("saturated", 0) for r in records),
             "imagery_first": dates[0] if dates else None,
             "imagery_last": dates[-1] if dates else None,
             "created": self.attrs["created"],
         }
 
-    def _recorded(self) -> tuple[int, int, list[str]]:
-        """Missing cells, clipped values and dates of the (at most _MOST_RECORDS) blocks."""
+    def imagery_dates(self) -> list[str]:
+        """Dates of the images under (at most _MOST_RECORDS) blocks, oldest first."""
+        return _dates(self._records_of_some())
+
+    def _records_of_some(self) -> list[dict[str, Any]]:
         blocks = list(self.blocks())
         step = max(1, len(blocks) // _MOST_RECORDS)
-        records = [self.provenance(block) for block in blocks[::step]]
-        dates = {i["date"] for r in records for i in r.get("items", ()) if i.get("date")}
-        missing = sum(r.get("missing", 0) for r in records)
-        return missing, sum(r.get("saturated", 0) for r in records), sorted(dates)
+        return [self.provenance(block) for block in blocks[::step]]
 
     def _uncounted(self, rows: slice, cols: slice) -> NDArray[np.bool_] | None:
         """Cells of blocks that the ledger does not name: whatever lies there does not count."""
@@ -194,6 +202,10 @@ class Cube:
         return mask
 
 
+def _dates(records: list[dict[str, Any]]) -> list[str]:
+    return sorted({i["date"] for r in records for i in r.get("items", ()) if i.get("date")})
+
+
 def generation_exists(url: str | Path, generation: str) -> bool:
     """Whether a generation was laid out completely (not whether its blocks are done)."""
     with storage_errors(url):
@@ -204,6 +216,13 @@ def generation_exists(url: str | Path, generation: str) -> bool:
 def stored_spec(url: str | Path, generation: str) -> CubeSpec:
     """What a generation was made from."""
     return _parse_spec(url, dict(open_group(url, generation).attrs))
+
+
+def stored_encoding(url: str | Path, generation: str) -> dict[str, Any] | None:
+    """What the encoder of a generation said of itself, or None where there is no generation."""
+    if not generation_exists(url, generation):
+        return None
+    return stored_spec(url, generation).encoding
 
 
 def _parse_spec(url: str | Path, attrs: dict[str, Any]) -> CubeSpec:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any
 
@@ -36,6 +37,9 @@ class CubeSpec(_Strict):
     ``polygon`` is the sha256 of the area's geometry (WKB) or None for the whole grid,
     ``imagery`` the area's imagery spec, ``model`` the model's digest, ``encoding`` what the
     overhead encoder says of itself (method, GSD, stride, interpolation, dtype).
+
+    Local paths in ``imagery`` count only as seen from the folder that holds them all: a folder
+    of imagery may move. Which pixels a block is from is told by the block's own fingerprint.
     """
 
     crs: str
@@ -78,8 +82,41 @@ class CubeSpec(_Strict):
         mine, theirs = json.loads(self._canonical()), json.loads(other._canonical())
         return [f"{name}: {a} -> {b}" for name, a, b in _compare(mine, theirs)]
 
+    def same_but_imagery(self, other: CubeSpec) -> CubeSpec:
+        """This spec with the other's imagery: what a refresh may change."""
+        return self.model_copy(update={"imagery": other.imagery})
+
     def _canonical(self) -> str:
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        facts = self.model_dump(mode="json")
+        facts["imagery"] = _portable(facts["imagery"])
+        return json.dumps(facts, sort_keys=True, separators=(",", ":"))
+
+
+def _portable(imagery: dict[str, Any]) -> Any:
+    """Local paths cut down to their part below the folder that is common to all of them."""
+    paths: list[str] = []
+
+    def note(path: str) -> str:
+        paths.append(path)
+        return path
+
+    _each_path(imagery, note)
+    if not paths:
+        return imagery
+    folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120  globs
+    return _each_path(imagery, lambda path: os.path.relpath(path, folder))
+
+
+def _each_path(value: Any, change: Callable[[str], str]) -> Any:
+    """The same structure with every absolute local path changed."""
+    if isinstance(value, dict):
+        return {key: _each_path(part, change) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_each_path(part, change) for part in value]
+    if isinstance(value, str) and value.startswith("file:///"):
+        return change(value.removeprefix("file://"))
+    local = isinstance(value, str) and value.startswith("/") and not value.startswith("/vsi")
+    return change(value) if local else value
 
 
 def _compare(mine: Any, theirs: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from ..errors import CubeError
+from .credentials import profile_settings
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -38,8 +40,9 @@ def local_path(url: str | Path) -> Path | None:
 def open_store(url: str | Path, *, read_only: bool = True) -> Store:
     """A Zarr store for a path or URL. Raises CubeError for a kind that is not installed.
 
-    Credentials come from the environment and the machine's role, as the cloud's own tools
-    find them (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``…).
+    Credentials are found as the cloud's own tools find them: the environment
+    (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``…), the
+    profiles in ``~/.aws``, the machine's role.
     """
     path = local_path(url)
     if path is not None:
@@ -54,10 +57,12 @@ def open_store(url: str | Path, *, read_only: bool = True) -> Store:
 def _object_store(url: str) -> Any:
     import obstore.store
 
+    settings: dict[str, Any] = profile_settings() if url.startswith("s3") else {}
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", settings.get("endpoint", ""))
     # Loopback and in-house S3 speak plain HTTP; obstore wants to be told so.
-    plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-    options: Any = {"allow_http": plain or url.startswith("http://")}
-    return obstore.store.from_url(url, client_options=options)
+    plain = endpoint.startswith("http://") or url.startswith("http://")
+    options: Any = {"allow_http": plain}
+    return obstore.store.from_url(url, client_options=options, **settings)
 
 
 @contextlib.contextmanager
@@ -82,6 +87,36 @@ def write_text(store: Store, key: str, text: str) -> None:
     """Replace the text under a key at once: renamed into place on disk, one PUT elsewhere."""
     buffer = default_buffer_prototype().buffer.from_bytes(text.encode())
     sync(store.set(key, buffer))
+
+
+def write_text_once(store: Store, key: str, text: str) -> bool:
+    """Write the text unless something is under the key already; whether it was written.
+
+    Atomic on disk (a link that must be new) and on object stores (a conditional PUT).
+    """
+    buffer = default_buffer_prototype().buffer.from_bytes(text.encode())
+    sync(store.set_if_not_exists(key, buffer))
+    return read_text(store, key) == text
+
+
+def list_folder(store: Store, prefix: str = "") -> list[str]:
+    """Names directly below a prefix, sorted."""
+
+    async def collect() -> list[str]:
+        return [name.strip("/").rpartition("/")[2] async for name in store.list_dir(prefix)]
+
+    return sorted(set(sync(collect())))
+
+
+def update_attributes(url: str | Path, generation: str, changes: dict[str, Any]) -> None:
+    """Change attributes of a generation at once; its consolidated metadata stays as it is."""
+    with storage_errors(url):
+        store = open_store(url, read_only=False)
+        key = f"{generation}/zarr.json"
+        document = json.loads(read_text(store, key) or "{}")
+        if any(document["attributes"].get(name) != value for name, value in changes.items()):
+            document["attributes"].update(changes)
+            write_text(store, key, json.dumps(document))
 
 
 def current_generation(url: str | Path) -> str | None:

@@ -14,7 +14,14 @@ from .encoding import Quantizer, distance_operator, squared_norm
 from .reader import generation_exists, stored_spec
 from .schema import LEDGER_CHUNK
 from .spec import CubeSpec, Provenance, Status
-from .store import array_of, open_group, optional_values_of, storage_errors, values_of
+from .store import (
+    array_of,
+    open_group,
+    optional_values_of,
+    storage_errors,
+    update_attributes,
+    values_of,
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class Ledger:
     """
 
     def __init__(self, url: str | Path, generation: str) -> None:
-        self.url = url
+        self.url, self.generation = url, generation
         group = open_group(url, generation, mode="r+")
         with storage_errors(url):
             self._done = array_of(group, "done")
@@ -73,16 +80,31 @@ class Ledger:
 
     def mark(self, row: int, col: int, status: Status, fingerprint: str) -> None:
         """Record a block whose data is written; ``fingerprint`` is a sha256 in hex."""
-        top, left = row - row % LEDGER_CHUNK, col - col % LEDGER_CHUNK
-        area = np.s_[top : top + LEDGER_CHUNK, left : left + LEDGER_CHUNK]
+        values = np.frombuffer(bytes.fromhex(fingerprint), np.uint8)
+        self.mark_many(np.array([[row, col]]), status, values[None])
+
+    def mark_many(
+        self, places: NDArray[np.intp], status: Status, fingerprints: NDArray[np.uint8]
+    ) -> None:
+        """`mark` for blocks ``(n, 2)`` with fingerprints ``(n, 32)``: each chunk once."""
+        corners = places - places % LEDGER_CHUNK
+        for top, left in np.unique(corners, axis=0).tolist():
+            here = (corners == (top, left)).all(axis=1)
+            rows, cols = places[here].T
+            area = np.s_[top : top + LEDGER_CHUNK, left : left + LEDGER_CHUNK]
+            with storage_errors(self.url):
+                if (top, left) not in self._fingerprints:
+                    self._fingerprints[top, left] = np.asarray(self._prints[area])
+                prints = self._fingerprints[top, left]
+                prints[rows - top, cols - left] = fingerprints[here]
+                self._prints[area] = prints
+                self.status[rows, cols] = status  # after the rest: this makes blocks count
+                self._done[area] = self.status[area]
+
+    def fingerprints(self) -> NDArray[np.uint8]:
+        """Fingerprints of all blocks, ``(block_y, block_x, 32)``."""
         with storage_errors(self.url):
-            if (top, left) not in self._fingerprints:
-                self._fingerprints[top, left] = np.asarray(self._prints[area])
-            prints = self._fingerprints[top, left]
-            prints[row - top, col - left] = np.frombuffer(bytes.fromhex(fingerprint), np.uint8)
-            self._prints[area] = prints
-            self.status[row, col] = status  # after the rest: this makes the block count
-            self._done[area] = self.status[area]
+            return np.asarray(self._prints[:])
 
 
 def resume_generation(url: str | Path, generation: str, spec: CubeSpec) -> bool:
@@ -92,14 +114,30 @@ def resume_generation(url: str | Path, generation: str, spec: CubeSpec) -> bool:
     """
     if not generation_exists(url, generation):
         return False
-    there = stored_spec(url, generation)
-    if there.digest != spec.digest:
-        raise SpecMismatchError(
-            f"cube {url} was built from another specification "
-            f"({'; '.join(_short(d) for d in there.differences(spec))}): "
-            "name another cube in the area file, or delete this one"
-        )
+    require_spec(url, stored_spec(url, generation), spec)
+    remember_imagery(url, generation, spec)
     return True
+
+
+def require_spec(url: str | Path, there: CubeSpec, spec: CubeSpec) -> None:
+    """Raises SpecMismatchError, naming what differs, unless both specs are equal."""
+    differences = there.differences(spec)
+    if not differences:
+        return
+    advice = "name another cube in the area file, or delete this one"
+    if all(difference.startswith("imagery.") for difference in differences):
+        advice = f"'geoloc cube refresh' brings a finished cube up to date; or {advice}"
+    raise SpecMismatchError(
+        f"cube {url} was built from another specification "
+        f"({'; '.join(_short(d) for d in differences)}): {advice}"
+    )
+
+
+def remember_imagery(url: str | Path, generation: str, spec: CubeSpec) -> None:
+    """Note where the imagery lies now, so that those who only know the cube find it."""
+    if stored_spec(url, generation).imagery != spec.imagery:
+        changes = {"spec": spec.model_dump(mode="json"), "spec_digest": spec.digest}
+        update_attributes(url, generation, changes)
 
 
 def _short(text: str, limit: int = 160) -> str:

@@ -6,7 +6,7 @@ from .answers import Answers, answer_photos, query_photos, query_scene
 from .describing import describe_photos, describe_place
 from .evaluating import Evaluation, Score, evaluate_truth, score
 from .repeat import Repetition, repeat_query
-from .target import Target, cube_model, open_cube, open_target, verify_cube_at
+from .target import Target, cube_model, cube_url, open_cube, open_target, verify_cube_at
 
 __all__ = [
     "Answers",
@@ -16,6 +16,7 @@ __all__ = [
     "Target",
     "answer_photos",
     "cube_model",
+    "cube_url",
     "describe_photos",
     "describe_place",
     "evaluate_truth",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ class Options(TypedDict, total=False):
     model: str | Path | None
     crops: Sequence[Crop]
     rotate: float
+    epoch: str | dt.date | None
     progress: Progress | None
 
 
@@ -76,6 +78,7 @@ def answer_photos(
     model: str | Path | None = None,
     crops: Sequence[Crop] = (),
     rotate: float = 0.0,
+    epoch: str | dt.date | None = None,
     progress: Progress | None = None,
 ) -> Answers:
     """Rank the cells of a cube for each photo; nothing is written without ``out``.
@@ -84,11 +87,12 @@ def answer_photos(
     show one place and make one answer; ``weights`` names classes or groups; ``model`` takes the
     place of the name that the area or the cube gives. Each of ``crops`` (left, top, right,
     bottom; px) of a photo is asked about separately; ``rotate`` turns it clockwise, degrees.
+    ``epoch``: an older generation of the cube, see `open_target`.
 
     A photo that cannot be decoded is a failure of its own; the others are answered. Raises
     UsageError, CubeError or ModelError before any work.
     """
-    target = open_target(cube)
+    target = open_target(cube, epoch)
     ask = Ask.of(target, top, within, radius, weights)
     loaded = cube_model(target, model)
     if out is not None:
@@ -114,13 +118,14 @@ def query_scene(
     top: int = TOP,
     within: str | Path | None = None,
     radius: float | None = None,
+    epoch: str | dt.date | None = None,
 ) -> QueryResult:
     """Rank the cells of a cube by how much of one scene class they are, without a photo.
 
     The answer goes to ``out/<class>/``. Raises UnknownClassError with the nearest names,
     OutputError or CubeError before any work.
     """
-    out, target = Path(out), open_target(cube)
+    out, target = Path(out), open_target(cube, epoch)
     scene = find_class(name, target.cube.classes)
     ask = Ask.of(target, top, within, radius, scene=scene)
     check_writable(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,11 +11,11 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from ..area import Area, Imagery, load_area
-from ..build import Verification, verify_cube
-from ..cube import Cube
+from ..cube import Cube, generation_of_date
 from ..encoders import Model, list_models, load_model
 from ..errors import CubeError, GeolocError, ModelError
 from ..imagery import Source, open_source
+from ..verification import Verification, verify_cube
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,30 @@ class Target:
         )
 
 
-def open_target(ref: str | Path) -> Target:
-    """The cube that an area file, a path or a URL names. Raises AreaError or CubeError."""
+def open_target(ref: str | Path, epoch: str | dt.date | None = None) -> Target:
+    """The cube that an area file, a path or a URL names. Raises AreaError or CubeError.
+
+    ``epoch``: another generation than the current one, by its name, or the newest that shows
+    no later day than this one.
+    """
+    area = _named_area(ref)
+    url = area.cube if area else str(ref)
+    generation = generation_of_date(url, epoch) if isinstance(epoch, dt.date) else epoch
+    return Target(Cube.open(url, generation), area)
+
+
+def cube_url(ref: str | Path) -> str:
+    """Where the cube lies that an area file, a path or a URL names; it need not be there."""
+    area = _named_area(ref)
+    return area.cube if area else str(ref)
+
+
+def _named_area(ref: str | Path) -> Area | None:
     text = str(ref)
-    if text.lower().endswith((".yaml", ".yml")) or ("://" not in text and Path(text).is_file()):
-        area = load_area(text)
-        return Target(Cube.open(area.cube), area)
-    return Target(Cube.open(text))
+    is_file = text.lower().endswith((".yaml", ".yml")) or (
+        "://" not in text and Path(text).is_file()
+    )
+    return load_area(text) if is_file else None
 
 
 def open_cube(ref: str | Path) -> Cube:
@@ -115,7 +133,7 @@ def verify_cube_at(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Verification:
-    """Recompute sampled cells of a cube patch by patch; see `geoloc.build.verify_cube`.
+    """Recompute sampled cells of a cube patch by patch; see `geoloc.verification.verify_cube`.
 
     Raises CubeError where the cube does not remember its imagery: name the area file then.
     """

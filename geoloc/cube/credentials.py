@@ -1,0 +1,77 @@
+"""AWS profiles: the part of the usual chain of credentials that obstore does not know.
+
+obstore itself finds keys in the environment, web identities, and the roles of containers and
+machines. Here are the files ``~/.aws/credentials`` and ``~/.aws/config``, or those that
+``AWS_SHARED_CREDENTIALS_FILE`` and ``AWS_CONFIG_FILE`` name, and the profile ``AWS_PROFILE``.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+from pathlib import Path
+
+from ..errors import CubeError
+
+_NAMES = {
+    "aws_access_key_id": "access_key_id",
+    "aws_secret_access_key": "secret_access_key",
+    "aws_session_token": "session_token",
+    "region": "region",
+    "endpoint_url": "endpoint",
+}
+_KEYS = ("access_key_id", "secret_access_key", "session_token")
+_ELSEWHERE = ("sso_session", "sso_start_url", "role_arn", "credential_process")
+
+
+def profile_settings() -> dict[str, str]:
+    """Keys, region and endpoint of the profile, as options of an S3 store.
+
+    Whatever the environment names itself is left to it; without a profile this is empty.
+    Raises CubeError for a profile that is not there or that takes a login.
+    """
+    named = os.environ.get("AWS_PROFILE")
+    profile = named or "default"
+    values = _profile(profile)
+    if not values and named:
+        raise CubeError(f"AWS_PROFILE {named} is in neither {_credentials()} nor {_config()}")
+    found = {ours: values[theirs] for theirs, ours in _NAMES.items() if values.get(theirs)}
+    if "AWS_ACCESS_KEY_ID" in os.environ and not named:
+        found = {name: value for name, value in found.items() if name not in _KEYS}
+    elif "access_key_id" not in found and (how := _login(values)):
+        raise CubeError(
+            f"AWS profile {profile} takes a login ({how}): run "
+            f'eval "$(aws configure export-credentials --profile {profile} --format env)" first'
+        )
+    for variable, name in (("REGION", "region"), ("DEFAULT_REGION", "region"),
+                           ("ENDPOINT_URL", "endpoint"), ("ENDPOINT", "endpoint")):  # fmt: skip
+        if f"AWS_{variable}" in os.environ:
+            found.pop(name, None)
+    return found
+
+
+def _login(values: dict[str, str]) -> str | None:
+    return next((name for name in _ELSEWHERE if name in values), None)
+
+
+def _profile(name: str) -> dict[str, str]:
+    section = name if name == "default" else f"profile {name}"
+    return {**_section(_config(), section), **_section(_credentials(), name)}
+
+
+def _section(path: Path, name: str) -> dict[str, str]:
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read(path, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CubeError(f"{path} cannot be read: {reason}") from None
+    return dict(parser[name]) if parser.has_section(name) else {}
+
+
+def _credentials() -> Path:
+    return Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")).expanduser()
+
+
+def _config() -> Path:
+    return Path(os.environ.get("AWS_CONFIG_FILE", "~/.aws/config")).expanduser()

@@ -1,0 +1,173 @@
+"""The generations of a cube: what there is, which one stood for a date, which may go."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from zarr.core.sync import sync
+
+from ..errors import CubeError
+from .reader import Cube
+from .spec import Status
+from .store import (
+    current_generation,
+    list_folder,
+    open_store,
+    publish,
+    read_text,
+    storage_errors,
+    update_attributes,
+)
+
+FIRST_GENERATION = "g0001"
+
+_NAME = re.compile(r"g\d{4,}")
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One epoch of a cube. ``finished`` is when readers could open it first, None if never.
+
+    ``imagery_first`` and ``imagery_last`` are the dates of its oldest and newest image.
+    """
+
+    name: str
+    current: bool
+    created: str
+    finished: str | None
+    imagery_first: str | None
+    imagery_last: str | None
+    blocks_done: int
+    blocks_broken: int
+    blocks_missing: int
+
+    @property
+    def day(self) -> dt.date:
+        """The day that it stands for: of its newest image, or else of its making."""
+        return dt.date.fromisoformat((self.imagery_last or self.created)[:10])
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {**asdict(self), "day": self.day.isoformat()}
+
+
+def generation_names(url: str | Path) -> list[str]:
+    """Names of all folders of generations, whole or not, oldest first."""
+    with storage_errors(url):
+        names = filter(_NAME.fullmatch, list_folder(open_store(url)))
+    return sorted(names, key=_number)
+
+
+def list_generations(url: str | Path) -> list[Generation]:
+    """All generations that were laid out, oldest first, unfinished ones too.
+
+    Raises CubeError where there is no cube.
+    """
+    current = current_generation(url)
+    found = [_describe(url, name, current) for name in generation_names(url)]
+    generations = [generation for generation in found if generation is not None]
+    if not generations:
+        raise CubeError(f"cube {url} does not exist: run 'geoloc cube build'")
+    return generations
+
+
+def generation_of_date(url: str | Path, day: dt.date) -> str:
+    """The newest finished generation whose imagery is not younger than ``day``.
+
+    Raises CubeError, naming those there are, where all are younger.
+    """
+    finished = [g for g in list_generations(url) if g.finished or g.current]
+    # of several for one day the later one: it mends the earlier
+    fitting = [g for g in finished if g.day <= day]
+    if fitting:
+        return max(fitting, key=lambda g: (g.day, _number(g.name))).name
+    there = ", ".join(f"{g.name} of {g.day}" for g in finished) or "none finished"
+    raise CubeError(f"cube {url} holds nothing as old as {day}: its generations are {there}")
+
+
+def next_generation(url: str | Path, current: str) -> str:
+    """The generation after the current one: one begun but never published, or a new name."""
+    newest = max(generation_names(url), key=_number, default=current)
+    return newest if _number(newest) > _number(current) else f"g{_number(current) + 1:04d}"
+
+
+def finish_generation(url: str | Path, generation: str, dates: Iterable[str]) -> None:
+    """Let readers open it from now on; ``dates`` of imagery are remembered beside those found."""
+    cube = Cube(url, generation)
+    known = sorted({*dates, *cube.imagery_dates()})
+    update_attributes(
+        url,
+        generation,
+        {
+            "finished": cube.attrs.get("finished") or _now(),
+            "imagery_first": known[0] if known else None,
+            "imagery_last": known[-1] if known else None,
+        },
+    )
+    publish(url, generation)
+
+
+def prune_generations(url: str | Path, keep: int) -> list[str]:
+    """Delete old generations but for the ``keep`` newest; names of those deleted.
+
+    The current generation and an unfinished one after it always stay; remains of an
+    interrupted deletion go. The caller holds the cube's lock.
+    """
+    current = current_generation(url)
+    if current is None:
+        raise CubeError(f"cube {url} has no finished generation: there is nothing to prune")
+    names = generation_names(url)
+    whole = [g.name for g in list_generations(url) if _number(g.name) <= _number(current)]
+    kept = {*sorted(whole, key=_number)[-max(keep, 1) :], current}
+    kept |= {name for name in names if _number(name) > _number(current)}
+    removed = [name for name in names if name not in kept]
+    for name in removed:
+        _delete(url, name)
+    return removed
+
+
+def _delete(url: str | Path, name: str) -> None:
+    with storage_errors(url):
+        store = open_store(url, read_only=False)
+        sync(store.delete(f"{name}/zarr.json"))  # first: what remains is no generation any more
+        sync(store.delete_dir(name))
+
+
+def _describe(url: str | Path, name: str, current: str | None) -> Generation | None:
+    attrs = _attributes(url, name)
+    if "spec_digest" not in attrs:
+        return None
+    done = Cube(url, name).done
+    return Generation(
+        name=name,
+        current=name == current,
+        created=attrs["created"],
+        finished=attrs.get("finished"),
+        imagery_first=attrs.get("imagery_first"),
+        imagery_last=attrs.get("imagery_last"),
+        blocks_done=int(np.count_nonzero(done == Status.DONE)),
+        blocks_broken=int(np.count_nonzero(done == Status.BROKEN)),
+        blocks_missing=int(np.count_nonzero(done == Status.MISSING)),
+    )
+
+
+def _attributes(url: str | Path, name: str) -> dict[str, Any]:
+    with storage_errors(url):
+        text = read_text(open_store(url), f"{name}/zarr.json")
+    attrs: dict[str, Any] = json.loads(text).get("attributes", {}) if text else {}
+    return attrs
+
+
+def _number(name: str) -> int:
+    return int(name[1:])
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

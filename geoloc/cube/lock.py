@@ -1,0 +1,203 @@
+"""One writer a cube: a lock with an owner, signs of life, and an end when its owner is gone.
+
+The owner writes ``<cube>/LOCK`` as a new object (a conditional PUT, or a link that must be
+new) and renews it every few seconds. Another process on the owner's machine asks the system
+whether the owner lives. Elsewhere only time tells, and clocks differ: a lock that looks fresh
+is believed; one that looks old, or from the future, is watched for a while by the watcher's own
+clock, and counts as left behind only if nobody renewed it meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+from zarr.core.sync import sync
+
+from ..errors import CubeError
+from .store import open_store, read_text, storage_errors, write_text, write_text_once
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
+LOCK = "LOCK"
+BEAT = 10.0
+"""Seconds between two signs of life."""
+
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a lock: ``machine`` changes with every boot, ``renewed`` is its clock's time."""
+
+    token: str
+    purpose: str
+    user: str
+    host: str
+    machine: str
+    pid: int
+    started: float
+    since: float
+    renewed: float
+
+    @classmethod
+    def this_process(cls, purpose: str) -> Owner:
+        now = time.time()
+        return cls(
+            token=uuid.uuid4().hex,
+            purpose=purpose,
+            user=_user(),
+            host=socket.gethostname(),
+            machine=_machine(),
+            pid=os.getpid(),
+            started=psutil.Process().create_time(),
+            since=now,
+            renewed=now,
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> Owner | None:
+        """None where the text is no lock of this kind."""
+        try:
+            return cls(**json.loads(text))
+        except (ValueError, TypeError):
+            return None
+
+    def to_text(self) -> str:
+        return json.dumps(asdict(self))
+
+    def lives(self) -> bool:
+        """Whether its process runs; to be asked on its own machine."""
+        try:
+            return abs(psutil.Process(self.pid).create_time() - self.started) < 1
+        except psutil.Error:
+            return False
+
+    def describe(self) -> str:
+        """For people: who, since when, and when last heard of."""
+        now = time.time()
+        return (
+            f"process {self.pid} of {self.user} on {self.host} ({self.purpose}), for "
+            f"{now - self.since:.0f} s, last heard of {now - self.renewed:.0f} s ago"
+        )
+
+
+class CubeLock:
+    """A lock that this process holds."""
+
+    def __init__(self, url: str | Path, store: Store, owner: Owner) -> None:
+        self.url, self._store, self._owner = url, store, owner
+        self._lost: Owner | None = None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="lock", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raises CubeError where another process took the lock over, as after a long sleep."""
+        if self._lost is not None:
+            raise CubeError(
+                f"cube {self.url} was taken over by {self._lost.describe()}: nothing is lost; "
+                "run the same command again when it has finished"
+            )
+
+    def release(self) -> None:
+        """Give it back, if it is still ours."""
+        self._ended.set()
+        self._thread.join()
+        with contextlib.suppress(CubeError), storage_errors(self.url):
+            found = _read(self._store)
+            if found is not None and found.token == self._owner.token:
+                sync(self._store.delete(LOCK))
+
+    def _renew(self) -> None:
+        while not self._ended.wait(BEAT):
+            # A store that is out of reach for a while is not a lost lock.
+            with contextlib.suppress(CubeError), storage_errors(self.url):
+                found = _read(self._store)
+                if found is not None and found.token != self._owner.token:
+                    self._lost = found
+                    return
+                self._owner = replace(self._owner, renewed=time.time())
+                write_text(self._store, LOCK, self._owner.to_text())
+
+
+@contextlib.contextmanager
+def hold_lock(url: str | Path, purpose: str) -> Iterator[CubeLock]:
+    """Be the only one who writes to this cube. Raises CubeError, naming the owner, if not."""
+    with storage_errors(url):
+        store = open_store(url, read_only=False)
+        owner = Owner.this_process(purpose)
+        _acquire(url, store, owner)
+    lock = CubeLock(url, store, owner)
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+def _acquire(url: str | Path, store: Store, owner: Owner) -> None:
+    for _ in range(_ATTEMPTS):
+        if write_text_once(store, LOCK, owner.to_text()):
+            return
+        text = read_text(store, LOCK)
+        if text is None:
+            continue  # given back meanwhile
+        other = Owner.parse(text)
+        if not _left_behind(store, text, other, owner):
+            who = other.describe() if other else "an unknown process"
+            raise CubeError(f"cube {url} is being written by {who}: wait for it, or stop it")
+        _break(store, text, owner)
+    raise CubeError(f"cube {url}: others keep taking its lock: try again")
+
+
+def _left_behind(store: Store, text: str, other: Owner | None, mine: Owner) -> bool:
+    if other is not None and other.machine == mine.machine:
+        return not other.lives()
+    if other is not None and -BEAT < time.time() - other.renewed < 6 * BEAT:
+        return False
+    time.sleep(3 * BEAT)
+    return read_text(store, LOCK) == text
+
+
+def _break(store: Store, text: str, owner: Owner) -> None:
+    """Remove a lock that was left behind. Of several who try, one does it, the others wait."""
+    claim = f"{LOCK}.broken-{uuid.uuid5(uuid.NAMESPACE_OID, text).hex}"
+    if not write_text_once(store, claim, owner.to_text()):
+        time.sleep(1)
+        return
+    if read_text(store, LOCK) == text:
+        sync(store.delete(LOCK))
+    sync(store.delete(claim))
+
+
+def _read(store: Store) -> Owner | None:
+    text = read_text(store, LOCK)
+    return None if text is None else Owner.parse(text)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return str(os.getuid())
+
+
+def _machine() -> str:
+    """This boot of this machine, and which processes it sees: pids mean the same within it."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return " ".join(parts)

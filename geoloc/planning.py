@@ -1,0 +1,121 @@
+"""What a build takes: grid, imagery, encoder, the identity of the cube. Computes nothing."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .area import Area
+from .blocks import Encoder, EncodeWork
+from .cube import CubeSpec
+from .grid import Grid
+from .imagery import Source, open_source
+
+if TYPE_CHECKING:
+    from shapely import Geometry
+
+    from .encoders.runtime import Precision
+
+
+@dataclass(frozen=True)
+class ModelEncoder:
+    """Opens a model's overhead encoder; picklable, so that each process opens its own.
+
+    ``method`` and ``precision`` left open are settled once for a cube (``pinned``): a worker
+    with another processor than the client's must not choose for itself.
+    """
+
+    model: str
+    step: float
+    method: str | None = None
+    precision: Precision = "auto"
+
+    def __call__(self) -> Encoder:
+        return _open_encoder(self)
+
+    def pinned(self, encoding: dict[str, Any]) -> ModelEncoder:
+        """With what is left open taken from an encoder's description of itself."""
+        precision = encoding.get("precision", "auto") if self.precision == "auto" else None
+        return replace(
+            self,
+            method=self.method or encoding.get("method"),
+            precision=precision or self.precision,
+        )
+
+
+@functools.cache  # one network a process, however many builds it serves
+def _open_encoder(how: ModelEncoder) -> Encoder:
+    from .encoders import load_model, open_overhead
+
+    return open_overhead(load_model(how.model), how.step, how.method, precision=how.precision)
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """All that a build needs; making one reads and computes nothing.
+
+    ``open_encoder`` is picklable and called once in each process. ``weights`` ``(feature,)``
+    and ``metric`` ``(feature, component)`` are the model's own.
+    """
+
+    url: str
+    grid: Grid
+    source: Source
+    open_encoder: Callable[[], Encoder]
+    classes: tuple[str, ...]
+    model_name: str
+    model_digest: str
+    imagery: dict[str, Any] = field(default_factory=dict)
+    polygon: Geometry | None = None
+    weights: NDArray[np.float32] | None = None
+    metric: NDArray[np.float32] | None = None
+    area: str = ""
+
+    def pinned(self, encoding: dict[str, Any] | None) -> BuildPlan:
+        """With the encoder's open choices settled as in ``encoding``."""
+        if encoding is None or not isinstance(self.open_encoder, ModelEncoder):
+            return self
+        return replace(self, open_encoder=self.open_encoder.pinned(encoding))
+
+    @property
+    def work(self) -> EncodeWork:
+        """What is done to each block."""
+        return EncodeWork(self.grid, self.source, self.open_encoder, self.polygon)
+
+    def spec(self, encoding: dict[str, Any]) -> CubeSpec:
+        """The identity of the cube, given what the encoder says of itself."""
+        polygon = None if self.polygon is None else hashlib.sha256(self.polygon.wkb).hexdigest()
+        return CubeSpec.of_grid(
+            self.grid,
+            polygon=polygon,
+            imagery=self.imagery,
+            model=self.model_digest,
+            encoding=encoding,
+        )
+
+
+def plan_build(area: Area, method: str | None = None) -> BuildPlan:
+    """What building an area takes; opens neither images nor weights."""
+    from .encoders import load_model
+
+    model = load_model(area.model)
+    return BuildPlan(
+        url=area.cube,
+        grid=area.grid,
+        source=open_source(area.imagery),
+        open_encoder=ModelEncoder(str(model.path), area.step, method),
+        classes=model.classes,
+        model_name=model.name,
+        model_digest=model.digest,
+        imagery=area.imagery.model_dump(mode="json"),
+        polygon=area.polygon,
+        weights=model.distance_weights,
+        metric=model.metric,
+        area=area.name,
+    )
