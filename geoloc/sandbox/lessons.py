@@ -1,0 +1,205 @@
+"""What the sandbox model learns from: photos and imagery of whole worlds, cached on disk."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import OutputError
+from ..training.crossview import PlaceData
+from .camera import Camera
+from .overhead import ACQUISITIONS, render_overhead
+from .painted import PaintedWorld
+from .photos import Sample
+from .scene import LANDUSE
+from .shots import (
+    find_spots,
+    hold,
+    landuse_here,
+    moment,
+    place,
+    shows_place,
+    stands_free,
+    to_lonlat,
+)
+from .view import Surroundings, render
+
+GSD = 2.5
+"""m per px of the imagery that the overhead network takes."""
+PHOTO_PX = 128
+"""Side of the square to which the ground network's photos are stretched."""
+_NATIVE = 0.5  # m per px at which the world is pictured before it is averaged down
+_PIXELS = 256 * 192  # of a rendered photo
+_GROUP, _SPREAD = 4, 40.0
+"""Photos that share one relief, and how far (m, each way) they lie from its middle."""
+_MARGIN_PX = 72  # around a mosaic: half of a turned chip of 100 px
+_MISSING = (124, 116, 104)  # what encoders put where there is no imagery: ImageNet's mean
+_RINGS = ((25.0, 0.5), (60.0, 0.3), (120.0, 0.2))
+"""Radius (m) of discs around a camera, and their shares in what surrounds it."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One world: photos, what they show, and its imagery.
+
+    photos: uint8 ``(photo, 3, PHOTO_PX, PHOTO_PX)``. visible, around: float32
+    ``(photo, class)``, shares of each land use in the picture, and around the camera. at: int
+    ``(photo,)``, land use at the camera. places: float64 ``(photo, 2)``, metres right of and
+    below the world's top left corner. mosaics: uint8 ``(flight, 3, y, x)`` at `GSD`.
+    """
+
+    photos: NDArray[np.uint8]
+    visible: NDArray[np.float32]
+    around: NDArray[np.float32]
+    at: NDArray[np.int64]
+    places: NDArray[np.float64]
+    mosaics: NDArray[np.uint8]
+
+
+def make_lesson(seed: int, km: float, photos: int) -> Lesson:
+    """Render a world's imagery and ``photos`` photos of it."""
+    world = PaintedWorld(seed, km)
+    left, _, _, top = world.bounds
+    samples = list(itertools.islice(_samples(world, seed), photos))
+    landuse = world.rasterize(world.grid(2.0)).landuse
+    places = np.array([(s.x - left, top - s.y) for s in samples])
+    find_spots.cache_clear()  # it would keep the whole painted world
+    return Lesson(
+        photos=np.stack([_stretch(s.pixels) for s in samples]),
+        visible=np.stack([s.visible for s in samples]).astype(np.float32),
+        around=np.stack([_around(landuse, *place) for place in places]),
+        at=np.array([s.landuse for s in samples], np.int64),
+        places=places,
+        mosaics=np.stack([_mosaic(world, number) for number in range(len(ACQUISITIONS))]),
+    )
+
+
+def _samples(world: PaintedWorld, seed: int) -> Iterator[Sample]:
+    """Photos without end, taken as those that `write_photos` writes, but smaller.
+
+    Few share a place: many different places teach more than many photos of one.
+    """
+    rng = np.random.default_rng([seed, 53])
+    spots, around = find_spots(world), Surroundings(world)
+    left, bottom, right, top = world.bounds
+    while True:
+        middle = spots.draw(rng)
+        relief = around.relief(middle[0], middle[1], _SPREAD, detail=False)
+        lon, lat = to_lonlat(world.crs).transform(middle[0], middle[1])
+        away = np.abs(spots.points[:, :2] - middle[:2]).max(axis=1)
+        near = np.flatnonzero(away < _SPREAD)
+        for _ in range(_GROUP):
+            x, y = place(spots.points[rng.choice(near)], rng)
+            camera = _small(hold(x, y, rng))
+            inside = left < x < right and bottom < y < top
+            if inside and stands_free(relief, camera) and shows_place(relief, camera):
+                light, noise = moment(lon, lat, rng).light, int(rng.integers(1 << 30))
+                view = render(relief, camera, light, seed=noise)
+                yield Sample(
+                    view.pixels, x, y, camera.heading, camera.fov, view.visible,
+                    landuse_here(relief, x, y),
+                )  # fmt: skip
+
+
+def _small(camera: Camera) -> Camera:
+    """The same view in fewer px."""
+    shrink = math.sqrt(_PIXELS / (camera.width * camera.height))
+    width, height = (round(side * shrink) for side in (camera.width, camera.height))
+    return replace(camera, width=width, height=height)
+
+
+def _stretch(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    image = Image.fromarray(pixels).resize((PHOTO_PX, PHOTO_PX), Image.Resampling.BILINEAR)
+    return np.asarray(image).transpose(2, 0, 1)
+
+
+def _around(landuse: NDArray[np.uint8], x: float, y: float) -> NDArray[np.float32]:
+    """Shares of each land use in discs around a point, metres from the corner of ``landuse``."""
+    row, col = int(y / 2), int(x / 2)
+    reach = int(_RINGS[-1][0] / 2)
+    rows = slice(max(row - reach, 0), row + reach + 1)
+    cols = slice(max(col - reach, 0), col + reach + 1)
+    part = landuse[rows, cols]
+    i, j = np.ogrid[: part.shape[0], : part.shape[1]]
+    apart = 2 * np.hypot(i + rows.start - row, j + cols.start - col)
+    shares = np.zeros(len(LANDUSE))
+    for radius, weight in _RINGS:
+        inside = np.bincount(part[apart <= radius], minlength=len(LANDUSE))
+        shares += weight * inside / inside.sum()
+    return shares.astype(np.float32)
+
+
+def _mosaic(world: PaintedWorld, flight: int) -> NDArray[np.uint8]:
+    """Imagery of one flight ``(3, y, x)`` at `GSD`, with a margin where there is none."""
+    native = render_overhead(world, world.grid(_NATIVE), ACQUISITIONS[flight])
+    side = round(native.shape[0] * _NATIVE / GSD)
+    small = np.asarray(Image.fromarray(native).resize((side, side), Image.Resampling.BOX))
+    shape = (3, side + 2 * _MARGIN_PX, side + 2 * _MARGIN_PX)
+    out = np.broadcast_to(np.array(_MISSING, np.uint8)[:, None, None], shape).copy()
+    inner = slice(_MARGIN_PX, _MARGIN_PX + side)
+    out[:, inner, inner] = small.transpose(2, 0, 1)
+    return out
+
+
+def load_lessons(
+    seeds: Iterable[int],
+    km: float,
+    photos: int,
+    folder: Path,
+    progress: Callable[[int], None] | None = None,
+) -> list[Lesson]:
+    """Lessons of these seeds, rendered once and kept in ``folder``."""
+    lessons = []
+    for seed in seeds:
+        path = folder / f"world-{seed}-{km:g}km-{photos}.npz"
+        if not path.exists():
+            _save(make_lesson(seed, km, photos), path)
+        with np.load(path) as stored:
+            lessons.append(Lesson(**{name: stored[name] for name in stored.files}))
+        if progress is not None:
+            progress(seed)
+    return lessons
+
+
+def _save(lesson: Lesson, path: Path) -> None:
+    part = path.with_suffix(".part.npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(part, **vars(lesson))
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def place_data(lessons: list[Lesson], spares: int, seed: int, at_camera: float = 0.35) -> PlaceData:
+    """The lessons as one; ``spares`` random places of each world serve as negatives.
+
+    A photo's label is what it shows, and to the share ``at_camera`` where it was taken.
+    """
+    rng = np.random.default_rng(seed)
+    spots, others = [], []
+    for number, lesson in enumerate(lessons):
+        side = lesson.mosaics.shape[-1] - 2 * _MARGIN_PX
+        columns, rows = (lesson.places / GSD).astype(np.int64).T + _MARGIN_PX
+        spots.append(np.stack([np.full(len(rows), number), rows, columns], axis=1))
+        free = rng.integers(_MARGIN_PX, _MARGIN_PX + side, size=(spares, 2))
+        others.append(np.column_stack([np.full(spares, number), free]))
+    visible = np.concatenate([lesson.visible for lesson in lessons])
+    at = np.eye(len(LANDUSE), dtype=np.float32)[np.concatenate([x.at for x in lessons])]
+    seen = visible.sum(axis=1, keepdims=True)
+    share = np.where(seen > 0, at_camera, 1.0).astype(np.float32)
+    return PlaceData(
+        photos=np.concatenate([lesson.photos for lesson in lessons]),
+        labels=share * at + (1 - share) * visible / np.maximum(seen, 1e-6),
+        place_labels=np.concatenate([lesson.around for lesson in lessons]),
+        mosaics=[lesson.mosaics for lesson in lessons],
+        spots=np.concatenate(spots),
+        spares=np.concatenate(others),
+    )
