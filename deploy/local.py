@@ -3,9 +3,11 @@
     python deploy/local.py up [--areas AREA.yaml ...]     starts what is not running yet
     python deploy/local.py status
     python deploy/local.py down                           stops it; nothing is lost
+    python deploy/local.py furnish                        of a server elsewhere (PREFECT_API_URL):
+                                                          pool, variables, deployments alone
 
 State lies in ``work/service`` (``--home``): the SQLite database, logs, process ids. Another
-database, for instance PostgreSQL: set ``PREFECT_API_DATABASE_CONNECTION_URL`` before ``up``.
+database, for instance PostgreSQL: set ``PREFECT_SERVER_DATABASE_CONNECTION_URL`` before ``up``.
 """
 
 from __future__ import annotations
@@ -111,7 +113,7 @@ def wait_for_server(home: Path, url: str) -> None:
 
 
 def furnish(areas: Sequence[str]) -> None:
-    """Pool, variables and automations on the server that PREFECT_API_URL names."""
+    """Pool, variables, automations and deployments on the server that PREFECT_API_URL names."""
     import yaml
     from prefect import get_client
     from prefect.automations import Automation
@@ -132,13 +134,14 @@ def furnish(areas: Sequence[str]) -> None:
     for spec in specs:
         if spec["name"] not in present:
             Automation.model_validate(spec).create()
+    prefect("--no-prompt", "deploy", "--all")
 
 
-def prefect(env: dict[str, str], *arguments: str) -> None:
+def prefect(*arguments: str) -> None:
     """Run ``prefect ARGUMENTS``. Raises ServiceError with what it said."""
     done = subprocess.run(
         [sys.executable, "-m", "prefect", *arguments],
-        cwd=ROOT, env=env, capture_output=True, text=True, check=False,
+        cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         raise ServiceError(f"prefect {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
@@ -159,7 +162,6 @@ def up(home: Path, port: int, areas: Sequence[str], runs: int) -> None:
     wait_for_server(home, url)
     os.environ.update(env)
     furnish([str(Path(area).resolve()) for area in areas])
-    prefect(env, "--no-prompt", "deploy", "--all")
     if process(home, "worker") is None:
         limit = ["--limit", str(runs)] if runs else []
         start(home, "worker", ["worker", "start", "--pool", POOL, *limit], env)
@@ -185,7 +187,7 @@ def status(home: Path) -> int:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("up", "down", "status"))
+    parser.add_argument("command", choices=("up", "down", "status", "furnish"))
     parser.add_argument("--home", type=Path, default=ROOT / "work" / "service")
     parser.add_argument("--port", type=int, default=4200)
     parser.add_argument("--areas", nargs="*", default=(), help="refreshed every night")
@@ -197,6 +199,8 @@ def main() -> int:
             up(home, given.port, given.areas, given.runs)
         elif given.command == "down":
             down(home)
+        elif given.command == "furnish":
+            furnish(given.areas)
         else:
             return status(home)
     except ServiceError as failure:

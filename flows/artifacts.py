@@ -28,6 +28,7 @@ from geoloc.build import Verification
 from geoloc.query import Evaluation
 from geoloc.report import QueryResult
 from geoloc.report.links import web_maps
+from geoloc.scenes import display_name
 
 _SHOWN_ANSWERS = 10  # of a run with many photos; all of them are in the output folder
 _SHOWN_CANDIDATES = 10
@@ -74,8 +75,8 @@ def answer_markdown(result: QueryResult, folder: Path) -> str:
         f"## {text(result.title)} in {text(str(result.cube.get('name', '')))}",
         "*Where to look first, not a verdict.* " + text(" ".join(result.notes)),
         f"![heatmap, yellow is most plausible]({thumbnail(folder / 'heatmap.png')})",
-        "| rank | distance | best % of cells | longitude, latitude | maps |\n"
-        "|---:|---:|---:|---|---|\n" + "\n".join(_candidate_rows(result)),
+        "| rank | distance | best % of cells | from above | longitude, latitude | maps |\n"
+        "|---:|---:|---:|---|---|---|\n" + "\n".join(_candidate_rows(result)),
         f"[report.html]({address(page)}): `{page}`",
     ]
     return "\n\n".join(lines)
@@ -84,10 +85,11 @@ def answer_markdown(result: QueryResult, folder: Path) -> str:
 def _candidate_rows(result: QueryResult) -> Iterator[str]:
     for found in result.candidates[:_SHOWN_CANDIDATES]:
         links = web_maps(found.lon, found.lat)
+        scenes = ", ".join(display_name(name) for name, _ in result.places.get(found.rank, ()))
         maps = " · ".join(f"[{name}]({links[name]})" for name in _MAPS)
         yield (
             f"| {found.rank} | {found.distance:.3f} | {found.percentile:.2f} "
-            f"| {found.lon:.6f}, {found.lat:.6f} | {maps} |"
+            f"| {text(scenes)} | {found.lon:.6f}, {found.lat:.6f} | {maps} |"
         )
 
 
@@ -97,8 +99,8 @@ def thumbnail(picture: Path) -> str:
         small = image.convert("RGB")
     small.thumbnail((_PICTURE_PIXELS, _PICTURE_PIXELS), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    small.quantize(64).save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    small.save(buffer, "WEBP", quality=80)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def address(path: Path) -> str:
