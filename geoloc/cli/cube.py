@@ -1,12 +1,17 @@
-"""``geoloc cube build | info | verify``."""
+"""``geoloc cube build | refresh | plan | info | verify | generations | prune``."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from .console import note, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from ..account import BuildReport
+    from ..cube import Generation
 
 app = typer.Typer(help="Build and look at feature cubes.", no_args_is_help=True)
 
@@ -15,15 +20,23 @@ CUBE = typer.Argument(..., metavar="CUBE", help="An area file, a path or a URL."
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
 
+METHOD = typer.Option(None, help="dense or patch; default: the fastest that the model supports.")
+CLUSTER = typer.Option(
+    "auto", help="auto, inline, local, cuda, or the address of a Dask scheduler."
+)
+MAX_FAILED = typer.Option(
+    None, "--max-failed", min=0, metavar="N", help="Stop when more than N blocks have failed."
+)
+FAIL_FAST = typer.Option(False, "--fail-fast", help="Stop at the first block that fails.")
+
+
 @app.command()
 def build(
     area: Path = AREA,
-    method: str | None = typer.Option(
-        None, help="dense or patch; default: the fastest that the model supports."
-    ),
-    cluster: str = typer.Option(
-        "auto", help="auto, inline, local, cuda, or the address of a Dask scheduler."
-    ),
+    method: str | None = METHOD,
+    cluster: str = CLUSTER,
+    max_failed: int | None = MAX_FAILED,
+    fail_fast: bool = FAIL_FAST,
     as_json: bool = JSON,
 ) -> None:
     """Encode an area's imagery into a feature cube, once; an interrupted build goes on."""
@@ -32,12 +45,96 @@ def build(
 
     spec = load_area(area)
     with progress(f"building {spec.name}") as advance:
-        report = build_cube(spec, method=method, cluster=cluster, progress=advance)
+        report = build_cube(
+            spec,
+            method=method,
+            cluster=cluster,
+            progress=advance,
+            max_failed=0 if fail_fast else max_failed,
+        )
+    _tell(report, as_json)
+
+
+@app.command()
+def refresh(
+    area: Path = AREA,
+    method: str | None = METHOD,
+    cluster: str = CLUSTER,
+    max_failed: int | None = MAX_FAILED,
+    fail_fast: bool = FAIL_FAST,
+    as_json: bool = JSON,
+) -> None:
+    """Recompute what changed in the imagery, into a new generation; others may query meanwhile."""
+    from ..area import load_area
+    from ..refresh import refresh_cube
+
+    spec = load_area(area)
+    with progress(f"refreshing {spec.name}") as advance:
+        report = refresh_cube(
+            spec,
+            method=method,
+            cluster=cluster,
+            progress=advance,
+            max_failed=0 if fail_fast else max_failed,
+        )
+    _tell(report, as_json)
+
+
+@app.command()
+def plan(
+    area: Path = AREA,
+    method: str | None = METHOD,
+    cluster: str = CLUSTER,
+    steps: list[float] = typer.Option(
+        [10, 16, 25, 100], "--step", min=0, help="Distances between cells to compare, m."
+    ),
+    price: float | None = typer.Option(
+        None, "--price", min=0, help="Of a worker's hour: tells the cost in that currency."
+    ),
+    as_json: bool = JSON,
+) -> None:
+    """What a build would take, from a measured sample: blocks, bytes, time, cost."""
+    from ..area import load_area
+    from ..costs import plan_cube
+
+    found = plan_cube(load_area(area), method=method, cluster=cluster, steps=steps, price=price)
     if as_json:
-        print_json(report.to_json())
+        print_json(found.to_json())
+        return
+    columns = dict.fromkeys(found.headings(), "right")
+    print_table(found.area, columns, [row.texts() for row in found.rows])
+    note(found.summary())
+
+
+@app.command()
+def generations(cube: str = CUBE, as_json: bool = JSON) -> None:
+    """The generations of a cube: when made, which imagery, how complete."""
+    from ..cube import list_generations
+    from ..query import cube_url
+
+    found = list_generations(cube_url(cube))
+    if as_json:
+        print_json({"generations": [generation.to_json() for generation in found]})
+        return
+    headings = ("", "created", "finished", "imagery", "blocks", "incomplete")
+    print_table(cube, dict.fromkeys(headings, "left"), [_row(g) for g in found])
+
+
+@app.command()
+def prune(
+    cube: str = CUBE,
+    keep: int = typer.Option(..., "--keep", min=1, metavar="N", help="How many stay, the newest."),
+    as_json: bool = JSON,
+) -> None:
+    """Delete old generations; never the one that readers open."""
+    from ..query import cube_url
+    from ..refresh import prune_cube
+
+    removed = prune_cube(cube_url(cube), keep)
+    if as_json:
+        print_json({"removed": removed})
     else:
-        note(report.summary())
-    report.raise_if_incomplete()
+        note(f"deleted {', '.join(removed)}" if removed else "nothing to delete")
 
 
 @app.command()
@@ -61,8 +158,7 @@ def verify(
     as_json: bool = JSON,
 ) -> None:
     """Recompute sampled cells patch by patch; error beside the network's own 2 px jitter."""
-    from ..build import verify_cube
-    from ..query import open_target
+    from ..query import verify_cube_at
 
     with progress("recomputing") as advance:
         report = verify_cube_at(cube, cells=cells, seed=seed, progress=advance)
@@ -70,3 +166,23 @@ def verify(
         print_json(report.to_json())
     else:
         note(report.summary())
+
+
+def _tell(report: BuildReport, as_json: bool) -> None:
+    if as_json:
+        print_json(report.to_json())
+    else:
+        note(report.summary())
+    report.raise_if_incomplete()
+
+
+def _row(generation: Generation) -> list[str]:
+    imagery = f"{(generation.imagery_first or '')[:10]} … {(generation.imagery_last or '')[:10]}"
+    return [
+        generation.name + (" *" if generation.current else ""),
+        generation.created,
+        generation.finished or "not finished",
+        imagery if generation.imagery_last else "without dates",
+        str(generation.blocks_done),
+        str(generation.blocks_broken + generation.blocks_missing),
+    ]

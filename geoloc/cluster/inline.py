@@ -19,6 +19,7 @@ class InlineExecutor:
 
     read_ahead: int = _READ_AHEAD
     description: str = "inline"
+    workers: int = 1
 
     def stream(
         self, work: Work[Item, Data, Result], items: Iterable[Item]

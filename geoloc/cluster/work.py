@@ -37,10 +37,13 @@ class Outcome(Generic[Item, Result]):
 
 
 class Executor(Protocol):
-    """Runs work; ``description`` tells people where."""
+    """Runs work; ``description`` tells people where, ``workers`` how many share it."""
 
     @property
     def description(self) -> str: ...
+
+    @property
+    def workers(self) -> int: ...
 
     def stream(
         self, work: Work[Item, Data, Result], items: Iterable[Item]

@@ -1,4 +1,9 @@
-"""Work on Dask workers: processes of this machine, its GPUs, or a cluster elsewhere."""
+"""Work on Dask workers: processes of this machine, its GPUs, or a cluster elsewhere.
+
+What goes wrong: an item that fails is tried again, on other workers where there are any, and
+then told as failed. Items of a worker that is lost are given to the others by Dask itself. A
+scheduler that is lost, or a cluster without workers, ends the work with a ClusterError.
+"""
 
 # mypy: allow-untyped-calls
 from __future__ import annotations
@@ -7,19 +12,31 @@ import contextlib
 import logging
 import os
 import threading
+import time
 import uuid
+from asyncio import CancelledError
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from distributed import Client, LocalCluster, WorkerPlugin, as_completed
+from distributed import (
+    Client,
+    KilledWorker,
+    LocalCluster,
+    WorkerPlugin,
+    as_completed,
+    get_worker,
+)
 
-from ..errors import ClusterError
+from ..errors import ClusterError, UsageError
 from .machine import CORES_A_WORKER, gpu_count
 from .work import Data, Item, Outcome, Result, Work, one_line
 
 _CONNECT_SECONDS = 20
+_NO_WORKERS_SECONDS = 60.0
+_ASK_SECONDS = 1.0  # between questions to the scheduler who is there
+_TRIES = 3  # of an item, if possible on different workers
 
 
 @dataclass(frozen=True)
@@ -32,39 +49,145 @@ class DaskExecutor:
     client: Client
     description: str
 
+    @property
+    def workers(self) -> int:
+        """How many there are now."""
+        return len(self.client.nthreads())
+
     def stream(
         self, work: Work[Item, Data, Result], items: Iterable[Item]
     ) -> Generator[Outcome[Item, Result], None, None]:
-        """Outcomes as they come; items of lost workers are done again by the others."""
+        """Outcomes as they come. Raises ClusterError where the cluster is lost."""
         key = uuid.uuid4().hex
-        self.client.register_plugin(_Share(key, work), name=f"geoloc-{key}")
-        source = iter(items)
-        doing: dict[Any, Item] = {}
-        done = as_completed()
+        with _lost_scheduler(self.client):
+            self.client.register_plugin(_Share(key, work), name=f"geoloc-{key}")
+        try:
+            with _lost_scheduler(self.client):
+                yield from _Flow(self.client, key).outcomes(iter(items))
+        finally:
+            with contextlib.suppress(Exception):  # a lost cluster needs no tidying
+                self.client.unregister_worker_plugin(f"geoloc-{key}")
+
+
+@dataclass
+class _Try:
+    """An item under way: which try it is, and on whom it failed before."""
+
+    item: Any
+    failed_on: tuple[str, ...] = ()
+
+
+class _Flow:
+    """One stream of items through the workers that share the work ``key``."""
+
+    def __init__(self, client: Client, key: str) -> None:
+        self.client, self.key = client, key
+        self.doing: dict[Any, _Try] = {}
+        self.done = as_completed()
+        self._threads: dict[str, int] = {}
+        self._asked = -_ASK_SECONDS
+
+    @property
+    def threads(self) -> dict[str, int]:
+        """Threads of each worker, as they were a moment ago."""
+        if time.monotonic() - self._asked > _ASK_SECONDS:
+            self._threads, self._asked = self.client.nthreads(), time.monotonic()
+        return self._threads
+
+    def outcomes(self, items: Iterator[Any]) -> Generator[Outcome[Any, Any], None, None]:
+        """Items as there is room for them, outcomes as they come."""
         try:
             while True:
-                for item in islice(source, self._in_flight() - len(doing)):
-                    future = self.client.submit(_run, key, item, pure=False)
-                    doing[future] = item
-                    done.add(future)
-                if not doing:
+                for item in islice(items, self._room()):
+                    self._submit(_Try(item))
+                if not self.doing:
                     return
-                future = next(done)
-                yield _outcome(doing.pop(future), future)
+                future = self._next()
+                outcome = self._settle(self.doing.pop(future), future)
+                if outcome is not None:
+                    yield outcome
         finally:
-            self.client.cancel(list(doing))
-            self.client.unregister_worker_plugin(f"geoloc-{key}")
+            with contextlib.suppress(Exception):  # a lost scheduler has forgotten them anyhow
+                self.client.cancel(list(self.doing))
 
-    def _in_flight(self) -> int:
-        threads: dict[str, int] = self.client.nthreads()
-        return max(2, 2 * sum(threads.values()))
+    def _room(self) -> int:
+        return max(2, 2 * sum(self.threads.values())) - len(self.doing)
+
+    def _submit(self, attempt: _Try) -> None:
+        others = [w for w in self.threads if w not in attempt.failed_on]
+        somewhere = {"workers": others, "allow_other_workers": True} if attempt.failed_on else {}
+        future = self.client.submit(_run, self.key, attempt.item, pure=False, **somewhere)
+        self.doing[future] = attempt
+        self.done.add(future)
+
+    def _next(self) -> Any:
+        """The next future that is done, while there is anybody to do it."""
+        wait, idle_since = 0.001, None
+        while not self.done.has_ready():
+            time.sleep(wait)
+            wait = min(2 * wait, 0.02)
+            if self.client.status not in ("running", "connecting"):
+                raise _gone(self.client)
+            if self.threads:
+                idle_since = None
+            else:
+                idle_since = idle_since or time.monotonic()
+                if time.monotonic() - idle_since > _NO_WORKERS_SECONDS:
+                    raise ClusterError(
+                        f"Dask cluster {_address(self.client)} has had no worker for "
+                        f"{_NO_WORKERS_SECONDS:.0f} s: start workers and run the same command again"
+                    )
+        return next(self.done)
+
+    def _settle(self, attempt: _Try, future: Any) -> Outcome[Any, Any] | None:
+        """What became of an item; None where it is tried again."""
+        if future.cancelled():
+            raise _gone(self.client)
+        error = future.exception()
+        if error is not None:  # Dask's own: workers died of it, or it could not be sent
+            return Outcome(attempt.item, None, _explain(error))
+        result = future.result()
+        if not isinstance(result, _Failure):
+            return Outcome(attempt.item, result)
+        failed_on = (*attempt.failed_on, result.worker)
+        if len(failed_on) >= _TRIES or result.final:
+            return Outcome(attempt.item, None, result.error)
+        self._submit(_Try(attempt.item, failed_on))
+        return None
 
 
-def _outcome(item: Item, future: Any) -> Outcome[Item, Any]:
-    error = future.exception()
-    if error is not None:
-        return Outcome(item, None, one_line(error))
-    return Outcome(item, future.result())
+def _explain(error: BaseException) -> str:
+    if isinstance(error, KilledWorker):
+        return "every worker that took it died: is there enough memory?"
+    return one_line(error)
+
+
+def _gone(client: Client) -> ClusterError:
+    return ClusterError(
+        f"the Dask scheduler {_address(client)} is gone: what was finished is kept; start it and "
+        "run the same command again"
+    )
+
+
+def _address(client: Client) -> str:
+    return str(getattr(client.scheduler, "address", "")) or "that was given"
+
+
+@contextlib.contextmanager
+def _lost_scheduler(client: Client) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, TimeoutError, CancelledError) as error:  # distributed's errors of comms too
+        raise _gone(client) from error
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """An item that a worker failed on; ``final``: another worker would do no better."""
+
+    worker: str
+    error: str
+    final: bool
 
 
 _SHARED: dict[str, Any] = {}  # in each worker: the work, by key
@@ -86,10 +209,13 @@ class _Share(WorkerPlugin):
 
 def _run(key: str, item: Any) -> Any:
     """Runs in a worker: while one of its threads finishes an item, another reads the next."""
-    work = _SHARED[key]
-    data = work.read(item)
-    with _FINISHING:
-        return work.finish(item, data)
+    try:
+        work = _SHARED[key]
+        data = work.read(item)
+        with _FINISHING:
+            return work.finish(item, data)
+    except Exception as error:  # noqa: BLE001 told to the client, whatever it is
+        return _Failure(get_worker().address, one_line(error), isinstance(error, UsageError))
 
 
 @contextlib.contextmanager
@@ -135,8 +261,36 @@ def _connect(kind: str, stack: contextlib.ExitStack) -> DaskExecutor:
         raise ClusterError(
             f"Dask cluster {kind} cannot be reached or started: {one_line(error)}"
         ) from error
+    _require_versions(client, kind)
     workers = len(client.nthreads())
     return DaskExecutor(client, f"{kind}, {workers} workers, {client.dashboard_link}")
+
+
+def _require_versions(client: Client, kind: str) -> None:
+    """Raise ClusterError where scheduler or workers run other versions of what must agree."""
+    found: Any = client.get_versions(packages=["geoloc", "zarr"])
+    own = _versions(found["client"])
+    others = {"the scheduler": found["scheduler"]} | {
+        f"worker {address}": about for address, about in found["workers"].items()
+    }
+    for who, about in others.items():
+        theirs = _versions(about)
+        # a scheduler only passes blocks on: it needs Dask alone
+        names = own if who.startswith("worker") else ("dask", "distributed")
+        for name in names:
+            if theirs.get(name) != own[name]:
+                raise ClusterError(
+                    f"Dask cluster {kind}: {who} has {name} {theirs.get(name) or 'missing'}, "
+                    f"here is {own[name]}: install the same versions on all machines"
+                )
+
+
+def _versions(about: dict[str, Any] | None) -> dict[str, str | None]:
+    """Of what must agree; of Python the first two numbers."""
+    packages = (about or {}).get("packages") or {}
+    found = {name: packages.get(name) for name in ("dask", "distributed", "geoloc", "zarr")}
+    python = (packages.get("python") or "").split(".")[:2]
+    return {"python": ".".join(python), **found}
 
 
 def _start(kind: str) -> Any:
