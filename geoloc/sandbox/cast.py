@@ -187,19 +187,19 @@ def trunk_hits(trunks, view, dx, dy, width, found):
 
 
 @njit(cache=True, nogil=True)
-def leaf(x, y, z, top, base, depth, distance):
+def leaf(x, y, z, top, base, depth, px):
     """Whether leaves fill this point of a crown: dense inside, ragged at the rim.
 
-    ``depth``: m from the crown's outline. A crown is round below too: its base rises outwards.
+    ``depth``: m from the crown's outline; ``px``: m a ray stands for. A crown is round below too: its base rises outwards.
     """
     round_base = base + 0.45 * (top - base) * max(1.0 - depth / 2.2, 0.0) ** 2
     rim = min(min(top - z, z - round_base + 0.2) * 0.8, depth * 0.75)
     if rim > 0.75:
         return True
-    if distance > 250:
+    if px > 0.4:
         return rim + 0.3 * hash3(math.floor(x), math.floor(y), int(z)) > 0.3
     coarse = noise3(x * 1.1, y * 1.1, z * 1.1, 5)
-    if distance > 70:
+    if px > 0.07:
         return coarse < 0.25 + rim
     return 0.55 * coarse + 0.45 * noise3(x * 5.1, y * 5.1, z * 5.1, 9) < 0.27 + 0.75 * rim
 
@@ -241,6 +241,7 @@ def _walk(lattices, heights, looks, bodies, boxes, radii, found, view, dx, dy, v
     level, last = 0, len(radii) - 1
     eye = view[2]
     t, trunk = 0.05, 0
+    growth = min(max(2 * view[7], 0.005), 0.015)  # a coarse picture bears longer steps
     ground, top, base, cover, i, j = probe(
         lattices[0], heights[0], looks[0], bodies[0], boxes[0], view[0], view[1]
     )
@@ -249,7 +250,7 @@ def _walk(lattices, heights, looks, bodies, boxes, radii, found, view, dx, dy, v
     while t < reach:
         t0, ground0, top0, base0, cover0 = t, ground, top, base, cover
         cell = lattices[level][2]
-        t = t0 + max(0.45 * cell, 0.006 * t0)
+        t = t0 + max(0.45 * cell, growth * t0)
         if t > radii[level] and level < last:
             level += 1
         ground, top, base, cover, i, j = probe(
@@ -310,7 +311,7 @@ def _walk(lattices, heights, looks, bodies, boxes, radii, found, view, dx, dy, v
             z = eye + slope[r] * t
             hit = 3
             if leafy:
-                if not leaf(view[0] + dx * t, view[1] + dy * t, z, top, base, depth, t):
+                if not leaf(view[0] + dx * t, view[1] + dy * t, z, top, base, depth, t * view[7]):
                     r = free(nxt, r + 1)
                     continue
                 hit = 5

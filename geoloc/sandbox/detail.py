@@ -50,16 +50,3 @@ def fbm2(x, y, seed, octaves):
         weight *= 0.5
         x, y = 2 * x + 11.3, 2 * y + 7.7
     return total / norm
-
-
-@njit(cache=True, nogil=True)
-def stones(x, y, seed):
-    """Distance to the nearest of one random point a unit cell, about [0, 1]."""
-    i0, j0 = math.floor(x), math.floor(y)
-    best = 9.0
-    for i in range(i0 - 1, i0 + 2):
-        for j in range(j0 - 1, j0 + 2):
-            dx = i + hash3(i, j, seed) - x
-            dy = j + hash3(i, j, seed + 1) - y
-            best = min(best, dx * dx + dy * dy)
-    return math.sqrt(best)

@@ -38,7 +38,7 @@ TRUTH_COLUMNS = ("file", "lon", "lat", "heading", "fov", "date", "x", "y", "land
 _PHONES = (("Samsung", "SM-A536B"), ("Xiaomi", "Redmi Note 11"), ("Apple", "iPhone 12"),
            ("motorola", "moto g54 5G"), ("Google", "Pixel 7"))  # fmt: skip
 _TRIES = 60
-_GROUP = 24  # samples that share one relief
+_GROUP = 32  # samples that share one relief
 _SPREAD = 110.0  # m they lie from its middle, each way
 
 
@@ -212,7 +212,7 @@ def _small(camera: Camera, size: tuple[int, int]) -> Camera:
 def _sample(
     relief: Relief, camera: Camera, light: Light, noise: int, size: tuple[int, int]
 ) -> Sample:
-    view = render(relief, camera, light, seed=noise)
+    view = render(relief, camera, light, seed=noise, oversample=1.3)
     pixels = np.asarray(Image.fromarray(view.pixels).resize(size, Image.Resampling.BILINEAR))
     use = landuse_here(relief, camera.x, camera.y)
     return Sample(pixels, camera.x, camera.y, camera.heading, camera.fov, view.visible, use)

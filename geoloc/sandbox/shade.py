@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .camera import Camera, Frame
 from .cast import Hits, blend, in_halves, locate
-from .detail import fbm2, hash3, noise2, noise3, stones
+from .detail import fbm2, hash3, noise2, noise3
 from .facades import building, car, fence, style_of, wagon
 from .relief import Level, Relief, along, shadow_heights
 from .sky import Light, sky_color
@@ -96,9 +96,9 @@ def ground_tone(material, x, y, t, lateral, px, eye):
     if material in (_SOIL, _SAND):
         rough = 1.0 if material == _SOIL else 0.35
         tone = 0.88 + 0.24 * fbm2(x * 1.1, y * 1.1, 17, 3)
-        clods = _fade(0.07, px) * (0.45 - stones(x * 9, y * 9, 19))
-        fine = _fade(0.02, px) * (noise2(x / 0.02, y / 0.02, 21) - 0.5)
-        return tone * (1 + rough * (0.9 * clods + 0.35 * fine))
+        clods = _fade(0.09, px) * (noise2(x * 8, y * 8, 19) + noise2(x * 19, y * 19, 20) - 1)
+        fine = _fade(0.02, px) * (hash3(int(x / 0.016), int(y / 0.016), 21) - 0.5)
+        return tone * (1 + rough * (0.5 * clods + 0.3 * fine))
     tone = 0.92 + 0.16 * fbm2(x * 0.8, y * 0.8, 23, 3)
     return tone * (1 + 0.14 * _fade(0.015, px) * (noise2(x / 0.015, y / 0.015, 25) - 0.5))
 
@@ -244,9 +244,11 @@ def _albedo(kind, material, use, box, found, lattice, heights, looks, x, y, z, t
     if kind == 1 or kind == 7:
         n = _slope(lattice, heights, 0, x, y)
         # waver: edges of grass and soil do not follow square cells
-        w = min(0.6 * lattice[2], 0.35) if material != _ASPHALT and material != _MARKING else 0.05
-        jx = x + w * (noise2(x * 2.3, y * 2.3, 71) + noise2(x * 9, y * 9, 72) - 1)
-        jy = y + w * (noise2(x * 2.3, y * 2.3, 73) + noise2(x * 9, y * 9, 74) - 1)
+        jx, jy = x, y
+        if px < 0.2 and material not in (_ASPHALT, _MARKING):
+            w = min(0.6 * lattice[2], 0.35)
+            jx += w * (noise2(x * 2.3, y * 2.3, 71) + noise2(x * 9, y * 9, 72) - 1)
+            jy += w * (noise2(x * 2.3, y * 2.3, 73) + noise2(x * 9, y * 9, 74) - 1)
         r, g, b = _look(lattice, looks, 3, jx, jy)
         tone = ground_tone(material, x, y, t, lateral, px, eye)
     elif kind == 2:

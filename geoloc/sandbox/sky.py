@@ -80,13 +80,13 @@ def sky_color(east, north, up, light):
         return red, green, blue
     x, y = east / (up + 0.16) * 1.5, north / (up + 0.16) * 1.5
     seed = int(light[16])
-    body = fbm2(x + 3.1 * seed, y - 1.7 * seed, seed, 6)
+    body = fbm2(x + 3.1 * seed, y - 1.7 * seed, seed, 5)
     edge = 0.78 - 0.56 * light[15]
     dense = min(max((body - edge) / 0.2, 0.0), 1.0)
     dense = dense * dense * (3 - 2 * dense) * min(up / 0.07, 1.0) * 0.94
     if dense <= 0:
         return red, green, blue
-    toward_sun = fbm2(x + 3.1 * seed + 0.25 * light[0], y - 1.7 * seed + 0.25 * light[1], seed, 4)
+    toward_sun = fbm2(x + 3.1 * seed + 0.25 * light[0], y - 1.7 * seed + 0.25 * light[1], seed, 3)
     bright = min(max(1.0 - 1.5 * (toward_sun - edge - 0.05), 0.5), 1.0)
     white = 0.55 + 0.42 * (1 - light[15])
     bright = bright * white * (1 + 0.35 * toward**8)

@@ -48,24 +48,27 @@ _PEOPLE = (("Olena", "user501"), ("Taras", "user502"), ("Field notes", "channel9
 Message = dict[str, Any]
 
 
-def write_telegram(world: Town, folder: Path, seed: int = 0) -> Path:
+def write_telegram(
+    world: Town, folder: Path, seed: int = 0, size: tuple[int, int] | None = None
+) -> Path:
     """Write the export into ``folder``; returns the path of ``result.json``.
 
+    ``size``: px ``(width, height)`` of its photos instead of a phone's.
     Raises OutputError where the folder cannot be written.
     """
     try:
         (folder / "photos").mkdir(parents=True, exist_ok=True)
         (folder / "video_files").mkdir(exist_ok=True)
-        return _write(world, folder, seed)
+        return _write(world, folder, seed, size)
     except OSError as error:
         raise OutputError(f"cannot write the chat to {folder}: {error.strerror}") from error
 
 
-def _write(world: Town, folder: Path, seed: int) -> Path:
+def _write(world: Town, folder: Path, seed: int, size: tuple[int, int] | None) -> Path:
     around = Surroundings(world)
     start = datetime(2025, 6, 3, 7, 12, 33, tzinfo=UTC)
     times = [start + timedelta(minutes=37 * n, seconds=11 * n) for n in range(12)]
-    shots = [take_photo(world, n, _SEED + seed, around) for n in range(3)]
+    shots = [take_photo(world, n, _SEED + seed, around, size) for n in range(3)]
     pixels = [shot.view.pixels for shot in shots]
     photos = [_photo(folder, n + 1, when, p, 87) for n, (when, p) in
               enumerate(zip((times[2], times[3], times[6]), pixels, strict=True))]  # fmt: skip
@@ -209,7 +212,8 @@ def _frames(relief: Relief, cameras: list[Camera], light: Light) -> Iterator[NDA
 def _encode(path: Path, frames: list[NDArray[np.uint8]]) -> None:
     codec: Literal["libx264", "mpeg4"] = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=_FPS)
+        # no B frames: x264 decides on them with memory it never set, so bytes would differ
+        stream = container.add_stream(codec, rate=_FPS, options={"bf": "0"})
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = _VIDEO_SIZE
         stream.pix_fmt = "yuv420p"
