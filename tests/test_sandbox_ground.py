@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from geoloc.grid import Grid
-from geoloc.sandbox.camera import Camera
+from geoloc.sandbox.camera import Camera, Frame
+from geoloc.sandbox.cast import cast
 from geoloc.sandbox.relief import HALF_A, HALF_B, STRAIGHT, Relief, make_level, shadow_heights
 from geoloc.sandbox.scene import LANDUSE, Material, Scene
+from geoloc.sandbox.shade import shade
 from geoloc.sandbox.sky import make_light, sun_direction
 from geoloc.sandbox.view import Surroundings, View, render, visible_shares
 
@@ -188,6 +190,25 @@ def test_visible_shares_count_what_is_seen() -> None:
     assert shares.sum() == pytest.approx(1)
     assert shares[HOUSE] == pytest.approx(2 / 2.1)
     assert visible_shares(landuse[:1, :1], distance[:1, :1], paved[:1, :1]).sum() == 0
+
+
+def test_a_hit_names_a_body_of_the_level_at_its_distance() -> None:
+    """A wall that straddles two levels must not mix up their tables of bodies."""
+    fine, coarse = meadow(window(0.5, 60)), meadow(window(2.0, 200))
+    rng = np.random.default_rng(4)
+    for number, (x, y) in enumerate(rng.uniform(-110, 110, (150, 2)), start=1):
+        for scene in (fine, coarse):
+            if math.hypot(x, y) > 12:
+                block(scene, x - 2, y - 2, x + 2, y + 2, 4.0, number=number)
+    relief = Relief.of([fine, coarse], [50.0, 190.0])
+    assert len(relief.levels[0].boxes) < len(relief.levels[1].boxes)
+    for heading in range(0, 360, 45):
+        camera = Camera(X0, Y0, heading, 60, width=300, height=60)
+        frame = Frame.covering(camera, 1.5)
+        hits = cast(relief, camera, 101.6, frame, 190.0)
+        near = hits.body[hits.distance <= 50.0]
+        assert near.max() < len(relief.levels[0].boxes)
+        assert np.isfinite(shade(relief, camera, 101.6, frame, hits, LIGHT)).all()
 
 
 def test_a_picture_is_repeatable_and_its_noise_is_seeded() -> None:

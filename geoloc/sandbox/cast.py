@@ -190,7 +190,8 @@ def trunk_hits(trunks, view, dx, dy, width, found):
 def leaf(x, y, z, top, base, depth, px):
     """Whether leaves fill this point of a crown: dense inside, ragged at the rim.
 
-    ``depth``: m from the crown's outline; ``px``: m a ray stands for. A crown is round below too: its base rises outwards.
+    ``depth``: m from the crown's outline; ``px``: m a ray stands for. A crown is round below
+    too: its base rises outwards.
     """
     round_base = base + 0.45 * (top - base) * max(1.0 - depth / 2.2, 0.0) ** 2
     rim = min(min(top - z, z - round_base + 0.2) * 0.8, depth * 0.75)
@@ -241,6 +242,7 @@ def _walk(lattices, heights, looks, bodies, boxes, radii, found, view, dx, dy, v
     level, last = 0, len(radii) - 1
     eye = view[2]
     t, trunk = 0.05, 0
+    starts = 0.0  # where this level starts: whoever reads a hit finds its level by distance
     growth = min(max(2 * view[7], 0.005), 0.015)  # a coarse picture bears longer steps
     ground, top, base, cover, i, j = probe(
         lattices[0], heights[0], looks[0], bodies[0], boxes[0], view[0], view[1]
@@ -252,6 +254,7 @@ def _walk(lattices, heights, looks, bodies, boxes, radii, found, view, dx, dy, v
         cell = lattices[level][2]
         t = t0 + max(0.45 * cell, growth * t0)
         if t > radii[level] and level < last:
+            starts = radii[level] + 0.001
             level += 1
         ground, top, base, cover, i, j = probe(
             lattices[level], heights[level], looks[level], bodies[level], boxes[level],
@@ -325,7 +328,7 @@ def _walk(lattices, heights, looks, bodies, boxes, radii, found, view, dx, dy, v
             if hit == 2:
                 above0, above = z0 - top0, top - z
                 at = t0 + (t - t0) * above0 / max(above0 + above, 1e-9)
-            distance[r], kind[r], body[r] = at, hit, bodies[level][i, j]
+            distance[r], kind[r], body[r] = max(at, starts), hit, bodies[level][i, j]
             material[r], use[r] = looks[level][i, j, 1], looks[level][i, j, 2]
             if hit == 3:
                 b = bodies[level][i, j]

@@ -70,7 +70,7 @@ def panel_block(s, h, length, height, seed, px):
     bays = max(int(length / 3.1), 1)
     wide = length / bays
     floors = max(int((height - 0.9) / 2.8), 1)
-    tall = (height - 0.9) / floors
+    tall = max(height - 0.9, 1.0) / floors
     bay, floor = int(s / wide), math.floor((h - 0.7) / tall)
     u, v = s / wide - bay, (h - 0.7) / tall - floor
     stripe = 3 + int(hash3(seed, 1, 1) * 3)
@@ -176,7 +176,7 @@ def school(s, h, length, height, seed):
     bay = int(s / wide)
     u = s / wide - bay
     floors = max(int((height - 0.6) / 3.4), 1)
-    tall = (height - 0.6) / floors
+    tall = max(height - 0.6, 1.0) / floors
     floor = int((h - 0.5) / tall)
     v = (h - 0.5) / tall - floor
     if h < 0.5:
