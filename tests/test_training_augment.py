@@ -30,7 +30,7 @@ def test_sampling_alone_keeps_pixels_in_place() -> None:
 def test_turning_and_mirroring_keep_the_middle() -> None:
     images = torch.zeros(32, 3, 25, 25, dtype=torch.uint8)
     images[:, :, 12, 12] = 255
-    spec = Augmentation(**{**STILL, "rotate": True, "flip": True, "area": (0.8, 1.0)})
+    spec = Augmentation(**{**STILL, "rotate": 180.0, "flip": True, "area": (0.8, 1.0)})
     seen = windows(images, 17, spec, torch.Generator().manual_seed(3)).mean(1)
     peaks = seen.flatten(1).argmax(1)
     assert (peaks == 8 * 17 + 8).all()
@@ -39,7 +39,7 @@ def test_turning_and_mirroring_keep_the_middle() -> None:
 def test_turns_reach_every_quarter() -> None:
     images = torch.zeros(64, 3, 25, 25, dtype=torch.uint8)
     images[:, :, 4:8, 11:14] = 255  # above the middle
-    spec = Augmentation(**{**STILL, "rotate": True})
+    spec = Augmentation(**{**STILL, "rotate": 180.0})
     seen = windows(images, 17, spec, torch.Generator().manual_seed(0)).mean(1)
     rows = seen.sum(2).argmax(1)
     columns = seen.sum(1).argmax(1)

@@ -39,7 +39,7 @@ _NATIVE = 0.5  # m per px at which the world is pictured before it is averaged d
 _PIXELS = 256 * 192  # of a rendered photo
 _GROUP, _SPREAD = 4, 40.0
 """Photos that share one relief, and how far (m, each way) they lie from its middle."""
-_MARGIN_PX = 72  # around a mosaic: half of a turned chip of 100 px
+_MARGIN_PX = 96  # around a mosaic: half of a turned chip of 128 px
 _MISSING = (124, 116, 104)  # what encoders put where there is no imagery: ImageNet's mean
 _RINGS = ((25.0, 0.5), (60.0, 0.3), (120.0, 0.2))
 """Radius (m) of discs around a camera, and their shares in what surrounds it."""

@@ -43,17 +43,18 @@ TRAIN_SEEDS = range(1000, 1024)
 VALID_SEEDS = range(2000, 2002)
 KM, PHOTOS, SPARES = 3.0, 400, 1000
 GROUND_ARCH = OVERHEAD_ARCH = "shufflenet_v2_x0_5"
-PATCH_PX, POOL_PX = 96, 32
+PATCH_PX, POOL_PX = 128, 32
 STRIDE = 4
 """px between feature positions when served: at 2.5 m per px one for every cell of 10 m."""
-FAST_STRIDE = 16
-"""The same function is learnt on every fourth position of each axis first: far faster."""
+STUDENT_STRIDE, FAST_STRIDE = 8, 16
+"""The same function learnt on every second, or fourth, position of each axis: far faster."""
 BATCH = 128
-PHOTO_LIGHT = Augmentation(tint=0.05, haze=0.15)
+PHOTO_AUGMENT = Augmentation(rotate=3, area=(0.5, 1.0), shift=12, tint=0.05, haze=0.15)
+"""A part of a photo is what a longer lens, turned a little, would have seen."""
 NORMALIZE = (IMAGENET_MEAN, IMAGENET_STD)
 
-TOGETHER = LoopSpec(epochs=24, lr=2e-3, schedule="cosine", weight_decay=1e-3)
-STUDENT = LoopSpec(epochs=4, lr=3e-4, schedule="cosine", weight_decay=1e-3)
+TOGETHER = LoopSpec(epochs=20, lr=2e-3, schedule="cosine", weight_decay=1e-3)
+STUDENT = LoopSpec(epochs=2, lr=3e-4, schedule="cosine", weight_decay=1e-3)
 
 
 def duo(stride: int) -> Duo:
@@ -72,7 +73,7 @@ def task(
     return CrossViewTask(
         net, train, valid,
         spec=spec, size=PATCH_PX, pool=POOL_PX, batch=BATCH, seed=seed,
-        chip_augment=Augmentation(), photo_augment=PHOTO_LIGHT, normalize=NORMALIZE,
+        chip_augment=Augmentation(), photo_augment=PHOTO_AUGMENT, normalize=NORMALIZE,
     )  # fmt: skip
 
 
@@ -84,7 +85,7 @@ def train(work: Path, out: Path) -> Model:
     torch.manual_seed(0)
     both = duo(FAST_STRIDE)
     fit(task(both, learning, holdout, CrossViewSpec(), 0), TOGETHER, work / "together", say)
-    final = duo(STRIDE)
+    final = duo(STUDENT_STRIDE)
     final.load_state_dict(both.state_dict())
     alone = CrossViewSpec(train_ground=False)
     figures = fit(task(final, learning, holdout, alone, 1), STUDENT, work / "student", say)

@@ -14,11 +14,11 @@ from torch.nn import functional
 
 
 class Augmentation(BaseModel):
-    """Ranges to draw from. ``area``: part of the window's area that is shown (random crop)."""
+    """Ranges to draw from. ``flip``: left and right; ``area``: part of the window that is shown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rotate: bool = True
+    rotate: float = Field(default=180.0, ge=0, le=180, description="largest turn, degrees")
     flip: bool = True
     area: tuple[float, float] = (0.8, 1.0)
     shift: float = Field(
@@ -34,7 +34,7 @@ class Augmentation(BaseModel):
 
 
 NONE = Augmentation(
-    rotate=False, flip=False, area=(1, 1), brightness=0, contrast=0, saturation=0, tint=0, haze=0
+    rotate=0, flip=False, area=(1, 1), brightness=0, contrast=0, saturation=0, tint=0, haze=0
 )
 """No augmentation: the central window as it is."""
 
@@ -52,7 +52,7 @@ def windows(chips: Tensor, size: int, spec: Augmentation, generator: torch.Gener
     def draw(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(n, generator=generator)
 
-    angle = draw(0, 2 * math.pi) if spec.rotate else torch.zeros(n)
+    angle = draw(-spec.rotate, spec.rotate) * (math.pi / 180)
     mirror = torch.where(draw(0, 1) < 0.5, -1.0, 1.0) if spec.flip else torch.ones(n)
     scale = draw(*spec.area).sqrt()
     cos, sin = angle.cos() * scale, angle.sin() * scale

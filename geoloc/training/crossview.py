@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..encoders.networks import SplitNetwork, dense_forward
-from .augment import NONE, Augmentation, jitter, windows
+from .augment import NONE, Augmentation, windows
 from .losses import cross_distance, paired_distance, soft_cross_entropy
 
 _CHUNK = 128  # images at once where nothing is learnt
@@ -28,7 +28,7 @@ _CHUNK = 128  # images at once where nothing is learnt
 class PlaceData:
     """Photos of known places on a few mosaics of imagery.
 
-    photos: uint8 ``(photo, 3, h, w)``; labels: float32 ``(photo, class)``, shares that sum
+    photos: uint8 ``(photo, 3, h, h)``; labels: float32 ``(photo, class)``, shares that sum
     to 1; mosaics: uint8 ``(flight, 3, y, x)`` each, the same ground seen on several days; spots:
     int ``(photo, 3)``: mosaic, row and column
     of the pixel under the camera; spares: int ``(spot, 3)``: other places, which no photo shows;
@@ -62,7 +62,7 @@ class CrossViewSpec(BaseModel):
     ``photo_weight``, ``place_weight``: naming the classes of photos and of places;
     ``contrast``: telling the place of a photo from others; ``regression``: the mean distance
     between a photo's vector and its place's. ``spares``: per photo, other places that serve as
-    negatives. ``apart_m``: closer places are not each other's negatives.
+    negatives. ``apart_px``: closer places are not each other's negatives.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,8 +72,8 @@ class CrossViewSpec(BaseModel):
     contrast: float = Field(default=1.0, ge=0)
     regression: float = Field(default=0.1, ge=0)
     scale: float = Field(default=4.0, gt=0)
-    spares: float = Field(default=0.5, ge=0)
-    apart_px: float = Field(default=50.0, ge=0)
+    spares: float = Field(default=0.25, ge=0)
+    apart_px: float = Field(default=24.0, ge=0)
     train_ground: bool = True
 
 
@@ -128,26 +128,14 @@ class CrossViewTask:
             chips = windows(
                 self.train.chips(spots, margin, rng), self.size, self.chip_augment, generator
             )
+            photos = torch.from_numpy(self.train.photos[index])
             yield (
-                self._photos(self.train.photos[index], rng, generator),
+                windows(photos, photos.shape[-1], self.photo_augment, generator),
                 chips,
                 torch.from_numpy(self.train.labels[index]),
                 torch.from_numpy(self.train.place_labels[index]),
                 torch.from_numpy(_near(self.train.spots[index], spots, self.spec.apart_px)),
             )
-
-    def _photos(
-        self, photos: NDArray[np.uint8], rng: np.random.Generator, generator: torch.Generator
-    ) -> Tensor:
-        """Photos in [0, 1], mirrored at random, of another light, a little cropped."""
-        x = torch.from_numpy(photos).float() / 255
-        flips = torch.from_numpy(rng.random(len(x)) < 0.5)
-        x = torch.where(flips[:, None, None, None], x.flip(3), x)
-        height, width = x.shape[-2:]
-        dy, dx = int(rng.integers(height // 10 + 1)), int(rng.integers(width // 10 + 1))
-        part = x[..., dy : dy + height - height // 10, dx : dx + width - width // 10]
-        x = functional.interpolate(part, (height, width), mode="bilinear", align_corners=False)
-        return jitter(x, self.photo_augment, generator)
 
     def ground(self, photos: Tensor) -> Tensor:
         """Photos in [0, 1] to vectors."""

