@@ -29,7 +29,7 @@ from pyproj.exceptions import CRSError
 
 from ..errors import AreaError
 from ..grid import Grid
-from .imagery import Bounds, Imagery
+from .imagery import Bounds, Imagery, ZarrImagery
 from .spec import Spec, explain, resolve_path
 
 if TYPE_CHECKING:
@@ -92,6 +92,17 @@ class Area(Spec):
             assert self.polygon is not None
             bounds = _whole_steps(self.polygon.bounds, self.step)
         return Grid.from_bounds(self.crs, bounds, self.step)
+
+    @property
+    def tiled(self) -> ZarrImagery:
+        """Where the area's imagery is tiled to: beside the cube."""
+        return ZarrImagery(path=self.cube.rstrip("/").removesuffix(".zarr") + "-imagery.zarr")
+
+    @property
+    def read_imagery(self) -> Imagery:
+        """What to build from: the imagery named, or its tiled copy where that is to be kept."""
+        keep = not isinstance(self.imagery, ZarrImagery) and self.imagery.keep
+        return self.tiled if keep else self.imagery
 
     def resolve(self, base: Path) -> Area:
         """The same with relative paths taken from the folder ``base``; URLs stay as they are."""

@@ -18,6 +18,9 @@ Bounds = tuple[float, float, float, float]
 """Left, bottom, right, top."""
 
 _BANDS_DEFAULT = (1, 2, 3)
+_MANNERS = {
+    "keep", "cache", "cache_mb", "rate", "connections", "timeout", "retries", "user_agent",
+}  # fmt: skip
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _SECRET = re.compile(r"(?i)[?&][^=&]*(key|token|secret|sig|password)[^=&]*=(?!\$\{)[^&{]+")
 
@@ -38,7 +41,20 @@ def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-class GeotiffImagery(Spec):
+class OriginImagery(Spec):
+    """What all imagery has in common that is not a tiled copy already."""
+
+    keep: bool = Field(
+        False,
+        description="tile the imagery into a Zarr copy beside the cube first, and build from it",
+    )
+
+    def recorded(self) -> dict[str, Any]:
+        """What decides the pixels, for a cube to remember; how they are fetched is left out."""
+        return self.model_dump(mode="json", exclude=_MANNERS)
+
+
+class GeotiffImagery(OriginImagery):
     """GeoTIFF, COG or VRT files: paths, globs or URLs (also ``s3://``)."""
 
     kind: Literal["geotiff"] = "geotiff"
@@ -64,7 +80,7 @@ class GeotiffImagery(Spec):
         return self.model_copy(update={"paths": [resolve_path(path, base) for path in self.paths]})
 
 
-class StacImagery(Spec):
+class StacImagery(OriginImagery):
     """Items of a STAC API, or of a static catalog (``catalog.json``, a path or a URL)."""
 
     kind: Literal["stac"] = "stac"
@@ -126,7 +142,7 @@ class StacImagery(Spec):
         return self.model_copy(update={"url": resolve_path(self.url, base)})
 
 
-class XyzImagery(Spec):
+class XyzImagery(OriginImagery):
     """Web map tiles in Web Mercator; no provider is the default, as each has its own terms."""
 
     kind: Literal["xyz"] = "xyz"
@@ -182,6 +198,10 @@ class ZarrImagery(Spec):
 
     kind: Literal["zarr"] = "zarr"
     path: str = Field(min_length=1, description="path or URL of the tiled copy")
+
+    def recorded(self) -> dict[str, Any]:
+        """What decides the pixels, for a cube to remember."""
+        return self.model_dump(mode="json")
 
     def resolve(self, base: Path) -> ZarrImagery:
         """The same with a relative path taken from the folder ``base``."""

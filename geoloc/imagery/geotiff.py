@@ -19,7 +19,7 @@ from ..errors import ImageryError
 from ..grid import Grid
 from .raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe, require_fit
 from .reading import read_onto
-from .source import Item, as_window, overlap
+from .source import Item, as_window, lay_under, overlap
 from .version import file_version
 
 _PROBES = 8  # headers read at once
@@ -99,7 +99,7 @@ class GeotiffSource:
 
     def fingerprint(self, window: Grid) -> str:
         """SHA-256 over how files are read, and the ids and versions of those in the window."""
-        facts: list[object] = [self.spec.model_dump(exclude={"paths"})]
+        facts: list[object] = [self.spec.model_dump(exclude={"paths", "keep"})]
         facts += [[file.id, *map(self._version, file.files)] for file, _ in self._touching(window)]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -192,7 +192,4 @@ def _fill(
     if valid.all():
         return False
     new, there = read_onto(file, window, spec)
-    there &= ~valid
-    np.copyto(pixels, new, where=there)
-    valid |= there
-    return bool(there.any())
+    return lay_under(pixels, valid, new, there)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from pyproj import CRS, Geod, Transformer
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
@@ -23,6 +21,7 @@ from rasterio.transform import Affine
 from ..area import Bounds, GeotiffImagery
 from ..errors import ImageryError
 from ..grid import Grid
+from .crs import pixel_side, to_crs
 
 READ_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError)
 """What a missing, damaged or truncated file may raise while it is opened or read."""
@@ -176,25 +175,11 @@ def _outline(width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.f
     return cols, rows
 
 
-@lru_cache(maxsize=256)
-def to_crs(source: str, target: str) -> Callable[..., tuple[NDArray[np.float64], ...]]:
-    """A function from (x, y) in one CRS to (x, y) in another."""
-    if source == target:
-        return lambda x, y: (x, y)
-    transformer = Transformer.from_crs(source, target, always_xy=True)
-    return lambda x, y: transformer.transform(x, y)
-
-
 def _ground_gsd(data: rasterio.DatasetReader) -> float:
     """m on the ground along a pixel's side at the file's middle, whatever its CRS."""
     col, row = data.width / 2, data.height / 2
     x, y = data.transform @ (np.array([col, col + 1, col]), np.array([row, row, row + 1]))
-    crs = CRS.from_user_input(_crs_text(data.crs))
-    lonlat = crs.geodetic_crs
-    geod = (lonlat and lonlat.get_geod()) or Geod(ellps="WGS84")
-    lon, lat = Transformer.from_crs(crs, lonlat, always_xy=True).transform(x, y)
-    _, _, sides = geod.inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])
-    return math.sqrt(sides[0] * sides[1])
+    return pixel_side(_crs_text(data.crs), x, y)
 
 
 def _sidecar_time(href: str) -> dt.datetime | None:

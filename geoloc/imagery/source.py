@@ -118,6 +118,19 @@ def as_window(
     )
 
 
+def lay_under(
+    pixels: NDArray[np.uint8],
+    valid: NDArray[np.bool_],
+    new: NDArray[np.uint8],
+    there: NDArray[np.bool_],
+) -> bool:
+    """Put ``new`` ``(3, y, x)`` where there is nothing yet, in place; whether any was put."""
+    added = there & ~valid
+    np.copyto(pixels, new, where=added)
+    valid |= added
+    return bool(added.any())
+
+
 def overlap(bounds: Bounds, window: Grid) -> tuple[slice, slice] | None:
     """Rows and columns of the window whose pixels a box touches, or None."""
     left, bottom, right, top = bounds

@@ -1,0 +1,49 @@
+"""``geoloc imagery tile``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from .console import note, print_json, progress
+
+app = typer.Typer(help="Prepare imagery.", no_args_is_help=True)
+
+
+@app.callback()
+def imagery() -> None:
+    """Prepare imagery."""
+
+
+@app.command()
+def tile(
+    area: Path = typer.Argument(..., metavar="AREA.yaml", help="The area file."),
+    out: str | None = typer.Option(
+        None, "--out", help="Path or URL of the copy; default: beside the cube."
+    ),
+    method: str | None = typer.Option(
+        None, help="dense or patch, as the cube will be built: it decides the pixels' lattice."
+    ),
+    cluster: str = typer.Option(
+        "auto", help="auto, inline, local, cuda, or the address of a Dask scheduler."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
+) -> None:
+    """Write an area's imagery once as Zarr, on the encoder's lattice; goes on where it stopped.
+
+    It pays where imagery is encoded more than once, comes from afar, or shall be kept. Building
+    reads the copy with "imagery: {kind: zarr, path: ...}", or "keep: true" beside the origin.
+    """
+    from ..area import load_area
+    from ..tile import tile_imagery
+
+    spec = load_area(area)
+    with progress(f"tiling {spec.name}") as advance:
+        report = tile_imagery(spec, method=method, out=out, cluster=cluster, progress=advance)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        note(report.summary())
+        note(f"to build from it: imagery: {{kind: zarr, path: {report.url}}}")
+    report.raise_if_incomplete()

