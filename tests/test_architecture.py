@@ -18,7 +18,7 @@ LAYERS = (
     {"grid", "scenes"},
     {"area", "points", "photos"},
     {"imagery", "encoders", "cube", "cluster", "telegram", "video"},
-    {"blocks", "search"},
+    {"blocks", "search", "tile"},
     {"account", "planning", "verification"},
     {"build"},
     {"refresh", "costs"},
