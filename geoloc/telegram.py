@@ -101,8 +101,7 @@ def read_export(folder: str | Path) -> Export:
         try:
             attachments.append(Attachment(_file(folder, named), message))
         except UsageError as error:
-            where = f"{folder / RESULT}: message {message.id}"
-            failures[_free(where if not chat else f"{where} of {chat}", failures)] = str(error)
+            failures[_free(f"{RESULT}: message {message.id} of {chat}", failures)] = str(error)
     return Export(tuple(attachments), tuple(places), frozenset(thumbnails), failures)
 
 

@@ -12,7 +12,7 @@ import sys
 import typer
 
 from ..errors import GeolocError
-from . import cube, describe, learn, models, query, world
+from . import bulk, cube, describe, imagery, learn, models, query, world
 from .console import INTERRUPTED, err
 
 app = typer.Typer(
@@ -24,8 +24,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(cube.app, name="cube")
+app.add_typer(imagery.app, name="imagery")
 app.add_typer(models.app, name="models")
-for module in (world, query, describe, learn):
+for module in (world, query, bulk, describe, learn):
     module.register(app)
 
 

@@ -42,7 +42,7 @@ def write_page(result: QueryResult, path: Path, source: Source | None = None) ->
     views = look(result, source)
     scale = levels(result)
     text = (
-        _environment()
+        environment("geoloc.report")
         .get_template("report.html")
         .render(
             result=result,
@@ -52,34 +52,35 @@ def write_page(result: QueryResult, path: Path, source: Source | None = None) ->
             scenes=result.scenes(),
             legend=_legend(result),
             static=png_uri(_static_heat(result, scale)),
-            data=_script_data(_data(result, views, scale)),
+            data=script_data(_data(result, views, scale)),
             dates=_dates(result, views),
-            **_assets(),
+            **assets("geoloc.report", "report.css", "viewer.js"),
         )
     )
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("geoloc.report"),
+def environment(package: str) -> Environment:
+    """Templates of a package: everything is escaped, an unknown name is an error."""
+    found = Environment(
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(scene=display_name, percent=percent)
-    return environment
+    found.filters.update(scene=display_name, percent=percent)
+    return found
 
 
-def _assets() -> dict[str, str]:
+def assets(package: str, style: str, script_name: str) -> dict[str, str]:
     """Style and script, and the policy that lets this very script run and nothing else."""
-    folder = files("geoloc.report") / "templates"
-    script = (folder / "viewer.js").read_text(encoding="utf-8")
+    folder = files(package) / "templates"
+    script = (folder / script_name).read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return {
-        "style": Markup((folder / "report.css").read_text(encoding="utf-8")),
+        "style": Markup((folder / style).read_text(encoding="utf-8")),
         "script": Markup(script),
         "policy": _POLICY.format(digest=digest),
     }
@@ -92,6 +93,7 @@ def _photo(photo: Photo, count: int) -> dict[str, Any]:
         "picture": photo_picture(photo, count),
         "size": f"{photo.size[0]} × {photo.size[1]}",
         "exif": _claims(photo),
+        "origin": _origin(photo),
     }
 
 
@@ -100,6 +102,22 @@ def _claims(photo: Photo) -> dict[str, str]:
     claims = {str(key): str(value) for key, value in photo.exif.items() if key != "gps"}
     gps = photo.exif.get("gps")
     return claims | ({"place": degrees(gps["lon"], gps["lat"])} if gps else {})
+
+
+def _origin(photo: Photo) -> dict[str, str]:
+    """What was looked at and who brought it, as text."""
+    told, frame = photo.origin, photo.origin.get("frame")
+    lines = {"frame": f"at {frame['time']:.2f} s of the video"} if frame else {}
+    if told.get("crop"):
+        lines["crop"] = "left {}, top {}, right {}, bottom {} px".format(*told["crop"])
+    if told.get("rotate"):
+        lines["rotated"] = f"{told['rotate']:g}° clockwise"
+    for number, message in enumerate(told.get("messages", ()), start=1):
+        place = message.get("place")
+        words = {**message, "place": degrees(place["lon"], place["lat"])} if place else message
+        text = ", ".join(f"{key} {value}" for key, value in words.items())
+        lines["message" if number == 1 else f"message {number}"] = text
+    return lines
 
 
 def _card(candidate: Candidate, chip: Picture | None, result: QueryResult) -> dict[str, Any]:
@@ -186,7 +204,7 @@ def _static_heat(result: QueryResult, scale: Levels) -> np.ndarray[Any, np.dtype
     return table[scale.of(small)]
 
 
-def _script_data(data: dict[str, Any]) -> Markup:
+def script_data(data: dict[str, Any]) -> Markup:
     """JSON for a script element: no character in it can end the element."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

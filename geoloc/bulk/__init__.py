@@ -1,0 +1,18 @@
+"""Whole folders at once: photos, videos and chats in, an index of ranked places out.
+
+``media``      what a folder holds
+``pictures``   when two pictures are the same, and when they may show one place
+``store``      what is done already
+``reading``    files to vectors
+``answering``  vectors to answers, one pass over the cube for many
+``entries``    what is told of each picture and cluster
+``tables``     results.parquet, results.geojson, failures.csv
+``page``       index.html
+``run``        all of it in order
+"""
+
+from __future__ import annotations
+
+from .run import BulkReport, run_bulk
+
+__all__ = ["BulkReport", "run_bulk"]

@@ -1,0 +1,134 @@
+"""``index.html``: every picture of a bulk run, to sort and filter, in one page without network.
+
+Thumbnails are blurred until they are clicked: what people send is often hard to look at.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from PIL import Image
+
+from ..report.html import assets, environment
+from ..report.links import web_maps
+from ..report.words import degrees, percent
+from ..scenes import display_name
+from .entries import ITEMS, Answer, Entry, Group
+from .reading import PREVIEW
+from .tables import write_changed
+
+_THUMB = (300, 225)  # px, at most
+_QUALITY = 60
+_FIRST_MAPS = ("OpenStreetMap", "Google Maps")
+_FURTHER = 3  # candidates after the best that a card names
+
+
+def write_index(
+    out: Path,
+    entries: Sequence[Entry],
+    groups: Sequence[Group],
+    failures: Mapping[str, str],
+    cube: Mapping[str, Any],
+) -> Path:
+    """Write the page, unless it is the same already; everything in it is escaped and inlined."""
+    clusters = {group.name: number for number, group in enumerate(groups, start=1)}
+    cards = [_card(entry, out, clusters.get(entry.cluster or "")) for entry in entries]
+    thumbs = {card["id"]: card["thumb"] for card in cards}
+    text = (
+        environment("geoloc.bulk")
+        .get_template("index.html")
+        .render(
+            cards=cards,
+            groups=[_group(group, clusters[group.name], thumbs) for group in groups],
+            failures=sorted(failures.items()),
+            scenes=sorted({card["scene"] for card in cards if card["scene"]}),
+            cube=cube,
+            **assets("geoloc.bulk", "index.css", "index.js"),
+        )
+    )
+    path = out / "index.html"
+    write_changed(path, text.encode("utf-8", "replace"))
+    return path
+
+
+def _card(entry: Entry, out: Path, cluster: int | None) -> dict[str, Any]:
+    message = next((m for s in entry.sights for m in s.medium.messages), None)
+    return {
+        "id": entry.item.id,
+        "title": entry.title,
+        "file": entry.sights[0].name,
+        "kind": entry.sights[0].medium.kind,
+        "time": entry.time,
+        "thumb": _thumb(out / ITEMS / entry.item.folder / PREVIEW),
+        "also": [(sight.name, sight.sighting.how) for sight in entry.sights[1:]],
+        "message": message,
+        "claimed": degrees(*entry.claimed) if entry.claimed else None,
+        "cluster": cluster,
+        **_answer(entry.answer, entry.folder),
+    }
+
+
+def _group(group: Group, number: int, thumbs: Mapping[int, str | None]) -> dict[str, Any]:
+    return {
+        "id": number,
+        "reasons": group.reasons,
+        "members": [
+            {"id": member.item.id, "title": member.title, "thumb": thumbs[member.item.id]}
+            for member in group.members
+        ],
+        **_answer(group.answer, group.folder),
+    }
+
+
+def _answer(answer: Answer | None, folder: str) -> dict[str, Any]:
+    """What a card tells of an answer; empty where there is none."""
+    if answer is None:
+        return dict.fromkeys(("report", "heat", "scene", "best", "distance")) | {
+            "scenes": [], "further": [], "maps": {},
+        }  # fmt: skip
+    told = answer.summary
+    candidates = [_candidate(c) for c in told["candidates"]]
+    best = told["candidates"][0] if candidates else None
+    maps = web_maps(best["lon"], best["lat"]) if best else {}
+    return {
+        "report": quote(f"{folder}/report.html"),
+        "heat": _uri(answer.heat, "png"),
+        "scene": told["scenes"][0][0],
+        "scenes": [(display_name(n), percent(100 * share)) for n, share in told["scenes"][:3]],
+        "best": candidates[0] if candidates else None,
+        "distance": best["distance"] if best else None,
+        "further": candidates[1 : 1 + _FURTHER],
+        "maps": {name: maps[name] for name in _FIRST_MAPS if name in maps},
+    }
+
+
+def _candidate(told: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "place": degrees(told["lon"], told["lat"]),
+        "distance": f"{told['distance']:.3f}",
+        "percent": percent(told["percentile"]),
+        "shared": ", ".join(display_name(name) for name in told["shared"][:3]),
+    }
+
+
+def _thumb(preview: Path) -> str | None:
+    """The picture small, as data URI, without any metadata; None where it was taken away."""
+    try:
+        with Image.open(preview) as image:
+            image.draft("RGB", (2 * _THUMB[0], 2 * _THUMB[1]))
+            small = image.convert("RGB")
+    except OSError:
+        return None
+    small.thumbnail(_THUMB, Image.Resampling.LANCZOS)
+    memory = io.BytesIO()
+    small.save(memory, "jpeg", quality=_QUALITY, optimize=True)
+    return _uri(memory.getvalue(), "jpeg")
+
+
+def _uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

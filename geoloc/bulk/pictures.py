@@ -1,0 +1,148 @@
+"""When two pictures are the same, and when they may show one place.
+
+The same: nearly equal perceptual hashes and nearly equal colours, as after compression, scaling
+or a caption bar that is removed; such a picture is not computed twice. One place: alike in what
+they show, and near in time or alike in composition. Both are proposals for a person, and simple
+enough to be explained in a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import imagehash
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+BITS = 256
+_SAME_BITS = 24  # of BITS; two unrelated pictures differ in about half of them
+_SAME_COLOR = 12.0  # grey levels
+_ALIKE_BITS = 72
+_ALIKE = 0.9  # correlation of the scenes' logits
+_VIDEO_SECONDS = 20.0
+_MINUTES = 10.0
+
+U8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Signature:
+    """hash: perceptual hash, packed bits ``(32,)``; color: mean colours ``(8, 8, 3)``."""
+
+    hash: U8
+    color: U8
+
+    @classmethod
+    def of(cls, pixels: U8) -> Signature:
+        """From RGB ``(h, w, 3)``; scaling and compression hardly change it."""
+        small = Image.fromarray(pixels).resize((128, 128), Image.Resampling.BOX)
+        bits = imagehash.phash(small, hash_size=16).hash
+        color = small.resize((8, 8), Image.Resampling.BOX)
+        return cls(np.packbits(bits), np.asarray(color, np.uint8))
+
+    def differing_bits(self, other: Signature) -> int:
+        """Of BITS."""
+        return int(np.bitwise_count(self.hash ^ other.hash).sum())
+
+
+class Seen:
+    """Signatures that came before, by number."""
+
+    def __init__(self) -> None:
+        self._hashes = np.empty((64, BITS // 8), np.uint8)
+        self._colors = np.empty((64, 192), np.uint8)
+        self._numbers: list[int] = []
+
+    def add(self, number: int, signature: Signature) -> None:
+        """Remember a picture."""
+        count = len(self._numbers)
+        if count == len(self._hashes):
+            self._hashes = np.concatenate([self._hashes, np.empty_like(self._hashes)])
+            self._colors = np.concatenate([self._colors, np.empty_like(self._colors)])
+        self._hashes[count], self._colors[count] = signature.hash, signature.color.reshape(-1)
+        self._numbers.append(number)
+
+    def find(self, signature: Signature) -> int | None:
+        """The number of the picture that is the same, the most alike of them; else None."""
+        count = len(self._numbers)
+        if not count:
+            return None
+        bits = np.bitwise_count(self._hashes[:count] ^ signature.hash).sum(axis=1)
+        near = np.flatnonzero(bits <= _SAME_BITS)
+        colors = self._colors[near].astype(np.int16) - signature.color.reshape(-1)
+        near = near[np.abs(colors).mean(axis=1) <= _SAME_COLOR]
+        return self._numbers[near[np.argmin(bits[near])]] if near.size else None
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """What is known of a picture when places are compared.
+
+    video, second: the file it is a frame of and when; taken: the camera's clock, s; posted: the
+    chat and sender, and when, s.
+    """
+
+    number: int
+    vector: NDArray[np.float32]
+    signature: Signature
+    video: str | None = None
+    second: float = 0.0
+    taken: float | None = None
+    posted: tuple[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Pictures that may show one place, the first of them leads; and why, in words."""
+
+    members: tuple[int, ...]
+    reasons: tuple[str, ...]
+
+
+def propose_clusters(pictures: Sequence[Picture]) -> list[Cluster]:
+    """Clusters of two or more; each member is compared with the first one, so none drift."""
+    leaders: list[Picture] = []
+    members: list[list[int]] = []
+    reasons: list[dict[str, None]] = []
+    for picture in pictures:
+        for place, leader in enumerate(leaders):
+            if reason := same_place(leader, picture):
+                members[place].append(picture.number)
+                reasons[place][reason] = None
+                break
+        else:
+            leaders.append(picture)
+            members.append([picture.number])
+            reasons.append({})
+    return [Cluster(tuple(m), tuple(r)) for m, r in zip(members, reasons, strict=True) if r]
+
+
+def same_place(a: Picture, b: Picture) -> str | None:
+    """Why two pictures may show one place, or None."""
+    reason = _near(a, b)
+    return reason if reason and similarity(a.vector, b.vector) >= _ALIKE else None
+
+
+def similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Correlation of two vectors ``(feature,)`` over the scenes; 0 where one is constant."""
+    x, y = a - a.mean(dtype=np.float64), b - b.mean(dtype=np.float64)
+    norm = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / norm if norm > 0 else 0.0
+
+
+def _near(a: Picture, b: Picture) -> str | None:
+    if a.video is not None and a.video == b.video:
+        near = abs(a.second - b.second) <= _VIDEO_SECONDS
+        return f"frames of one video within {_VIDEO_SECONDS:.0f} s" if near else None
+    if a.taken is not None and b.taken is not None and _within(a.taken, b.taken):
+        return f"taken within {_MINUTES:.0f} minutes"
+    if a.posted and b.posted and a.posted[0] == b.posted[0] and _within(a.posted[1], b.posted[1]):
+        return f"posted by one sender within {_MINUTES:.0f} minutes"
+    alike = a.signature.differing_bits(b.signature) <= _ALIKE_BITS
+    return "alike in composition" if alike else None
+
+
+def _within(a: float, b: float) -> bool:
+    return abs(a - b) <= 60 * _MINUTES

@@ -1,0 +1,242 @@
+"""A folder of photos, videos and chats put to a cube, all at once, resumable."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..encoders import Model
+from ..errors import GeolocError, OutputError, UsageError
+from ..query import cube_model, open_target
+from ..query.ask import Ask
+from ..report import check_writable
+from ..search import fuse
+from ..video import Sampling
+from .answering import Answering, Asked
+from .entries import (
+    CLUSTERS,
+    ITEMS,
+    Answer,
+    Entry,
+    Group,
+    Sight,
+    cluster_name,
+    messages_of,
+    picture_of,
+    sights_of,
+)
+from .media import Found, find_media
+from .page import write_index
+from .pictures import Cluster, propose_clusters
+from .reading import Reader
+from .store import Item, Store
+from .tables import write_tables
+
+Progress = Callable[[int, int], None]
+"""Called with how many are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class BulkReport:
+    """What became of a folder.
+
+    files: photos and videos found; pictures: different ones among them and their frames, each
+    computed once; duplicates: files and frames that are the same as another; answered: new
+    answers, of pictures and clusters; kept: answers of an earlier run; clusters: proposed;
+    failures: a line for each thing that could not be read or answered; ignored: other files.
+    """
+
+    out: Path
+    files: int
+    pictures: int
+    duplicates: int
+    answered: int
+    kept: int
+    clusters: int
+    ignored: int
+    failures: Mapping[str, str]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def index(self) -> Path:
+        """The page that leads to all answers."""
+        return self.out / "index.html"
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {**asdict(self), "out": str(self.out), "index": str(self.index)}
+
+    def raise_if_nothing_answered(self) -> None:
+        """Raises GeolocError where not one picture has an answer."""
+        if not self.answered + self.kept:
+            raise GeolocError(
+                f"none of {self.files} files could be answered: see {self.out / 'failures.csv'}"
+            )
+
+
+def run_bulk(
+    cube: str | Path,
+    folder: str | Path,
+    out: str | Path,
+    *,
+    top: int = 20,
+    within: str | Path | None = None,
+    radius: float | None = None,
+    weights: Mapping[str, float] | None = None,
+    model: str | Path | None = None,
+    sampling: Sampling | None = None,
+    progress: Callable[[str], Progress | None] = lambda _: None,
+) -> BulkReport:
+    """Answer every photo, video frame and chat picture below ``folder``; write all to ``out``.
+
+    All vectors come first, in batches; then one pass over the cube for as many as fit in
+    memory. An answer goes to ``out/items/<name>/``, that of pictures which may show one place
+    to ``out/clusters/<name>/``; beside them index.html, results.parquet, results.geojson and
+    failures.csv. What an earlier run finished is kept; nothing bad stops the run.
+
+    Keywords are those of `geoloc.query.answer_photos`; ``progress`` gives, for the name of a
+    stage, what is told how far it has come. Raises UsageError, CubeError, ModelError or
+    OutputError before any work; OutputError where another run writes to ``out``.
+    """
+    out, clock = Path(out), _Clock()
+    target = open_target(cube)
+    ask = Ask.of(target, top, within, radius, weights)
+    loaded = cube_model(target, model)
+    sampling = sampling or Sampling()
+    found = find_media(folder, leave_out=out)
+    if not (found.media or found.failures):
+        raise UsageError(f"{folder} holds no photos or videos: name another folder")
+    check_writable(out)
+    setting = json.dumps([1, loaded.digest, asdict(sampling)])
+    store = Store(out, setting)
+    try:
+        run = _Run(ask, loaded, store, out, found)
+        with clock("reading"):
+            run.read(sampling, _counted(progress("reading the media"), len(found.media)))
+        with clock("answering"):
+            run.answer(progress("searching"))
+        with clock("listing"):
+            return run.report(clock.seconds)
+    finally:
+        store.close()
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - start, 3)
+
+
+@dataclass
+class _Run:
+    """One run between its stages."""
+
+    ask: Ask
+    model: Model
+    store: Store
+    out: Path
+    found: Found
+    _items: dict[int, Item] = field(default_factory=dict)
+    _sights: dict[int, tuple[Sight, ...]] = field(default_factory=dict)
+    _clusters: list[Cluster] = field(default_factory=list)
+    _failures: dict[str, str] = field(default_factory=dict)
+    _answered: int = 0
+    _asked: int = 0
+
+    def read(self, sampling: Sampling, progress: Callable[[int], None]) -> None:
+        """Every picture of the folder to the store; then what may show one place."""
+        Reader(self.store, self.out / ITEMS, self.model, sampling).read(self.found.media, progress)
+        done = {medium.name: medium for medium in self.store.media()}
+        self._sights = sights_of(self.found.media, done)
+        items = self.store.items()
+        self._items = {number: items[number] for number in self._sights}
+        names = [medium.name for medium in self.found.media]
+        failed = {name: reason for name in names if (reason := done[name].failure)}
+        self._failures = {**self.found.failures, **failed}
+        pictures = [picture_of(item, self._sights[n]) for n, item in self._items.items()]
+        self._clusters = propose_clusters(pictures)
+
+    def answer(self, progress: Progress | None) -> None:
+        """Ask what is not answered yet."""
+        asked = [*self._single(), *self._fused()]
+        messages = {number: messages_of(sights) for number, sights in self._sights.items()}
+        answering = Answering(
+            self.ask, self.model, self.store, self.out, self.out / ITEMS, messages
+        )
+        pending = answering.pending(asked)
+        failed = answering.answer(pending, _counted(progress, len(pending)))
+        self._failures |= failed
+        self._answered, self._asked = len(pending) - len(failed), len(asked) - len(failed)
+
+    def report(self, seconds: Mapping[str, float]) -> BulkReport:
+        """Write the tables and the page. Raises OutputError where they cannot be written."""
+        entries = self._entries()
+        groups = self._groups({entry.item.id: entry for entry in entries})
+        try:
+            write_tables(self.out, entries, groups, self.found.places, self._failures)
+            write_index(self.out, entries, groups, self._failures, self.ask.info)
+        except OSError as error:
+            raise OutputError(f"cannot write to {self.out}: {error.strerror or error}") from error
+        return BulkReport(
+            out=self.out,
+            files=len(self.found.media),
+            pictures=len(entries),
+            duplicates=sum(len(entry.sights) - 1 for entry in entries),
+            answered=self._answered,
+            kept=self._asked - self._answered,
+            clusters=len(groups),
+            ignored=self.found.ignored,
+            failures=dict(sorted(self._failures.items())),
+            seconds=seconds,
+        )
+
+    def _single(self) -> Iterator[Asked]:
+        for number, item in self._items.items():
+            title = self._sights[number][0].name.rpartition("/")[2]
+            yield Asked(f"{ITEMS}/{item.folder}", title, (item,), item.vector)
+
+    def _fused(self) -> Iterator[Asked]:
+        for cluster in self._clusters:
+            members = tuple(self._items[number] for number in cluster.members)
+            folder = f"{CLUSTERS}/{cluster_name(cluster, self._items)}"
+            title = f"{len(members)} pictures that may show one place"
+            yield Asked(folder, title, members, fuse([member.vector for member in members]))
+
+    def _entries(self) -> list[Entry]:
+        clusters = {
+            number: cluster_name(cluster, self._items)
+            for cluster in self._clusters
+            for number in cluster.members
+        }
+        answers = self._known_answers()
+        return [
+            Entry(item, self._sights[n], answers.get(f"{ITEMS}/{item.folder}"), clusters.get(n))
+            for n, item in self._items.items()
+        ]
+
+    def _groups(self, entries: Mapping[int, Entry]) -> list[Group]:
+        answers, groups = self._known_answers(), []
+        for cluster in self._clusters:
+            name = cluster_name(cluster, self._items)
+            members = tuple(entries[number] for number in cluster.members)
+            answer = answers.get(f"{CLUSTERS}/{name}")
+            groups.append(Group(name, members, cluster.reasons, answer))
+        return groups
+
+    def _known_answers(self) -> dict[str, Answer]:
+        rows = self.store.answers().items()
+        return {f: Answer(told, heat) for f, (_, told, heat) in rows if f not in self._failures}
+
+
+def _counted(progress: Progress | None, total: int) -> Callable[[int], None]:
+    return lambda done: progress(done, total) if progress else None

@@ -1,0 +1,180 @@
+"""What a bulk run has done, kept in one file beside its answers, so that a rerun continues.
+
+A *medium* is a file of the folder; an *item* a picture that is computed once; a *sighting* says
+that an item is seen in a medium (at a time, in a video); an *answer* is a finished folder.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import OutputError
+from .media import Kind
+from .pictures import Signature
+
+NAME = "progress.sqlite"
+How = Literal["original", "same bytes", "looks the same"]
+
+_SCHEMA = """
+create table if not exists setting (value text not null);
+create table if not exists medium (
+    name text primary key, size integer, mtime integer, sha256 text, kind text, failure text);
+create table if not exists sighting (medium text, time real, item integer, how text);
+create table if not exists item (
+    id integer primary key, folder text unique, record text, hash blob, color blob, vector blob);
+create table if not exists answer (
+    folder text primary key, key text, summary text, heat blob);
+create index if not exists by_medium on sighting (medium);
+"""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """An item is seen in a medium; ``time`` s in a video."""
+
+    item: int
+    how: How
+    time: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """A picture: where its answer goes, the record of its file, what it looks like, its vector."""
+
+    id: int
+    folder: str
+    record: Mapping[str, Any]
+    signature: Signature
+    vector: NDArray[np.float32]
+
+
+@dataclass
+class Done:
+    """A medium that was read: its items, new and seen before, and what was wrong with it."""
+
+    name: str
+    stamp: tuple[int, int]
+    sha256: str
+    kind: Kind
+    failure: str | None = None
+    sightings: list[Sighting] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
+
+
+class Store:
+    """The file; one process writes it at a time."""
+
+    def __init__(self, out: Path, setting: str) -> None:
+        """Open or begin; what was computed under another ``setting`` is forgotten.
+
+        Raises OutputError where it cannot be written or another run is at work.
+        """
+        self._path = out / NAME
+        with self._errors():
+            self._db = sqlite3.connect(self._path, timeout=0.2)
+            self._db.execute("pragma locking_mode = exclusive")
+            self._db.execute("begin immediate")
+            self._db.commit()
+            self._db.executescript(_SCHEMA)
+            row = self._db.execute("select value from setting").fetchone()
+            if row is None or row[0] != setting:
+                self._forget(setting)
+
+    def close(self) -> None:
+        """Let others in."""
+        self._db.close()
+
+    def stamps(self) -> dict[str, tuple[int, int]]:
+        """Size and time of change of every medium that was read, by name."""
+        with self._errors():
+            rows = self._db.execute("select name, size, mtime from medium").fetchall()
+        return {name: (size, mtime) for name, size, mtime in rows}
+
+    def media(self) -> list[Done]:
+        """Every medium that was read, without its items, in order of names."""
+        with self._errors():
+            seen: dict[str, list[Sighting]] = {}
+            for medium, time, item, how in self._db.execute(
+                "select medium, time, item, how from sighting order by rowid"
+            ):
+                seen.setdefault(medium, []).append(Sighting(item, how, time))
+            rows = self._db.execute(
+                "select name, size, mtime, sha256, kind, failure from medium order by name"
+            ).fetchall()
+        return [Done(n, (s, m), sha, k, f, seen.get(n, [])) for n, s, m, sha, k, f in rows]
+
+    def items(self) -> dict[int, Item]:
+        """Every item by its number."""
+        query = "select id, folder, record, hash, color, vector from item order by id"
+        with self._errors():
+            return {row[0]: _item(*row) for row in self._db.execute(query)}
+
+    def add(self, done: Done) -> None:
+        """Record a medium, all at once, in the place of what was known of its name."""
+        with self._errors(), self._db:
+            self._db.execute("delete from sighting where medium = ?", (done.name,))
+            self._db.execute(
+                "insert or replace into medium values (?, ?, ?, ?, ?, ?)",
+                (done.name, *done.stamp, done.sha256, done.kind, done.failure),
+            )
+            self._db.executemany("insert into item values (?, ?, ?, ?, ?, ?)",
+                                 map(_item_row, done.items))  # fmt: skip
+            self._db.executemany(
+                "insert into sighting values (?, ?, ?, ?)",
+                [(done.name, s.time, s.item, s.how) for s in done.sightings],
+            )
+
+    def answers(self) -> dict[str, tuple[str, dict[str, Any], bytes]]:
+        """Key, summary and small heatmap of every answer, by folder."""
+        with self._errors():
+            rows = self._db.execute("select folder, key, summary, heat from answer").fetchall()
+        return {folder: (key, json.loads(summary), heat) for folder, key, summary, heat in rows}
+
+    def answer(self, folder: str, key: str, summary: Mapping[str, Any], heat: bytes) -> None:
+        """Record that a folder holds the answer to the question that ``key`` stands for."""
+        with self._errors(), self._db:
+            self._db.execute(
+                "insert or replace into answer values (?, ?, ?, ?)",
+                (folder, key, json.dumps(summary), heat),
+            )
+
+    def _forget(self, setting: str) -> None:
+        with self._db:
+            for table in ("setting", "medium", "sighting", "item", "answer"):
+                self._db.execute(f"delete from {table}")
+            self._db.execute("insert into setting values (?)", (setting,))
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            busy = "locked" in str(error)
+            reason = "another run is at work there: wait for it" if busy else str(error)
+            raise OutputError(f"cannot use {self._path}: {reason}") from None
+        except sqlite3.DatabaseError as error:
+            raise OutputError(f"{self._path} is damaged ({error}): delete it") from None
+
+
+def _item(number: int, folder: str, record: str, bits: bytes, color: bytes, vector: bytes) -> Item:
+    signature = Signature(
+        np.frombuffer(bits, np.uint8), np.frombuffer(color, np.uint8).reshape(8, 8, 3)
+    )
+    return Item(number, folder, json.loads(record), signature, np.frombuffer(vector, "<f4"))
+
+
+def _item_row(item: Item) -> tuple[Any, ...]:
+    signature = item.signature
+    return (
+        item.id, item.folder, json.dumps(item.record), signature.hash.tobytes(),
+        signature.color.tobytes(), item.vector.astype("<f4").tobytes(),
+    )  # fmt: skip

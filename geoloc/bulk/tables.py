@@ -1,0 +1,133 @@
+"""``results.parquet``, ``results.geojson`` and ``failures.csv``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..telegram import Message
+from .entries import Entry, Group, Sight
+
+_CANDIDATE = pa.struct(
+    [("rank", pa.int32()), ("lon", pa.float64()), ("lat", pa.float64()),
+     ("distance", pa.float64()), ("percentile", pa.float64())]
+)  # fmt: skip
+SCHEMA = pa.schema([
+    ("file", pa.string()), ("item", pa.string()), ("how", pa.string()),
+    ("sha256", pa.string()), ("pixels_sha256", pa.string()), ("video_s", pa.float64()),
+    ("time", pa.string()), ("claimed_lon", pa.float64()), ("claimed_lat", pa.float64()),
+    ("chat", pa.string()), ("message_id", pa.int64()), ("message_date", pa.string()),
+    ("sender", pa.string()), ("text", pa.string()), ("cluster", pa.string()),
+    ("scene", pa.string()), ("lon", pa.float64()), ("lat", pa.float64()),
+    ("distance", pa.float64()), ("percentile", pa.float64()),
+    ("candidates", pa.list_(_CANDIDATE)), ("report", pa.string()),
+    ("vector", pa.list_(pa.float32())),
+])  # fmt: skip
+"""One row for each file and frame: one that is the same as another names that one's item."""
+
+
+def write_tables(
+    out: Path,
+    entries: Sequence[Entry],
+    groups: Sequence[Group],
+    places: Sequence[Message],
+    failures: Mapping[str, str],
+) -> None:
+    """Write the three files; what has not changed is left as it is."""
+    rows = [_row(entry, sight) for entry in entries for sight in entry.sights]
+    memory = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), memory, compression="zstd")
+    write_changed(out / "results.parquet", memory.getvalue())
+    collection = {"type": "FeatureCollection", "name": "results",
+                  "features": list(_features(entries, groups, places))}  # fmt: skip
+    text = json.dumps(collection, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    write_changed(out / "results.geojson", text.encode())
+    write_changed(out / "failures.csv", _csv(failures))
+
+
+def write_changed(path: Path, content: bytes) -> None:
+    """Put ``content`` there in one step, unless it is there already."""
+    if path.is_file() and path.read_bytes() == content:
+        return
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def _csv(failures: Mapping[str, str]) -> bytes:
+    memory = io.StringIO()
+    writer = csv.writer(memory, lineterminator="\n")
+    writer.writerow(("file", "reason"))
+    writer.writerows(sorted(failures.items()))
+    return memory.getvalue().encode("utf-8", "replace")
+
+
+def _row(entry: Entry, sight: Sight) -> dict[str, Any]:
+    message = next(iter(sight.medium.messages), None)
+    record, claimed = entry.item.record, entry.claimed or (None, None)
+    return {
+        "file": sight.medium.name,
+        "item": entry.item.folder,
+        "how": sight.sighting.how,
+        "sha256": record["sha256"],
+        "pixels_sha256": record["origin"]["pixels_sha256"],
+        "video_s": sight.sighting.time,
+        "time": entry.time,
+        "claimed_lon": claimed[0],
+        "claimed_lat": claimed[1],
+        "chat": message and message.chat,
+        "message_id": message and message.id,
+        "message_date": message and message.date,
+        "sender": message and message.sender,
+        "text": message and message.text,
+        "cluster": entry.cluster,
+        "vector": entry.item.vector,
+        **_found(entry),
+    }
+
+
+def _found(entry: Entry) -> dict[str, Any]:
+    if entry.answer is None:
+        return {}
+    told = entry.answer.summary
+    best = told["candidates"][0] if told["candidates"] else {}
+    keys = ("lon", "lat", "distance", "percentile")
+    return {
+        "scene": told["scenes"][0][0],
+        "candidates": told["candidates"],
+        "report": f"{entry.folder}/report.html",
+        **{key: best.get(key) for key in keys},
+    }
+
+
+def _features(
+    entries: Sequence[Entry], groups: Sequence[Group], places: Sequence[Message]
+) -> Iterator[dict[str, Any]]:
+    """Candidates of items and clusters, then what files and messages claim."""
+    every: list[Entry | Group] = [*entries, *groups]
+    for one in every:
+        kind = "item" if isinstance(one, Entry) else "cluster"
+        name = one.item.folder if isinstance(one, Entry) else one.name
+        for candidate in one.answer.summary["candidates"] if one.answer else ():
+            told = {"kind": kind, "name": name, "report": f"{one.folder}/report.html"}
+            yield _point(candidate["lon"], candidate["lat"], told | candidate)
+    for entry in entries:
+        if entry.claimed:
+            yield _point(*entry.claimed, {"kind": "claimed", "name": entry.item.folder})
+    for message in places:
+        if message.place:
+            told = {**message.to_json(), "kind": "sent in chat", "name": f"message {message.id}"}
+            told.pop("place")
+            yield _point(*message.place, told)
+
+
+def _point(lon: float, lat: float, told: Mapping[str, Any]) -> dict[str, Any]:
+    geometry = {"type": "Point", "coordinates": [lon, lat]}
+    return {"type": "Feature", "geometry": geometry, "properties": dict(told)}

@@ -1,0 +1,105 @@
+"""Exports as Telegram Desktop writes them, and as somebody might forge them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from geoloc.errors import UsageError
+from geoloc.telegram import is_export, read_export
+from tests.media import message, save, write_export
+
+NOT_INCLUDED = "(File not included. Change data exporting settings to download.)"
+
+
+def test_messages_and_their_files(tmp_path: Path) -> None:
+    photo = save(tmp_path / "photos" / "photo_1@x.jpg", 1)
+    save(tmp_path / "video_files" / "v.mp4_thumb.jpg", 2)
+    (tmp_path / "video_files" / "v.mp4").write_bytes(b"x")
+    write_export(tmp_path, [
+        {"id": 1, "type": "service", "action": "create_channel", "text": "", "photo": "photos/no.jpg"},
+        message(2, text="hello"),
+        message(3, photo="photos/photo_1@x.jpg", forwarded_from="Taras",
+                text=["Seen ", {"type": "bold", "text": "here"}, "!"],
+                location_information={"latitude": 50.4, "longitude": 30.5}),
+        message(4, file="video_files/v.mp4", thumbnail="video_files/v.mp4_thumb.jpg",
+                media_type="video_file", mime_type="video/mp4"),
+        message(5, file="stickers/s.webp", media_type="sticker", mime_type="image/webp"),
+        message(6, file="files/a.pdf", mime_type="application/pdf"),
+    ])  # fmt: skip
+    assert is_export(tmp_path)
+    export = read_export(tmp_path)
+    assert [a.path.name for a in export.attachments] == ["photo_1@x.jpg", "v.mp4"]
+    first = export.attachments[0]
+    assert first.path == photo.resolve()
+    assert first.message.to_json() == {
+        "chat": "Watch", "id": 3, "date": "2025-06-15T18:06:40+00:00", "from": "Olena",
+        "text": "Seen here!", "place": {"lon": 30.5, "lat": 50.4}, "forwarded_from": "Taras",
+    }  # fmt: skip
+    assert [m.id for m in export.places] == [3]
+    assert {p.name for p in export.thumbnails} == {"v.mp4_thumb.jpg"}
+    assert export.failures == {}
+
+
+def test_a_full_export_has_many_chats(tmp_path: Path) -> None:
+    save(tmp_path / "chats" / "a.jpg", 1)
+    chats = [{"name": n, "messages": [message(7, photo="chats/a.jpg")]} for n in ("A", "B")]
+    lists = {"chats": {"list": chats}, "left_chats": {"list": [{"name": "C", "messages": []}]}}
+    (tmp_path / "result.json").write_text(json.dumps({"about": "x", **lists}))
+    assert [a.message.chat for a in read_export(tmp_path).attachments] == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["../secret.jpg", "/etc/passwd", "photos/../../secret.jpg", "C:\\x.jpg", "..\\secret.jpg",
+     "link.jpg", "a\x00b.jpg", "//host/x.jpg"],
+)  # fmt: skip
+def test_paths_that_leave_the_folder_are_refused(tmp_path: Path, named: str) -> None:
+    folder = tmp_path / "chat"
+    folder.mkdir()
+    save(tmp_path / "secret.jpg", 1)
+    (folder / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    write_export(folder, [message(1, photo=named)])
+    export = read_export(folder)
+    assert export.attachments == ()
+    assert "leads out of" in export.failures["result.json: message 1 of Watch"]
+
+
+def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+    write_export(tmp_path, [
+        message(1, photo=NOT_INCLUDED), message(2, photo="photos/gone.jpg"),
+        message(3, photo="x" * 5000 + ".jpg"), message(4, photo=""),
+    ])  # fmt: skip
+    failures = read_export(tmp_path).failures
+    reasons = list(failures.values())
+    assert "does not include" in reasons[0]
+    assert "is not there" in reasons[1]
+    assert len(failures) == 4
+    assert all(len(reason) < 400 for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"messages": 3}', '{"chats": {}}', "[" * 100_000, "\x00"]
+)
+def test_what_is_no_export_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "result.json").write_text(content)
+    with pytest.raises(UsageError) as caught:
+        read_export(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"id": "x"}, {"date_unixtime": "nan"}, {"date_unixtime": "9" * 40}, {"from": 3}, {"text": 5},
+     {"text": [None, {"text": 4}, "a"]}, {"location_information": []},
+     {"location_information": {"latitude": 99, "longitude": 0}},
+     {"location_information": {"latitude": "nan", "longitude": 0}}],
+)  # fmt: skip
+def test_odd_fields_cost_only_themselves(tmp_path: Path, fields: dict[str, Any]) -> None:
+    save(tmp_path / "a.jpg", 1)
+    write_export(tmp_path, [message(1, photo="a.jpg", **fields), "no message", 7])
+    (attachment,) = read_export(tmp_path).attachments
+    assert attachment.message.place is None

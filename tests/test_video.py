@@ -1,0 +1,125 @@
+"""Frames that are worth a look, from small videos whose cuts and flaws are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFilter
+
+from geoloc.errors import PhotoError, UsageError
+from geoloc.video import Sampling, is_title, read_frame, read_frames
+from tests.media import U8, shot, turn_mp4, video
+
+BLACK = np.full((144, 192, 3), 6, np.uint8)
+
+
+def title() -> U8:
+    image = Image.new("RGB", (192, 144), (20, 30, 90))
+    ImageDraw.Draw(image).text((40, 60), "NEWS OF THE DAY\nKyiv 2024", fill="white", font_size=16)
+    return np.asarray(image)
+
+
+def blurred(frames: list[U8]) -> list[U8]:
+    return [np.asarray(Image.fromarray(f).filter(ImageFilter.GaussianBlur(9))) for f in frames]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mp4", "mpeg4"), ("a.mov", "mpeg4"), ("a.webm", "libvpx"), ("a.mkv", "mpeg4")],
+)
+def test_a_frame_after_each_cut_of_every_container(tmp_path: Path, name: str, codec: str) -> None:
+    path = video(tmp_path / name, [*shot(1, 15), *shot(2, 15), *shot(3, 15)], codec=codec)
+    frames = list(read_frames(path))
+    assert [f.reason for f in frames] == ["first", "cut", "cut"]
+    assert [f.time for f in frames] == pytest.approx([0.0, 1.5, 3.0], abs=0.21)
+    for frame, seed in zip(frames, (1, 2, 3), strict=True):
+        assert frame.pixels.shape == (144, 192, 3)
+        off = np.abs(frame.pixels.astype(int) - shot(seed, 15)[0]).mean()
+        assert off < 25
+
+
+def test_no_more_than_the_gap_passes_without_a_frame(tmp_path: Path) -> None:
+    path = video(tmp_path / "a.mp4", shot(4, 120))
+    times = [f.time for f in read_frames(path, Sampling(gap=3))]
+    assert times == pytest.approx([0, 3, 6, 9], abs=0.41)
+    few = [f.time for f in read_frames(path, Sampling(gap=1, most=3))]
+    assert len(few) == 3
+    assert few[-1] > 7  # spread over all of it
+
+
+def test_black_blurred_and_title_frames_are_passed_over(tmp_path: Path) -> None:
+    good = shot(5, 20)
+    path = video(tmp_path / "a.mp4", [*[BLACK] * 6, *[title()] * 12, *blurred(shot(6, 12)), *good])
+    frames = list(read_frames(path))
+    assert len(frames) == 1
+    assert 2.99 <= frames[0].time <= 3.5
+    assert is_title(title().astype(np.float32))
+    with pytest.raises(PhotoError, match="no usable frame"):
+        list(read_frames(video(tmp_path / "b.mp4", [BLACK] * 12)))
+
+
+def test_a_clear_sky_is_no_title() -> None:
+    pixels = shot(7, 1)[0].astype(np.float32)
+    pixels[:75] = (120, 160, 220)
+    assert not is_title(pixels)
+
+
+def test_turned_as_the_file_says(tmp_path: Path) -> None:
+    path = video(tmp_path / "a.mp4", shot(8, 8))
+    before = next(read_frames(path)).pixels
+    turn_mp4(path)
+    after = next(read_frames(path)).pixels
+    assert after.shape == (192, 144, 3)
+    np.testing.assert_array_equal(after, np.rot90(before, -1))
+
+
+def test_key_frames_do_for_a_long_video(tmp_path: Path) -> None:
+    path = video(tmp_path / "a.mp4", [*shot(1, 40), *shot(2, 40), *shot(3, 40)])
+    frames = list(read_frames(path, Sampling(long=5)))
+    assert len(frames) >= 3
+    assert [f.reason for f in frames][0] == "first"
+
+
+def test_a_frame_is_found_again(tmp_path: Path) -> None:
+    path = video(tmp_path / "a.mp4", [*shot(1, 15), *shot(2, 30)])
+    for frame in read_frames(path, Sampling(gap=1)):
+        assert read_frame(path, frame.time).sha256 == frame.sha256
+    with pytest.raises(UsageError, match="no frame at 0.333 s"):
+        read_frame(path, 0.333)
+
+
+def test_damage_is_told_after_what_could_be_seen(tmp_path: Path) -> None:
+    path = video(tmp_path / "a.mkv", [*shot(1, 15), *shot(2, 15), *shot(3, 40)])
+    content = path.read_bytes()
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(content[: len(content) // 2])
+    frames = list(read_frames(cut))  # a stream that ends early is no damage to its beginning
+    assert frames
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no video" * 100, b"\x00\x00\x00\x20ftypisom" + b"\x00" * 99]
+)
+def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(content)
+    with pytest.raises(PhotoError, match="is no video|no pictures") as caught:
+        list(read_frames(path))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UsageError, match="does not exist"):
+        list(read_frames(tmp_path / "none.mp4"))
+
+
+def test_a_truncated_mp4_is_told(tmp_path: Path) -> None:
+    path = video(tmp_path / "a.mp4", shot(1, 30))
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(PhotoError, match=r"a\.mp4 is no video"):
+        list(read_frames(path))
+
+
+def test_frames_are_bounded_in_size(tmp_path: Path) -> None:
+    path = video(tmp_path / "a.mp4", shot(1, 3))
+    with pytest.raises(PhotoError, match="192 x 144"):
+        list(read_frames(path, Sampling(pixels=20_000)))
