@@ -144,9 +144,7 @@ class _Flow:
         if future.cancelled():
             raise _gone(self.client)
         error = future.exception()
-        if error is not None:  # Dask's own: workers died of it, or it could not be sent
-            return Outcome(attempt.item, None, _explain(error))
-        result = future.result()
+        result = future.result() if error is None else _of_dask(error)
         if not isinstance(result, _Failure):
             return Outcome(attempt.item, result)
         failed_on = (*attempt.failed_on, result.worker)
@@ -156,10 +154,12 @@ class _Flow:
         return None
 
 
-def _explain(error: BaseException) -> str:
+def _of_dask(error: BaseException) -> _Failure:
+    """A failure outside of the work itself: workers died, or the item could not be sent."""
     if isinstance(error, KilledWorker):
-        return "every worker that took it died: is there enough memory?"
-    return one_line(error)
+        lost = "the workers that took it were lost, one after the other: is there enough memory?"
+        return _Failure("", lost, final=False)
+    return _Failure("", one_line(error), final=True)
 
 
 def _gone(client: Client) -> ClusterError:

@@ -79,7 +79,10 @@ def storage_errors(url: str | Path) -> Iterator[None]:
 
 def read_text(store: Store, key: str) -> str | None:
     """The text under a key, or None."""
-    buffer = sync(store.get(key, default_buffer_prototype()))
+    try:
+        buffer = sync(store.get(key, default_buffer_prototype()))
+    except FileNotFoundError:  # not even the folder
+        return None
     return None if buffer is None else buffer.to_bytes().decode()
 
 
@@ -105,7 +108,10 @@ def list_folder(store: Store, prefix: str = "") -> list[str]:
     async def collect() -> list[str]:
         return [name.strip("/").rpartition("/")[2] async for name in store.list_dir(prefix)]
 
-    return sorted(set(sync(collect())))
+    try:
+        return sorted(set(sync(collect())))
+    except FileNotFoundError:
+        return []
 
 
 def update_attributes(url: str | Path, generation: str, changes: dict[str, Any]) -> None:
