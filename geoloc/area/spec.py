@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 class Spec(BaseModel):
     """Strict about keys and numbers; what is written wrong is refused, never ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # what was written is repeated by `explain` where that is safe: a URL may hold a key
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
 def resolve_path(path: str, base: Path) -> str:

@@ -164,5 +164,5 @@ def _resolve_template(spec: XyzImagery) -> tuple[str, int]:
         raise ImageryError(
             f"provider {provider.name} needs a key: write its URL with ${{NAME}} in place of it"
         )
-    url = provider.build_url(x="{x}", y="{y}", z="{z}", s="{s}")
+    url = provider.build_url(x="{x}", y="{y}", z="{z}")
     return url, min(spec.max_zoom, int(provider.get("max_zoom", spec.max_zoom)))

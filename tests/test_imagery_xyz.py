@@ -1,0 +1,346 @@
+"""Web tiles: in their place, at the right zoom, fetched politely; no key ever shows."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from pyproj import Transformer
+
+from geoloc.area import XyzImagery
+from geoloc.errors import ImageryError
+from geoloc.grid import Grid
+from geoloc.imagery import open_source, require_overlap
+from geoloc.imagery.xyz import XyzSource, client
+from geoloc.imagery.xyz.cache import TileCache
+from geoloc.imagery.xyz.pyramid import (
+    HALF,
+    Tiles,
+    choose_zoom,
+    fill_template,
+    ground_size,
+    quadkey,
+    tiles_of,
+)
+
+from .tile_server import TileServer, serve_tiles
+
+UTM = "EPSG:32636"
+X, Y = 400_000.0, 5_600_000.0
+WINDOW = Grid(UTM, X, Y, 1.0, 300, 260)
+EAST, NORTH = Transformer.from_crs(UTM, "EPSG:3857", always_xy=True).transform(X, Y)
+
+
+def colours(x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
+    """Colours ``(3, y, x)`` of a place in EPSG:3857: to the east, to the south, and askew."""
+    east, south = (x - EAST + 600) / 10, (NORTH - y + 600) / 10
+    return np.stack([east, south, 20 + (east + south) / 2])
+
+
+def ramp(zoom: int, x: int, y: int) -> NDArray[np.uint8]:
+    grid = Tiles(zoom, x, x + 1, y, y + 1, 256).grid
+    values = colours(*np.meshgrid(grid.x, grid.y))
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8).transpose(1, 2, 0)
+
+
+@pytest.fixture
+def server() -> Iterator[TileServer]:
+    with serve_tiles(ramp) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_FIRST_WAIT", 0.02)
+
+
+def source(server: TileServer, tmp_path: Path, url: str = "", **options: Any) -> XyzSource:
+    given = {"url": url or server.url(), "cache": tmp_path / "cache", "rate": 1000.0, **options}
+    return XyzSource(XyzImagery.model_validate(given))
+
+
+@pytest.mark.parametrize("crs", [UTM, "EPSG:32635", "EPSG:3857"])
+@pytest.mark.parametrize("step", [0.5, 1.0, 2.3, 9.0])
+def test_nothing_is_shifted(server: TileServer, tmp_path: Path, crs: str, step: float) -> None:
+    x, y = Transformer.from_crs(UTM, crs, always_xy=True).transform(X, Y)
+    window = Grid(crs, x, y, step, int(400 / step), int(330 / step))
+    data = source(server, tmp_path).read(window)
+    there = Transformer.from_crs(crs, "EPSG:3857", always_xy=True).transform(
+        *np.meshgrid(window.x, window.y)
+    )
+    assert data.valid.values.all() and data.attrs["errors"] == ()
+    error = data.values - colours(*there)
+    assert np.abs(error).max() <= 1.6  # rounded twice; a pixel of 9 m would be 1.4 more
+    assert abs(error.mean()) < 0.6
+
+
+@pytest.mark.parametrize("template", ["tms/{z}/{x}/{-y}.png", "{s}/{z}/{x}/{y}.png?v=1"])
+def test_templates(server: TileServer, tmp_path: Path, template: str) -> None:
+    source(server, tmp_path, server.url(template)).read(WINDOW)
+    tiles = source(server, tmp_path)._tiles(WINDOW)
+    assert tiles is not None
+    y = 2**tiles.zoom - 1 - tiles.y0 if "-y" in template else tiles.y0
+    assert any(f"/{tiles.zoom}/{tiles.x0}/{y}.png" in path for path in server.requests)
+    assert "{" not in "".join(server.requests)
+
+
+def test_quadkeys() -> None:
+    """The example of the Bing Maps Tile System."""
+    assert quadkey(3, 5, 3) == "213"
+    assert fill_template("http://h/{q}?{z}", 3, 5, 3, "a") == "http://h/213?3"
+
+
+@given(st.floats(-84, 84), st.floats(0.1, 200), st.integers(0, 22), st.sampled_from([256, 512]))
+def test_the_zoom_is_the_least_that_is_fine_enough(
+    latitude: float, gsd: float, highest: int, px: int
+) -> None:
+    zoom = choose_zoom(gsd, latitude, px, 0, highest)
+    if zoom < highest:
+        assert ground_size(latitude, zoom, px) <= gsd * 1.1 * (1 + 1e-9)
+    if zoom > 0:
+        assert ground_size(latitude, zoom - 1, px) > gsd * 1.1 * (1 - 1e-9)
+
+
+@given(st.integers(0, 20), st.floats(-1, 1), st.floats(-1, 1), st.floats(1e-7, 0.001))
+def test_tiles_hold_their_box(zoom: int, u: float, v: float, size: float) -> None:
+    box = (u * HALF, v * HALF, (u + size) * HALF, (v + size) * HALF)
+    tiles = tiles_of(box, zoom, 256)
+    if tiles is not None:
+        left, bottom, right, top = tiles.grid.bounds
+        assert left <= max(box[0], -HALF) + 1e-6 and right >= min(box[2], HALF) - 1e-6
+        assert bottom <= max(box[1], -HALF) + 1e-6 and top >= min(box[3], HALF) - 1e-6
+        assert len(list(tiles)) == len(tiles)
+
+
+def test_a_stated_zoom_is_kept(server: TileServer, tmp_path: Path) -> None:
+    source(server, tmp_path, zoom=14).read(WINDOW)
+    assert {path.split("/")[1] for path in server.requests} == {"14"}
+    with pytest.raises(ImageryError, match=r"tiles of zoom 22 .*lower it"):
+        source(server, tmp_path, zoom=22).read(Grid(UTM, X, Y, 10.0, 100, 100))
+
+
+def test_no_tile_means_no_data(tmp_path: Path) -> None:
+    def west_only(zoom: int, x: int, y: int) -> NDArray[np.uint8] | None:
+        return ramp(zoom, x, y) if x % 2 == 0 else None
+
+    with serve_tiles(west_only) as server:
+        read = source(server, tmp_path)
+        data = read.read(WINDOW)
+        assert data.attrs["errors"] == ()
+        assert 0.2 < data.valid.values.mean() < 0.8
+        assert (data.values[:, ~data.valid.values] == 0).all()
+        asked = len(server.requests)
+        assert read.read(WINDOW).identical(data)
+        assert len(server.requests) == asked  # what is not there is remembered too
+
+
+def test_transparent_pixels_are_no_data_and_do_not_bleed(tmp_path: Path) -> None:
+    def half(*_: int) -> NDArray[np.uint8]:
+        tile = np.full((256, 256, 4), 200, np.uint8)
+        tile[..., 3] = 255
+        tile[:, 100:] = 0
+        return tile
+
+    with serve_tiles(half) as server:
+        data = source(server, tmp_path).read(WINDOW)
+    assert 0.2 < data.valid.values.mean() < 0.6
+    assert np.abs(data.values[:, data.valid.values].astype(int) - 200).max() <= 2
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [["503"], ["429:0"], ["html"], ["cut"], ["half"], ["500", "502", "504"], ["stall"]],
+    ids=lambda faults: "-".join(faults).replace(":", "_"),
+)
+def test_passing_faults_are_retried(server: TileServer, tmp_path: Path, faults: list[str]) -> None:
+    server.faults = list(faults)
+    data = source(server, tmp_path, timeout=0.5).read(WINDOW)
+    assert data.attrs["errors"] == () and data.valid.values.all()
+    assert np.abs(data.values[0].astype(float)).mean() > 10
+
+
+def test_retry_after_holds_everybody_back(server: TileServer, tmp_path: Path) -> None:
+    server.faults = ["429:1"]
+    source(server, tmp_path, connections=1).read(WINDOW)
+    assert server.times[1] - server.times[0] >= 0.99
+
+
+def test_a_server_that_wants_too_long_is_given_up(server: TileServer, tmp_path: Path) -> None:
+    server.always = "503:9999"
+    start = time.monotonic()
+    with pytest.raises(ImageryError, match=r"127.0.0.1:\d+: HTTP 503"):
+        source(server, tmp_path, connections=1).read(Grid(UTM, X, Y, 1.0, 4, 4))
+    assert time.monotonic() - start < 60
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("403", "HTTP 403 Forbidden"),
+        ("html", "no picture but begins b'<html>"),
+        ("half", "damaged"),
+        ("500", "HTTP 500"),
+        ("cut", "RemoteProtocolError"),
+        ("stall", "ReadTimeout"),
+    ],
+)
+def test_lasting_faults_are_told_in_one_line(
+    server: TileServer, tmp_path: Path, fault: str, message: str
+) -> None:
+    server.always = fault
+    read = source(server, tmp_path, retries=1, timeout=0.3)
+    with pytest.raises(ImageryError, match=message) as caught:
+        read.read(WINDOW)
+    assert "\n" not in str(caught.value)
+    server.always = ""
+    assert read.read(WINDOW).valid.values.all()  # nothing damaged was kept
+
+
+def test_some_broken_tiles_are_reported_beside_the_others(tmp_path: Path) -> None:
+    with serve_tiles(ramp) as server:
+        read = source(server, tmp_path, retries=0, connections=1)
+        server.faults = ["500", "403"]
+        data = read.read(WINDOW)
+    assert sorted(data.attrs["errors"])[0].endswith(f"HTTP 403 Forbidden (1 of {_tiles()} tiles)")
+    assert len(data.attrs["errors"]) == 2
+    assert 0 < data.valid.values.mean() < 1
+
+
+def _tiles() -> int:
+    return len(tiles_of(_box(), 17, 256) or [])
+
+
+def _box() -> tuple[float, float, float, float]:
+    from geoloc.imagery.crs import box_in
+
+    return box_in(WINDOW.bounds, UTM, "EPSG:3857")
+
+
+def test_a_server_that_is_down_is_not_asked_forever(tmp_path: Path) -> None:
+    with serve_tiles(ramp) as server:
+        gone = server.url()
+    read = XyzSource(XyzImagery.model_validate({"url": gone, "cache": tmp_path, "retries": 1}))
+    start = time.monotonic()
+    with pytest.raises(ImageryError, match="ConnectError"):
+        read.read(Grid(UTM, X, Y, 1.0, 2000, 2000))
+    assert time.monotonic() - start < 10
+
+
+def test_the_client_is_polite(server: TileServer, tmp_path: Path) -> None:
+    read = source(server, tmp_path, rate=25, connections=2, user_agent="tests/1")
+    read.read(WINDOW)
+    assert server.agents == {"tests/1"}
+    assert server.most_at_once <= 2
+    gaps = np.diff(server.times)
+    assert len(gaps) >= 5 and gaps.mean() >= 0.9 / 25
+
+
+def test_tiles_are_fetched_once(server: TileServer, tmp_path: Path) -> None:
+    first = source(server, tmp_path).read(WINDOW)
+    asked = len(server.requests)
+    again = pickle.loads(pickle.dumps(source(server, tmp_path))).read(WINDOW)  # noqa: S301
+    assert again.identical(first) and len(server.requests) == asked
+    source(server, tmp_path, version="2026").read(WINDOW)
+    assert len(server.requests) == 2 * asked
+    for path in (tmp_path / "cache").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"\x89PNG damaged")
+    assert source(server, tmp_path).read(WINDOW).identical(first)
+
+
+def test_the_cache_keeps_its_cap(tmp_path: Path) -> None:
+    cache = TileCache(tmp_path, cap=10_000)
+    for index in range(40):
+        cache.put(str(index), bytes(1000))
+        os.utime(cache._path(str(index)), (index, index))
+    cache.trim()
+    assert sum(p.stat().st_size for p in tmp_path.rglob("*") if p.is_file()) <= 10_000
+    assert cache.get("39") is not None and cache.get("0") is None
+    assert not list(tmp_path.rglob("*.part"))
+    (tmp_path / "file").write_text("")
+    nowhere = TileCache(tmp_path / "file" / "x", cap=10_000)
+    nowhere.put("a", b"1")
+    assert nowhere.get("a") is None
+
+
+def test_keys_come_from_the_environment_and_never_show(
+    server: TileServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    url = server.url("{z}/{x}/{y}.png?style=sat&key=${TILE_KEY}")
+    with pytest.raises(ImageryError, match=r"\$\{TILE_KEY\} is not set"):
+        source(server, tmp_path, url)
+    monkeypatch.setenv("TILE_KEY", "s3cret")
+    caplog.set_level(logging.DEBUG)
+    read = source(server, tmp_path, url)
+    data = read.read(WINDOW)
+    assert all("key=s3cret" in path for path in server.requests)
+    server.always = "403"
+    with pytest.raises(ImageryError) as caught:
+        read.read(Grid(UTM, X + 3000, Y, 1.0, 10, 10))
+    shown = [caplog.text, str(caught.value), repr(data.attrs), repr(read.spec)]
+    shown += [read.fingerprint(WINDOW), str(pickle.dumps(read)), str(read.spec.recorded())]
+    shown += [str(path) for path in (tmp_path / "cache").rglob("*")]
+    assert not [text for text in shown if "s3cret" in text]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"url": "https://h/{z}/{x}/{y}?key=abc123"}, r"key= holds a key: write key=\$\{NAME\}"),
+        ({"url": "https://h/tiles"}, r"write \{z\}, \{x\} and \{y\}"),
+        ({"min_zoom": 9, "max_zoom": 8}, "min_zoom 9 is above"),
+        ({"bounds": [10, 50, 9, 51]}, "west, south, east, north"),
+    ],
+)
+def test_specifications_that_make_no_sense(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message) as caught:
+        XyzImagery.model_validate({"url": "https://h/{z}/{x}/{y}.png", **changes})
+    assert "abc123" not in str(caught.value)
+
+
+def test_providers_by_name() -> None:
+    named = XyzSource(XyzImagery.model_validate({"url": "Esri.WorldImagery"}))
+    assert "{z}" in named.template and named.template.startswith("https://")
+    with pytest.raises(ImageryError, match="needs a key"):
+        XyzSource(XyzImagery.model_validate({"url": "MapBox"}))
+    with pytest.raises(ImageryError, match="neither a URL nor a provider"):
+        XyzSource(XyzImagery.model_validate({"url": "Nobody.Knows"}))
+
+
+def test_bounds_and_what_is_outside(server: TileServer, tmp_path: Path) -> None:
+    require_overlap(source(server, tmp_path), WINDOW)
+    lon, lat = Transformer.from_crs(UTM, "EPSG:4326", always_xy=True).transform(X, Y)
+    near = source(server, tmp_path, bounds=[lon - 0.1, lat - 0.1, lon + 0.1, lat + 0.1])
+    require_overlap(near, WINDOW)
+    assert near.gsd == pytest.approx(ground_size(lat, 19, 256))
+    far = Grid(UTM, X + 50_000, Y, 10.0, 9, 9)
+    assert not near.covers(far) and not near.read(far).valid.values.any()
+    with pytest.raises(ImageryError, match="outside of the imagery"):
+        require_overlap(near, far)
+    assert server.requests == []
+
+
+def test_fingerprints_tell_versions_and_places_apart(server: TileServer, tmp_path: Path) -> None:
+    plain = source(server, tmp_path)
+    prints = {
+        plain.fingerprint(WINDOW),
+        plain.fingerprint(Grid(UTM, X + 2000, Y, 1.0, 10, 10)),
+        source(server, tmp_path, version="2").fingerprint(WINDOW),
+    }
+    assert len(prints) == 3
+    assert source(server, tmp_path, rate=3.0).fingerprint(WINDOW) == plain.fingerprint(WINDOW)
+    assert open_source(plain.spec).fingerprint(WINDOW) == plain.fingerprint(WINDOW)

@@ -1,0 +1,116 @@
+"""A map server of the tests: tiles made by a function, and faults on demand."""
+
+from __future__ import annotations
+
+import http.server
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Render = Callable[[int, int, int], "NDArray[np.uint8] | None"]
+"""zoom, x, y -> ``(y, x, rgb or rgba)``, or None where there is no tile."""
+
+
+@dataclass
+class TileServer:
+    """``faults`` are used up one a request, before tiles are served."""
+
+    render: Render
+    faults: list[str] = field(default_factory=list)
+    always: str = ""
+    requests: list[str] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    agents: set[str] = field(default_factory=set)
+    at_once: int = 0
+    most_at_once: int = 0
+    port: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def url(self, template: str = "{z}/{x}/{y}.png") -> str:
+        return f"{self.root}/{template}"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    state: TileServer
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        state = self.state
+        with state.lock:
+            state.requests.append(self.path)
+            state.times.append(time.monotonic())
+            state.agents.add(self.headers["User-Agent"])
+            state.at_once += 1
+            state.most_at_once = max(state.most_at_once, state.at_once)
+            fault = state.faults.pop(0) if state.faults else state.always
+        try:
+            self.answer(fault)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        finally:
+            with state.lock:
+                state.at_once -= 1
+
+    def answer(self, fault: str) -> None:
+        if fault.isdigit() or ":" in fault:
+            status, _, after = fault.partition(":")
+            self.send_response(int(status))
+            if after:
+                self.send_header("Retry-After", after)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if fault == "stall":
+            time.sleep(1.5)
+        body = b"<html>Please log in</html>" if fault == "html" else self.tile()
+        if body is None:
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if fault == "half":  # whole by its length, but not a whole picture
+            body = body[: len(body) // 2]
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if fault == "cut" else body)
+
+    def tile(self) -> bytes | None:
+        zoom, x, y = map(int, self.path.split("?")[0].split(".")[0].strip("/").split("/")[-3:])
+        pixels = self.state.render(zoom, x, y)
+        if pixels is None:
+            return None
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+        return file.getvalue()
+
+
+@contextmanager
+def serve_tiles(render: Render) -> Iterator[TileServer]:
+    """A running server."""
+    state = TileServer(render)
+    handler = type("Handler", (_Handler,), {"state": state})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    state.port = server.server_port
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield state
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
