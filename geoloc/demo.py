@@ -13,7 +13,7 @@ from .build import build_cube
 from .evaluation import read_truth
 from .query import query_photos
 from .query.evaluating import Evaluation, score
-from .sandbox import write_sandbox
+from .sandbox.write import write_sandbox
 
 SEED = 7
 """A world that the shipped model was not trained on (see `geoloc.sandbox.recipe`)."""

@@ -27,7 +27,7 @@ def sandbox(
     as_json: bool = JSON,
 ) -> None:
     """Write a synthetic world: imagery, STAC catalog, roads, photos with truth, Telegram export."""
-    from ..sandbox import write_sandbox
+    from ..sandbox.write import write_sandbox
 
     with progress("rendering the world") as advance:
         files = write_sandbox(folder, seed=seed, km=km, photos=photos, progress=advance)

@@ -1,0 +1,54 @@
+"""A whole world on disk: what ``geoloc sandbox`` makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import OutputError
+from .catalog import write_world
+from .photos import write_photos
+from .telegram import write_telegram
+
+Progress = Callable[[int, int], None]
+
+_MARK = "sandbox.json"
+
+
+def write_sandbox(
+    folder: Path | str,
+    *,
+    seed: int = 0,
+    km: float = 3.0,
+    photos: int = 40,
+    progress: Progress | None = None,
+) -> dict[str, object]:
+    """Write imagery with its catalog, roads, heights, photos with truth, and a chat export.
+
+    The same arguments give the same world; one that is there already is left as it is. Returns
+    what was asked for and the area file's path. Raises UsageError for a size that cannot be
+    made, OutputError where ``folder`` cannot be written or holds another world.
+    """
+    folder = Path(folder)
+    asked = {"seed": seed, "km": km, "photos": photos}
+    if not _already(folder, asked):
+        world = write_world(folder, seed, km, progress)
+        write_photos(world, folder / "photos", photos, seed=seed, progress=progress)
+        write_telegram(world, folder / "telegram", seed)
+        # last, so that a world that was interrupted is made anew
+        (folder / _MARK).write_text(json.dumps(asked))
+    return {**asked, "area": str(folder / "area.yaml")}
+
+
+def _already(folder: Path, asked: dict[str, float]) -> bool:
+    mark = folder / _MARK
+    try:
+        found = json.loads(mark.read_text())
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{mark} cannot be read ({error}): choose another folder") from None
+    if found != asked:
+        raise OutputError(f"{folder} holds another world ({found}): choose another folder")
+    return True
