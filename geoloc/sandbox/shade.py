@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from .camera import Camera, Frame
 from .cast import Hits, blend, in_halves, locate
-from .detail import fbm2, hash3, noise2, noise3
+from .detail import bark, fbm2, ground_tone, hash3, leaf_tone, noise2
 from .facades import building, car, fence, style_of, wagon
 from .relief import Level, Relief, along, shadow_heights
 from .sky import Light, sky_color
 
-_GRASS, _CROP, _SOIL, _ASPHALT, _CONCRETE, _GRAVEL, _SAND, _WATER = range(8)
-_TREE, _ROOF, _RAIL, _PITCH, _TRACK, _METAL, _CAR, _FENCE, _MARKING = range(8, 17)
+_ASPHALT, _WATER, _TREE, _ROOF = 3, 7, 8, 9
+_METAL, _CAR, _FENCE, _MARKING = 13, 14, 15, 16
 
 
 def shade(
@@ -60,47 +60,6 @@ def _shadow(
     heights = shadow_heights(level.heights[..., 4], step, east / flat, north / flat,
                              up / flat, i0, i1, j0, j1)  # fmt: skip
     return heights, (i0, j0)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _fade(size, px):
-    """How much of a detail of ``size`` m survives in a pixel of ``px`` m."""
-    return min(max((size / px - 0.7) / 1.3, 0.0), 1.0)
-
-
-@njit(cache=True, nogil=True)
-def ground_tone(material, x, y, t, lateral, px, eye):
-    """Factor on the albedo of a ground, from its fine structure near the camera."""
-    if material in (_GRASS, _CROP, _PITCH):
-        blade = 0.016 if material != _CROP else 0.03
-        tone = 0.86 + 0.28 * fbm2(x * 1.7, y * 1.7, 3, 3)
-        near = _fade(blade, px)
-        deep = 0.5 if material == _PITCH else 0.95
-        if near > 0:
-            n = noise2(lateral / blade, math.log(t) * 110.0 * eye / 1.6, 41)
-            m = hash3(int(x / 0.021), int(y / 0.021), 43)
-            k = noise2(x / 0.11, y / 0.11, 45)
-            tone *= 1 + near * deep * (0.42 * n + 0.42 * m + 0.4 * k - 0.62)
-        far = _fade(0.09, px) * (1 - near) * 0.5
-        return tone * (1 + far * (noise2(x * 11, y * 11, 47) - 0.5))
-    if material in (_ASPHALT, _MARKING, _TRACK):
-        tone = 0.92 + 0.16 * fbm2(x * 0.5, y * 0.5, 5, 3)
-        tone *= 1 + 0.34 * _fade(0.012, px) * (noise2(x / 0.012, y / 0.012, 7) - 0.5)
-        crack = abs(noise2(x * 0.22, y * 0.22, 9) + 0.1 * fbm2(x * 2.5, y * 2.5, 10, 3) - 0.66)
-        return tone * (0.78 if material == _ASPHALT and crack < 0.0018 and px < 0.03 else 1.0)
-    if material in (_GRAVEL, _RAIL):
-        near = _fade(0.05, px)
-        tone = 0.9 + 0.2 * fbm2(x * 1.3, y * 1.3, 15, 2)
-        grit = 0.55 * noise2(x * 26, y * 26, 11) + 0.45 * hash3(int(x / 0.017), int(y / 0.017), 12)
-        return tone * (1 + near * 1.0 * (grit - 0.5))
-    if material in (_SOIL, _SAND):
-        rough = 1.0 if material == _SOIL else 0.35
-        tone = 0.88 + 0.24 * fbm2(x * 1.1, y * 1.1, 17, 3)
-        clods = _fade(0.09, px) * (noise2(x * 8, y * 8, 19) + noise2(x * 19, y * 19, 20) - 1)
-        fine = _fade(0.02, px) * (hash3(int(x / 0.016), int(y / 0.016), 21) - 0.5)
-        return tone * (1 + rough * (0.5 * clods + 0.3 * fine))
-    tone = 0.92 + 0.16 * fbm2(x * 0.8, y * 0.8, 23, 3)
-    return tone * (1 + 0.14 * _fade(0.015, px) * (noise2(x / 0.015, y / 0.015, 25) - 0.5))
 
 
 @njit(cache=True, nogil=True)
@@ -209,34 +168,6 @@ def _side(box, found, material, use, x, y, h, angle, px, color):
 
 
 @njit(cache=True, nogil=True)
-def _leaves(x, y, z, t, px):
-    """Factor on a crown's albedo: clusters of leaves, lit rims and dark gaps."""
-    tone = 0.62 + 0.5 * noise3(x * 1.3, y * 1.3, z * 1.3, 51)
-    near = _fade(0.24, px)
-    if near > 0:
-        tone *= 1 + near * 0.8 * (noise3(x * 4.1, y * 4.1, z * 4.1, 53) - 0.5)
-    for size in (0.16, 0.07, 0.03, 0.013):
-        near = _fade(size, px) * min(1.0, 14 * px / size)  # no large squares near by
-        if near > 0:
-            sway = 0.7 * noise2(x * 3 + z * 5, y * 3 - z * 4, 55)
-            i, j = math.floor(x / size + sway), math.floor(y / size - sway)
-            k = math.floor(z / size + sway)
-            tone *= 1 + near * 0.75 * (hash3(i, j, 977 * k) - 0.5)
-    return tone * (1.0 if t < 300 else 0.95)
-
-
-@njit(cache=True, nogil=True)
-def _bark(x, y, z, offset):
-    """Albedo of a trunk; some are birches."""
-    kind = hash3(int(x * 0.5), int(y * 0.5), 61)
-    rough = noise2(offset * 9, z * 2.2, 63)
-    if kind < 0.18:
-        dark = 0.35 if noise2(offset * 2, z * 7, 65) > 0.68 else 1.0
-        return 0.8 * dark, 0.79 * dark, 0.75 * dark
-    return 0.30 + 0.16 * rough, 0.25 + 0.13 * rough, 0.20 + 0.10 * rough
-
-
-@njit(cache=True, nogil=True)
 def _albedo(kind, material, use, box, found, lattice, heights, looks, x, y, z, t, lateral, px,
             offset, eye, dx, dy):  # fmt: skip
     """Albedo (sRGB 0-1), shine, normal of a hit."""
@@ -267,12 +198,12 @@ def _albedo(kind, material, use, box, found, lattice, heights, looks, x, y, z, t
             tone = ground_tone(material, x, y, t, lateral, px, eye)
     elif kind == 5:
         r, g, b = _nearest(lattice, looks, 6, x, y)
-        tone = _leaves(x, y, z, t, px)
+        tone = leaf_tone(x, y, z, t, px)
         up = 0.75
         flat = math.sqrt(1 - up * up)
         n = (-dx * flat, -dy * flat, up)
     elif kind == 6:
-        r, g, b = _bark(x, y, z, offset)
+        r, g, b = bark(x, y, z, offset)
         tone = 1.0
         c = math.sqrt(max(1 - offset * offset, 0.0))
         n = (-dx * c + dy * offset, -dy * c - dx * offset, 0.0)
