@@ -195,8 +195,9 @@ class StacSource:
     def _file(self, scene: Scene, href: str) -> RasterFile:
         """A file's header, read once a process. Raises one of READ_ERRORS."""
         if href not in self._files:
+            signed = self._signer.sign(href, scene.collection)
             try:
-                file = probe(self._signer.sign(href, scene.collection))
+                file = probe(signed)
             except ImageryError as error:  # no georeference: broken like any other
                 raise ValueError(str(error)) from None
             self._files[href] = replace(file, href=href, files=(href,))

@@ -1,0 +1,500 @@
+"""STAC: items of every habit, from catalogs and a real API, give the pixels of their files."""
+
+from __future__ import annotations
+
+import datetime as dt
+import http.server
+import json
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyproj
+import pytest
+from pydantic import ValidationError
+from pyproj import Transformer
+
+from geoloc.area import GeotiffImagery, StacImagery
+from geoloc.errors import ImageryError
+from geoloc.grid import Grid
+from geoloc.imagery import open_source, require_overlap
+from geoloc.imagery.stac import StacSource
+from geoloc.imagery.stac.catalog import interval
+from geoloc.imagery.stac.stack import BANDS, stack_scenes
+
+from .test_imagery_geotiff import CRS, LEFT, TOP, WINDOW, _Ranges, noise, ramp, write
+
+Json = dict[str, Any]
+PROJECTIONS = ("code", "epsg", "asset", "bbox", "wkt", "wrong", "none")
+
+
+def lonlat_box(grid: Grid) -> list[float]:
+    box = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
+    return list(box.transform_bounds(*grid.bounds, densify_pts=21))
+
+
+def item(name: str, href: str, grid: Grid = WINDOW, projection: str = "code", **facts: Any) -> Json:
+    """A STAC item; ``facts`` are properties, but for ``assets``, ``collection``, ``version``."""
+    west, south, east, north = box = lonlat_box(grid)
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    assets = facts.pop("assets", {"visual": {"href": href, "type": "image/tiff"}})
+    shape = {"proj:shape": list(grid.shape), "proj:transform": list(grid.transform)}
+    code = int(grid.crs.split(":")[1])
+    projections: dict[str, Json] = {
+        "code": {"proj:code": grid.crs, **shape},
+        "epsg": {"proj:epsg": code, **shape},
+        "bbox": {"proj:epsg": code, "proj:bbox": list(grid.bounds)},
+        "wkt": {"proj:epsg": None, "proj:wkt2": _wkt(grid.crs), **shape},
+        "wrong": {"proj:epsg": 999999, **shape},
+        "asset": {"proj:code": grid.crs},
+        "none": {},
+    }
+    if projection == "asset":
+        assets = {key: {**asset, **shape} for key, asset in assets.items()}
+    collection = facts.pop("collection", "aerial")
+    return {
+        "type": "Feature",
+        "stac_version": facts.pop("version", "1.1.0"),
+        "id": name,
+        "collection": collection,
+        "bbox": box,
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {
+            "datetime": facts.pop("date", "2024-06-01T10:00:00Z"),
+            **projections[projection],
+            **facts,
+        },
+        "assets": assets,
+        "links": [],
+    }
+
+
+def _wkt(crs: str) -> str:
+    return str(pyproj.CRS(crs).to_wkt())
+
+
+def catalog(folder: Path, *items: Json, version: str = "1.1.0") -> str:
+    """A static catalog; what items link to is relative."""
+    links = [{"rel": "root", "href": "./catalog.json"}]
+    for one in items:
+        path = folder / "items" / f"{one['id']}.json"
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(json.dumps(one))
+        links.append({"rel": "item", "href": f"./items/{path.name}"})
+    root = {"type": "Catalog", "id": "c", "description": "d", "stac_version": version}
+    folder.mkdir(exist_ok=True)
+    (folder / "catalog.json").write_text(json.dumps({**root, "links": links}))
+    return str(folder / "catalog.json")
+
+
+def source(url: str, **options: Any) -> StacSource:
+    return StacSource(StacImagery.model_validate({"url": url, **options}))
+
+
+@pytest.mark.parametrize("version", ["1.0.0", "1.1.0"])
+@pytest.mark.parametrize("projection", PROJECTIONS)
+def test_a_catalog_gives_the_pixels_of_its_files(
+    tmp_path: Path, version: str, projection: str
+) -> None:
+    write(tmp_path / "a.tif", noise(1))
+    one = item("a", "../a.tif", projection=projection, version=version)
+    read = source(catalog(tmp_path, one, version=version))
+    require_overlap(read, WINDOW)
+    for window in (WINDOW, WINDOW.pad(5), Grid(CRS, LEFT + 3.3, TOP - 7.1, 2.3, 9, 13)):
+        data = read.read(window)
+        plain = open_source(GeotiffImagery(paths=[str(tmp_path / "a.tif")])).read(window)
+        np.testing.assert_array_equal(data.values, plain.values)
+        np.testing.assert_array_equal(data.valid, plain.valid)
+        assert data.x.equals(plain.x) and data.y.equals(plain.y)
+    assert data.attrs["errors"] == ()
+    (seen,) = data.attrs["items"]
+    assert (seen.id, seen.href) == ("a", str(tmp_path / "a.tif"))
+    assert seen.datetime == dt.datetime(2024, 6, 1, 10, tzinfo=dt.UTC) and seen.version
+    assert read.gsd == pytest.approx(1.0, rel=2e-3)
+
+
+def test_bands_may_be_assets_of_their_own(tmp_path: Path) -> None:
+    pixels = noise(2)
+    for name, band in zip(("B04", "B03", "B02"), pixels, strict=True):
+        write(tmp_path / f"{name}.tif", band[None].astype(np.uint16) * 10)
+    assets = {name: {"href": f"../{name}.tif"} for name in ("B02", "B03", "B04")}
+    url = catalog(tmp_path, item("s2", "", assets=assets))
+    read = source(url, assets=["B04", "B03", "B02"], scale=[0, 2550])
+    np.testing.assert_array_equal(read.read(WINDOW).values, pixels)
+    with pytest.raises(ImageryError, match=r"no item has visual, .*s2 has B02, B03, B04"):
+        source(url).covers(WINDOW)
+    with pytest.raises(ImageryError, match="uint16: add to imagery"):
+        source(url, assets=["B04", "B03", "B02"]).read(WINDOW)
+
+
+@pytest.mark.parametrize("key", ["bands", "eo:bands"])
+def test_bands_are_found_by_their_names(tmp_path: Path, key: str) -> None:
+    pixels = noise(3, bands=4)
+    write(tmp_path / "a.tif", pixels, photometric="MINISBLACK")
+    names = ("nir", "blue", "green", "red")
+    bands = [{"name": f"B{i}", "common_name": n, "eo:common_name": n} for i, n in enumerate(names)]
+    assets = {"image": {"href": "../a.tif", key: bands}, "thumbnail": {"href": "../no.jpg"}}
+    data = source(catalog(tmp_path, item("a", "", assets=assets))).read(WINDOW)
+    np.testing.assert_array_equal(data.values, pixels[[3, 2, 1]])
+
+
+def test_raster_scale_and_offset_bring_items_to_one_measure(tmp_path: Path) -> None:
+    """As with Sentinel-2, whose values moved by 1000 in 2022."""
+    reflectance = noise(4).astype(np.uint16) * 10
+    items = []
+    for name, shift, date in (
+        ("old", 0, "2021-01-01T00:00:00Z"),
+        ("new", 1000, "2023-01-01T00:00:00Z"),
+    ):
+        write(tmp_path / f"{name}.tif", reflectance + np.uint16(shift))
+        raster = [{"scale": 1e-4, "offset": -shift * 1e-4}] * 3
+        assets = {"visual": {"href": f"../{name}.tif", "raster:bands": raster}}
+        items.append(item(name, "", assets=assets, date=f"{year}-01-01T00:00:00Z"))
+    for date in ("2021", "2023"):
+        read = source(catalog(tmp_path, *items), datetime=date, scale=[0, 0.255], rescale=True)
+        np.testing.assert_array_equal(read.read(WINDOW).values, noise(4))
+
+
+def test_items_of_several_utm_zones_lie_on_each_other(tmp_path: Path) -> None:
+    """A colour ramp in each zone's own file: 3 levels a metre."""
+    here = Grid(CRS, LEFT, TOP, 1.0, 80, 80)
+    move = Transformer.from_crs("EPSG:32635", CRS, always_xy=True)
+    left, top = Transformer.from_crs(CRS, "EPSG:32635", always_xy=True).transform(LEFT, TOP)
+    there = Grid("EPSG:32635", round(left) - 30.0, round(top) + 30.0, 1.0, 160, 160)
+    east = ramp(*move.transform(*np.meshgrid(there.x, there.y)))
+    write(
+        tmp_path / "w.tif", east.astype(np.float32), crs=there.crs, left=there.left, top=there.top
+    )
+    write(tmp_path / "e.tif", ramp(*np.meshgrid(here.x, here.y)).astype(np.float32)[..., :40])
+    half = Grid(CRS, LEFT, TOP, 1.0, 80, 40)
+    items = [
+        item("west", "../w.tif", there, date="2024-01-01T00:00:00Z"),
+        item("east", "../e.tif", half, "epsg", date="2024-02-01T00:00:00Z"),
+    ]
+    window = Grid(CRS, LEFT + 10, TOP - 10, 1.0, 60, 60)
+    data = source(catalog(tmp_path, *items), scale=[0, 255]).read(window)
+    assert [i.id for i in data.attrs["items"]] == ["east", "west"]
+    error = data.values - ramp(*np.meshgrid(window.x, window.y))
+    assert data.valid.values.all() and np.abs(error).max() <= 1.2
+
+
+def three_dates(folder: Path) -> str:
+    """A mosaic of flat colours; the newest lacks its left half."""
+    values = {"a": (50, 2021, 10), "b": (90, 2022, 60), "c": (200, 2023, 30)}
+    items = []
+    for name, (value, year, cloud) in values.items():
+        pixels = np.full((3, 40, 50), value, np.uint8)
+        if name == "c":
+            pixels[:, :, :25] = 0
+        write(folder / f"{name}.tif", pixels, nodata=0)
+        facts: Json = {"eo:cloud_cover": cloud, "date": f"{year}-07-01T00:00:00Z"}
+        items.append(item(name, f"../{name}.tif", **facts))
+    return catalog(folder, *items)
+
+
+@pytest.mark.parametrize(
+    ("options", "left", "right", "seen"),
+    [
+        ({}, 90, 200, "cb"),
+        ({"order": "least-cloud"}, 50, 50, "a"),
+        ({"order": "median"}, 70, 90, "cba"),
+        ({"max_cloud": 30}, 50, 200, "ca"),
+        ({"datetime": "../2022-12-31"}, 90, 90, "b"),
+        ({"datetime": "2021"}, 50, 50, "a"),
+        ({"max_items": 1}, 0, 200, "c"),
+    ],
+)
+def test_what_is_seen_where_items_overlap(
+    tmp_path: Path, options: Json, left: int, right: int, seen: str
+) -> None:
+    data = source(three_dates(tmp_path), **options).read(WINDOW)
+    assert (data.values[:, :, :25] == left).all() and (data.values[:, :, 25:] == right).all()
+    assert data.valid.values[:, :25].all() == (left > 0)
+    assert [i.id for i in data.attrs["items"]] == list(seen)
+
+
+def test_collections_of_a_catalog(tmp_path: Path) -> None:
+    url = three_dates(tmp_path)
+    assert source(url, collections="aerial").covers(WINDOW)
+    with pytest.raises(ImageryError, match="has no collection nothing: it has"):
+        source(url, collections=["nothing"]).covers(WINDOW)
+    with pytest.raises(ImageryError, match="static and cannot answer a query"):
+        source(url, query={"eo:cloud_cover": {"lt": 3}}).covers(WINDOW)
+
+
+def test_black_is_a_colour(tmp_path: Path) -> None:
+    pixels = np.zeros((3, 40, 50), np.uint8)
+    write(tmp_path / "a.tif", pixels)
+    write(tmp_path / "b.tif", pixels + np.uint8(9))
+    items = [item("a", "../a.tif", date="2025-01-01T00:00:00Z"), item("b", "../b.tif")]
+    data = source(catalog(tmp_path, *items)).read(WINDOW)
+    assert data.valid.values.all() and (data.values == 0).all()
+
+
+def test_the_stack_is_lazy_and_keeps_the_lattice(tmp_path: Path) -> None:
+    write(tmp_path / "a.tif", noise(1))
+    read = source(catalog(tmp_path, item("a", "../a.tif"), item("b", "../a.tif")))
+    asked: list[Grid] = []
+    window = Grid(CRS, LEFT - 0.3, TOP + 0.7, 0.7, 21, 33)
+
+    def layers(_: Any, part: Grid) -> Any:
+        asked.append(part)
+        return np.ones((4, *part.shape), np.uint8)
+
+    stack = stack_scenes(read._touching(window), window, layers)
+    assert stack.shape == (2, len(BANDS), *window.shape) and asked == []
+    np.testing.assert_allclose(stack.x, window.x, atol=1e-6)
+    np.testing.assert_allclose(stack.y, window.y, atol=1e-6)
+    stack.compute(scheduler="synchronous")
+    assert len(asked) == 2  # once for all bands
+
+
+def test_faults_of_files_are_told_and_the_rest_is_given(tmp_path: Path) -> None:
+    write(tmp_path / "good.tif", noise(1))
+    whole = write(tmp_path / "cut.tif", noise(2)).read_bytes()
+    (tmp_path / "cut.tif").write_bytes(whole[: len(whole) // 3])
+    (tmp_path / "text.tif").write_text("not an image")
+    write(tmp_path / "nowhere.tif", noise(3), crs=None)
+    names = ("cut", "text", "gone", "nowhere")
+    items = [item(n, f"../{n}.tif", date="2025-01-01T00:00:00Z") for n in names]
+    data = source(catalog(tmp_path, item("good", "../good.tif"), *items)).read(WINDOW)
+    np.testing.assert_array_equal(data.values, noise(1))
+    told = "\n".join(data.attrs["errors"])
+    assert len(data.attrs["errors"]) == len(names) and all(f"{n}.tif" in told for n in names)
+    assert told.count("\n") == len(names) - 1
+
+
+def test_items_without_the_asset_are_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "a.tif", noise(1))
+    lacking = item("b", "", assets={"thumbnail": {"href": "b.jpg", "type": "image/jpeg"}})
+    read = source(catalog(tmp_path, item("a", "../a.tif"), lacking))
+    np.testing.assert_array_equal(read.read(WINDOW).values, noise(1))
+    assert read.lacking == {"b": ("thumbnail",)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "catalog.json"),
+        ("{", "catalog.json"),
+        ('{"type": "Feature"}', "catalog.json"),
+    ],
+)
+def test_catalogs_that_are_none(tmp_path: Path, text: str | None, message: str) -> None:
+    if text is not None:
+        (tmp_path / "catalog.json").write_text(text)
+    with pytest.raises(ImageryError, match=message) as caught:
+        source(str(tmp_path / "catalog.json")).covers(WINDOW)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_item_is_named(tmp_path: Path) -> None:
+    url = catalog(tmp_path, item("a", "../a.tif"))
+    (tmp_path / "items" / "a.json").write_text("{")
+    with pytest.raises(ImageryError, match=r"STAC catalog .*catalog\.json"):
+        source(url).covers(WINDOW)
+
+
+def test_an_area_outside_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.tif", noise(1))
+    read = source(catalog(tmp_path, item("a", "../a.tif")))
+    with pytest.raises(ImageryError, match=r"lies outside of the imagery \[400000"):
+        require_overlap(read, Grid(CRS, LEFT + 9000, TOP, 1.0, 9, 9))
+    with pytest.raises(ImageryError, match="has no item for this area"):
+        require_overlap(source(catalog(tmp_path / "empty")), WINDOW)
+
+
+def test_fingerprints(tmp_path: Path) -> None:
+    url = three_dates(tmp_path)
+    before = source(url).fingerprint(WINDOW)
+    assert pickle.loads(pickle.dumps(source(url))).fingerprint(WINDOW) == before  # noqa: S301
+    assert source(url, order="median").fingerprint(WINDOW) != before
+    assert source(url, max_cloud=50).fingerprint(WINDOW) != before
+    assert source(url).fingerprint(Grid(CRS, 0.0, 0.0, 1.0, 3, 3)) != before
+    write(tmp_path / "a.tif", noise(1))
+    assert source(url).fingerprint(WINDOW) != before
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("2024-06", "2024-06-01T00:00:00+00:00", "2024-06-30T23:59:59+00:00"),
+        ("2024-01-01/..", "2024-01-01T00:00:00+00:00", None),
+        ("../2024-01-02", None, "2024-01-02T23:59:59+00:00"),
+    ],
+)
+def test_intervals(text: str, first: str | None, last: str | None) -> None:
+    begin, end = interval(text)
+    assert begin.year == 1 if first is None else begin.isoformat() == first
+    assert end.year == 9999 if last is None else end.isoformat() == last
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"assets": ["a", "b"]}, "name one with three bands"),
+        ({"sign": "sv=2024&sig=abc"}, "never the token"),
+        ({"max_cloud": 101}, "less than or equal to 100"),
+        ({"scale": [3, 3]}, "no extent"),
+    ],
+)
+def test_specifications_that_make_no_sense(changes: Json, message: str) -> None:
+    with pytest.raises(ValidationError, match=message) as caught:
+        StacImagery.model_validate({"url": "x", **changes})
+    assert "sig=abc" not in str(caught.value)
+
+
+class Guarded(_Ranges):
+    """Files for those who have the token; also hands it out."""
+
+    def do_GET(self) -> Any:  # noqa: N802  (the name that http.server looks for)
+        if self.path.startswith("/token/"):
+            body = json.dumps({"token": "sig=s3cret", "msft:expiry": "2099-01-01T00:00:00Z"})
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body.encode())
+            return None
+        if "sig=s3cret" not in self.path:
+            self.send_error(403)
+            return None
+        return super().do_GET()
+
+    def do_HEAD(self) -> Any:  # noqa: N802
+        return super().do_HEAD() if "sig=s3cret" in self.path else self.send_error(403)
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[str]:
+    handler = partial(Guarded, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.server_port}"
+        listening.shutdown()
+
+
+@pytest.mark.parametrize("how", ["endpoint", "environment"])
+def test_signed_hrefs(
+    tmp_path: Path, guarded: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a.tif", noise(1))
+    url = catalog(tmp_path, item("a", f"{guarded}/a.tif"), item("b", f"{guarded}/b.tif"))
+    refused = source(url).read(WINDOW)
+    assert not refused.valid.values.any()
+    assert "a.tif" in refused.attrs["errors"][0] and "403" in refused.attrs["errors"][0]
+    sign = f"{guarded}/token/{{collection}}" if how == "endpoint" else "${STAC_TOKEN}"
+    if how == "environment":
+        with pytest.raises(ImageryError, match=r"\$\{STAC_TOKEN\} is not set"):
+            source(url, sign=sign).read(WINDOW)
+        monkeypatch.setenv("STAC_TOKEN", "?sig=s3cret")
+    read = source(url, sign=sign)
+    data = read.read(WINDOW.pad(1))
+    np.testing.assert_array_equal(data.values[:, 1:-1, 1:-1], noise(1))
+    assert len(data.attrs["errors"]) == 1  # b is not there, and asked for where a has nothing
+    shown = f"{data.attrs}{read.fingerprint(WINDOW)}{pickle.dumps(read)!r}{read.spec}"
+    assert "s3cret" not in shown
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stac")
+    three_dates(folder)
+    return folder
+
+
+class Api:
+    """A real STAC API on loopback."""
+
+    def __init__(self, folder: Path, items: list[Json]) -> None:
+        path = folder / "api.json"
+        path.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        program = str(Path(sys.executable).with_name("rustac"))
+        command = [program, "serve", "-a", f"127.0.0.1:{self.port}", "--create-collections"]
+        self.process = subprocess.Popen(
+            [*command, str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._await()
+
+    def _await(self) -> None:
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise TimeoutError("the STAC API does not start")
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def api(files: Path) -> Iterator[Api]:
+    if not Path(sys.executable).with_name("rustac").exists():
+        pytest.skip("rustac is not installed")
+    items = [json.loads(p.read_text()) for p in sorted((files / "items").glob("*.json"))]
+    for one in items:
+        one["assets"]["visual"]["href"] = (files / f"{one['id']}.tif").as_uri()
+    far = Grid(CRS, LEFT + 80_000, TOP, 1.0, 40, 50)
+    items.append(item("far", "file:///nowhere.tif", far, collection="other"))
+    running = Api(files, items)
+    yield running
+    running.stop()
+
+
+def test_an_api_is_searched(api: Api, files: Path) -> None:
+    read = source(api.url)
+    require_overlap(read, WINDOW)
+    data = read.read(WINDOW)
+    plain = source(str(files / "catalog.json")).read(WINDOW)
+    np.testing.assert_array_equal(data.values, plain.values)
+    np.testing.assert_array_equal(data.valid, plain.valid)
+    assert [i.id for i in data.attrs["items"]] == ["c", "b"] and data.attrs["errors"] == ()
+    assert "far" not in {scene.id for scene in read._known()}  # the box was asked for
+    seen = {
+        "a": {"datetime": "2021-01-01/2021-12-31"},
+        "ca": {"max_cloud": 30},
+        "cb": {"collections": ["aerial"]},
+    }
+    for ids, options in seen.items():
+        found = source(api.url, **options).read(WINDOW).attrs["items"]
+        assert [i.id for i in found] == list(ids), options
+    limited = source(api.url, max_items=2)
+    assert limited.covers(WINDOW) and len(limited._known()) == 2
+
+
+def test_what_an_api_does_not_know(api: Api) -> None:
+    with pytest.raises(ImageryError, match=r"no collection mars: it has aerial, other"):
+        source(api.url, collections=["mars"]).covers(WINDOW)
+    with pytest.raises(ImageryError, match="lies outside of the imagery"):
+        require_overlap(source(api.url), Grid(CRS, LEFT, TOP + 900_000, 10.0, 9, 9))
+    with pytest.raises(ImageryError, match="STAC catalog http") as caught:
+        source(api.url, datetime="yesterday").covers(WINDOW)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_api_is_asked_once_for_an_area_and_may_then_be_gone(api: Api) -> None:
+    read = source(api.url)
+    area = Grid(CRS, LEFT, TOP, 10.0, 40, 50)
+    require_overlap(read, area)
+    api.stop()
+    worker = pickle.loads(pickle.dumps(read))  # noqa: S301  (our own)
+    assert worker.read(WINDOW).valid.values.all()
+    worker.fingerprint(WINDOW)
+    assert not worker.read(WINDOW.window(slice(60, 70), slice(0, 5))).valid.values.any()
+    with pytest.raises(ImageryError, match=f"STAC catalog {api.url}: .*refused") as caught:
+        worker.read(Grid(CRS, LEFT + 50_000, TOP, 1.0, 9, 9))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ImageryError, match="refused"):
+        require_overlap(source(api.url), area)
