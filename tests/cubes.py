@@ -102,6 +102,12 @@ class TinyEncoder:
         return {"method": "tiny", "gsd": self.gsd}
 
 
+class CoarseEncoder(TinyEncoder):
+    """The same from one pixel a cell: quick."""
+
+    gsd = 10
+
+
 def _cell_means(values: NDArray[np.generic], px: int) -> NDArray[np.float64]:
     """Mean of each cell and its eight neighbours, inside a margin of one cell."""
     ny, nx = values.shape[0] // px, values.shape[1] // px

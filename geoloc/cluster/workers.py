@@ -111,7 +111,8 @@ class _Flow:
                 self.client.cancel(list(self.doing))
 
     def _room(self) -> int:
-        return max(2, 2 * sum(self.threads.values())) - len(self.doing)
+        # less than nothing, once workers are lost
+        return max(max(2, 2 * sum(self.threads.values())) - len(self.doing), 0)
 
     def _submit(self, attempt: _Try) -> None:
         others = [w for w in self.threads if w not in attempt.failed_on]
