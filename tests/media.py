@@ -71,9 +71,10 @@ def turn_mp4(path: Path) -> None:
 
 def message(number: int, **fields: Any) -> dict[str, Any]:
     """A message of an export."""
-    moment = 1_750_000_000 + 3600 * number
-    return {"id": number, "type": "message", "date": "2025-06-15T18:06:40",
-            "date_unixtime": str(moment), "from": "Olena", "from_id": "user1", "text": ""} | fields  # fmt: skip
+    moment = 1_750_000_000 + 3600 * (number - 3)
+    head = {"id": number, "type": "message", "date": "2025-06-15T18:06:40"}
+    told = {"date_unixtime": str(moment), "from": "Olena", "from_id": "user1", "text": ""}
+    return head | told | fields
 
 
 def write_export(folder: Path, messages: Sequence[dict[str, Any]], **chat: Any) -> Path:
@@ -96,7 +97,7 @@ def break_file(kind: int, path: Path, good: bytes) -> None:
         4: lambda: b"<!doctype html><title>404</title>" + good[:50],
         5: lambda: b"\x89PNG\r\n\x1a\n" + good[:200],
         6: lambda: os.urandom(900),
-        7: lambda: _bomb(),
+        7: lambda: bomb(),
         8: lambda: b"\x00" * 5000,
         9: lambda: good[:2] + os.urandom(2000),
         10: lambda: b"RIFF\x10\x00\x00\x00WEBPVP8 " + b"\x01" * 30,
@@ -105,7 +106,7 @@ def break_file(kind: int, path: Path, good: bytes) -> None:
     path.write_bytes(content[kind % 12]())
 
 
-def _bomb() -> bytes:
+def bomb() -> bytes:
     """A PNG whose header announces 40,000 x 40,000 px."""
     import zlib
 

@@ -20,7 +20,7 @@ def test_messages_and_their_files(tmp_path: Path) -> None:
     save(tmp_path / "video_files" / "v.mp4_thumb.jpg", 2)
     (tmp_path / "video_files" / "v.mp4").write_bytes(b"x")
     write_export(tmp_path, [
-        {"id": 1, "type": "service", "action": "create_channel", "text": "", "photo": "photos/no.jpg"},
+        {"id": 1, "type": "service", "action": "edit_photo", "text": "", "photo": "photos/no.jpg"},
         message(2, text="hello"),
         message(3, photo="photos/photo_1@x.jpg", forwarded_from="Taras",
                 text=["Seen ", {"type": "bold", "text": "here"}, "!"],
@@ -36,7 +36,7 @@ def test_messages_and_their_files(tmp_path: Path) -> None:
     first = export.attachments[0]
     assert first.path == photo.resolve()
     assert first.message.to_json() == {
-        "chat": "Watch", "id": 3, "date": "2025-06-15T18:06:40+00:00", "from": "Olena",
+        "chat": "Watch", "id": 3, "date": "2025-06-15T15:06:40+00:00", "from": "Olena",
         "text": "Seen here!", "place": {"lon": 30.5, "lat": 50.4}, "forwarded_from": "Taras",
     }  # fmt: skip
     assert [m.id for m in export.places] == [3]

@@ -62,6 +62,7 @@ def _card(entry: Entry, out: Path, cluster: int | None) -> dict[str, Any]:
         "id": entry.item.id,
         "title": entry.title,
         "file": entry.sights[0].name,
+        "folder": entry.sights[0].medium.name.rpartition("/")[0],
         "kind": entry.sights[0].medium.kind,
         "time": entry.time,
         "thumb": _thumb(out / ITEMS / entry.item.folder / PREVIEW),
@@ -111,7 +112,6 @@ def _candidate(told: Mapping[str, Any]) -> dict[str, str]:
     return {
         "place": degrees(told["lon"], told["lat"]),
         "distance": f"{told['distance']:.3f}",
-        "percent": percent(told["percentile"]),
         "shared": ", ".join(display_name(name) for name in told["shared"][:3]),
     }
 

@@ -17,7 +17,8 @@ from ..encoders import Model
 from ..errors import GeolocError, OutputError, PhotoError
 from ..photos import Photo, read_photo
 from ..query.answers import safe_name
-from ..query.encode import encode_batches
+from ..query.encode import encode_batches, kept
+from ..query.repeat import reread
 from ..video import Frame, Sampling, read_frames
 from .media import Medium
 from .pictures import Seen, Signature
@@ -122,12 +123,19 @@ class Reader:
 
 
 def photo_of(item: Item, folder: Path, messages: Sequence[dict[str, Any]]) -> Photo:
-    """An item's picture for its report, with all that is known of where it is from."""
-    record = item.record
-    with Image.open(folder / item.folder / PREVIEW) as image:
+    """An item's picture for its report, with all that is known of where it is from.
+
+    A preview that was taken away is made again from the original; raises UsageError or
+    PhotoError where that cannot be had.
+    """
+    record, place = item.record, folder / item.folder
+    path = Path(record["path"])
+    if not (place / PREVIEW).is_file():
+        again = {**record, **record["origin"], "file": path.name}
+        _write_preview(kept(reread(again)), place)
+    with Image.open(place / PREVIEW) as image:
         pixels = np.asarray(image.convert("RGB"))
     origin = {**record["origin"], **({"messages": list(messages)} if messages else {})}
-    path = Path(record["path"])
     return Photo(path, path.stem, record["sha256"], pixels, tuple(record["size"]),
                  record["exif"], origin)  # fmt: skip
 

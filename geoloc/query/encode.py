@@ -62,10 +62,10 @@ def encode_batches(
     encoder, photos = open_ground(model), iter(photos)
     while batch := list(islice(photos, BATCH)):
         vectors = encoder.encode([photo.pixels for photo in batch])
-        yield [_kept(photo) for photo in batch], vectors
+        yield [kept(photo) for photo in batch], vectors
 
 
-def _kept(photo: Photo) -> Photo:
+def kept(photo: Photo) -> Photo:
     """The photo as its report needs it: a hundred of them fit in memory."""
     digest = hashlib.sha256(np.ascontiguousarray(photo.pixels).data).hexdigest()
     image = Image.fromarray(photo.pixels)

@@ -169,14 +169,18 @@ def _encode(
     record: Record, model: Model, media: Path | None
 ) -> tuple[list[Photo], NDArray[np.float32]]:
     """The photos as they were looked at, together as before, and their vector or its mean."""
-    photos = [_reread(told, media) for told in record["photos"]]
+    photos = [reread(told, media) for told in record["photos"]]
     batches = list(encode_batches(photos, model))
     kept = [photo for batch, _ in batches for photo in batch]
     vectors = np.concatenate([vectors for _, vectors in batches])
     return kept, vectors[0] if len(vectors) == 1 else fuse(vectors)
 
 
-def _reread(told: Record, media: Path | None) -> Photo:
+def reread(told: Record, media: Path | None = None) -> Photo:
+    """A recorded photo, frame, crop, from its unchanged original.
+
+    Raises UsageError where that is missing or changed, PhotoError where it cannot be decoded.
+    """
     path, frame, crop = _original(told, media), told.get("frame"), told.get("crop")
     photo = _frame_photo(path, told, float(frame["time"])) if frame else read_photo(path)
     part = None if crop is None else (crop[0], crop[1], crop[2], crop[3])

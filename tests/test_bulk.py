@@ -1,0 +1,349 @@
+"""Whole folders put to a small cube: chats, videos, duplicates, broken files, reruns."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from geoloc.bulk import BulkReport, run_bulk
+from geoloc.bulk import answering as answering_module
+from geoloc.bulk.media import find_media, kind_of
+from geoloc.bulk.pictures import Picture, Seen, Signature, propose_clusters
+from geoloc.cli import app
+from geoloc.encoders import load_model
+from geoloc.errors import GeolocError, OutputError, UsageError
+from geoloc.query import query_photos, repeat_query
+from tests.cubes import write_cube
+from tests.encoder_models import CLASSES, tiny_model
+from tests.media import break_file, message, picture, save, shot, video, write_export
+
+NOT_INCLUDED = "(File not included. Change data exporting settings to download.)"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A model in the store and a cube of random features."""
+
+    folder: Path
+
+    @property
+    def cube(self) -> Path:
+        return self.folder / "cube.zarr"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    folder = tmp_path_factory.mktemp("place")
+    tiny_model(folder / "models" / "tiny")
+    digest = load_model(folder / "models" / "tiny").digest
+    features = np.random.default_rng(3).normal(0, 2, (15, 22, len(CLASSES))).astype(np.float32)
+    write_cube(folder / "cube.zarr", features, classes=CLASSES, model_digest=digest)
+    return Place(folder)
+
+
+@pytest.fixture(autouse=True)
+def store(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEOLOC_MODELS", str(place.folder / "models"))
+
+
+@pytest.fixture
+def plain_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record alone of each answer: the pictures of 200 reports take a minute to draw."""
+    from geoloc.report.evidence import write_evidence
+
+    def write(result: Any, out: Path, source: Any = None) -> Path:  # noqa: ARG001
+        out.mkdir(parents=True, exist_ok=True)
+        write_evidence(result, out / "query.json")
+        return out
+
+    monkeypatch.setattr(answering_module, "write_report", write)
+
+
+def write_chat(folder: Path) -> Path:
+    """A chat with a photo, the same again (smaller), a video, and what cannot be had."""
+    save(folder / "photos" / "photo_1.jpg", 1, quality=90)
+    Image.fromarray(picture(1)).resize((80, 60)).save(folder / "photos" / "photo_2.jpg", quality=60)
+    video(folder / "video_files" / "v.mp4", [*shot(11, 12), *shot(12, 12)])
+    save(folder / "video_files" / "v.mp4_thumb.jpg", 99)
+    write_export(folder, [
+        message(1, photo="photos/photo_1.jpg", text=["at the ", {"type": "bold", "text": "bridge"}],
+                date_unixtime="1750000000"),
+        message(2, photo="photos/photo_2.jpg", **{"from": "Taras"}),
+        message(3, file="video_files/v.mp4", thumbnail="video_files/v.mp4_thumb.jpg",
+                media_type="video_file", mime_type="video/mp4"),
+        message(4, photo=NOT_INCLUDED), message(5, photo="../../outside.jpg"),
+        message(6, location_information={"latitude": 50.45, "longitude": 30.52}),
+    ])  # fmt: skip
+    return folder
+
+
+def failures_of(out: Path) -> dict[str, str]:
+    with (out / "failures.csv").open(newline="", encoding="utf-8") as file:
+        return {row["file"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def stamps(out: Path) -> dict[str, int]:
+    return {
+        str(p.relative_to(out)): p.stat().st_mtime_ns
+        for p in out.rglob("*")
+        if p.is_file() and "sqlite" not in p.name
+    }
+
+
+def test_a_chat_is_answered_with_its_evidence(place: Place, tmp_path: Path) -> None:
+    chat, out = write_chat(tmp_path / "chat"), tmp_path / "out"
+    save(chat / "more" / "photo_1.png", 4)
+    shutil.copy(chat / "more" / "photo_1.png", chat / "more" / "copy.png")
+    before = {p: p.read_bytes() for p in chat.rglob("*") if p.is_file()}
+    report = run_bulk(place.cube, chat, out, top=3, radius=20)
+    assert {p: p.read_bytes() for p in chat.rglob("*") if p.is_file()} == before
+    assert (report.pictures, report.duplicates, report.kept) == (4, 2, 0)
+    assert report.answered == report.pictures + report.clusters
+    assert set(failures_of(out)) == {f"result.json: message {n} of Watch" for n in (4, 5)}
+    record = json.loads((out / "items" / "photo_1" / "query.json").read_text())
+    (told,) = record["photos"]
+    assert [m["text"] for m in told["messages"] if "text" in m] == ["at the bridge"]
+    assert [m["from"] for m in told["messages"]] == ["Olena", "Taras"]
+    assert len(told["sha256"]) == len(told["pixels_sha256"]) == 64
+    frames = sorted(p.name for p in (out / "items").iterdir() if p.name.startswith("v "))
+    assert frames[0] == "v 0.00 s"
+    frame = json.loads((out / "items" / frames[1] / "query.json").read_text())["photos"][0]
+    assert frame["frame"]["time"] == pytest.approx(1.2, abs=0.21)
+    assert frame["messages"][0]["id"] == 3
+    rows = pq.read_table(out / "results.parquet").to_pylist()
+    assert {r["file"]: r["how"] for r in rows if r["file"].endswith("png")} == {
+        "more/copy.png": "original", "more/photo_1.png": "same bytes",
+    }  # fmt: skip
+    assert [r["how"] for r in rows if r["file"] == "photos/photo_2.jpg"] == ["looks the same"]
+    assert all(len(r["vector"]) == len(CLASSES) for r in rows)
+    features = json.loads((out / "results.geojson").read_text())["features"]
+    assert [f["geometry"]["coordinates"] for f in features
+            if f["properties"]["kind"] == "sent in chat"] == [[30.52, 50.45]]  # fmt: skip
+
+
+def test_a_rerun_does_nothing_and_new_files_are_added(place: Place, tmp_path: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "in" / "answers"
+    for seed in (1, 2):
+        save(folder / f"{seed}.jpg", seed)
+    assert run_bulk(place.cube, folder, out, top=2).answered == 2
+    before = stamps(out)
+    again = run_bulk(place.cube, folder, out, top=2)
+    assert (again.answered, again.kept, again.files) == (0, 2, 2)
+    assert stamps(out) == before
+    save(folder / "sub" / "3.jpg", 3)
+    more = run_bulk(place.cube, folder, out, top=2)
+    assert (more.answered, more.kept) == (1, 2)
+    assert stamps(out)["items/1/query.json"] == before["items/1/query.json"]
+    other = run_bulk(place.cube, folder, out, top=1)
+    assert other.answered == 3  # another question, the same vectors
+    shutil.rmtree(out / "items" / "2")
+    lost = run_bulk(place.cube, folder, out, top=1)
+    assert (lost.failures, lost.answered) == ({}, 1)
+
+
+def test_an_interrupted_run_goes_on(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for seed in range(5):
+        save(folder / f"{seed}.jpg", seed)
+    real, written = answering_module.write_report, []
+
+    def stop(*args: Any) -> Path:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(args[1])
+        return real(*args)
+
+    monkeypatch.setattr(answering_module, "write_report", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_bulk(place.cube, folder, out, top=1)
+    monkeypatch.setattr(answering_module, "write_report", real)
+    report = run_bulk(place.cube, folder, out, top=1)
+    assert (report.kept, report.answered) == (2, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("plain_report")
+def test_sixty_broken_files_among_three_hundred(place: Place, tmp_path: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    good = save(folder / "good" / "000.jpg", 0).read_bytes()
+    formats = ("jpg", "png", "webp", "tif", "bmp")
+    for n in range(1, 240):
+        save(folder / f"good{n % 3}" / f"{n:03d}.{formats[n % 5]}", n)
+    for n in range(60):
+        suffix = ("jpg", "png", "mp4", "heic", "webm")[n % 5]
+        break_file(n, folder / "bad" / f"{n:02d}.{suffix}", good)
+    report = run_bulk(place.cube, folder, out, top=2)
+    assert (report.files, report.pictures, report.duplicates) == (300, 240, 0)
+    assert report.answered == 240 + report.clusters
+    failed = failures_of(out)
+    assert set(failed) == {p.relative_to(folder).as_posix() for p in (folder / "bad").iterdir()}
+    assert all(len(reason) > 10 and "\n" not in reason for reason in failed.values())
+    assert not any("Traceback" in reason for reason in failed.values())
+    before = stamps(out)
+    again = run_bulk(place.cube, folder, out, top=2)
+    assert (again.answered, len(again.failures)) == (0, 60)
+    assert stamps(out) == before
+
+
+def test_the_command_line_tells_how_it_went(place: Place, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    save(folder / "a.jpg", 1)
+    (folder / "b.jpg").write_text("no photo")
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "out.jpg").symlink_to("/etc/hostname")
+    (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
+    args = ["bulk", str(place.cube), str(folder), "--out", str(tmp_path / "out"), "--json"]
+    done = CliRunner().invoke(app, args)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert (told["answered"], sorted(told["failures"])) == (
+        1, ["b.jpg", "gone.jpg", "out.jpg", "pipe.jpg"],
+    )  # fmt: skip
+    (folder / "a.jpg").unlink()
+    done = CliRunner().invoke(app, [*args[:4], str(tmp_path / "none")])
+    assert isinstance(done.exception, GeolocError)
+    assert "none of 3 files" in str(done.exception)
+    assert (tmp_path / "none" / "failures.csv").is_file()
+    for empty in (tmp_path / "nowhere", tmp_path / "empty"):
+        with pytest.raises(UsageError):
+            run_bulk(place.cube, empty, tmp_path / "out")
+        (tmp_path / "empty").mkdir(exist_ok=True)
+
+
+def test_two_runs_do_not_meet(place: Place, tmp_path: Path) -> None:
+    from geoloc.bulk.store import Store
+
+    save(tmp_path / "in" / "a.jpg", 1)
+    (tmp_path / "out").mkdir()
+    busy = Store(tmp_path / "out", "other")
+    with pytest.raises(OutputError, match="another run"):
+        run_bulk(place.cube, tmp_path / "in", tmp_path / "out")
+    busy.close()
+    (tmp_path / "out" / "progress.sqlite").write_bytes(b"no database" * 200)
+    with pytest.raises(OutputError, match="damaged"):
+        run_bulk(place.cube, tmp_path / "in", tmp_path / "out")
+
+
+def test_kinds_are_told_by_name_and_by_content(tmp_path: Path) -> None:
+    save(tmp_path / "a.jpg", 1).rename(tmp_path / "no_suffix")
+    video(tmp_path / "v.mp4", shot(1, 3)).rename(tmp_path / "v.bin")
+    (tmp_path / "t.txt").write_text("x")
+    (tmp_path / ".hidden.jpg").write_text("x")
+    assert kind_of(tmp_path / "no_suffix") == "photo"
+    assert kind_of(tmp_path / "v.bin") == "video"
+    found = find_media(tmp_path)
+    assert ([m.name for m in found.media], found.ignored) == (["no_suffix", "v.bin"], 1)
+
+
+def test_the_same_picture_is_known_again_and_others_are_not() -> None:
+    seen = Seen()
+    for seed in range(100):
+        signature = Signature.of(picture(seed))
+        assert seen.find(signature) is None
+        seen.add(seed, signature)
+    image = Image.fromarray(picture(42)).resize((61, 47))
+    assert seen.find(Signature.of(np.asarray(image))) == 42
+    black, white = (np.full((50, 60, 3), level, np.uint8) for level in (0, 255))
+    seen.add(100, Signature.of(black))
+    assert seen.find(Signature.of(white)) is None
+
+
+def pictures() -> Iterator[Picture]:
+    a, b = np.random.default_rng(1).normal(0, 3, (2, 30)).astype(np.float32)
+    near = a + np.float32(0.1)
+    views = [Signature.of(picture(seed)) for seed in range(9)]
+    yield Picture(0, a, views[0], video="v", second=1)
+    yield Picture(1, near, views[1], video="v", second=9)
+    yield Picture(2, near, views[2], video="v", second=90)  # much later
+    yield Picture(3, b, views[3], video="v", second=5)  # another scene
+    yield Picture(4, a, views[4], taken=1000)
+    yield Picture(5, a, views[5], taken=1500)
+    yield Picture(6, a, views[6], posted=("chat", 1000))
+    yield Picture(7, a, views[7], posted=("other", 1000))
+    yield Picture(8, a, views[7], posted=("third", 9000))
+
+
+def test_clusters_are_near_in_time_and_alike() -> None:
+    clusters = propose_clusters(list(pictures()))
+    assert [c.members for c in clusters] == [(0, 1), (4, 5), (7, 8)]
+    assert clusters[0].reasons == ("frames of one video within 20 s",)
+    assert clusters[2].reasons == ("alike in composition",)
+
+
+@pytest.mark.usefixtures("plain_report")
+def test_many_passes_give_what_one_gives(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(6):
+        save(tmp_path / "in" / f"{seed}.jpg", seed)
+
+    def run(name: str) -> tuple[BulkReport, list[Any]]:
+        report = run_bulk(place.cube, tmp_path / "in", tmp_path / name, top=3, radius=20)
+        table = pq.read_table(tmp_path / name / "results.parquet")
+        return report, table.column("distance").to_pylist()
+
+    one, distances = run("one")
+    monkeypatch.setattr(answering_module, "PASS_BYTES", 2 * 4 * 15 * 22)
+    many, others = run("many")
+    assert one.answered == many.answered
+    assert distances == pytest.approx(others, rel=1e-5)
+
+
+def test_an_answer_is_repeated(place: Place, tmp_path: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for seed in range(5):
+        save(folder / f"{seed}.jpg", seed)
+    video(folder / "v.mp4", [*shot(11, 12), *shot(12, 12)])
+    run_bulk(place.cube, folder, out, top=3, radius=20)
+    records = sorted(out.rglob("query.json"))
+    assert len(records) >= 7
+    for record in records:
+        repetition = repeat_query(record)
+        assert repetition.same, (record, repetition)
+    moved = folder.rename(tmp_path / "moved")
+    with pytest.raises(UsageError, match="--media"):
+        repeat_query(records[0])
+    assert repeat_query(records[0], media=moved).same
+    save(moved / "0.jpg", 77)
+    with pytest.raises(UsageError, match="SHA-256"):
+        repeat_query(out / "items" / "0" / "query.json", media=moved)
+
+
+def test_a_query_of_crops_is_repeated_exactly(place: Place, tmp_path: Path) -> None:
+    photo = save(tmp_path / "a.jpg", 5)
+    answers = query_photos(
+        place.cube, [photo], tmp_path / "out", top=3, radius=20,
+        crops=[(0, 0, 50, 40), (20, 10, 90, 70)], rotate=-7.5,
+    )  # fmt: skip
+    assert [r.title for r in answers.results] == [
+        "a.jpg · crop 0,0,50,40", "a.jpg · crop 20,10,90,70",
+    ]  # fmt: skip
+    path = tmp_path / "out" / "a crop 0,0,50,40" / "query.json"
+    told = json.loads(path.read_text())["photos"][0]
+    assert (told["crop"], told["rotate"]) == ([0, 0, 50, 40], -7.5)
+    assert repeat_query(path).same
+    whole = query_photos(place.cube, [photo], tmp_path / "whole", top=3)
+    assert repeat_query(tmp_path / "whole" / "a" / "query.json").exact
+    assert not np.allclose(whole.results[0].vector, answers.results[0].vector)
+    record = json.loads(path.read_text())
+    record["candidates"][0]["lon"] += 1
+    path.write_text(json.dumps(record))
+    done = CliRunner().invoke(app, ["repeat", str(path)])
+    assert done.exit_code == 1
+    assert not repeat_query(path).same
+    with pytest.raises(UsageError, match="does not lie in"):
+        query_photos(place.cube, [photo], tmp_path / "x", crops=[(0, 0, 5000, 10)])
