@@ -48,7 +48,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         pass
 
-    def do_GET(self) -> None:  # noqa: N802  (the name that http.server looks for)
+    def do_GET(self) -> None:
         state = self.state
         with state.lock:
             state.requests.append(self.path)
