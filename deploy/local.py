@@ -52,7 +52,10 @@ def environment(home: Path, port: int) -> dict[str, str]:
             "prefect.server.concurrency.lease_storage.filesystem"
         ),
     }
-    own = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60"}  # what the operator may change
+    own = {  # what the operator may change: how soon a lost run is noticed, in seconds
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60",
+        "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "60",
+    }
     return {**own, **os.environ, **wanted}
 
 

@@ -23,12 +23,13 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from geoloc.blocks import BuildReport
-from geoloc.build import Verification
+from geoloc.account import BuildReport
+from geoloc.bulk import BulkReport
 from geoloc.query import Evaluation
 from geoloc.report import QueryResult
 from geoloc.report.links import web_maps
 from geoloc.scenes import display_name
+from geoloc.verification import Verification
 
 _SHOWN_ANSWERS = 10  # of a run with many photos; all of them are in the output folder
 _SHOWN_CANDIDATES = 10
@@ -131,16 +132,26 @@ def show_build(name: str, report: BuildReport) -> None:
         "cells": report.cells,
         "blocks built": report.blocks_done,
         "blocks already there": report.blocks_reused,
+        "blocks taken over": report.blocks_copied,
         "blocks incomplete": report.blocks_broken + report.blocks_failed,
         "blocks outside": report.blocks_outside,
         "cells without imagery": report.missing_cells,
         "elapsed (s)": round(report.seconds, 1),
         "cells per second": round(report.cells_per_second),
         "where": report.cluster or "nothing to do",
+        "notes": "; ".join(report.notes),
         **stages,
     }
     _table(figures, "build", f"Cube of {name}")
     show_failures({error: f"{n} blocks" for error, n in report.errors.items()}, "build-errors")
+
+
+def show_bulk(report: BulkReport) -> None:
+    """A folder's figures, its page, its failures."""
+    figures = ("files", "pictures", "duplicates", "answered", "kept", "clusters", "ignored")
+    _table({name: getattr(report, name) for name in figures}, "folder", str(report.out))
+    create_link_artifact(address(report.index), link_text=str(report.index), key="folder-index")
+    show_failures(report.failures)
 
 
 def show_verification(name: str, found: Verification) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow, get_run_logger
 
 from geoloc.query import Evaluation, evaluate_truth
 
 from .artifacts import progress, show_evaluation
 from .parameters import CubeRef, FilePath
-from .running import RETRY_SECONDS, one_line, run_name, worth_another_try
+from .running import run_name, stage
 
 
 @flow(name="evaluate", flow_run_name=run_name("truth", "cube"))
-@one_line
 def evaluate(cube: CubeRef, truth: FilePath) -> dict[str, Any]:
     """How high the true places of photos rank: percentile (chance 50) and best 1, 5, 10 %.
 
@@ -30,15 +28,7 @@ def evaluate(cube: CubeRef, truth: FilePath) -> dict[str, Any]:
     return found.to_json()
 
 
-@task(
-    name="answer and score",
-    retries=2,
-    retry_delay_seconds=RETRY_SECONDS,
-    retry_condition_fn=worth_another_try,
-    cache_policy=NO_CACHE,
-    tags=["geoloc"],
-)
-@one_line
+@stage("answer and score")
 def score(cube: str, truth: str) -> Evaluation:
     """See `geoloc.query.evaluate_truth`."""
     with progress("Photos of known places") as advance:

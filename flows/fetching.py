@@ -8,31 +8,17 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import httpx
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from geoloc.errors import OutputError, PhotoError, UsageError
 from geoloc.query.answers import safe_name
 
-from .running import RETRY_SECONDS, one_line
+from .running import stage
 
 _MOST_BYTES = 200_000_000
 _SECONDS = 30.0
 
 
-def _unreachable(_task: object, _run: object, state: object) -> bool:
-    return isinstance(getattr(state, "data", None), ConnectionError)
-
-
-@task(
-    name="fetch photo",
-    retries=2,
-    retry_delay_seconds=RETRY_SECONDS,
-    retry_condition_fn=_unreachable,
-    cache_policy=NO_CACHE,
-    tags=["geoloc"],
-)
-@one_line
+@stage("fetch photo")
 def fetch_photo(address: str, folder: str) -> str:
     """Store a photo of the web under its own name; the path. What is there is not fetched again.
 

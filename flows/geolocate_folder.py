@@ -1,26 +1,18 @@
-"""``geolocate-folder``: every photo of a folder against one cube."""
+"""``geolocate-folder``: photos, videos and chats of a folder against one cube, all at once."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from prefect import flow, get_run_logger
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-
-from geoloc.errors import PhotoError, UsageError
-from geoloc.query import Answers, query_photos
+from geoloc.bulk import BulkReport, run_bulk
 from geoloc.query.answers import TOP
 
-from .artifacts import progress, show_failures
+from .artifacts import progress, show_bulk
 from .parameters import CubeRef, FilePath, FolderPath, Top
-from .query_photo import tell
-from .running import RETRY_SECONDS, one_line, run_name, worth_another_try
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
+from .running import run_name, stage
 
 
 @flow(name="geolocate-folder", flow_run_name=run_name("folder", "cube"))
-@one_line
 def geolocate_folder(
     cube: CubeRef,
     folder: FolderPath,
@@ -28,48 +20,34 @@ def geolocate_folder(
     top: Top = TOP,
     within: FilePath | None = None,
 ) -> str:
-    """Rank the places of a cube for each photo in a folder and the folders in it.
+    """Rank the places of a cube for every photo, video frame and chat picture below a folder.
+
+    What an earlier run finished is kept. Files that cannot be read are told in failures.csv and
+    do not fail the run, unless nothing at all could be answered.
 
     Args:
         cube: area file, path or URL of a cube
-        folder: where the photos are; never changed
-        out: folder for the answers
-        top: how many candidates a photo gets
+        folder: photos, videos, Telegram exports; never changed
+        out: folder for the answers; index.html in it leads to them
+        top: how many candidates a picture gets
         within: GeoJSON file with a polygon, to search only there
 
-    Returns the folder of the answers.
+    Returns the path of index.html.
     """
-    photos = find_photos(Path(folder))
-    answers = ask(cube, photos, out, top, within)
-    tell(answers, Path(out), "answers", fuse=False)
-    show_failures(answers.failures)
-    if answers.failures:
-        raise PhotoError(f"{len(answers.failures)} of {len(photos)} photos have no answer")
-    return out
+    report = answer(cube, folder, out, top, within)
+    show_bulk(report)
+    report.raise_if_nothing_answered()
+    return str(report.index)
 
 
-def find_photos(folder: Path) -> list[str]:
-    """Paths of all files that are named like photos, in order. Raises UsageError for none."""
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder on this worker")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not found:
-        raise UsageError(f"{folder} holds no photos ({', '.join(sorted(SUFFIXES))})")
-    return [str(path) for path in found]
-
-
-@task(
-    name="search",
-    retries=2,
-    retry_delay_seconds=RETRY_SECONDS,
-    retry_condition_fn=worth_another_try,
-    cache_policy=NO_CACHE,
-    tags=["geoloc"],
-)
-@one_line
-def ask(cube: str, photos: list[str], out: str, top: int, within: str | None) -> Answers:
-    """One pass over the cube for all photos; see `geoloc.query.query_photos`."""
-    with progress(f"{len(photos)} photos") as advance:
-        answers = query_photos(cube, photos, out, top=top, within=within, progress=advance)
-    get_run_logger().info("%d answers in %s", len(answers.results), out)
-    return answers
+@stage("answer")
+def answer(cube: str, folder: str, out: str, top: int, within: str | None) -> BulkReport:
+    """See `geoloc.bulk.run_bulk`."""
+    with progress("reading the media") as read, progress("searching") as search:
+        stages = {"reading the media": read, "searching": search}
+        report = run_bulk(cube, folder, out, top=top, within=within, progress=stages.get)
+    get_run_logger().info(
+        "%d pictures: %d answered, %d kept, %d failures; %s",
+        report.pictures, report.answered, report.kept, len(report.failures), report.index,
+    )  # fmt: skip
+    return report

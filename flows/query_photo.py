@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow, get_run_logger
 
 from geoloc.errors import PhotoError
 from geoloc.query import Answers, query_photos
@@ -14,11 +13,10 @@ from geoloc.query.answers import TOP, safe_name, unique_names
 from .artifacts import show_answers, show_failures
 from .fetching import fetch_photos
 from .parameters import CubeRef, Cubes, FilePath, FolderPath, Photos, Top
-from .running import RETRY_SECONDS, brief, one_line, run_name, worth_another_try
+from .running import brief, run_name, stage
 
 
 @flow(name="query-photo", flow_run_name=run_name("photos", "cube"))
-@one_line
 def query_photo(
     cube: Cubes,
     photos: Photos,
@@ -54,15 +52,7 @@ def query_photo(
     return folders
 
 
-@task(
-    name="search",
-    retries=2,
-    retry_delay_seconds=RETRY_SECONDS,
-    retry_condition_fn=worth_another_try,
-    cache_policy=NO_CACHE,
-    tags=["geoloc"],
-)
-@one_line
+@stage("search")
 def ask(
     cube: CubeRef,
     photos: list[str],

@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow, get_run_logger
 from prefect.client.schemas import State
 from prefect.states import Completed
 from prefect.variables import Variable
 from pydantic import TypeAdapter, ValidationError
 
+from geoloc.account import BuildReport
 from geoloc.area import Area, load_area
-from geoloc.blocks import BuildReport
-from geoloc.build import Verification, build_cube, verify_cube
-from geoloc.cube import Cube
+from geoloc.build import build_cube
+from geoloc.cube import Cube, current_generation
 from geoloc.encoders import load_model
 from geoloc.errors import AreaError, CubeError, GeolocError
+from geoloc.refresh import prune_cube, refresh_cube
+from geoloc.verification import Verification, verify_cube
 
 from .artifacts import progress, show_build, show_failures, show_verification
-from .parameters import Areas, Cells, Cluster, FilePath, Method
-from .running import RETRY_SECONDS, brief, one_line, only_run_on, run_name, worth_another_try
+from .parameters import Areas, Cells, Cluster, FilePath, Generations, Method
+from .running import brief, only_run_on, run_name, stage
 
 AREAS_VARIABLE = "geoloc_areas"
 """The Prefect variable that says what a scheduled refresh refreshes: a list of area files."""
 
 
 @flow(name="refresh-cubes", flow_run_name=run_name("areas"))
-@one_line
 def refresh_cubes(
     areas: Areas | None = None,
     method: Method = None,
     cluster: Cluster = "auto",
     verify_cells: Cells = 50,
+    keep: Generations = 2,
 ) -> list[str] | State[None]:
-    """Build what is missing of each area's cube, and recompute a sample of what was built.
+    """Build each area's cube or recompute what changed in its imagery, and check a sample of it.
 
     An interrupted run is continued by the next one. An area that fails does not stop the others;
     the run fails at the end.
@@ -43,7 +45,8 @@ def refresh_cubes(
         areas: absolute paths of area files, or areas; empty: the Prefect variable geoloc_areas
         method: dense or patch; empty: the fastest that the model supports
         cluster: auto, inline, local, cuda, or the address of a Dask scheduler
-        verify_cells: cells to recompute patch by patch after a build; 0 for none
+        verify_cells: cells to recompute patch by patch where anything was built; 0 for none
+        keep: generations that stay, the newest; older ones are deleted
 
     Returns the addresses of the cubes.
     """
@@ -53,7 +56,9 @@ def refresh_cubes(
     urls, failures = [], dict[str, str]()
     for given in wanted:
         try:
-            urls.append(refresh(given, method, cluster, verify_cells))
+            area = given if isinstance(given, Area) else load_area(Path(given))
+            bring_up(area, method, cluster, verify_cells, keep)
+            urls.append(area.cube)
         except GeolocError as error:
             failures[brief(given)] = str(error)
     show_failures(failures)
@@ -74,47 +79,42 @@ def scheduled_areas() -> list[FilePath | Area]:
         ) from None
 
 
-def refresh(given: FilePath | Area, method: str | None, cluster: str, verify_cells: int) -> str:
-    """One area's cube: built, then verified where anything was built; its address."""
-    area = given if isinstance(given, Area) else load_area(Path(given))
+def bring_up(area: Area, method: str | None, cluster: str, cells: int, keep: int) -> None:
+    """One area's cube: built or refreshed, verified where anything is new, and pruned."""
     if not area.cube.startswith("/") and "://" not in area.cube:
         raise AreaError(f"cube {area.cube}: give an absolute path or a URL, since runs move about")
     with only_run_on(area.cube):
-        report = build(area, method, cluster)
-        if verify_cells and report.blocks_done:
-            show_verification(area.name, verify(area, verify_cells))
-    return area.cube
+        reports = [encode(area, step, method, cluster) for step in steps(area.cube)]
+        if cells and any(report.blocks_done for report in reports):
+            show_verification(area.name, verify(area, cells))
+        if removed := prune_cube(area.cube, keep):
+            get_run_logger().info("deleted old generations %s", ", ".join(removed))
 
 
-@task(
-    name="build",
-    task_run_name="build {area.name}",
-    retries=2,
-    retry_delay_seconds=RETRY_SECONDS,
-    retry_condition_fn=worth_another_try,
-    cache_policy=NO_CACHE,
-    tags=["geoloc", "encode"],
-)
-@one_line
-def build(area: Area, method: str | None, cluster: str) -> BuildReport:
-    """See `geoloc.build.build_cube`: only what is missing is computed."""
-    with progress(f"Blocks of {area.name}") as advance:
-        report = build_cube(area, method=method, cluster=cluster, progress=advance)
+def steps(cube: str) -> Iterator[str]:
+    """What a cube needs: the missing blocks first, then those whose imagery changed."""
+    published = current_generation(cube) is not None
+    if not published or not Cube.open(cube).complete:
+        yield "build"
+    if published:
+        yield "refresh"
+
+
+@stage("encode", run_name="{step} {area.name}", passing=(CubeError,))
+def encode(area: Area, step: str, method: str | None, cluster: str) -> BuildReport:
+    """See `geoloc.build.build_cube` and `geoloc.refresh.refresh_cube`."""
+    work: Callable[..., BuildReport] = build_cube if step == "build" else refresh_cube
+    with progress(f"{step} {area.name}: blocks") as advance:
+        report = work(area, method=method, cluster=cluster, progress=advance)
     get_run_logger().info(report.summary())
     show_build(area.name, report)
     report.raise_if_incomplete()
     return report
 
 
-@task(
-    name="verify",
-    task_run_name="verify {area.name}",
-    cache_policy=NO_CACHE,
-    tags=["geoloc", "encode"],
-)
-@one_line
+@stage("verify", run_name="verify {area.name}")
 def verify(area: Area, cells: int) -> Verification:
-    """See `geoloc.build.verify_cube`."""
+    """See `geoloc.verification.verify_cube`."""
     found = verify_cube(Cube.open(area.cube), area, load_model(area.model), cells=max(cells, 2))
     get_run_logger().info(found.summary())
     return found

@@ -2,60 +2,70 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import inspect
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any, ParamSpec, TypeVar, cast
 from urllib.parse import urlsplit
 
+from prefect import task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 from prefect.runtime import flow_run
-from prefect.states import Failed
 
-from geoloc.errors import ClusterError, CubeError, GeolocError, SpecMismatchError
+from geoloc.errors import ClusterError, GeolocError, SpecMismatchError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-RETRY_SECONDS = [10.0, 60.0]
-"""Waits before the second and the third try."""
-
+_RETRY_SECONDS = [10.0, 60.0]  # before the second and the third try
 _LEASE_SECONDS = 60.0  # so long does a killed run's claim on its cube outlive it
 
 
-def one_line(work: Callable[P, R]) -> Callable[P, R]:
-    """Expected errors end a run as Failed with their one line; others keep their traceback.
+class OneLine(logging.Filter):
+    """Prefect logs every error with its traceback; an expected one is told in its one line."""
 
-    Goes right under ``@flow`` or ``@task``. A task's error is raised again in its flow.
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let the record pass, shortened."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, GeolocError | ConnectionError):
+            record.msg, record.args, record.exc_info = str(error), (), None
+        return True
+
+
+for _runs in ("prefect.flow_runs", "prefect.task_runs"):
+    logging.getLogger(_runs).addFilter(OneLine())
+
+
+def stage(
+    name: str, *, run_name: str | None = None, passing: tuple[type[Exception], ...] = ()
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A Prefect task of a flow's size; called, it gives what the function gives.
+
+    ``run_name`` may name parameters in braces. A cluster or a server that cannot be reached, and
+    errors that are ``passing``, are tried again after a while; what is wrong with the request,
+    a model or a photo stays wrong.
     """
+    time_may_mend = (ClusterError, ConnectionError, TimeoutError, *passing)
 
-    @functools.wraps(work)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return work(*args, **kwargs)
-        except (GeolocError, ConnectionError) as error:
-            return cast(R, Failed(message=str(error), data=error))
+    def worth_another_try(_task: Any, _run: Any, state: Any) -> bool:
+        return isinstance(state.data, time_may_mend) and not isinstance(
+            state.data, SpecMismatchError
+        )
 
-    # Prefect looks names of annotations up in this module: give it the types themselves
-    signature = inspect.signature(work, eval_str=True)
-    wrapped.__signature__ = signature  # type: ignore[attr-defined]
-    wrapped.__annotations__ = inspect.get_annotations(work, eval_str=True)
-    return wrapped
-
-
-def worth_another_try(_task: Any, _run: Any, state: Any) -> bool:
-    """Whether time may mend it: a cluster, a store or imagery that could not be reached.
-
-    What is wrong with the request, a model or a photo stays wrong.
-    """
-    error = state.data
-    if isinstance(error, SpecMismatchError):
-        return False
-    return isinstance(error, ClusterError | CubeError | ConnectionError | TimeoutError)
+    made = task(
+        name=name,
+        task_run_name=run_name or name,
+        retries=2,
+        retry_delay_seconds=_RETRY_SECONDS,
+        retry_condition_fn=worth_another_try,
+        cache_policy=NO_CACHE,
+        tags=["geoloc"],
+    )
+    return cast(Callable[[Callable[P, R]], Callable[P, R]], made)
 
 
 def run_name(*parameters: str) -> Callable[[], str]:

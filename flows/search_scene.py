@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow, get_run_logger
 
 from geoloc.query import query_scene
 from geoloc.query.answers import TOP, safe_name
@@ -13,11 +12,10 @@ from geoloc.report import QueryResult
 
 from .artifacts import show_answers
 from .parameters import CubeRef, FilePath, FolderPath, SceneName, Top
-from .running import RETRY_SECONDS, one_line, run_name, worth_another_try
+from .running import run_name, stage
 
 
 @flow(name="search-scene", flow_run_name=run_name("scene", "cube"))
-@one_line
 def search_scene(
     cube: CubeRef,
     scene: SceneName,
@@ -41,15 +39,7 @@ def search_scene(
     return str(folder)
 
 
-@task(
-    name="search",
-    retries=2,
-    retry_delay_seconds=RETRY_SECONDS,
-    retry_condition_fn=worth_another_try,
-    cache_policy=NO_CACHE,
-    tags=["geoloc"],
-)
-@one_line
+@stage("search")
 def search(
     cube: str, scene: str, out: str, top: int, within: str | None
 ) -> tuple[QueryResult, Path]:

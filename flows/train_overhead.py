@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
 
 from geoloc.errors import UsageError
 from geoloc.training import Trained, TrainSpec, train_student
 
 from .artifacts import progress
-from .running import one_line, run_name
+from .running import run_name, stage
 
 
 @flow(name="train-overhead", flow_run_name=run_name("spec"))
-@one_line
 def train_overhead(spec: TrainSpec) -> str:
     """Train an overhead encoder on a teacher's vectors; called again, the training goes on.
 
@@ -37,13 +35,7 @@ def train_overhead(spec: TrainSpec) -> str:
     return str(Path(trained.path))
 
 
-@task(
-    name="train",
-    task_run_name="train {spec.name}",
-    cache_policy=NO_CACHE,
-    tags=["geoloc", "encode"],
-)
-@one_line
+@stage("train", run_name="train {spec.name}")
 def train(spec: TrainSpec) -> Trained:
     """See `geoloc.training.train_student`."""
     with progress(f"Epochs of {spec.name}") as advance:

@@ -13,7 +13,7 @@ from pyproj import Transformer
 
 from tests.encoder_models import dense_section, imagery, tiny_model
 
-LEFT, TOP, GSD = 300_000, 5_600_000, 2.0
+LEFT, TOP, GSD = 300_000, 5_600_000, 4.0
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,11 @@ class SmallPlace:
         return sorted((self.folder / "photos").glob("*.jpg"))
 
 
-def write_place(folder: Path, *, ny: int = 140, nx: int = 150, step: float = 10) -> SmallPlace:
+def write_place(folder: Path, *, ny: int = 140, nx: int = 150, step: float = 32) -> SmallPlace:
     """``ny`` by ``nx`` cells; blocks are 128 cells wide."""
-    model = tiny_model(folder / "models" / "tiny", gsd=(0.5, 4.0), **dense_section())
+    model = tiny_model(
+        folder / "models" / "tiny", gsd=(1.0, 5.0), preferred_gsd=4.0, **dense_section()
+    )
     height, width = (round(cells * step / GSD) for cells in (ny, nx))
     _write_tile(folder / "tile.tif", height, width)
     bounds = [LEFT, TOP - ny * step, LEFT + nx * step, TOP]

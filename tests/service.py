@@ -1,0 +1,183 @@
+"""The real service of one machine for tests: ``deploy/local.py`` on a free port, and its API."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait(what: str, look: Callable[[], Any], seconds: float = 150) -> Any:
+    """What ``look`` answers once it is true; fails the test when it takes too long."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"no {what} after {seconds} s"
+        time.sleep(0.5)
+    return found
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service: ``home`` holds its logs and process ids."""
+
+    home: Path
+    port: int
+    environment: dict[str, str]
+
+    @property
+    def page(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def local(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run ``deploy/local.py``."""
+        return self._run(
+            ROOT / "deploy/local.py", command, "--home", str(self.home),
+            "--port", str(self.port), "--runs", "0", *arguments,
+        )  # fmt: skip
+
+    def prefect(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run ``prefect`` as its operators do."""
+        return self._run("-m", "prefect", *arguments)
+
+    def _run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env=self.environment, capture_output=True, text=True, check=False, timeout=280,
+        )  # fmt: skip
+
+    def ask(self, path: str, **body: Any) -> Any:
+        """POST to the API; what it answers."""
+        answer = httpx.post(f"{self.page}/api/{path}", json=body, timeout=60)
+        answer.raise_for_status()
+        return answer.json()
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        answer = httpx.get(f"{self.page}/api/deployments/name/{name}/{name}", timeout=60)
+        found: dict[str, Any] = answer.raise_for_status().json()
+        return found
+
+    def start_run(self, name: str, **parameters: Any) -> str:
+        """Have a deployment run; the run's id."""
+        made = self.ask(
+            f"deployments/{self.deployment(name)['id']}/create_flow_run",
+            parameters=parameters, state={"type": "SCHEDULED"},
+        )  # fmt: skip
+        return str(made["id"])
+
+    def runs(self, name: str) -> list[dict[str, Any]]:
+        """All runs of a flow."""
+        found: list[dict[str, Any]] = self.ask(
+            "flow_runs/filter", flows={"name": {"any_": [name]}}, sort="EXPECTED_START_TIME_ASC"
+        )
+        return found
+
+    def run(self, run: str) -> dict[str, Any]:
+        answer = httpx.get(f"{self.page}/api/flow_runs/{run}", timeout=60)
+        found: dict[str, Any] = answer.raise_for_status().json()
+        return found
+
+    def finished(self, run: str) -> dict[str, Any]:
+        """The run, once it has ended."""
+
+        def look() -> dict[str, Any] | None:
+            found = self.run(run)
+            return found if found["state_type"] in FINAL else None
+
+        ended: dict[str, Any] = wait(f"end of run {run}", look, 240)
+        return ended
+
+    def artifacts(self, run: str) -> dict[str, dict[str, Any]]:
+        """What people see of a run, by key; of several the latest."""
+        found = self.ask(
+            "artifacts/filter", artifacts={"flow_run_id": {"any_": [run]}}, sort="CREATED_DESC"
+        )
+        return {artifact["key"]: artifact for artifact in reversed(found)}
+
+    def kill_worker(self) -> None:
+        """As a machine that loses power: the worker and all its runs, without a word."""
+        pid = int((self.home / "worker.json").read_text().strip("[]").split(",")[0])
+        worker = psutil.Process(pid)
+        family = [worker, *worker.children(recursive=True)]
+        for process in family:
+            process.kill()
+        psutil.wait_procs(family, timeout=10)
+
+    def log(self) -> str:
+        return (self.home / "worker.log").read_text(errors="replace")
+
+
+@contextmanager
+def running(home: Path, *areas: Path, **settings: str) -> Iterator[Service]:
+    """The service, stopped again at the end."""
+    port = free_port()
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT")},
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "NO_COLOR": "1",
+        # waiting less than people would
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
+        "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "30",
+        **settings,
+    }
+    service = Service(home, port, environment)
+    try:
+        done = service.local("up", "--areas", *map(str, areas))
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield service
+    finally:
+        service.local("down")
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """The URL of a fresh PostgreSQL database; tests are skipped where there is no PostgreSQL."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    initdb = str(programs[-1]) if programs else shutil.which("initdb")
+    if initdb is None:
+        pytest.skip("no PostgreSQL: apt-get install postgresql")
+    root = os.geteuid() == 0
+    if root and shutil.which("runuser") is None:
+        pytest.skip("PostgreSQL does not run as root, and there is no runuser")
+    as_postgres = ["runuser", "-u", "postgres", "--"] if root else []
+    folder, port = Path(tempfile.mkdtemp(prefix="geoloc-pg-")), free_port()
+    control = [*as_postgres, str(Path(initdb).with_name("pg_ctl")), "-D", str(folder / "data")]
+    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories="
+    try:
+        if root:
+            shutil.chown(folder, "postgres")
+        setup = [*as_postgres, initdb, "-D", str(folder / "data"), "-U", "prefect", "-A", "trust"]
+        subprocess.run(setup, check=True, capture_output=True, cwd="/")
+        start = [*control, "-w", "-l", str(folder / "log"), "-o", options, "start"]
+        subprocess.run(start, check=True, stdout=subprocess.DEVNULL, cwd="/")
+        yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], check=False, cwd="/")
+        shutil.rmtree(folder, ignore_errors=True)
