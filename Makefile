@@ -58,3 +58,11 @@ browser:  ## Chromium for the tests of the HTML report; without it they are skip
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: up down
+
+up: $(VENV)/.run  ## server, work pool, deployments and worker on this machine: see deploy/README.md
+	$(BIN)/python deploy/local.py up
+
+down:  ## stops them; nothing is lost
+	$(BIN)/python deploy/local.py down

@@ -49,6 +49,7 @@ def stage(
     errors that are ``passing``, are tried again after a while; what is wrong with the request,
     a model or a photo stays wrong.
     """
+    time_may_mend: tuple[type[Exception], ...]
     time_may_mend = (ClusterError, ConnectionError, TimeoutError, *passing)
 
     def worth_another_try(_task: Any, _run: Any, state: Any) -> bool:

@@ -30,7 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> SmallPlace:
 @pytest.fixture(scope="module")
 def large_place(tmp_path_factory: pytest.TempPathFactory) -> SmallPlace:
     """Nine blocks: enough to be interrupted among them."""
-    return write_place(tmp_path_factory.mktemp("large"), ny=300, nx=300)
+    return write_place(tmp_path_factory.mktemp("large"), ny=260, nx=260)
 
 
 @pytest.fixture(scope="module")
