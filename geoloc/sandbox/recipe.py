@@ -39,8 +39,8 @@ from .lessons import GSD, PHOTO_PX, load_lessons, place_data
 from .scene import LANDUSE
 from .write import write_sandbox
 
-TRAIN_SEEDS = range(1000, 1024)
-VALID_SEEDS = range(2000, 2002)
+TRAIN_SEEDS = range(1000, 1010)
+VALID_SEEDS = range(2000, 2001)
 KM, PHOTOS, SPARES = 3.0, 400, 1000
 GROUND_ARCH = OVERHEAD_ARCH = "shufflenet_v2_x0_5"
 PATCH_PX, POOL_PX = 128, 32

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 
 import torch
 from torch import nn
@@ -15,13 +16,15 @@ def onnx_bytes(network: nn.Module, size: int) -> bytes:
     beside torch.
     """
     buffer = io.BytesIO()
-    torch.onnx.export(
-        network.eval(),
-        (torch.zeros(1, 3, size, size),),
-        buffer,  # type: ignore[arg-type]  # a stream is taken too
-        input_names=["rgb"],
-        output_names=["vector"],
-        dynamic_axes={"rgb": {0: "n"}, "vector": {0: "n"}},
-        dynamo=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a fixed size of images is assumed, as it should be
+        torch.onnx.export(
+            network.eval(),
+            (torch.zeros(1, 3, size, size),),
+            buffer,  # type: ignore[arg-type]  # a stream is taken too
+            input_names=["rgb"],
+            output_names=["vector"],
+            dynamic_axes={"rgb": {0: "n"}, "vector": {0: "n"}},
+            dynamo=False,
+        )
     return buffer.getvalue()

@@ -35,8 +35,9 @@ class _SameConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         pads: list[int] = []
-        for size, kernel, stride in zip(x.shape[:1:-1], self.kernel_size, self.stride, strict=True):
-            total = max((-(-int(size) // stride) - 1) * stride + kernel - int(size), 0)
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        for size in (int(x.shape[3]), int(x.shape[2])):
+            total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
             pads += [total // 2, total - total // 2]
         result: Tensor = super().forward(functional.pad(x, pads))
         return result

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -99,7 +100,7 @@ def _epoch(task: Task, spec: LoopSpec, state: _State, number: int) -> float:
     task.net.train()
     torch.manual_seed(spec.seed * 1_000_003 + number)
     total, count = 0.0, 0
-    for batch in task.batches(number):
+    for batch in _ahead(task.batches(number)):
         with torch.autocast("cpu", torch.bfloat16, enabled=spec.bf16):
             loss = task.loss(batch)
         state.optimizer.zero_grad(set_to_none=True)
@@ -109,6 +110,17 @@ def _epoch(task: Task, spec: LoopSpec, state: _State, number: int) -> float:
         state.schedule.step()
         total, count = total + float(loss.detach()), count + 1
     return total / max(count, 1)
+
+
+def _ahead(batches: Iterable[Any]) -> Iterator[Any]:
+    """The same batches, the next one made in a thread while this one is learnt from."""
+    source = iter(batches)
+    end = object()
+    with ThreadPoolExecutor(1) as maker:
+        coming = maker.submit(next, source, end)
+        while (batch := coming.result()) is not end:
+            coming = maker.submit(next, source, end)
+            yield batch
 
 
 class _State:
