@@ -71,7 +71,7 @@ class Service:
 
     def ask(self, path: str, **body: Any) -> Any:
         """POST to the API; what it answers."""
-        answer = httpx.post(f"{self.page}/api/{path}", json=body, timeout=60)
+        answer = httpx.post(f"{self.page}/api/{path}", json=body, timeout=120)
         answer.raise_for_status()
         return answer.json()
 
@@ -143,7 +143,6 @@ def running(home: Path, *areas: Path, **settings: str) -> Iterator[Service]:
         "NO_COLOR": "1",
         # waiting less than people would
         "PREFECT_WORKER_QUERY_SECONDS": "1",
-        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
         "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "30",
         **settings,
     }
