@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from ..grid import Grid
 from .crs import to_crs
@@ -22,6 +22,8 @@ _MESH_PX = 32
 _SAMPLES = 2  # along a side of a pixel that merges several
 _MOST_MERGED = 4  # source pixels along a pixel's side: beyond, whole ones are averaged first
 _STRIP = 256  # rows at once: bounds what is held at the finer step
+_OPAQUE_ALPHA = 255
+_CUBIC_PX = 5  # source pixels along a side that a cubic sample hangs on
 _OPAQUE = 128  # of 255: a pixel is valid where at least half of what it is made of is
 
 
@@ -54,9 +56,21 @@ def _sample(picture: Image.Image, source: Grid, window: Grid, samples: int) -> N
     """``(y, x, rgba)`` on the window: the mean of samples squared, or interpolated for 1."""
     step, ny, nx = window.step / samples, window.ny * samples, window.nx * samples
     mesh = _mesh(source, Grid(window.crs, window.left, window.top, step, ny, nx), samples)
-    how = Image.Resampling.BILINEAR if samples == 1 else Image.Resampling.BICUBIC
-    warped = picture.transform((nx, ny), Image.Transform.MESH, mesh, how)
-    return np.asarray((warped if samples == 1 else warped.reduce(samples)).convert("RGBA"))
+
+    def sampled(image: Image.Image, how: Image.Resampling) -> NDArray[np.uint8]:
+        warped = image.transform((nx, ny), Image.Transform.MESH, mesh, how).reduce(samples)
+        return np.asarray(warped.convert("RGBA") if warped.mode == "RGBa" else warped)
+
+    linear, cubic = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
+    if samples == 1:
+        return sampled(picture, linear)
+    values = sampled(picture, cubic)
+    alpha = picture.getchannel(3)
+    if alpha.getextrema()[0] == _OPAQUE_ALPHA:
+        return values
+    # beside a hole cubic weights overshoot
+    rim = sampled(alpha.filter(ImageFilter.MinFilter(_CUBIC_PX)), linear) < _OPAQUE_ALPHA
+    return np.where(rim[..., None], sampled(picture, linear), values)
 
 
 def _picture(pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> Image.Image:
