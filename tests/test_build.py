@@ -398,26 +398,31 @@ def test_sample_size(blocks: int, sampled: int) -> None:
 # --- from files, with a network ------------------------------------------------------------
 
 
+def write_area(folder: Path, pixels: NDArray[np.uint8]) -> Area:
+    """An area file and a GeoTIFF of 1 m pixels beside the model that is there."""
+    grid = grid_of(20, 30)
+    height, width = pixels.shape[1:]
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": 3, "crs": grid.crs}
+    transform = Affine(1, 0, grid.left - 100, 0, -1, grid.top + 100)
+    with rasterio.open(
+        folder / "a.tif", "w", height=height, width=width, transform=transform, **profile
+    ) as file:
+        file.write(pixels)
+    (folder / "area.yaml").write_text(
+        "name: testville\ncrs: EPSG:32636\n"
+        f"bounds: {list(grid.bounds)}\nstep: 10\n"
+        "imagery: {kind: geotiff, paths: [a.tif]}\nmodel: ./model\ncube: cube.zarr\n"
+    )
+    return load_area(folder / "area.yaml")
+
+
 @pytest.fixture
 def area(tmp_path: Path) -> Area:
     """An area file beside a GeoTIFF of 1 m pixels and a small model with random weights."""
     from .encoder_models import imagery, tiny_model
 
     tiny_model(tmp_path / "model")
-    grid = grid_of(20, 30)
-    pixels = imagery(400, 500)
-    profile = {"driver": "GTiff", "dtype": "uint8", "count": 3, "crs": grid.crs}
-    transform = Affine(1, 0, grid.left - 100, 0, -1, grid.top + 100)
-    with rasterio.open(
-        tmp_path / "a.tif", "w", height=400, width=500, transform=transform, **profile
-    ) as file:
-        file.write(pixels)
-    (tmp_path / "area.yaml").write_text(
-        "name: testville\ncrs: EPSG:32636\n"
-        f"bounds: {list(grid.bounds)}\nstep: 10\n"
-        "imagery: {kind: geotiff, paths: [a.tif]}\nmodel: ./model\ncube: cube.zarr\n"
-    )
-    return load_area(tmp_path / "area.yaml")
+    return write_area(tmp_path, imagery(400, 500))
 
 
 def test_from_files_to_a_verified_cube(area: Area) -> None:

@@ -64,7 +64,10 @@ def plan_at(path: Path, log: Path) -> BuildPlan:
 
 
 def run_scheduler(port: int) -> None:
+    import dask
     from distributed import Scheduler
+
+    dask.config.set({"distributed.comm.timeouts.connect": "3s"})  # to workers that are dead
 
     async def serve() -> None:
         async with Scheduler(host="127.0.0.1", port=port, dashboard=False) as scheduler:
@@ -191,7 +194,8 @@ def fight(field_: Battlefield, rng: random.Random, wanted: int) -> Counter[str]:
             length = field_.log.stat().st_size if field_.log.exists() else 0
             snapshots.append((length, done))
     for length, done in snapshots:
-        assert not done & field_.read_since(length), "a finished block was computed again"
+        again = done & field_.read_since(length)
+        assert not again, f"finished blocks were computed again: {again}"
     return killed
 
 

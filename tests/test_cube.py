@@ -147,6 +147,34 @@ def test_cells_come_back_where_they_were(cube: Cube, features: NDArray[np.float3
     np.testing.assert_array_equal(cube.vector(3, 104), values[2, 4])
 
 
+@given(st.tuples(*[st.integers(0, 310)] * 4))
+@settings(max_examples=40, deadline=None)
+def test_mapped_chunks_are_what_zarr_reads(cube: Cube, edges: tuple[int, int, int, int]) -> None:
+    rows, cols = slice(*sorted(edges[:2])), slice(*sorted(edges[2:]))
+    assert cube._chunks is not None
+    mapped = cube._chunks.read(rows, cols)
+    by_zarr = np.asarray(cube._features[rows, cols])
+    np.testing.assert_array_equal(cube.read(rows, cols), by_zarr)
+    if mapped is not None:
+        np.testing.assert_array_equal(mapped, by_zarr)
+
+
+def test_mapped_cells_may_be_changed_without_changing_the_cube(cube: Cube) -> None:
+    rows, cols = slice(0, 128), slice(0, 128)
+    before = cube.read(rows, cols).copy()
+    cube.read(rows, cols)[:] = 7
+    np.testing.assert_array_equal(cube.read(rows, cols), before)
+
+
+def test_a_truncated_chunk_is_one_line(tmp_path: Path) -> None:
+    cube = write_cube(tmp_path, features_of(20, 30))
+    chunk = tmp_path / "g0001/features/c/0/0/0"
+    chunk.write_bytes(chunk.read_bytes()[:1000])
+    with pytest.raises(CubeError) as caught:
+        cube.read(slice(0, 5), slice(0, 5))
+    assert "\n" not in str(caught.value)
+
+
 def test_norm_is_that_of_the_decoded_vector(cube: Cube) -> None:
     rows, cols = slice(0, 20), slice(120, 140)
     values = cube.quantizer.decode(cube.read(rows, cols))

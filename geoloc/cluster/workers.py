@@ -146,6 +146,7 @@ class _Flow:
             raise _gone(self.client)
         error = future.exception()
         result = future.result() if error is None else _of_dask(error)
+        future.release()  # or Dask would do it again if the worker that holds the result is lost
         if not isinstance(result, _Failure):
             return Outcome(attempt.item, result)
         failed_on = (*attempt.failed_on, result.worker)

@@ -1,0 +1,153 @@
+"""What is settled before a build: the cube's identity, precision, and what it will cost."""
+
+from __future__ import annotations
+
+import pickle
+import resource
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+
+from geoloc.area import Area, load_area
+from geoloc.build import build_blocks, build_cube
+from geoloc.cluster import InlineExecutor
+from geoloc.costs import CubePlan, Measured, _cost, measure, plan_cube
+from geoloc.cube import Cube, CubeSpec, plan_blocks
+from geoloc.cube.store import update_attributes
+from geoloc.errors import ModelError, SpecMismatchError
+from geoloc.planning import ModelEncoder, plan_build
+from geoloc.query import open_target
+
+from .cubes import TinyEncoder, grid_of, mosaic, plan_of
+
+
+def spec_of(*paths: str) -> CubeSpec:
+    return CubeSpec.of_grid(
+        grid_of(5, 6),
+        polygon=None,
+        imagery={"kind": "geotiff", "paths": list(paths), "bands": [1, 2, 3]},
+        model="m",
+        encoding={},
+    )
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "same"),
+    [
+        (["/a/b/t/*.tif"], ["/c/t/*.tif"], True),
+        (["/a/b/t1/x.tif", "/a/b/t2/y.tif"], ["/t1/x.tif", "/t2/y.tif"], True),
+        (["/a/b/t1/x.tif", "/a/b/t2/y.tif"], ["/a/b/t2/x.tif", "/a/b/t1/y.tif"], False),
+        (["/a/x.tif"], ["/a/y.tif"], False),
+        (["s3://one/x.tif"], ["s3://two/x.tif"], False),
+        (["file:///a/x.tif"], ["/b/x.tif"], True),
+    ],
+)
+def test_where_a_folder_lies_does_not_matter(here: list[str], there: list[str], same: bool) -> None:
+    assert (spec_of(*here).digest == spec_of(*there).digest) is same
+    assert bool(spec_of(*here).differences(spec_of(*there))) is not same
+
+
+@pytest.fixture
+def area(tmp_path: Path) -> Area:
+    """An area file beside a GeoTIFF and a small model."""
+    from .encoder_models import imagery, tiny_model
+    from .test_build import write_area
+
+    (tmp_path / "first").mkdir()
+    tiny_model(tmp_path / "first" / "model")
+    return write_area(tmp_path / "first", imagery(400, 500))
+
+
+def test_a_moved_area_goes_on(area: Area, tmp_path: Path) -> None:
+    build_cube(area, method="patch", cluster="inline")
+    (tmp_path / "first").rename(tmp_path / "second")
+    moved = load_area(tmp_path / "second" / "area.yaml")
+    report = build_cube(moved, method="patch", cluster="inline")
+    assert (report.blocks_reused, report.blocks_done, report.notes) == (1, 0, [])
+    target = open_target(tmp_path / "second" / "cube.zarr")  # by the cube alone
+    assert target.source is not None
+    assert target.source.read(grid_of(5, 5, 2)).coords["valid"].values.all()
+
+
+def test_precision_and_method_are_settled_once(area: Area) -> None:
+    plan = plan_build(area)
+    assert isinstance(plan.open_encoder, ModelEncoder)
+    assert plan.open_encoder.precision == "auto"
+    pinned = plan.pinned({"method": "patch", "precision": "bfloat16"}).open_encoder
+    assert isinstance(pinned, ModelEncoder)
+    assert pickle.loads(pickle.dumps(pinned)) == pinned  # noqa: S301 as workers receive it
+    assert (pinned.method, pinned.precision) == ("patch", "bfloat16")
+    assert pinned().describe()["precision"] == "bfloat16"
+    asked = plan_build(area, "dense").pinned({"method": "patch", "precision": "float32"})
+    assert isinstance(asked.open_encoder, ModelEncoder)
+    assert asked.open_encoder.method == "dense"  # who asks for another method is told so
+
+
+def test_a_resumed_cube_keeps_its_precision(area: Area) -> None:
+    """One that a processor with bfloat16 began is not ended in this one's float32."""
+    build_cube(area, method="patch", cluster="inline")
+    spec = Cube.open(area.cube).spec
+    lower = spec.model_copy(update={"encoding": {**spec.encoding, "precision": "bfloat16"}})
+    update_attributes(area.cube, "g0001", {"spec": lower.model_dump(mode="json")})
+    assert build_cube(area, cluster="inline").blocks_reused == 1  # this machine's own may differ
+    plan = plan_build(area, "patch")
+    assert isinstance(plan.open_encoder, ModelEncoder)
+    other = replace(plan.open_encoder, precision="float32")
+    with pytest.raises(SpecMismatchError, match="precision: bfloat16 -> float32"):
+        build_blocks(replace(plan, open_encoder=other), cluster="inline")
+
+
+def test_costs(area: Area) -> None:
+    found = plan_cube(area, method="patch", cluster="inline", steps=[10, 20], price=2.5)
+    ten, twenty = found.rows
+    assert (ten.step, ten.cells, ten.blocks) == (10, 600, 1)
+    assert (twenty.step, twenty.cells, twenty.blocks) == (20, 150, 1)
+    dim = len(plan_build(area).classes)
+    assert ten.cube_bytes == 128 * 128 * (dim + 4)
+    assert ten.imagery_bytes > twenty.imagery_bytes / 8
+    assert ten.hours == pytest.approx(128 * 128 * found.sample.seconds / found.sample.cells / 3600)
+    assert ten.cost == pytest.approx(2.5 * ten.hours)
+    assert found.cells_in(2 * ten.hours, ten) == pytest.approx(1200, abs=1)
+    assert "100 CPU worker-hours buy" in found.summary()
+    assert found.to_json()["rows"][0]["cells_per_100_hours"] > 0
+    assert len(ten.texts()) == len(found.headings())
+    assert not Path(area.cube).exists()
+
+
+def refuse() -> TinyEncoder:
+    raise ModelError("step 0.7 m is too fine")
+
+
+def test_a_step_that_the_model_refuses_is_told_in_its_row(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, grid_of(5, 6), mosaic(grid_of(5, 6)), open_encoder=refuse)
+    row = _cost(plan, Measured(1.0, 64, 4096, "patch", False), workers=1)
+    assert row.problem == "step 0.7 m is too fine"
+    assert row.hours == 0
+    assert len(row.texts()) == len(CubePlan.headings())
+
+
+def test_the_sample_grows_until_it_takes_long_enough(tmp_path: Path) -> None:
+    grid = grid_of(300, 420)
+    plan = plan_of(tmp_path, grid, mosaic(grid))
+    measured = measure(plan, plan_blocks(grid, None), InlineExecutor())
+    assert measured.cells >= 36 * 44  # quick: all of a block, perhaps one at the edge
+    assert measured.seconds > 0
+    assert TinyEncoder().window(grid_of(128, 128)).size >= measured.pixels
+
+
+def test_a_country_is_planned_in_seconds_and_little_memory() -> None:
+    grid = grid_of(77_440, 77_440)  # 6 billion cells
+    around = np.linspace(0, 2 * np.pi, 20_000)
+    reach = 330_000 * (1 + 0.1 * np.sin(40 * around))
+    x, y = grid.center(grid.ny // 2, grid.nx // 2)
+    polygon = shapely.Polygon(np.c_[x + reach * np.cos(around), y + reach * np.sin(around)])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.process_time()
+    for step in (10, 16, 25, 100):
+        plan_blocks(replace(grid, step=step, ny=774_400 // step, nx=774_400 // step), polygon)
+    assert time.process_time() - start < 10
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # KiB
