@@ -55,9 +55,7 @@ def environment(home: Path, port: int) -> dict[str, str]:
     own = {  # what the operator may change
         # ten nights ahead, not a hundred: each is a write to a small database
         "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "10",
-        # how soon a lost run is noticed, in seconds
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60",
-        "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "60",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60",  # seconds: how soon a lost run is noticed
     }
     return {**own, **os.environ, **wanted}
 

@@ -143,7 +143,6 @@ def running(home: Path, *areas: Path, **settings: str) -> Iterator[Service]:
         "NO_COLOR": "1",
         # waiting less than people would
         "PREFECT_WORKER_QUERY_SECONDS": "1",
-        "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "30",
         **settings,
     }
     service = Service(home, port, environment)

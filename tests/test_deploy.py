@@ -157,4 +157,5 @@ def test_the_refresh_is_scheduled_in_a_time_zone() -> None:
     (refresh,) = (d for d in deployments() if d["name"] == "refresh-cubes")
     (schedule,) = refresh["schedules"]
     assert schedule["timezone"] == "Europe/Kyiv"
-    assert refresh["concurrency_limit"]["collision_strategy"] == "ENQUEUE"
+    (training,) = (d for d in deployments() if d["name"] == "train-overhead")
+    assert training["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
