@@ -48,13 +48,14 @@ STRIDE = 4
 """px between feature positions when served: at 2.5 m per px one for every cell of 10 m."""
 STUDENT_STRIDE, FAST_STRIDE = 8, 16
 """The same function learnt on every second, or fourth, position of each axis: far faster."""
-BATCH = 128
 PHOTO_AUGMENT = Augmentation(rotate=3, area=(0.5, 1.0), shift=12, tint=0.05, haze=0.15)
 """A part of a photo is what a longer lens, turned a little, would have seen."""
 NORMALIZE = (IMAGENET_MEAN, IMAGENET_STD)
 
-TOGETHER = LoopSpec(epochs=20, lr=2e-3, schedule="cosine", weight_decay=1e-3)
-STUDENT = LoopSpec(epochs=2, lr=3e-4, schedule="cosine", weight_decay=1e-3)
+START = LoopSpec(epochs=20, lr=2e-3, schedule="cosine", weight_decay=1e-3)
+TOGETHER = LoopSpec(epochs=18, lr=2e-3, schedule="cosine", weight_decay=1e-3, seed=1)
+STUDENT = LoopSpec(epochs=2, lr=3e-4, schedule="cosine", weight_decay=1e-3, seed=2)
+START_BATCH, BATCH = 128, 64
 
 
 def duo(stride: int) -> Duo:
@@ -67,12 +68,12 @@ def duo(stride: int) -> Duo:
 
 
 def task(
-    net: Duo, train: PlaceData, valid: PlaceData, spec: CrossViewSpec, seed: int
+    net: Duo, train: PlaceData, valid: PlaceData, spec: CrossViewSpec, seed: int, batch: int
 ) -> CrossViewTask:
     """The cross-view task on the sandbox's places."""
     return CrossViewTask(
         net, train, valid,
-        spec=spec, size=PATCH_PX, pool=POOL_PX, batch=BATCH, seed=seed,
+        spec=spec, size=PATCH_PX, pool=POOL_PX, batch=batch, seed=seed,
         chip_augment=Augmentation(), photo_augment=PHOTO_AUGMENT, normalize=NORMALIZE,
     )  # fmt: skip
 
@@ -84,11 +85,14 @@ def train(work: Path, out: Path) -> Model:
     holdout = place_data(load_lessons(VALID_SEEDS, KM, PHOTOS, lessons, _told), SPARES, seed=2)
     torch.manual_seed(0)
     both = duo(FAST_STRIDE)
-    fit(task(both, learning, holdout, CrossViewSpec(), 0), TOGETHER, work / "together", say)
+    first = task(both, learning, holdout, CrossViewSpec(), 0, START_BATCH)
+    fit(first, START, work / "start", say)
+    second = task(both, learning, holdout, CrossViewSpec(), 1, BATCH)
+    fit(second, TOGETHER, work / "together", say)
     final = duo(STUDENT_STRIDE)
     final.load_state_dict(both.state_dict())
-    alone = CrossViewSpec(train_ground=False)
-    figures = fit(task(final, learning, holdout, alone, 1), STUDENT, work / "student", say)
+    alone = task(final, learning, holdout, CrossViewSpec(train_ground=False), 2, BATCH)
+    figures = fit(alone, STUDENT, work / "student", say)
     return export(final, out, figures)
 
 
@@ -121,6 +125,7 @@ def export(net: Duo, out: Path, figures: dict[str, float]) -> Model:
             "valid_seeds": [VALID_SEEDS.start, VALID_SEEDS.stop - 1],
             "photos_per_world": PHOTOS,
             "km": KM,
+            "start": START.model_dump(mode="json"),
             "together": TOGETHER.model_dump(mode="json"),
             "student": STUDENT.model_dump(mode="json"),
             "validation": {key: round(value, 4) for key, value in figures.items()},

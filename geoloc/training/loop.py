@@ -39,7 +39,10 @@ class Task(Protocol):
     """What is learnt. Batches of an epoch depend on nothing but its number and the seed."""
 
     name: str
-    net: nn.Module
+
+    @property
+    def net(self) -> nn.Module:
+        """What is trained; its whole state is kept."""
 
     def steps(self) -> int:
         """Batches in an epoch."""
