@@ -141,8 +141,6 @@ def running(home: Path, *areas: Path, **settings: str) -> Iterator[Service]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "NO_COLOR": "1",
-        # waiting less than people would
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
         **settings,
     }
     service = Service(home, port, environment)
