@@ -247,7 +247,7 @@ def _cells(plan: BuildPlan) -> int:
     """Cells inside of the polygon, by its area."""
     if plan.polygon is None:
         return plan.grid.size
-    return min(round(plan.polygon.area / plan.grid.step**2), plan.grid.size)
+    return int(min(plan.polygon.area / plan.grid.step**2 + 0.5, plan.grid.size))
 
 
 def _block_pixels(encoder: Encoder, grid: Grid) -> int:
