@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from geoloc.grid import Grid
-from geoloc.sandbox.lessons import GSD, PHOTO_PX, load_lessons, place_data
+from geoloc.sandbox.lessons import GSD, MARGIN_PX, PHOTO_PX, load_lesson
 from geoloc.sandbox.painted import PaintedWorld
 from geoloc.sandbox.scene import LANDUSE
 from geoloc.sandbox.world import World
@@ -31,19 +31,10 @@ def test_a_painted_world_is_the_world(painted: PaintedWorld) -> None:
 
 @pytest.mark.slow
 def test_lessons_are_kept_and_point_at_their_places(tmp_path: Path) -> None:
-    (lesson,) = load_lessons([12], 0.6, 6, tmp_path)
-    (again,) = load_lessons([12], 0.6, 6, tmp_path)
+    lesson = load_lesson(12, 0.6, 6, tmp_path)
+    again = load_lesson(12, 0.6, 6, tmp_path)
     assert np.array_equal(lesson.photos, again.photos)
     assert lesson.photos.shape == (6, 3, PHOTO_PX, PHOTO_PX)
     assert lesson.around.sum(axis=1) == pytest.approx(1, abs=1e-4)
-    data = place_data([lesson, lesson], spares=10, seed=0)
-    assert data.labels.shape == (12, len(LANDUSE))
-    assert data.labels.sum(axis=1) == pytest.approx(1, abs=1e-3)
-    assert data.spares.shape == (20, 3)
-    side = lesson.mosaics.shape[-1]
-    margin = (side - round(600 / GSD)) // 2
-    for (number, row, col), (x, y) in zip(data.spots, np.tile(lesson.places, (2, 1)), strict=True):
-        assert (col - margin, row - margin) == (int(x / GSD), int(y / GSD))
-        assert number in (0, 1)
-    chips = data.chips(data.spots, 100, np.random.default_rng(0))
-    assert chips.shape == (12, 3, 100, 100)
+    assert lesson.mosaics.shape[-1] == round(600 / GSD) + 2 * MARGIN_PX
+    assert lesson.visible.shape == (6, len(LANDUSE))

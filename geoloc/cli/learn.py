@@ -41,8 +41,7 @@ def train(
     as_json: bool = JSON,
 ) -> None:
     """Train an overhead encoder on a teacher's vectors; called again, it goes on."""
-    from ..training.train import TrainSpec
-    from ..training.train import train as train_student
+    from ..training.train import TrainSpec, train_student
 
     spec = train_spec(TrainSpec, {"pairs": pairs, "teacher": teacher, "out": out}, setting)
     with progress(f"training {out.name}") as advance:

@@ -28,6 +28,7 @@ from torch.nn import functional
 from torchvision.ops import SqueezeExcitation
 
 from ..errors import ModelError
+from .lite0 import LITE0_NETWORKS, PlaceLite0
 
 _PROBE_PX = 256  # input side at which a trunk's feature sizes are measured
 _AUXILIARY = ("googlenet", "inception_v3")  # their training heads do not fit one vector out
@@ -132,6 +133,8 @@ def build_network(arch: str, dim: int) -> nn.Module:
 
     Raises ModelError for an unknown or unsuitable architecture.
     """
+    if arch in LITE0_NETWORKS:
+        return LITE0_NETWORKS[arch](dim)
     known = torchvision.models.list_models(module=torchvision.models)
     if arch not in known or arch in _AUXILIARY:
         raise ModelError(
@@ -147,8 +150,21 @@ def build_dense(arch: str, dim: int, stride: int, pool_px: int) -> SplitNetwork:
     ``pool_px`` is also the window over which squeeze-and-excitation averages.
     Raises ModelError where the architecture cannot be served dense, with the reason.
     """
+    if arch == "place_lite0":
+        return _split_lite0(PlaceLite0(dim), stride, pool_px)
     _family_of(arch)  # refuse before a large network is built in vain
     return split_network(build_network(arch, dim), arch, stride=stride, local_px=pool_px)
+
+
+def _split_lite0(network: PlaceLite0, stride: int, pool_px: int) -> SplitNetwork:
+    """It is dense-native and local by itself. Raises ModelError for another stride or window."""
+    if (stride, pool_px) != (network.STRIDE, network.POOL):
+        raise ModelError(
+            f"place_lite0 is served with stride {network.STRIDE} and pool_px {network.POOL}, not "
+            f"{stride} and {pool_px}"
+        )
+    family = _Family(("place_lite0",), lambda n, x: n.trunk(x), lambda n, pooled: n.head(pooled))
+    return SplitNetwork(network, family, stride, network.HALO)
 
 
 def split_network(

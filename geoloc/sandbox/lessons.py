@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import OutputError
-from ..training.crossview import PlaceData
 from .camera import Camera
 from .overhead import ACQUISITIONS, render_overhead
 from .painted import PaintedWorld
@@ -39,7 +38,7 @@ _NATIVE = 0.5  # m per px at which the world is pictured before it is averaged d
 _PIXELS = 256 * 192  # of a rendered photo
 _GROUP, _SPREAD = 4, 40.0
 """Photos that share one relief, and how far (m, each way) they lie from its middle."""
-_MARGIN_PX = 96  # around a mosaic: half of a turned chip of 128 px
+MARGIN_PX = 96  # around a mosaic: half of a turned chip of 128 px
 _MISSING = (124, 116, 104)  # what encoders put where there is no imagery: ImageNet's mean
 _RINGS = ((25.0, 0.5), (60.0, 0.3), (120.0, 0.2))
 """Radius (m) of discs around a camera, and their shares in what surrounds it."""
@@ -141,31 +140,20 @@ def _mosaic(world: PaintedWorld, flight: int) -> NDArray[np.uint8]:
     native = render_overhead(world, world.grid(_NATIVE), ACQUISITIONS[flight])
     side = round(native.shape[0] * _NATIVE / GSD)
     small = np.asarray(Image.fromarray(native).resize((side, side), Image.Resampling.BOX))
-    shape = (3, side + 2 * _MARGIN_PX, side + 2 * _MARGIN_PX)
+    shape = (3, side + 2 * MARGIN_PX, side + 2 * MARGIN_PX)
     out = np.broadcast_to(np.array(_MISSING, np.uint8)[:, None, None], shape).copy()
-    inner = slice(_MARGIN_PX, _MARGIN_PX + side)
+    inner = slice(MARGIN_PX, MARGIN_PX + side)
     out[:, inner, inner] = small.transpose(2, 0, 1)
     return out
 
 
-def load_lessons(
-    seeds: Iterable[int],
-    km: float,
-    photos: int,
-    folder: Path,
-    progress: Callable[[int], None] | None = None,
-) -> list[Lesson]:
-    """Lessons of these seeds, rendered once and kept in ``folder``."""
-    lessons = []
-    for seed in seeds:
-        path = folder / f"world-{seed}-{km:g}km-{photos}.npz"
-        if not path.exists():
-            _save(make_lesson(seed, km, photos), path)
-        with np.load(path) as stored:
-            lessons.append(Lesson(**{name: stored[name] for name in stored.files}))
-        if progress is not None:
-            progress(seed)
-    return lessons
+def load_lesson(seed: int, km: float, photos: int, folder: Path) -> Lesson:
+    """The lesson of a seed, rendered once and kept in ``folder``."""
+    path = folder / f"world-{seed}-{km:g}km-{photos}.npz"
+    if not path.exists():
+        _save(make_lesson(seed, km, photos), path)
+    with np.load(path) as stored:
+        return Lesson(**{name: stored[name] for name in stored.files})
 
 
 def _save(lesson: Lesson, path: Path) -> None:
@@ -176,30 +164,3 @@ def _save(lesson: Lesson, path: Path) -> None:
         part.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def place_data(lessons: list[Lesson], spares: int, seed: int, at_camera: float = 0.35) -> PlaceData:
-    """The lessons as one; ``spares`` random places of each world serve as negatives.
-
-    A photo's label is what it shows, and to the share ``at_camera`` where it was taken.
-    """
-    rng = np.random.default_rng(seed)
-    spots, others = [], []
-    for number, lesson in enumerate(lessons):
-        side = lesson.mosaics.shape[-1] - 2 * _MARGIN_PX
-        columns, rows = (lesson.places / GSD).astype(np.int64).T + _MARGIN_PX
-        spots.append(np.stack([np.full(len(rows), number), rows, columns], axis=1))
-        free = rng.integers(_MARGIN_PX, _MARGIN_PX + side, size=(spares, 2))
-        others.append(np.column_stack([np.full(spares, number), free]))
-    visible = np.concatenate([lesson.visible for lesson in lessons])
-    at = np.eye(len(LANDUSE), dtype=np.float32)[np.concatenate([x.at for x in lessons])]
-    seen = visible.sum(axis=1, keepdims=True)
-    share = np.where(seen > 0, at_camera, 1.0).astype(np.float32)
-    return PlaceData(
-        photos=np.concatenate([lesson.photos for lesson in lessons]),
-        labels=share * at + (1 - share) * visible / np.maximum(seen, 1e-6),
-        place_labels=np.concatenate([lesson.around for lesson in lessons]),
-        mosaics=[lesson.mosaics for lesson in lessons],
-        spots=np.concatenate(spots),
-        spares=np.concatenate(others),
-    )

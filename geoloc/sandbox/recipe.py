@@ -1,6 +1,6 @@
 """The command that made the shipped weights, and the one that measures them.
 
-    python -m geoloc.sandbox.recipe train --work DIR         resumable; takes hours on 2 cores
+    python -m geoloc.sandbox.recipe train --work DIR         resumable; rendering takes an hour
     python -m geoloc.sandbox.recipe evaluate --seeds 1-5     worlds that were never trained on
 
 Worlds with the seeds `TRAIN_SEEDS` and `VALID_SEEDS` were seen; all others are unseen.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,115 +25,114 @@ from ..area import load_area
 from ..build import build_cube
 from ..cube import Cube
 from ..encoders.ground import open_ground
+from ..encoders.lite0 import NORMALIZATION, PhotoLite0, PlaceLite0, early_lite0
 from ..encoders.model import SHIPPED, Model, load_model, write_model
-from ..encoders.networks import build_dense, build_network, weights_bytes
-from ..encoders.spec import IMAGENET_MEAN, IMAGENET_STD
+from ..encoders.networks import weights_bytes
 from ..evaluation import Placement, Truth, place, read_truth, summarize
 from ..grid import Grid
 from ..photos import read_photo
 from ..search import Query, heatmaps
-from ..training.augment import Augmentation
 from ..training.crossview import CrossViewSpec, CrossViewTask, Duo, PlaceData
 from ..training.loop import Epoch, LoopSpec, fit
-from .lessons import GSD, PHOTO_PX, load_lessons, place_data
+from .features import join, lesson_features, load_features, save_features
+from .lessons import GSD, PHOTO_PX, load_lesson
 from .scene import LANDUSE
 from .write import write_sandbox
 
 TRAIN_SEEDS = range(1000, 1010)
 VALID_SEEDS = range(2000, 2001)
-KM, PHOTOS, SPARES = 3.0, 400, 1000
-GROUND_ARCH = OVERHEAD_ARCH = "shufflenet_v2_x0_5"
-PATCH_PX, POOL_PX = 128, 32
-STRIDE = 4
-"""px between feature positions when served: at 2.5 m per px one for every cell of 10 m."""
-STUDENT_STRIDE, FAST_STRIDE = 8, 16
-"""The same function learnt on every second, or fourth, position of each axis: far faster."""
-PHOTO_AUGMENT = Augmentation(rotate=3, area=(0.5, 1.0), shift=12, tint=0.05, haze=0.15)
-"""A part of a photo is what a longer lens, turned a little, would have seen."""
-NORMALIZE = (IMAGENET_MEAN, IMAGENET_STD)
-
-START = LoopSpec(epochs=20, lr=2e-3, schedule="cosine", weight_decay=1e-3)
-TOGETHER = LoopSpec(epochs=18, lr=2e-3, schedule="cosine", weight_decay=1e-3, seed=1)
-STUDENT = LoopSpec(epochs=2, lr=3e-4, schedule="cosine", weight_decay=1e-3, seed=2)
-START_BATCH, BATCH = 128, 64
-
-
-def duo(stride: int) -> Duo:
-    """Both networks with random weights; ``stride`` of the overhead one, whose keys stay."""
-    dim = len(LANDUSE)
-    ground = build_network(GROUND_ARCH, dim)
-    return Duo(ground, build_dense(OVERHEAD_ARCH, dim, stride, POOL_PX)).to(
-        memory_format=torch.channels_last
-    )
-
-
-def task(
-    net: Duo, train: PlaceData, valid: PlaceData, spec: CrossViewSpec, seed: int, batch: int
-) -> CrossViewTask:
-    """The cross-view task on the sandbox's places."""
-    return CrossViewTask(
-        net, train, valid,
-        spec=spec, size=PATCH_PX, pool=POOL_PX, batch=batch, seed=seed,
-        chip_augment=Augmentation(), photo_augment=PHOTO_AUGMENT, normalize=NORMALIZE,
-    )  # fmt: skip
+KM, PHOTOS = 3.0, 400
+GROUND_ARCH, OVERHEAD_ARCH = "photo_lite0", "place_lite0"
+PATCH_PX = 128
+LOOP = LoopSpec(epochs=40, lr=2e-3, schedule="cosine", weight_decay=0.05)
+BATCH = 256
 
 
 def train(work: Path, out: Path) -> Model:
-    """Make the shipped model anew: lessons, both networks together, then the student alone."""
-    lessons = work / "lessons"
-    learning = place_data(load_lessons(TRAIN_SEEDS, KM, PHOTOS, lessons, _told), SPARES, seed=1)
-    holdout = place_data(load_lessons(VALID_SEEDS, KM, PHOTOS, lessons, _told), SPARES, seed=2)
+    """Make the shipped model anew: lessons, their features, then both heads together."""
     torch.manual_seed(0)
-    both = duo(FAST_STRIDE)
-    first = task(both, learning, holdout, CrossViewSpec(), 0, START_BATCH)
-    fit(first, START, work / "start", say)
-    second = task(both, learning, holdout, CrossViewSpec(), 1, BATCH)
-    fit(second, TOGETHER, work / "together", say)
-    final = duo(STUDENT_STRIDE)
-    final.load_state_dict(both.state_dict())
-    alone = task(final, learning, holdout, CrossViewSpec(train_ground=False), 2, BATCH)
-    figures = fit(alone, STUDENT, work / "student", say)
-    return export(final, out, figures)
+    ground, overhead = trunks()
+    learning = _features(TRAIN_SEEDS, work, ground, overhead)
+    holdout = _features(VALID_SEEDS, work, ground, overhead)
+    ground.head.standardise(_rows(learning.photos))
+    overhead.head.standardise(_rows(learning.places))
+    task = CrossViewTask(
+        Duo(ground.head, overhead.head), learning, holdout,
+        spec=CrossViewSpec(), batch=BATCH, seed=0,
+    )  # fmt: skip
+    figures = fit(task, LOOP, work / "heads", say)
+    return export(ground, overhead, out, figures)
 
 
-def export(net: Duo, out: Path, figures: dict[str, float]) -> Model:
+def trunks() -> tuple[PhotoLite0, PlaceLite0]:
+    """Both networks: the trunk as ImageNet made it, random heads."""
+    dim, trunk = len(LANDUSE), early_lite0(pretrained=True)
+    ground, overhead = PhotoLite0(dim), PlaceLite0(dim)
+    ground.trunk = overhead.early = trunk
+    return ground.eval(), overhead.eval()
+
+
+def _features(
+    seeds: Iterable[int], work: Path, ground: PhotoLite0, overhead: PlaceLite0
+) -> PlaceData:
+    """Features of the lessons of these seeds, rendered and computed once, kept in ``work``."""
+    parts = []
+    for seed in seeds:
+        path = work / "features" / f"world-{seed}.npz"
+        if not path.exists():
+            lesson = load_lesson(seed, KM, PHOTOS, work / "lessons")
+            with torch.inference_mode():
+                save_features(lesson_features(lesson, seed, ground, overhead), path)
+        parts.append(load_features(path))
+        print(f"world {seed}", flush=True)
+    return join(parts)
+
+
+def _rows(features: NDArray[np.float16]) -> torch.Tensor:
+    return torch.from_numpy(features.reshape(-1, features.shape[-1]).astype(np.float32))
+
+
+def export(
+    ground: PhotoLite0, overhead: PlaceLite0, out: Path, figures: Mapping[str, float]
+) -> Model:
     """Write the model directory, weights in half precision."""
-    context = (PATCH_PX - POOL_PX) // 2
+    mean, std = NORMALIZATION
+    network = {"format": "torchvision", "mean": mean, "std": std}
     spec: dict[str, Any] = {
         "name": "sandbox",
         "classes": LANDUSE,
         "dim": len(LANDUSE),
         "ground": {
-            "format": "torchvision",
+            **network,
             "arch": GROUND_ARCH,
             "weights": "ground.safetensors",
             "input_px": PHOTO_PX,
         },
         "overhead": {
-            "format": "torchvision",
+            **network,
             "arch": OVERHEAD_ARCH,
             "weights": "overhead.safetensors",
             "patch_px": PATCH_PX,
             "gsd": (0.9 * GSD, 1.1 * GSD),
             "preferred_gsd": GSD,
             "methods": ("dense", "patch"),
-            "dense": {"stride": STRIDE, "pool_px": POOL_PX, "halo_px": context},
+            "dense": {"stride": PlaceLite0.STRIDE, "pool_px": PlaceLite0.POOL},
         },
         "training": {
             "command": "python -m geoloc.sandbox.recipe train",
+            "trunk": "EfficientNet-Lite0, ImageNet weights (Apache-2.0), stages 1 to 5, frozen",
             "train_seeds": [TRAIN_SEEDS.start, TRAIN_SEEDS.stop - 1],
             "valid_seeds": [VALID_SEEDS.start, VALID_SEEDS.stop - 1],
             "photos_per_world": PHOTOS,
             "km": KM,
-            "start": START.model_dump(mode="json"),
-            "together": TOGETHER.model_dump(mode="json"),
-            "student": STUDENT.model_dump(mode="json"),
+            "loop": LOOP.model_dump(mode="json"),
+            "loss": CrossViewSpec().model_dump(mode="json"),
             "validation": {key: round(value, 4) for key, value in figures.items()},
         },
     }
     files = {
-        "ground.safetensors": weights_bytes(net.ground, half=True),
-        "overhead.safetensors": weights_bytes(net.overhead, half=True),
+        "ground.safetensors": weights_bytes(ground, half=True),
+        "overhead.safetensors": weights_bytes(overhead, half=True),
     }
     return write_model(out, json.loads(json.dumps(spec)), files)
 
@@ -147,10 +146,6 @@ def say(epoch: Epoch) -> None:
         f"{epoch.seconds:.0f} s{mark}",
         flush=True,
     )
-
-
-def _told(seed: int) -> None:
-    print(f"world {seed}", flush=True)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
-"""Both encoders learnt together, from photos and imagery of the same places.
+"""Two heads that meet: what a photo says of its place, and what the place says from above.
 
-The ground network learns to name scene classes (soft labels) and, at the same time, to say
-only what imagery can confirm: its vector is pulled to that of the overhead network at the same
-place and pushed from those of other places. So each component stays a named class.
+Both trunks are frozen, so their features are computed once; only the heads learn. They learn to
+name scenes, and that a photo and its place give nearer vectors than a photo and another place
+(InfoNCE, van den Oord et al. 2018, over the very distance that is searched by).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,43 +17,27 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..encoders.networks import SplitNetwork, dense_forward
-from .augment import NONE, Augmentation, windows
 from .losses import cross_distance, paired_distance, soft_cross_entropy
-
-_CHUNK = 128  # images at once where nothing is learnt
 
 
 @dataclass(frozen=True)
 class PlaceData:
-    """Photos of known places on a few mosaics of imagery.
+    """Features of photos, of the places they were taken at, and of other places.
 
-    photos: uint8 ``(photo, 3, h, h)``; labels: float32 ``(photo, class)``, shares that sum
-    to 1; mosaics: uint8 ``(flight, 3, y, x)`` each, the same ground seen on several days; spots:
-    int ``(photo, 3)``: mosaic, row and column
-    of the pixel under the camera; spares: int ``(spot, 3)``: other places, which no photo shows;
-    place_labels: float32 ``(photo, class)``: what surrounds the camera, whatever it looks at.
+    photos: float ``(photo, view, feature)``; places: float ``(photo, view, feature)``, each on
+    several days and turned; labels, place_labels: float32 ``(photo, class)``, shares that sum to
+    1, of what the photo shows and of what surrounds the camera; spots: int ``(photo, 3)``: world,
+    row and column of the camera (px); spares: float ``(spare, view, feature)``, places of the
+    same worlds that no photo shows; spare_spots: int ``(spare, 3)``.
     """
 
-    photos: NDArray[np.uint8]
+    photos: NDArray[np.float16]
+    places: NDArray[np.float16]
     labels: NDArray[np.float32]
     place_labels: NDArray[np.float32]
-    mosaics: Sequence[NDArray[np.uint8]]
     spots: NDArray[np.int64]
-    spares: NDArray[np.int64]
-
-    def chips(self, spots: NDArray[np.int64], size: int, rng: np.random.Generator) -> Tensor:
-        """Chips uint8 ``(spot, 3, size, size)`` around places, each of a flight drawn at random.
-
-        Mosaics must reach that far beyond the places.
-        """
-        half = size // 2
-        cut = []
-        for number, row, col in spots:
-            mosaic = self.mosaics[number]
-            rows, cols = (slice(at - half, at - half + size) for at in (row, col))
-            cut.append(mosaic[rng.integers(len(mosaic)), :, rows, cols])
-        return torch.from_numpy(np.stack(cut))
+    spares: NDArray[np.float16]
+    spare_spots: NDArray[np.int64]
 
 
 class CrossViewSpec(BaseModel):
@@ -67,100 +51,64 @@ class CrossViewSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    photo_weight: float = Field(default=1.0, ge=0)
-    place_weight: float = Field(default=0.5, ge=0)
+    photo_weight: float = Field(default=0.5, ge=0)
+    place_weight: float = Field(default=0.3, ge=0)
     contrast: float = Field(default=1.0, ge=0)
-    regression: float = Field(default=0.1, ge=0)
-    scale: float = Field(default=4.0, gt=0)
-    spares: float = Field(default=0.25, ge=0)
+    regression: float = Field(default=0.05, ge=0)
+    scale: float = Field(default=2.0, gt=0)
+    spares: float = Field(default=1.0, ge=0)
     apart_px: float = Field(default=24.0, ge=0)
-    train_ground: bool = True
 
 
 class Duo(nn.Module):
-    """A ground network and an overhead network of the same classes, as one set of weights."""
+    """The heads of a ground and of an overhead network, as one set of weights."""
 
-    def __init__(self, ground: nn.Module, overhead: SplitNetwork) -> None:
+    def __init__(self, ground: nn.Module, overhead: nn.Module) -> None:
         super().__init__()
         self.ground, self.overhead = ground, overhead
 
 
 class CrossViewTask:
-    """Learn both networks of a `Duo`, or with ``train_ground=False`` the overhead one alone."""
+    """Learn both heads of a `Duo`."""
 
     name = "cross-view"
 
     def __init__(
-        self,
-        net: Duo,
-        train: PlaceData,
-        valid: PlaceData,
-        *,
-        spec: CrossViewSpec,
-        size: int,
-        pool: int,
-        batch: int,
-        seed: int,
-        chip_augment: Augmentation,
-        photo_augment: Augmentation,
-        normalize: tuple[tuple[float, ...], tuple[float, ...]],
-    ) -> None:
+        self, net: Duo, train: PlaceData, valid: PlaceData, *, spec: CrossViewSpec,
+        batch: int, seed: int,
+    ) -> None:  # fmt: skip
         self.net, self.train, self.valid, self.spec = net, train, valid, spec
-        self.size, self.pool, self.batch, self.seed = size, pool, batch, seed
-        self.chip_augment, self.photo_augment = chip_augment, photo_augment
-        self.mean, self.std = (torch.tensor(v)[:, None, None] for v in normalize)
-        net.ground.requires_grad_(spec.train_ground)
+        self.batch, self.seed = batch, seed
 
     def steps(self) -> int:
         return max(len(self.train.photos) // self.batch, 1)
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
-        """Photos, chips (the pairs' first, then spares), labels, place labels, same-place mask."""
-        rng = np.random.default_rng((self.seed, epoch))
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        order = rng.permutation(len(self.train.photos))
-        margin = int(self.size * 1.42)
+        """Photos, places (the pairs' first, then spares), labels, place labels, too close."""
+        data, rng = self.train, np.random.default_rng((self.seed, epoch))
+        order = rng.permutation(len(data.photos))
         for step in range(self.steps()):
             index = order[step * self.batch : (step + 1) * self.batch]
-            count = min(int(len(index) * self.spec.spares), len(self.train.spares))
-            spares = self.train.spares[rng.integers(len(self.train.spares), size=count)]
-            spots = np.concatenate([self.train.spots[index], spares])
-            chips = windows(
-                self.train.chips(spots, margin, rng), self.size, self.chip_augment, generator
-            )
-            photos = torch.from_numpy(self.train.photos[index])
+            count = min(int(len(index) * self.spec.spares), len(data.spares))
+            others = rng.choice(len(data.spares), count, replace=False)
+            places = [_views(data.places, index, rng), _views(data.spares, others, rng)]
+            spots = np.concatenate([data.spots[index], data.spare_spots[others]])
             yield (
-                windows(photos, photos.shape[-1], self.photo_augment, generator),
-                chips,
-                torch.from_numpy(self.train.labels[index]),
-                torch.from_numpy(self.train.place_labels[index]),
-                torch.from_numpy(_near(self.train.spots[index], spots, self.spec.apart_px)),
+                _views(data.photos, index, rng),
+                torch.cat(places),
+                torch.from_numpy(data.labels[index]),
+                torch.from_numpy(data.place_labels[index]),
+                torch.from_numpy(_near(data.spots[index], spots, self.spec.apart_px)),
             )
-
-    def ground(self, photos: Tensor) -> Tensor:
-        """Photos in [0, 1] to vectors."""
-        x = ((photos - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        with torch.set_grad_enabled(self.spec.train_ground and torch.is_grad_enabled()):
-            result: Tensor = self.net.ground(x)
-        return result
-
-    def overhead(self, chips: Tensor) -> Tensor:
-        """Windows in [0, 1] to vectors, by the dense-native function."""
-        x = ((chips - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        return dense_forward(self.net.overhead, x, self.pool)
 
     def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
-        photos, chips, labels, place_labels, near = batch
-        if not self.spec.train_ground:
-            self.net.ground.eval()  # a frozen teacher keeps its batch statistics
-        said, seen = self.ground(photos).float(), self.overhead(chips).float()
+        photos, places, labels, place_labels, near = batch
+        said, seen = self.net.ground(photos), self.net.overhead(places)
         pairs = seen[: len(said)]
         loss = self.spec.regression * paired_distance(pairs, said).mean()
         loss = loss + self.spec.contrast * self._contrast(said, seen, near)
         loss = loss + self.spec.place_weight * soft_cross_entropy(pairs, place_labels)
-        if self.spec.train_ground:
-            loss = loss + self.spec.photo_weight * soft_cross_entropy(said, labels)
-        return loss
+        return loss + self.spec.photo_weight * soft_cross_entropy(said, labels)
 
     def _contrast(self, said: Tensor, seen: Tensor, near: Tensor) -> Tensor:
         """InfoNCE both ways; the spares are negatives of the photos only."""
@@ -171,11 +119,10 @@ class CrossViewTask:
         return (there + functional.cross_entropy(logits[:, :n].T, labels)) / 2
 
     def validate(self) -> Mapping[str, float]:
-        """Where true places rank among them and the spare places of their own mosaic."""
+        """Where true places rank among them and the spare places of their own world."""
         data = self.valid
-        said = self._map(self.ground, torch.from_numpy(data.photos))
-        true = self._map_chips(data.spots)
-        spare = self._map_chips(data.spares)
+        said = self.net.ground(_first(data.photos))
+        true, spare = (self.net.overhead(_first(part)) for part in (data.places, data.spares))
         percentiles = _percentiles(data, said, true, spare)
         named = (said.argmax(1) == torch.from_numpy(data.labels).argmax(1)).float().mean()
         return {
@@ -186,20 +133,17 @@ class CrossViewTask:
             "photo_accuracy": 100 * float(named),
         }
 
-    def _map(self, function: object, images: Tensor) -> Tensor:
-        assert callable(function)
-        return torch.cat(
-            [function(part.float() / 255).float() for part in torch.split(images, _CHUNK)]
-        )
 
-    def _map_chips(self, spots: NDArray[np.int64]) -> Tensor:
-        """Vectors ``(spot, feature)`` of places, always of the same flights."""
-        rng, generator = np.random.default_rng(self.seed), torch.Generator()
-        parts = []
-        for part in np.array_split(spots, max(len(spots) // _CHUNK, 1)):
-            chips = self.valid.chips(part, self.size, rng)
-            parts.append(self.overhead(windows(chips, self.size, NONE, generator)).float())
-        return torch.cat(parts)
+def _views(
+    features: NDArray[np.float16], index: NDArray[np.int64], rng: np.random.Generator
+) -> Tensor:
+    """One view of each, drawn at random: float32 ``(index, feature)``."""
+    views = rng.integers(features.shape[1], size=len(index))
+    return torch.from_numpy(features[index, views].astype(np.float32))
+
+
+def _first(features: NDArray[np.float16]) -> Tensor:
+    return torch.from_numpy(features[:, 0].astype(np.float32))
 
 
 def _near(spots: NDArray[np.int64], others: NDArray[np.int64], pixels: float) -> NDArray[np.bool_]:
@@ -211,8 +155,8 @@ def _near(spots: NDArray[np.int64], others: NDArray[np.int64], pixels: float) ->
 
 
 def _percentiles(data: PlaceData, said: Tensor, true: Tensor, spare: Tensor) -> NDArray[np.float64]:
-    """Percentage of the spare places of the same mosaic that are nearer than the true place."""
-    own = torch.from_numpy(data.spots[:, :1] == data.spares[None, :, 0])
+    """Percentage of the spare places of the same world that are nearer than the true place."""
+    own = torch.from_numpy(data.spots[:, :1] == data.spare_spots[None, :, 0])
     nearer = (cross_distance(said, spare) <= paired_distance(said, true)[:, None]) & own
     shares: NDArray[np.float64] = (100 * (nearer.sum(1) + 0.5) / (own.sum(1) + 1)).numpy()
     return shares

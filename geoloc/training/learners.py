@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..encoders.lite0 import CHANNELS, NORMALIZATION, pretrained_lite0
 from ..encoders.networks import build_dense, dense_forward, weights_bytes
 from ..encoders.spec import IMAGENET_MEAN, IMAGENET_STD
 from .augment import NONE, Augmentation, windows
 from .data import Chips, PairData, fingerprint
 from .export import onnx_bytes
-from .lite0 import CHANNELS, NORMALIZATION, pretrained_lite0
 from .loop import LoopSpec, Progress, fit
 from .student import HeadTask, LossSpec, StudentTask
 

@@ -1,0 +1,129 @@
+"""What frozen trunks see of lessons: computed once, so that heads learn in minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..encoders.lite0 import NORMALIZATION, PhotoLite0, PlaceLite0
+from ..encoders.networks import sliding_mean
+from ..errors import OutputError
+from ..training.augment import NONE, Augmentation, windows
+from ..training.crossview import PlaceData
+from .lessons import GSD, MARGIN_PX, Lesson
+from .scene import LANDUSE
+
+PHOTO_VIEWS, SPARES = 6, 3000
+PHOTO_AUGMENT = Augmentation(rotate=3, area=(0.5, 1.0), shift=12, tint=0.05, haze=0.15)
+"""A part of a photo is what a longer lens, turned a little, would have seen."""
+_SIDES = ((0, 0, False), (1, 1, False), (0, 2, True), (1, 3, True))
+"""Views of a world: flight, quarter turns, mirrored or not; the first is as served."""
+_AT_CAMERA = 0.35  # share of the place itself in a photo's label; the rest is what it shows
+_BATCH = 64
+
+
+def lesson_features(
+    lesson: Lesson, world: int, photo_net: PhotoLite0, place_net: PlaceLite0
+) -> PlaceData:
+    """Features of one lesson's photos, of their places, and of `SPARES` other places."""
+    rng = np.random.default_rng(world)
+    side = lesson.mosaics.shape[-1]
+    spots = np.floor(lesson.places[:, ::-1] / GSD).astype(np.int64) + MARGIN_PX
+    others = rng.integers(MARGIN_PX, side - MARGIN_PX, size=(SPARES, 2))
+    everywhere = np.concatenate([spots, others])
+    seen = np.stack([_look(lesson.mosaics, place_net, everywhere, *view) for view in _SIDES], 1)
+    count = len(spots)
+    return PlaceData(
+        photos=photo_features(lesson.photos, photo_net, world),
+        places=seen[:count],
+        labels=_labels(lesson),
+        place_labels=lesson.around,
+        spots=_of_world(world, spots),
+        spares=seen[count:],
+        spare_spots=_of_world(world, others),
+    )
+
+
+def photo_features(
+    photos: NDArray[np.uint8], net: PhotoLite0, seed: int, views: int = PHOTO_VIEWS
+) -> NDArray[np.float16]:
+    """``(photo, view, feature)``: each as it is, mirrored, and as a part of it, mirrored or not."""
+    generator = torch.Generator().manual_seed(seed)
+    images, found = torch.from_numpy(photos), []
+    for view in range(views):
+        spec = PHOTO_AUGMENT if view > 1 else NONE
+        shown = windows(images, images.shape[-1], spec, generator)
+        shown = shown.flip(3) if view % 2 else shown
+        parts = [net.features(_normalise(part)) for part in torch.split(shown, _BATCH)]
+        found.append(torch.cat(parts).numpy().astype(np.float16))
+    return np.stack(found, axis=1)
+
+
+def _look(
+    mosaics: NDArray[np.uint8], net: PlaceLite0, spots: NDArray[np.int64], flight: int,
+    turns: int, mirrored: bool,
+) -> NDArray[np.float16]:  # fmt: skip
+    """Features ``(spot, feature)`` by the dense function, the very one that is served."""
+    image = mosaics[flight][:, :, ::-1] if mirrored else mosaics[flight]
+    image = np.ascontiguousarray(np.rot90(image, turns, (1, 2)))
+    x = _normalise(torch.from_numpy(image)[None].float() / 255)
+    seen = sliding_mean(net.trunk(x), net.POOL // net.STRIDE)[0]
+    rows, cols = (_turned(spots, image.shape[-1], turns, mirrored) - net.STRIDE) / net.STRIDE
+    nodes = [np.rint(at).astype(int).clip(0, seen.shape[-1] - 1) for at in (rows, cols)]
+    return np.asarray(seen[:, nodes[0], nodes[1]].T.numpy().astype(np.float16))
+
+
+def _turned(spots: NDArray[np.int64], side: int, turns: int, mirrored: bool) -> NDArray[np.float64]:
+    """Rows and columns (px) of the same places in the mirrored, then turned, image."""
+    rows, cols = spots.T + 0.5
+    if mirrored:
+        cols = side - cols
+    for _ in range(turns):
+        rows, cols = side - cols, rows
+    return np.stack([rows, cols])
+
+
+def _normalise(x: Tensor) -> Tensor:
+    mean, std = (torch.tensor(values)[:, None, None] for values in NORMALIZATION)
+    return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def _labels(lesson: Lesson) -> NDArray[np.float32]:
+    """What a photo shows, and to a share where it was taken: ``(photo, class)``, sums of 1."""
+    at = np.eye(len(LANDUSE), dtype=np.float32)[lesson.at]
+    seen = lesson.visible.sum(axis=1, keepdims=True)
+    share = np.where(seen > 0, _AT_CAMERA, 1.0)
+    labels = share * at + (1 - share) * lesson.visible / np.maximum(seen, 1e-6)
+    return np.asarray(labels.astype(np.float32))
+
+
+def _of_world(world: int, spots: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.column_stack([np.full(len(spots), world), spots])
+
+
+def join(parts: Sequence[PlaceData]) -> PlaceData:
+    """Several worlds as one."""
+    names = PlaceData.__dataclass_fields__
+    return PlaceData(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
+
+
+def save_features(data: PlaceData, path: Path) -> None:
+    """Write features where an interrupted run finds them whole or not at all."""
+    part = path.with_suffix(".part.npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(part, **vars(data))
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def load_features(path: Path) -> PlaceData:
+    """The features that `save_features` wrote."""
+    with np.load(path) as stored:
+        return PlaceData(**{name: stored[name] for name in stored.files})

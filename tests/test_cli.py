@@ -1,0 +1,261 @@
+"""The command line as its users meet it: answers, exit codes, one-line errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geoloc.cli import main
+from geoloc.cube import Cube
+from tests.media import bomb
+from tests.small_place import SmallPlace, write_place
+
+Run = Callable[..., "Done"]
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    def is_one_line(self, *words: str) -> bool:
+        """One line that begins with ``error:`` and says all of ``words``; no traceback."""
+        lines = self.err.strip().splitlines()
+        return (
+            len(lines) == 1
+            and lines[0].startswith("error: ")
+            and all(word in lines[0] for word in words)
+        )
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The very function that the console script calls, with its arguments."""
+
+    def call(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["geoloc", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "400")
+        code: object = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+        caught = capsys.readouterr()
+        return Done(int(code or 0), caught.out, caught.err)  # type: ignore[call-overload]
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> SmallPlace:
+    """A small place with its cube built through the command line."""
+    made = write_place(tmp_path_factory.mktemp("place") / "here", ny=30, nx=40, step=10)
+    subprocess.run(
+        [sys.executable, "-m", "geoloc", "cube", "build", made.area, "--method", "patch"],
+        check=True,
+        timeout=300,
+    )
+    return made
+
+
+def edited(place: SmallPlace, folder: Path, old: str, new: str) -> Path:
+    """A copy of the area file, beside the same files, with one thing changed."""
+    text = place.area.read_text().replace("tile.tif", str(place.folder / "tile.tif"))
+    assert old in text
+    path = folder / "area.yaml"
+    path.write_text(text.replace(old, new))
+    return path
+
+
+def test_a_query_answers_with_files_and_json(place: SmallPlace, tmp_path: Path, run: Run) -> None:
+    done = run("query", place.area, *place.photos, "--out", tmp_path, "--top", 3, "--json")
+    assert done.code == 0, done.err
+    answer = json.loads(done.out)
+    assert [len(result["candidates"]) for result in answer["results"]] == [3, 3]
+    for photo in place.photos:
+        files = {path.name for path in (tmp_path / photo.stem).iterdir()}
+        expected = {"heatmap.tif", "heatmap.png", "candidates.geojson", "report.html", "query.json"}
+        assert expected <= files
+
+
+def test_a_table_is_shown_to_people(place: SmallPlace, tmp_path: Path, run: Run) -> None:
+    done = run("query", place.cube, place.photos[0], "--out", tmp_path)
+    assert done.code == 0, done.err
+    assert "street_1.jpg" in done.out and "report.html" in done.err
+
+
+def test_scene_describe_info_verify_and_evaluate(
+    place: SmallPlace, tmp_path: Path, run: Run
+) -> None:
+    model = place.folder / "models" / "tiny"
+    classes = Cube.open(place.cube).classes
+    assert run("scene", place.area, classes[2], "--out", tmp_path).code == 0
+    described = json.loads(run("describe", place.photos[0], "--model", model, "--json").out)
+    assert described[str(place.photos[0])][0][0] in classes
+    info = json.loads(run("cube", "info", place.area, "--json").out)
+    assert info["cells"] == 1200 and info["blocks_missing"] == 0
+    assert run("cube", "verify", place.area, "--cells", 20, "--json").code == 0
+    truth = place.folder / "photos" / "truth.csv"
+    scores = json.loads(run("evaluate", place.area, truth, "--json").out)
+    assert len(scores["photos"]) == 2
+    assert all(0 < photo["percentile"] <= 100 for photo in scores["photos"])
+
+
+def test_a_place_is_described_by_its_coordinates(place: SmallPlace, run: Run) -> None:
+    truth = (place.folder / "photos" / "truth.csv").read_text().splitlines()[1].split(",")
+    at = f"{truth[1]},{truth[2]}"
+    assert run("describe", "--cube", place.area, "--at", at).code == 0
+    assert run("describe", "--cube", place.area, "--at", "north").is_one_line("LON,LAT")
+    assert run("describe", "--cube", place.area, "--at", "0,0").code == 2
+
+
+def text_photo(path: Path) -> Path:
+    path.write_text("not a photo\n" * 20)
+    return path
+
+
+def empty_photo(path: Path) -> Path:
+    path.touch()
+    return path
+
+
+def bomb_photo(path: Path) -> Path:
+    path.write_bytes(bomb())
+    return path
+
+
+@pytest.mark.parametrize("make", [text_photo, empty_photo, bomb_photo])
+def test_a_bad_photo_is_one_line_and_the_good_one_is_answered(
+    place: SmallPlace, tmp_path: Path, run: Run, make: Callable[[Path], Path]
+) -> None:
+    bad = make(tmp_path / "bad.jpg")
+    done = run("query", place.area, bad, place.photos[0], "--out", tmp_path / "out", "--json")
+    assert done.code == 1 and done.is_one_line("bad.jpg")
+    assert (tmp_path / "out" / "street_1" / "report.html").exists()
+    assert list(json.loads(done.out)["failures"]) == [str(bad)]
+
+
+def test_a_photo_that_does_not_exist_is_wrong_usage(
+    place: SmallPlace, tmp_path: Path, run: Run
+) -> None:
+    done = run("query", place.area, "gone.jpg", "--out", tmp_path / "out")
+    assert done.code == 2 and done.is_one_line("gone.jpg")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word", "code"),
+    [
+        ("EPSG:32636", "EPSG:4326", "degrees", 2),
+        ("[300000, 5599700, 300400, 5600000]", "[300400, 5600000, 300000, 5599700]", "bounds", 2),
+        ("[300000, 5599700, 300400, 5600000]", "[900000, 5599700, 900400, 5600000]", "imagery", 1),
+        ("step: 10", "stepp: 10", "step", 2),
+        ("step: 10", "step: -1", "step", 2),
+    ],
+)
+def test_a_bad_area_is_one_line(
+    place: SmallPlace, tmp_path: Path, run: Run, old: str, new: str, word: str, code: int
+) -> None:
+    done = run("cube", "build", edited(place, tmp_path, old, new), "--method", "patch")
+    assert done.code == code and done.is_one_line(word), done.err
+
+
+def test_an_unknown_scene_suggests_the_nearest(place: SmallPlace, tmp_path: Path, run: Run) -> None:
+    name = Cube.open(place.cube).classes[0]
+    done = run("scene", place.area, name[:-1] + "q", "--out", tmp_path)
+    assert done.code == 2 and done.is_one_line(name)
+
+
+def test_damaged_weights_are_refused(place: SmallPlace, tmp_path: Path, run: Run) -> None:
+    model = tmp_path / "damaged"
+    shutil.copytree(place.folder / "models" / "tiny", model)
+    weights = next(model.glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    done = run("describe", place.photos[0], "--model", model)
+    assert done.code == 1 and done.is_one_line(weights.name, "sha256")
+
+
+def test_a_cube_of_another_model_is_refused(place: SmallPlace, tmp_path: Path, run: Run) -> None:
+    other = write_place(tmp_path / "other", ny=10, nx=10, step=10)
+    spec = json.loads((other.folder / "models" / "tiny" / "model.json").read_text())
+    spec["training"] = {"remark": "another one"}
+    (other.folder / "models" / "tiny" / "model.json").write_text(json.dumps(spec))
+    area = edited(place, tmp_path, str(place.folder / "models"), str(other.folder / "models"))
+    area.write_text(area.read_text().replace("cube: cube.zarr", f"cube: {place.cube}"))
+    asked = run("query", area, place.photos[0], "--out", tmp_path / "out")
+    assert asked.code == 1 and asked.is_one_line("model")
+    built = run("cube", "build", area, "--method", "patch")
+    assert built.code == 1 and built.is_one_line("model")
+
+
+def test_a_truncated_image_among_good_ones_leaves_a_gap_that_is_told(
+    place: SmallPlace, tmp_path: Path, run: Run
+) -> None:
+    broken = tmp_path / "broken.tif"
+    data = (place.folder / "tile.tif").read_bytes()
+    broken.write_bytes(data[: len(data) // 2])
+    good, both = str(place.folder / "tile.tif"), f"{broken}, {place.folder / 'tile.tif'}"
+    area = edited(place, tmp_path, f"[{good}]", f"[{both}]")
+    done = run("cube", "build", area, "--method", "patch")
+    assert done.code in (0, 1) and "Traceback" not in done.err
+    assert "broken.tif" in done.err
+    # where the good image lies below, nothing is missing; nowhere are there made-up zeros
+    cube = Cube.open(tmp_path / "cube.zarr")
+    whole = Cube.open(place.cube)
+    rows, cols = slice(0, 30), slice(0, 40)
+    known = (cube.read(rows, cols) != -128).all(-1)
+    apart = np.abs(cube.read(rows, cols).astype(int) - whole.read(rows, cols).astype(int))
+    assert known.any() and np.median(apart[known]) <= 2
+
+
+def test_an_output_folder_that_cannot_be_written_is_told_before_the_work(
+    place: SmallPlace, tmp_path: Path, run: Run
+) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o555)
+    out = Path("/proc/answers") if os.access(locked, os.W_OK) else locked  # root writes anywhere
+    done = run("query", place.area, place.photos[0], "--out", out)
+    assert done.code == 1 and done.is_one_line(str(out), "--out")
+
+
+def test_wrong_usage_is_exit_code_2(run: Run) -> None:
+    assert run("query").code == 2
+    assert run("cube", "build", "gone.yaml").code == 2
+    assert run("train", "gone.csv", "--teacher", "x", "--out", "y", "--set", "epochs").code == 2
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_the_middle_of_a_build_loses_nothing(tmp_path: Path) -> None:
+    place = write_place(tmp_path / "here", ny=400, nx=520, step=10)
+    command = [sys.executable, "-m", "geoloc", "cube", "build", str(place.area), "--method"]
+    command += ["patch", "--json"]
+    building = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 400
+    while not (done := _done_blocks(place.cube)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    building.send_signal(signal.SIGINT)
+    _, err = building.communicate(timeout=120)
+    assert building.returncode == 1 and "interrupted" in err and "Traceback" not in err
+    again = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    report = json.loads(again.stdout)
+    assert again.returncode == 0, again.stderr
+    assert report["blocks_reused"] >= done > 0
+    assert report["blocks_reused"] + report["blocks_done"] == 20
+
+
+def _done_blocks(cube: Path) -> int:
+    try:
+        return int((Cube.open(cube, "g0001").done == 1).sum())
+    except Exception:  # not there yet, or half written: both mean none  # noqa: BLE001
+        return 0

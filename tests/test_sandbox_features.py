@@ -1,0 +1,59 @@
+"""Features of lessons lie where the places are, however the imagery is turned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from geoloc.encoders.lite0 import PhotoLite0, PlaceLite0
+from geoloc.sandbox.features import (
+    SPARES,
+    _turned,
+    join,
+    lesson_features,
+    load_features,
+    save_features,
+)
+from geoloc.sandbox.lessons import GSD, MARGIN_PX, PHOTO_PX, Lesson
+from geoloc.sandbox.scene import LANDUSE
+
+
+def lesson(side: int = 256) -> Lesson:
+    rng = np.random.default_rng(3)
+    shares = rng.dirichlet(np.ones(len(LANDUSE)), 3).astype(np.float32)
+    return Lesson(
+        photos=rng.integers(0, 255, (3, 3, PHOTO_PX, PHOTO_PX), np.uint8),
+        visible=shares,
+        around=shares[::-1].copy(),
+        at=np.array([4, 0, 7]),
+        places=np.array([[15.0, 40.0], [70.0, 100.0], [140.0, 22.0]]),
+        mosaics=rng.integers(0, 255, (2, 3, side, side), np.uint8),
+    )
+
+
+@pytest.mark.parametrize(("turns", "mirrored"), [(0, False), (1, False), (2, True), (3, True)])
+def test_places_turn_with_the_imagery(turns: int, mirrored: bool) -> None:
+    image = np.zeros((30, 30))
+    image[4, 11] = 1
+    shown = np.rot90(image[:, ::-1] if mirrored else image, turns)
+    rows, cols = _turned(np.array([[4, 11]]), 30, turns, mirrored)
+    assert shown[int(rows[0]), int(cols[0])] == 1
+
+
+def test_features_are_those_that_are_served(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    photo_net, place_net = PhotoLite0(20).eval(), PlaceLite0(20).eval()
+    made = lesson()
+    with torch.inference_mode():
+        data = lesson_features(made, 5, photo_net, place_net)
+    assert data.places.shape == (3, 4, PlaceLite0.FEATURES)
+    assert data.spares.shape == (SPARES, 4, PlaceLite0.FEATURES)
+    assert data.labels.sum(axis=1) == pytest.approx(1, abs=1e-3)
+    for spot, (x, y) in zip(data.spots, made.places, strict=True):
+        assert tuple(spot) == (5, int(y / GSD) + MARGIN_PX, int(x / GSD) + MARGIN_PX)
+    save_features(data, tmp_path / "features.npz")
+    both = join([load_features(tmp_path / "features.npz"), data])
+    assert np.array_equal(both.photos[:3], both.photos[3:])
