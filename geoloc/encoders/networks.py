@@ -231,13 +231,23 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Strict loading of a state dict; half precision is widened. Raises ModelError."""
+    """Strict loading of a state dict; half precision is widened. Raises ModelError.
+
+    Parts that come from elsewhere stay as they are.
+    """
+    given = {k: v for k, v in network.state_dict().items() if _is_frozen(network, k)}
     try:
-        network.load_state_dict(rename_keys(state), strict=True)
+        network.load_state_dict(given | rename_keys(state), strict=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"{where} does not fit the architecture: {reason}") from None
     network.eval()
+
+
+def _is_frozen(network: nn.Module, key: str) -> bool:
+    """Whether a parameter belongs to a part that comes with a package, not with a model."""
+    prefix = getattr(network, "FROZEN", None)
+    return prefix is not None and key.startswith(prefix)
 
 
 def rename_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -248,7 +258,11 @@ def rename_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def weights_bytes(net: nn.Module, *, half: bool = False) -> bytes:
     """The parameters of a network (split or not) as safetensors, in half precision if asked."""
     network = net.network if isinstance(net, SplitNetwork) else net
-    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    state = {
+        key: value.detach().cpu().contiguous()
+        for key, value in network.state_dict().items()
+        if not _is_frozen(network, key)
+    }
     if half:
         state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     return save(state)

@@ -25,7 +25,7 @@ from ..area import load_area
 from ..build import build_cube
 from ..cube import Cube
 from ..encoders.ground import open_ground
-from ..encoders.lite0 import NORMALIZATION, PhotoLite0, PlaceLite0, early_lite0
+from ..encoders.lite0 import NORMALIZATION, PhotoLite0, PlaceLite0
 from ..encoders.model import SHIPPED, Model, load_model, write_model
 from ..encoders.networks import weights_bytes
 from ..evaluation import Placement, Truth, place, read_truth, summarize
@@ -44,14 +44,14 @@ VALID_SEEDS = range(2000, 2001)
 KM, PHOTOS = 3.0, 400
 GROUND_ARCH, OVERHEAD_ARCH = "photo_lite0", "place_lite0"
 PATCH_PX = 128
-LOOP = LoopSpec(epochs=40, lr=2e-3, schedule="cosine", weight_decay=0.05)
+LOOP = LoopSpec(epochs=60, lr=1e-3, schedule="cosine", weight_decay=0.05)
 BATCH = 256
 
 
 def train(work: Path, out: Path) -> Model:
     """Make the shipped model anew: lessons, their features, then both heads together."""
     torch.manual_seed(0)
-    ground, overhead = trunks()
+    ground, overhead = PhotoLite0(len(LANDUSE)).eval(), PlaceLite0(len(LANDUSE)).eval()
     learning = _features(TRAIN_SEEDS, work, ground, overhead)
     holdout = _features(VALID_SEEDS, work, ground, overhead)
     ground.head.standardise(_rows(learning.photos))
@@ -62,14 +62,6 @@ def train(work: Path, out: Path) -> Model:
     )  # fmt: skip
     figures = fit(task, LOOP, work / "heads", say)
     return export(ground, overhead, out, figures)
-
-
-def trunks() -> tuple[PhotoLite0, PlaceLite0]:
-    """Both networks: the trunk as ImageNet made it, random heads."""
-    dim, trunk = len(LANDUSE), early_lite0(pretrained=True)
-    ground, overhead = PhotoLite0(dim), PlaceLite0(dim)
-    ground.trunk = overhead.early = trunk
-    return ground.eval(), overhead.eval()
 
 
 def _features(

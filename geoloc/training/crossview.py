@@ -51,11 +51,11 @@ class CrossViewSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    photo_weight: float = Field(default=0.5, ge=0)
-    place_weight: float = Field(default=0.3, ge=0)
+    photo_weight: float = Field(default=1.0, ge=0)
+    place_weight: float = Field(default=1.0, ge=0)
     contrast: float = Field(default=1.0, ge=0)
     regression: float = Field(default=0.05, ge=0)
-    scale: float = Field(default=2.0, gt=0)
+    scale: float = Field(default=6.0, gt=0)
     spares: float = Field(default=1.0, ge=0)
     apart_px: float = Field(default=24.0, ge=0)
 
