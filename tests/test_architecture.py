@@ -37,7 +37,7 @@ OWNERS = {
     "dask_cuda": ("cluster",),
     "dask": ("cluster", "imagery.stac"),
     "distributed": ("cluster",),
-    "torch": ("encoders", "training", "sandbox.recipe", "cluster"),
+    "torch": ("encoders", "training", "sandbox.recipe", "sandbox.features", "cluster"),
     "torchvision": ("encoders", "training"),
     "zarr": ("cube", "imagery.tiling", "imagery.zarr"),
     "httpx": ("imagery.xyz",),
