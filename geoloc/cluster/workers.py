@@ -86,6 +86,7 @@ class _Flow:
         self.done = as_completed()
         self._threads: dict[str, int] = {}
         self._asked = -_ASK_SECONDS
+        self._idle_since: float | None = None
 
     @property
     def threads(self) -> dict[str, int]:
@@ -123,29 +124,42 @@ class _Flow:
 
     def _next(self) -> Any:
         """The next future that is done, while there is anybody to do it."""
-        wait, idle_since = 0.001, None
+        wait = 0.001
         while not self.done.has_ready():
             time.sleep(wait)
             wait = min(2 * wait, 0.02)
-            if self.client.status not in ("running", "connecting"):
-                raise _gone(self.client)
-            if self.threads:
-                idle_since = None
-            else:
-                idle_since = idle_since or time.monotonic()
-                if time.monotonic() - idle_since > _NO_WORKERS_SECONDS:
-                    raise ClusterError(
-                        f"Dask cluster {_address(self.client)} has had no worker for "
-                        f"{_NO_WORKERS_SECONDS:.0f} s: start workers and run the same command again"
-                    )
+            self._watch()
         return next(self.done)
+
+    def _watch(self) -> None:
+        """Raise ClusterError where the scheduler is gone, or all workers have been for a while."""
+        if self.client.status not in ("running", "connecting"):
+            raise _gone(self.client)
+        if self.threads:
+            self._idle_since = None
+            return
+        self._idle_since = self._idle_since or time.monotonic()
+        if time.monotonic() - self._idle_since > _NO_WORKERS_SECONDS:
+            raise ClusterError(
+                f"Dask cluster {_address(self.client)} has had no worker for "
+                f"{_NO_WORKERS_SECONDS:.0f} s: start workers and run the same command again"
+            )
+
+    def _fetch(self, future: Any) -> Any:
+        """The result; a worker that is lost with it on board takes it along, so never for ever."""
+        while True:
+            try:
+                return future.result(timeout=_ASK_SECONDS)
+            except TimeoutError:
+                self._watch()
+            except Exception as error:  # noqa: BLE001 whatever Dask has to say of the item
+                return _of_dask(error)
 
     def _settle(self, attempt: _Try, future: Any) -> Outcome[Any, Any] | None:
         """What became of an item; None where it is tried again."""
         if future.cancelled():
             raise _gone(self.client)
-        error = future.exception()
-        result = future.result() if error is None else _of_dask(error)
+        result = self._fetch(future)
         future.release()  # or Dask would do it again if the worker that holds the result is lost
         if not isinstance(result, _Failure):
             return Outcome(attempt.item, result)

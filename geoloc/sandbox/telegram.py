@@ -212,13 +212,16 @@ def _frames(relief: Relief, cameras: list[Camera], light: Light) -> Iterator[NDA
 def _encode(path: Path, frames: list[NDArray[np.uint8]]) -> None:
     codec: Literal["libx264", "mpeg4"] = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     with av.open(str(path), "w") as container:
-        # no B frames: x264 decides on them with memory it never set, so bytes would differ
-        stream = container.add_stream(codec, rate=_FPS, options={"bf": "0"})
+        # the plainest way of encoding: x264's cleverer ones read memory that was never set, so
+        # bytes would differ from run to run
+        plain = {"preset": "ultrafast", "crf": "24"} if codec == "libx264" else {}
+        stream = container.add_stream(codec, rate=_FPS, options=plain)
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = _VIDEO_SIZE
         stream.pix_fmt = "yuv420p"
         stream.thread_count = 1  # the bytes depend on the number of threads
-        stream.bit_rate = 900_000
+        if not plain:
+            stream.bit_rate = 900_000
         for pixels in frames:
             for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")):
                 container.mux(packet)
