@@ -91,9 +91,16 @@ def test_a_query_answers_with_files_and_json(place: SmallPlace, tmp_path: Path, 
 
 
 def test_a_table_is_shown_to_people(place: SmallPlace, tmp_path: Path, run: Run) -> None:
-    done = run("query", place.cube, place.photos[0], "--out", tmp_path)
+    done = run("query", place.area, place.photos[0], "--out", tmp_path)
     assert done.code == 0, done.err
     assert "street_1.jpg" in done.out and "report.html" in done.err
+
+
+def test_a_cube_whose_model_is_not_installed_says_so(
+    place: SmallPlace, tmp_path: Path, run: Run
+) -> None:
+    done = run("query", place.cube, place.photos[0], "--out", tmp_path)
+    assert done.code == 1 and done.is_one_line("not installed", "tiny")
 
 
 def test_scene_describe_info_verify_and_evaluate(
