@@ -10,7 +10,7 @@ DEMO   ?= demo
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test test-fast lint bench browser clean
+.PHONY: demo test test-fast test-endurance lint bench browser clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.run  ## the whole job on the sandbox world; results in ./demo
@@ -18,6 +18,9 @@ demo: $(VENV)/.run  ## the whole job on the sandbox world; results in ./demo
 
 test: $(VENV)/.test browser  ## every test, the slow end-to-end ones included
 	$(BIN)/python -m pytest
+
+test-endurance: $(VENV)/.test browser  ## whole services started, stopped and killed; half an hour
+	GEOLOC_ENDURANCE=1 $(BIN)/python -m pytest -m endurance
 
 test-fast: $(VENV)/.test  ## the unit tests alone
 	$(BIN)/python -m pytest -m "not slow"
@@ -30,6 +33,8 @@ lint: $(VENV)/.lint  ## ruff and mypy
 bench: $(VENV)/.test  ## ratios measured side by side in one run; asserts nothing
 	$(BIN)/python -m tests.benchmarks.bench_encoders
 	$(BIN)/python -m tests.benchmarks.bench_search
+	$(BIN)/python -m tests.benchmarks.bench_build
+	$(BIN)/python -m tests.benchmarks.bench_bulk 100
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -57,6 +62,7 @@ browser:  ## Chromium for the tests of the HTML report; without it they are skip
 	|| echo "Chromium is not here and cannot be installed: the report's browser tests will be skipped"
 
 clean:
+	find geoloc -name __pycache__ -prune -exec rm -rf {} +  # numba's cache does not see all edits
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .PHONY: up down

@@ -200,6 +200,7 @@ def fight(field_: Battlefield, rng: random.Random, wanted: int) -> Counter[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.endurance
 def test_killed_at_random_the_cube_is_the_same(tmp_path: Path) -> None:
     peace = tmp_path / "peace"
     build_blocks(plan_at(peace, tmp_path / "peace.log"), cluster="inline")

@@ -14,7 +14,7 @@ from geoloc.cube import Cube
 from tests.service import Service, postgresql, running, wait
 from tests.small_place import SmallPlace, write_place
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.endurance]
 
 DEPLOYMENTS = {
     "evaluate", "geolocate-folder", "query-photo", "refresh-cubes", "search-scene",
