@@ -10,7 +10,7 @@ DEMO   ?= demo
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test test-fast test-endurance lint bench browser clean
+.PHONY: demo test test-fast test-endurance lint bench bench-scale browser clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.run  ## the whole job on the sandbox world; results in ./demo
@@ -33,6 +33,8 @@ lint: $(VENV)/.lint  ## ruff and mypy
 bench: $(VENV)/.test  ## ratios measured side by side in one run; asserts nothing
 	$(BIN)/python -m tests.benchmarks.bench_encoders
 	$(BIN)/python -m tests.benchmarks.bench_search
+
+bench-scale: $(VENV)/.test  ## builds on one and two workers, memory, resuming; a folder against single photos
 	$(BIN)/python -m tests.benchmarks.bench_build
 	$(BIN)/python -m tests.benchmarks.bench_bulk 100
 

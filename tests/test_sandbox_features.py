@@ -15,9 +15,8 @@ from geoloc.sandbox.features import (
     join,
     lesson_features,
     load_features,
-    save_features,
 )
-from geoloc.sandbox.lessons import GSD, MARGIN_PX, PHOTO_PX, Lesson
+from geoloc.sandbox.lessons import GSD, MARGIN_PX, PHOTO_PX, Lesson, save_arrays
 from geoloc.sandbox.scene import LANDUSE
 
 
@@ -54,6 +53,6 @@ def test_features_are_those_that_are_served(tmp_path: Path) -> None:
     assert data.labels.sum(axis=1) == pytest.approx(1, abs=1e-3)
     for spot, (x, y) in zip(data.spots, made.places, strict=True):
         assert tuple(spot) == (5, int(y / GSD) + MARGIN_PX, int(x / GSD) + MARGIN_PX)
-    save_features(data, tmp_path / "features.npz")
+    save_arrays(data, tmp_path / "features.npz")
     both = join([load_features(tmp_path / "features.npz"), data])
     assert np.array_equal(both.photos[:3], both.photos[3:])

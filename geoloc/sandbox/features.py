@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ..encoders.lite0 import NORMALIZATION, PhotoLite0, PlaceLite0
 from ..encoders.networks import sliding_mean
-from ..errors import OutputError
 from ..training.augment import NONE, Augmentation, windows
 from ..training.crossview import PlaceData
 from .lessons import GSD, MARGIN_PX, Lesson
@@ -112,18 +111,7 @@ def join(parts: Sequence[PlaceData]) -> PlaceData:
     return PlaceData(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
 
-def save_features(data: PlaceData, path: Path) -> None:
-    """Write features where an interrupted run finds them whole or not at all."""
-    part = path.with_suffix(".part.npz")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(part, **vars(data))
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
-
-
 def load_features(path: Path) -> PlaceData:
-    """The features that `save_features` wrote."""
+    """The features that were saved."""
     with np.load(path) as stored:
         return PlaceData(**{name: stored[name] for name in stored.files})

@@ -151,16 +151,17 @@ def load_lesson(seed: int, km: float, photos: int, folder: Path) -> Lesson:
     """The lesson of a seed, rendered once and kept in ``folder``."""
     path = folder / f"world-{seed}-{km:g}km-{photos}.npz"
     if not path.exists():
-        _save(make_lesson(seed, km, photos), path)
+        save_arrays(make_lesson(seed, km, photos), path)
     with np.load(path) as stored:
         return Lesson(**{name: stored[name] for name in stored.files})
 
 
-def _save(lesson: Lesson, path: Path) -> None:
+def save_arrays(value: object, path: Path) -> None:
+    """Write a dataclass of arrays where an interrupted run finds it whole or not at all."""
     part = path.with_suffix(".part.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(part, **vars(lesson))
+        np.savez(part, **vars(value))
         part.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error

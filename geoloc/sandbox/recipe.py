@@ -34,8 +34,8 @@ from ..photos import read_photo
 from ..search import Query, heatmaps
 from ..training.crossview import CrossViewSpec, CrossViewTask, Duo, PlaceData
 from ..training.loop import Epoch, LoopSpec, fit
-from .features import join, lesson_features, load_features, save_features
-from .lessons import GSD, PHOTO_PX, load_lesson
+from .features import join, lesson_features, load_features
+from .lessons import GSD, PHOTO_PX, load_lesson, save_arrays
 from .scene import LANDUSE
 from .write import write_sandbox
 
@@ -74,7 +74,7 @@ def _features(
         if not path.exists():
             lesson = load_lesson(seed, KM, PHOTOS, work / "lessons")
             with torch.inference_mode():
-                save_features(lesson_features(lesson, seed, ground, overhead), path)
+                save_arrays(lesson_features(lesson, seed, ground, overhead), path)
         parts.append(load_features(path))
         print(f"world {seed}", flush=True)
     return join(parts)
