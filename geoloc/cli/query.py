@@ -192,7 +192,8 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
     }
     for result in results:
         print_table(result.title, columns, [_row(c) for c in result.candidates[:SHOWN]])
-    note(f"answers in {out}: open report.html in a browser, heatmap.tif in QGIS")
+    if results:
+        note(f"answers in {out}: open report.html in a browser, heatmap.tif in QGIS")
 
 
 def _row(candidate: Candidate) -> list[str]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _HEAT_PIXELS = 1200
 _STATIC_PIXELS = 700  # the heatmap for readers without scripts
+_VISIBLE = 0.0005  # share below which a scene's bar would be empty
 _KNOTS = 25  # of the lattice that the page interpolates longitude and latitude from
 _POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
@@ -49,7 +50,7 @@ def write_page(result: QueryResult, path: Path, source: Source | None = None) ->
             views=views,
             photos=[_photo(photo, len(result.photos)) for photo in result.photos],
             candidates=[_card(c, views.chips.get(c.rank), result) for c in result.candidates],
-            scenes=result.scenes(),
+            scenes=[scene for scene in result.scenes() if scene[1] >= _VISIBLE],
             legend=_legend(result),
             static=png_uri(_static_heat(result, scale)),
             data=script_data(_data(result, views, scale)),
