@@ -13,7 +13,7 @@ import pytest
 
 from geoloc.cube import create_root, hold_lock, lock
 from geoloc.cube.lock import LOCK, Owner
-from geoloc.cube.store import open_store, read_text, write_text
+from geoloc.cube.store import list_folder, open_store, read_text, write_text
 from geoloc.errors import CubeError
 
 from . import cubes
@@ -108,6 +108,24 @@ def test_a_killed_owner_on_this_machine_is_known_at_once(tmp_path: Path) -> None
     with hold_lock(tmp_path, "cube build"):
         assert time.monotonic() - start < 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["zarr.json"]
+
+
+DIE_WHILE_BREAKING = """
+import os, sys
+from geoloc.cube import hold_lock, lock
+lock.sync = lambda deletion: os._exit(9)
+hold_lock(sys.argv[1], "cube build").__enter__()
+"""
+
+
+def test_a_lock_is_free_though_those_who_broke_it_were_killed(url: str) -> None:
+    leave_behind(url, started=12345.0)
+    for _ in range(2):
+        command = [sys.executable, "-c", DIE_WHILE_BREAKING, url]
+        assert subprocess.run(command, cwd=ROOT, check=False).returncode == 9
+    with hold_lock(url, "cube build") as mine:
+        mine.check()
+    assert list_folder(open_store(url)) == ["zarr.json"]
 
 
 def test_another_process_with_the_same_number_is_not_the_owner(url: str) -> None:

@@ -154,31 +154,39 @@ def _acquire(url: str | Path, store: Store, owner: Owner) -> None:
         text = read_text(store, LOCK)
         if text is None:
             continue  # given back meanwhile
-        other = Owner.parse(text)
-        if not _left_behind(store, text, other, owner):
+        if not _left_behind(store, LOCK, text, owner):
+            other = Owner.parse(text)
             who = other.describe() if other else "an unknown process"
             raise CubeError(f"cube {url} is being written by {who}: wait for it, or stop it")
-        _break(store, text, owner)
+        _break(store, LOCK, text, owner)
     raise CubeError(f"cube {url}: others keep taking its lock: try again")
 
 
-def _left_behind(store: Store, text: str, other: Owner | None, mine: Owner) -> bool:
+def _left_behind(store: Store, key: str, text: str, mine: Owner) -> bool:
+    other = Owner.parse(text)
     if other is not None and other.machine == mine.machine:
         return not other.lives()
     if other is not None and -BEAT < time.time() - other.renewed < 6 * BEAT:
         return False
     time.sleep(3 * BEAT)
-    return read_text(store, LOCK) == text
+    return read_text(store, key) == text
 
 
-def _break(store: Store, text: str, owner: Owner) -> None:
-    """Remove a lock that was left behind. Of several who try, one does it, the others wait."""
-    claim = f"{LOCK}.broken-{uuid.uuid5(uuid.NAMESPACE_OID, text).hex}"
+def _break(store: Store, key: str, text: str, owner: Owner) -> None:
+    """Remove a lock that was left behind. Of several who try, one does it, the others wait.
+
+    That one holds a lock for it, which may be left behind as well, and is broken likewise.
+    """
+    claim = f"{key}.broken-{uuid.uuid5(uuid.NAMESPACE_OID, text).hex}"
     if not write_text_once(store, claim, owner.to_text()):
-        time.sleep(1)
+        theirs = read_text(store, claim)
+        if theirs is not None and _left_behind(store, claim, theirs, owner):
+            _break(store, claim, theirs, owner)
+        else:
+            time.sleep(1)
         return
-    if read_text(store, LOCK) == text:
-        sync(store.delete(LOCK))
+    if read_text(store, key) == text:
+        sync(store.delete(key))
     sync(store.delete(claim))
 
 
