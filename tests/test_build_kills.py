@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import multiprocessing
 import os
 import random
 import signal
-import socket
 import time
+import uuid
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -28,17 +31,23 @@ from geoloc.imagery.source import as_window
 
 from .cubes import TinyEncoder, grid_of, plan_of
 
+Place = tuple[int, int]
+
 GRID = grid_of(128 * 9, 128 * 10)
+PORT = 8786
+BLOCKS = 90
 KILLS = 24
 EARLY = 5  # of them, before the first block counts
-PATIENCE = 240.0  # seconds for all of it, on a busy machine
+HELD_AT = 14  # blocks that a run may read before those are over; 23 are sampled
+PATIENCE = 120.0  # seconds in which nothing happens at all, on a busy machine
 
 
 @dataclass(frozen=True)
 class LoggedSource:
-    """Endless noise; each window that is read leaves a line in a log."""
+    """Endless noise; each window that is read leaves a line in a log, with the run's number."""
 
     log: str
+    run: int = 0
     gsd: float = 2.5
 
     def bounds(self, crs: str) -> tuple[float, float, float, float]:  # noqa: ARG002
@@ -51,95 +60,116 @@ class LoggedSource:
         return hashlib.sha256(repr(window.bounds).encode()).hexdigest()
 
     def read(self, window: Grid) -> xr.DataArray:
+        while Path(f"{self.log}.hold").exists() and len(reads(self.log, self.run)) >= HELD_AT:
+            time.sleep(0.05)
+        origin = TinyEncoder().window(GRID)
+        row, col = (origin.top - window.top) / 1280, (window.left - origin.left) / 1280
         with Path(self.log).open("a") as log:
-            log.write(f"{window.left} {window.top}\n")
+            log.write(f"{self.run} {round(row)} {round(col)}\n")
         time.sleep(0.02)
         rng = np.random.default_rng([int(window.left), int(window.top)])
         pixels = rng.integers(0, 255, (3, *window.shape), np.uint8)
         return as_window(pixels, np.ones(window.shape, np.bool_), window, (), ())
 
 
-def plan_at(path: Path, log: Path) -> BuildPlan:
-    return plan_of(path, GRID, LoggedSource(str(log)))
+def reads(log: Path | str, run: int | None = None) -> list[Place]:
+    """Blocks whose imagery was read, by one run or by all, in the order of reading."""
+    text = Path(log).read_text() if Path(log).exists() else ""
+    lines = (tuple(map(int, line.split())) for line in text.splitlines())
+    return [(row, col) for number, row, col in lines if run in (None, number)]
 
 
-def run_scheduler(port: int) -> None:
+def plan_at(path: Path, log: Path, run: int = 0) -> BuildPlan:
+    return plan_of(path, GRID, LoggedSource(str(log), run))
+
+
+def run_scheduler(host: str) -> None:
     import dask
     from distributed import Scheduler
 
     dask.config.set({"distributed.comm.timeouts.connect": "3s"})  # to workers that are dead
 
     async def serve() -> None:
-        async with Scheduler(host="127.0.0.1", port=port, dashboard=False) as scheduler:
+        async with Scheduler(host=host, port=PORT, dashboard=False) as scheduler:
             await scheduler.finished()
 
     asyncio.run(serve())
 
 
-def run_worker(port: int) -> None:
+def run_worker(host: str) -> None:
     from distributed import Worker
 
     async def serve() -> None:
-        async with Worker(f"tcp://127.0.0.1:{port}", nthreads=2, dashboard=False) as worker:
+        async with Worker(f"tcp://{host}:{PORT}", nthreads=2, dashboard=False) as worker:
             await worker.finished()
 
     asyncio.run(serve())
 
 
-def run_client(port: int, path: Path, log: Path) -> None:
+def run_client(host: str, path: Path, log: Path, run: int) -> None:
     import dask
 
     dask.config.set({"distributed.comm.timeouts.connect": "3s"})
     try:
-        report = build_blocks(plan_at(path, log), cluster=f"tcp://127.0.0.1:{port}")
+        report = build_blocks(plan_at(path, log, run), cluster=f"tcp://{host}:{PORT}")
         report.raise_if_incomplete()
+        log.with_suffix(".report").write_text(json.dumps(report.to_json()))
     except GeolocError as error:
         assert "\n" not in str(error)
         with log.with_suffix(".errors").open("a") as errors:
-            errors.write(f"{error}\n")
+            errors.write(f"run {run}: {error}\n")
         os._exit(1)  # Dask's threads may wait for a scheduler that is gone
+
+
+def own_address() -> str:
+    """Of loopback: nobody else listens there, so the port is free each time it is wanted."""
+    return ".".join(["127", *(str(1 + byte % 254) for byte in uuid.uuid4().bytes[:3])])
 
 
 @dataclass
 class Battlefield:
-    """A scheduler, two workers and a client, each started anew when it is dead."""
+    """A scheduler, two workers and a client, each started anew when it is dead.
+
+    ``before``: for each run of the client, what the ledger named when it was started. No other
+    client lived then, so that this is exact.
+    """
 
     path: Path
     log: Path
-    port: int = 0
+    host: str = field(default_factory=own_address)
     alive: dict[str, BaseProcess] = field(default_factory=dict)
+    before: list[set[Place]] = field(default_factory=list)
     finished: bool = False
-    cut_short: int = 0
 
     def __post_init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["tests.test_build_kills", "distributed"])
 
     def muster(self) -> None:
+        """Start what is dead, unless the client has finished."""
         client = self.alive.get("client")
         if client is not None and client.exitcode == 0:
             self.finished = True
             return
-        jobs: dict[str, tuple[Any, tuple[Any, ...]]] = {
-            "scheduler": (run_scheduler, (self.port,)),
-            "worker 1": (run_worker, (self.port,)),
-            "worker 2": (run_worker, (self.port,)),
-            "client": (run_client, (self.port, self.path, self.log)),
-        }
-        for name, (target, args) in jobs.items():
-            if name not in self.alive or not self.alive[name].is_alive():
-                process = self.context.Process(target=target, args=args, daemon=True)
-                process.start()
-                self.alive[name] = process
+        self._start("scheduler", run_scheduler, self.host)
+        for name in ("worker 1", "worker 2"):
+            self._start(name, run_worker, self.host)
+        if client is None or not client.is_alive():
+            self.before.append(self.done())
+            run = len(self.before) - 1
+            self._start("client", run_client, self.host, self.path, self.log, run)
+
+    def _start(self, name: str, target: Any, *args: Any) -> None:
+        if name not in self.alive or not self.alive[name].is_alive():
+            process = self.context.Process(target=target, args=args, daemon=True)
+            process.start()
+            self.alive[name] = process
 
     def wait(self, blocks: int, seconds: float = 4) -> None:
         """Until so many more blocks are read, or nothing happens for a while; and a moment."""
-        length = self.log.stat().st_size if self.log.exists() else 0
+        wanted = len(reads(self.log)) + blocks
         end = time.monotonic() + seconds
-        while time.monotonic() < end and len(self.read_since(length)) < blocks:
+        while time.monotonic() < end and len(reads(self.log)) < wanted:
             if self.alive["client"].exitcode == 0:
                 return
             time.sleep(0.02)
@@ -152,71 +182,103 @@ class Battlefield:
             os.kill(process.pid, signal.SIGKILL)
         process.join()
 
-    def done(self) -> set[tuple[int, int]]:
+    def stop(self) -> None:
+        for process in self.alive.values():
+            process.kill()
+            process.join()
+
+    def done(self) -> set[Place]:
         """Blocks that the ledger names."""
         if not generation_exists(self.path, "g0001"):
             return set()
         status = Ledger(self.path, "g0001").status
         return {(int(row), int(col)) for row, col in np.argwhere(status == Status.DONE)}
 
-    def read_since(self, offset: int) -> set[tuple[int, int]]:
-        """Blocks whose imagery was read after the log had this length."""
-        window = TinyEncoder().window(GRID)
-        lines = self.log.read_text()[offset:].splitlines() if self.log.exists() else []
-        places = [tuple(map(float, line.split())) for line in lines]
-        return {
-            (round((window.top - y) / 1280), round((x - window.left) / 1280)) for x, y in places
-        }
+    def told(self) -> str:
+        """The last of what clients complained of."""
+        errors = self.log.with_suffix(".errors")
+        return errors.read_text()[-500:] if errors.exists() else "no client complained"
+
+
+def victims(rng: random.Random) -> Iterator[str]:
+    """Without end; of any four in a row, each is one."""
+    while True:
+        yield from rng.sample(["worker 1", "worker 2", "scheduler", "client"], 4)
+
+
+@dataclass
+class War:
+    """Builds that are shot at until ``KILLS`` processes are dead."""
+
+    rng: random.Random
+    killed: Counter[str] = field(default_factory=Counter)
+    before_any: int = 0
+    with_some: int = 0
+
+    def fight(self, place: Battlefield, early: int) -> None:
+        """Kill at random, ``early`` times before a block counts, and let the build end."""
+        hold = Path(f"{place.log}.hold")
+        hold.touch()
+        seen, since = (0, 0), time.monotonic()
+        shots = victims(self.rng)
+        while not place.finished:
+            if early <= 0:
+                hold.unlink(missing_ok=True)
+            place.muster()
+            place.wait(blocks=self.rng.randint(1, 6))
+            if (now := (len(reads(place.log)), self.killed.total())) != seen:
+                seen, since = now, time.monotonic()
+            assert time.monotonic() - since < PATIENCE, f"stuck at {seen}: {place.told()}"
+            done = len(place.done())
+            if self.killed.total() < KILLS and (early > 0 or 0 < done < BLOCKS):
+                self._shoot(place, next(shots), done)
+                early -= 1
+
+    def _shoot(self, place: Battlefield, victim: str, done: int) -> None:
+        place.kill(victim)
+        self.killed[victim.split()[0]] += 1
+        self.before_any += done == 0
+        self.with_some += done > 0
 
 
 def stored(root: Path) -> dict[str, bytes]:
-    files = (p for p in root.rglob("*") if p.is_file())
+    """Files by name, but for the remains of files that were being written, which none reads."""
+    files = (p for p in root.rglob("*") if p.is_file() and p.suffix != ".partial")
     names = ((str(p.relative_to(root)), p) for p in files)
     return {name: p.read_bytes() for name, p in names if name != "g0001/zarr.json"}
 
 
-def fight(field_: Battlefield, rng: random.Random, wanted: int) -> Counter[str]:
-    """Kill at random until so many are dead, then let the build end; who was killed how often."""
-    killed: Counter[str] = Counter()
-    snapshots: list[tuple[int, set[tuple[int, int]]]] = []
-    end = time.monotonic() + PATIENCE
-    while not field_.finished:
-        assert time.monotonic() < end, f"not finished; killed so far: {killed}"
-        field_.muster()
-        field_.wait(blocks=rng.randint(1, 6))
-        early = killed.total() >= EARLY and not field_.done()  # let the sample be drawn
-        if killed.total() < wanted and not early and not field_.finished:
-            victim = rng.choice(["worker 1", "worker 2", "scheduler", "client"])
-            field_.kill(victim)
-            killed[victim.split()[0]] += 1
-            done = field_.done()
-            field_.cut_short += 0 < len(done) < 90
-            length = field_.log.stat().st_size if field_.log.exists() else 0
-            snapshots.append((length, done))
-    for length, done in snapshots:
-        again = done & field_.read_since(length)
-        assert not again, f"finished blocks were computed again: {again}"
-    return killed
+def assert_nothing_twice(place: Battlefield) -> None:
+    """What the ledger named at the start of a run was not computed by it."""
+    for run, done in enumerate(place.before):
+        again = done & set(reads(place.log, run))
+        assert not again, f"run {run} computed finished blocks again: {again}"
+        assert run == 0 or done >= place.before[run - 1]
+    report = json.loads(place.log.with_suffix(".report").read_text())
+    assert report["blocks_reused"] == len(place.before[-1])
+    assert report["blocks_done"] == BLOCKS - report["blocks_reused"]
 
 
 @pytest.mark.slow
-@pytest.mark.endurance
 def test_killed_at_random_the_cube_is_the_same(tmp_path: Path) -> None:
     peace = tmp_path / "peace"
     build_blocks(plan_at(peace, tmp_path / "peace.log"), cluster="inline")
-    rng, killed, attempt, cut_short = random.Random(11), Counter[str](), 0, 0
-    while killed.total() < KILLS:
-        path = tmp_path / f"war-{attempt}"
-        field_ = Battlefield(path, tmp_path / f"war-{attempt}.log")
-        try:
-            killed += fight(field_, rng, KILLS - killed.total())
-        finally:
-            for process in field_.alive.values():
-                process.kill()
+    war, runs, read = War(random.Random(11)), [], 0
+    while war.killed.total() < KILLS:
+        path = tmp_path / f"war-{len(runs)}"
+        place = Battlefield(path, path.with_suffix(".log"))
+        with ExitStack() as stack:
+            stack.callback(place.stop)
+            war.fight(place, early=EARLY if not runs else 0)
         assert current_generation(path) == "g0001"
         assert stored(path) == stored(peace)
-        attempt += 1
-        cut_short += field_.cut_short
-    print(f"killed {dict(killed)} in {attempt} builds, {cut_short} times with blocks done")
-    assert cut_short >= 5  # not only before the first block
-    assert min(killed[name] for name in ("worker", "scheduler", "client")) >= 3
+        assert_nothing_twice(place)
+        runs.append(len(place.before))
+        read += len(reads(place.log))
+    print(
+        f"killed {dict(war.killed)}: {war.before_any} before any block counted, "
+        f"{war.with_some} later; {runs} runs a build, {read} reads of {BLOCKS} blocks each"
+    )
+    assert war.before_any >= EARLY
+    assert war.with_some >= KILLS // 2
+    assert min(war.killed[name] for name in ("worker", "scheduler", "client")) >= KILLS // 4
