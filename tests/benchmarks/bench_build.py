@@ -8,15 +8,18 @@ are those of this machine at this moment.
 Ukraine at 10 m, on paper. Inputs: area A = 603,550 km2; step s = 10 m; block b = 128 cells;
 D = 365 classes; GSD g = 0.5 m/px and margin m = 320 px on each side (``encoder.window``);
 c = cells/s of one worker (``geoloc cube plan`` measures it, figure below for 1,000); w = workers;
-o = overhead of a block (measured here); r = blocks/s a ledger of finished blocks is read with.
+o = overhead of a block, 10 ms; r = 300,000 finished blocks/s that a resumed build goes past; f =
+12 ms a block for its fingerprint and copy (o, r and f are measured here, for small blocks);
+p = 1 % of the blocks changed.
 
     cells            A / s^2                            6.04e9
-    blocks           cells / b^2, and 3 % at the border 380,000
-    cube             blocks * b^2 * (D + 4) bytes       2.3 TB
-    imagery, pixels  blocks * ((b s / g + 2 m)^2) * 3   11.7 TB decoded, 56 % of it margin-free
-    build            cells / (c w) + blocks * o / w     1,678 h / w at c = 1,000, and 1 h at 10 ms
-    resume           blocks / r                         seconds
-    refresh          changed * build + blocks * (copy + fingerprint)
+    blocks           cells / b^2, and 3 % at the border 379,000
+    cube             blocks * b^2 * (D + 4) bytes       2.29 TB
+    imagery, pixels  blocks * ((b s / g + 2 m)^2) * 3   11.7 TB decoded, 64 % of it without margins
+    build            blocks * b^2 / (c w)               1,727 h / w at c = 1,000: 17 h with w = 100
+    overhead         blocks * o                         1.1 h of the scheduler's, in that time
+    resume           blocks / r                         2 s
+    refresh          p * build + blocks * f             17 h / w, and 1.3 h
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -43,7 +47,7 @@ from numpy.typing import NDArray
 from geoloc.build import BuildPlan, build_blocks
 from geoloc.cluster import Executor, InlineExecutor
 from geoloc.cluster.workers import DaskExecutor
-from geoloc.cube import CubeSpec, Ledger, Quantizer, Status, create_generation, resume_generation
+from geoloc.cube import Quantizer, Status, create_generation
 from geoloc.grid import Grid
 from geoloc.imagery.source import as_window
 from geoloc.refresh import refresh_blocks
@@ -82,10 +86,8 @@ class Noise:
         return int(index < self.changed)
 
 
-class Wide(CoarseEncoder):
-    """As many features as a real network, and processor time in proportion."""
-
-    dim = DIM
+class Slow(CoarseEncoder):
+    """Takes processor time, as a network does."""
 
     def encode(
         self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_], window: Grid, cells: Grid
@@ -94,18 +96,30 @@ class Wide(CoarseEncoder):
         end = time.thread_time() + 0.1
         while time.thread_time() < end:
             np.square(few)
-        return np.tile(few, (1, 1, DIM // 5))
+        return few
 
 
-def wide_plan(folder: Path | str, rows: int, cols: int) -> BuildPlan:
+class Wide(CoarseEncoder):
+    """As many features as a real network."""
+
+    dim = DIM
+
+    def encode(
+        self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_], window: Grid, cells: Grid
+    ) -> NDArray[np.float32]:
+        return np.tile(super().encode(pixels, valid, window, cells), (1, 1, DIM // 5))
+
+
+class SlowWide(Wide, Slow):
+    """Both."""
+
+
+def plan(
+    folder: Path | str, rows: int, cols: int, encoder: type[CoarseEncoder], changed: int = 0
+) -> BuildPlan:
     grid = grid_of(BLOCK * rows, BLOCK * cols)
-    names = tuple(f"class_{i}" for i in range(DIM))
-    return plan_of(folder, grid, Noise(), open_encoder=Wide, classes=names)
-
-
-def small_plan(folder: Path, rows: int, cols: int, changed: int = 0) -> BuildPlan:
-    grid = grid_of(BLOCK * rows, BLOCK * cols)
-    return plan_of(folder, grid, Noise(changed), open_encoder=CoarseEncoder)
+    names = tuple(f"class_{i}" for i in range(encoder.dim))
+    return plan_of(folder, grid, Noise(changed), open_encoder=encoder, classes=names)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -135,7 +149,8 @@ def workers_and_overhead(folder: Path) -> None:
     """1 and 2 workers in this run, in turns; and a block of nothing through both executors."""
     from distributed import Client, LocalCluster
 
-    blocks, rates = 16, dict[int, float]()
+    side, rates = 8, dict[int, float]()
+    blocks = side * side
     for count in (1, 2):
         with (
             LocalCluster(
@@ -144,9 +159,9 @@ def workers_and_overhead(folder: Path) -> None:
             Client(cluster) as client,
         ):
             address = cluster.scheduler_address
-            build_blocks(wide_plan(folder / f"warm{count}", 1, 2), cluster=address)
-            plan = wide_plan(folder / f"w{count}", 4, blocks // 4)
-            rates[count] = blocks / seconds(lambda p=plan, a=address: build_blocks(p, cluster=a))  # type: ignore[misc]
+            build_blocks(plan(folder / f"warm{count}", 1, 2, SlowWide), cluster=address)
+            work = plan(folder / f"w{count}", side, side, SlowWide)
+            rates[count] = blocks / seconds(lambda p=work, a=address: build_blocks(p, cluster=a))  # type: ignore[misc]
             if count == 2:
                 dask = DaskExecutor(client, "")
                 each = overhead(dask)
@@ -159,69 +174,61 @@ def workers_and_overhead(folder: Path) -> None:
 MEASURED = """
 import resource, sys
 from tests.benchmarks.bench_build import peaks
-peaks(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+peaks(sys.argv[1], int(sys.argv[2]))
 """
 
 
-def peaks(folder: str, side: int, kind: str) -> None:
+def peaks(folder: str, side: int) -> None:
     """Build ``side`` x ``side`` blocks; print the peak RSS of this process and of its worker."""
-    import resource
+    from distributed import LocalCluster
 
-    worker = 0
+    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=":0") as cluster:
+        build_blocks(plan(folder, side, side, Wide), cluster=cluster.scheduler_address)
+        worker = max(peak(child.pid) for child in psutil.Process().children(recursive=True))
+    print(peak(os.getpid()), worker)
 
-    def watch(*_: int) -> None:
-        nonlocal worker
-        children = psutil.Process().children(recursive=True)
-        sizes = [c.memory_info().rss for c in children if c.is_running()]
-        worker = max([worker, *sizes])
 
-    if kind == "client":
-        from distributed import LocalCluster
-
-        with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=":0") as cluster:
-            build_blocks(
-                wide_plan(folder, side, side), cluster=cluster.scheduler_address, progress=watch
-            )
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, worker >> 20)
+def peak(pid: int) -> int:
+    """The largest resident size that a process has had, MiB."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
 
 
 def memory(folder: Path) -> None:
     """Client and worker as the area grows."""
     figures = []
-    for side in (1, 2, 4):
-        command = [sys.executable, "-c", MEASURED, str(folder / f"m{side}"), str(side), "client"]
+    for times, side in ((1, 4), (4, 8), (16, 16)):
+        command = [sys.executable, "-c", MEASURED, str(folder / f"m{side}"), str(side)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         client, worker = map(int, done.stdout.split())
-        figures.append(f"{side * side}x: {client} / {worker} MiB")
-    print(f"peak RSS, client / worker     {'   '.join(figures)}")
+        figures.append(f"{times}x: {client} / {worker} MiB")
+        shutil.rmtree(folder / f"m{side}")
+    print(f"peak RSS, client / worker     {'   '.join(figures)}   (1x: 16 blocks)")
 
 
 def resuming(folder: Path) -> None:
-    """A cube of 100,000 finished blocks is opened for resuming."""
+    """A build of 100,000 finished blocks is begun again."""
     side = 317
-    grid = grid_of(side * BLOCK, side * BLOCK)
-    spec = CubeSpec.of_grid(grid, polygon=None, imagery={}, model="m", encoding={})
-    names = tuple(f"class_{i}" for i in range(DIM))
+    work = plan(folder, side, side, Wide)
     code = Quantizer.fit(np.zeros(DIM, np.float32), np.ones(DIM, np.float32))
     done = np.full((side, side), Status.DONE, np.uint8)
-    create_generation(folder, "g0001", spec, code, done, classes=names, model_name="m")
+    spec = work.spec(Wide().describe())
+    create_generation(folder, "g0001", spec, code, done, classes=work.classes, model_name="tiny")
 
     def resume() -> None:
-        assert resume_generation(folder, "g0001", spec)
-        assert (Ledger(folder, "g0001").status == Status.DONE).all()
+        assert build_blocks(work, cluster="inline").blocks_reused == side * side
 
     print(f"resume, {side * side:,} blocks done     {seconds(resume):.2f} s")
 
 
 def refreshing(folder: Path) -> None:
     """One block in a hundred changed, against building all of them."""
-    plan = small_plan(folder, 10, 20)
-    built = seconds(lambda: build_blocks(plan, cluster="inline"))
-    refreshed = seconds(
-        lambda: refresh_blocks(replace(plan, source=Noise(changed=2)), cluster="inline")
-    )
+    work = plan(folder, 10, 20, Slow)
+    built = seconds(lambda: build_blocks(work, cluster="inline"))
+    changed = replace(work, source=Noise(changed=2))
+    refreshed = seconds(lambda: refresh_blocks(changed, cluster="inline"))
     print(f"refresh, 2 of 200 changed     {refreshed:.2f} s, full build {built:.2f} s "
-          f"({built / refreshed:.0f}x; the encoder costs almost nothing here)")  # fmt: skip
+          f"({built / refreshed:.0f}x; 100 ms a block)")  # fmt: skip
 
 
 def main() -> None:
