@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,6 +127,32 @@ def test_local_workers_are_other_processes() -> None:
         outcomes = list(executor.stream(Squares(), range(2, 8)))
     assert sorted(o.result[0] for o in outcomes if o.result) == [4, 9, 16, 25, 36, 49]
     assert os.getpid() not in {pid for o in outcomes if o.result for pid in o.result[1:]}
+
+
+@dataclass
+class Deadly(Squares):
+    """The first process that is given this work dies of it."""
+
+    flag: str = ""
+
+    def __reduce__(self) -> Any:
+        return _arrive, (self.flag,)
+
+
+def _arrive(flag: str) -> Squares:
+    try:
+        Path(flag).touch(exist_ok=False)
+    except FileExistsError:
+        return Squares()
+    os._exit(9)
+
+
+def test_a_worker_that_is_lost_while_it_is_given_the_work_is_done_without(tmp_path: Path) -> None:
+    flag = tmp_path / "dead"
+    with open_cluster("local") as executor:
+        outcomes = list(executor.stream(Deadly(flag=str(flag)), range(2, 8)))
+    assert sorted(o.result[0] for o in outcomes if o.result) == [4, 9, 16, 25, 36, 49]
+    assert flag.exists()
 
 
 def test_nonsense_and_unreachable_clusters_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,13 +60,23 @@ class DaskExecutor:
         """Outcomes as they come. Raises ClusterError where the cluster is lost."""
         key = uuid.uuid4().hex
         with _lost_scheduler(self.client):
-            self.client.register_plugin(_Share(key, work), name=f"geoloc-{key}")
+            self._share(_Share(key, work))
         try:
             with _lost_scheduler(self.client):
                 yield from _Flow(self.client, key).outcomes(iter(items))
         finally:
             with contextlib.suppress(Exception):  # a lost cluster needs no tidying
                 self.client.unregister_worker_plugin(f"geoloc-{key}")
+
+    def _share(self, share: _Share) -> None:
+        """Tell all workers; one that is lost while it is told must not end the work."""
+        for last in [False] * (_TRIES - 1) + [True]:
+            try:
+                self.client.register_plugin(share, name=f"geoloc-{share.key}")
+                return
+            except OSError:
+                if last or self.client.status != "running":
+                    raise
 
 
 @dataclass
