@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from geoloc.area import load_area
 from geoloc.build import build_cube
@@ -28,8 +29,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 PORT = 8786
 NODES = ("scheduler", "worker-1", "worker-2", "client")
-BLOCKS = 32  # in one row, each 24 cells high
-PATIENCE = 120.0  # s for whatever is waited for, on a busy machine
+BLOCKS = 32  # in one row, each 8 cells high
+PATIENCE = 240.0  # s for whatever is waited for, on a busy machine
 LOST_AFTER = "12s"
 """Dask gives a peer up that has not answered for so long; 30 s if nothing is said."""
 
@@ -127,8 +128,13 @@ def machines() -> Iterator[Machines]:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> SmallPlace:
     """Some blocks, built in this process."""
-    made = write_place(tmp_path_factory.mktemp("place") / "here", ny=24, nx=128 * BLOCKS, step=16)
-    build_cube(load_area(made.area), cluster="inline").raise_if_incomplete()
+    made = write_place(tmp_path_factory.mktemp("place") / "here", ny=8, nx=128 * BLOCKS, step=64)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # on a busy machine several wait for each other
+    try:
+        build_cube(load_area(made.area), cluster="inline").raise_if_incomplete()
+    finally:
+        torch.set_num_threads(threads)
     return made
 
 
@@ -207,7 +213,7 @@ def test_a_worker_whose_link_goes_down_is_done_without(
     if not machines.prefix:
         pytest.skip("a link of one's own takes root, iproute2 and network namespaces")
     build = begin(machines, place, tmp_path)
-    await_(lambda: build.done > BLOCKS // 2 + 1, "some blocks")
+    await_(lambda: build.done > 0, "the first blocks")
     machines.unplug("worker-2")
     sent = machines.sent("worker-2")
     assert build.done < BLOCKS

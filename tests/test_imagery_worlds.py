@@ -32,6 +32,7 @@ from geoloc.sandbox.write import write_sandbox
 from geoloc.search import Query, heatmaps
 from geoloc.tile import tile_imagery
 
+from .memory import peak_rss
 from .test_imagery_stac import Api
 from .tile_server import serve_tiles
 
@@ -100,14 +101,14 @@ def build(world: Area, folder: Path, imagery: dict[str, Any]) -> Built:
     area.write_text(yaml.safe_dump(facts_of(world, folder, imagery)))
     command = [sys.executable, "-m", "geoloc", "cube", "build", str(area), "--cluster", "inline"]
     start = time.monotonic()
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        told = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, told
-    print(f"\n{told.strip()}\n{imagery['kind']}: {time.monotonic() - start:.0f} s in all, "
-          f"peak RSS {usage.ru_maxrss // 1024} MiB")  # fmt: skip
+    peak, log = 0, folder / "build.log"
+    with log.open("w") as told, subprocess.Popen(command, cwd=ROOT, stderr=told) as process:
+        while process.poll() is None:
+            peak = max(peak, peak_rss(process.pid))
+            time.sleep(0.2)
+    assert process.returncode == 0, log.read_text()
+    print(f"\n{log.read_text().strip()}\n{imagery['kind']}: {time.monotonic() - start:.0f} s in "
+          f"all, peak RSS {peak} MiB")  # fmt: skip
     return Built(area)
 
 

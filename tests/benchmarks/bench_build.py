@@ -53,6 +53,7 @@ from geoloc.imagery.source import as_window
 from geoloc.refresh import refresh_blocks
 
 from ..cubes import CoarseEncoder, grid_of, plan_of
+from ..memory import peak_rss
 
 BLOCK = 128
 DIM = 365
@@ -184,14 +185,8 @@ def peaks(folder: str, side: int) -> None:
 
     with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=":0") as cluster:
         build_blocks(plan(folder, side, side, Wide), cluster=cluster.scheduler_address)
-        worker = max(peak(child.pid) for child in psutil.Process().children(recursive=True))
-    print(peak(os.getpid()), worker)
-
-
-def peak(pid: int) -> int:
-    """The largest resident size that a process has had, MiB."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+        worker = max(peak_rss(child.pid) for child in psutil.Process().children(recursive=True))
+    print(peak_rss(os.getpid()), worker)
 
 
 def memory(folder: Path) -> None:
