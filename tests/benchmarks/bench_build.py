@@ -8,18 +8,18 @@ are those of this machine at this moment.
 Ukraine at 10 m, on paper. Inputs: area A = 603,550 km2; step s = 10 m; block b = 128 cells;
 D = 365 classes; GSD g = 0.5 m/px and margin m = 320 px on each side (``encoder.window``);
 c = cells/s of one worker (``geoloc cube plan`` measures it, figure below for 1,000); w = workers;
-o = overhead of a block, 10 ms; r = 300,000 finished blocks/s that a resumed build goes past; f =
-12 ms a block for its fingerprint and copy (o, r and f are measured here, for small blocks);
-p = 1 % of the blocks changed.
+o = 7 ms, Dask's overhead of a block; r = 70,000 finished blocks/s that a build begun again goes
+past; f = 3 ms a block to look at its imagery and take it over (o, r and f: measured here, on two
+busy cores, f on a disk, where a block taken over is linked); p = 1 % of the blocks changed.
 
     cells            A / s^2                            6.04e9
     blocks           cells / b^2, and 3 % at the border 379,000
     cube             blocks * b^2 * (D + 4) bytes       2.29 TB
     imagery, pixels  blocks * ((b s / g + 2 m)^2) * 3   11.7 TB decoded, 64 % of it without margins
     build            blocks * b^2 / (c w)               1,727 h / w at c = 1,000: 17 h with w = 100
-    overhead         blocks * o                         1.1 h of the scheduler's, in that time
-    resume           blocks / r                         2 s
-    refresh          p * build + blocks * f             17 h / w, and 1.3 h
+    overhead         blocks * o                         0.7 h of the client's, in that time
+    resume           blocks / r                         5 s
+    refresh          p * build + blocks * f             17 h / w, and 0.3 h
 """
 
 from __future__ import annotations
