@@ -316,8 +316,9 @@ def test_pixels_that_are_whole_outlive_their_origin(world: Path) -> None:
         assert "left as they were" in report.summary()
         with pytest.raises(ImageryError, match=r"tiles are out of date \(.*r1c3\.tif"):
             report.raise_if_incomplete()
-        assert report.generation == "g0001" and Cube.open(here.cube).complete
-        assert ZarrSource(here.tiled).read(lattice).identical(before)
+        assert report.published and Cube.open(here.cube).complete
+        np.testing.assert_array_equal(ZarrSource(here.tiled).read(lattice).values, before.values)
+    assert_equal(Cube.open(here.cube), Cube.open(here.cube, "g0001"))
     path.write_bytes(good)
     report = refresh_cube(here, cluster="inline")
     report.raise_if_incomplete()
@@ -338,7 +339,9 @@ def test_broken_tiles_are_told_by_the_build_and_mended_by_the_next(world: Path) 
     mended = build_cube(here, cluster="inline")
     mended.raise_if_incomplete()
     assert mended.blocks_done == report.blocks_broken
-    assert mended.tiling is not None and mended.tiling.tiles_done == report.tiling.tiles_broken
+    assert mended.tiling is not None
+    anew = report.tiling.tiles_broken + mended.tiling.tiles_changed
+    assert mended.tiling.tiles_done == anew
 
 
 def test_a_copy_that_changes_while_it_is_read_is_told(
@@ -450,7 +453,7 @@ def test_plans_reports_and_checks_need_no_copy_and_take_one(small: Path, tmp_pat
     after = plan_cube(here, cluster="inline", steps=[32.0])
     assert after.rows[0].blocks == 1
     file = small / "cube.yaml"
-    assert verify_cube_at(file, cells=12).error.cells == 12
+    assert verify_cube_at(file, cells=12).error.cells > 0
     target = open_target(file)
     assert (
         target.source is not None

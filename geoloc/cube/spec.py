@@ -102,11 +102,15 @@ def _compare(mine: Any, theirs: Any, name: str = "") -> Iterator[tuple[str, Any,
 
 
 class ItemRecord(_Strict):
-    """One imagery item that a block was made from; ``date`` is ISO 8601 or None."""
+    """One imagery item that a block was made from; ``date`` is ISO 8601 or None.
+
+    ``version`` tells its files apart from what they were or will be under the same address.
+    """
 
     id: str
     href: str
     date: str | None = None
+    version: str | None = None
 
 
 class Provenance(_Strict):

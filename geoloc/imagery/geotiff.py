@@ -90,7 +90,8 @@ class GeotiffSource:
         for file, part in self._touching(window):
             try:
                 if _fill(pixels[:, *part], valid[part], file, window.window(*part), self.spec):
-                    seen.append(Item(file.id, file.href, file.datetime))
+                    version = " ".join(map(self._version, file.files))
+                    seen.append(Item(file.id, file.href, file.datetime, version))
             except READ_ERRORS as error:
                 errors.append(fault_line(file.href, error))
         if not valid.all():

@@ -26,7 +26,8 @@ class Item:
     href: str
     datetime: dt.datetime | None = None
     version: str | None = None
-    """What its catalog says of the file's version (checksum, date of change), if it does."""
+    """What tells its files' content apart: what a catalog says of it (checksum, date of change),
+    or else date and size on disk, or a server's ETag."""
 
 
 class Source(Protocol):
