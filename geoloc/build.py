@@ -39,7 +39,7 @@ from .cube import (
 )
 from .errors import CubeError, ImageryError
 from .grid import Block
-from .imagery import require_overlap
+from .imagery import notes_of, require_overlap
 from .planning import BuildPlan, plan_build
 from .tile import tile_kept
 from .verification import Verification, verify_cube
@@ -145,6 +145,7 @@ def _begin_report(plan: BuildPlan, generation: str, status: NDArray[np.uint8]) -
         cells=plan.grid.size,
         blocks_reused=int((status == Status.DONE).sum()),
         blocks_outside=int((status == Status.OUTSIDE).sum()),
+        notes=notes_of(plan.source),
     )
 
 

@@ -39,7 +39,7 @@ from .cube import (
     require_spec,
 )
 from .errors import CubeError
-from .imagery import require_overlap
+from .imagery import notes_of, require_overlap
 from .planning import BuildPlan, plan_build
 from .tile import tile_kept
 
@@ -146,7 +146,13 @@ def _refresh(
 
 def _account(plan: BuildPlan, generation: str, old: Cube) -> BuildReport:
     outside = int((old.done == Status.OUTSIDE).sum())
-    return BuildReport(plan.url, generation, cells=plan.grid.size, blocks_outside=outside)
+    return BuildReport(
+        plan.url,
+        generation,
+        cells=plan.grid.size,
+        blocks_outside=outside,
+        notes=notes_of(plan.source),
+    )
 
 
 def _nothing_changed(plan: BuildPlan, old: Cube) -> BuildReport:

@@ -22,7 +22,7 @@ from .cluster import Outcome, open_cluster
 from .cube import FIRST_GENERATION, CubeLock, current_generation, hold_lock, stored_encoding
 from .errors import AreaError, ImageryError
 from .grid import Block, Grid
-from .imagery import open_source, require_overlap
+from .imagery import notes_of, open_source, require_overlap
 from .imagery.tiling import TiledSpec, TileLedger, TileResult, TileWork, is_whole, open_ledger
 from .imagery.zarr import TILE, TileState, tile_of
 
@@ -54,6 +54,7 @@ class TileReport:
     valid_pixels: int = 0
     errors: dict[str, int] = field(default_factory=dict)
     """Messages, and in how many tiles each came up."""
+    notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def add(self, result: TileResult) -> None:
@@ -86,7 +87,8 @@ class TileReport:
             f"there, {kept}{self.tiles_broken + self.tiles_failed} incomplete, "
             f"{self.tiles_outside} outside; {self.gsd:g} m per px, {self.seconds:.1f} s"
         ]
-        return "\n".join(lines + [f"{error} ({n} tiles)" for error, n in self.errors.items()])
+        lines += [f"{error} ({n} tiles)" for error, n in self.errors.items()]
+        return "\n".join(lines + self.notes)
 
     def raise_if_incomplete(self) -> None:
         """Raise ImageryError where tiles failed or lack imagery that could not be read."""
@@ -142,6 +144,7 @@ def tile_imagery(
             tiles_reused=int(((ledger.state == TileState.DONE) & ~changed).sum()),
             tiles_changed=int(changed.sum()),
             tiles_outside=int((ledger.state == TileState.OUTSIDE).sum()),
+            notes=notes_of(source),
         )
         todo = changed | np.isin(ledger.state, (TileState.MISSING, TileState.BROKEN))
         _Run(work, ledger, report, lock, progress).over(np.argwhere(todo), cluster)

@@ -105,7 +105,8 @@ def area(folder: Path, cube: str = "cube.zarr", *, keep: bool = True, **changes:
 
 
 @pytest.fixture
-def world(tmp_path: Path, quick: None) -> Path:
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    request.getfixturevalue("quick")
     write_world(tmp_path)
     return tmp_path
 
@@ -148,11 +149,11 @@ def blocks_over(tiles: list[tuple[int, int]], here: Area) -> set[tuple[int, int]
     for block in here.grid.blocks():
         left, bottom, right, top = work.window(block).bounds
         reach = 2 * lattice.step  # what the copy reads beside a window
+        wide = left - reach, bottom - reach, right + reach, top + reach
         for row, col in tiles:
             x, y = lattice.left + col * side, lattice.top - row * side
-            if x < right + reach and x + side > left - reach:
-                if y > bottom - reach and y - side < top + reach:
-                    found.add((block.row, block.col))
+            if x < wide[2] and x + side > wide[0] and y > wide[1] and y - side < wide[3]:
+                found.add((block.row, block.col))
     return found
 
 

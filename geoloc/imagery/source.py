@@ -7,7 +7,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
@@ -84,6 +84,20 @@ def open_source(spec: Imagery, base: Path | None = None) -> Source:
     from .zarr import ZarrSource
 
     return ZarrSource(spec)
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """A source that has something to say of its imagery as a whole."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One line for each thing that people should know."""
+
+
+def notes_of(source: Source) -> list[str]:
+    """What a source has to say for people, as far as it was searched."""
+    return list(source.notes) if isinstance(source, Remarking) else []
 
 
 def require_overlap(source: Source, grid: Grid) -> None:

@@ -76,6 +76,24 @@ class StacSource:
         """Items left out as they have not the assets asked for, and which they have."""
         return dict(self._lacking)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which items are left out, if any."""
+        lacking = self.lacking
+        if not lacking:
+            return ()
+        name, there = next(iter(lacking.items()))
+        items = "1 item is" if len(lacking) == 1 else f"{len(lacking)} items are"
+        first = "" if len(lacking) == 1 else "the first, "
+        return (
+            f"{items} left out, as {'it has' if len(lacking) == 1 else 'they have'} not "
+            f"{self._wanted}: {first}{name} has {', '.join(there) or 'no assets'}",
+        )
+
+    @property
+    def _wanted(self) -> str:
+        return ", ".join(self.spec.assets or ["visual, or bands called red, green and blue"])
+
     def bounds(self, crs: str) -> Bounds:
         """The box around all items found so far. Raises ImageryError where there are none."""
         boxes = [scene.bounds(crs) for scene in self._known() or self._any()]
@@ -165,9 +183,8 @@ class StacSource:
                 self._scenes.setdefault((scene.collection, scene.id), scene)
         if self._lacking and not self._scenes:
             name, there = next(iter(self._lacking.items()))
-            wanted = self.spec.assets or ["visual, or bands called red, green and blue"]
             raise ImageryError(
-                f"{self.spec.url}: no item has {', '.join(wanted)}; {name} has "
+                f"{self.spec.url}: no item has {self._wanted}; {name} has "
                 f"{', '.join(there) or 'no assets'}: name them as imagery assets"
             )
 
