@@ -32,6 +32,8 @@ from .encoder_models import imagery, tiny_model
 from .test_cli import Run
 from .test_imagery_geotiff import CRS, LEFT, TOP, write
 from .test_imagery_stac import Api, Json, catalog, item
+from .test_imagery_xyz import ramp
+from .tile_server import serve_tiles
 
 run = test_cli.run
 guarded = test_imagery_stac.guarded
@@ -198,6 +200,47 @@ def test_a_catalog_without_projections(run: Run, folder: Path, version: str) -> 
     assert build(run, path).code == 0
     assert build(run, files(folder, "plain")).code == 0
     np.testing.assert_array_equal(cells(path), cells(folder / "plain.yaml"))
+
+
+def test_a_block_tells_which_versions_it_is_from(run: Run, folder: Path, guarded: str) -> None:
+    """What the catalog says of them; else what the server does, or the disk."""
+    (told, _), (_, asked) = items(folder, f"{guarded}/sig=s3cret"), items(folder)
+    (folder / "sig=s3cret").symlink_to(folder)
+    told["assets"]["visual"]["file:checksum"] = "1220aa"
+    path = area(folder, {"kind": "stac", "url": catalog(folder, told, asked)})
+    done = build(run, path)
+    assert done.code == 0, done.err
+    cube = Cube.open(load_area(path).cube)
+    seen = {i["id"]: i for i in cube.provenance(cube.grid.block(0, 1))["items"]}
+    assert seen["west"]["version"] == "file:checksum=1220aa"
+    status = (folder / "east.tif").stat()
+    assert seen["east"]["version"] == f"{status.st_mtime_ns}-{status.st_size}"
+    assert {i["date"] for i in seen.values()} == {"2024-06-01T10:00:00+00:00"}
+
+
+# --- web tiles -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_no_key_is_written_or_told(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, keep: bool
+) -> None:
+    monkeypatch.setenv("TILE_KEY", "s3cret")
+    with serve_tiles(ramp) as server:
+        url = server.url("{z}/{x}/{y}.png?style=sat&key=${TILE_KEY}")
+        spec = {"kind": "xyz", "url": url, "rate": 1000, "cache": "cache", "keep": keep}
+        path = area(folder, spec)
+        server.always = "403"
+        done = build(run, path)
+        assert done.code == 1 and "HTTP 403 Forbidden" in last_line(done)
+        server.always = ""
+        whole = build(run, path)
+    assert whole.code == 0, whole.err
+    assert all("key=s3cret" in request for request in server.requests)
+    assert "s3cret" not in done.err + whole.err
+    written = [file for file in folder.rglob("*") if file.is_file()]
+    assert len(written) > 20
+    assert not [file for file in written if b"s3cret" in file.read_bytes()]
 
 
 # --- files ---------------------------------------------------------------------------------------
