@@ -533,6 +533,8 @@ def test_an_api_is_searched(api: Api, files: Path) -> None:
 def test_what_an_api_does_not_know(api: Api) -> None:
     with pytest.raises(ImageryError, match=r"no collection mars: it has aerial, other"):
         source(api.url, collections=["mars"]).covers(WINDOW)
+    with pytest.raises(ImageryError, match="does not say that it knows the query extension"):
+        source(api.url, query={"eo:cloud_cover": {"lt": 30}}).covers(WINDOW)
     with pytest.raises(ImageryError, match="lies outside of the imagery"):
         require_overlap(source(api.url), Grid(CRS, LEFT, TOP + 900_000, 10.0, 9, 9))
     with pytest.raises(ImageryError, match="STAC catalog http") as caught:

@@ -35,8 +35,11 @@ from geoloc.planning import plan_build
 from geoloc.query import open_target, verify_cube_at
 from geoloc.refresh import refresh_cube
 
+from . import cubes
 from .cubes import TinyEncoder
 from .encoder_models import dense_section, imagery, tiny_model
+
+s3_bucket = cubes.s3_bucket  # the fixture
 
 ROOT = Path(__file__).parent.parent
 CRS, LEFT, TOP, GSD, STEP = "EPSG:32636", 300_000.0, 5_600_000.0, 2.5, 10.0
@@ -368,6 +371,23 @@ def test_a_copy_that_changes_while_it_is_read_is_told(
     inside = data.valid.values[2:-2, 2:-2]
     assert not inside.any() and not data.values[:, 2:-2, 2:-2].any()
     assert ZarrSource(here.tiled).read(window).attrs["errors"] == ()
+
+
+def test_on_s3(world: Path, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiling, "_CHUNK", TILE)  # the tests' server is slow to answer
+    here = area(world, f"{s3_bucket}/{world.name}/cube.zarr")
+    build_cube(here, cluster="inline").raise_if_incomplete()
+    renew(world)
+    report = refresh_cube(here, cluster="inline")
+    report.raise_if_incomplete()
+    lattice = tile.encoder_lattice(here, None)
+    assert report.tiling is not None
+    assert report.tiling.tiles_done == len(touched(world, lattice)) and report.blocks_copied > 0
+    fresh = area(world, "fresh.zarr", keep=False)
+    build_cube(fresh, cluster="inline")
+    assert_equal(Cube.open(here.cube), Cube.open(fresh.cube))
+    with pytest.raises(ImageryError, match="holds something else"):
+        tile_anew(here, out=here.cube)
 
 
 def test_one_process_writes_a_copy(world: Path) -> None:
