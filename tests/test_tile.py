@@ -390,6 +390,26 @@ def test_on_s3(world: Path, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> 
         tile_anew(here, out=here.cube)
 
 
+def test_credentials_of_a_copy_come_from_a_profile(
+    small: Path, s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of a cube do."""
+    endpoint = os.environ["AWS_ENDPOINT_URL"]
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "config").write_text(
+        f"[profile desk]\nregion = us-east-1\nendpoint_url = {endpoint}\n"
+        "aws_access_key_id = testing\naws_secret_access_key = testing\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_PROFILE", "desk")
+    here = area(small, f"{s3_bucket}/{tmp_path.name}/cube.zarr", bounds=SMALL)
+    tile_anew(here).raise_if_incomplete()
+    assert ZarrSource(here.tiled).read(here.grid).valid.values.all()
+
+
 def test_one_process_writes_a_copy(world: Path) -> None:
     here = area(world)
     with hold_lock(here.tiled.path, "imagery tile"):

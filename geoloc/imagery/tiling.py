@@ -27,7 +27,7 @@ import json
 import warnings
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -36,11 +36,11 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from zarr.codecs import ZstdCodec
 from zarr.core.sync import sync
-from zarr.storage import LocalStore, ObjectStore
 
 from ..area import portable
 from ..errors import ImageryError, SpecMismatchError
 from ..grid import Block, Grid
+from ..stores import open_store
 from .source import Source
 from .zarr import (
     FORMAT_VERSION,
@@ -49,11 +49,13 @@ from .zarr import (
     TileRecord,
     TileState,
     array_of,
-    open_store,
     open_tiled,
     parse_record,
     reading,
 )
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
 
 _MARK = "geoloc_imagery"  # attribute: the format's version
 _BEING_LAID_OUT = 0
@@ -233,7 +235,7 @@ def _begun(url: str) -> bool:
     return mark != _BEING_LAID_OUT
 
 
-def _names(store: LocalStore | ObjectStore[Any]) -> list[str]:
+def _names(store: Store) -> list[str]:
     """What lies directly in a store."""
 
     async def collect() -> list[str]:

@@ -9,25 +9,22 @@ import contextlib
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from zarr.storage import LocalStore, ObjectStore
 
 from ..area import Bounds, ZarrImagery
 from ..errors import ImageryError
 from ..grid import Block, Grid
+from ..stores import open_store
 from .crs import box_in, pixel_side
 from .resample import Axis, resample
 from .source import Item, as_window, overlap
@@ -264,19 +261,6 @@ def open_tiled(url: str, mode: str = "r") -> zarr.Group:
     return group
 
 
-def open_store(url: str, *, read_only: bool = True) -> LocalStore | ObjectStore[Any]:
-    """A store for a path or URL; credentials are found as the cloud's own tools find them."""
-    parts = urlsplit(url)
-    if "://" not in url or parts.scheme == "file":
-        path = unquote(parts.path) if parts.scheme == "file" else url
-        return LocalStore(Path(path).expanduser(), read_only=read_only)
-    import obstore.store
-
-    plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-    options: Any = {"allow_http": plain or parts.scheme == "http"}
-    return ObjectStore(obstore.store.from_url(url, client_options=options), read_only=read_only)
-
-
 @contextlib.contextmanager
 def reading(url: str) -> Iterator[None]:
     """Turn what a store raises into an ImageryError of one line."""
@@ -288,7 +272,7 @@ def reading(url: str) -> Iterator[None]:
         raise ImageryError(
             f"no tiled imagery at {url}: write it with 'geoloc imagery tile'"
         ) from None
-    except (OSError, BaseError, ValueError, KeyError) as error:
+    except (OSError, BaseError, ImportError, ValueError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ImageryError(f"tiled imagery {url}: {reason}") from error
 
