@@ -81,11 +81,10 @@ def build_cube(
     Raises AreaError, ModelError, ImageryError or ClusterError before any work, CubeError where
     the cube cannot be written, SpecMismatchError where another cube lies there.
     """
-    start = time.perf_counter()
     copy = tile_kept(area, method, cluster, tiling)
     plan = plan_build(area, method)
     report = build_blocks(plan, cluster=cluster, progress=progress, max_failed=max_failed)
-    report.tiling, report.seconds = copy, time.perf_counter() - start
+    report.tiling = copy
     return report
 
 
