@@ -8,6 +8,7 @@ from typing import Any
 from .blocks import BlockResult
 from .cube import Status
 from .errors import CubeError
+from .tile import TileReport
 
 _MOST_ERRORS = 100  # different messages that a report keeps
 
@@ -18,7 +19,8 @@ class BuildReport:
 
     ``seconds`` is elapsed time; ``stage_seconds`` and ``stage_bytes`` add up over the workers
     (see `Spent`). ``blocks_copied`` are those that a refresh took over unchanged; ``published``
-    tells whether readers open this generation now.
+    tells whether readers open this generation now. ``tiling`` is the account of the tiled copy,
+    where the area keeps one.
     """
 
     url: str
@@ -43,6 +45,7 @@ class BuildReport:
     stage_seconds: dict[str, float] = field(default_factory=dict)
     stage_bytes: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    tiling: TileReport | None = None
 
     @property
     def cells_per_second(self) -> float:
@@ -76,7 +79,8 @@ class BuildReport:
 
     def summary(self) -> str:
         """For people, a few lines."""
-        lines = [
+        lines = [] if self.tiling is None else [self.tiling.summary()]
+        lines += [
             f"{self.url} {self.generation}: {self.blocks_done} blocks built, "
             f"{self._kept()}{self.blocks_broken + self.blocks_failed} "
             f"incomplete, {self.blocks_outside} outside; {self.cells_encoded:,} cells in "
@@ -94,7 +98,10 @@ class BuildReport:
         return "\n".join(lines)
 
     def raise_if_incomplete(self) -> None:
-        """Raise CubeError where blocks failed or lack imagery that could not be read."""
+        """Raise CubeError where blocks failed or lack imagery that could not be read.
+
+        ImageryError where the tiled copy lacks some, or is older than its origin in places.
+        """
         short = self.blocks_failed + self.blocks_broken
         whole = self.blocks_done + self.blocks_reused + self.blocks_copied
         if short:
@@ -103,6 +110,8 @@ class BuildReport:
                 f"incomplete ({next(iter(self.errors), 'unknown error')}): mend the cause and "
                 "run the same command again; only these are computed"
             )
+        if self.tiling is not None:
+            self.tiling.raise_if_incomplete()
 
     def _kept(self) -> str:
         copied = f"{self.blocks_copied} taken over unchanged, " if self.blocks_copied else ""

@@ -153,7 +153,12 @@ class EncodeWork:
             return Pixels(window, None, None, provenance, meter.spent(0))
         image = self.source.read(window)
         items = tuple(
-            ItemRecord(id=i.id, href=i.href, date=i.datetime.isoformat() if i.datetime else None)
+            ItemRecord(
+                id=i.id,
+                href=i.href,
+                date=i.datetime.isoformat() if i.datetime else None,
+                version=i.version,
+            )
             for i in image.attrs["items"]
         )
         provenance = provenance.model_copy(update={"items": items, "errors": image.attrs["errors"]})

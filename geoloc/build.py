@@ -39,8 +39,9 @@ from .cube import (
 )
 from .errors import CubeError, ImageryError
 from .grid import Block
-from .imagery import require_overlap
+from .imagery import notes_of, require_overlap
 from .planning import BuildPlan, plan_build
+from .tile import tile_kept
 from .verification import Verification, verify_cube
 
 __all__ = [
@@ -69,15 +70,22 @@ def build_cube(
     method: str | None = None,
     cluster: str = "auto",
     progress: Progress | None = None,
+    tiling: Progress | None = None,
     max_failed: int | None = None,
 ) -> BuildReport:
     """Build an area's cube, or what is still missing of it; see ``build_blocks``.
 
+    Where the area keeps a tiled copy of its imagery, that is brought up to its origin first, and
+    the cube is built from it; ``tiling`` is told of its tiles.
+
     Raises AreaError, ModelError, ImageryError or ClusterError before any work, CubeError where
     the cube cannot be written, SpecMismatchError where another cube lies there.
     """
+    copy = tile_kept(area, method, cluster, tiling)
     plan = plan_build(area, method)
-    return build_blocks(plan, cluster=cluster, progress=progress, max_failed=max_failed)
+    report = build_blocks(plan, cluster=cluster, progress=progress, max_failed=max_failed)
+    report.tiling = copy
+    return report
 
 
 def build_blocks(
@@ -136,6 +144,7 @@ def _begin_report(plan: BuildPlan, generation: str, status: NDArray[np.uint8]) -
         cells=plan.grid.size,
         blocks_reused=int((status == Status.DONE).sum()),
         blocks_outside=int((status == Status.OUTSIDE).sum()),
+        notes=notes_of(plan.source),
     )
 
 

@@ -30,6 +30,7 @@ from .errors import CubeError, GeolocError
 from .grid import BLOCK_SIZE, Block, Grid
 from .imagery import require_overlap
 from .planning import BuildPlan, ModelEncoder, plan_build
+from .tile import imagery_at_hand
 
 STEPS = (10.0, 16.0, 25.0, 100.0)
 
@@ -146,7 +147,7 @@ def plan_cube(
     ``price`` of a worker's hour gives costs in its currency. Raises as ``build_cube``, and
     CubeError where no block with imagery is found to measure.
     """
-    plan = plan_build(area, method)
+    plan = plan_build(area, method, imagery_at_hand(area))
     require_overlap(plan.source, plan.grid)
     status = plan_blocks(plan.grid, plan.polygon)
     blocks = int((status == Status.MISSING).sum())

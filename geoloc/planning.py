@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .area import Area
+from .area import Area, Imagery
 from .blocks import Encoder, EncodeWork
 from .cube import CubeSpec
 from .grid import Grid
@@ -100,15 +100,18 @@ class BuildPlan:
         )
 
 
-def plan_build(area: Area, method: str | None = None) -> BuildPlan:
-    """What building an area takes; opens neither images nor weights."""
+def plan_build(area: Area, method: str | None = None, imagery: Imagery | None = None) -> BuildPlan:
+    """What building an area takes; opens neither images nor weights.
+
+    ``imagery``: other than what is built from (``area.read_imagery``).
+    """
     from .encoders import load_model
 
     model = load_model(area.model)
     return BuildPlan(
         url=area.cube,
         grid=area.grid,
-        source=open_source(area.read_imagery),
+        source=open_source(imagery or area.read_imagery),
         open_encoder=ModelEncoder(str(model.path), area.step, method),
         classes=model.classes,
         model_name=model.name,

@@ -39,8 +39,9 @@ from .cube import (
     require_spec,
 )
 from .errors import CubeError
-from .imagery import require_overlap
+from .imagery import notes_of, require_overlap
 from .planning import BuildPlan, plan_build
+from .tile import tile_kept
 
 _THREADS = 16  # waiting for a store or for imagery's versions, not computing
 _AT_ONCE = 1024  # blocks between two writings of the ledger
@@ -52,17 +53,25 @@ def refresh_cube(
     method: str | None = None,
     cluster: str = "auto",
     progress: Progress | None = None,
+    tiling: Progress | None = None,
     max_failed: int | None = None,
 ) -> BuildReport:
     """Recompute the blocks of an area's cube whose imagery changed, into a new generation.
+
+    Where the area keeps a tiled copy of its imagery, the tiles that changed are renewed first,
+    and then the blocks over them; ``tiling`` is told of the tiles.
 
     Nothing changed: no new generation, and the report says so. Blocks that fail: readers stay
     with the old generation, and the same command goes on later. Raises CubeError where there is
     no cube yet or somebody else writes to it, SpecMismatchError where more than the imagery
     differs, and else as ``build_cube``.
     """
+    _require_built(area.cube)
+    copy = tile_kept(area, method, cluster, tiling, other_imagery=True)
     plan = plan_build(area, method)
-    return refresh_blocks(plan, cluster=cluster, progress=progress, max_failed=max_failed)
+    report = refresh_blocks(plan, cluster=cluster, progress=progress, max_failed=max_failed)
+    report.tiling = copy
+    return report
 
 
 def refresh_blocks(
@@ -74,13 +83,17 @@ def refresh_blocks(
 ) -> BuildReport:
     """``refresh_cube`` for a plan."""
     start = time.perf_counter()
-    if current_generation(plan.url) is None:
-        raise CubeError(f"cube {plan.url} is not built yet: run 'geoloc cube build' first")
+    _require_built(plan.url)
     require_overlap(plan.source, plan.grid)
     with hold_lock(plan.url, "cube refresh") as lock:
         report = _refresh(plan, lock, cluster, progress, max_failed)
     report.seconds = time.perf_counter() - start
     return report
+
+
+def _require_built(url: str) -> None:
+    if current_generation(url) is None:
+        raise CubeError(f"cube {url} is not built yet: run 'geoloc cube build' first")
 
 
 def prune_cube(url: str, keep: int) -> list[str]:
@@ -132,7 +145,13 @@ def _refresh(
 
 def _account(plan: BuildPlan, generation: str, old: Cube) -> BuildReport:
     outside = int((old.done == Status.OUTSIDE).sum())
-    return BuildReport(plan.url, generation, cells=plan.grid.size, blocks_outside=outside)
+    return BuildReport(
+        plan.url,
+        generation,
+        cells=plan.grid.size,
+        blocks_outside=outside,
+        notes=notes_of(plan.source),
+    )
 
 
 def _nothing_changed(plan: BuildPlan, old: Cube) -> BuildReport:

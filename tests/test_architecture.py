@@ -15,7 +15,7 @@ PACKAGE = ROOT / "geoloc"
 
 LAYERS = (
     {"errors"},
-    {"grid", "scenes"},
+    {"grid", "scenes", "stores"},
     {"area", "points", "photos"},
     {"imagery", "encoders", "cube", "cluster", "telegram", "video"},
     {"blocks", "search", "tile"},
@@ -39,7 +39,7 @@ OWNERS = {
     "distributed": ("cluster",),
     "torch": ("encoders", "training", "sandbox.recipe", "sandbox.features", "cluster"),
     "torchvision": ("encoders", "training"),
-    "zarr": ("cube", "imagery.tiling", "imagery.zarr"),
+    "zarr": ("stores", "cube", "imagery.tiling", "imagery.zarr"),
     "httpx": ("imagery.xyz",),
     "stackstac": ("imagery.stac",),
     "pystac_client": ("imagery.stac",),

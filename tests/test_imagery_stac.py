@@ -26,7 +26,8 @@ from geoloc.area import GeotiffImagery, StacImagery
 from geoloc.errors import ImageryError
 from geoloc.grid import Grid
 from geoloc.imagery import open_source, require_overlap
-from geoloc.imagery.stac import StacSource
+from geoloc.imagery.source import overlap
+from geoloc.imagery.stac import StacSource, sign
 from geoloc.imagery.stac.catalog import interval
 from geoloc.imagery.stac.stack import BANDS, stack_scenes
 
@@ -236,6 +237,30 @@ def test_black_is_a_colour(tmp_path: Path) -> None:
     assert data.valid.values.all() and (data.values == 0).all()
 
 
+def test_of_many_items_those_near_are_found(tmp_path: Path) -> None:
+    """As when each is looked at, and far quicker: there is a block of the area for each of them."""
+    read, rng = source(catalog(tmp_path)), np.random.default_rng(0)
+    places = rng.uniform((LEFT - 90_000, TOP - 90_000), (LEFT + 90_000, TOP), (5000, 2))
+    grids = [
+        Grid(f"EPSG:{32635 + i % 2}", x - 420_000 * (i % 2 == 0), y, 100.0, 60, 60)
+        for i, (x, y) in enumerate(places)
+    ]
+    read._take(
+        [item(str(i), f"/{i}.tif", g, **{"eo:cloud_cover": i % 7}) for i, g in enumerate(grids)]
+    )
+    windows = [Grid(CRS, LEFT + 1000 * i, TOP - 40_000, 5.0, 400, 400) for i in range(20)]
+    read._touching(windows[0])
+    start = time.perf_counter()
+    found = [{s.id for s in read._touching(window)} for window in windows]
+    quick, start = time.perf_counter() - start, time.perf_counter()
+    wanted = [
+        {s.id for s in read._known() if overlap(s.bounds(CRS), window) is not None}
+        for window in windows
+    ]
+    assert found == wanted and any(wanted)
+    assert quick < (time.perf_counter() - start) / 4
+
+
 def test_the_stack_is_lazy_and_keeps_the_lattice(tmp_path: Path) -> None:
     write(tmp_path / "a.tif", noise(1))
     read = source(catalog(tmp_path, item("a", "../a.tif"), item("b", "../a.tif")))
@@ -399,6 +424,40 @@ def test_signed_hrefs(
     assert "s3cret" not in shown
 
 
+def test_planetary_computer_signs_its_own_files_alone(
+    guarded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sign, "_PLANETARY_COMPUTER", f"{guarded}/token/{{collection}}")
+    signer = sign.Signer("planetary-computer")
+    theirs = "https://x.blob.core.windows.net/a.tif"
+    assert signer.sign(theirs, "aerial") == f"{theirs}?sig=s3cret"
+    assert signer.sign(f"{theirs}?a=b", "aerial") == f"{theirs}?a=b&sig=s3cret"
+    for other in ("https://elsewhere.org/a.tif", "s3://bucket/a.tif", "/a.tif"):
+        assert signer.sign(other, "aerial") == other
+    assert signer.scrub(f"{theirs}?sig=s3cret: 404") == f"{theirs}: 404"
+
+
+def test_tokens_are_renewed_before_they_end(guarded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+    fetch = sign.Signer._fetch
+
+    def counted(self: sign.Signer, collection: str) -> tuple[str, dt.datetime]:
+        fetched.append(collection)
+        return fetch(self, collection)
+
+    monkeypatch.setattr(sign.Signer, "_fetch", counted)
+    signer = sign.Signer(f"{guarded}/token/{{collection}}")
+    for collection in ("aerial", "aerial", "other"):
+        signer.sign("https://host/a.tif", collection)
+    assert fetched == ["aerial", "other"]
+    late = dt.datetime(2099, 1, 1, tzinfo=dt.UTC) - dt.timedelta(minutes=1)
+    monkeypatch.setattr(sign, "_now", lambda: late)
+    signer.sign("https://host/a.tif", "aerial")
+    assert fetched == ["aerial", "other", "aerial"]
+    with pytest.raises(ImageryError, match=r"no token from http.*/nothing"):
+        sign.Signer(f"{guarded}/nothing").sign("https://host/a.tif", "aerial")
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stac")
@@ -474,6 +533,8 @@ def test_an_api_is_searched(api: Api, files: Path) -> None:
 def test_what_an_api_does_not_know(api: Api) -> None:
     with pytest.raises(ImageryError, match=r"no collection mars: it has aerial, other"):
         source(api.url, collections=["mars"]).covers(WINDOW)
+    with pytest.raises(ImageryError, match="does not say that it knows the query extension"):
+        source(api.url, query={"eo:cloud_cover": {"lt": 30}}).covers(WINDOW)
     with pytest.raises(ImageryError, match="lies outside of the imagery"):
         require_overlap(source(api.url), Grid(CRS, LEFT, TOP + 900_000, 10.0, 9, 9))
     with pytest.raises(ImageryError, match="STAC catalog http") as caught:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import email.utils
 import logging
 import os
 import pickle
@@ -174,6 +176,14 @@ def test_retry_after_holds_everybody_back(server: TileServer, tmp_path: Path) ->
     server.faults = ["429:1"]
     source(server, tmp_path, connections=1).read(WINDOW)
     assert server.times[1] - server.times[0] >= 0.99
+
+
+def test_retry_after_may_be_a_date() -> None:
+    soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=90)
+    assert 80 < client._retry_after(email.utils.format_datetime(soon)) <= 91
+    past = soon - dt.timedelta(days=1)
+    for text, seconds in (("7", 7), ("-3", 0), (email.utils.format_datetime(past), 0), ("soon", 0)):
+        assert client._retry_after(text) == seconds
 
 
 def test_a_server_that_wants_too_long_is_given_up(server: TileServer, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from .imagery import (
     StacImagery,
     XyzImagery,
     ZarrImagery,
+    portable,
 )
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "XyzImagery",
     "ZarrImagery",
     "load_area",
+    "portable",
     "read_polygon",
 ]

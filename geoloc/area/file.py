@@ -99,10 +99,14 @@ class Area(Spec):
         return ZarrImagery(path=self.cube.rstrip("/").removesuffix(".zarr") + "-imagery.zarr")
 
     @property
+    def keeps_copy(self) -> bool:
+        """Whether the imagery is to be tiled, and cubes built from that copy."""
+        return not isinstance(self.imagery, ZarrImagery) and self.imagery.keep
+
+    @property
     def read_imagery(self) -> Imagery:
         """What to build from: the imagery named, or its tiled copy where that is to be kept."""
-        keep = not isinstance(self.imagery, ZarrImagery) and self.imagery.keep
-        return self.tiled if keep else self.imagery
+        return self.tiled if self.keeps_copy else self.imagery
 
     def resolve(self, base: Path) -> Area:
         """The same with relative paths taken from the folder ``base``; URLs stay as they are."""

@@ -6,7 +6,9 @@ a map server, ``zarr`` for what ``geoloc imagery tile`` wrote (its module says w
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -225,3 +227,30 @@ Imagery = Annotated[
     Discriminator(_kind_of),
 ]
 """Any imagery specification; they are told apart by ``kind``."""
+
+
+def portable(recorded: dict[str, Any]) -> Any:
+    """Recorded imagery, local paths cut down to their part below the folder common to all."""
+    paths: list[str] = []
+
+    def note(path: str) -> str:
+        paths.append(path)
+        return path
+
+    _each_path(recorded, note)
+    if not paths:
+        return recorded
+    folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120  globs
+    return _each_path(recorded, lambda path: os.path.relpath(path, folder))
+
+
+def _each_path(value: Any, change: Callable[[str], str]) -> Any:
+    """The same structure with every absolute local path changed."""
+    if isinstance(value, dict):
+        return {key: _each_path(part, change) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_each_path(part, change) for part in value]
+    if isinstance(value, str) and value.startswith("file:///"):
+        return change(value.removeprefix("file://"))
+    local = isinstance(value, str) and value.startswith("/") and not value.startswith("/vsi")
+    return change(value) if local else value

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .console import note, print_json, print_table, progress
+from .console import note, print_json, print_table, progress, stages
 
 if TYPE_CHECKING:
     from ..account import BuildReport
@@ -44,12 +44,13 @@ def build(
     from ..build import build_cube
 
     spec = load_area(area)
-    with progress(f"building {spec.name}") as advance:
+    with stages() as stage:
         report = build_cube(
             spec,
             method=method,
             cluster=cluster,
-            progress=advance,
+            tiling=stage(f"tiling {spec.name}") if spec.keeps_copy else None,
+            progress=stage(f"building {spec.name}"),
             max_failed=0 if fail_fast else max_failed,
         )
     _tell(report, as_json)
@@ -69,12 +70,13 @@ def refresh(
     from ..refresh import refresh_cube
 
     spec = load_area(area)
-    with progress(f"refreshing {spec.name}") as advance:
+    with stages() as stage:
         report = refresh_cube(
             spec,
             method=method,
             cluster=cluster,
-            progress=advance,
+            tiling=stage(f"tiling {spec.name}") if spec.keeps_copy else None,
+            progress=stage(f"refreshing {spec.name}"),
             max_failed=0 if fail_fast else max_failed,
         )
     _tell(report, as_json)

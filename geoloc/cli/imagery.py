@@ -32,8 +32,9 @@ def tile(
 ) -> None:
     """Write an area's imagery once as Zarr, on the encoder's lattice; goes on where it stopped.
 
-    It pays where imagery is encoded more than once, comes from afar, or shall be kept. Building
-    reads the copy with "imagery: {kind: zarr, path: ...}", or "keep: true" beside the origin.
+    Run again, it renews the tiles whose imagery has changed. It pays where imagery is encoded more
+    than once, comes from afar, or shall be kept. An area with "keep: true" in its imagery has it
+    done by "cube build" and "cube refresh"; others read the copy as "kind: zarr".
     """
     from ..area import load_area
     from ..tile import tile_imagery
@@ -45,5 +46,6 @@ def tile(
         print_json(report.to_json())
     else:
         note(report.summary())
-        note(f"to build from it: imagery: {{kind: zarr, path: {report.url}}}")
+        if out or not spec.keeps_copy:
+            note(f"to build from it: imagery: {{kind: zarr, path: {report.url}}}")
     report.raise_if_incomplete()

@@ -11,7 +11,8 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import ObjectStore
 
-from .store import local_path, open_store, storage_errors
+from ..stores import local_path
+from .store import open_store, storage_errors
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store

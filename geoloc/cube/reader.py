@@ -17,13 +17,13 @@ from pydantic import ValidationError
 
 from ..errors import CubeError, SpecMismatchError
 from ..grid import Block, Grid
+from ..stores import local_path
 from .chunks import PlainChunks
 from .encoding import MISSING, Quantizer
 from .spec import FORMAT_VERSION, CubeSpec
 from .store import (
     array_of,
     current_generation,
-    local_path,
     open_group,
     open_store,
     optional_values_of,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from ..area import portable
 from ..grid import BLOCK_SIZE, Grid
 
 FORMAT_VERSION = 1
@@ -88,35 +88,8 @@ class CubeSpec(_Strict):
 
     def _canonical(self) -> str:
         facts = self.model_dump(mode="json")
-        facts["imagery"] = _portable(facts["imagery"])
+        facts["imagery"] = portable(facts["imagery"])
         return json.dumps(facts, sort_keys=True, separators=(",", ":"))
-
-
-def _portable(imagery: dict[str, Any]) -> Any:
-    """Local paths cut down to their part below the folder that is common to all of them."""
-    paths: list[str] = []
-
-    def note(path: str) -> str:
-        paths.append(path)
-        return path
-
-    _each_path(imagery, note)
-    if not paths:
-        return imagery
-    folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120  globs
-    return _each_path(imagery, lambda path: os.path.relpath(path, folder))
-
-
-def _each_path(value: Any, change: Callable[[str], str]) -> Any:
-    """The same structure with every absolute local path changed."""
-    if isinstance(value, dict):
-        return {key: _each_path(part, change) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_each_path(part, change) for part in value]
-    if isinstance(value, str) and value.startswith("file:///"):
-        return change(value.removeprefix("file://"))
-    local = isinstance(value, str) and value.startswith("/") and not value.startswith("/vsi")
-    return change(value) if local else value
 
 
 def _compare(mine: Any, theirs: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -129,11 +102,15 @@ def _compare(mine: Any, theirs: Any, name: str = "") -> Iterator[tuple[str, Any,
 
 
 class ItemRecord(_Strict):
-    """One imagery item that a block was made from; ``date`` is ISO 8601 or None."""
+    """One imagery item that a block was made from; ``date`` is ISO 8601 or None.
+
+    ``version`` tells its files apart from what they were or will be under the same address.
+    """
 
     id: str
     href: str
     date: str | None = None
+    version: str | None = None
 
 
 class Provenance(_Strict):

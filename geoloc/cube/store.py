@@ -1,68 +1,32 @@
-"""Where cubes live: local folders, ``file://``, ``s3://`` and what else obstore or fsspec know."""
+"""What cubes need of the store that they live in; its errors become errors of one line."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
+from .. import stores
 from ..errors import CubeError
-from .credentials import profile_settings
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 CURRENT = "CURRENT"
 
-_OBJECT_STORES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https")
-
-
-def local_path(url: str | Path) -> Path | None:
-    """The folder that a path or a ``file://`` URL names, or None for a remote URL."""
-    text = os.fspath(url)
-    if "://" not in text:
-        return Path(text).expanduser().absolute()
-    parts = urlsplit(text)
-    return Path(unquote(parts.path)) if parts.scheme == "file" else None
-
 
 def open_store(url: str | Path, *, read_only: bool = True) -> Store:
-    """A Zarr store for a path or URL. Raises CubeError for a kind that is not installed.
-
-    Credentials are found as the cloud's own tools find them: the environment
-    (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``…), the
-    profiles in ``~/.aws``, the machine's role.
-    """
-    path = local_path(url)
-    if path is not None:
-        return LocalStore(path, read_only=read_only)
-    text = os.fspath(url)
-    with storage_errors(text):
-        if urlsplit(text).scheme in _OBJECT_STORES:
-            return ObjectStore(_object_store(text), read_only=read_only)
-        return FsspecStore.from_url(text, read_only=read_only)
-
-
-def _object_store(url: str) -> Any:
-    import obstore.store
-
-    settings: dict[str, Any] = profile_settings() if url.startswith("s3") else {}
-    endpoint = os.environ.get("AWS_ENDPOINT_URL", settings.get("endpoint", ""))
-    # Loopback and in-house S3 speak plain HTTP; obstore wants to be told so.
-    plain = endpoint.startswith("http://") or url.startswith("http://")
-    options: Any = {"allow_http": plain}
-    return obstore.store.from_url(url, client_options=options, **settings)
+    """`geoloc.stores.open_store`. Raises CubeError for a kind that is not installed."""
+    with storage_errors(url):
+        return stores.open_store(url, read_only=read_only)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .source import ArraySource, Item, Source, open_source, require_overlap
+from .source import ArraySource, Item, Source, notes_of, open_source, require_overlap
 
-__all__ = ["ArraySource", "Item", "Source", "open_source", "require_overlap"]
+__all__ = ["ArraySource", "Item", "Source", "notes_of", "open_source", "require_overlap"]

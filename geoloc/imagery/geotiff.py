@@ -19,7 +19,7 @@ from ..errors import ImageryError
 from ..grid import Grid
 from .raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe, require_fit
 from .reading import read_onto
-from .source import Item, as_window, lay_under, overlap
+from .source import Item, as_window, lay_under, touching
 from .version import file_version
 
 _PROBES = 8  # headers read at once
@@ -90,7 +90,8 @@ class GeotiffSource:
         for file, part in self._touching(window):
             try:
                 if _fill(pixels[:, *part], valid[part], file, window.window(*part), self.spec):
-                    seen.append(Item(file.id, file.href, file.datetime))
+                    version = " ".join(map(self._version, file.files))
+                    seen.append(Item(file.id, file.href, file.datetime, version))
             except READ_ERRORS as error:
                 errors.append(fault_line(file.href, error))
         if not valid.all():
@@ -105,15 +106,8 @@ class GeotiffSource:
 
     def _touching(self, window: Grid) -> list[tuple[RasterFile, tuple[slice, slice]]]:
         """Files that may reach into the window, uppermost first, and where."""
-        left, bottom, right, top = window.bounds
-        boxes = self._boxes_in(window.crs)
-        near = (boxes[:, 0] < right) & (boxes[:, 2] > left)
-        near &= (boxes[:, 1] < top) & (boxes[:, 3] > bottom)
-        return [
-            (self.files[i], part)
-            for i in np.flatnonzero(near)
-            if (part := overlap(tuple(boxes[i].tolist()), window)) is not None
-        ]
+        files, boxes = self.files, self._boxes_in(window.crs)
+        return [(files[index], part) for index, part in touching(boxes, window)]
 
     def _boxes_in(self, crs: str) -> NDArray[np.float64]:
         """Footprints ``(file, 4)`` in ``crs``, computed once."""

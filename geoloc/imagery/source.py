@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
@@ -26,7 +27,8 @@ class Item:
     href: str
     datetime: dt.datetime | None = None
     version: str | None = None
-    """What its catalog says of the file's version (checksum, date of change), if it does."""
+    """What tells its files' content apart: what a catalog says of it (checksum, date of change),
+    or else date and size on disk, or a server's ETag."""
 
 
 class Source(Protocol):
@@ -85,6 +87,20 @@ def open_source(spec: Imagery, base: Path | None = None) -> Source:
     return ZarrSource(spec)
 
 
+@runtime_checkable
+class Remarking(Protocol):
+    """A source that has something to say of its imagery as a whole."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One line for each thing that people should know."""
+
+
+def notes_of(source: Source) -> list[str]:
+    """What a source has to say for people, as far as it was searched."""
+    return list(source.notes) if isinstance(source, Remarking) else []
+
+
 def require_overlap(source: Source, grid: Grid) -> None:
     """Raise ImageryError, naming both extents, where the imagery misses the grid altogether."""
     covers = source.covers(grid)  # first: it makes a catalog be searched there
@@ -141,6 +157,19 @@ def overlap(bounds: Bounds, window: Grid) -> tuple[slice, slice] | None:
     y0 = max(math.floor((window.top - top) / window.step), 0)
     y1 = min(math.ceil((window.top - bottom) / window.step), window.ny)
     return (slice(y0, y1), slice(x0, x1)) if x0 < x1 and y0 < y1 else None
+
+
+def touching(boxes: NDArray[np.float64], window: Grid) -> Iterator[tuple[int, tuple[slice, slice]]]:
+    """Which of many boxes ``(n, 4)`` touch the window, in order, and the rows and columns there.
+
+    Compared all at once: a block of a country with 100,000 images takes less than 1 ms.
+    """
+    left, bottom, right, top = window.bounds
+    near = (boxes[:, 0] < right) & (boxes[:, 2] > left)
+    near &= (boxes[:, 1] < top) & (boxes[:, 3] > bottom)
+    for index in np.flatnonzero(near).tolist():
+        if (part := overlap(tuple(boxes[index].tolist()), window)) is not None:
+            yield index, part
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,24 +9,22 @@ import contextlib
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from zarr.storage import LocalStore, ObjectStore
 
 from ..area import Bounds, ZarrImagery
 from ..errors import ImageryError
 from ..grid import Block, Grid
+from ..stores import open_store
 from .crs import box_in, pixel_side
 from .resample import Axis, resample
 from .source import Item, as_window, overlap
@@ -63,13 +61,40 @@ class TileItem(BaseModel):
 
 
 class TileRecord(BaseModel):
-    """Where a tile's pixels are from; ``fingerprint`` is the origin's, of the tile."""
+    """Where a tile's pixels are from; ``fingerprint`` is the origin's, of the tile.
+
+    Without a fingerprint its pixels are not whole: it was never written, or is being rewritten.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     fingerprint: str = ""
     items: tuple[TileItem, ...] = ()
     errors: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> TileState:
+        """What the ledger should say of the tile."""
+        if not self.fingerprint:
+            return TileState.MISSING
+        return TileState.BROKEN if self.errors else TileState.DONE
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """A tile as it is on the store at one moment."""
+
+    row: int
+    col: int
+    state: int
+    record: TileRecord
+
+    @property
+    def lacking(self) -> bool:
+        """Whether its pixels are not to be used: nobody knows what they are."""
+        return TileState.MISSING in (self.state, self.record.state) and (
+            self.state != TileState.OUTSIDE
+        )
 
 
 class ZarrSource:
@@ -108,32 +133,41 @@ class ZarrSource:
     def read(self, window: Grid) -> xr.DataArray:
         """The copy's pixels in the window (see ``Source.read``)."""
         part = self._part(window)
+        if part is None:
+            pixels, valid = np.zeros((3, *window.shape), np.uint8), np.zeros(window.shape, bool)
+            return as_window(pixels, valid, window, (), ())
         with reading(self.spec.path):
-            records = [record for _, record in self._records(part)]
-            missing = self._untiled(part)
-            pixels, valid = self._pixels(window, part)
-        items = dict.fromkeys(item for record in records for item in record.items)
-        errors = dict.fromkeys(error for record in records for error in record.errors)
+            before = self._tiles(part)
+            values: NDArray[np.uint8] = np.asarray(array_of(self._group, "pixels")[:, *part])
+            there: NDArray[np.bool_] = np.asarray(array_of(self._group, "valid")[part]) > 0
+            after = self._tiles(part)
+        # a tile that was rewritten meanwhile may be a mix of old and new
+        unusable = [b for b, a in zip(before, after, strict=True) if b.lacking or a != b]
+        for tile in unusable:
+            values[:, *_inside(tile, part)] = 0
+            there[_inside(tile, part)] = False
+        pixels, valid = self._pixels(window, values, there, self.lattice.window(*part))
+        items = dict.fromkeys(item for tile in before for item in tile.record.items)
+        errors = dict.fromkeys(error for tile in before for error in tile.record.errors)
         seen = tuple(map(_item, items)) if valid.any() else ()
-        return as_window(pixels, valid, window, seen, (*errors, *missing))
+        return as_window(pixels, valid, window, seen, (*errors, *self._complaint(unusable)))
 
     def fingerprint(self, window: Grid) -> str:
         """SHA-256 over the lattice and the fingerprints of the tiles that the window touches."""
         facts: list[object] = [repr(self.lattice)]
+        part = self._part(window)
         with reading(self.spec.path):
-            facts += [[*place, r.fingerprint] for place, r in self._records(self._part(window))]
+            tiles = self._tiles(part) if part else []
+        facts += [[t.row, t.col, "" if t.lacking else t.record.fingerprint] for t in tiles]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
+    @staticmethod
     def _pixels(
-        self, window: Grid, part: tuple[slice, slice] | None
+        window: Grid, values: NDArray[np.uint8], there: NDArray[np.bool_], source: Grid
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """What lies on the lattice ``source``, on the window's."""
         pixels = np.zeros((3, *window.shape), np.uint8)
         valid = np.zeros(window.shape, np.bool_)
-        if part is None:
-            return pixels, valid
-        values: NDArray[np.uint8] = np.asarray(array_of(self._group, "pixels")[:, *part])
-        there: NDArray[np.bool_] = np.asarray(array_of(self._group, "valid")[part]) > 0
-        source = self.lattice.window(*part)
         if source.crs != window.crs:
             return warp(values, there, source, window)
         if (at := _offset(source, window)) is None:
@@ -152,28 +186,35 @@ class ZarrSource:
         wide = box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach
         return overlap(wide, self.lattice)
 
-    def _tiles(self, part: tuple[slice, slice] | None) -> tuple[slice, slice]:
-        rows, cols = part or (slice(0, 0), slice(0, 0))
+    def _tiles(self, part: tuple[slice, slice]) -> list[_Tile]:
+        """The tiles under a part of the copy, as they are now."""
+        rows, cols = (slice(s.start // TILE, -(-s.stop // TILE)) for s in part)
+        states = np.asarray(array_of(self._group, "done")[rows, cols])
+        texts = np.asarray(array_of(self._group, "record")[rows, cols])
+        return [
+            _Tile(rows.start + row, cols.start + col, int(states[row, col]), parse_record(text))
+            for (row, col), text in np.ndenumerate(texts)
+        ]
+
+    def _complaint(self, tiles: list[_Tile]) -> tuple[str, ...]:
+        if not tiles:
+            return ()
         return (
-            slice(rows.start // TILE, -(-rows.stop // TILE)),
-            slice(cols.start // TILE, -(-cols.stop // TILE)),
+            f"{self.spec.path}: {len(tiles)} tiles are not written yet, or were being rewritten: "
+            "run 'geoloc imagery tile' (or 'geoloc cube build', where the area keeps the copy)",
         )
 
-    def _records(
-        self, part: tuple[slice, slice] | None
-    ) -> Iterator[tuple[tuple[int, int], TileRecord]]:
-        rows, cols = self._tiles(part)
-        texts = np.asarray(array_of(self._group, "record")[rows, cols])
-        for (row, col), text in np.ndenumerate(texts):
-            place = rows.start + row, cols.start + col
-            yield place, TileRecord.model_validate_json(text) if text else TileRecord()
 
-    def _untiled(self, part: tuple[slice, slice] | None) -> tuple[str, ...]:
-        states = np.asarray(array_of(self._group, "done")[self._tiles(part)])
-        count = int((states == TileState.MISSING).sum())
-        if not count:
-            return ()
-        return (f"{self.spec.path}: {count} tiles are not written yet: run 'geoloc imagery tile'",)
+def _inside(tile: _Tile, part: tuple[slice, slice]) -> tuple[slice, slice]:
+    """Where a tile lies in a part of the copy."""
+    starts = tile.row * TILE - part[0].start, tile.col * TILE - part[1].start
+    rows, cols = (slice(max(start, 0), max(start + TILE, 0)) for start in starts)
+    return rows, cols
+
+
+def parse_record(text: Any) -> TileRecord:
+    """The record that a text of the store is; an empty one for a tile that is not whole."""
+    return TileRecord.model_validate_json(str(text)) if str(text) else TileRecord()
 
 
 def _resampled(
@@ -220,19 +261,6 @@ def open_tiled(url: str, mode: str = "r") -> zarr.Group:
     return group
 
 
-def open_store(url: str, *, read_only: bool = True) -> LocalStore | ObjectStore[Any]:
-    """A store for a path or URL; credentials are found as the cloud's own tools find them."""
-    parts = urlsplit(url)
-    if "://" not in url or parts.scheme == "file":
-        path = unquote(parts.path) if parts.scheme == "file" else url
-        return LocalStore(Path(path).expanduser(), read_only=read_only)
-    import obstore.store
-
-    plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-    options: Any = {"allow_http": plain or parts.scheme == "http"}
-    return ObjectStore(obstore.store.from_url(url, client_options=options), read_only=read_only)
-
-
 @contextlib.contextmanager
 def reading(url: str) -> Iterator[None]:
     """Turn what a store raises into an ImageryError of one line."""
@@ -244,7 +272,7 @@ def reading(url: str) -> Iterator[None]:
         raise ImageryError(
             f"no tiled imagery at {url}: write it with 'geoloc imagery tile'"
         ) from None
-    except (OSError, BaseError, ValueError, KeyError) as error:
+    except (OSError, BaseError, ImportError, ValueError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ImageryError(f"tiled imagery {url}: {reason}") from error
 

@@ -15,6 +15,7 @@ from ..cube import Cube, generation_of_date
 from ..encoders import Model, list_models, load_model
 from ..errors import CubeError, GeolocError, ModelError
 from ..imagery import Source, open_source
+from ..tile import imagery_at_hand
 from ..verification import Verification, verify_cube
 
 
@@ -45,9 +46,12 @@ class Target:
 
     @cached_property
     def source(self) -> Source | None:
-        """The imagery the cube was made from, or None where it is not there any more."""
+        """The imagery the cube was made from, or None where it is not there any more.
+
+        The copy that the area keeps, where it is whole: it outlives its origin.
+        """
         try:
-            return open_source(self.named_area.imagery)
+            return open_source(imagery_at_hand(self.named_area))
         except (GeolocError, ValidationError, OSError):
             return None
 

@@ -44,6 +44,11 @@ class Catalog:
         found: list[Json] = self._asked(lambda: self._found(box, most))
         if not found and self.spec.collections:
             self._asked(self._require_collections)
+        if not found and self.spec.query and not self._answers_queries:
+            raise ImageryError(
+                f"STAC catalog {self.spec.url} found nothing, and does not say that it knows the "
+                "query extension: leave query out; use datetime, collections and max_cloud"
+            )
         return (box if self.searchable else _WORLD), found
 
     def _open(self) -> Client:
@@ -84,9 +89,13 @@ class Catalog:
     def _query(self) -> Json | None:
         """Clouds are filtered by the server where it can, which saves pages."""
         query = dict(self.spec.query)
-        if self.spec.max_cloud is not None and self._client.conforms_to(ConformanceClasses.QUERY):
+        if self.spec.max_cloud is not None and self._answers_queries:
             query.setdefault("eo:cloud_cover", {"lte": self.spec.max_cloud})
         return query or None
+
+    @property
+    def _answers_queries(self) -> bool:
+        return bool(self._client.conforms_to(ConformanceClasses.QUERY))
 
     def _clear_enough(self, item: Json) -> bool:
         most, cloud = self.spec.max_cloud, item["properties"].get("eo:cloud_cover")

@@ -25,7 +25,7 @@ from ...errors import ImageryError
 from ...grid import Grid
 from ..raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe, require_fit
 from ..reading import read_onto
-from ..source import Item, as_window, lay_under, overlap
+from ..source import Item, as_window, lay_under, touching
 from ..version import file_version
 from .catalog import Catalog, search_box
 from .scene import Json, Scene, scene_of
@@ -46,6 +46,7 @@ class StacSource:
         self._catalog: Catalog | None = None
         self._searched: list[Bounds] = []
         self._scenes: dict[tuple[str, str], Scene] = {}
+        self._in_order: dict[str, tuple[tuple[Scene, ...], NDArray[np.float64]]] = {}
         self._lacking: dict[str, tuple[str, ...]] = {}
         self._files: dict[str, RasterFile] = {}
         self._versions: dict[str, str] = {}
@@ -75,6 +76,24 @@ class StacSource:
     def lacking(self) -> dict[str, tuple[str, ...]]:
         """Items left out as they have not the assets asked for, and which they have."""
         return dict(self._lacking)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which items are left out, if any."""
+        lacking = self.lacking
+        if not lacking:
+            return ()
+        name, there = next(iter(lacking.items()))
+        items = "1 item is" if len(lacking) == 1 else f"{len(lacking)} items are"
+        first = "" if len(lacking) == 1 else "the first, "
+        return (
+            f"{items} left out, as {'it has' if len(lacking) == 1 else 'they have'} not "
+            f"{self._wanted}: {first}{name} has {', '.join(there) or 'no assets'}",
+        )
+
+    @property
+    def _wanted(self) -> str:
+        return ", ".join(self.spec.assets or ["visual, or bands called red, green and blue"])
 
     def bounds(self, crs: str) -> Bounds:
         """The box around all items found so far. Raises ImageryError where there are none."""
@@ -118,9 +137,18 @@ class StacSource:
     def _touching(self, window: Grid) -> list[Scene]:
         """Scenes that may reach into the window, uppermost first."""
         self._search(search_box(window.bounds, window.crs, margin=0), window)
-        rank = _least_cloud if self.spec.order == "least-cloud" else _newest
-        near = (s for s in self._known() if overlap(s.bounds(window.crs), window) is not None)
-        return sorted(near, key=rank)
+        scenes, boxes = self._ranked(window.crs)
+        return [scenes[index] for index, _ in touching(boxes, window)]
+
+    def _ranked(self, crs: str) -> tuple[tuple[Scene, ...], NDArray[np.float64]]:
+        """All scenes known, uppermost first, and their footprints ``(scene, 4)`` in ``crs``."""
+        with self._lock:
+            if crs not in self._in_order:
+                rank = _least_cloud if self.spec.order == "least-cloud" else _newest
+                scenes = tuple(sorted(self._scenes.values(), key=rank))
+                boxes = np.array([scene.bounds(crs) for scene in scenes], np.float64)
+                self._in_order[crs] = scenes, boxes.reshape(-1, 4)
+            return self._in_order[crs]
 
     def _known(self) -> list[Scene]:
         with self._lock:
@@ -128,7 +156,8 @@ class StacSource:
 
     def _any(self) -> list[Scene]:
         """One item from anywhere, for what holds of all. Raises ImageryError without any."""
-        self._take(self._opened().find((-180.0, -90.0, 180.0, 90.0), most=1)[1])
+        with self._lock:
+            self._take(self._opened().find((-180.0, -90.0, 180.0, 90.0), most=1)[1])
         if known := self._known():
             return known
         raise ImageryError(
@@ -151,6 +180,7 @@ class StacSource:
 
     def _take(self, items: list[Json]) -> None:
         """Learn of items. Raises ImageryError where one is no item, or none has the assets."""
+        self._in_order.clear()
         for item in items:
             try:
                 scene = scene_of(item, self.spec)
@@ -165,9 +195,8 @@ class StacSource:
                 self._scenes.setdefault((scene.collection, scene.id), scene)
         if self._lacking and not self._scenes:
             name, there = next(iter(self._lacking.items()))
-            wanted = self.spec.assets or ["visual, or bands called red, green and blue"]
             raise ImageryError(
-                f"{self.spec.url}: no item has {', '.join(wanted)}; {name} has "
+                f"{self.spec.url}: no item has {self._wanted}; {name} has "
                 f"{', '.join(there) or 'no assets'}: name them as imagery assets"
             )
 

@@ -1,0 +1,53 @@
+"""A Zarr store for a path or URL."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from .credentials import profile_settings
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
+_OBJECT_STORES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https")
+
+
+def local_path(url: str | Path) -> Path | None:
+    """The folder that a path or a ``file://`` URL names, or None for a remote URL."""
+    text = os.fspath(url)
+    if "://" not in text:
+        return Path(text).expanduser().absolute()
+    parts = urlsplit(text)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
+def open_store(url: str | Path, *, read_only: bool = True) -> Store:
+    """A Zarr store for a path or URL. Raises what its library does, CubeError for a profile.
+
+    Credentials are found as the cloud's own tools find them: the environment
+    (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``…), the
+    profiles in ``~/.aws``, the machine's role.
+    """
+    from zarr.storage import FsspecStore, LocalStore, ObjectStore
+
+    path = local_path(url)
+    if path is not None:
+        return LocalStore(path, read_only=read_only)
+    text = os.fspath(url)
+    if urlsplit(text).scheme in _OBJECT_STORES:
+        return ObjectStore(_object_store(text), read_only=read_only)
+    return FsspecStore.from_url(text, read_only=read_only)
+
+
+def _object_store(url: str) -> Any:
+    import obstore.store
+
+    settings: dict[str, Any] = profile_settings() if url.startswith("s3") else {}
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", settings.get("endpoint", ""))
+    # Loopback and in-house S3 speak plain HTTP; obstore wants to be told so.
+    plain = endpoint.startswith("http://") or url.startswith("http://")
+    options: Any = {"allow_http": plain}
+    return obstore.store.from_url(url, client_options=options, **settings)
