@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,7 @@ def write_page(result: QueryResult, path: Path, source: Source | None = None) ->
     return path
 
 
+@cache  # templates are compiled once, not for each answer
 def environment(package: str) -> Environment:
     """Templates of a package: everything is escaped, an unknown name is an error."""
     found = Environment(
