@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +28,19 @@ from ..report.vector import properties
 from .reading import photo_of
 from .store import Item, Store
 
-PASS_BYTES = 2 << 30
-"""Heatmaps of one pass over the cube, held in memory."""
+PASS_BYTES = 1 << 29
+"""Heatmaps of one pass over the cube; those of two passes may be held in memory."""
 
+_WRITERS = 8  # answers written at a time, at most
 _HEAT_PIXELS = 110  # longer side of the small heatmap in the index
 _HEAT_STEP = 8  # of 255 levels are one colour there: a third of the bytes
 _DOT = (255, 45, 120)
 
 Messages = Mapping[int, Sequence[dict[str, Any]]]
 """By item: every message that brought it."""
+
+_Written = tuple[dict[str, Any], bytes]
+"""What the index tells of an answer: its summary and its small heatmap (PNG)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,33 +82,57 @@ class Answering:
         ]
 
     def answer(self, asked: Sequence[Asked], progress: Callable[[int], None]) -> dict[str, str]:
-        """Write each answer as soon as it is known; what fails is told, by folder."""
+        """Write each answer as soon as it is known; what fails is told, by folder.
+
+        Several are written at a time: most of that is reading imagery and compressing, which
+        frees the interpreter. They are recorded here, one by one and in order.
+        """
         failures: dict[str, str] = {}
-        for start, batch in self._passes(asked):
-            questions = [Question(one.title, one.folder, (), one.vector) for one in batch]
-            heatmaps = self.ask.heatmaps(questions)
-            for done, one in enumerate(batch, start=start + 1):
-                try:
-                    self._write(one, questions[done - start - 1], heatmaps[done - start - 1])
-                except (GeolocError, OSError) as error:
-                    failures[one.folder] = " ".join(str(error).split())
-                progress(done)
+        count = min(_WRITERS, len(os.sched_getaffinity(0)))
+        with ThreadPoolExecutor(count, thread_name_prefix="answers") as pool:
+            try:
+                written = _in_turn(pool, self._jobs(asked), 2 * count)
+                for done, (one, future) in enumerate(written, start=1):
+                    try:
+                        told, heat = future.result()
+                        key = one.key(self.ask, self.messages)
+                        self.store.answer(one.folder, key, told, heat)
+                    except (GeolocError, OSError) as error:
+                        failures[one.folder] = " ".join(str(error).split())
+                    progress(done)
+            finally:
+                pool.shutdown(cancel_futures=True)
         return failures
 
-    def _passes(self, asked: Sequence[Asked]) -> Iterator[tuple[int, Sequence[Asked]]]:
+    def _jobs(self, asked: Sequence[Asked]) -> Iterator[tuple[Asked, Callable[[], _Written]]]:
         size = max(1, PASS_BYTES // (4 * self.ask.target.cube.grid.size))
         for start in range(0, len(asked), size):
-            yield start, asked[start : start + size]
+            batch = asked[start : start + size]
+            questions = [Question(one.title, one.folder, (), one.vector) for one in batch]
+            heatmaps = self.ask.heatmaps(questions)
+            for one, question, heatmap in zip(batch, questions, heatmaps, strict=True):
+                yield one, partial(self._write, one, question, heatmap)
 
-    def _write(self, one: Asked, question: Question, heatmap: NDArray[np.float32]) -> None:
+    def _write(self, one: Asked, question: Question, heatmap: NDArray[np.float32]) -> _Written:
         photos = tuple(self._photo(item) for item in one.items)
         result = self.ask.answer(replace(question, photos=photos), heatmap, self.model)
         write_report(result, self.out / one.folder, self.ask.target.source)
-        key = one.key(self.ask, self.messages)
-        self.store.answer(one.folder, key, summary(result), small_heat(result))
+        return summary(result), small_heat(result)
 
     def _photo(self, item: Item) -> Photo:
         return photo_of(item, self.items, self.messages.get(item.id, ()))
+
+
+def _in_turn(
+    pool: ThreadPoolExecutor, jobs: Iterable[tuple[Asked, Callable[[], _Written]]], ahead: int
+) -> Iterator[tuple[Asked, Future[_Written]]]:
+    """The jobs in their order; at most ``ahead`` are begun before they are taken."""
+    begun: deque[tuple[Asked, Future[_Written]]] = deque()
+    for one, job in jobs:
+        begun.append((one, pool.submit(job)))
+        if len(begun) == ahead:
+            yield begun.popleft()
+    yield from begun
 
 
 def summary(result: QueryResult) -> dict[str, Any]:

@@ -82,6 +82,9 @@ class Store:
         with self._errors():
             self._db = sqlite3.connect(self._path, timeout=0.2)
             self._db.execute("pragma locking_mode = exclusive")
+            # a commit per answer survives kill -9 without waiting for the disk each time
+            self._db.execute("pragma journal_mode = wal")
+            self._db.execute("pragma synchronous = normal")
             self._db.execute("begin immediate")
             self._db.commit()
             self._db.executescript(_SCHEMA)

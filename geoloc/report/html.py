@@ -18,7 +18,7 @@ from pyproj import Transformer
 
 from ..grid import Grid
 from ..scenes import display_name
-from .heat import LEVELS, TICKS, Levels, levels, palette, position, shrink
+from .heat import TICKS, Levels, levels, palette, position, shrink
 from .links import WEB_MAPS, web_maps
 from .views import Picture, Views, look, photo_picture, png_uri
 from .words import degrees, differences, percent, scene_list
@@ -53,7 +53,7 @@ def write_page(result: QueryResult, path: Path, source: Source | None = None) ->
             candidates=[_card(c, views.chips.get(c.rank), result) for c in result.candidates],
             scenes=[scene for scene in result.scenes() if scene[1] >= _VISIBLE],
             legend=_legend(result),
-            static=png_uri(_static_heat(result, scale)),
+            static=_static_heat(result, scale),
             data=script_data(_data(result, views, scale)),
             dates=_dates(result, views),
             **assets("geoloc.report", "report.css", "viewer.js"),
@@ -199,12 +199,10 @@ def _degree_lattice(grid: Grid) -> dict[str, Any]:
     }
 
 
-def _static_heat(result: QueryResult, scale: Levels) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """RGBA ``(y, x, 4)`` of the heatmap, clear where nothing is known."""
+def _static_heat(result: QueryResult, scale: Levels) -> str:
+    """The heatmap as a picture, clear where nothing is known."""
     small, _ = shrink(result.heatmap, result.grid, _STATIC_PIXELS)
-    table = np.zeros((LEVELS + 1, 4), np.uint8)
-    table[1:, :3], table[1:, 3] = palette(), 255
-    return table[scale.of(small)]
+    return png_uri(scale.of(small), palette())
 
 
 def script_data(data: dict[str, Any]) -> Markup:

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from ..grid import Grid
-from .heat import LEVELS, TICKS, levels, palette, position, shrink
+from .heat import TICKS, levels, palette, position, shrink
 
 if TYPE_CHECKING:
     from .result import QueryResult
@@ -169,7 +169,7 @@ def _mark(rank: int) -> Image.Image:
 
 
 def _draw_scale_bar(draw: ImageDraw.ImageDraw, sheet: _Sheet) -> None:
-    left, bottom, right, _ = sheet.grid.bounds
+    left, _, right, _ = sheet.grid.bounds
     length = scale_length(right - left)
     pixels = length / (right - left) * sheet.width
     x, y, thick = sheet.left + 0.03 * sheet.width, sheet.top + 0.97 * sheet.height, 11
