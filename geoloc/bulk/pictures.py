@@ -193,7 +193,7 @@ def _numbered(names: Sequence[str | None]) -> NDArray[np.int64]:
 def _unit(vector: NDArray[np.float32]) -> NDArray[np.float64]:
     centred = vector.astype(np.float64) - vector.mean(dtype=np.float64)
     norm = float(np.sqrt(centred @ centred))
-    return centred / norm if norm > 0 else centred
+    return np.asarray(centred / norm if norm > 0 else centred)
 
 
 def _near(a: Picture, b: Picture) -> str | None:
