@@ -293,7 +293,7 @@ def test_a_chat_and_three_hundred_files_by_the_command(
         answer = (out / row["report"]).parent
         assert {p.name for p in answer.iterdir()} == {
             "candidates.geojson", "candidates.kml", "heatmap.png", "heatmap.tif", "photo.jpg",
-            "query.json", "report.html",
+            "query.json", "report.html", "heatmap-small.png", "thumb.jpg",
         }  # fmt: skip
     assert originals(folder) == before
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections import deque
@@ -25,6 +24,7 @@ from ..query.ask import Ask, Question
 from ..report import QueryResult, write_report
 from ..report.heat import levels, palette, shrink
 from ..report.vector import properties
+from .entries import SMALL
 from .reading import photo_of
 from .store import Item, Store
 
@@ -39,8 +39,7 @@ _DOT = (255, 45, 120)
 Messages = Mapping[int, Sequence[dict[str, Any]]]
 """By item: every message that brought it."""
 
-_Written = tuple[dict[str, Any], bytes]
-"""What the index tells of an answer: its summary and its small heatmap (PNG)."""
+_Summary = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +76,8 @@ class Answering:
         return [
             one
             for one in asked
-            if known.get(one.folder, ("",))[0] != one.key(self.ask, self.messages)
-            or not (self.out / one.folder / "query.json").is_file()
+            if known.get(one.folder, ("", {}))[0] != one.key(self.ask, self.messages)
+            or not all((self.out / one.folder / name).is_file() for name in ("query.json", SMALL))
         ]
 
     def answer(self, asked: Sequence[Asked], progress: Callable[[int], None]) -> dict[str, str]:
@@ -94,9 +93,8 @@ class Answering:
                 written = _in_turn(pool, self._jobs(asked), 2 * count)
                 for done, (one, future) in enumerate(written, start=1):
                     try:
-                        told, heat = future.result()
-                        key = one.key(self.ask, self.messages)
-                        self.store.answer(one.folder, key, told, heat)
+                        told = future.result()
+                        self.store.answer(one.folder, one.key(self.ask, self.messages), told)
                     except (GeolocError, OSError) as error:
                         failures[one.folder] = " ".join(str(error).split())
                     progress(done)
@@ -104,7 +102,7 @@ class Answering:
                 pool.shutdown(cancel_futures=True)
         return failures
 
-    def _jobs(self, asked: Sequence[Asked]) -> Iterator[tuple[Asked, Callable[[], _Written]]]:
+    def _jobs(self, asked: Sequence[Asked]) -> Iterator[tuple[Asked, Callable[[], _Summary]]]:
         size = max(1, PASS_BYTES // (4 * self.ask.target.cube.grid.size))
         for start in range(0, len(asked), size):
             batch = asked[start : start + size]
@@ -113,21 +111,22 @@ class Answering:
             for one, question, heatmap in zip(batch, questions, heatmaps, strict=True):
                 yield one, partial(self._write, one, question, heatmap)
 
-    def _write(self, one: Asked, question: Question, heatmap: NDArray[np.float32]) -> _Written:
+    def _write(self, one: Asked, question: Question, heatmap: NDArray[np.float32]) -> _Summary:
         photos = tuple(self._photo(item) for item in one.items)
         result = self.ask.answer(replace(question, photos=photos), heatmap, self.model)
         write_report(result, self.out / one.folder, self.ask.target.source)
-        return summary(result), small_heat(result)
+        write_small_heat(result, self.out / one.folder / SMALL)
+        return summary(result)
 
     def _photo(self, item: Item) -> Photo:
         return photo_of(item, self.items, self.messages.get(item.id, ()))
 
 
 def _in_turn(
-    pool: ThreadPoolExecutor, jobs: Iterable[tuple[Asked, Callable[[], _Written]]], ahead: int
-) -> Iterator[tuple[Asked, Future[_Written]]]:
+    pool: ThreadPoolExecutor, jobs: Iterable[tuple[Asked, Callable[[], _Summary]]], ahead: int
+) -> Iterator[tuple[Asked, Future[_Summary]]]:
     """The jobs in their order; at most ``ahead`` are begun before they are taken."""
-    begun: deque[tuple[Asked, Future[_Written]]] = deque()
+    begun: deque[tuple[Asked, Future[_Summary]]] = deque()
     for one, job in jobs:
         begun.append((one, pool.submit(job)))
         if len(begun) == ahead:
@@ -135,7 +134,7 @@ def _in_turn(
     yield from begun
 
 
-def summary(result: QueryResult) -> dict[str, Any]:
+def summary(result: QueryResult) -> _Summary:
     """What the index and the tables tell of an answer (JSON types only)."""
     kept = ("rank", "distance", "percentile", "lon", "lat", "shared")
     candidates = [{key: properties(c)[key] for key in kept} for c in result.candidates]
@@ -143,8 +142,8 @@ def summary(result: QueryResult) -> dict[str, Any]:
     return {"title": result.title, "scenes": scenes, "candidates": candidates}
 
 
-def small_heat(result: QueryResult) -> bytes:
-    """PNG of the heatmap, yellow for the best, with a dot at the best candidate."""
+def write_small_heat(result: QueryResult, path: Path) -> None:
+    """The heatmap of a card, yellow for the best, with a dot at the best candidate."""
     small, grid = shrink(result.heatmap, result.grid, _HEAT_PIXELS)
     index = levels(result).of(small)
     index = np.where(index > 0, 1 + (index - 1) // _HEAT_STEP, 0).astype(np.uint8)
@@ -156,6 +155,4 @@ def small_heat(result: QueryResult) -> bytes:
     colors[1 : 1 + len(steps)], colors[255] = steps, _DOT
     image = Image.fromarray(index)
     image.putpalette(colors.reshape(-1).tolist())
-    memory = io.BytesIO()
-    image.save(memory, "png", optimize=True)
-    return memory.getvalue()
+    image.save(path, "png", optimize=True)

@@ -34,7 +34,7 @@ _STATIC_PIXELS = 700  # the heatmap for readers without scripts
 _VISIBLE = 0.0005  # share below which a scene's bar would be empty
 _KNOTS = 25  # of the lattice that the page interpolates longitude and latitude from
 _POLICY = (
-    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "default-src 'none'; img-src {pictures}; style-src 'unsafe-inline'; "
     "script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 )
 
@@ -77,15 +77,18 @@ def environment(package: str) -> Environment:
     return found
 
 
-def assets(package: str, style: str, script_name: str) -> dict[str, str]:
-    """Style and script, and the policy that lets this very script run and nothing else."""
+def assets(package: str, style: str, script_name: str, pictures: str = "data:") -> dict[str, str]:
+    """Style and script, and the policy that lets this very script run and nothing else.
+
+    ``pictures``: where pictures may come from, in the words of the policy.
+    """
     folder = files(package) / "templates"
     script = (folder / script_name).read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return {
         "style": Markup((folder / style).read_text(encoding="utf-8")),
         "script": Markup(script),
-        "policy": _POLICY.format(digest=digest),
+        "policy": _POLICY.format(digest=digest, pictures=pictures),
     }
 
 
