@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -119,9 +120,9 @@ def test_a_chat_is_answered_with_its_evidence(place: Place, tmp_path: Path) -> N
     chat, out = write_chat(tmp_path / "chat"), tmp_path / "out"
     save(chat / "more" / "photo_1.png", 4)
     shutil.copy(chat / "more" / "photo_1.png", chat / "more" / "copy.png")
-    before = {p: p.read_bytes() for p in chat.rglob("*") if p.is_file()}
+    before = originals(chat)
     report = run_bulk(place.cube, chat, out, top=3, radius=20)
-    assert {p: p.read_bytes() for p in chat.rglob("*") if p.is_file()} == before
+    assert originals(chat) == before
     assert (report.pictures, report.duplicates, report.kept) == (4, 2, 0)
     assert report.answered == report.pictures + report.clusters
     assert set(failures_of(out)) == {f"result.json: message {n} of Watch" for n in (4, 5)}
@@ -132,18 +133,22 @@ def test_a_chat_is_answered_with_its_evidence(place: Place, tmp_path: Path) -> N
     assert len(told["sha256"]) == len(told["pixels_sha256"]) == 64
     frames = sorted(p.name for p in (out / "items").iterdir() if p.name.startswith("v "))
     assert frames[0] == "v 0.00 s"
-    frame = json.loads((out / "items" / frames[1] / "query.json").read_text())["photos"][0]
-    assert frame["frame"]["time"] == pytest.approx(1.2, abs=0.21)
-    assert frame["messages"][0]["id"] == 3
+    shown = json.loads((out / "items" / frames[1] / "query.json").read_text())["photos"][0]
+    assert shown["frame"]["time"] == pytest.approx(1.2, abs=0.21)
+    assert shown["messages"][0]["id"] == 3
     rows = pq.read_table(out / "results.parquet").to_pylist()
     assert {r["file"]: r["how"] for r in rows if r["file"].endswith("png")} == {
         "more/copy.png": "original", "more/photo_1.png": "same bytes",
     }  # fmt: skip
     assert [r["how"] for r in rows if r["file"] == "photos/photo_2.jpg"] == ["looks the same"]
     assert all(len(r["vector"]) == len(CLASSES) for r in rows)
-    features = json.loads((out / "results.geojson").read_text())["features"]
-    assert [f["geometry"]["coordinates"] for f in features
-            if f["properties"]["kind"] == "sent in chat"] == [[30.52, 50.45]]  # fmt: skip
+    frame = geopandas.read_file(out / "results.geojson")
+    assert frame.crs.to_epsg() == 4326
+    sent = frame[frame["kind"] == "sent in chat"]
+    assert [(point.x, point.y) for point in sent.geometry] == [(30.52, 50.45)]
+    best = frame[(frame["kind"] == "item") & (frame["rank"] == 1)]
+    assert len(best) == report.pictures
+    assert sorted(best.geometry.x) == sorted({r["item"]: r["lon"] for r in rows}.values())
 
 
 def test_a_rerun_does_nothing_and_new_files_are_added(place: Place, tmp_path: Path) -> None:
