@@ -30,7 +30,7 @@ class Message:
     """One message as evidence: all of it is what the export claims.
 
     ``date``: ISO 8601, with offset where the export gives the moment itself; ``place``: lon,
-    lat (degrees) of a position that was sent with it.
+    lat (degrees) of a position that was sent with it; ``export``: the file that it is told in.
     """
 
     chat: str
@@ -40,6 +40,7 @@ class Message:
     text: str = ""
     place: tuple[float, float] | None = None
     forwarded_from: str | None = None
+    export: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For the evidence; what is not known is left out."""
@@ -51,6 +52,7 @@ class Message:
             "text": self.text,
             "place": self.place and {"lon": self.place[0], "lat": self.place[1]},
             "forwarded_from": self.forwarded_from,
+            "export": self.export,
         }
         return {key: value for key, value in told.items() if value not in (None, "")}
 
@@ -90,7 +92,7 @@ def read_export(folder: str | Path) -> Export:
     thumbnails: set[Path] = set()
     failures: dict[str, str] = {}
     for chat, record in _records(folder / RESULT):
-        message = _message(chat, record)
+        message = _message(chat, record, str(folder / RESULT))
         if message.place:
             places.append(message)
         if thumbnail := _inside(folder, record.get("thumbnail")):
@@ -140,7 +142,7 @@ def _chats(value: dict[str, Any], path: Path) -> list[dict[str, Any]]:
     return [chat for chats in lists for chat in chats if isinstance(chat, dict)]
 
 
-def _message(chat: str, record: Mapping[str, Any]) -> Message:
+def _message(chat: str, record: Mapping[str, Any], export: str) -> Message:
     number = record.get("id")
     return Message(
         chat=chat,
@@ -150,6 +152,7 @@ def _message(chat: str, record: Mapping[str, Any]) -> Message:
         text=_text(record.get("text")),
         place=_place(record.get("location_information")),
         forwarded_from=_word(record.get("forwarded_from")),
+        export=export,
     )
 
 

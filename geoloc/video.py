@@ -114,6 +114,8 @@ class _Opened:
     def __enter__(self) -> _Opened:
         import av
 
+        if not self.path.stat().st_size:
+            raise PhotoError(f"{self.path} is empty (0 bytes): get the file again")
         try:
             self._container = av.open(str(self.path), metadata_errors="replace")
         except Exception as error:  # noqa: BLE001  (av raises OS errors and its own)

@@ -43,6 +43,7 @@ def write_cube(
     model_name: str = "tiny",
     model_digest: str = "0" * 64,
     area: str = "testville",
+    generation: str = "g0001",
 ) -> Cube:
     """A finished cube that holds float32 ``(y, x, feature)``, NaN where missing."""
     ny, nx, dim = features.shape
@@ -52,7 +53,7 @@ def write_cube(
     quantizer = Quantizer.fit(np.nanmin(flat, axis=0), np.nanmax(flat, axis=0))
     create_generation(
         url,
-        "g0001",
+        generation,
         spec,
         quantizer,
         np.zeros(grid.block_shape(), np.uint8),
@@ -62,12 +63,12 @@ def write_cube(
         weights=weights,
         metric=metric,
     )
-    writer, ledger = BlockWriter(url, "g0001"), Ledger(url, "g0001")
+    writer, ledger = BlockWriter(url, generation), Ledger(url, generation)
     for block in grid.blocks():
         writer.write(block, features[block.slices])
         writer.record(block, Provenance(fingerprint="ab" * 32))
         ledger.mark(block.row, block.col, Status.DONE, "ab" * 32)
-    publish(url, "g0001")
+    publish(url, generation)
     return Cube.open(url)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import struct
@@ -13,8 +14,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from pillow_heif import register_heif_opener
 
 U8 = NDArray[np.uint8]
+
+register_heif_opener()
 
 
 def picture(seed: int, height: int = 72, width: int = 96) -> U8:
@@ -86,24 +90,85 @@ def write_export(folder: Path, messages: Sequence[dict[str, Any]], **chat: Any) 
     return path
 
 
-def break_file(kind: int, path: Path, good: bytes) -> None:
-    """One of twelve ways to be no photo; ``good``: a JPEG's bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content: dict[int, Callable[[], bytes]] = {
-        0: lambda: b"",
-        1: lambda: b"this is text\n" * 20,
-        2: lambda: good[: len(good) // 3],
-        3: lambda: good[:20],
-        4: lambda: b"<!doctype html><title>404</title>" + good[:50],
-        5: lambda: b"\x89PNG\r\n\x1a\n" + good[:200],
-        6: lambda: os.urandom(900),
-        7: lambda: bomb(),
-        8: lambda: b"\x00" * 5000,
-        9: lambda: good[:2] + os.urandom(2000),
-        10: lambda: b"RIFF\x10\x00\x00\x00WEBPVP8 " + b"\x01" * 30,
-        11: lambda: b"GIF89a" + b"\xff" * 9,
-    }
-    path.write_bytes(content[kind % 12]())
+def cut(suffix: str, part: float) -> Callable[[Path], object]:
+    """Writes a photo of which only a part arrived."""
+
+    def write(path: Path) -> object:
+        memory = io.BytesIO()
+        kind = {"jpg": "jpeg", "tif": "tiff", "heic": "heif"}.get(suffix, suffix)
+        Image.fromarray(picture(3)).save(memory, kind)
+        return path.write_bytes(memory.getvalue()[: int(part * memory.tell())])
+
+    return write
+
+
+def damaged_png(path: Path) -> None:
+    """The pixels overwritten, head and end as they were."""
+    save(path, 5)
+    content = bytearray(path.read_bytes())
+    content[200:900] = b"\x55" * 700
+    path.write_bytes(content)
+
+
+def cut_video(path: Path, size: int) -> None:
+    """The first bytes of a video."""
+    video(path, shot(4, 6))
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def sound(path: Path) -> None:
+    """A video file with sound alone."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        quiet = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+        quiet.sample_rate = 8000
+        for packet in [*stream.encode(quiet), *stream.encode()]:
+            container.mux(packet)
+
+
+def unreadable(path: Path) -> None:
+    """A good photo that nobody may read."""
+    save(path, 6)
+    path.chmod(0)
+
+
+def _text(*words: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(b"".join(words))
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "text.jpg": (_text(b"this is text\n" * 20), "is not a photo"),
+    "page.jpg": (_text(b"<!doctype html><title>404</title>"), "is not a photo"),
+    "document.jpg": (_text(b"%PDF-1.7\n" * 30), "is not a photo"),
+    "drawing.png": (_text(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), "is not a photo"),
+    "archive.heic": (_text(b"PK\x03\x04" + bytes(300)), "is not a photo"),
+    "zeros.jpg": (_text(bytes(5000)), "is not a photo"),
+    "noise, with comma.png": (lambda path: path.write_bytes(os.urandom(900)), "is not a photo"),
+    "nothing.jpg": (_text(), "is empty (0 bytes)"),
+    "nothing.mp4": (_text(), "is empty (0 bytes)"),
+    "head alone.jpg": (_text(b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01"), ""),
+    "head alone.webp": (_text(b"RIFF\x10\x00\x00\x00WEBPVP8 " + b"\x01" * 30), ""),
+    "head alone.gif": (_text(b"GIF89a" + b"\xff" * 9), ""),
+    "cut.jpg": (cut("jpg", 0.4), "is damaged or cut short"),
+    "cut.png": (cut("png", 0.4), "is damaged or cut short"),
+    "cut.webp": (cut("webp", 0.5), "is damaged or cut short"),
+    "cut.tif": (cut("tif", 0.5), ""),
+    "cut.heic": (cut("heic", 0.6), "is damaged or cut short"),
+    "cut.avif": (cut("avif", 0.6), ""),
+    "damaged.png": (damaged_png, "is damaged or cut short"),
+    "bomb.png": (lambda path: path.write_bytes(bomb()), "pixels, the limit is"),
+    "cut.mp4": (lambda path: cut_video(path, 900), "is no video"),
+    "cut.mkv": (lambda path: cut_video(path, 60), ""),
+    "text.webm": (_text(b"this is no film\n" * 9), "is no video"),
+    "black.mp4": (lambda path: video(path, [np.zeros((64, 96, 3), np.uint8)] * 12), "no usable"),
+    "sound.mov": (sound, "it is sound alone"),
+    "pipe.jpg": (lambda path: os.mkfifo(path), "is no regular file"),
+    "outside.jpg": (lambda path: path.symlink_to("/etc/hostname"), "leads out of the folder"),
+    "gone.png": (lambda path: path.symlink_to(path.with_name("nowhere")), "link to nothing"),
+    "circle.jpg": (lambda path: path.symlink_to(path.name), "leads in a circle"),
+    "closed.jpg": (unreadable, "Permission denied"),
+}
+"""Thirty ways to be no photo or video: who writes the file, and words of the reason."""
 
 
 def bomb() -> bytes:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import csv
+import ctypes
+import hashlib
+import itertools
 import json
 import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -20,14 +27,21 @@ from typer.testing import CliRunner
 from geoloc.bulk import BulkReport, run_bulk
 from geoloc.bulk import answering as answering_module
 from geoloc.bulk.media import find_media, kind_of
-from geoloc.bulk.pictures import Picture, Seen, Signature, propose_clusters
+from geoloc.bulk.pictures import (
+    Cluster,
+    Picture,
+    Seen,
+    Signature,
+    propose_clusters,
+    same_place,
+)
 from geoloc.cli import app
 from geoloc.encoders import load_model
 from geoloc.errors import GeolocError, OutputError, UsageError
 from geoloc.query import query_photos, repeat_query
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES, tiny_model
-from tests.media import break_file, message, picture, save, shot, video, write_export
+from tests.media import BROKEN, message, picture, save, shot, video, write_export
 
 NOT_INCLUDED = "(File not included. Change data exporting settings to download.)"
 
@@ -106,9 +120,9 @@ def test_a_chat_is_answered_with_its_evidence(place: Place, tmp_path: Path) -> N
     chat, out = write_chat(tmp_path / "chat"), tmp_path / "out"
     save(chat / "more" / "photo_1.png", 4)
     shutil.copy(chat / "more" / "photo_1.png", chat / "more" / "copy.png")
-    before = {p: p.read_bytes() for p in chat.rglob("*") if p.is_file()}
+    before = originals(chat)
     report = run_bulk(place.cube, chat, out, top=3, radius=20)
-    assert {p: p.read_bytes() for p in chat.rglob("*") if p.is_file()} == before
+    assert originals(chat) == before
     assert (report.pictures, report.duplicates, report.kept) == (4, 2, 0)
     assert report.answered == report.pictures + report.clusters
     assert set(failures_of(out)) == {f"result.json: message {n} of Watch" for n in (4, 5)}
@@ -119,18 +133,22 @@ def test_a_chat_is_answered_with_its_evidence(place: Place, tmp_path: Path) -> N
     assert len(told["sha256"]) == len(told["pixels_sha256"]) == 64
     frames = sorted(p.name for p in (out / "items").iterdir() if p.name.startswith("v "))
     assert frames[0] == "v 0.00 s"
-    frame = json.loads((out / "items" / frames[1] / "query.json").read_text())["photos"][0]
-    assert frame["frame"]["time"] == pytest.approx(1.2, abs=0.21)
-    assert frame["messages"][0]["id"] == 3
+    shown = json.loads((out / "items" / frames[1] / "query.json").read_text())["photos"][0]
+    assert shown["frame"]["time"] == pytest.approx(1.2, abs=0.21)
+    assert shown["messages"][0]["id"] == 3
     rows = pq.read_table(out / "results.parquet").to_pylist()
     assert {r["file"]: r["how"] for r in rows if r["file"].endswith("png")} == {
         "more/copy.png": "original", "more/photo_1.png": "same bytes",
     }  # fmt: skip
     assert [r["how"] for r in rows if r["file"] == "photos/photo_2.jpg"] == ["looks the same"]
     assert all(len(r["vector"]) == len(CLASSES) for r in rows)
-    features = json.loads((out / "results.geojson").read_text())["features"]
-    assert [f["geometry"]["coordinates"] for f in features
-            if f["properties"]["kind"] == "sent in chat"] == [[30.52, 50.45]]  # fmt: skip
+    frame = geopandas.read_file(out / "results.geojson")
+    assert frame.crs.to_epsg() == 4326
+    sent = frame[frame["kind"] == "sent in chat"]
+    assert [(point.x, point.y) for point in sent.geometry] == [(30.52, 50.45)]
+    best = frame[(frame["kind"] == "item") & (frame["rank"] == 1)]
+    assert len(best) == report.pictures
+    assert sorted(best.geometry.x) == sorted({r["item"]: r["lon"] for r in rows}.values())
 
 
 def test_a_rerun_does_nothing_and_new_files_are_added(place: Place, tmp_path: Path) -> None:
@@ -159,12 +177,11 @@ def test_an_interrupted_run_goes_on(
     folder, out = tmp_path / "in", tmp_path / "out"
     for seed in range(5):
         save(folder / f"{seed}.jpg", seed)
-    real, written = answering_module.write_report, []
+    real = answering_module.write_report
 
     def stop(*args: Any) -> Path:
-        if len(written) == 2:
+        if args[1].name == "2":
             raise KeyboardInterrupt
-        written.append(args[1])
         return real(*args)
 
     monkeypatch.setattr(answering_module, "write_report", stop)
@@ -175,28 +192,123 @@ def test_an_interrupted_run_goes_on(
     assert (report.kept, report.answered) == (2, 3)
 
 
+GOOD = ("jpg", "png", "webp", "tif", "bmp", "heic", "avif", "gif", "jpeg", "mp4", "mov", "webm",
+        "mkv", "jpg", "png", "webp")  # fmt: skip
+
+
+def write_good(path: Path, seed: int) -> None:
+    if path.suffix in (".mp4", ".mov", ".webm", ".mkv"):
+        codec = "libvpx" if path.suffix == ".webm" else "mpeg4"
+        video(path, shot(1000 + seed, 4), codec=codec)
+    else:
+        save(path, seed)
+
+
+def write_mixture(folder: Path) -> set[str]:
+    """300 files of which 60 are broken, in thirty ways; the names of the broken ones."""
+    for n in range(240):
+        write_good(folder / f"good {n % 3}" / f"{n:03d}.{GOOD[n % len(GOOD)]}", n)
+    (folder / "good 1" / "001.png").rename(folder / "good 1" / "001.jpg")  # a wrong name
+    bad = set()
+    for part, (name, (write, _)) in itertools.product(("bad", "more/bad"), BROKEN.items()):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        write(folder / part / name)
+        bad.add(f"{part}/{name}")
+    return bad
+
+
+def command(*args: object) -> subprocess.Popen[str]:
+    """The command line as a user without rights over others' files runs it."""
+    libc = ctypes.CDLL(None)
+
+    def give_up_rights() -> None:
+        for right in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH; prctl 24: PR_CAPBSET_DROP
+            libc.prctl(24, right, 0, 0, 0)
+
+    return subprocess.Popen(
+        [sys.executable, "-m", "geoloc", *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=give_up_rights,
+    )
+
+
+def succeed(*args: object) -> str:
+    """What a run of the command printed, of whatever kind."""
+    process = command(*args)
+    printed, told = process.communicate(timeout=1800)
+    assert process.returncode == 0, told
+    assert "Traceback" not in printed + told
+    return printed or told
+
+
+def originals(folder: Path) -> dict[str, tuple[str, int]]:
+    """SHA-256 and time of change of every file."""
+    return {
+        str(path): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
 @pytest.mark.slow
-@pytest.mark.usefixtures("plain_report")
-def test_sixty_broken_files_among_three_hundred(place: Place, tmp_path: Path) -> None:
-    folder, out = tmp_path / "in", tmp_path / "out"
-    good = save(folder / "good" / "000.jpg", 0).read_bytes()
-    formats = ("jpg", "png", "webp", "tif", "bmp")
-    for n in range(1, 240):
-        save(folder / f"good{n % 3}" / f"{n:03d}.{formats[n % 5]}", n)
-    for n in range(60):
-        suffix = ("jpg", "png", "mp4", "heic", "webm")[n % 5]
-        break_file(n, folder / "bad" / f"{n:02d}.{suffix}", good)
-    report = run_bulk(place.cube, folder, out, top=2)
-    assert (report.files, report.pictures, report.duplicates) == (300, 240, 0)
-    assert report.answered == 240 + report.clusters
+def test_a_chat_and_three_hundred_files_by_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All good ones are answered, all bad ones are told, whatever is killed in between."""
+    monkeypatch.delenv("GEOLOC_MODELS")
+    folder, out, area = tmp_path / "in", tmp_path / "out", tmp_path / "world" / "area.yaml"
+    succeed("sandbox", area.parent, "--seed", 4, "--km", 1, "--photos", 1)
+    succeed("cube", "build", area)
+    shutil.copytree(area.parent / "telegram", folder / "chat")
+    bad = write_mixture(folder)
+    write_export(folder / "other chat", [])
+    (folder / "other chat" / "result.json").write_text('{"messages": [')
+    before = originals(folder)
+
+    killed = command("bulk", area, folder, "--out", out)
+    deadline = time.monotonic() + 900
+    while len(list(out.glob("items/*/query.json"))) < 20:
+        assert killed.poll() is None, killed.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    killed.kill()
+    killed.wait()
+    told = json.loads(succeed("bulk", area, folder, "--out", out, "--json"))
+
+    assert told["kept"] >= 15
     failed = failures_of(out)
-    assert set(failed) == {p.relative_to(folder).as_posix() for p in (folder / "bad").iterdir()}
-    assert all(len(reason) > 10 and "\n" not in reason for reason in failed.values())
-    assert not any("Traceback" in reason for reason in failed.values())
-    before = stamps(out)
-    again = run_bulk(place.cube, folder, out, top=2)
-    assert (again.answered, len(again.failures)) == (0, 60)
-    assert stamps(out) == before
+    assert bad <= set(failed)
+    for name in bad:
+        assert BROKEN[name.rpartition("/")[2]][1] in failed[name], (name, failed[name])
+        assert len(failed[name]) > 10
+    rest = {name: reason for name, reason in failed.items() if name not in bad}
+    assert sorted(name.partition(" of ")[0] for name in rest) == [
+        "chat/result.json: message 10", "chat/result.json: message 5", "other chat/result.json",
+    ]  # fmt: skip
+    assert not any("Error" in reason or "\n" in reason for reason in failed.values())
+    table = pq.read_table(out / "results.parquet").to_pylist()
+    media = {path.relative_to(folder).as_posix() for path in folder.glob("good */*")}
+    media |= {path.relative_to(folder).as_posix() for path in folder.glob("chat/*/*.[jm]p[g4]")}
+    media = {name for name in media if not name.endswith("_thumb.jpg")}
+    assert {row["file"] for row in table} == media
+    assert len(media) >= 240 + 4
+    for row in table:
+        answer = (out / row["report"]).parent
+        assert {p.name for p in answer.iterdir()} == {
+            "candidates.geojson", "candidates.kml", "heatmap.png", "heatmap.tif", "photo.jpg",
+            "query.json", "report.html", "heatmap-small.png", "thumb.jpg",
+        }  # fmt: skip
+    assert originals(folder) == before
+
+    marks = stamps(out)
+    assert "nothing new" in succeed("bulk", area, folder, "--out", out)
+    assert stamps(out) == marks
+    frame = next(out.glob("items/video*/query.json"))
+    record = json.loads(frame.read_text())["photos"][0]
+    assert (record["frame"]["time"] > 0, record["messages"][0]["chat"]) == (True, "Sandbox watch")
+    assert "reproduced" in succeed("repeat", frame)
 
 
 def test_the_command_line_tells_how_it_went(place: Place, tmp_path: Path) -> None:
@@ -282,6 +394,49 @@ def test_clusters_are_near_in_time_and_alike() -> None:
     assert [c.members for c in clusters] == [(0, 1), (4, 5), (7, 8)]
     assert clusters[0].reasons == ("frames of one video within 20 s",)
     assert clusters[2].reasons == ("alike in composition",)
+
+
+def many_pictures(count: int) -> list[Picture]:
+    """Scenes, videos, cameras and senders that repeat, some vectors without any contrast."""
+    rng = np.random.default_rng(5)
+    scenes = rng.normal(0, 3, (count // 9, 30))
+    views = rng.integers(0, 256, (count // 3, 32), dtype=np.uint8)
+    color, found = np.zeros((8, 8, 3), np.uint8), []
+    for n in range(count):
+        vector = scenes[rng.integers(len(scenes))] + rng.normal(0, 1, 30) * (n % 50 > 0)
+        told: dict[str, Any] = [
+            {"video": f"v{rng.integers(9)}", "second": float(rng.uniform(0, 90))},
+            {"taken": float(rng.uniform(0, 9000))},
+            {"posted": (f"chat {rng.integers(4)}", float(rng.uniform(0, 9000)))},
+            {},
+        ][rng.integers(4)]
+        noise = np.packbits(rng.random(256) < 0.15)
+        view = Signature(views[rng.integers(len(views))] ^ noise, color)
+        vector = vector if n % 40 else np.full(30, 2.5)
+        found.append(Picture(n, vector.astype(np.float32), view, **told))
+    return found
+
+
+def plain_clusters(pictures: list[Picture]) -> list[Cluster]:
+    """Every picture compared with every leader before it."""
+    led: list[tuple[Picture, list[int], dict[str, None]]] = []
+    for one in pictures:
+        for leader, members, reasons in led:
+            if reason := same_place(leader, one):
+                members.append(one.number)
+                reasons[reason] = None
+                break
+        else:
+            led.append((one, [one.number], {}))
+    return [Cluster(tuple(members), tuple(reasons)) for _, members, reasons in led if reasons]
+
+
+def test_clusters_are_those_of_the_plain_comparison() -> None:
+    pictures = many_pictures(700)
+    clusters = propose_clusters(pictures)
+    assert clusters == plain_clusters(pictures)
+    assert len({reason for cluster in clusters for reason in cluster.reasons}) == 4
+    assert propose_clusters([]) == []
 
 
 @pytest.mark.usefixtures("plain_report")

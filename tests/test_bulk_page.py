@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from geoloc.bulk.entries import Answer, Entry, Group, Sight
+from geoloc.bulk.entries import SMALL, Answer, Entry, Group, Sight
 from geoloc.bulk.media import Kind, Medium
 from geoloc.bulk.page import write_index
 from geoloc.bulk.pictures import Signature
@@ -36,7 +35,8 @@ def entry(number: int, out: Path) -> Entry:
         "origin": {"pixels_sha256": "cd" * 32},
     }  # fmt: skip
     item = Item(number, f"name {number}", record, Signature.of(picture(number)), np.zeros(3, "f4"))
-    save(out / "items" / item.folder / "photo.jpg", number)
+    for name in ("photo.jpg", SMALL):
+        save(out / "items" / item.folder / name, number)
     sights = [Sight(medium, Sighting(number, "original", 3.5 if number == 2 else None))]
     if number == 3:
         sights.append(Sight(Medium(Path("/in/c.jpg"), "copy.jpg", "photo"),
@@ -52,11 +52,7 @@ def answered(number: int) -> Answer:
         for rank in (1, 2, 3)
     ]  # fmt: skip
     scenes = [[SCENES[number % 3], 0.5], ["beach", 0.2]]
-    import io
-
-    memory = io.BytesIO()
-    Image.fromarray(picture(number, 60, 80)).save(memory, "png")
-    return Answer({"title": "x", "scenes": scenes, "candidates": candidates}, memory.getvalue())
+    return {"title": "x", "scenes": scenes, "candidates": candidates}
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +60,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bulk")
     entries = [entry(number, out) for number in (1, 2, 3, 4)]
     groups = [Group("name 1", tuple(entries[:2]), ("taken within 10 minutes",), answered(1))]
+    save(out / "clusters" / "name 1" / SMALL, 1)
     (out / "items" / "name 1" / "report.html").write_text("<title>the report</title>")
     cube = {"name": "testville", "cells": 12_300, "step": 10.0, "imagery_last": None}
     return write_index(out, entries, groups, {f"bad {HOSTILE}.jpg": "is empty"}, cube)
@@ -91,6 +88,10 @@ def test_opens_without_network_complaint_or_foreign_script(
     assert HOSTILE in page.inner_text("#item-1 blockquote")
     assert HOSTILE in page.inner_text("#failures td >> nth=0")
     assert "Not answered" in page.inner_text("#item-4")
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    loaded = "[...document.images].every(i => i.complete && i.naturalWidth > 0)"
+    page.wait_for_function(loaded)
+    assert page.evaluate("document.images.length") == 6 + 4  # thumbs and heatmaps
     assert offline_page.complaints == []
     assert offline_page.outside == []
 

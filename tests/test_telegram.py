@@ -38,6 +38,7 @@ def test_messages_and_their_files(tmp_path: Path) -> None:
     assert first.message.to_json() == {
         "chat": "Watch", "id": 3, "date": "2025-06-15T15:06:40+00:00", "from": "Olena",
         "text": "Seen here!", "place": {"lon": 30.5, "lat": 50.4}, "forwarded_from": "Taras",
+        "export": str(tmp_path.resolve() / "result.json"),
     }  # fmt: skip
     assert [m.id for m in export.places] == [3]
     assert {p.name for p in export.thumbnails} == {"v.mp4_thumb.jpg"}

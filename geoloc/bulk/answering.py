@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +24,22 @@ from ..query.ask import Ask, Question
 from ..report import QueryResult, write_report
 from ..report.heat import levels, palette, shrink
 from ..report.vector import properties
+from .entries import SMALL
 from .reading import photo_of
 from .store import Item, Store
 
-PASS_BYTES = 2 << 30
-"""Heatmaps of one pass over the cube, held in memory."""
+PASS_BYTES = 1 << 29
+"""Heatmaps of one pass over the cube; those of two passes may be held in memory."""
 
+_WRITERS = 8  # answers written at a time, at most
 _HEAT_PIXELS = 110  # longer side of the small heatmap in the index
 _HEAT_STEP = 8  # of 255 levels are one colour there: a third of the bytes
 _DOT = (255, 45, 120)
 
 Messages = Mapping[int, Sequence[dict[str, Any]]]
 """By item: every message that brought it."""
+
+_Summary = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,41 +76,65 @@ class Answering:
         return [
             one
             for one in asked
-            if known.get(one.folder, ("",))[0] != one.key(self.ask, self.messages)
-            or not (self.out / one.folder / "query.json").is_file()
+            if known.get(one.folder, ("", {}))[0] != one.key(self.ask, self.messages)
+            or not all((self.out / one.folder / name).is_file() for name in ("query.json", SMALL))
         ]
 
     def answer(self, asked: Sequence[Asked], progress: Callable[[int], None]) -> dict[str, str]:
-        """Write each answer as soon as it is known; what fails is told, by folder."""
+        """Write each answer as soon as it is known; what fails is told, by folder.
+
+        Several are written at a time: most of that is reading imagery and compressing, which
+        frees the interpreter. They are recorded here, one by one and in order.
+        """
         failures: dict[str, str] = {}
-        for start, batch in self._passes(asked):
-            questions = [Question(one.title, one.folder, (), one.vector) for one in batch]
-            heatmaps = self.ask.heatmaps(questions)
-            for done, one in enumerate(batch, start=start + 1):
-                try:
-                    self._write(one, questions[done - start - 1], heatmaps[done - start - 1])
-                except (GeolocError, OSError) as error:
-                    failures[one.folder] = " ".join(str(error).split())
-                progress(done)
+        count = min(_WRITERS, len(os.sched_getaffinity(0)))
+        with ThreadPoolExecutor(count, thread_name_prefix="answers") as pool:
+            try:
+                written = _in_turn(pool, self._jobs(asked), 2 * count)
+                for done, (one, future) in enumerate(written, start=1):
+                    try:
+                        told = future.result()
+                        self.store.answer(one.folder, one.key(self.ask, self.messages), told)
+                    except (GeolocError, OSError) as error:
+                        failures[one.folder] = " ".join(str(error).split())
+                    progress(done)
+            finally:
+                pool.shutdown(cancel_futures=True)
         return failures
 
-    def _passes(self, asked: Sequence[Asked]) -> Iterator[tuple[int, Sequence[Asked]]]:
+    def _jobs(self, asked: Sequence[Asked]) -> Iterator[tuple[Asked, Callable[[], _Summary]]]:
         size = max(1, PASS_BYTES // (4 * self.ask.target.cube.grid.size))
         for start in range(0, len(asked), size):
-            yield start, asked[start : start + size]
+            batch = asked[start : start + size]
+            questions = [Question(one.title, one.folder, (), one.vector) for one in batch]
+            heatmaps = self.ask.heatmaps(questions)
+            for one, question, heatmap in zip(batch, questions, heatmaps, strict=True):
+                yield one, partial(self._write, one, question, heatmap)
 
-    def _write(self, one: Asked, question: Question, heatmap: NDArray[np.float32]) -> None:
+    def _write(self, one: Asked, question: Question, heatmap: NDArray[np.float32]) -> _Summary:
         photos = tuple(self._photo(item) for item in one.items)
         result = self.ask.answer(replace(question, photos=photos), heatmap, self.model)
         write_report(result, self.out / one.folder, self.ask.target.source)
-        key = one.key(self.ask, self.messages)
-        self.store.answer(one.folder, key, summary(result), small_heat(result))
+        write_small_heat(result, self.out / one.folder / SMALL)
+        return summary(result)
 
     def _photo(self, item: Item) -> Photo:
         return photo_of(item, self.items, self.messages.get(item.id, ()))
 
 
-def summary(result: QueryResult) -> dict[str, Any]:
+def _in_turn(
+    pool: ThreadPoolExecutor, jobs: Iterable[tuple[Asked, Callable[[], _Summary]]], ahead: int
+) -> Iterator[tuple[Asked, Future[_Summary]]]:
+    """The jobs in their order; at most ``ahead`` are begun before they are taken."""
+    begun: deque[tuple[Asked, Future[_Summary]]] = deque()
+    for one, job in jobs:
+        begun.append((one, pool.submit(job)))
+        if len(begun) == ahead:
+            yield begun.popleft()
+    yield from begun
+
+
+def summary(result: QueryResult) -> _Summary:
     """What the index and the tables tell of an answer (JSON types only)."""
     kept = ("rank", "distance", "percentile", "lon", "lat", "shared")
     candidates = [{key: properties(c)[key] for key in kept} for c in result.candidates]
@@ -111,8 +142,8 @@ def summary(result: QueryResult) -> dict[str, Any]:
     return {"title": result.title, "scenes": scenes, "candidates": candidates}
 
 
-def small_heat(result: QueryResult) -> bytes:
-    """PNG of the heatmap, yellow for the best, with a dot at the best candidate."""
+def write_small_heat(result: QueryResult, path: Path) -> None:
+    """The heatmap of a card, yellow for the best, with a dot at the best candidate."""
     small, grid = shrink(result.heatmap, result.grid, _HEAT_PIXELS)
     index = levels(result).of(small)
     index = np.where(index > 0, 1 + (index - 1) // _HEAT_STEP, 0).astype(np.uint8)
@@ -124,6 +155,4 @@ def small_heat(result: QueryResult) -> bytes:
     colors[1 : 1 + len(steps)], colors[255] = steps, _DOT
     image = Image.fromarray(index)
     image.putpalette(colors.reshape(-1).tolist())
-    memory = io.BytesIO()
-    image.save(memory, "png", optimize=True)
-    return memory.getvalue()
+    image.save(path, "png", optimize=True)

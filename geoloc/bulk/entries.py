@@ -13,6 +13,9 @@ from .store import Done, Item, Sighting
 
 ITEMS, CLUSTERS = "items", "clusters"
 
+SMALL = "heatmap-small.png"
+"""The heatmap of a card, in the folder of an answer."""
+
 
 @dataclass(frozen=True)
 class Sight:
@@ -28,12 +31,8 @@ class Sight:
         return self.medium.name if time is None else f"{self.medium.name} at {time:.2f} s"
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The summary of an answer (see `answering.summary`) and its small heatmap (PNG)."""
-
-    summary: Mapping[str, Any]
-    heat: bytes
+Answer = Mapping[str, Any]
+"""The summary of an answer; see `answering.summary`."""
 
 
 @dataclass(frozen=True)

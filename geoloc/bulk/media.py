@@ -19,6 +19,7 @@ Kind = Literal["photo", "video"]
 
 _PHOTO_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\x00", b"MM\x00*")
 _PHOTO_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis")
+_HEIF_SUFFIXES = (".heic", ".heif", ".avif")
 _MATROSKA = b"\x1a\x45\xdf\xa3"
 
 
@@ -57,8 +58,8 @@ def find_media(folder: str | Path, leave_out: str | Path | None = None) -> Found
     for path in _walk(root, skipped, found):
         if path.is_dir():
             _add_export(root, path, found, messages, thumbnails)
-        elif path.resolve() not in thumbnails:
-            _add_file(root, path, found, messages)
+        else:
+            _add_file(root, path, found, messages, thumbnails)
     found.media.sort(key=lambda medium: medium.name)
     return found
 
@@ -101,8 +102,21 @@ def _add_export(
         found.failures[_name(root, folder / name)] = reason
 
 
-def _add_file(root: Path, path: Path, found: Found, messages: dict[Path, list[Message]]) -> None:
-    name, target = _name(root, path), path.resolve()
+def _add_file(
+    root: Path,
+    path: Path,
+    found: Found,
+    messages: dict[Path, list[Message]],
+    thumbnails: set[Path],
+) -> None:
+    name = _name(root, path)
+    try:
+        target = path.resolve()
+    except (OSError, RuntimeError):
+        found.failures[name] = "is a link that leads in a circle: it is not followed"
+        return
+    if target in thumbnails:
+        return
     if not target.is_relative_to(root):
         found.failures[name] = "is a link that leads out of the folder: it is not followed"
         return
@@ -119,20 +133,27 @@ def _add_file(root: Path, path: Path, found: Found, messages: dict[Path, list[Me
 
 
 def kind_of(path: Path) -> Kind | None:
-    """By the name, else by the first bytes; None for what is neither photo nor video."""
+    """By the first bytes, as names may be wrong, else by the name; None for what is neither.
+
+    Raises OSError where the file cannot be read.
+    """
     suffix = path.suffix.lower()
-    if suffix in PHOTO_SUFFIXES:
-        return "photo"
-    if suffix in VIDEO_SUFFIXES:
-        return "video"
-    if not path.is_file():  # a pipe would wait for ever
-        return None
+    # a pipe would wait for ever
+    found = _kind_by_content(path, suffix) if path.is_file() else None
+    if found or suffix not in PHOTO_SUFFIXES | VIDEO_SUFFIXES:
+        return found
+    return "photo" if suffix in PHOTO_SUFFIXES else "video"
+
+
+def _kind_by_content(path: Path, suffix: str) -> Kind | None:
     with path.open("rb") as file:
         start = file.read(16)
     if start.startswith(_PHOTO_STARTS) or (start[:4], start[8:12]) == (b"RIFF", b"WEBP"):
         return "photo"
     if start[4:8] == b"ftyp":
-        return "photo" if start[8:12] in _PHOTO_BRANDS else "video"
+        # brands of HEIC are many
+        known = start[8:12] in _PHOTO_BRANDS or suffix in _HEIF_SUFFIXES
+        return "photo" if known else "video"
     return "video" if start.startswith(_MATROSKA) else None
 
 

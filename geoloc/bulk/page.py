@@ -1,12 +1,12 @@
-"""``index.html``: every picture of a bulk run, to sort and filter, in one page without network.
+"""``index.html``: every picture of a bulk run, to sort and filter, in a page without network.
 
+It stands beside the folders of the answers: it links to their reports and takes its small pictures
+from them, each when it is scrolled to. With thousands of pictures inside, it would be slow.
 Thumbnails are blurred until they are clicked: what people send is often hard to look at.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,12 @@ from ..report.html import assets, environment
 from ..report.links import web_maps
 from ..report.words import degrees, percent
 from ..scenes import display_name
-from .entries import ITEMS, Answer, Entry, Group
+from .entries import SMALL, Answer, Entry, Group
 from .reading import PREVIEW
 from .tables import write_changed
+
+THUMB = "thumb.jpg"
+"""The small picture of a card, beside PREVIEW."""
 
 _THUMB = (300, 225)  # px, at most
 _QUALITY = 60
@@ -48,7 +51,7 @@ def write_index(
             failures=sorted(failures.items()),
             scenes=sorted({card["scene"] for card in cards if card["scene"]}),
             cube=cube,
-            **assets("geoloc.bulk", "index.css", "index.js"),
+            **assets("geoloc.bulk", "index.css", "index.js", pictures="'self' file:"),
         )
     )
     path = out / "index.html"
@@ -65,7 +68,7 @@ def _card(entry: Entry, out: Path, cluster: int | None) -> dict[str, Any]:
         "folder": entry.sights[0].medium.name.rpartition("/")[0],
         "kind": entry.sights[0].medium.kind,
         "time": entry.time,
-        "thumb": _thumb(out / ITEMS / entry.item.folder / PREVIEW),
+        "thumb": quote(f"{entry.folder}/{THUMB}") if _thumb(out / entry.folder) else None,
         "also": [(sight.name, sight.sighting.how) for sight in entry.sights[1:]],
         "message": message,
         "claimed": degrees(*entry.claimed) if entry.claimed else None,
@@ -92,15 +95,14 @@ def _answer(answer: Answer | None, folder: str) -> dict[str, Any]:
         return dict.fromkeys(("report", "heat", "scene", "best", "distance")) | {
             "scenes": [], "further": [], "maps": {},
         }  # fmt: skip
-    told = answer.summary
-    candidates = [_candidate(c) for c in told["candidates"]]
-    best = told["candidates"][0] if candidates else None
+    candidates = [_candidate(c) for c in answer["candidates"]]
+    best = answer["candidates"][0] if candidates else None
     maps = web_maps(best["lon"], best["lat"]) if best else {}
     return {
         "report": quote(f"{folder}/report.html"),
-        "heat": _uri(answer.heat, "png"),
-        "scene": told["scenes"][0][0],
-        "scenes": [(display_name(n), percent(100 * share)) for n, share in told["scenes"][:3]],
+        "heat": quote(f"{folder}/{SMALL}"),
+        "scene": answer["scenes"][0][0],
+        "scenes": [(display_name(n), percent(100 * share)) for n, share in answer["scenes"][:3]],
         "best": candidates[0] if candidates else None,
         "distance": best["distance"] if best else None,
         "further": candidates[1 : 1 + _FURTHER],
@@ -116,19 +118,17 @@ def _candidate(told: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _thumb(preview: Path) -> str | None:
-    """The picture small, as data URI, without any metadata; None where it was taken away."""
+def _thumb(folder: Path) -> bool:
+    """See to it that the small picture is there; False where the picture was taken away."""
+    preview, thumb = folder / PREVIEW, folder / THUMB
     try:
+        if thumb.is_file() and thumb.stat().st_mtime_ns >= preview.stat().st_mtime_ns:
+            return True
         with Image.open(preview) as image:
             image.draft("RGB", (2 * _THUMB[0], 2 * _THUMB[1]))
             small = image.convert("RGB")
     except OSError:
-        return None
+        return False
     small.thumbnail(_THUMB, Image.Resampling.LANCZOS)
-    memory = io.BytesIO()
-    small.save(memory, "jpeg", quality=_QUALITY, optimize=True)
-    return _uri(memory.getvalue(), "jpeg")
-
-
-def _uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    small.save(thumb, "jpeg", quality=_QUALITY, optimize=True)
+    return True

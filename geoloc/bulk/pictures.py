@@ -23,6 +23,7 @@ _ALIKE_BITS = 72
 _ALIKE = 0.9  # correlation of the scenes' logits
 _VIDEO_SECONDS = 20.0
 _MINUTES = 10.0
+_SLACK = 1e-4  # far more than rounding: who is let through is compared exactly
 
 U8 = NDArray[np.uint8]
 
@@ -102,21 +103,23 @@ class Cluster:
 
 
 def propose_clusters(pictures: Sequence[Picture]) -> list[Cluster]:
-    """Clusters of two or more; each member is compared with the first one, so none drift."""
-    leaders: list[Picture] = []
-    members: list[list[int]] = []
-    reasons: list[dict[str, None]] = []
-    for picture in pictures:
-        for place, leader in enumerate(leaders):
-            if reason := same_place(leader, picture):
-                members[place].append(picture.number)
-                reasons[place][reason] = None
+    """Clusters of two or more; each member is compared with the first one, so none drift.
+
+    A picture goes to the first leader that shows the same place by `same_place`; it is asked
+    only about those that may, so that tens of thousands of pictures take seconds.
+    """
+    traits, leads = _Traits.of(pictures), np.zeros(len(pictures), bool)
+    members: dict[int, list[int]] = {}
+    reasons: dict[int, dict[str, None]] = {}
+    for place, picture in enumerate(pictures):
+        for leader in traits.may_match(place, leads):
+            if reason := same_place(pictures[leader], picture):
+                members[leader].append(picture.number)
+                reasons[leader][reason] = None
                 break
         else:
-            leaders.append(picture)
-            members.append([picture.number])
-            reasons.append({})
-    return [Cluster(tuple(m), tuple(r)) for m, r in zip(members, reasons, strict=True) if r]
+            leads[place], members[place], reasons[place] = True, [picture.number], {}
+    return [Cluster(tuple(members[n]), tuple(why)) for n, why in reasons.items() if why]
 
 
 def same_place(a: Picture, b: Picture) -> str | None:
@@ -130,6 +133,67 @@ def similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     x, y = a - a.mean(dtype=np.float64), b - b.mean(dtype=np.float64)
     norm = float(np.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / norm if norm > 0 else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Traits:
+    """What `same_place` looks at, as one array over all pictures each.
+
+    hashes: uint64 ``(n, 4)``; units: float32 ``(n, feature)``, so that products are similarities;
+    videos, senders: equal numbers for equal ones, -1 for none; seconds, taken, posted: s, or NaN.
+    """
+
+    hashes: NDArray[np.uint64]
+    units: NDArray[np.float32]
+    videos: NDArray[np.int64]
+    seconds: NDArray[np.float64]
+    taken: NDArray[np.float64]
+    senders: NDArray[np.int64]
+    posted: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, pictures: Sequence[Picture]) -> _Traits:
+        hashes = [picture.signature.hash for picture in pictures]
+        units = [_unit(picture.vector) for picture in pictures]
+        posts = [picture.posted or (None, np.nan) for picture in pictures]
+        return cls(
+            np.array(hashes, np.uint8).reshape(-1, BITS // 8).view(np.uint64),
+            np.array(units, np.float32),
+            _numbered([picture.video for picture in pictures]),
+            np.array([picture.second for picture in pictures]),
+            np.array([np.nan if p.taken is None else p.taken for p in pictures]),
+            _numbered([sender for sender, _ in posts]),
+            np.array([moment for _, moment in posts]),
+        )
+
+    def may_match(self, place: int, among: NDArray[np.bool_]) -> list[int]:
+        """Places before ``place``, in order, of those ``among`` that may show the same."""
+        before = slice(0, place)
+        one_video = (self.videos[before] == self.videos[place]) & (self.videos[place] >= 0)
+        in_time = np.abs(self.seconds[before] - self.seconds[place]) <= _VIDEO_SECONDS
+        bits = np.bitwise_count(self.hashes[before] ^ self.hashes[place]).sum(
+            axis=1, dtype=np.int16
+        )
+        one_sender = self.senders[before] == self.senders[place]
+        taken, posted = (
+            np.abs(times[before] - times[place]) <= 60 * _MINUTES
+            for times in (self.taken, self.posted)
+        )
+        otherwise = (bits <= _ALIKE_BITS) | taken | (one_sender & posted)
+        near = np.flatnonzero(among[before] & np.where(one_video, in_time, otherwise))
+        alike = self.units[near] @ self.units[place] >= _ALIKE - _SLACK
+        return [int(n) for n in near[alike]]
+
+
+def _numbered(names: Sequence[str | None]) -> NDArray[np.int64]:
+    numbers: dict[str | None, int] = {None: -1}
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
+
+
+def _unit(vector: NDArray[np.float32]) -> NDArray[np.float64]:
+    centred = vector.astype(np.float64) - vector.mean(dtype=np.float64)
+    norm = float(np.sqrt(centred @ centred))
+    return np.asarray(centred / norm if norm > 0 else centred)
 
 
 def _near(a: Picture, b: Picture) -> str | None:

@@ -235,7 +235,7 @@ class _Run:
 
     def _known_answers(self) -> dict[str, Answer]:
         rows = self.store.answers().items()
-        return {f: Answer(told, heat) for f, (_, told, heat) in rows if f not in self._failures}
+        return {folder: told for folder, (_, told) in rows if folder not in self._failures}
 
 
 def _counted(progress: Progress | None, total: int) -> Callable[[int], None]:

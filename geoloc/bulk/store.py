@@ -32,7 +32,7 @@ create table if not exists sighting (medium text, time real, item integer, how t
 create table if not exists item (
     id integer primary key, folder text unique, record text, hash blob, color blob, vector blob);
 create table if not exists answer (
-    folder text primary key, key text, summary text, heat blob);
+    folder text primary key, key text, summary text);
 create index if not exists by_medium on sighting (medium);
 """
 
@@ -82,6 +82,9 @@ class Store:
         with self._errors():
             self._db = sqlite3.connect(self._path, timeout=0.2)
             self._db.execute("pragma locking_mode = exclusive")
+            # a commit per answer survives kill -9 without waiting for the disk each time
+            self._db.execute("pragma journal_mode = wal")
+            self._db.execute("pragma synchronous = normal")
             self._db.execute("begin immediate")
             self._db.commit()
             self._db.executescript(_SCHEMA)
@@ -133,18 +136,18 @@ class Store:
                 [(done.name, s.time, s.item, s.how) for s in done.sightings],
             )
 
-    def answers(self) -> dict[str, tuple[str, dict[str, Any], bytes]]:
-        """Key, summary and small heatmap of every answer, by folder."""
+    def answers(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Key and summary of every answer, by folder."""
         with self._errors():
-            rows = self._db.execute("select folder, key, summary, heat from answer").fetchall()
-        return {folder: (key, json.loads(summary), heat) for folder, key, summary, heat in rows}
+            rows = self._db.execute("select folder, key, summary from answer").fetchall()
+        return {folder: (key, json.loads(summary)) for folder, key, summary in rows}
 
-    def answer(self, folder: str, key: str, summary: Mapping[str, Any], heat: bytes) -> None:
+    def answer(self, folder: str, key: str, summary: Mapping[str, Any]) -> None:
         """Record that a folder holds the answer to the question that ``key`` stands for."""
         with self._errors(), self._db:
             self._db.execute(
-                "insert or replace into answer values (?, ?, ?, ?)",
-                (folder, key, json.dumps(summary), heat),
+                "insert or replace into answer (folder, key, summary) values (?, ?, ?)",
+                (folder, key, json.dumps(summary)),
             )
 
     def _forget(self, setting: str) -> None:

@@ -96,7 +96,7 @@ def _row(entry: Entry, sight: Sight) -> dict[str, Any]:
 def _found(entry: Entry) -> dict[str, Any]:
     if entry.answer is None:
         return {}
-    told = entry.answer.summary
+    told = entry.answer
     best = told["candidates"][0] if told["candidates"] else {}
     keys = ("lon", "lat", "distance", "percentile")
     return {
@@ -115,7 +115,7 @@ def _features(
     for one in every:
         kind = "item" if isinstance(one, Entry) else "cluster"
         name = one.item.folder if isinstance(one, Entry) else one.name
-        for candidate in one.answer.summary["candidates"] if one.answer else ():
+        for candidate in one.answer["candidates"] if one.answer else ():
             told = {"kind": kind, "name": name, "report": f"{one.folder}/report.html"}
             yield _point(candidate["lon"], candidate["lat"], told | candidate)
     for entry in entries:

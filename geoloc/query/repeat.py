@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cube import Cube
+from ..cube import Cube, list_generations
 from ..encoders import Model, load_model
-from ..errors import GeolocError, ModelError, UsageError
+from ..errors import CubeError, GeolocError, ModelError, UsageError
 from ..photos import Look, Photo, read_photo
 from ..report import QueryResult
 from ..report.evidence import FORMAT, evidence
@@ -114,6 +114,9 @@ def _differences(before: Record, after: Record, largest: float | None) -> Iterat
     for key in ("vector", "summary"):
         if before[key] != after[key]:
             yield f"{key} differs" + ("" if largest is None else " in its last digits")
+    built, again = (record["cube"].get("created") for record in (before, after))
+    if built != again:
+        yield f"the cube of this generation was created {built}, the one there now {again}"
     was, now = before.get("versions", {}), after["versions"]
     for name in sorted({*was, *now}):
         if was.get(name) != now.get(name):
@@ -130,9 +133,7 @@ def _largest_difference(before: list[Any], after: list[Any]) -> float | None:
 
 
 def _answer(record: Record, cube: str | Path | None, media: Path | None) -> QueryResult:
-    told = record["parameters"]
-    opened = Cube.open(cube or record["cube"]["cube"], record["cube"]["generation"])
-    target = Target(opened)
+    told, target = record["parameters"], Target(_cube(record, cube))
     scene = told.get("scene")
     ask = Ask.of(
         target, told["top"], _polygon(told), told["radius"], told["weights"] or None, scene=scene
@@ -143,6 +144,18 @@ def _answer(record: Record, cube: str | Path | None, media: Path | None) -> Quer
     photos, vector = _encode(record, model, media)
     question = Question(record["title"], "", tuple(photos), vector)
     return ask.answer(question, ask.heatmaps([question])[0], model)
+
+
+def _cube(record: Record, moved: str | Path | None) -> Cube:
+    """The recorded generation, whichever is the current one."""
+    url, generation = moved or record["cube"]["cube"], record["cube"]["generation"]
+    there = [found.name for found in list_generations(url)]
+    if there and generation not in there:
+        raise CubeError(
+            f"cube {url} no longer has generation {generation}, which gave this answer: it was "
+            f"pruned, and the answer cannot be repeated (there are {', '.join(there)})"
+        )
+    return Cube.open(url, generation)
 
 
 def _polygon(told: Record) -> Path | None:

@@ -9,6 +9,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,15 +68,21 @@ def write_evidence(result: QueryResult, path: Path) -> None:
 
 def versions() -> dict[str, str]:
     """Versions of Python, the platform and the installed packages that take part."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
+    found = {"python": platform.python_version(), "platform": platform.platform(), **_installed()}
+    rasterio = sys.modules.get("rasterio")
+    if rasterio is not None:
+        found["gdal"] = rasterio.__gdal_version__
+    return found
+
+
+@cache  # looks through the whole environment; a folder's answers ask a thousand times
+def _installed() -> dict[str, str]:
+    found = {}
     for name in _PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    rasterio = sys.modules.get("rasterio")
-    if rasterio is not None:
-        found["gdal"] = rasterio.__gdal_version__
     return found
 
 

@@ -9,6 +9,7 @@ hide the few cells that matter.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -80,10 +81,13 @@ def levels(result: QueryResult) -> Levels:
     return Levels(result.quantiles(shares), shares)
 
 
+@cache
 def palette() -> NDArray[np.uint8]:
     """RGB ``(LEVELS, 3)`` of the levels, from yellow (best) to dark blue."""
     rgba = colormaps[SCALE](np.linspace(0, 1, LEVELS), bytes=True)
-    return np.asarray(rgba[:, :3], dtype=np.uint8)
+    colors = np.asarray(rgba[:, :3], dtype=np.uint8)
+    colors.flags.writeable = False
+    return colors
 
 
 def position(share: float) -> float:

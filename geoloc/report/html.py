@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from pyproj import Transformer
 
 from ..grid import Grid
 from ..scenes import display_name
-from .heat import LEVELS, TICKS, Levels, levels, palette, position, shrink
+from .heat import TICKS, Levels, levels, palette, position, shrink
 from .links import WEB_MAPS, web_maps
 from .views import Picture, Views, look, photo_picture, png_uri
 from .words import degrees, differences, percent, scene_list
@@ -33,7 +34,7 @@ _STATIC_PIXELS = 700  # the heatmap for readers without scripts
 _VISIBLE = 0.0005  # share below which a scene's bar would be empty
 _KNOTS = 25  # of the lattice that the page interpolates longitude and latitude from
 _POLICY = (
-    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "default-src 'none'; img-src {pictures}; style-src 'unsafe-inline'; "
     "script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 )
 
@@ -52,7 +53,7 @@ def write_page(result: QueryResult, path: Path, source: Source | None = None) ->
             candidates=[_card(c, views.chips.get(c.rank), result) for c in result.candidates],
             scenes=[scene for scene in result.scenes() if scene[1] >= _VISIBLE],
             legend=_legend(result),
-            static=png_uri(_static_heat(result, scale)),
+            static=_static_heat(result, scale),
             data=script_data(_data(result, views, scale)),
             dates=_dates(result, views),
             **assets("geoloc.report", "report.css", "viewer.js"),
@@ -62,6 +63,7 @@ def write_page(result: QueryResult, path: Path, source: Source | None = None) ->
     return path
 
 
+@cache  # templates are compiled once, not for each answer
 def environment(package: str) -> Environment:
     """Templates of a package: everything is escaped, an unknown name is an error."""
     found = Environment(
@@ -75,15 +77,18 @@ def environment(package: str) -> Environment:
     return found
 
 
-def assets(package: str, style: str, script_name: str) -> dict[str, str]:
-    """Style and script, and the policy that lets this very script run and nothing else."""
+def assets(package: str, style: str, script_name: str, pictures: str = "data:") -> dict[str, str]:
+    """Style and script, and the policy that lets this very script run and nothing else.
+
+    ``pictures``: where pictures may come from, in the words of the policy.
+    """
     folder = files(package) / "templates"
     script = (folder / script_name).read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return {
         "style": Markup((folder / style).read_text(encoding="utf-8")),
         "script": Markup(script),
-        "policy": _POLICY.format(digest=digest),
+        "policy": _POLICY.format(digest=digest, pictures=pictures),
     }
 
 
@@ -197,12 +202,10 @@ def _degree_lattice(grid: Grid) -> dict[str, Any]:
     }
 
 
-def _static_heat(result: QueryResult, scale: Levels) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """RGBA ``(y, x, 4)`` of the heatmap, clear where nothing is known."""
+def _static_heat(result: QueryResult, scale: Levels) -> str:
+    """The heatmap as a picture, clear where nothing is known."""
     small, _ = shrink(result.heatmap, result.grid, _STATIC_PIXELS)
-    table = np.zeros((LEVELS + 1, 4), np.uint8)
-    table[1:, :3], table[1:, 3] = palette(), 255
-    return table[scale.of(small)]
+    return png_uri(scale.of(small), palette())
 
 
 def script_data(data: dict[str, Any]) -> Markup:

@@ -55,11 +55,9 @@ def look(result: QueryResult, source: Source | None) -> Views:
         return Views(None, {}, ("No imagery was at hand, so the map shows the heatmap alone.",))
     try:
         base = _base(source, result.grid)  # type: ignore[arg-type]  # any object has a hash
-        chips = {
-            c.rank: chip
-            for c in result.candidates
-            if (chip := _read(source, _chip_window(c, result.grid, source.gsd), quality=85))
-        }
+        windows = {c.rank: _chip_window(c, result.grid, source.gsd) for c in result.candidates}
+        seen = {rank: _chip(source, w) for rank, w in windows.items()}  # type: ignore[arg-type]
+        chips = {rank: chip for rank, chip in seen.items() if chip}
     except (GeolocError, OSError) as error:
         return Views(None, {}, (f"The imagery cannot be reached any more: {error}",))
     if base is None:
@@ -75,14 +73,21 @@ def photo_picture(photo: Photo, count: int) -> Picture:
     return Picture(_jpeg(image, 85), image.width, image.height)
 
 
-def png_uri(pixels: NDArray[np.uint8]) -> str:
-    """A PNG data URI of uint8 ``(y, x, 3 or 4)``."""
-    return _uri(Image.fromarray(np.ascontiguousarray(pixels)), "png")
+def png_uri(index: NDArray[np.uint8], colors: NDArray[np.uint8]) -> str:
+    """A PNG data URI of uint8 ``(y, x)``: 0 is clear, n has the n-th of ``colors`` ``(n, 3)``."""
+    image = Image.fromarray(index)
+    image.putpalette([0, 0, 0, *colors.reshape(-1).tolist()])
+    return _uri(image, "png", transparency=0)
 
 
 @lru_cache(maxsize=1)  # the answers of one call share their area, and so the slowest picture
 def _base(source: Source, grid: Grid) -> Picture | None:
     return _read(source, _base_window(grid, source.gsd), quality=82)
+
+
+@lru_cache(maxsize=512)  # many photos have candidates in common; some 100 kB each
+def _chip(source: Source, window: Grid) -> Picture | None:
+    return _read(source, window, quality=85)
 
 
 def _base_window(grid: Grid, gsd: float) -> Grid:

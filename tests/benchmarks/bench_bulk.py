@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from geoloc.bulk import run_bulk
 from geoloc.encoders import load_model
 from geoloc.query import query_photos
 from tests.cubes import write_cube
@@ -45,26 +44,37 @@ def timed(work: object, *args: object) -> float:
     return sum(os.times()[:4]) - start
 
 
+def run(*args: object) -> tuple[float, float]:
+    """Processor seconds and peak memory (MB) of a run of the command."""
+    command = [sys.executable, "-m", "geoloc", *map(str, args)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
 def main(photos: int = PHOTOS) -> None:
-    """Time the folder, single calls in this process, and single runs of the command."""
+    """Time single calls in this process, single runs of the command, and the folder."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         cube = prepare(folder, photos)
         alone = [folder / "in" / f"{n:04d}.jpg" for n in range(ALONE)]
         query_photos(cube, alone[:1], folder / "warm")  # compiled once
-        calls = [timed(query_photos, cube, [p], folder / "one") for p in alone]
-        command = [sys.executable, "-m", "geoloc", "query", str(cube)]
-        runs = [
-            timed(subprocess.check_output, [*command, str(p), "--out", str(folder / "run")])
-            for p in alone[:1]
-        ]
-        whole = timed(run_bulk, cube, folder / "in", folder / "out")
-        again = timed(run_bulk, cube, folder / "in", folder / "out")
-    call, run = np.median(calls), np.median(runs)
+        call = np.median([timed(query_photos, cube, [p], folder / "one") for p in alone])
+        one = np.median([run("query", cube, p, "--out", folder / "run")[0] for p in alone])
+        part = folder / "part"
+        part.mkdir()
+        for photo in sorted((folder / "in").iterdir())[: max(1, photos // 10)]:
+            (part / photo.name).hardlink_to(photo)
+        _, few = run("bulk", cube, part, "--out", folder / "few")
+        whole, many = run("bulk", cube, folder / "in", "--out", folder / "out")
+        again, _ = run("bulk", cube, folder / "in", "--out", folder / "out")
     print(f"{photos} photos, {CELLS[0] * CELLS[1]:,} cells; processor seconds")
     print(f"bulk {whole:.1f} s, {1000 * whole / photos:.0f} ms a photo; rerun {again:.1f} s")
     print(f"one call a photo {call:.2f} s: bulk costs {whole / (call * photos):.2f} of it")
-    print(f"one command a photo {run:.2f} s: bulk costs {whole / (run * photos):.3f} of it")
+    print(f"one command a photo {one:.2f} s: bulk costs {whole / (one * photos):.3f} of it")
+    print(f"peak memory {few:.0f} MB for {max(1, photos // 10)} photos, {many:.0f} MB for {photos}")
 
 
 if __name__ == "__main__":

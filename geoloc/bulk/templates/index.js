@@ -15,20 +15,22 @@
     claimed: (data) => data.claimed !== "",
   };
 
-  function filter() {
+  // Cards that do not match are taken out, and all is put back at once: hiding or moving
+  // thousands of cards one by one in a page that is shown takes the browser a minute.
+  function draw(linked) {
     const words = control("text").value.toLowerCase().split(/\s+/).filter(Boolean);
     const scene = control("scene").value;
     const kept = only[control("only").value];
-    let count = 0;
-    for (const card of cards) {
-      const text = texts.get(card);
-      const shown = words.every((word) => text.includes(word)) &&
-        (!scene || card.dataset.scene === scene) && kept(card.dataset);
-      card.hidden = !shown;
-      count += shown;
-    }
-    control("count").value = count === cards.length ? `${count} shown` : `${count} of ${cards.length} shown`;
-    control("nothing").hidden = count > 0 || cards.length === 0;
+    const matches = (card) => words.every((word) => texts.get(card).includes(word)) &&
+      (!scene || card.dataset.scene === scene) && kept(card.dataset);
+    const shown = cards.filter((card) => card === linked || matches(card));
+    const place = document.createComment("");
+    list.replaceWith(place);
+    list.replaceChildren(...shown);
+    place.replaceWith(list);
+    control("count").value = shown.length === cards.length
+      ? `${shown.length} shown` : `${shown.length} of ${cards.length} shown`;
+    control("nothing").hidden = shown.length > 0 || cards.length === 0;
   }
 
   // What has no value comes last, whichever the direction; equal values keep the order of files.
@@ -45,7 +47,6 @@
       return sign * (x < y ? -1 : x > y ? 1 : 0);
     };
     cards.sort((a, b) => compare(a, b) || order(a) - order(b));
-    list.append(...cards);
   }
 
   function show(button, seen) {
@@ -57,11 +58,11 @@
     const button = event.target.closest("button.thumb");
     if (button) show(button, !button.classList.contains("seen"));
   });
-  // A link to a picture that the filter hides shows it.
+  // A link to a picture that the filter took out brings it back.
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[href^='#item-']");
-    const card = link && document.getElementById(link.getAttribute("href").slice(1));
-    if (card) card.hidden = false;
+    const card = link && cards.find((one) => one.id === link.getAttribute("href").slice(1));
+    if (card && !card.isConnected) draw(card);
   });
   control("unblur").addEventListener("change", (event) => {
     document.body.classList.toggle("unblurred", event.target.checked);
@@ -70,11 +71,14 @@
     control("controls").reset();
     document.body.classList.remove("unblurred");
     sort();
-    filter();
+    draw();
   });
   control("controls").addEventListener("submit", (event) => event.preventDefault());
-  control("text").addEventListener("input", filter);
-  control("scene").addEventListener("change", filter);
-  control("only").addEventListener("change", filter);
-  control("sort").addEventListener("change", sort);
+  control("text").addEventListener("input", () => draw());
+  control("scene").addEventListener("change", () => draw());
+  control("only").addEventListener("change", () => draw());
+  control("sort").addEventListener("change", () => {
+    sort();
+    draw();
+  });
 })();

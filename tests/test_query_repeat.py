@@ -1,0 +1,161 @@
+"""Recorded answers asked again: of chats, videos, clusters and crops, of cubes that moved on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from geoloc.bulk import run_bulk
+from geoloc.cli import app
+from geoloc.cube import prune_generations
+from geoloc.encoders import load_model
+from geoloc.errors import CubeError, GeolocError
+from geoloc.query import query_photos, repeat_query
+from tests.cubes import write_cube
+from tests.encoder_models import CLASSES, tiny_model
+from tests.media import message, picture, save, shot, video, write_export
+
+
+@dataclass(frozen=True)
+class Place:
+    """A model in the store and a cube of random features."""
+
+    cube: Path
+    digest: str
+
+    def build(self, seed: int, generation: str) -> None:
+        """Another generation, as after a refresh."""
+        features = np.random.default_rng(seed).normal(0, 2, (15, 22, len(CLASSES)))
+        write_cube(
+            self.cube,
+            features.astype(np.float32),
+            classes=CLASSES,
+            model_digest=self.digest,
+            generation=generation,
+        )
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    tiny_model(tmp_path / "models" / "tiny")
+    monkeypatch.setenv("GEOLOC_MODELS", str(tmp_path / "models"))
+    made = Place(tmp_path / "cube.zarr", load_model("tiny").digest)
+    made.build(3, "g0001")
+    return made
+
+
+def record_of(path: Path) -> dict[str, Any]:
+    record = json.loads(path.read_text())
+    assert isinstance(record, dict)
+    return record
+
+
+def write_camera_photos(folder: Path) -> None:
+    """Two photos that are alike, a minute apart by the camera's clock, with a place claimed."""
+    folder.mkdir(parents=True)
+    exif = Image.Exif()
+    exif[306] = "2024:05:06 10:00:00"
+    exif.get_ifd(0x8825).update({1: "N", 2: (50.0, 24.0, 0.0), 3: "E", 4: (30.0, 30.0, 0.0)})
+    first = picture(1)
+    Image.fromarray(first).save(folder / "a.png", exif=exif)
+    exif[306] = "2024:05:06 10:01:00"
+    Image.fromarray(first[:, ::-1]).save(folder / "b.png", exif=exif)
+
+
+def test_a_frame_of_a_chat_is_repeated_and_says_where_it_is_from(
+    place: Place, tmp_path: Path
+) -> None:
+    chat = tmp_path / "chat"
+    video(chat / "video_files" / "v.mp4", [*shot(11, 12), *shot(12, 12)])
+    told = message(3, file="video_files/v.mp4", media_type="video_file", mime_type="video/mp4")
+    export = write_export(chat, [told])
+    run_bulk(place.cube, chat, tmp_path / "out", top=3, radius=20)
+    records = sorted((tmp_path / "out" / "items").glob("*/query.json"))
+    assert len(records) == 2
+    photo = record_of(records[1])["photos"][0]
+    assert photo["frame"]["time"] == pytest.approx(1.2, abs=0.21)
+    assert len(photo["sha256"]) == len(photo["frame"]["sha256"]) == 64
+    (source,) = photo["messages"]
+    assert (source["export"], source["chat"], source["id"]) == (str(export), "Watch", 3)
+    assert source["date"] == "2025-06-15T15:06:40+00:00"
+    assert all(repeat_query(path).same for path in records)
+    shutil.move(chat, tmp_path / "elsewhere")
+    assert repeat_query(records[1], media=tmp_path / "elsewhere").same
+
+
+def test_a_cluster_is_repeated(place: Place, tmp_path: Path) -> None:
+    write_camera_photos(tmp_path / "in")
+    report = run_bulk(place.cube, tmp_path / "in", tmp_path / "out", top=3, radius=20)
+    assert report.clusters == 1
+    (path,) = (tmp_path / "out" / "clusters").glob("*/query.json")
+    record = record_of(path)
+    assert [photo["file"] for photo in record["photos"]] == ["a.png", "b.png"]
+    assert record["photos"][0]["exif"] == {
+        "time": "2024-05-06T10:00:00", "gps": {"lon": 30.5, "lat": 50.4},
+    }  # fmt: skip
+    claimed = (30.5, 50.4)
+    assert all((c["lon"], c["lat"]) != pytest.approx(claimed) for c in record["candidates"])
+    assert repeat_query(path).same
+    assert (path.parent / "heatmap.tif").is_file()
+
+
+def test_a_place_that_a_file_claims_changes_no_answer(place: Place, tmp_path: Path) -> None:
+    """The same pixels with and without it: every distance and candidate is the same."""
+    write_camera_photos(tmp_path / "in")
+    with Image.open(tmp_path / "in" / "a.png") as image:
+        image.info.clear()
+        Image.fromarray(np.asarray(image)).save(tmp_path / "plain.png")
+    answers = [
+        query_photos(place.cube, [path], tmp_path / path.stem, top=3).results[0]
+        for path in (tmp_path / "in" / "a.png", tmp_path / "plain.png")
+    ]
+    assert "gps" in answers[0].photos[0].exif
+    assert answers[1].photos[0].exif == {}
+    np.testing.assert_array_equal(answers[0].heatmap, answers[1].heatmap)
+    assert answers[0].candidates == answers[1].candidates
+
+
+def test_the_recorded_generation_is_asked_until_it_is_pruned(place: Place, tmp_path: Path) -> None:
+    photo = save(tmp_path / "a.jpg", 5)
+    paths = {}
+    for generation, epoch in (("g0001", None), ("g0002", None), ("g0003", "g0001")):
+        if generation != "g0001":
+            place.build(int(generation[-1]), generation)
+        out = tmp_path / f"{generation} {epoch}"
+        query_photos(
+            place.cube, [photo], out, top=3, radius=20, epoch=epoch, crops=[(5, 5, 60, 60)]
+        )
+        (paths[generation],) = out.glob("*/query.json")
+    used = [record_of(path)["cube"]["generation"] for path in paths.values()]
+    assert used == ["g0001", "g0002", "g0001"]  # the last one asked for an older epoch
+    assert all(repeat_query(path).exact for path in paths.values())
+    places = [[c["lon"] for c in record_of(path)["candidates"]] for path in paths.values()]
+    assert places[0] == places[2] != places[1]
+
+    prune_generations(place.cube, 2)
+    assert repeat_query(paths["g0002"]).exact
+    with pytest.raises(CubeError, match=r"no longer has generation g0001.*pruned.*g0002, g0003"):
+        repeat_query(paths["g0001"])
+    done = CliRunner().invoke(app, ["repeat", str(paths["g0001"])])
+    assert isinstance(done.exception, GeolocError)
+
+
+def test_a_cube_built_anew_under_the_same_name_is_told(place: Place, tmp_path: Path) -> None:
+    query_photos(place.cube, [save(tmp_path / "a.jpg", 5)], tmp_path / "out", top=3, radius=20)
+    path = tmp_path / "out" / "a" / "query.json"
+    record = record_of(path)
+    record["cube"]["created"] = "2020-01-01T00:00:00+00:00"
+    path.write_text(json.dumps(record))
+    assert repeat_query(path).exact
+    assert "was created 2020-01-01" in "\n".join(repeat_query(path).lines())
+    shutil.rmtree(place.cube)
+    place.build(9, "g0001")
+    assert not repeat_query(path).same
