@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,41 @@ def test_a_cluster_is_given_a_bounded_number_of_items(scheduler: str) -> None:
         assert taken <= 10 + 2 * 2
         again = list(executor.stream(Squares(), range(3)))  # the stream left nothing behind
         assert sorted(o.item for o in again) == [0, 1, 2]
+
+
+@dataclass
+class Timed:
+    """Notes when each step of an item began and ended, in seconds."""
+
+    def read(self, item: int) -> tuple[float, float]:  # noqa: ARG002 Work's signature
+        began = time.monotonic()
+        time.sleep(0.1)
+        return began, time.monotonic()
+
+    def finish(  # Work's signature
+        self,
+        item: int,  # noqa: ARG002
+        data: tuple[float, float],
+    ) -> tuple[float, float, float, float]:
+        began = time.monotonic()
+        time.sleep(0.1)
+        return *data, began, time.monotonic()
+
+
+def test_a_worker_of_one_thread_reads_while_it_finishes() -> None:
+    """As a GPU's worker is: its thread alone decodes the next block while the card is busy."""
+    from distributed import LocalCluster
+
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
+        open_cluster(cluster.scheduler_address) as executor,
+    ):
+        times = sorted(o.result for o in executor.stream(Timed(), range(8)) if o.result)
+    assert len(times) == 8
+    reads, finishes = [t[:2] for t in times], sorted(t[2:] for t in times)
+    assert all(a[1] <= b[0] for a, b in pairwise(finishes))  # one at a time on the device
+    beside = [any(f[0] < r[1] and r[0] < f[1] for f in finishes) for r in reads]
+    assert sum(beside) >= 4  # all but the first ones, on a machine that is not busy
 
 
 def test_local_workers_are_other_processes() -> None:

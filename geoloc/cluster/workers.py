@@ -27,6 +27,7 @@ from distributed import (
     WorkerPlugin,
     as_completed,
     get_worker,
+    secede,
 )
 
 from ..errors import ClusterError, UsageError
@@ -234,10 +235,12 @@ class _Share(WorkerPlugin):
 
 
 def _run(key: str, item: Any) -> Any:
-    """Runs in a worker: while one of its threads finishes an item, another reads the next."""
+    """Runs in a worker, which reads its next items while one is finished, however few threads
+    it has: who has read gives up its place among them."""
     try:
         work = _SHARED[key]
         data = work.read(item)
+        secede()
         with _FINISHING:
             return work.finish(item, data)
     except Exception as error:  # noqa: BLE001 told to the client, whatever it is
