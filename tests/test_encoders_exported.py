@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from geoloc.encoders.exported import GraphNetwork, open_exported
+from geoloc.encoders.memory import is_out_of_memory
 from geoloc.encoders.networks import build_network
 from geoloc.errors import ModelError
 
@@ -81,6 +82,14 @@ def test_shapes_that_follow_the_batch_are_computed(tmp_path: Path) -> None:
     loaded = open_exported(export(tmp_path / "n.pt2", Odd()), CPU)
     x = torch.rand(5, 3, SIDE, SIDE)
     torch.testing.assert_close(loaded(x), Odd()(x))
+
+
+def test_running_out_of_memory_is_no_fault_of_the_file(plain: Path) -> None:
+    """It is let through, so that fewer images are tried; these would need petabytes."""
+    images = torch.zeros(1, 3, SIDE, SIDE).expand(1 << 36, -1, -1, -1)
+    with pytest.raises(RuntimeError) as caught:
+        open_exported(plain, CPU)(images)
+    assert is_out_of_memory(caught.value)
 
 
 def _pickled_sample_inputs(files: dict[str, bytes], mark: Path) -> None:

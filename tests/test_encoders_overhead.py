@@ -91,7 +91,8 @@ def test_tiles_inside_a_block_change_nothing(
     world = World(encoder, CELLS)
     whole = world.encode(encoder, CELLS)
     monkeypatch.setattr(overhead, "TILE_PX", 2 * 304 + 32 + 16)
-    np.testing.assert_allclose(world.encode(encoder, CELLS), whole, rtol=1e-3, atol=1e-4)
+    tiled = opened(tmp_path, "dense", **dense_section())
+    np.testing.assert_allclose(world.encode(tiled, CELLS), whole, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
+from .memory import is_out_of_memory
 
 _ADVICE = "export the network as ONNX instead"
 _SCHEMA_MAJOR = 8
@@ -97,7 +98,9 @@ class OnnxNetwork:
         pixels = x.float().contiguous().cpu().numpy()
         try:
             answer = self._session.run(None, {self._input: pixels})[0]
-        except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
             raise _failed(self._path, x, error) from None
         return torch.from_numpy(answer)
 
@@ -122,6 +125,8 @@ class GraphNetwork:
             for step in self._steps:
                 step.run(values)
         except (RuntimeError, TypeError, KeyError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise
             raise _failed(self._path, x, error) from None
         return cast(Tensor, values[self._output])
 

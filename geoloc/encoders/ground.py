@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .memory import BatchSize
 from .model import Model
 from .preprocess import stretch, to_input
 from .runtime import Engine, Network, Precision, check_output, open_engine, open_network
@@ -23,16 +24,20 @@ class GroundEncoder:
         self.dim = model.dim
         self._network = network
         self._engine = engine
+        self._batch = BatchSize(_BATCH)
 
     def encode(self, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """RGB photos ``(h, w, 3)`` of any sizes -> vectors ``(photo, feature)``."""
-        spec = self.model.spec.ground
+        spec, name = self.model.spec.ground, self.model.name
         vectors = np.empty((len(photos), self.dim), dtype=np.float32)
-        for start in range(0, len(photos), _BATCH):
-            batch = torch.stack([stretch(p, spec) for p in photos[start : start + _BATCH]])
+
+        def encode(part: slice) -> None:
+            batch = torch.stack([stretch(photo, spec) for photo in photos[part]])
             y = self._engine.run(self._network, to_input(batch, spec))
-            check_output(y, len(batch), self.dim, f"ground network of model {self.model.name}")
-            vectors[start : start + len(batch)] = y.cpu().numpy()
+            check_output(y, len(batch), self.dim, f"ground network of model {name}")
+            vectors[part] = y.cpu().numpy()
+
+        self._batch.run(len(photos), encode, f"model {name}: a photo of {spec.input_px} px")
         return vectors
 
 

@@ -7,6 +7,7 @@ tiles and pools in a sliding window; for a network trained that way it is the sa
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -18,9 +19,10 @@ from ..errors import ModelError, UsageError
 from ..grid import Grid
 from . import lattice
 from .lattice import Sampling
+from .memory import BatchSize, fits, halved
 from .model import Model
 from .networks import SplitNetwork, build_dense, dense_features, dense_forward, load_weights
-from .preprocess import as_tensor, fill_missing, to_input
+from .preprocess import fill_missing, to_input
 from .runtime import Engine, Network, Precision, check_output, open_engine, open_network
 from .spec import DenseSpec, OverheadSpec
 
@@ -72,8 +74,8 @@ class OverheadEncoder:
         ``self.window(cells)``. The answer for a cell does not depend on the other cells.
         """
         self._check(pixels, valid, window, cells)
-        filled = as_tensor(fill_missing(pixels, valid, self.spec))
-        return self._encode(filled, valid, cells)
+        filled = fill_missing(pixels, valid, self.spec)
+        return self._encode(self._engine.upload(filled), valid, cells)
 
     def describe(self) -> dict[str, Any]:
         """What decides the vectors besides the model's digest (JSON types)."""
@@ -113,6 +115,7 @@ class PatchEncoder(OverheadEncoder):
     ) -> None:
         super().__init__(model, engine, step, sampling)
         self._network = network
+        self._batch = BatchSize(max(1, _BATCH_PX[engine.device.type] // self.spec.patch_px**2))
 
     def window(self, cells: Grid) -> Grid:
         """The pixels of all patches; centres are exact where the step is whole pixels."""
@@ -127,8 +130,11 @@ class PatchEncoder(OverheadEncoder):
         if patches.shape[1:] != (3, side, side):
             raise UsageError(f"patches {patches.shape}: the model takes (n, 3, {side}, {side})")
         vectors = np.empty((n, self.dim), dtype=np.float32)
-        for part in self._batches(n):
-            vectors[part] = self._run(as_tensor(patches[part]))
+
+        def encode(part: slice) -> None:
+            vectors[part] = self._run(self._engine.upload(patches[part]))
+
+        self._batch.run(n, encode, self._one)
         return vectors
 
     def describe(self) -> dict[str, Any]:
@@ -143,10 +149,12 @@ class PatchEncoder(OverheadEncoder):
         vectors = np.full((*cells.shape, self.dim), np.nan, dtype=np.float32)
         windows = pixels.unfold(1, side, 1).unfold(2, side, 1)  # a view: nothing is copied
         at = np.argwhere(seen)
-        for part in self._batches(len(at)):
+
+        def encode(part: slice) -> None:
             i, j = at[part].T
-            patches = windows[:, rows[i], cols[j]].transpose(0, 1)
-            vectors[i, j] = self._run(patches)
+            vectors[i, j] = self._run(windows[:, rows[i], cols[j]].transpose(0, 1))
+
+        self._batch.run(len(at), encode, self._one)
         return vectors
 
     def _starts(self, cells: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -154,13 +162,12 @@ class PatchEncoder(OverheadEncoder):
             return lattice.starts_nearest(cells, self.gsd, self.spec.patch_px)
         return np.arange(cells.ny) * self._every, np.arange(cells.nx) * self._every
 
-    def _batches(self, n: int) -> list[slice]:
-        size = max(1, _BATCH_PX[self._engine.device.type] // self.spec.patch_px**2)
-        return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+    @property
+    def _one(self) -> str:
+        return f"model {self.model.name}: a patch of {self.spec.patch_px} px"
 
     def _run(self, patches: Tensor) -> NDArray[np.float32]:
-        x = to_input(patches.to(self._engine.device), self.spec)
-        y = self._engine.run(self._network, x)
+        y = self._engine.run(self._network, to_input(patches, self.spec))
         check_output(y, len(patches), self.dim, f"overhead network of model {self.model.name}")
         return y.cpu().numpy()
 
@@ -183,6 +190,8 @@ class DenseEncoder(OverheadEncoder):
         self.halo_px = halo_of(self.spec, network)
         self._network = network
         self._node_px = sampling.every or self.dense.stride
+        useful = TILE_PX - self.dense.pool_px - 2 * self.halo_px
+        self._most_nodes = max(useful // self._node_px, 0) + 1  # along a side of a tile
 
     def window(self, cells: Grid) -> Grid:
         """The pixels of all pooling windows and the halo around them."""
@@ -205,9 +214,12 @@ class DenseEncoder(OverheadEncoder):
         rows, cols = (self.halo_px + np.arange(n) * self._node_px for n in nodes.shape)
         seen = _seen(valid, rows, cols, self.dense.pool_px)
         vectors = np.full((*nodes.shape, self.dim), np.nan, dtype=np.float32)
-        for block in nodes.blocks(self._nodes_per_tile(max(nodes.shape))):
-            if seen[block.slices].any():
-                self._encode_tile(pixels, block.slices, seen, vectors)
+        todo = [block.slices for block in nodes.blocks(self._nodes_per_tile(max(nodes.shape)))]
+        while todo:
+            part = todo.pop()
+            encode = partial(self._encode_tile, pixels, part, seen, vectors)
+            if seen[part].any() and not fits(encode):
+                todo += self._quarters(part)
         return vectors if self._every else lattice.interpolate(vectors, nodes, cells)
 
     def _encode_tile(
@@ -221,7 +233,7 @@ class DenseEncoder(OverheadEncoder):
         rows, cols = (
             slice(s.start * self._node_px, (s.stop - 1) * self._node_px + reach) for s in part
         )
-        x = to_input(pixels[None, :, rows, cols].to(self._engine.device), self.spec)
+        x = to_input(pixels[None, :, rows, cols], self.spec)
         pooled = self._engine.run(lambda t: self._pooled(t, part), x)
         wanted = torch.from_numpy(seen[part]).to(pooled.device)
         with torch.inference_mode():
@@ -238,9 +250,18 @@ class DenseEncoder(OverheadEncoder):
         return cells if self._every else lattice.nodes_around(cells, self._node_px * self.gsd)
 
     def _nodes_per_tile(self, nodes: int) -> int:
-        useful = TILE_PX - self.dense.pool_px - 2 * self.halo_px
-        tiles = math.ceil(nodes / (max(useful // self._node_px, 0) + 1))
+        tiles = math.ceil(nodes / self._most_nodes)
         return math.ceil(nodes / tiles)  # tiles of equal size: the last is no sliver
+
+    def _quarters(self, part: tuple[slice, slice]) -> list[tuple[slice, slice]]:
+        """A tile that memory did not hold, in smaller ones; none will be as large again."""
+        longest = max(s.stop - s.start for s in part)
+        side = halved(longest, f"model {self.model.name}: a tile of one vector")
+        self._most_nodes = min(self._most_nodes, side)
+        rows, cols = (
+            [slice(at, min(at + side, s.stop)) for at in range(s.start, s.stop, side)] for s in part
+        )
+        return [(row, col) for row in rows for col in cols]
 
 
 def open_overhead(

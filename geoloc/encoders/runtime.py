@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import ModelError, UsageError
 from .exported import open_exported
 from .model import Model
 from .networks import build_network, load_weights
+from .preprocess import as_tensor
 from .spec import NetworkSpec
 
 Network = Callable[[Tensor], Tensor]
@@ -36,6 +39,17 @@ class Engine:
     def place(self, network: _Module) -> _Module:
         """The network on the engine's device, in the memory layout its kernels like."""
         return network.to(self.device).to(memory_format=torch.channels_last).eval()
+
+    def upload(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """Pixels on the engine's device, shared with the array where that is the CPU.
+
+        A GPU fetches them from page-locked memory (torch keeps and reuses it) on its own, while
+        this thread prepares what is to be done with them.
+        """
+        tensor = as_tensor(pixels)
+        if self.device.type != "cuda":
+            return tensor
+        return tensor.pin_memory().to(self.device, non_blocking=True)
 
     def run(self, network: Network, x: Tensor) -> Tensor:
         """Float32 input on any device -> float32 output on the engine's device."""
