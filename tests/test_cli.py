@@ -15,8 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.progress import Progress
 
 from geoloc.cli import main
+from geoloc.cli.console import RateColumn
 from geoloc.cube import Cube
 from tests.media import bomb
 from tests.small_place import SmallPlace, write_place
@@ -240,6 +242,27 @@ def test_wrong_usage_is_exit_code_2(run: Run) -> None:
     assert run("query").code == 2
     assert run("cube", "build", "gone.yaml").code == 2
     assert run("train", "gone.csv", "--teacher", "x", "--out", "y", "--set", "epochs").code == 2
+
+
+@pytest.mark.slow
+def test_the_dashboard_is_told_when_work_begins(tmp_path: Path, run: Run) -> None:
+    place = write_place(tmp_path)
+    done = run("cube", "build", place.area, "--cluster", "local", "--json")
+    assert done.code == 0
+    assert done.err.startswith("Dask cluster local, ")
+    assert "http://127.0.0.1:" in done.err
+    assert json.loads(done.out)["cluster"].startswith("local, ")
+
+
+@pytest.mark.parametrize(("done", "told"), [(40, "20.0/s"), (1, "1800/h"), (0, "")])
+def test_progress_tells_the_rate(done: int, told: str) -> None:
+    now = 0.0
+    bars = Progress(get_time=lambda: now)  # not started: it draws nothing
+    task = bars.add_task("building", total=100)
+    bars.update(task, completed=done)
+    now = 2.0
+    bars.update(task, completed=2 * done)
+    assert RateColumn().render(bars.tasks[0]).plain == told
 
 
 @pytest.mark.slow

@@ -94,9 +94,13 @@ def scheduler() -> Iterator[str]:
         yield cluster.scheduler_address
 
 
-def test_a_running_scheduler_gives_the_same(scheduler: str) -> None:
-    with open_cluster(scheduler) as executor:
+def test_a_running_scheduler_gives_the_same(
+    scheduler: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "geoloc"), open_cluster(scheduler) as executor:
         assert scheduler in executor.description
+        # before any work, so that it can be watched
+        assert f"{scheduler}, 1 worker, http://" in caplog.text
         outcomes = sorted(executor.stream(Squares(bad=4), range(2, 30)), key=lambda o: o.item)
     inline = list(InlineExecutor().stream(Squares(bad=4), range(2, 30)))
     assert [(o.item, o.error) for o in outcomes] == [(o.item, o.error) for o in inline]

@@ -13,7 +13,7 @@ import typer
 
 from ..errors import GeolocError
 from . import bulk, cube, describe, imagery, learn, models, query, world
-from .console import INTERRUPTED, err
+from .console import INTERRUPTED, err, show_remarks
 
 app = typer.Typer(
     name="geoloc",
@@ -40,11 +40,12 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def root(
-    version: bool = typer.Option(
+    version: bool = typer.Option(  # noqa: ARG001 answered by its callback
         False, "--version", callback=_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
     """Options before any command."""
+    show_remarks()
 
 
 def main() -> None:

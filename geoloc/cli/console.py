@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,11 +13,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from ..errors import GeolocError
 
@@ -33,6 +37,17 @@ Advance = Callable[[int, int], None]
 """How the library tells how far long work has come: done, and of how many."""
 
 
+class RateColumn(ProgressColumn):
+    """How many a second, or an hour where that is less than one."""
+
+    def render(self, task: Task) -> Text:
+        """Empty until it is known."""
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text()
+        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{3600 * speed:.0f}/h")
+
+
 @contextmanager
 def stages() -> Iterator[Callable[[str], Advance]]:
     """Progress bars on stderr, one a stage of the work; silent where that is no terminal.
@@ -43,6 +58,7 @@ def stages() -> Iterator[Callable[[str], Advance]]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        RateColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -84,3 +100,18 @@ def print_table(title: str, columns: dict[str, str], rows: list[list[str]]) -> N
 def note(text: str) -> None:
     """A remark beside the results."""
     err.print(text, markup=False)
+
+
+class _Notes(logging.Handler):
+    """What the library logs becomes notes, above the progress bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(record.getMessage())
+
+
+def show_remarks() -> None:
+    """Have the library's own remarks shown, such as the address of a cluster's dashboard."""
+    logger = logging.getLogger("geoloc")
+    logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, _Notes) for handler in logger.handlers):
+        logger.addHandler(_Notes())

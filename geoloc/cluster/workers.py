@@ -34,6 +34,8 @@ from ..errors import ClusterError, UsageError
 from .machine import CORES_A_WORKER, gpu_count
 from .work import Data, Item, Outcome, Result, Work, one_line
 
+_LOG = logging.getLogger(__name__)
+
 _CONNECT_SECONDS = 20
 _NO_WORKERS_SECONDS = 60.0
 _ASK_SECONDS = 1.0  # between questions to the scheduler who is there
@@ -252,7 +254,9 @@ def open_workers(kind: str) -> Iterator[DaskExecutor]:
     """``local``, ``cuda`` or a scheduler's address. Raises ClusterError where there is none."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(_quiet())
-        yield _connect(kind, stack)
+        executor = _connect(kind, stack)
+        _LOG.info("Dask cluster %s", executor.description)
+        yield executor
 
 
 def local_arguments(cores: int) -> dict[str, Any]:
@@ -292,7 +296,8 @@ def _connect(kind: str, stack: contextlib.ExitStack) -> DaskExecutor:
         ) from error
     _require_versions(client, kind)
     workers = len(client.nthreads())
-    return DaskExecutor(client, f"{kind}, {workers} workers, {client.dashboard_link}")
+    where = f"{kind}, {workers} worker{'s' * (workers != 1)}, {client.dashboard_link}"
+    return DaskExecutor(client, where)
 
 
 def _require_versions(client: Client, kind: str) -> None:
