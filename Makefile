@@ -10,17 +10,14 @@ DEMO   ?= demo
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test test-fast test-endurance lint bench bench-scale browser clean
+.PHONY: demo test test-fast lint bench services clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.run  ## the whole job on the sandbox world; results in ./demo
 	$(BIN)/geoloc demo --out $(DEMO)
 
-test: $(VENV)/.test browser  ## every test, the slow end-to-end ones included
+test: $(VENV)/.test services  ## every test, the slow end-to-end ones included
 	$(BIN)/python -m pytest
-
-test-endurance: $(VENV)/.test browser  ## whole services started, stopped and killed; half an hour
-	GEOLOC_ENDURANCE=1 $(BIN)/python -m pytest -m endurance
 
 test-fast: $(VENV)/.test  ## the unit tests alone
 	$(BIN)/python -m pytest -m "not slow"
@@ -30,13 +27,12 @@ lint: $(VENV)/.lint  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.test  ## ratios measured side by side in one run; asserts nothing
+bench: $(VENV)/.test  ## ratios measured side by side in one run; asserts nothing; 15 minutes
 	$(BIN)/python -m tests.benchmarks.bench_encoders
 	$(BIN)/python -m tests.benchmarks.bench_search
-
-bench-scale: $(VENV)/.test  ## builds on one and two workers, memory, resuming; a folder against single photos
 	$(BIN)/python -m tests.benchmarks.bench_build
 	$(BIN)/python -m tests.benchmarks.bench_bulk 100
+	$(BIN)/python -m tests.benchmarks.bench_flows
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -56,12 +52,21 @@ $(VENV)/.lint: $(VENV)/.test
 	$(PIP) -e '.[test,lint]'
 	@touch $@
 
-browser:  ## Chromium for the tests of the HTML report; without it they are skipped
+# What some tests need of the system: Chromium for the reports, PostgreSQL for the flows, iproute2
+# for networks between machines. Where it cannot be had, those tests are skipped and say so.
+services:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null \
-	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-	     && echo "installing Chromium for the report's tests" \
-	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
-	|| echo "Chromium is not here and cannot be installed: the report's browser tests will be skipped"
+	|| $(call install,chromium,the reports)
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null \
+	|| $(call install,postgresql,the flows)
+	@command -v ip >/dev/null || $(call install,iproute2,clusters between machines)
+
+define install
+{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+  && echo "installing $(1) for the tests of $(2)" \
+  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(1) >/dev/null; } \
+|| echo "$(1) is not here and cannot be installed: the tests of $(2) will be skipped"
+endef
 
 clean:
 	find geoloc -name __pycache__ -prune -exec rm -rf {} +  # numba's cache does not see all edits

@@ -36,7 +36,7 @@ def browser() -> Iterator[Any]:
     """Headless Chromium; tests that need it are skipped where there is none."""
     program = next((path for name in _NAMES if (path := shutil.which(name))), None)
     if program is None:
-        pytest.skip("no Chromium: 'make browser' installs it")
+        pytest.skip("no Chromium: 'make services' installs it")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
