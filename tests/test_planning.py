@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import resource
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +19,12 @@ from geoloc.cluster import InlineExecutor
 from geoloc.costs import CubePlan, Measured, _cost, measure, plan_cube
 from geoloc.cube import Cube, CubeSpec, plan_blocks
 from geoloc.cube.store import update_attributes
-from geoloc.errors import ModelError, SpecMismatchError
+from geoloc.errors import CubeError, ModelError, SpecMismatchError
 from geoloc.planning import ModelEncoder, plan_build
 from geoloc.query import open_target
 
 from .cubes import TinyEncoder, grid_of, mosaic, plan_of
+from .encoder_models import imagery, tiny_model
 
 
 def spec_of(*paths: str) -> CubeSpec:
@@ -54,7 +56,6 @@ def test_where_a_folder_lies_does_not_matter(here: list[str], there: list[str], 
 @pytest.fixture
 def area(tmp_path: Path) -> Area:
     """An area file beside a GeoTIFF and a small model."""
-    from .encoder_models import imagery, tiny_model
     from .test_build import write_area
 
     (tmp_path / "first").mkdir()
@@ -85,6 +86,31 @@ def test_precision_and_method_are_settled_once(area: Area) -> None:
     asked = plan_build(area, "dense").pinned({"method": "patch", "precision": "float32"})
     assert isinstance(asked.open_encoder, ModelEncoder)
     assert asked.open_encoder.method == "dense"  # who asks for another method is told so
+
+
+def test_a_worker_with_another_model_writes_nothing(
+    area: Area, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distributed import LocalCluster
+
+    plan = plan_build(area, "patch")
+    shutil.copytree(area.model, tmp_path / "here" / "copy")
+    other = tiny_model(Path(area.model), preferred_gsd=1.5)
+    monkeypatch.setenv("GEOLOC_MODELS", str(tmp_path / "here"))
+    elsewhere = {"GEOLOC_MODELS": str(tmp_path / "there")}
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address=":0", env=elsewhere
+        ) as cluster,
+        pytest.raises(CubeError) as refused,
+    ):
+        build_blocks(plan, cluster=cluster.scheduler_address)
+    text = str(refused.value)
+    assert plan.model_digest[:12] in text and other.digest[:12] in text
+    assert "models import" in text
+    assert [path for path in Path(area.cube).rglob("*") if path.is_file()] == []
+    # who has that very model, under whatever name, goes on
+    assert build_blocks(plan, cluster="inline").blocks_done == 1
 
 
 def test_a_resumed_cube_keeps_its_precision(area: Area) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .model import Model, list_models, load_model, model_info
+from .model import Model, list_models, load_exact, load_model, model_info, model_of_digest
 
 if TYPE_CHECKING:
     from .ground import GroundEncoder, open_ground
@@ -31,8 +31,10 @@ __all__ = [
     "Model",
     "OverheadEncoder",
     "list_models",
+    "load_exact",
     "load_model",
     "model_info",
+    "model_of_digest",
     "open_ground",
     "open_overhead",
     "open_patches",

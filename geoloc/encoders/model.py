@@ -121,6 +121,37 @@ def list_models() -> list[Model]:
     return found
 
 
+def model_of_digest(digest: str) -> Model | None:
+    """An installed model that is this very function, under whatever name; its files checked."""
+    for model in list_models():
+        if model.digest == digest:
+            try:
+                return load_model(model.path)
+            except ModelError:  # damaged: perhaps there is another copy
+                continue
+    return None
+
+
+def load_exact(name_or_path: str | Path, digest: str) -> Model:
+    """The model of this digest: the one named if it is that, else an installed one.
+
+    Raises ModelError where there is none: another function's vectors are never taken for its.
+    """
+    try:
+        named = load_model(name_or_path)
+        what = f"is {named.digest[:12]}"
+    except ModelError as error:
+        named, what = None, f"cannot be used ({error})"
+    found = named if named and named.digest == digest else model_of_digest(digest)
+    if found is None:
+        raise ModelError(
+            f"the work is planned for model {digest[:12]}, but on this machine {name_or_path} "
+            f"{what}: install the same model here (its own copy with 'geoloc models import'), or "
+            "start the work again with this one"
+        )
+    return found
+
+
 def model_info(model: Model) -> dict[str, Any]:
     """Facts about a model for people and for evidence files (JSON types only)."""
     overhead = model.spec.overhead
