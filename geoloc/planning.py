@@ -109,14 +109,15 @@ def plan_build(area: Area, method: str | None = None, imagery: Imagery | None = 
 
     ``imagery``: other than what is built from (``area.read_imagery``).
     """
-    from .encoders import load_model
+    from .encoders import is_url, load_model
 
     model = load_model(area.model)
+    where = area.model if is_url(area.model) else str(model.path)  # workers fetch it themselves
     return BuildPlan(
         url=area.cube,
         grid=area.grid,
         source=open_source(imagery or area.read_imagery),
-        open_encoder=ModelEncoder(str(model.path), model.digest, area.step, method),
+        open_encoder=ModelEncoder(where, model.digest, area.step, method),
         classes=model.classes,
         model_name=model.name,
         model_digest=model.digest,
