@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from ..errors import GeolocError, ModelError, UsageError
 from ..stores import local_path, open_objects
@@ -41,7 +41,7 @@ _SPEC_LIMIT = 4 << 20
 _CHUNK = 1 << 20
 # A large file may take its time, but not fall silent.
 _PATIENCE = {"timeout": "24 hours", "read_timeout": "60 seconds"}
-_SECRET = re.compile(r"(?<=://)[^/\s@]+@")
+_SECRET = re.compile(r"(?<=://)[^/\s]+@")
 
 
 @dataclass(frozen=True)
@@ -152,16 +152,19 @@ def model_at_url(url: str) -> Path:
 
 
 def _remote(url: str) -> _Remote:
-    parts = urlsplit(url)
-    path = parts.path.removesuffix(SPEC_FILE).rstrip("/")
-    plain = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
-    shown = _SECRET.sub("", plain)
-    if not is_url(url) or not parts.scheme or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(url)
+        sound = bool(is_url(url) and parts.scheme and not parts.query and not parts.fragment)
+    except ValueError:  # as of brackets that are not closed
+        sound = False
+    if not sound:
+        shown = _SECRET.sub("", re.split("[?#]", url)[0])
         raise UsageError(
             f"{shown} is not the URL of a model's directory: give one such as "
             "https://host/models/mine or s3://bucket/mine, with nothing after a ? or #"
         )
-    return _Remote(plain, shown)
+    plain = url.removesuffix(f"/{SPEC_FILE}").rstrip("/")
+    return _Remote(plain, _SECRET.sub("", plain))
 
 
 def _complete(spec: ModelSpec) -> ModelSpec:
