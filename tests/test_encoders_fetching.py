@@ -65,7 +65,7 @@ def test_a_model_is_fetched_whole_and_once(
     fetched = fetch_model(server.url("mine"), progress=lambda *now: told.append(now))
     assert fetched.new and fetched.model.path == store / "tiny"
     assert load_model("tiny").digest == published.digest
-    size = len(bytes(FILES["ground.safetensors"]))  # type: ignore[arg-type]
+    size = len(bytes(FILES["ground.safetensors"]))
     parts = [there for name, there, total in told if (name, total) == ("ground.safetensors", size)]
     assert len(parts) > 1 and parts == sorted(parts) and parts[-1] == size  # in pieces
     again = fetch_model(server.url("mine/model.json"))

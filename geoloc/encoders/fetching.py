@@ -65,9 +65,11 @@ class _Remote:
 
         folder = local_path(self.url)
         with self._told(""):
-            if folder is not None:
-                return obstore.store.LocalStore(folder)
-            return open_objects(self.url, **_PATIENCE)
+            if folder is None:
+                return open_objects(self.url, **_PATIENCE)
+            if not folder.is_dir():
+                raise FileNotFoundError
+            return obstore.store.LocalStore(folder)
 
     @cached_property
     def spec_text(self) -> bytes:
