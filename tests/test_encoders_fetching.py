@@ -187,6 +187,24 @@ def test_another_model_of_that_name_stays(
     assert seen(store) == ["mine", "tiny"]
 
 
+def test_what_is_no_model_is_never_replaced(server: ModelServer, store: Path) -> None:
+    (store / "tiny").mkdir(parents=True)
+    (store / "tiny" / "diary.txt").write_text("mine")
+    for replace in (False, True):
+        with pytest.raises(ModelError, match="is no model"):
+            fetch_model(server.url("mine"), replace=replace)
+    assert (store / "tiny" / "diary.txt").read_text() == "mine"
+
+
+def test_a_store_that_cannot_be_written_is_one_line(
+    server: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GEOLOC_MODELS", str(tmp_path / "file" / "store"))
+    with pytest.raises(ModelError, match="cannot be written .*GEOLOC_MODELS"):
+        fetch_model(server.url("mine"))
+
+
 @pytest.mark.usefixtures("store")
 def test_a_damaged_model_is_mended(server: ModelServer, published: Model) -> None:
     model = fetch_model(server.url("mine")).model

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ from .spec import MODEL_NAME, SPEC_FILE, ModelSpec
 Progress = Callable[[str, int, int], None]
 """Told while a file arrives: its name, bytes there, bytes in all."""
 
+_LOG = logging.getLogger(__name__)
 _SPEC_LIMIT = 4 << 20
 _CHUNK = 1 << 20
 # A large file may take its time, but not fall silent.
@@ -138,6 +140,7 @@ def fetch_model(
 def fetch_aside(url: str) -> Model:
     """`fetch_model`, under a name of its own where another model has that one."""
     remote = _remote(url)
+    _LOG.info("fetching the model at %s", remote.shown)
     digest, name = remote.model.digest, remote.model.name
     holder = known_models().get(name)
     if holder is not None and _digest_at(holder) != digest:
@@ -195,6 +198,9 @@ def _into_store(remote: _Remote, name: str, replace: bool, progress: Progress | 
 
 
 def _check_free(remote: _Remote, name: str, replace: bool) -> None:
+    target = store_dir() / name
+    if target.exists() and not (target / SPEC_FILE).is_file():
+        raise ModelError(f"{target} is there and is no model: move it away, or choose a --name")
     holder = known_models().get(name)
     if replace or holder is None:
         return
