@@ -201,7 +201,7 @@ def test_a_store_that_cannot_be_written_is_one_line(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("GEOLOC_MODELS", str(tmp_path / "file" / "store"))
-    with pytest.raises(ModelError, match="cannot be written .*GEOLOC_MODELS"):
+    with pytest.raises(ModelError, match=r"cannot be written .*GEOLOC_MODELS"):
         fetch_model(server.url("mine"))
 
 
