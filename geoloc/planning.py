@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 class ModelEncoder:
     """Opens a model's overhead encoder; picklable, so that each process opens its own.
 
+    ``digest``: of the model that the plan was made with. A process where ``model`` is another
+    takes an installed one of that digest or raises ModelError: one cube holds one function.
     ``method`` and ``precision`` left open are settled once for a cube (``pinned``): a worker
     with another processor than the client's must not choose for itself.
     """
 
     model: str
+    digest: str
     step: float
     method: str | None = None
     precision: Precision = "auto"
@@ -51,9 +54,10 @@ class ModelEncoder:
 
 @functools.cache  # one network a process, however many builds it serves
 def _open_encoder(how: ModelEncoder) -> Encoder:
-    from .encoders import load_model, open_overhead
+    from .encoders import load_exact, open_overhead
 
-    return open_overhead(load_model(how.model), how.step, how.method, precision=how.precision)
+    model = load_exact(how.model, how.digest)
+    return open_overhead(model, how.step, how.method, precision=how.precision)
 
 
 @dataclass(frozen=True)
@@ -105,14 +109,15 @@ def plan_build(area: Area, method: str | None = None, imagery: Imagery | None = 
 
     ``imagery``: other than what is built from (``area.read_imagery``).
     """
-    from .encoders import load_model
+    from .encoders import is_url, load_model
 
     model = load_model(area.model)
+    where = area.model if is_url(area.model) else str(model.path)  # workers fetch it themselves
     return BuildPlan(
         url=area.cube,
         grid=area.grid,
         source=open_source(imagery or area.read_imagery),
-        open_encoder=ModelEncoder(str(model.path), area.step, method),
+        open_encoder=ModelEncoder(where, model.digest, area.step, method),
         classes=model.classes,
         model_name=model.name,
         model_digest=model.digest,

@@ -195,6 +195,29 @@ def test_damaged_weights_are_refused(place: SmallPlace, tmp_path: Path, run: Run
     assert done.code == 1 and done.is_one_line(weights.name, "sha256")
 
 
+def test_models_come_by_url(
+    place: SmallPlace, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEOLOC_MODELS", str(tmp_path / "store"))
+    url = (place.folder / "models" / "tiny").as_uri()
+    done = run("models", "fetch", url)
+    assert done.code == 0 and "is now in" in done.err, done.err
+    assert "tiny" in run("models", "list").out
+    again = run("models", "fetch", url, "--json")
+    assert again.code == 0 and json.loads(again.out)["new"] is False
+    assert json.loads(again.out)["path"] == str(tmp_path / "store" / "tiny")
+    spec = tmp_path / "store" / "tiny" / "model.json"
+    spec.write_text(json.dumps({**json.loads(spec.read_text()), "training": {"other": 1}}))
+    taken = run("models", "fetch", url)
+    assert taken.code == 1 and taken.is_one_line("--name", "--replace")
+    assert run("models", "fetch", url, "--name", "mine").code == 0
+    assert run("models", "fetch", url, "--replace").code == 0
+    assert run("models", "info", url).code == 0
+    nowhere = run("models", "fetch", (tmp_path / "none").as_uri())
+    assert nowhere.code == 1 and nowhere.is_one_line("model.json")
+    assert run("models", "fetch", "tiny").code == 2
+
+
 def test_a_cube_of_another_model_is_refused(place: SmallPlace, tmp_path: Path, run: Run) -> None:
     other = write_place(tmp_path / "other", ny=10, nx=10, step=10)
     spec = json.loads((other.folder / "models" / "tiny" / "model.json").read_text())

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geoloc.encoders.model import list_models, load_model, model_info, write_model
+from geoloc.encoders.model import (
+    list_models,
+    load_exact,
+    load_model,
+    model_info,
+    model_of_digest,
+    write_model,
+)
 from geoloc.errors import ModelError
 
 from .encoder_models import CLASSES, spec, tiny_model
@@ -105,6 +112,24 @@ def test_models_are_found_by_name_in_the_store(
     assert "tiny" in [model.name for model in list_models()]
     with pytest.raises(ModelError, match="known: mine"):
         load_model("yours")
+
+
+def test_the_very_model_is_found_under_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEOLOC_MODELS", str(tmp_path))
+    mine = write_model(tmp_path / "mine", spec(), FILES)
+    other = write_model(tmp_path / "other", spec(preferred_gsd=1.1), FILES)
+    for name in ("mine", "other", "missing", tmp_path / "other"):
+        assert load_exact(name, mine.digest).path == mine.path
+    (mine.path / "ground.safetensors").write_bytes(b"x")
+    assert model_of_digest(mine.digest) is None
+    with pytest.raises(ModelError) as refused:
+        load_exact("other", mine.digest)
+    text = str(refused.value)
+    assert mine.digest[:12] in text and other.digest[:12] in text and "import" in text
+    with pytest.raises(ModelError, match=r"missing cannot be used \(.*known: mine, other"):
+        load_exact("missing", mine.digest)
 
 
 def test_the_models_own_distance(tmp_path: Path) -> None:

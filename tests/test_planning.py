@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import resource
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,17 +13,21 @@ import numpy as np
 import pytest
 import shapely
 
+from geoloc.account import BuildReport
 from geoloc.area import Area, load_area
 from geoloc.build import build_blocks, build_cube
 from geoloc.cluster import InlineExecutor
 from geoloc.costs import CubePlan, Measured, _cost, measure, plan_cube
 from geoloc.cube import Cube, CubeSpec, plan_blocks
 from geoloc.cube.store import update_attributes
-from geoloc.errors import ModelError, SpecMismatchError
-from geoloc.planning import ModelEncoder, plan_build
+from geoloc.encoders import load_model
+from geoloc.errors import CubeError, ModelError, SpecMismatchError
+from geoloc.planning import BuildPlan, ModelEncoder, plan_build
 from geoloc.query import open_target
 
 from .cubes import TinyEncoder, grid_of, mosaic, plan_of
+from .encoder_models import imagery, tiny_model
+from .model_server import serving
 
 
 def spec_of(*paths: str) -> CubeSpec:
@@ -54,7 +59,6 @@ def test_where_a_folder_lies_does_not_matter(here: list[str], there: list[str], 
 @pytest.fixture
 def area(tmp_path: Path) -> Area:
     """An area file beside a GeoTIFF and a small model."""
-    from .encoder_models import imagery, tiny_model
     from .test_build import write_area
 
     (tmp_path / "first").mkdir()
@@ -85,6 +89,50 @@ def test_precision_and_method_are_settled_once(area: Area) -> None:
     asked = plan_build(area, "dense").pinned({"method": "patch", "precision": "float32"})
     assert isinstance(asked.open_encoder, ModelEncoder)
     assert asked.open_encoder.method == "dense"  # who asks for another method is told so
+
+
+def build_elsewhere(plan: BuildPlan, models: Path) -> BuildReport:
+    """By a worker process whose model store is another than this one's."""
+    from distributed import LocalCluster
+
+    elsewhere = {"GEOLOC_MODELS": str(models)}
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=":0", env=elsewhere
+    ) as cluster:
+        return build_blocks(plan, cluster=cluster.scheduler_address)
+
+
+def test_a_worker_with_another_model_writes_nothing(
+    area: Area, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_build(area, "patch")
+    shutil.copytree(area.model, tmp_path / "here" / "copy")
+    other = tiny_model(Path(area.model), preferred_gsd=1.5)
+    monkeypatch.setenv("GEOLOC_MODELS", str(tmp_path / "here"))
+    with pytest.raises(CubeError) as refused:
+        build_elsewhere(plan, tmp_path / "there")
+    text = str(refused.value)
+    assert plan.model_digest[:12] in text and other.digest[:12] in text
+    assert "models fetch" in text
+    files = [path.name for path in Path(area.cube).rglob("*") if path.is_file()]
+    assert set(files) <= {"zarr.json"}  # no block, no ledger
+    # who has that very model, under whatever name, goes on
+    assert build_blocks(plan, cluster="inline").blocks_done == 1
+
+
+def test_a_worker_elsewhere_fetches_its_model(
+    area: Area, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEOLOC_MODELS", str(tmp_path / "here"))
+    file = Path(area.cube).with_name("area.yaml")
+    with serving(file.parent) as server:
+        file.write_text(file.read_text().replace("model: ./model", f"model: {server.url('model')}"))
+        plan = plan_build(load_area(file), "patch")
+        report = build_elsewhere(plan, tmp_path / "there")
+    assert (report.blocks_done, report.blocks_failed) == (1, 0)
+    for store in ("here", "there"):
+        assert load_model(tmp_path / store / "tiny").digest == plan.model_digest
+    assert server.asked("overhead.safetensors") == 2  # once in each
 
 
 def test_a_resumed_cube_keeps_its_precision(area: Area) -> None:

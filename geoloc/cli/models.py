@@ -1,12 +1,13 @@
-"""``geoloc models list | import | info``."""
+"""``geoloc models list | fetch | import | info``."""
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import typer
 
-from .console import note, print_json, print_table
+from .console import note, print_json, print_table, stages
 
 app = typer.Typer(help="Look at models and bring in your own.", no_args_is_help=True)
 
@@ -25,6 +26,35 @@ def list_(as_json: bool = JSON) -> None:
     columns = {"name": "left", "classes": "right", "methods": "left", "digest": "left"}
     rows = [[f["name"], str(f["dim"]), ", ".join(f["methods"]), f["digest"][:12]] for f in facts]
     print_table("models", columns, rows)
+
+
+@app.command()
+def fetch(
+    url: str = typer.Argument(..., metavar="URL", help="https://, s3://, file://… directory."),
+    name: str = typer.Option(None, "--name", help="Name in the store; default: the model's own."),
+    replace: bool = typer.Option(False, "--replace", help="Replace a model of the same name."),
+    as_json: bool = JSON,
+) -> None:
+    """Copy a model from a URL into the store, every file checked; goes on where it was cut off."""
+    from ..encoders import model_info
+    from ..encoders.fetching import fetch_model
+
+    with stages() as stage:
+        bar = functools.cache(stage)
+        fetched = fetch_model(
+            url,
+            name=name,
+            replace=replace,
+            progress=lambda file, done, size: bar(f"{file}, MB")(done // 10**6, size // 10**6),
+        )
+    model = fetched.model
+    if as_json:
+        print_json({**model_info(model), "new": fetched.new})
+    else:
+        word = "is now" if fetched.new else "was already"
+        note(
+            f"model {model.name} ({model.dim} classes, {model.digest[:12]}) {word} in {model.path}"
+        )
 
 
 @app.command("import")
@@ -46,7 +76,7 @@ def import_(
 
 @app.command()
 def info(
-    model: str = typer.Argument(..., metavar="MODEL", help="A name, or a model directory."),
+    model: str = typer.Argument(..., metavar="MODEL", help="A name, a model directory or its URL."),
     as_json: bool = JSON,
 ) -> None:
     """What a model is: networks, methods, imagery it fits, how it was trained."""

@@ -7,6 +7,7 @@ This module never imports torch: reading a model's facts must stay cheap.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -70,6 +71,22 @@ class Model:
         return self.path / name
 
 
+def parse_spec(text: bytes, where: str) -> ModelSpec:
+    """The content of a ``model.json``, from anywhere. Raises ModelError naming ``where``."""
+    try:
+        raw = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{where} is not readable JSON ({error}): write the model again") from None
+    if not isinstance(raw, dict):
+        raise ModelError(f"{where} holds no JSON object: write the model again")
+    return _validate(raw, where)
+
+
+def is_url(model: str | Path) -> bool:
+    """Whether a model is given by the URL of its directory."""
+    return "://" in str(model)
+
+
 def store_dir() -> Path:
     """Where models live: ``$GEOLOC_MODELS``, else the user's data directory (XDG)."""
     chosen = os.environ.get("GEOLOC_MODELS")
@@ -80,21 +97,26 @@ def store_dir() -> Path:
 
 
 def find_model(name_or_path: str | Path) -> Path:
-    """Directory of a model: a path, a name in the store, or the shipped ``sandbox``.
+    """Directory of a model: a path, a name in the store, the shipped ``sandbox``, or a URL.
 
+    What a URL names is fetched into the store once (see ``fetching``).
     Raises ModelError where there is none, naming the models that exist.
     """
     text = str(name_or_path)
+    if is_url(text):
+        from .fetching import model_at_url
+
+        return model_at_url(text)
     places = [Path(text).expanduser()]
     if Path(text).name == text:
         places += [store_dir() / text, *([SHIPPED] if text == "sandbox" else [])]
     for place in places:
         if (place / SPEC_FILE).is_file():
             return place
-    known = ", ".join(name for name in _known()) or "none"
+    known = ", ".join(name for name in known_models()) or "none"
     raise ModelError(
         f"model {text!r} is neither a directory with {SPEC_FILE} nor in the store {store_dir()} "
-        f"(known: {known}): import it with 'geoloc models import', or correct the name"
+        f"(known: {known}): bring it in with 'geoloc models fetch' or 'import', or correct the name"
     )
 
 
@@ -113,12 +135,56 @@ def load_model(name_or_path: str | Path, *, verify: bool = True) -> Model:
 def list_models() -> list[Model]:
     """The models of the store and the shipped one, by name; invalid ones are left out."""
     found = []
-    for path in _known().values():
+    for path in known_models().values():
         try:
             found.append(load_model(path, verify=False))
         except ModelError:
             continue
     return found
+
+
+def model_of_digest(digest: str) -> Model | None:
+    """An installed model that is this very function, under whatever name; its files checked."""
+    for model in list_models():
+        if model.digest == digest:
+            try:
+                return load_model(model.path)
+            except ModelError:  # damaged: perhaps there is another copy
+                continue
+    return None
+
+
+def load_exact(name_or_path: str | Path, digest: str) -> Model:
+    """The model of this digest: an installed one under whatever name, else the one named.
+
+    Raises ModelError where there is none: another function's vectors are never taken for its.
+    """
+    found = model_of_digest(digest)
+    if found is not None:
+        return found
+    try:
+        named = load_model(name_or_path)
+        what = f"is {named.digest[:12]}"
+        if named.digest != digest and is_url(name_or_path):
+            named = _fetched_again(str(name_or_path)) or named
+        if named.digest == digest:
+            return named
+    except ModelError as error:
+        what = f"cannot be used ({error})"
+    raise ModelError(
+        f"the work is planned for model {digest[:12]}, but on this machine {name_or_path} {what}: "
+        "install the same model here ('geoloc models fetch' or 'import'), or start the work again "
+        "with this one"
+    )
+
+
+def _fetched_again(url: str) -> Model | None:
+    """What the URL holds today, where it can be had: what was fetched earlier may be older."""
+    from .fetching import fetch_aside
+
+    with contextlib.suppress(ModelError):
+        return fetch_aside(url)
+    return None
 
 
 def model_info(model: Model) -> dict[str, Any]:
@@ -158,13 +224,14 @@ def write_model(
         raise ModelError(f"model {checked.name}: no file given for {', '.join(sorted(missing))}")
     directory.mkdir(parents=True, exist_ok=True)
     for name, data in contents.items():
-        _write(directory / name, data)
+        write_whole(directory / name, data)
     text = json.dumps(checked.model_dump(mode="json"), indent=1, ensure_ascii=False)
-    _write(directory / SPEC_FILE, (text + "\n").encode())
+    write_whole(directory / SPEC_FILE, (text + "\n").encode())
     return Model(directory.resolve(), checked)
 
 
-def _known() -> dict[str, Path]:
+def known_models() -> dict[str, Path]:
+    """Directories of the models of the store and of the shipped one, by the name of each."""
     store = store_dir()
     folders = sorted(store.iterdir()) if store.is_dir() else []
     found = {path.name: path for path in folders if (path / SPEC_FILE).is_file()}
@@ -175,12 +242,13 @@ def _known() -> dict[str, Path]:
 
 def _read_spec(path: Path) -> ModelSpec:
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} is not readable JSON ({error}): write the model again") from None
-    if not isinstance(raw, dict):
-        raise ModelError(f"{path} holds no JSON object: write the model again")
-    return _validate(raw, str(path))
+        return parse_spec(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror}): write it again") from None
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is no JSON")
 
 
 def _validate(raw: Mapping[str, Any], where: str) -> ModelSpec:
@@ -200,7 +268,7 @@ def _check_file(model: Model, name: str, verify: bool) -> None:
         raise ModelError(f"{model.path / SPEC_FILE} has no sha256 of {name}: write the model again")
     if not path.is_file():
         raise ModelError(f"{path} is missing: fetch or import the model {model.name} again")
-    actual = _sha256(path) if verify else expected
+    actual = sha256_of(path) if verify else expected
     if actual != expected:
         raise ModelError(
             f"{path}: sha256 is {actual[:12]}…, {SPEC_FILE} says {expected[:12]}…: the file was "
@@ -208,7 +276,8 @@ def _check_file(model: Model, name: str, verify: bool) -> None:
         )
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Of a file, which may be larger than memory."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -226,7 +295,8 @@ def _content(source: Path | bytes) -> bytes:
         raise ModelError(f"{source} cannot be read ({error.strerror}): correct the path") from None
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is never seen unfinished. Raises ModelError."""
     part = path.with_name(path.name + ".part")
     try:
         part.write_bytes(data)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 SPEC_FILE = "model.json"
+MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ +-]{0,199}")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -130,7 +132,7 @@ class ModelSpec(_Spec):
     """``model.json``. ``files`` maps every file of the directory to its sha256."""
 
     version: Literal[1] = 1
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    name: str = Field(pattern=MODEL_NAME, max_length=100)
     classes: tuple[str, ...] = Field(min_length=1)
     dim: int = Field(ge=1)
     ground: GroundSpec
@@ -143,7 +145,7 @@ class ModelSpec(_Spec):
     @classmethod
     def _plain_names(cls, files: dict[str, str]) -> dict[str, str]:
         for name in files:
-            if Path(name).name != name or name == SPEC_FILE:
+            if not _PLAIN_NAME.fullmatch(name) or name == SPEC_FILE:
                 raise ValueError(f"file {name!r} must be a plain name inside the directory")
         return files
 

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..area import Area, Imagery, load_area
 from ..cube import Cube, generation_of_date
-from ..encoders import Model, list_models, load_model
+from ..encoders import Model, load_model, model_of_digest
 from ..errors import CubeError, GeolocError, ModelError
 from ..imagery import Source, open_source
 from ..tile import imagery_at_hand
@@ -119,15 +119,14 @@ def cube_model(target: Target, model: str | Path | None = None) -> Model:
 
 def _model_by_digest(cube: Cube, other: Model | None = None) -> Model:
     """The installed model that made the cube, under whatever name; else ``other``."""
-    for model in list_models():
-        if model.digest == cube.model_digest:
-            return model
-    if other is not None:
-        return other
-    raise ModelError(
-        f"cube {cube.url} was built by model {cube.model_name} ({cube.model_digest[:12]}), which "
-        "is not installed: 'geoloc models import' it, or name the area file whose model it is"
-    )
+    found = model_of_digest(cube.model_digest) or other
+    if found is None:
+        raise ModelError(
+            f"cube {cube.url} was built by model {cube.model_name} ({cube.model_digest[:12]}), "
+            "which is not installed: 'geoloc models import' it, or name the area file whose model "
+            "it is"
+        )
+    return found
 
 
 def verify_cube_at(

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .opening import local_path, open_store
+from .opening import local_path, open_objects, open_store
 
-__all__ = ["local_path", "open_store"]
+__all__ = ["local_path", "open_objects", "open_store"]

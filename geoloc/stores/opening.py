@@ -38,16 +38,20 @@ def open_store(url: str | Path, *, read_only: bool = True) -> Store:
         return LocalStore(path, read_only=read_only)
     text = os.fspath(url)
     if urlsplit(text).scheme in _OBJECT_STORES:
-        return ObjectStore(_object_store(text), read_only=read_only)
+        return ObjectStore(open_objects(text), read_only=read_only)
     return FsspecStore.from_url(text, read_only=read_only)
 
 
-def _object_store(url: str) -> Any:
+def open_objects(url: str, **client: Any) -> Any:
+    """The obstore store of a remote URL; ``client``: more options of its HTTP client.
+
+    Raises what obstore does, CubeError for a profile.
+    """
     import obstore.store
 
     settings: dict[str, Any] = profile_settings() if url.startswith("s3") else {}
     endpoint = os.environ.get("AWS_ENDPOINT_URL", settings.get("endpoint", ""))
     # Loopback and in-house S3 speak plain HTTP; obstore wants to be told so.
     plain = endpoint.startswith("http://") or url.startswith("http://")
-    options: Any = {"allow_http": plain}
+    options: Any = {"allow_http": plain, **client}
     return obstore.store.from_url(url, client_options=options, **settings)

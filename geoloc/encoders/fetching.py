@@ -1,0 +1,293 @@
+"""Models by URL: a model directory on a web server, S3 or a shared disk, copied into the store.
+
+Nothing of it is believed: names stay inside the directory, sizes of what is held in memory are
+bounded, and a file counts once its sha256 is that of ``model.json``. A model appears in the store
+by one rename, whole. Which model a URL gave is noted beside the models, so it is asked once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import GeolocError, ModelError, UsageError
+from ..stores import local_path, open_objects
+from .model import (
+    Model,
+    is_url,
+    known_models,
+    list_models,
+    load_model,
+    parse_spec,
+    sha256_of,
+    store_dir,
+    write_whole,
+)
+from .spec import MODEL_NAME, SPEC_FILE, ModelSpec
+
+Progress = Callable[[str, int, int], None]
+"""Told while a file arrives: its name, bytes there, bytes in all."""
+
+_LOG = logging.getLogger(__name__)
+_SPEC_LIMIT = 4 << 20
+_CHUNK = 1 << 20
+# A large file may take its time, but not fall silent.
+_PATIENCE = {"timeout": "24 hours", "read_timeout": "60 seconds"}
+_SECRET = re.compile(r"(?<=://)[^/\s]+@")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A model in the store; ``new``: it was not there before."""
+
+    model: Model
+    new: bool
+
+
+@dataclass(frozen=True)
+class _Remote:
+    """A model directory at ``url``; ``shown`` is that without a password."""
+
+    url: str
+    shown: str
+
+    @cached_property
+    def store(self) -> Any:
+        import obstore.store
+
+        folder = local_path(self.url)
+        with self._told(""):
+            if folder is None:
+                return open_objects(self.url, **_PATIENCE)
+            if not folder.is_dir():
+                raise FileNotFoundError
+            return obstore.store.LocalStore(folder)
+
+    @cached_property
+    def spec_text(self) -> bytes:
+        """``model.json``, if it is of a sane size."""
+        text = bytearray()
+        for chunk, _ in self.chunks(SPEC_FILE):
+            text += chunk
+            if len(text) > _SPEC_LIMIT:
+                raise ModelError(
+                    f"{self.shown}/{SPEC_FILE} is larger than {_SPEC_LIMIT >> 20} MiB: "
+                    "that is no model; correct the URL"
+                )
+        return bytes(text)
+
+    @cached_property
+    def model(self) -> Model:
+        """What the directory says it holds; its ``path`` means nothing."""
+        return Model(Path(), _complete(parse_spec(self.spec_text, f"{self.shown}/{SPEC_FILE}")))
+
+    def chunks(self, name: str) -> Iterator[tuple[bytes, int]]:
+        """A file piece by piece, and its length. Raises ModelError."""
+        import obstore
+
+        with self._told(f"/{name}"):
+            found = obstore.get(self.store, name)
+            size = int(found.meta["size"])
+            for chunk in found.stream(min_chunk_size=_CHUNK):
+                yield bytes(chunk), size
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        from obstore.exceptions import BaseError
+
+        try:
+            yield
+        except FileNotFoundError:
+            raise ModelError(
+                f"there is no {self.shown}{what}: give the URL of a model's directory, which "
+                f"holds {SPEC_FILE} and the files that it names"
+            ) from None
+        except ModelError:
+            raise
+        except (BaseError, GeolocError, OSError, ValueError) as error:
+            reason = _SECRET.sub("", (str(error).splitlines() or [type(error).__name__])[0])
+            raise ModelError(
+                f"{self.shown}{what} cannot be fetched ({reason.split('<')[0].strip()[:300]}): "
+                "what has arrived is kept; try again, or correct the URL or its credentials"
+            ) from None
+
+
+def fetch_model(
+    url: str, *, name: str | None = None, replace: bool = False, progress: Progress | None = None
+) -> Fetched:
+    """Copy the model at ``url`` into the store, under ``name`` or its own.
+
+    Files that arrived in an earlier attempt are not fetched again, nor is a model that is there.
+    Raises ModelError where it cannot be fetched, is not what it says, or the name is another
+    model's; UsageError for a name or a URL that cannot be one.
+    """
+    remote = _remote(url)
+    if name is not None and not re.fullmatch(MODEL_NAME, name):
+        raise UsageError(f"{name!r} cannot be a model's name: use letters, digits, . _ and -")
+    return _into_store(remote, name or remote.model.name, replace, progress)
+
+
+def fetch_aside(url: str) -> Model:
+    """`fetch_model`, under a name of its own where another model has that one."""
+    remote = _remote(url)
+    _LOG.info("fetching the model at %s", remote.shown)
+    digest, name = remote.model.digest, remote.model.name
+    holder = known_models().get(name)
+    if holder is not None and _digest_at(holder) != digest:
+        name = f"{name[:80]}-{digest[:12]}"
+    return _into_store(remote, name, False, None).model
+
+
+def model_at_url(url: str) -> Path:
+    """Directory in the store of the model that ``url`` gave, which is fetched if it never was."""
+    noted = _origin(_remote(url).shown)
+    digest = noted.read_text() if noted.is_file() else ""
+    known = (model.path for model in list_models() if model.digest == digest)
+    return next(known, None) or fetch_aside(url).path
+
+
+def _remote(url: str) -> _Remote:
+    try:
+        parts = urlsplit(url)
+        sound = bool(is_url(url) and parts.scheme and not parts.query and not parts.fragment)
+    except ValueError:  # as of brackets that are not closed
+        sound = False
+    if not sound:
+        shown = _SECRET.sub("", re.split("[?#]", url)[0])
+        raise UsageError(
+            f"{shown} is not the URL of a model's directory: give one such as "
+            "https://host/models/mine or s3://bucket/mine, with nothing after a ? or #"
+        )
+    plain = url.removesuffix(f"/{SPEC_FILE}").rstrip("/")
+    return _Remote(plain, _SECRET.sub("", plain))
+
+
+def _complete(spec: ModelSpec) -> ModelSpec:
+    missing = set(spec.used_files()) - set(spec.files)
+    if missing:
+        raise ModelError(
+            f"{SPEC_FILE} of model {spec.name} has no sha256 of {', '.join(sorted(missing))}: "
+            "have it written again"
+        )
+    return spec
+
+
+def _into_store(remote: _Remote, name: str, replace: bool, progress: Progress | None) -> Fetched:
+    store, digest = store_dir(), remote.model.digest
+    target = store / name
+    with _writing(store), _alone(store / f".{name}.lock"):
+        new = not _is_whole(target, digest)
+        if new:
+            _check_free(remote, name, replace)
+            draft = store / f".{name}.{digest[:12]}.fetching"
+            _fill(remote, draft, progress)
+            _publish(draft, target)
+        _origin(remote.shown).parent.mkdir(exist_ok=True)
+        write_whole(_origin(remote.shown), digest.encode())
+    return Fetched(load_model(target, verify=False), new)
+
+
+def _check_free(remote: _Remote, name: str, replace: bool) -> None:
+    target = store_dir() / name
+    if target.exists() and not (target / SPEC_FILE).is_file():
+        raise ModelError(f"{target} is there and is no model: move it away, or choose a --name")
+    holder = known_models().get(name)
+    if replace or holder is None:
+        return
+    other = _digest_at(holder)
+    if other not in (None, remote.model.digest):
+        raise ModelError(
+            f"model {name!r} at {holder} is another one ({other[:12]}) than that of "
+            f"{remote.shown} ({remote.model.digest[:12]}): choose a name with --name, or --replace "
+            "it"
+        )
+
+
+def _fill(remote: _Remote, draft: Path, progress: Progress | None) -> None:
+    draft.mkdir(parents=True, exist_ok=True)
+    for name, expected in remote.model.spec.files.items():
+        if not _is_right(draft / name, expected):
+            _fetch_file(remote, name, expected, draft / name, progress)
+    write_whole(draft / SPEC_FILE, remote.spec_text)
+
+
+def _fetch_file(
+    remote: _Remote, name: str, expected: str, path: Path, progress: Progress | None
+) -> None:
+    part, digest, there = path.with_name(f"{name}.part"), hashlib.sha256(), 0
+    with part.open("wb") as stream:
+        for chunk, size in remote.chunks(name):
+            stream.write(chunk)
+            digest.update(chunk)
+            there += len(chunk)
+            if progress:
+                progress(name, there, size)
+    if digest.hexdigest() != expected:
+        part.unlink()
+        raise ModelError(
+            f"{remote.shown}/{name}: sha256 of what came is {digest.hexdigest()[:12]}…, "
+            f"{SPEC_FILE} says {expected[:12]}…: fetch it again, or have the model published again"
+        )
+    part.replace(path)
+
+
+def _publish(draft: Path, target: Path) -> None:
+    """Rename the finished draft into place; what was there goes away after it."""
+    old = draft.with_suffix(".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    draft.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_right(path: Path, expected: str) -> bool:
+    return path.is_file() and sha256_of(path) == expected
+
+
+def _is_whole(target: Path, digest: str) -> bool:
+    """Whether this model is there, every file as it should be."""
+    with contextlib.suppress(ModelError):
+        return target.is_dir() and load_model(target).digest == digest
+    return False
+
+
+def _digest_at(folder: Path) -> str | None:
+    with contextlib.suppress(ModelError):
+        return load_model(folder, verify=False).digest
+    return None
+
+
+def _origin(shown: str) -> Path:
+    """The note of the digest that a URL gave."""
+    return store_dir() / ".origins" / hashlib.sha256(shown.encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _writing(store: Path) -> Iterator[None]:
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        where = error.filename or store
+        raise ModelError(
+            f"{where} cannot be written ({error.strerror or error}): make room or set GEOLOC_MODELS"
+        ) from None
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """One process at a time; the system gives the lock back when its holder dies."""
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
