@@ -7,7 +7,7 @@ An area file is YAML::
     bounds: [300211, 5598433, 306475, 5604575]       # left, bottom, right, top
     step: 10                                         # m between cell centres
     imagery: {kind: geotiff, paths: [tiles/*.tif]}
-    model: sandbox                                   # a model's name, or its folder
+    model: sandbox                                   # a model's name, folder or URL
     cube: cube.zarr                                  # a path or a URL
 
 ``geometry: area.geojson`` may stand in place of ``bounds``. Relative paths are meant from
@@ -48,7 +48,7 @@ class Area(Spec):
     geometry: Path | None = Field(None, description="a file with polygons, in any CRS")
     step: float = Field(10.0, gt=0, description="m between cell centres")
     imagery: Imagery
-    model: str = Field(min_length=1, description="a name in the model store, or a folder")
+    model: str = Field(min_length=1, description="a name in the model store, a folder or a URL")
     cube: str = Field(min_length=1, description="path or URL of the feature cube")
 
     @field_validator("crs", mode="before")
