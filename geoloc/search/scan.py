@@ -175,13 +175,14 @@ def _on_workers(work: BlockScan, blocks: Iterator[Block], executor: Executor) ->
     places = ((block.row, block.col) for block in blocks)
     with contextlib.closing(executor.stream(work, places)) as outcomes:
         for outcome in outcomes:
+            block = work.block(outcome.item)
             if outcome.result is None:
-                row, col = outcome.item
                 raise CubeError(
-                    f"block {row}, {col} was not searched by {executor.description}: "
-                    f"{outcome.error} (every worker must reach the cube where it is here)"
+                    f"rows {block.y0}-{block.y1 - 1}, columns {block.x0}-{block.x1 - 1} were not "
+                    f"searched by {executor.description}: {outcome.error} "
+                    "(every worker must reach the cube where it is here)"
                 )
-            yield work.block(outcome.item), outcome.result
+            yield block, outcome.result
 
 
 def _opener(cube: Searchable) -> Callable[[], Cube]:
