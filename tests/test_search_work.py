@@ -51,7 +51,7 @@ def executors(scheduler: str) -> Iterator[dict[str, Executor]]:
 
 @dataclass(frozen=True)
 class Cubes:
-    """Six blocks of smooth features, cells without any, and a block of the cube that is not built."""
+    """Six blocks of smooth features, cells without any, and a block that is not built."""
 
     folder: Path
 
