@@ -12,7 +12,7 @@ from geoloc.query.answers import TOP, safe_name, unique_names
 
 from .artifacts import show_answers, show_failures
 from .fetching import fetch_photos
-from .parameters import CubeRef, Cubes, FilePath, FolderPath, Photos, Top
+from .parameters import Cluster, CubeRef, Cubes, FilePath, FolderPath, Photos, Top
 from .running import brief, run_name, stage
 
 
@@ -24,6 +24,7 @@ def query_photo(
     top: Top = TOP,
     within: FilePath | None = None,
     fuse: bool = False,
+    cluster: Cluster = "inline",
 ) -> list[str]:
     """Rank the places of a cube for each photo and write reports.
 
@@ -34,6 +35,8 @@ def query_photo(
         top: how many candidates a photo gets
         within: GeoJSON file with a polygon, to search only there
         fuse: all photos show one place and make one answer
+        cluster: where a cube is searched: inline, or the address of a Dask scheduler; also auto
+            (inline), local, cuda
 
     Returns the folders of the answers.
     """
@@ -42,7 +45,7 @@ def query_photo(
     folders: list[str] = []
     for ref, name in zip(cubes, unique_names(map(brief, cubes)), strict=True):
         folder = Path(out) if len(cubes) == 1 else Path(out) / name
-        answers = ask(ref, paths, str(folder), top=top, within=within, fuse=fuse)
+        answers = ask(ref, paths, str(folder), top=top, within=within, fuse=fuse, cluster=cluster)
         failures = {**failures, **answers.failures}
         folders += tell(answers, folder, f"answers-{name}" if len(cubes) > 1 else "answers", fuse)
     show_failures(failures)
@@ -61,9 +64,10 @@ def ask(
     top: int = TOP,
     within: str | None = None,
     fuse: bool = False,
+    cluster: str = "inline",
 ) -> Answers:
     """One pass over one cube for all photos; see `geoloc.query.query_photos`."""
-    answers = query_photos(cube, photos, out, top=top, within=within, fuse=fuse)
+    answers = query_photos(cube, photos, out, top=top, within=within, fuse=fuse, cluster=cluster)
     get_run_logger().info("%d answers in %s", len(answers.results), out)
     return answers
 

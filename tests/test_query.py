@@ -17,6 +17,7 @@ from pyproj import Transformer
 from geoloc.encoders import load_model, open_ground
 from geoloc.errors import (
     AreaError,
+    ClusterError,
     CubeError,
     ModelError,
     OutputError,
@@ -25,7 +26,14 @@ from geoloc.errors import (
     UsageError,
 )
 from geoloc.photos import read_photo
-from geoloc.query import describe_photos, describe_place, open_cube, query_photos, query_scene
+from geoloc.query import (
+    answer_photos,
+    describe_photos,
+    describe_place,
+    open_cube,
+    query_photos,
+    query_scene,
+)
 from geoloc.query.answers import safe_name, unique_names
 from geoloc.query.ask import class_weights
 from tests.cubes import write_cube
@@ -167,6 +175,31 @@ def test_only_the_polygon_is_searched(place: Place, tmp_path: Path) -> None:
     )
     assert {c.col < 18 for c in answers.results[0].candidates} == {True}
     assert np.isnan(answers.results[0].heatmap[:, 20:]).all()
+
+
+def test_a_cluster_gives_the_same_answers(place: Place) -> None:
+    from distributed import LocalCluster
+
+    photos = [place.photo("a"), place.photo("b")]
+    here = answer_photos(place.cube, photos, top=3)
+    with LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=":0"
+    ) as cluster:
+        there = answer_photos(place.cube, photos, top=3, cluster=cluster.scheduler_address)
+    for one, other in zip(here.results, there.results, strict=True):
+        assert one.heatmap.tobytes() == other.heatmap.tobytes()
+        assert one.candidates == other.candidates
+
+
+def test_a_cluster_that_is_not_there_is_refused_before_any_work(
+    place: Place, tmp_path: Path
+) -> None:
+    photo = place.photo("a")
+    with pytest.raises(UsageError, match="--cluster nonsense: say auto"):
+        query_photos(place.cube, [photo], tmp_path / "out", cluster="nonsense")
+    with pytest.raises(ClusterError, match="cannot be reached"):
+        query_photos(place.cube, [photo], tmp_path / "out", cluster="tcp://127.0.0.1:1")
+    assert not list(tmp_path.rglob("query.json"))
 
 
 def test_a_scene_is_found_without_a_photo(tmp_path: Path) -> None:

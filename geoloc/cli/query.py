@@ -31,6 +31,13 @@ DAY = typer.Option(
     formats=["%Y-%m-%d"],
     help="Search the newest generation that shows no later day.",
 )
+CLUSTER = typer.Option(
+    "inline",
+    "--cluster",
+    metavar="WORD",
+    help="Where the cube is searched: inline (this process), or the address of a Dask scheduler "
+    "whose workers are nearer to the cube; also auto (inline), local, cuda.",
+)
 SHOWN = 5  # candidates on the terminal; all of them are in the files
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
@@ -63,6 +70,7 @@ def query(
     ),
     generation: str | None = GENERATION,
     day: datetime | None = DAY,
+    cluster: str = CLUSTER,
     as_json: bool = JSON,
 ) -> None:
     """Rank the places of a cube by how well they match each photo."""
@@ -81,6 +89,7 @@ def query(
             crops=[_crop(text) for text in crop],
             rotate=rotate,
             epoch=_epoch(generation, day),
+            cluster=cluster,
             progress=advance,
         )
     _show(answers.results, out, as_json, answers.failures)

@@ -12,6 +12,7 @@ from typing import TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cluster import open_cluster
 from ..photos import Crop, Look, Photo
 from ..report import QueryResult, check_writable, write_report
 from ..scenes import display_name, find_class
@@ -47,6 +48,7 @@ class Options(TypedDict, total=False):
     crops: Sequence[Crop]
     rotate: float
     epoch: str | dt.date | None
+    cluster: str
     progress: Progress | None
 
 
@@ -79,6 +81,7 @@ def answer_photos(
     crops: Sequence[Crop] = (),
     rotate: float = 0.0,
     epoch: str | dt.date | None = None,
+    cluster: str = "inline",
     progress: Progress | None = None,
 ) -> Answers:
     """Rank the cells of a cube for each photo; nothing is written without ``out``.
@@ -87,10 +90,13 @@ def answer_photos(
     show one place and make one answer; ``weights`` names classes or groups; ``model`` takes the
     place of the name that the area or the cube gives. Each of ``crops`` (left, top, right,
     bottom; px) of a photo is asked about separately; ``rotate`` turns it clockwise, degrees.
-    ``epoch``: an older generation of the cube, see `open_target`.
+    ``epoch``: an older generation of the cube, see `open_target`. ``cluster``: where the cube is
+    searched, see `geoloc.cluster.open_cluster`; the answers are the same. ``inline`` and ``auto``
+    are the threads of this process, which use all of its cores.
 
     A photo that cannot be decoded is a failure of its own; the others are answered. Raises
-    UsageError, CubeError or ModelError before any work.
+    UsageError, CubeError, ModelError or ClusterError before any work; CubeError and ClusterError
+    where a block cannot be searched or the cluster is lost.
     """
     target = open_target(cube, epoch)
     ask = Ask.of(target, top, within, radius, weights)
@@ -98,10 +104,13 @@ def answer_photos(
     if out is not None:
         check_writable(Path(out))
     looks = [Look(crop, rotate) for crop in crops or (None,)]
-    good, vectors, failures = encode([Path(path) for path in photos], loaded, looks)
-    questions = list(_questions(good, vectors, fuse))
+    # no other processes of this machine have more cores than the threads of this one
+    with open_cluster("inline" if cluster == "auto" else cluster) as executor:
+        good, vectors, failures = encode([Path(path) for path in photos], loaded, looks)
+        questions = list(_questions(good, vectors, fuse))
+        heatmaps = ask.heatmaps(questions, executor)
     results: list[QueryResult] = []
-    for question, heatmap in zip(questions, ask.heatmaps(questions), strict=True):
+    for question, heatmap in zip(questions, heatmaps, strict=True):
         results.append(ask.answer(question, heatmap, loaded))
         if out is not None:
             write_report(results[-1], Path(out) / question.folder, target.source)

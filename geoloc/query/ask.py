@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..area import read_polygon
 from ..candidates import RADIUS, Candidate, explain_candidates, find_candidates
+from ..cluster import Executor
 from ..cube import Cube
 from ..encoders import Model, model_info
 from ..errors import UsageError
@@ -88,13 +89,15 @@ class Ask:
             {**info, "name": info["area"]},
         )
 
-    def heatmaps(self, questions: Sequence[Question]) -> NDArray[np.float32]:
-        """Distances ``(question, y, x)``, in one pass over the cube."""
+    def heatmaps(
+        self, questions: Sequence[Question], executor: Executor | None = None
+    ) -> NDArray[np.float32]:
+        """Distances ``(question, y, x)``, in one pass over the cube; see `search.heatmaps`."""
         cube = self.target.cube
         if not questions:
             return np.empty((0, *cube.grid.shape), np.float32)
         query = Query(np.stack([question.vector for question in questions]), self.weights)
-        return heatmaps(cube, query, self.polygon, within_crs=cube.grid.crs)
+        return heatmaps(cube, query, self.polygon, within_crs=cube.grid.crs, executor=executor)
 
     def answer(
         self, question: Question, heatmap: NDArray[np.float32], model: Model | None = None

@@ -8,7 +8,6 @@ from __future__ import annotations
 from .ruler import Query, Ruler, fuse
 from .scan import (
     Piece,
-    Searchable,
     heatmaps,
     scan,
     scan_scenes,
@@ -16,6 +15,7 @@ from .scan import (
     scene_vector,
 )
 from .within import WGS84, Within, project
+from .work import Searchable
 
 __all__ = [
     "WGS84",

@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from ..errors import SpecMismatchError
+from ..cluster import Executor, InlineExecutor
+from ..cube import Cube
+from ..errors import CubeError, SpecMismatchError, UsageError
 from ..grid import Block, Grid
 from ..scenes import find_class
-from .kernels import Codes
+from ..stores import local_path
 from .measures import Measure, Surprise, distance_measure
 from .ruler import F32, Query, Ruler
 from .within import WGS84, Within
+from .work import BLOCK, BlockScan, Searchable
 
-BLOCK = 256  # cells along a side: smaller reads are dominated by the store's cost per request
 MEMORY = 2 << 30  # bytes of heatmaps beyond which they are kept in a file
-
-
-class Searchable(Protocol):
-    """What search needs of a cube; `geoloc.cube.Cube` has it."""
-
-    classes: tuple[str, ...]
-    scale: F32
-    offset: F32
-    metric: F32 | None
-    weights: F32 | None
-
-    @property
-    def grid(self) -> Grid: ...
-
-    def read(self, rows: slice, cols: slice) -> Codes:
-        """int8 ``(y, x, feature)``, -128 where missing."""
-        ...
-
-    def read_norm(self, rows: slice, cols: slice) -> F32 | None:
-        """float32 ``(y, x)``: `geoloc.cube.squared_norm` of the decoded cells, or None."""
-        ...
 
 
 Piece = tuple[Block, F32]
@@ -58,15 +40,19 @@ def scan(
     within: BaseGeometry | None = None,
     within_crs: str = WGS84,
     threads: int | None = None,
+    executor: Executor | None = None,
 ) -> Iterator[Piece]:
     """Distances of every cell to every photo of the query, block by block in row-major order.
 
     Memory is bounded by a few blocks whatever the size of the cube. Blocks wholly outside the
-    polygon are neither read nor yielded. Raises SpecMismatchError where the query's vectors have
-    another number of features than the cube; UsageError for weights on a cube with a metric.
+    polygon are neither read nor yielded. Workers of an ``executor`` take the place of this
+    process's threads: the same values, but block by block as they come. Raises SpecMismatchError
+    where the query's vectors have another number of features than the cube; UsageError for
+    weights on a cube with a metric; of an executor, CubeError that names a block it failed on,
+    ClusterError where it is lost.
     """
     measure = _distances(cube, query)
-    return _stream(cube, measure, _mask(cube, within, within_crs), threads)
+    return _stream(cube, measure, _mask(cube, within, within_crs), threads, executor)
 
 
 def scan_scenes(
@@ -96,13 +82,17 @@ def heatmaps(
     scratch: Path | None = None,
     memory: int = MEMORY,
     progress: Callable[[int, int], None] | None = None,
+    executor: Executor | None = None,
 ) -> F32:
     """Distances float32 ``(photo, y, x)`` of the whole cube, NaN where missing or outside.
 
     Larger than ``memory`` bytes they live in an unnamed file in ``scratch`` (default: the
     system's temporary folder). For a country use `scan` with `geoloc.candidates.BestCells`.
+    ``executor``: see `scan`.
     """
-    pieces = scan(cube, query, within=within, within_crs=within_crs, threads=threads)
+    pieces = scan(
+        cube, query, within=within, within_crs=within_crs, threads=threads, executor=executor
+    )
     return _collect(pieces, len(query.vectors), cube.grid, scratch, memory, progress)
 
 
@@ -146,26 +136,31 @@ def _mask(cube: Searchable, polygon: BaseGeometry | None, crs: str) -> Within | 
 
 
 def _stream(
-    cube: Searchable, measure: Measure, mask: Within | None, threads: int | None
+    cube: Searchable,
+    measure: Measure,
+    mask: Within | None,
+    threads: int | None,
+    executor: Executor | None = None,
 ) -> Iterator[Piece]:
+    blocks = (b for b in cube.grid.blocks(BLOCK) if mask is None or mask.touches(b))
+    if executor is None or isinstance(executor, InlineExecutor):
+        return _in_threads(BlockScan(lambda: cube, measure, mask), blocks, threads)
+    return _on_workers(BlockScan(_opener(cube), measure, mask), blocks, executor)
+
+
+def _in_threads(work: BlockScan, blocks: Iterator[Block], threads: int | None) -> Iterator[Piece]:
     """Pieces in order; as many blocks as threads are in work, one more waits to be taken."""
 
-    def work(block: Block) -> Piece:
-        codes = np.ascontiguousarray(cube.read(*block.slices))
-        norm = cube.read_norm(*block.slices) if measure.stored else None
-        flat = None if norm is None else np.ascontiguousarray(norm, np.float32).reshape(-1)
-        values = measure(codes.reshape(-1, codes.shape[-1]), flat).reshape(-1, *block.shape)
-        if mask is not None:
-            values[:, ~mask.cells(block)] = np.nan
-        return block, values
+    def piece(block: Block) -> Piece:
+        place = block.row, block.col
+        return block, work.finish(place, work.read(place))
 
     count = threads or len(os.sched_getaffinity(0))
     pending: deque[Future[Piece]] = deque()
     with ThreadPoolExecutor(count, thread_name_prefix="search") as pool:
         try:
-            for block in cube.grid.blocks(BLOCK):
-                if mask is None or mask.touches(block):
-                    pending.append(pool.submit(work, block))
+            for block in blocks:
+                pending.append(pool.submit(piece, block))
                 if len(pending) > count:
                     yield pending.popleft().result()
             while pending:
@@ -173,6 +168,29 @@ def _stream(
         finally:
             for future in pending:
                 future.cancel()
+
+
+def _on_workers(work: BlockScan, blocks: Iterator[Block], executor: Executor) -> Iterator[Piece]:
+    """Pieces as they come; only places of blocks go out, only values come back."""
+    places = ((block.row, block.col) for block in blocks)
+    with contextlib.closing(executor.stream(work, places)) as outcomes:
+        for outcome in outcomes:
+            block = work.block(outcome.item)
+            if outcome.result is None:
+                raise CubeError(
+                    f"rows {block.y0}-{block.y1 - 1}, columns {block.x0}-{block.x1 - 1} were not "
+                    f"searched by {executor.description}: {outcome.error} "
+                    "(every worker must reach the cube where it is here)"
+                )
+            yield block, outcome.result
+
+
+def _opener(cube: Searchable) -> Callable[[], Cube]:
+    """How workers, whatever folder they run in, open the same generation for themselves."""
+    if not isinstance(cube, Cube):
+        raise UsageError("only a cube in a store is searched by workers: leave the executor out")
+    path = local_path(cube.url)
+    return partial(Cube, cube.url if path is None else str(path.absolute()), cube.generation)
 
 
 def _collect(

@@ -26,6 +26,12 @@ class Within:
     grid: Grid
     polygon: BaseGeometry
 
+    def __post_init__(self) -> None:
+        shapely.prepare(self.polygon)
+
+    def __reduce__(self) -> tuple[type[Within], tuple[Grid, BaseGeometry]]:
+        return Within, (self.grid, self.polygon)  # prepared again where it arrives
+
     @classmethod
     def of(cls, grid: Grid, polygon: BaseGeometry, crs: str = WGS84) -> Within:
         """A mask from a polygon in any CRS, by default longitude and latitude (GeoJSON).
@@ -40,7 +46,6 @@ class Within:
                 f"the polygon with bounds {tuple(round(v, 6) for v in polygon.bounds)} in {crs} "
                 "does not touch the cube's area: check the order of longitude and latitude"
             )
-        shapely.prepare(local)
         return cls(grid, local)
 
     def touches(self, block: Block) -> bool:

@@ -1,0 +1,89 @@
+"""One block's distances as work for whoever runs it: threads of this process, or a cluster."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..grid import Block, Grid
+from .kernels import Codes
+from .measures import Measure
+from .ruler import F32
+from .within import Within
+
+BLOCK = 256  # cells along a side: smaller reads are dominated by the store's cost per request
+_OPENING = threading.Lock()
+
+Place = tuple[int, int]
+"""A block by its row and column among blocks of `BLOCK` cells."""
+
+
+class Searchable(Protocol):
+    """What search needs of a cube; `geoloc.cube.Cube` has it."""
+
+    classes: tuple[str, ...]
+    scale: F32
+    offset: F32
+    metric: F32 | None
+    weights: F32 | None
+
+    @property
+    def grid(self) -> Grid: ...
+
+    def read(self, rows: slice, cols: slice) -> Codes:
+        """int8 ``(y, x, feature)``, -128 where missing."""
+        ...
+
+    def read_norm(self, rows: slice, cols: slice) -> F32 | None:
+        """float32 ``(y, x)``: `geoloc.cube.squared_norm` of the decoded cells, or None."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class BlockScan:
+    """Blocks -> values float32 ``(map, y, x)``, NaN where missing or outside of ``mask``.
+
+    Sent to workers with how to open the cube, never with the cube; each opens it once, at its
+    first block.
+    """
+
+    open_cube: Callable[[], Searchable]
+    measure: Measure
+    mask: Within | None
+
+    @property
+    def cube(self) -> Searchable:
+        with _OPENING:  # threads that read ahead ask for it at the same time
+            return self._cube
+
+    @functools.cached_property
+    def _cube(self) -> Searchable:
+        return self.open_cube()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_cube"}
+
+    def block(self, place: Place) -> Block:
+        """The cells of a block."""
+        return self.cube.grid.block(*place, BLOCK)
+
+    def read(self, place: Place) -> tuple[Codes, F32 | None]:
+        """Codes ``(cell, feature)``, and norms ``(cell,)`` where the measure wants them."""
+        slices = self.block(place).slices
+        codes = np.ascontiguousarray(self.cube.read(*slices))
+        norm = self.cube.read_norm(*slices) if self.measure.stored else None
+        flat = None if norm is None else np.ascontiguousarray(norm, np.float32).reshape(-1)
+        return codes.reshape(-1, codes.shape[-1]), flat
+
+    def finish(self, place: Place, data: tuple[Codes, F32 | None]) -> F32:
+        """The values of all maps in the block."""
+        block = self.block(place)
+        values = self.measure(*data).reshape(-1, *block.shape)
+        if self.mask is not None:
+            values[:, ~self.mask.cells(block)] = np.nan
+        return values
