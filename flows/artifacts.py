@@ -41,9 +41,9 @@ Cells = dict[str, str | int | float]
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+def progress(title: str, key: str = "progress") -> Iterator[Callable[[int, int], None]]:
     """A progress bar of the run: tell it how much of how much is done."""
-    artifact = cast(UUID, create_progress_artifact(0.0, key="progress", description=title))
+    artifact = cast(UUID, create_progress_artifact(0.0, key=key, description=title))
     last = 0.0
 
     def advance(done: int, total: int) -> None:
