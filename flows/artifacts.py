@@ -34,7 +34,8 @@ from geoloc.verification import Verification
 _SHOWN_ANSWERS = 10  # of a run with many photos; all of them are in the output folder
 _SHOWN_CANDIDATES = 10
 _PICTURE_PIXELS = 640
-_MAPS = ("OpenStreetMap", "Google Maps", "Street View")
+_MAPS = {"OpenStreetMap": "OSM", "Google Maps": "Google", "Street View": "Street View"}
+"""Their short names: a row has to fit into Prefect's page."""
 _PROGRESS_SECONDS = 2.0  # between two reports to the server
 
 Cells = dict[str, str | int | float]
@@ -87,7 +88,7 @@ def _candidate_rows(result: QueryResult) -> Iterator[str]:
     for found in result.candidates[:_SHOWN_CANDIDATES]:
         links = web_maps(found.lon, found.lat)
         scenes = ", ".join(display_name(name) for name, _ in result.places.get(found.rank, ()))
-        maps = " · ".join(f"[{name}]({links[name]})" for name in _MAPS)
+        maps = " · ".join(f"[{short}]({links[name]})" for name, short in _MAPS.items())
         yield (
             f"| {found.rank} | {found.distance:.3f} | {found.percentile:.2f} "
             f"| {text(scenes)} | {found.lon:.6f}, {found.lat:.6f} | {maps} |"

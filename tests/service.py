@@ -72,13 +72,19 @@ class Service:
 
     def ask(self, path: str, **body: Any) -> Any:
         """POST to the API; what it answers."""
-        answer = httpx.post(f"{self.page}/api/{path}", json=body, timeout=120)
-        answer.raise_for_status()
-        return answer.json()
+        return self._answer("POST", path, json=body)
+
+    def _answer(self, method: str, path: str, **request: Any) -> Any:
+        """What the API answers. Asked again where the database is busy, as Prefect's client does."""
+        for pause in (1, 2, 4, 8, 16, None):
+            answer = httpx.request(method, f"{self.page}/api/{path}", timeout=120, **request)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or pause is None:
+                break
+            time.sleep(pause)
+        return answer.raise_for_status().json()
 
     def deployment(self, name: str) -> dict[str, Any]:
-        answer = httpx.get(f"{self.page}/api/deployments/name/{name}/{name}", timeout=60)
-        found: dict[str, Any] = answer.raise_for_status().json()
+        found: dict[str, Any] = self._answer("GET", f"deployments/name/{name}/{name}")
         return found
 
     def start_run(self, name: str, **parameters: Any) -> str:
@@ -97,8 +103,7 @@ class Service:
         return found
 
     def run(self, run: str) -> dict[str, Any]:
-        answer = httpx.get(f"{self.page}/api/flow_runs/{run}", timeout=60)
-        found: dict[str, Any] = answer.raise_for_status().json()
+        found: dict[str, Any] = self._answer("GET", f"flow_runs/{run}")
         return found
 
     def finished(self, run: str) -> dict[str, Any]:
