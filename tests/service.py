@@ -75,7 +75,7 @@ class Service:
         return self._answer("POST", path, json=body)
 
     def _answer(self, method: str, path: str, **request: Any) -> Any:
-        """What the API answers. Asked again where the database is busy, as Prefect's client does."""
+        """What the API answers; asked again while the database is busy, as Prefect does."""
         for pause in (1, 2, 4, 8, 16, None):
             answer = httpx.request(method, f"{self.page}/api/{path}", timeout=120, **request)
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or pause is None:
