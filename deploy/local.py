@@ -4,7 +4,7 @@
     python deploy/local.py status
     python deploy/local.py down                           stops it; nothing is lost
     python deploy/local.py furnish                        of a server elsewhere (PREFECT_API_URL):
-                                                          pool, variables, deployments alone
+                                                          pool, variables, limits, deployments
 
 State lies in ``work/service`` (``--home``): the SQLite database, logs, process ids. Another
 database, for instance PostgreSQL: set ``PREFECT_SERVER_DATABASE_CONNECTION_URL`` before ``up``.
@@ -117,7 +117,7 @@ def wait_for_server(home: Path, url: str) -> None:
 
 
 def furnish(areas: Sequence[str]) -> None:
-    """Pool, variables, automations and deployments on the server that PREFECT_API_URL names."""
+    """All that the server of PREFECT_API_URL needs: pool, variables, limits, deployments."""
     import yaml
     from prefect import get_client
     from prefect.automations import Automation
@@ -132,6 +132,7 @@ def furnish(areas: Sequence[str]) -> None:
     Variable.set("geoloc_work_pool", POOL, overwrite=True)
     if areas or Variable.get("geoloc_areas") is None:
         Variable.set("geoloc_areas", list(areas), overwrite=True)
+    limit_cubes()
     specs: list[dict[str, Any]] = yaml.safe_load((ROOT / "deploy/automations.yaml").read_text())[
         "automations"
     ]
@@ -139,6 +140,20 @@ def furnish(areas: Sequence[str]) -> None:
         if spec["name"] not in present:
             Automation.model_validate(spec).create()
     prefect("--no-prompt", "deploy", "--all")
+
+
+def limit_cubes() -> None:
+    """One refresh at a time for the cube of every area that ``geoloc_areas`` names."""
+    sys.path.insert(0, str(ROOT))  # the flows that are deployed, whatever else is installed
+    from flows.refresh_cubes import limit_known_cubes
+    from geoloc.errors import GeolocError
+
+    try:
+        missing = limit_known_cubes()
+    except GeolocError as error:
+        raise ServiceError(str(error)) from None
+    for area, why in missing.items():
+        print(f"note: {area}: its first refresh makes its limit ({why})", file=sys.stderr)
 
 
 def prefect(*arguments: str) -> None:

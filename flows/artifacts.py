@@ -34,16 +34,17 @@ from geoloc.verification import Verification
 _SHOWN_ANSWERS = 10  # of a run with many photos; all of them are in the output folder
 _SHOWN_CANDIDATES = 10
 _PICTURE_PIXELS = 640
-_MAPS = ("OpenStreetMap", "Google Maps", "Street View")
+_MAPS = {"OpenStreetMap": "OSM", "Google Maps": "Google", "Street View": "Street View"}
+"""Their short names: a row has to fit into Prefect's page."""
 _PROGRESS_SECONDS = 2.0  # between two reports to the server
 
 Cells = dict[str, str | int | float]
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+def progress(title: str, key: str = "progress") -> Iterator[Callable[[int, int], None]]:
     """A progress bar of the run: tell it how much of how much is done."""
-    artifact = cast(UUID, create_progress_artifact(0.0, key="progress", description=title))
+    artifact = cast(UUID, create_progress_artifact(0.0, key=key, description=title))
     last = 0.0
 
     def advance(done: int, total: int) -> None:
@@ -87,7 +88,7 @@ def _candidate_rows(result: QueryResult) -> Iterator[str]:
     for found in result.candidates[:_SHOWN_CANDIDATES]:
         links = web_maps(found.lon, found.lat)
         scenes = ", ".join(display_name(name) for name, _ in result.places.get(found.rank, ()))
-        maps = " · ".join(f"[{name}]({links[name]})" for name in _MAPS)
+        maps = " · ".join(f"[{short}]({links[name]})" for name, short in _MAPS.items())
         yield (
             f"| {found.rank} | {found.distance:.3f} | {found.percentile:.2f} "
             f"| {text(scenes)} | {found.lon:.6f}, {found.lat:.6f} | {maps} |"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from prefect import flow, get_run_logger
@@ -22,7 +23,7 @@ from geoloc.verification import Verification, verify_cube
 
 from .artifacts import progress, show_build, show_failures, show_verification
 from .parameters import Areas, Cells, Cluster, FilePath, Generations, Method
-from .running import brief, only_run_on, run_name, stage
+from .running import brief, limit_cube, only_run_on, run_name, stage
 
 AREAS_VARIABLE = "geoloc_areas"
 """The Prefect variable that says what a scheduled refresh refreshes: a list of area files."""
@@ -56,7 +57,7 @@ def refresh_cubes(
     urls, failures = [], dict[str, str]()
     for given in wanted:
         try:
-            area = given if isinstance(given, Area) else load_area(Path(given))
+            area = read_area(given)
             bring_up(area, method, cluster, verify_cells, keep)
             urls.append(area.cube)
         except GeolocError as error:
@@ -77,6 +78,25 @@ def scheduled_areas() -> list[FilePath | Area]:
         raise AreaError(
             f"Prefect variable {AREAS_VARIABLE}: write a list of absolute paths of area files"
         ) from None
+
+
+def read_area(given: FilePath | Area) -> Area:
+    """An area, whether it was given as a file or as such."""
+    return given if isinstance(given, Area) else load_area(Path(given))
+
+
+def limit_known_cubes() -> dict[str, str]:
+    """Make the limits of the cubes of all scheduled areas; of areas that have none yet, why.
+
+    Such an area's first refresh makes its limit.
+    """
+    missing = dict[str, str]()
+    for given in scheduled_areas():
+        try:
+            limit_cube(read_area(given).cube)
+        except GeolocError as error:
+            missing[brief(given)] = str(error)
+    return missing
 
 
 def bring_up(area: Area, method: str | None, cluster: str, cells: int, keep: int) -> None:
@@ -104,12 +124,22 @@ def steps(cube: str) -> Iterator[str]:
 def encode(area: Area, step: str, method: str | None, cluster: str) -> BuildReport:
     """See `geoloc.build.build_cube` and `geoloc.refresh.refresh_cube`."""
     work: Callable[..., BuildReport] = build_cube if step == "build" else refresh_cube
-    with progress(f"{step} {area.name}: blocks") as advance:
-        report = work(area, method=method, cluster=cluster, progress=advance)
+    with copying(area) as tiling, progress(f"{step} {area.name}: blocks") as advance:
+        report = work(area, method=method, cluster=cluster, tiling=tiling, progress=advance)
     get_run_logger().info(report.summary())
     show_build(area.name, report)
     report.raise_if_incomplete()
     return report
+
+
+@contextmanager
+def copying(area: Area) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar for the copy of the imagery, where the area keeps one."""
+    if not area.keeps_copy:
+        yield None
+        return
+    with progress(f"copy of the imagery of {area.name}: tiles", key="tiling") as advance:
+        yield advance
 
 
 @stage("verify", run_name="verify {area.name}")

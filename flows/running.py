@@ -36,6 +36,8 @@ class OneLine(logging.Filter):
         return True
 
 
+# prefect.yaml has what the library says brought to the log of the run
+logging.getLogger("geoloc").setLevel(logging.INFO)
 for _runs in ("prefect.flow_runs", "prefect.task_runs"):
     logging.getLogger(_runs).addFilter(OneLine())
 
@@ -98,14 +100,26 @@ def brief(value: Any) -> str:
             return path.parent.name if generic else path.name
 
 
+def limit_name(cube: str) -> str:
+    """The concurrency limit of a cube: its address may hold what such a name may not."""
+    return "cube-" + hashlib.sha256(cube.encode()).hexdigest()[:12]
+
+
+def limit_cube(cube: str) -> None:
+    """Make sure of the limit that lets one run at a time work on this cube."""
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(limit_name(cube), 1)
+
+
 @contextmanager
 def only_run_on(cube: str) -> Iterator[None]:
     """Waits until no other run works on this cube; a killed run's claim ends by itself."""
-    name = "cube-" + hashlib.sha256(cube.encode()).hexdigest()[:12]
-    with get_client(sync_client=True) as client:
-        client.upsert_global_concurrency_limit_by_name(name, 1)
+    limit_cube(cube)
     # to lose the claim harms less than to stop: a block that is made twice is the same block
     with concurrency(
-        name, strict=True, lease_duration=_LEASE_SECONDS, raise_on_lease_renewal_failure=False
+        limit_name(cube),
+        strict=True,
+        lease_duration=_LEASE_SECONDS,
+        raise_on_lease_renewal_failure=False,
     ):
         yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,16 +18,6 @@ _QUIET = (
     "--disable-sync",
     "--no-first-run",
 )
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Endurance tests start whole services and kill them: they run where they are asked for."""
-    if os.environ.get("GEOLOC_ENDURANCE"):
-        return
-    skip = pytest.mark.skip(reason="an endurance test: set GEOLOC_ENDURANCE=1 to run it")
-    for item in items:
-        if item.get_closest_marker("endurance"):
-            item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -71,13 +72,19 @@ class Service:
 
     def ask(self, path: str, **body: Any) -> Any:
         """POST to the API; what it answers."""
-        answer = httpx.post(f"{self.page}/api/{path}", json=body, timeout=120)
-        answer.raise_for_status()
-        return answer.json()
+        return self._answer("POST", path, json=body)
+
+    def _answer(self, method: str, path: str, **request: Any) -> Any:
+        """What the API answers; asked again while the database is busy, as Prefect does."""
+        for pause in (1, 2, 4, 8, 16, None):
+            answer = httpx.request(method, f"{self.page}/api/{path}", timeout=120, **request)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or pause is None:
+                break
+            time.sleep(pause)
+        return answer.raise_for_status().json()
 
     def deployment(self, name: str) -> dict[str, Any]:
-        answer = httpx.get(f"{self.page}/api/deployments/name/{name}/{name}", timeout=60)
-        found: dict[str, Any] = answer.raise_for_status().json()
+        found: dict[str, Any] = self._answer("GET", f"deployments/name/{name}/{name}")
         return found
 
     def start_run(self, name: str, **parameters: Any) -> str:
@@ -96,8 +103,7 @@ class Service:
         return found
 
     def run(self, run: str) -> dict[str, Any]:
-        answer = httpx.get(f"{self.page}/api/flow_runs/{run}", timeout=60)
-        found: dict[str, Any] = answer.raise_for_status().json()
+        found: dict[str, Any] = self._answer("GET", f"flow_runs/{run}")
         return found
 
     def finished(self, run: str) -> dict[str, Any]:
@@ -130,11 +136,9 @@ class Service:
         return (self.home / "worker.log").read_text(errors="replace")
 
 
-@contextmanager
-def running(home: Path, *areas: Path, **settings: str) -> Iterator[Service]:
-    """The service, stopped again at the end."""
-    port = free_port()
-    environment = {
+def surroundings(home: Path, port: int, **settings: str) -> dict[str, str]:
+    """Of a service's commands: what of Prefect the machine's user has set does not count."""
+    return {
         **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT")},
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
@@ -143,13 +147,89 @@ def running(home: Path, *areas: Path, **settings: str) -> Iterator[Service]:
         "NO_COLOR": "1",
         **settings,
     }
-    service = Service(home, port, environment)
+
+
+@contextmanager
+def running(home: Path, *areas: Path) -> Iterator[Service]:
+    """The service, stopped again at the end."""
+    port = free_port()
+    service = Service(home, port, surroundings(home, port))
     try:
         done = service.local("up", "--areas", *map(str, areas))
         assert done.returncode == 0, done.stdout + done.stderr
         yield service
     finally:
         service.local("down")
+
+
+@dataclass(frozen=True)
+class Composed(Service):
+    """The service as ``compose.yaml`` has it: every piece a process of its own, on loopback.
+
+    ``checkout`` is a copy of the source that the flows are deployed from.
+    """
+
+    checkout: Path
+    scheduler: str
+    dashboard: str
+
+    def command(self, name: str) -> list[str]:
+        """What ``compose.yaml`` runs for a piece, at the addresses of this machine."""
+        pieces = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
+        here = {
+            "0.0.0.0": "127.0.0.1", "8786": self.scheduler.rpartition(":")[2],
+            ":8787": self.dashboard, "tcp://dask-scheduler:8786": self.scheduler,
+            "${RUNS:-2}": "2",
+        }  # fmt: skip
+        program, *words = [here.get(word, word) for word in pieces[name]["command"]]
+        return [sys.executable, *([] if program == "python" else ["-m", program]), *words]
+
+    @contextmanager
+    def piece(self, name: str) -> Iterator[None]:
+        """A piece that runs; stopped at the end."""
+        with (self.home / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                self.command(name), cwd=self.checkout, env=self.environment, stdout=log, stderr=log
+            )
+        try:
+            yield
+        finally:
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.terminate()
+            for straggler in psutil.wait_procs([*family, process], timeout=20)[1]:
+                straggler.kill()
+
+    def healthy(self) -> bool:
+        """Whether the server answers."""
+        try:
+            return httpx.get(f"{self.page}/api/health", timeout=5).is_success
+        except httpx.HTTPError:
+            return False
+
+    def in_checkout(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command there, as one who has just fetched the source."""
+        return subprocess.run(
+            command, cwd=self.checkout, env=self.environment,
+            capture_output=True, text=True, check=False, timeout=280,
+        )  # fmt: skip
+
+
+def compose(home: Path, database: str) -> Composed:
+    """The service of ``compose.yaml``; nothing runs yet."""
+    port, scheduler, dashboard, health = (free_port() for _ in range(4))
+    settings = {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
+        "PREFECT_WORKER_WEBSERVER_PORT": str(health),
+    }
+    checkout = home / "checkout"
+    aside = shutil.ignore_patterns(".*", "__pycache__", "work", "tests", "build", "*.egg-info")
+    shutil.copytree(ROOT, checkout, ignore=aside)
+    return Composed(
+        home, port, surroundings(home, port, **settings), checkout,
+        f"tcp://127.0.0.1:{scheduler}", f"127.0.0.1:{dashboard}",
+    )  # fmt: skip
 
 
 @contextmanager

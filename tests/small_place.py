@@ -35,8 +35,10 @@ class SmallPlace:
         return sorted((self.folder / "photos").glob("*.jpg"))
 
 
-def write_place(folder: Path, *, ny: int = 140, nx: int = 150, step: float = 32) -> SmallPlace:
-    """``ny`` by ``nx`` cells; blocks are 128 cells wide."""
+def write_place(
+    folder: Path, *, ny: int = 140, nx: int = 150, step: float = 32, keep: bool = False
+) -> SmallPlace:
+    """``ny`` by ``nx`` cells; blocks are 128 cells wide. ``keep``: a tiled copy of the imagery."""
     model = tiny_model(
         folder / "models" / "tiny", gsd=(1.0, 5.0), preferred_gsd=4.0, **dense_section()
     )
@@ -45,7 +47,8 @@ def write_place(folder: Path, *, ny: int = 140, nx: int = 150, step: float = 32)
     bounds = [LEFT, TOP - ny * step, LEFT + nx * step, TOP]
     (folder / "area.yaml").write_text(
         f"name: testville\ncrs: EPSG:32636\nmodel: {model.path}\ncube: cube.zarr\nstep: {step}\n"
-        f"bounds: {bounds}\nimagery: {{kind: geotiff, paths: [tile.tif]}}\n"
+        f"bounds: {bounds}\n"
+        f"imagery: {{kind: geotiff, paths: [tile.tif], keep: {str(keep).lower()}}}\n"
     )
     _write_photos(folder / "photos", bounds)
     return SmallPlace(folder)
