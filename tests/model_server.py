@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from .loopback import serving_on_loopback
 
 
 @dataclass
@@ -57,13 +58,5 @@ def serving(folder: Path) -> Iterator[ModelServer]:
     """The folder on a port of loopback."""
     state = ModelServer(folder)
     handler = functools.partial(_Handler, state=state)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    state.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with serving_on_loopback(handler) as state.port:
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .loopback import serving_on_loopback
+
 Render = Callable[[int, int, int], "NDArray[np.uint8] | None"]
 """zoom, x, y -> ``(y, x, rgb or rgba)``, or None where there is no tile."""
 
@@ -104,13 +106,5 @@ def serve_tiles(render: Render) -> Iterator[TileServer]:
     """A running server."""
     state = TileServer(render)
     handler = type("Handler", (_Handler,), {"state": state})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    state.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with serving_on_loopback(handler) as state.port:
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
