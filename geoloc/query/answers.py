@@ -92,7 +92,10 @@ def answer_photos(
     bottom; px) of a photo is asked about separately; ``rotate`` turns it clockwise, degrees.
     ``epoch``: an older generation of the cube, see `open_target`. ``cluster``: where the cube is
     searched, see `geoloc.cluster.open_cluster`; the answers are the same. ``inline`` and ``auto``
-    are the threads of this process, which use all of its cores.
+    are the threads of this process, which use all of its cores. A scheduler's address can pay
+    where its workers are other machines, nearer to the cube. ``local`` does not: every distance
+    then goes from one process to another (4 million cells on two cores: 1 photo 0.8 s inline,
+    3 s by workers; 20 photos 9 and 26 s; starting them comes on top).
 
     A photo that cannot be decoded is a failure of its own; the others are answered. Raises
     UsageError, CubeError, ModelError or ClusterError before any work; CubeError and ClusterError
