@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UsageError
-from .grid import Grid
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 
@@ -175,21 +174,6 @@ def read_truth(path: str | Path) -> tuple[Truth, ...]:
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path}:{line}: needs file, lon, lat (degrees) in every row") from error
     return tuple(truths)
-
-
-def evaluate_photos(
-    heatmaps: Sequence[tuple[str, Floats]], places: Sequence[tuple[float, float]], grid: Grid
-) -> tuple[list[Placement | None], Summary]:
-    """Placements and their summary.
-
-    ``heatmaps``: (photo name, distances ``(y, x)`` on ``grid``); ``places``: x, y of each
-    camera in the CRS of ``grid``. A camera outside the grid counts as missing.
-    """
-    placements = []
-    for (name, heatmap), (x, y) in zip(heatmaps, places, strict=True):
-        cell = grid.index(x, y)
-        placements.append(None if cell is None else place(name, heatmap, cell))
-    return placements, summarize(placements)
 
 
 class GalleryMetric(Protocol):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geoloc.encoders.ground import open_ground, top_classes
+from geoloc.encoders.ground import open_ground
 from geoloc.encoders.preprocess import stretch, to_input
 from geoloc.encoders.spec import IMAGENET_MEAN, IMAGENET_STD, GroundSpec
 
@@ -51,11 +51,3 @@ def test_a_vector_does_not_depend_on_its_batch(tmp_path: Path) -> None:
 
 def test_no_photos_give_no_vectors(tmp_path: Path) -> None:
     assert open_ground(tiny_model(tmp_path), "cpu").encode([]).shape == (0, 5)
-
-
-def test_top_classes_are_ranked_shares() -> None:
-    vector = np.array([1.0, 3.0, 2.0, -500.0], dtype=np.float32)
-    found = top_classes(vector, ("a", "b", "c", "d"), 3)
-    assert [name for name, _ in found] == ["b", "c", "a"]
-    assert sum(share for _, share in found) == pytest.approx(1)
-    assert found[0][1] / found[1][1] == pytest.approx(np.e, rel=1e-5)

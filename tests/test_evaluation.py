@@ -19,12 +19,10 @@ from geoloc.evaluation import (
     Rank,
     TopPercent,
     evaluate_classes,
-    evaluate_photos,
     place,
     read_truth,
     summarize,
 )
-from geoloc.grid import Grid
 
 HEATMAPS = hnp.arrays(
     np.float32,
@@ -60,17 +58,10 @@ def test_the_best_percent_needs_a_whole_rank() -> None:
     assert TopPercent(1).compute(heatmap, (0, 2)) == 0
 
 
-def test_photos_are_placed_in_their_cells_and_summed_up() -> None:
-    grid = Grid("EPSG:32636", left=1000.0, top=5000.0, step=10.0, ny=4, nx=25)
+def test_photos_are_summed_up() -> None:
     heatmap = np.arange(100, dtype=np.float32).reshape(4, 25)
     heatmap[3, 24] = np.nan
-    inside, missing, outside = (1005.0, 4985.0), (1249.0, 4961.0), (999.0, 4999.0)
-    placements, summary = evaluate_photos(
-        [("a", heatmap), ("b", heatmap), ("c", heatmap)], [inside, missing, outside], grid
-    )
-    assert placements[0] is not None
-    assert (placements[0].rank, placements[0].cells) == (26, 99)
-    assert placements[1:] == [None, None]
+    summary = summarize([place("a", heatmap, (1, 0)), place("b", heatmap, (3, 24)), None])
     assert (summary.photos, summary.missing) == (1, 2)
     assert summary.median_percentile == pytest.approx(100 * 26 / 99)
     assert (summary.top1pct, summary.top10pct) == (0, 0)

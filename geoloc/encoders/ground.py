@@ -50,12 +50,3 @@ def open_ground(
     """
     engine = open_engine(model.spec.ground, device, precision)
     return GroundEncoder(model, open_network(model, model.spec.ground, engine), engine)
-
-
-def top_classes(
-    vector: NDArray[np.float32], classes: Sequence[str], k: int = 5
-) -> list[tuple[str, float]]:
-    """The ``k`` likeliest classes with their softmax shares; for display only."""
-    shares = np.exp(vector.astype(np.float64) - vector.max())
-    shares /= shares.sum()
-    return [(classes[i], float(shares[i])) for i in np.argsort(-shares, kind="stable")[:k]]
