@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
+from threadpoolctl import threadpool_limits
 
 from ..cluster import Executor, InlineExecutor
 from ..cube import Cube
@@ -157,7 +158,11 @@ def _in_threads(work: BlockScan, blocks: Iterator[Block], threads: int | None) -
 
     count = threads or len(os.sched_getaffinity(0))
     pending: deque[Future[Piece]] = deque()
-    with ThreadPoolExecutor(count, thread_name_prefix="search") as pool:
+    # the threads share the cores among themselves: BLAS threads of each would fight over them
+    with (
+        threadpool_limits(1, user_api="blas"),
+        ThreadPoolExecutor(count, thread_name_prefix="search") as pool,
+    ):
         try:
             for block in blocks:
                 pending.append(pool.submit(piece, block))
