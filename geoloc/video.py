@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import PhotoError, UsageError
+from .photos import Photo
 
 SUFFIXES = frozenset((".mp4", ".mov", ".webm", ".mkv", ".m4v", ".avi", ".3gp", ".mpg", ".mpeg",
                       ".ts", ".gifv", ".ogv", ".wmv", ".flv"))  # fmt: skip
@@ -56,6 +57,12 @@ class Frame:
     def sha256(self) -> str:
         """Digest of the upright pixels, row by row, as this version of the decoder gives them."""
         return hashlib.sha256(np.ascontiguousarray(self.pixels).data).hexdigest()
+
+    def photo(self, path: Path, sha256: str) -> Photo:
+        """The frame as a photo; ``sha256`` of the video's file."""
+        height, width = self.pixels.shape[:2]
+        told = {"time": self.time, "reason": self.reason, "sha256": self.sha256}
+        return Photo(path, path.stem, sha256, self.pixels, (width, height), origin={"frame": told})
 
 
 def read_frames(path: str | Path, sampling: Sampling | None = None) -> Iterator[Frame]:

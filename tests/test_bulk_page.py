@@ -88,6 +88,11 @@ def test_opens_without_network_complaint_or_foreign_script(
     assert HOSTILE in page.inner_text("#item-1 blockquote")
     assert HOSTILE in page.inner_text("#failures td >> nth=0")
     assert "Not answered" in page.inner_text("#item-4")
+    claim = page.inner_text("#item-3 .claimed").replace("\u202f", " ")
+    assert claim == (
+        "claimed by the file, not used: 50.400000, 30.500000 45.7 km from the best place"
+    )
+    assert "proposed. 1 failure. Where" in page.inner_text("header p")
     page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
     loaded = "[...document.images].every(i => i.complete && i.naturalWidth > 0)"
     page.wait_for_function(loaded)

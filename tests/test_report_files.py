@@ -24,7 +24,7 @@ from geoloc.report.heat import LEVELS, levels, shrink
 from geoloc.report.picture import scale_length, write_picture
 from geoloc.report.raster import write_heatmap
 from geoloc.report.vector import write_geojson, write_kml
-from geoloc.report.words import percent
+from geoloc.report.words import metres, percent
 from tests.report_sample import GRID, HOSTILE, FlatImagery, heatmap, sample
 
 
@@ -200,3 +200,10 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 )
 def test_percentages_have_the_digits_they_deserve(value: float, text: str) -> None:
     assert percent(value).replace("\u202f", " ") == text
+
+
+@pytest.mark.parametrize(
+    ("length", "text"), [(84.6, "85 m"), (1299, "1.3 km"), (99_940, "99.9 km"), (2.4e6, "2,400 km")]
+)
+def test_lengths_have_the_digits_they_deserve(length: float, text: str) -> None:
+    assert metres(length).replace("\u202f", " ") == text

@@ -36,8 +36,18 @@ def test_opens_without_network_complaint_or_foreign_script(
     assert page.title().startswith(HOSTILE)
     assert page.inner_text("h1") == HOSTILE
     assert "<img src=x onerror=alert(2)>" in page.text_content("dl")
+    assert f"SHA-256 {'ab' * 32}" in page.inner_text("figcaption")
+    assert "Cube generation g0001" in page.inner_text(".read")
     assert offline_page.complaints == []
     assert offline_page.outside == []
+
+
+@pytest.mark.parametrize("width", [360, 400, 768])
+def test_nothing_is_wider_than_a_phone(page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    zoom, north = (page.locator(f"#{name}").bounding_box() for name in ("zoom", "north"))
+    assert zoom["x"] > north["x"] + north["width"] or zoom["y"] + zoom["height"] <= north["y"]
 
 
 def test_every_overlay_can_be_hidden(page: Any) -> None:

@@ -100,12 +100,16 @@ def test_damage_is_told_after_what_could_be_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no video" * 100, b"\x00\x00\x00\x20ftypisom" + b"\x00" * 99]
-)
-def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    ("content", "reason"),
+    [(b"", r"is empty \(0 bytes\)"), (b"no video" * 100, "is no video"),
+     (b"\x00\x00\x00\x20ftypisom" + b"\x00" * 99, "is no video|no pictures")],
+)  # fmt: skip
+def test_what_is_no_video_is_refused_in_one_line(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(content)
-    with pytest.raises(PhotoError, match=r"is no video|no pictures") as caught:
+    with pytest.raises(PhotoError, match=reason) as caught:
         list(read_frames(path))
     assert "\n" not in str(caught.value)
     with pytest.raises(UsageError, match="does not exist"):

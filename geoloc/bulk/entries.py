@@ -66,6 +66,11 @@ class Entry:
         places = [m.place for sight in self.sights for m in sight.medium.messages if m.place]
         return (gps["lon"], gps["lat"]) if gps else next(iter(places), None)
 
+    @property
+    def claimed_by(self) -> str:
+        """Whose claim that is: the file's comes before a message's."""
+        return "the file" if self.item.record["exif"].get("gps") else "a message"
+
 
 @dataclass(frozen=True)
 class Group:

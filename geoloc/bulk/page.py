@@ -13,10 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 from PIL import Image
+from pyproj import Geod
 
 from ..report.html import assets, environment
 from ..report.links import web_maps
-from ..report.words import degrees, percent
+from ..report.words import degrees, metres, percent
 from ..scenes import display_name
 from .entries import SMALL, Answer, Entry, Group
 from .reading import PREVIEW
@@ -29,6 +30,8 @@ _THUMB = (300, 225)  # px, at most
 _QUALITY = 60
 _FIRST_MAPS = ("OpenStreetMap", "Google Maps")
 _FURTHER = 3  # candidates after the best that a card names
+_TELLING = 0.01  # share of a scene that a card names beside the first
+_EARTH = Geod(ellps="WGS84")
 
 
 def write_index(
@@ -71,10 +74,21 @@ def _card(entry: Entry, out: Path, cluster: int | None) -> dict[str, Any]:
         "thumb": quote(f"{entry.folder}/{THUMB}") if _thumb(out / entry.folder) else None,
         "also": [(sight.name, sight.sighting.how) for sight in entry.sights[1:]],
         "message": message,
-        "claimed": degrees(*entry.claimed) if entry.claimed else None,
+        "claimed": _claimed(entry),
         "cluster": cluster,
         **_answer(entry.answer, entry.folder),
     }
+
+
+def _claimed(entry: Entry) -> dict[str, str] | None:
+    """What somebody says, and how far that is from the best place (m, km on the ellipsoid)."""
+    if entry.claimed is None:
+        return None
+    told = {"by": entry.claimed_by, "place": degrees(*entry.claimed), "off": ""}
+    if entry.answer and entry.answer["candidates"]:
+        best = entry.answer["candidates"][0]
+        told["off"] = metres(_EARTH.inv(*entry.claimed, best["lon"], best["lat"])[2])
+    return told
 
 
 def _group(group: Group, number: int, thumbs: Mapping[int, str | None]) -> dict[str, Any]:
@@ -102,7 +116,11 @@ def _answer(answer: Answer | None, folder: str) -> dict[str, Any]:
         "report": quote(f"{folder}/report.html"),
         "heat": quote(f"{folder}/{SMALL}"),
         "scene": answer["scenes"][0][0],
-        "scenes": [(display_name(n), percent(100 * share)) for n, share in answer["scenes"][:3]],
+        "scenes": [
+            (display_name(name), percent(100 * share))
+            for n, (name, share) in enumerate(answer["scenes"][:3])
+            if n == 0 or share >= _TELLING
+        ],
         "best": candidates[0] if candidates else None,
         "distance": best["distance"] if best else None,
         "further": candidates[1 : 1 + _FURTHER],

@@ -130,9 +130,7 @@ def same_place(a: Picture, b: Picture) -> str | None:
 
 def similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     """Correlation of two vectors ``(feature,)`` over the scenes; 0 where one is constant."""
-    x, y = a - a.mean(dtype=np.float64), b - b.mean(dtype=np.float64)
-    norm = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / norm if norm > 0 else 0.0
+    return float(_unit(a) @ _unit(b))
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +189,7 @@ def _numbered(names: Sequence[str | None]) -> NDArray[np.int64]:
 
 
 def _unit(vector: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Centred and of length 1; zeros where all values are equal."""
     centred = vector.astype(np.float64) - vector.mean(dtype=np.float64)
     norm = float(np.sqrt(centred @ centred))
     return np.asarray(centred / norm if norm > 0 else centred)

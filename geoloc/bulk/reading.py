@@ -19,7 +19,7 @@ from ..photos import Photo, read_photo
 from ..query.answers import safe_name
 from ..query.encode import encode_batches, kept
 from ..query.repeat import reread
-from ..video import Frame, Sampling, read_frames
+from ..video import Sampling, read_frames
 from .media import Medium
 from .pictures import Seen, Signature
 from .store import Done, Item, Sighting, Store
@@ -145,13 +145,7 @@ def _decode(medium: Medium, sha256: str, sampling: Sampling) -> Iterator[Photo]:
         yield read_photo(medium.path)
         return
     for frame in read_frames(medium.path, sampling):
-        yield _frame_photo(medium.path, sha256, frame)
-
-
-def _frame_photo(path: Path, sha256: str, frame: Frame) -> Photo:
-    height, width = frame.pixels.shape[:2]
-    told = {"time": frame.time, "reason": frame.reason, "sha256": frame.sha256}
-    return Photo(path, path.stem, sha256, frame.pixels, (width, height), origin={"frame": told})
+        yield frame.photo(medium.path, sha256)
 
 
 def _record(photo: Photo) -> dict[str, Any]:

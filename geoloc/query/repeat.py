@@ -207,9 +207,7 @@ def _frame_photo(path: Path, told: Record, time: float) -> Photo:
             f"{path} at {time:.3f} s decodes to other pixels than recorded: "
             "repeat with the recorded version of av"
         )
-    height, width = frame.pixels.shape[:2]
-    photo = Photo(path, path.stem, told["sha256"], frame.pixels, (width, height))
-    return replace(photo, origin={"frame": told["frame"]})
+    return replace(frame.photo(path, told["sha256"]), origin={"frame": told["frame"]})
 
 
 def _original(told: Record, media: Path | None) -> Path:

@@ -78,15 +78,18 @@ def environment(package: str) -> Environment:
 
 
 def assets(package: str, style: str, script_name: str, pictures: str = "data:") -> dict[str, str]:
-    """Style and script, and the policy that lets this very script run and nothing else.
+    """Style on the theme of all pages, script, and the policy that lets this very script run.
 
     ``pictures``: where pictures may come from, in the words of the policy.
     """
     folder = files(package) / "templates"
     script = (folder / script_name).read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    theme = files(__package__) / "templates" / "theme.css"
     return {
-        "style": Markup((folder / style).read_text(encoding="utf-8")),
+        "style": Markup(
+            "".join(part.read_text(encoding="utf-8") for part in (theme, folder / style))
+        ),
         "script": Markup(script),
         "policy": _POLICY.format(digest=digest, pictures=pictures),
     }

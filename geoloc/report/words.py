@@ -25,6 +25,13 @@ def degrees(lon: float, lat: float) -> str:
     return f"{lat:.6f}, {lon:.6f}"
 
 
+def metres(length: float) -> str:
+    """A length on the ground: 85 m, 1.3 km, 240 km."""
+    if length < 1000:
+        return f"{length:.0f}\u202fm"
+    return f"{length / 1000:,.{1 if length < 100_000 else 0}f}\u202fkm"
+
+
 def candidate_text(candidate: Candidate) -> str:
     """One paragraph about a candidate, for places where no markup is possible."""
     lines = [
