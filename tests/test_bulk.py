@@ -39,6 +39,8 @@ from geoloc.cli import app
 from geoloc.encoders import load_model
 from geoloc.errors import GeolocError, OutputError, UsageError
 from geoloc.query import query_photos, repeat_query
+from geoloc.sandbox.catalog import write_world
+from geoloc.sandbox.telegram import write_telegram
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES, tiny_model
 from tests.media import BROKEN, message, picture, save, shot, video, write_export
@@ -259,9 +261,9 @@ def test_a_chat_and_three_hundred_files_by_the_command(
     """All good ones are answered, all bad ones are told, whatever is killed in between."""
     monkeypatch.delenv("GEOLOC_MODELS")
     folder, out, area = tmp_path / "in", tmp_path / "out", tmp_path / "world" / "area.yaml"
-    succeed("sandbox", area.parent, "--seed", 4, "--km", 1, "--photos", 1)
+    world = write_world(area.parent, seed=4, km=0.5)
+    write_telegram(world, folder / "chat", seed=4, size=(320, 240))
     succeed("cube", "build", area)
-    shutil.copytree(area.parent / "telegram", folder / "chat")
     bad = write_mixture(folder)
     write_export(folder / "other chat", [])
     (folder / "other chat" / "result.json").write_text('{"messages": [')
