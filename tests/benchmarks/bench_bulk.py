@@ -47,7 +47,7 @@ def timed(work: object, *args: object) -> float:
 def run(*args: object) -> tuple[float, float]:
     """Processor seconds and peak memory (MB) of a run of the command."""
     command = [sys.executable, "-m", "geoloc", *map(str, args)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{' '.join(command)} failed")
