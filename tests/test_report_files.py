@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -64,6 +67,22 @@ def test_heatmap_larger_than_a_strip_comes_from_a_memory_map(tmp_path: Path) -> 
         np.testing.assert_array_equal(raster.read(1), values)
         assert raster.overviews(1) == [2, 4, 8]
     assert [p.name for p in tmp_path.glob(".*")] == []
+
+
+def test_a_killed_write_leaves_nothing_for_good(tmp_path: Path) -> None:
+    killed = """
+import os, sys, pathlib, rasterio.shutil
+from geoloc.report.raster import write_heatmap
+from tests.report_sample import GRID, heatmap
+rasterio.shutil.copy = lambda *args, **kwargs: os.kill(os.getpid(), 9)
+write_heatmap(heatmap(), GRID, pathlib.Path(sys.argv[1]))
+"""
+    path = tmp_path / "heatmap.tif"
+    done = subprocess.run([sys.executable, "-c", killed, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) != []
+    write_heatmap(heatmap(), GRID, path)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_heatmap_without_a_known_cell(tmp_path: Path) -> None:

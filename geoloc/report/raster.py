@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,9 @@ def write_heatmap(heatmap: NDArray[np.float32], grid: Grid, path: Path) -> None:
 
     Each pixel is centred on its cell. Statistics are stored so that QGIS stretches at once.
     """
-    with TemporaryDirectory(dir=path.parent, prefix=".heatmap-") as folder:
-        plain = Path(folder) / "plain.tif"
+    # One name, not a random one: what a killed run left is written over and removed by the next.
+    plain = path.with_name(f".{path.name}.part")
+    try:
         _write_plain(heatmap, grid, plain)
         rasterio.shutil.copy(
             plain,
@@ -39,6 +39,8 @@ def write_heatmap(heatmap: NDArray[np.float32], grid: Grid, path: Path) -> None:
             OVERVIEWS="FORCE_USE_EXISTING",
             BIGTIFF="IF_SAFER",
         )
+    finally:
+        plain.unlink(missing_ok=True)
 
 
 def _write_plain(heatmap: NDArray[np.float32], grid: Grid, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,9 +41,7 @@ def check_writable(out: Path) -> None:
     """Make the folder and try it, before long work; raises OutputError with the reason."""
     with _output_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        probe = out / f".geoloc-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=out).close()  # without a name: nothing stays if killed here
 
 
 @contextmanager
