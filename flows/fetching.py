@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from geoloc.errors import OutputError, PhotoError, UsageError
-from geoloc.query.answers import safe_name
+from geoloc.names import safe_name
 
 from .running import stage
 

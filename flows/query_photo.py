@@ -7,8 +7,9 @@ from pathlib import Path
 from prefect import flow, get_run_logger
 
 from geoloc.errors import PhotoError
+from geoloc.names import safe_name, unique_names
 from geoloc.query import Answers, query_photos
-from geoloc.query.answers import TOP, safe_name, unique_names
+from geoloc.query.answers import TOP
 
 from .artifacts import show_answers, show_failures
 from .fetching import fetch_photos

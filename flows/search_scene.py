@@ -6,8 +6,9 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger
 
+from geoloc.names import safe_name
 from geoloc.query import query_scene
-from geoloc.query.answers import TOP, safe_name
+from geoloc.query.answers import TOP
 from geoloc.report import QueryResult
 
 from .artifacts import show_answers

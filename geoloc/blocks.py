@@ -5,10 +5,8 @@ Works are sent to whatever process runs them, once; then only blocks are.
 
 from __future__ import annotations
 
-import functools
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .cluster import Once
 from .cube import BlockWriter, ItemRecord, Provenance, Quantizer, Status, cells_inside
 from .grid import Block, Grid
 from .imagery import Source
@@ -23,7 +22,6 @@ from .imagery import Source
 if TYPE_CHECKING:
     from shapely import Geometry
 
-_LOADING = threading.Lock()
 _MOST_PARKED = 16  # blocks whose features wait on disk, 24 MB each, until the code is chosen
 _MOST_SAMPLED = 64
 
@@ -118,28 +116,16 @@ class BlockResult:
 
 @dataclass(frozen=True)
 class EncodeWork:
-    """Cells of a block -> features. Sent to workers; the encoder is opened once in each."""
+    """Cells of a block -> features."""
 
     grid: Grid
     source: Source
-    open_encoder: Callable[[], Encoder]
+    encoder: Once[Encoder]
     polygon: Geometry | None
-
-    @property
-    def encoder(self) -> Encoder:
-        with _LOADING:  # threads that read ahead ask for it at the same time
-            return self._encoder
-
-    @functools.cached_property
-    def _encoder(self) -> Encoder:
-        return self.open_encoder()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_encoder"}
 
     def window(self, block: Block) -> Grid:
         """The pixels that a block needs, margin included."""
-        return self.encoder.window(self.grid.window(*block.slices))
+        return self.encoder().window(self.grid.window(*block.slices))
 
     def fingerprint(self, block: Block) -> str:
         """Of the imagery that the block would be made from now; sha256 in hex."""
@@ -170,9 +156,9 @@ class EncodeWork:
         start = time.perf_counter()
         cells = self.grid.window(*block.slices)
         if read.pixels is None or read.valid is None or not read.valid.any():
-            features = np.full((*block.shape, self.encoder.dim), np.nan, np.float32)
+            features = np.full((*block.shape, self.encoder().dim), np.nan, np.float32)
         else:
-            features = self.encoder.encode(read.pixels, read.valid, read.window, cells)
+            features = self.encoder().encode(read.pixels, read.valid, read.window, cells)
         inside = cells_inside(self.grid, block, self.polygon)
         lacking = ~np.isfinite(features).all(axis=-1)
         if inside is not None:
@@ -188,15 +174,7 @@ class BuildWork:
     """Cells of a block -> written block."""
 
     encode: EncodeWork
-    url: str
-    generation: str
-
-    @functools.cached_property
-    def writer(self) -> BlockWriter:
-        return BlockWriter(self.url, self.generation)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "writer"}
+    writer: Once[BlockWriter]
 
     def read(self, block: Block) -> Pixels:
         """The imagery under a block."""
@@ -209,9 +187,9 @@ class BuildWork:
     def store(self, block: Block, encoded: Encoded) -> BlockResult:
         """Write an encoded block and its provenance; the ledger is the client's to write."""
         start = time.perf_counter()
-        written = self.writer.write(block, encoded.features)
+        written = self.writer().write(block, encoded.features)
         provenance = encoded.provenance.model_copy(update={"saturated": written.saturated})
-        self.writer.record(block, provenance)
+        self.writer().record(block, provenance)
         status = Status.BROKEN if provenance.errors else Status.DONE
         size = encoded.features.size + 4 * encoded.features[..., 0].size
         spent = encoded.spent.and_then("write", time.perf_counter() - start, size)

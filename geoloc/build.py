@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 from .account import BuildReport
 from .area import Area
 from .blocks import BlockResult, BuildWork, EncodeWork, Sample, sample_size
-from .cluster import Executor, open_cluster
+from .cluster import Executor, Once, open_cluster
 from .cube import (
     FIRST_GENERATION,
+    BlockWriter,
     CubeLock,
     CubeSpec,
     Ledger,
@@ -107,7 +109,7 @@ def build_blocks(
     with hold_lock(plan.url, "cube build") as lock:
         generation = current_generation(plan.url) or FIRST_GENERATION
         plan = plan.pinned(stored_encoding(plan.url, generation))
-        encoding = plan.work.encoder.describe()
+        encoding = plan.work.encoder().describe()
         plan = plan.pinned(encoding)
         spec = plan.spec(encoding)
         resumes = resume_generation(plan.url, generation, spec)
@@ -233,8 +235,9 @@ class BlockRun:
 
         Raises CubeError where too many blocks fail, or the lock is lost.
         """
-        work = BuildWork(self.work, self.plan.url, self.report.generation)
-        ledger = Ledger(self.plan.url, self.report.generation)
+        where = self.plan.url, self.report.generation
+        work = BuildWork(self.work, Once(partial(BlockWriter, *where)))
+        ledger = Ledger(*where)
         for block, encoded in sample.parked() if sample else ():
             self._mark(ledger, block, work.store(block, encoded))
         rest = (b for b in self._blocks(self.todo) if sample is None or b not in sample)

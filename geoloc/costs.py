@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from .area import Area
 from .blocks import Encoder, EncodeWork
-from .cluster import Executor, open_cluster
+from .cluster import Executor, Once, open_cluster
 from .cube import Status, plan_blocks
 from .errors import CubeError, GeolocError
 from .grid import BLOCK_SIZE, Block, Grid
@@ -165,8 +165,8 @@ def measure(plan: BuildPlan, status: NDArray[np.uint8], executor: Executor) -> M
 
     ``status`` ``(block_y, block_x)`` tells which blocks belong to the area.
     """
-    work = EncodeWork(plan.grid, plan.source, plan.open_encoder, None)
-    encoding = work.encoder.describe()
+    work = EncodeWork(plan.grid, plan.source, Once(plan.open_encoder), None)
+    encoding = work.encoder().describe()
     block = _block_with_imagery(work, status)
     side, best = _SMALLEST, None
     while True:

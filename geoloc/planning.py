@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .area import Area, Imagery
 from .blocks import Encoder, EncodeWork
+from .cluster import Once
 from .cube import CubeSpec
 from .grid import Grid
 from .imagery import Source, open_source
@@ -90,7 +91,7 @@ class BuildPlan:
     @property
     def work(self) -> EncodeWork:
         """What is done to each block."""
-        return EncodeWork(self.grid, self.source, self.open_encoder, self.polygon)
+        return EncodeWork(self.grid, self.source, Once(self.open_encoder), self.polygon)
 
     def spec(self, encoding: dict[str, Any]) -> CubeSpec:
         """The identity of the cube, given what the encoder says of itself."""

@@ -117,7 +117,7 @@ def _refresh(
     old = Cube.open(plan.url)
     plan = plan.pinned(old.spec.encoding)
     work = plan.work
-    spec = plan.spec(work.encoder.describe())
+    spec = plan.spec(work.encoder().describe())
     require_spec(plan.url, old.spec.same_but_imagery(spec), spec)
     today = _todays_prints(plan, work, old.done)
     same = (Ledger(plan.url, old.generation).fingerprints() == today).all(axis=-1)
@@ -169,7 +169,6 @@ def _todays_prints(
 ) -> NDArray[np.uint8]:
     prints = np.zeros((*status.shape, 32), np.uint8)
     inside = np.argwhere(status != Status.OUTSIDE)
-    _ = work.encoder  # opened once, before the threads ask for it
 
     def look(place: NDArray[np.intp]) -> NDArray[np.uint8]:
         text = work.fingerprint(plan.grid.block(int(place[0]), int(place[1])))

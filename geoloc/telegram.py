@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .errors import UsageError
+from .names import free_name
 
 RESULT = "result.json"
 _MAX_BYTES = 1_000_000_000
@@ -103,7 +104,9 @@ def read_export(folder: str | Path) -> Export:
         try:
             attachments.append(Attachment(_file(folder, named), message))
         except UsageError as error:
-            failures[_free(f"{RESULT}: message {message.id} of {chat}", failures)] = str(error)
+            # chats of one name may have messages of one number
+            name = f"{RESULT}: message {message.id} of {chat}"
+            failures[free_name(name, failures.__contains__, "{} ({})")] = str(error)
     return Export(tuple(attachments), tuple(places), frozenset(thumbnails), failures)
 
 
@@ -219,15 +222,6 @@ def _inside(folder: Path, named: Any) -> Path | None:
     except (OSError, RuntimeError):  # a name that is too long, links in a circle
         return None
     return path if path.is_relative_to(folder) else None
-
-
-def _free(name: str, taken: Mapping[str, str]) -> str:
-    """The name, numbered where chats of one name have messages of one number."""
-    candidate, count = name, 1
-    while candidate in taken:
-        count += 1
-        candidate = f"{name} ({count})"
-    return candidate
 
 
 def _word(value: Any) -> str | None:

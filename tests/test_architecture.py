@@ -15,7 +15,7 @@ PACKAGE = ROOT / "geoloc"
 
 LAYERS = (
     {"errors"},
-    {"grid", "scenes", "stores"},
+    {"grid", "names", "scenes", "stores"},
     {"area", "points", "photos"},
     {"imagery", "encoders", "cube", "cluster", "telegram", "video"},
     {"blocks", "search", "tile"},

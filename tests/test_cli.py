@@ -275,6 +275,17 @@ def test_the_dashboard_is_told_when_work_begins(tmp_path: Path, run: Run) -> Non
     assert done.err.startswith("Dask cluster local, ")
     assert "http://127.0.0.1:" in done.err
     assert json.loads(done.out)["cluster"].startswith("local, ")
+    asked = ["query", place.area, *place.photos, "--out"]
+    done = run(*asked, tmp_path / "there", "--cluster", "local")
+    assert done.code == 0
+    assert run(*asked, tmp_path / "here").code == 0
+    digests = [
+        json.loads((tmp_path / where / "street_2/query.json").read_text())["summary"][
+            "heatmap_sha256"
+        ]
+        for where in ("here", "there")
+    ]
+    assert digests[0] == digests[1]
 
 
 @pytest.mark.parametrize(("done", "told"), [(40, "20.0/s"), (1, "1800/h"), (0, "")])

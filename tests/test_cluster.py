@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import os
+import pickle
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from geoloc.cluster import InlineExecutor, choose, one_line, open_cluster
-from geoloc.cluster.workers import cuda_arguments, local_arguments
+from geoloc.cluster import InlineExecutor, Once, choose, one_line, open_cluster
+from geoloc.cluster.workers import DaskExecutor, cuda_arguments, local_arguments
 from geoloc.errors import ClusterError, ImageryError, UsageError
 
 
@@ -125,6 +129,42 @@ def test_a_cluster_is_given_a_bounded_number_of_items(scheduler: str) -> None:
         assert taken <= 10 + 2 * 2
         again = list(executor.stream(Squares(), range(3)))  # the stream left nothing behind
         assert sorted(o.item for o in again) == [0, 1, 2]
+
+
+def test_workers_that_know_nothing_of_the_work_are_told_again(scheduler: str) -> None:
+    """As those of a scheduler that was started anew behind the client's back."""
+    with open_cluster(scheduler) as executor:
+        assert isinstance(executor, DaskExecutor)
+        with closing(executor.stream(Squares(), range(2, 42))) as outcomes:
+            found = [next(outcomes)]
+            executor.client.run(_forget)
+            found.extend(outcomes)
+    assert sorted((o.item, o.result and o.result[0]) for o in found) == [
+        (n, n * n) for n in range(2, 42)
+    ]
+
+
+def _forget() -> None:
+    from geoloc.cluster import workers
+
+    workers._SHARED.clear()
+
+
+def test_what_is_opened_once_is_opened_again_in_another_process() -> None:
+    opened = []
+
+    def opening() -> int:
+        time.sleep(0.05)
+        opened.append(0)
+        return len(opened)
+
+    once = Once(opening)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda _: once(), range(8))) == [1] * 8
+    numbers = Once(partial(itertools.count, 7))
+    assert next(numbers()) == 7
+    sent: Once[Any] = pickle.loads(pickle.dumps(numbers))  # noqa: S301 our own
+    assert (next(sent()), next(numbers())) == (7, 8)
 
 
 @dataclass

@@ -112,6 +112,15 @@ def test_a_taken_name_is_kept_unless_replaced(sources: Path) -> None:
         import_model(described(sources))
     again = import_model(described(sources, provenance={"by": "test"}), replace=True)
     assert again.digest != first.digest
+    assert [path.name for path in again.path.parent.iterdir()] == [again.path.name]
+
+
+def test_a_folder_that_is_no_model_is_never_replaced(sources: Path) -> None:
+    model = import_model(described(sources))
+    (model.path / "model.json").unlink()
+    with pytest.raises(ModelError, match="is no model"):
+        import_model(described(sources), replace=True)
+    assert (model.path / "overhead.onnx").is_file()
 
 
 @pytest.mark.parametrize(

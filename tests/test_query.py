@@ -34,7 +34,6 @@ from geoloc.query import (
     query_photos,
     query_scene,
 )
-from geoloc.query.answers import safe_name, unique_names
 from geoloc.query.ask import class_weights
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES, imagery, tiny_model
@@ -274,11 +273,3 @@ def test_weights_by_class_and_by_group() -> None:
     assert weights[CLASSES.index("bridge")] == 3
     assert weights[CLASSES.index("airfield")] == 0.5
     assert class_weights({}, CLASSES) is None
-
-
-def test_folder_names_are_safe_and_unique() -> None:
-    names = ["IMG", "img", "../etc", "..", "a/b\x00", "Київ 1", "IMG", "x" * 300]
-    safe = list(unique_names(names))
-    assert safe[:7] == ["IMG", "img-2", "_etc", "photo", "a_b_", "Київ 1", "IMG-3"]
-    assert len(safe[7]) == 100
-    assert safe_name("<script>") == "_script_"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import shapely
 
-from geoloc.cluster import Executor, InlineExecutor, open_cluster
+from geoloc.cluster import Executor, InlineExecutor, Once, open_cluster
 from geoloc.cube import Cube, Ledger, Status
 from geoloc.errors import ClusterError, CubeError, UsageError
 from geoloc.search import Query, heatmaps, scan
@@ -112,7 +112,7 @@ def test_an_inline_executor_is_the_threads_of_this_process(cubes: Cubes) -> None
 def test_what_is_sent_holds_no_cell_of_the_cube(cubes: Cubes) -> None:
     cube = cubes.open("plain")
     direct = Direct(np.ones(64, np.float32), np.zeros((1, 64), np.float32))
-    work = BlockScan(partial(Cube, cube.url, cube.generation), direct, None)
+    work = BlockScan(Once(partial(Cube, cube.url, cube.generation)), direct, None)
     before = work.finish((0, 1), work.read((0, 1)))  # with the cube open
     sent = pickle.dumps(work)
     assert len(sent) < 2000

@@ -15,8 +15,8 @@ from PIL import Image
 
 from ..encoders import Model
 from ..errors import GeolocError, OutputError, PhotoError
+from ..names import free_name, safe_name
 from ..photos import Photo, read_photo
-from ..query.answers import safe_name
 from ..query.encode import encode_batches, kept
 from ..query.repeat import reread
 from ..video import Sampling, read_frames
@@ -115,11 +115,7 @@ class Reader:
     def _free_name(self, photo: Photo) -> str:
         frame = photo.origin.get("frame")
         name = safe_name(photo.name + (f" {frame['time']:.2f} s" if frame else ""))
-        candidate, count = name, 1
-        while candidate.casefold() in self._names:
-            count += 1
-            candidate = f"{name}-{count}"
-        return candidate
+        return free_name(name, lambda name: name.casefold() in self._names)
 
 
 def photo_of(item: Item, folder: Path, messages: Sequence[dict[str, Any]]) -> Photo:

@@ -14,9 +14,18 @@ from collections.abc import Iterator
 from ..errors import UsageError
 from .inline import InlineExecutor
 from .machine import choose, gpu_count
-from .work import Executor, Outcome, Work, one_line
+from .work import Executor, Once, Outcome, Work, one_line
 
-__all__ = ["Executor", "InlineExecutor", "Outcome", "Work", "choose", "one_line", "open_cluster"]
+__all__ = [
+    "Executor",
+    "InlineExecutor",
+    "Once",
+    "Outcome",
+    "Work",
+    "choose",
+    "one_line",
+    "open_cluster",
+]
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+import threading
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -13,6 +14,9 @@ Data = TypeVar("Data")
 Result = TypeVar("Result")
 Item_contra = TypeVar("Item_contra", contravariant=True)
 Result_co = TypeVar("Result_co", covariant=True)
+Thing = TypeVar("Thing")
+
+_OPENING = threading.RLock()
 
 
 class Work(Protocol[Item_contra, Data, Result_co]):
@@ -25,6 +29,27 @@ class Work(Protocol[Item_contra, Data, Result_co]):
     def read(self, item: Item_contra, /) -> Data: ...
 
     def finish(self, item: Item_contra, data: Data, /) -> Result_co: ...
+
+
+class Once(Generic[Thing]):
+    """What ``opening`` gives, opened at its first use in each process.
+
+    Work that needs a cube or a network holds it like this: sent to workers is how to open it.
+    """
+
+    def __init__(self, opening: Callable[[], Thing]) -> None:
+        self._opening = opening
+        self._opened: list[Thing] = []
+
+    def __call__(self) -> Thing:
+        if not self._opened:
+            with _OPENING:  # threads that read ahead ask for it at the same time
+                if not self._opened:
+                    self._opened.append(self._opening())
+        return self._opened[0]
+
+    def __reduce__(self) -> tuple[type[Once[Thing]], tuple[Callable[[], Thing]]]:
+        return type(self), (self._opening,)
 
 
 @dataclass(frozen=True)

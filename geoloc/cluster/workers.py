@@ -15,8 +15,9 @@ import threading
 import time
 import uuid
 from asyncio import CancelledError
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -62,11 +63,12 @@ class DaskExecutor:
     ) -> Generator[Outcome[Item, Result], None, None]:
         """Outcomes as they come. Raises ClusterError where the cluster is lost."""
         key = uuid.uuid4().hex
+        share = partial(self._share, _Share(key, work))
         with _lost_scheduler(self.client):
-            self._share(_Share(key, work))
+            share()
         try:
             with _lost_scheduler(self.client):
-                yield from _Flow(self.client, key).outcomes(iter(items))
+                yield from _Flow(self.client, key, share).outcomes(iter(items))
         finally:
             with contextlib.suppress(Exception):  # a lost cluster needs no tidying
                 self.client.unregister_worker_plugin(f"geoloc-{key}")
@@ -91,10 +93,10 @@ class _Try:
 
 
 class _Flow:
-    """One stream of items through the workers that share the work ``key``."""
+    """One stream of items through the workers that ``share`` gives the work ``key``."""
 
-    def __init__(self, client: Client, key: str) -> None:
-        self.client, self.key = client, key
+    def __init__(self, client: Client, key: str, share: Callable[[], None]) -> None:
+        self.client, self.key, self.share = client, key, share
         self.doing: dict[Any, _Try] = {}
         self.done = as_completed()
         self._threads: dict[str, int] = {}
@@ -179,6 +181,8 @@ class _Flow:
         failed_on = (*attempt.failed_on, result.worker)
         if len(failed_on) >= _TRIES or result.final:
             return Outcome(attempt.item, None, result.error)
+        if isinstance(result, _Untold):
+            self.share()
         self._submit(_Try(attempt.item, failed_on))
         return None
 
@@ -193,8 +197,8 @@ def _of_dask(error: BaseException) -> _Failure:
 
 def _gone(client: Client) -> ClusterError:
     return ClusterError(
-        f"the Dask scheduler {_address(client)} is gone: what was finished is kept; start it and "
-        "run the same command again"
+        f"the Dask scheduler {_address(client)} is gone: start it and run the same command again; "
+        "what was written is kept"
     )
 
 
@@ -219,6 +223,10 @@ class _Failure:
     final: bool
 
 
+class _Untold(_Failure):
+    """Of a worker that joined a scheduler which does not know the work: it was restarted."""
+
+
 _SHARED: dict[str, Any] = {}  # in each worker: the work, by key
 _FINISHING = threading.Lock()
 
@@ -239,6 +247,8 @@ class _Share(WorkerPlugin):
 def _run(key: str, item: Any) -> Any:
     """Runs in a worker, which reads its next items while one is finished, however few threads
     it has: who has read gives up its place among them."""
+    if key not in _SHARED:
+        return _Untold(get_worker().address, "the worker was not told the work", final=False)
     try:
         work = _SHARED[key]
         data = work.read(item)

@@ -29,6 +29,8 @@ from .model import (
     list_models,
     load_model,
     parse_spec,
+    publish,
+    refuse_other_folder,
     sha256_of,
     store_dir,
     write_whole,
@@ -191,16 +193,16 @@ def _into_store(remote: _Remote, name: str, replace: bool, progress: Progress | 
             _check_free(remote, name, replace)
             draft = store / f".{name}.{digest[:12]}.fetching"
             _fill(remote, draft, progress)
-            _publish(draft, target)
+            publish(draft, target)
+            for other in store.glob(f".{name}.*.fetching"):  # of a model that was given up
+                shutil.rmtree(other)
         _origin(remote.shown).parent.mkdir(exist_ok=True)
         write_whole(_origin(remote.shown), digest.encode())
     return Fetched(load_model(target, verify=False), new)
 
 
 def _check_free(remote: _Remote, name: str, replace: bool) -> None:
-    target = store_dir() / name
-    if target.exists() and not (target / SPEC_FILE).is_file():
-        raise ModelError(f"{target} is there and is no model: move it away, or choose a --name")
+    refuse_other_folder(store_dir() / name)
     holder = known_models().get(name)
     if replace or holder is None:
         return
@@ -239,16 +241,6 @@ def _fetch_file(
             f"{SPEC_FILE} says {expected[:12]}…: fetch it again, or have the model published again"
         )
     part.replace(path)
-
-
-def _publish(draft: Path, target: Path) -> None:
-    """Rename the finished draft into place; what was there goes away after it."""
-    old = draft.with_suffix(".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    draft.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _is_right(path: Path, expected: str) -> bool:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from ..errors import ModelError, UsageError
-from .model import Model, load_model, store_dir, write_model
+from .model import Model, load_model, publish, refuse_other_folder, store_dir, write_model
 from .networks import build_network, load_state, weights_bytes
 from .overhead import check_method, open_overhead
 from .preprocess import to_input
@@ -128,13 +128,12 @@ def import_model(
         raise UsageError(
             f"model {spec.name!r} exists at {target}: choose another name, or replace it"
         )
+    refuse_other_folder(target)
     draft = target.with_name(f".{spec.name}.importing")
     shutil.rmtree(draft, ignore_errors=True)
     try:
         check_model(_write(spec, draft))
-        if target.exists():
-            shutil.rmtree(target)
-        draft.rename(target)
+        publish(draft, target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return load_model(target)

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -303,6 +304,22 @@ def write_whole(path: Path, data: bytes) -> None:
         part.replace(path)
     except OSError as error:
         raise ModelError(f"{path} cannot be written ({error.strerror})") from None
+
+
+def refuse_other_folder(target: Path) -> None:
+    """Raise ModelError where something lies there that is no model, and so is not ours."""
+    if target.exists() and not (target / SPEC_FILE).is_file():
+        raise ModelError(f"{target} is there and is no model: move it away, or choose another name")
+
+
+def publish(draft: Path, target: Path) -> None:
+    """Rename a finished model into place; what was there goes away after it."""
+    old = draft.with_suffix(".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    draft.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _read_metric(path: Path, dim: int) -> NDArray[np.float32]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cluster import open_cluster
+from ..names import safe_name, unique_names
 from ..photos import Crop, Look, Photo
 from ..report import QueryResult, check_writable, write_report
 from ..scenes import display_name, find_class
@@ -152,24 +152,6 @@ def answer_scene(ask: Ask, scene: str) -> QueryResult:
     heatmap = scene_heatmaps(cube, [scene], ask.polygon, within_crs=cube.grid.crs)
     vector = scene_vector(cube.classes, [scene])
     return ask.answer(Question(display_name(scene), safe_name(scene), (), vector), heatmap[0])
-
-
-def safe_name(name: str) -> str:
-    """A name that any file system takes: no separators, no leading dots, no control characters."""
-    kept = re.sub(r"[^\w .,()+@=-]", "_", name).strip(" .")
-    return kept[:100] or "photo"
-
-
-def unique_names(names: Iterable[str]) -> Iterator[str]:
-    """Safe names with -2, -3, … where one is taken already, whatever its capitals."""
-    taken: set[str] = set()
-    for name in map(safe_name, names):
-        candidate, count = name, 1
-        while candidate.casefold() in taken:
-            count += 1
-            candidate = f"{name}-{count}"
-        taken.add(candidate.casefold())
-        yield candidate
 
 
 def _questions(

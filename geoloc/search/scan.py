@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 from threadpoolctl import threadpool_limits
 
-from ..cluster import Executor, InlineExecutor
+from ..cluster import Executor, InlineExecutor, Once
 from ..cube import Cube
 from ..errors import CubeError, SpecMismatchError, UsageError
 from ..grid import Block, Grid
@@ -145,8 +145,8 @@ def _stream(
 ) -> Iterator[Piece]:
     blocks = (b for b in cube.grid.blocks(BLOCK) if mask is None or mask.touches(b))
     if executor is None or isinstance(executor, InlineExecutor):
-        return _in_threads(BlockScan(lambda: cube, measure, mask), blocks, threads)
-    return _on_workers(BlockScan(_opener(cube), measure, mask), blocks, executor)
+        return _in_threads(BlockScan(Once(lambda: cube), measure, mask), blocks, threads)
+    return _on_workers(BlockScan(Once(_opener(cube)), measure, mask), blocks, executor)
 
 
 def _in_threads(work: BlockScan, blocks: Iterator[Block], threads: int | None) -> Iterator[Piece]:

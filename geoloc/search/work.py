@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from ..cluster import Once
 from ..grid import Block, Grid
 from .kernels import Codes
 from .measures import Measure
@@ -17,7 +15,6 @@ from .ruler import F32
 from .within import Within
 
 BLOCK = 256  # cells along a side: smaller reads are dominated by the store's cost per request
-_OPENING = threading.Lock()
 
 Place = tuple[int, int]
 """A block by its row and column among blocks of `BLOCK` cells."""
@@ -46,37 +43,21 @@ class Searchable(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class BlockScan:
-    """Blocks -> values float32 ``(map, y, x)``, NaN where missing or outside of ``mask``.
+    """Blocks -> values float32 ``(map, y, x)``, NaN where missing or outside of ``mask``."""
 
-    Sent to workers with how to open the cube, never with the cube; each opens it once, at its
-    first block.
-    """
-
-    open_cube: Callable[[], Searchable]
+    cube: Once[Searchable]
     measure: Measure
     mask: Within | None
 
-    @property
-    def cube(self) -> Searchable:
-        with _OPENING:  # threads that read ahead ask for it at the same time
-            return self._cube
-
-    @functools.cached_property
-    def _cube(self) -> Searchable:
-        return self.open_cube()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_cube"}
-
     def block(self, place: Place) -> Block:
         """The cells of a block."""
-        return self.cube.grid.block(*place, BLOCK)
+        return self.cube().grid.block(*place, BLOCK)
 
     def read(self, place: Place) -> tuple[Codes, F32 | None]:
         """Codes ``(cell, feature)``, and norms ``(cell,)`` where the measure wants them."""
         slices = self.block(place).slices
-        codes = np.ascontiguousarray(self.cube.read(*slices))
-        norm = self.cube.read_norm(*slices) if self.measure.stored else None
+        codes = np.ascontiguousarray(self.cube().read(*slices))
+        norm = self.cube().read_norm(*slices) if self.measure.stored else None
         flat = None if norm is None else np.ascontiguousarray(norm, np.float32).reshape(-1)
         return codes.reshape(-1, codes.shape[-1]), flat
 

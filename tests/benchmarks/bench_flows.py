@@ -50,6 +50,7 @@ def main(rounds: int = ROUNDS) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         place = write_place(folder / "place")
+        photos = len(place.photos)
         build_cube(load_area(place.area), cluster="inline")
         with running(folder / "service", place.area) as service:
             spent = [
@@ -60,9 +61,7 @@ def main(rounds: int = ROUNDS) -> None:
                 for n in range(rounds)
             ]
     command, flow = (statistics.median(column) for column in zip(*spent, strict=True))
-    print(
-        f"geoloc query, {len(place.photos)} photos         {command:6.1f} s  (median of {rounds})"
-    )
+    print(f"geoloc query, {photos} photos            {command:6.1f} s  (median of {rounds})")
     print(f"prefect deployment run --watch   {flow:6.1f} s  {flow / command:.1f} times as long")
 
 
