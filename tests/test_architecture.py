@@ -137,6 +137,16 @@ def test_imports_stay_light(module: str) -> None:
     assert done.stdout.split() == []
 
 
+def test_a_query_by_the_shipped_model_does_not_wait_for_torchvision() -> None:
+    """Which takes a second and a half and 200 MB to import."""
+    code = (
+        "import sys, geoloc.query; from geoloc.encoders import load_model, open_ground;"
+        "open_ground(load_model('sandbox')); print('torchvision' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
+
+
 def test_breaches_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test itself can fail: an upward import in a sample package is reported."""
     monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)

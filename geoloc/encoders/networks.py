@@ -20,12 +20,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import SqueezeExcitation
 
 from ..errors import ModelError
 from .lite0 import LITE0_NETWORKS, PlaceLite0
@@ -135,13 +133,15 @@ def build_network(arch: str, dim: int) -> nn.Module:
     """
     if arch in LITE0_NETWORKS:
         return LITE0_NETWORKS[arch](dim)
-    known = torchvision.models.list_models(module=torchvision.models)
+    from torchvision import models  # a second and a half that other models need not wait for
+
+    known = models.list_models(module=models)
     if arch not in known or arch in _AUXILIARY:
         raise ModelError(
             f"arch {arch!r} is not a torchvision classification network with one output: "
             "take for example densenet161, resnet50, mobilenet_v2 or shufflenet_v2_x0_5"
         )
-    return cast(nn.Module, torchvision.models.get_model(arch, weights=None, num_classes=dim))
+    return cast(nn.Module, models.get_model(arch, weights=None, num_classes=dim))
 
 
 def build_dense(arch: str, dim: int, stride: int, pool_px: int) -> SplitNetwork:
@@ -346,6 +346,8 @@ def _measure(network: nn.Module, family: _Family) -> list[_Layer]:
         if before > 1:  # 1 x 1 maps are squeeze-and-excitation's inner layers
             layers.append(_Layer(module, _stride_of(before), _stride_of(after)))
 
+    from torchvision.ops import SqueezeExcitation
+
     kinds = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, SqueezeExcitation)
     hooks = [m.register_forward_hook(seen) for m in network.modules() if isinstance(m, kinds)]
     training = network.training
@@ -366,6 +368,8 @@ def _stride_of(size: int) -> int:
 
 def _localise(layers: list[_Layer], stride: int, local_px: int) -> int:
     """Make squeeze-and-excitation local; the pixels by which that widens the reach."""
+    from torchvision.ops import SqueezeExcitation
+
     widened = 0
     for layer in layers:
         if isinstance(layer.module, SqueezeExcitation):
