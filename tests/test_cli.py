@@ -18,7 +18,7 @@ import pytest
 from rich.progress import Progress
 
 from geoloc.cli import main
-from geoloc.cli.console import RateColumn
+from geoloc.cli.console import RateColumn, print_table
 from geoloc.cube import Cube
 from tests.media import bomb
 from tests.small_place import SmallPlace, write_place
@@ -286,6 +286,14 @@ def test_the_dashboard_is_told_when_work_begins(tmp_path: Path, run: Run) -> Non
         for where in ("here", "there")
     ]
     assert digests[0] == digests[1]
+
+
+def test_a_table_in_a_pipe_is_not_cut_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("title", {"word": "left", "number": "right"}, [["x" * 150, "y" * 90], ["a b", "7"]])
+    lines = capsys.readouterr().out.splitlines()
+    assert "x" * 150 in lines[4]
+    assert "y" * 90 in lines[4]
+    assert "a b " in lines[5]
 
 
 @pytest.mark.parametrize(("done", "told"), [(40, "20.0/s"), (1, "1800/h"), (0, "")])

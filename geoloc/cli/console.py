@@ -29,6 +29,8 @@ INTERRUPTED = "interrupted; what was finished is kept: run the same command agai
 out = Console(highlight=False, soft_wrap=True)
 """Results."""
 
+_WIDEST = 1000  # characters of a table that is no terminal's
+
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 """Progress, notes and errors: never mixed into what a machine reads."""
 
@@ -88,13 +90,15 @@ def print_json(value: Any) -> None:
 
 
 def print_table(title: str, columns: dict[str, str], rows: list[list[str]]) -> None:
-    """A table; ``columns`` maps each heading to its justification."""
+    """A table; ``columns`` maps each heading to its justification. Nothing in it is cut short."""
     table = Table(title=title, title_justify="left")
     for heading, justify in columns.items():
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for row in rows:
         table.add_row(*row)
-    out.print(table)
+    # a file or a pipe has no width: the table is as wide as it wants to be
+    console = out if out.is_terminal else Console(file=out.file, width=_WIDEST, highlight=False)
+    console.print(table)
 
 
 def note(text: str) -> None:

@@ -178,12 +178,17 @@ def _tell(report: BuildReport, as_json: bool) -> None:
     report.raise_if_incomplete()
 
 
+def _minute(time: str) -> str:
+    """Of an ISO time, which ``--json`` tells in full."""
+    return time[:16].replace("T", " ")
+
+
 def _row(generation: Generation) -> list[str]:
     imagery = f"{(generation.imagery_first or '')[:10]} … {(generation.imagery_last or '')[:10]}"
     return [
         generation.name + (" *" if generation.current else ""),
-        generation.created,
-        generation.finished or "not finished",
+        _minute(generation.created),
+        _minute(generation.finished) if generation.finished else "not finished",
         imagery if generation.imagery_last else "without dates",
         str(generation.blocks_done),
         str(generation.blocks_broken + generation.blocks_missing),
