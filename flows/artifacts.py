@@ -8,7 +8,6 @@ import io
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote
@@ -41,8 +40,7 @@ _PROGRESS_SECONDS = 2.0  # between two reports to the server
 Cells = dict[str, str | int | float]
 
 
-@contextmanager
-def progress(title: str, key: str = "progress") -> Iterator[Callable[[int, int], None]]:
+def progress(title: str, key: str = "progress") -> Callable[[int, int], None]:
     """A progress bar of the run: tell it how much of how much is done."""
     artifact = cast(UUID, create_progress_artifact(0.0, key=key, description=title))
     last = 0.0
@@ -54,7 +52,7 @@ def progress(title: str, key: str = "progress") -> Iterator[Callable[[int, int],
             last = now
             update_progress_artifact(artifact, progress=100.0 * done / max(total, 1))
 
-    yield advance
+    return advance
 
 
 def show_answers(answers: Sequence[tuple[QueryResult, Path]], key: str) -> None:

@@ -31,7 +31,6 @@ def evaluate(cube: CubeRef, truth: FilePath) -> dict[str, Any]:
 @stage("answer and score")
 def score(cube: str, truth: str) -> Evaluation:
     """See `geoloc.query.evaluate_truth`."""
-    with progress("Photos of known places") as advance:
-        found = evaluate_truth(cube, truth, progress=advance)
+    found = evaluate_truth(cube, truth, progress=progress)
     get_run_logger().info(str(found.summary))
     return found

@@ -43,9 +43,7 @@ def geolocate_folder(
 @stage("answer")
 def answer(cube: str, folder: str, out: str, top: int, within: str | None) -> BulkReport:
     """See `geoloc.bulk.run_bulk`."""
-    with progress("reading the media") as read, progress("searching") as search:
-        stages = {"reading the media": read, "searching": search}
-        report = run_bulk(cube, folder, out, top=top, within=within, progress=stages.get)
+    report = run_bulk(cube, folder, out, top=top, within=within, progress=progress)
     get_run_logger().info(
         "%d pictures: %d answered, %d kept, %d failures; %s",
         report.pictures, report.answered, report.kept, len(report.failures), report.index,

@@ -11,7 +11,7 @@ from geoloc.names import safe_name, unique_names
 from geoloc.query import Answers, query_photos
 from geoloc.query.answers import TOP
 
-from .artifacts import show_answers, show_failures
+from .artifacts import progress, show_answers, show_failures
 from .fetching import fetch_photos
 from .parameters import Cluster, CubeRef, Cubes, FilePath, FolderPath, Photos, Top
 from .running import brief, run_name, stage
@@ -68,7 +68,16 @@ def ask(
     cluster: str = "inline",
 ) -> Answers:
     """One pass over one cube for all photos; see `geoloc.query.query_photos`."""
-    answers = query_photos(cube, photos, out, top=top, within=within, fuse=fuse, cluster=cluster)
+    answers = query_photos(
+        cube,
+        photos,
+        out,
+        top=top,
+        within=within,
+        fuse=fuse,
+        cluster=cluster,
+        progress=progress,
+    )
     get_run_logger().info("%d answers in %s", len(answers.results), out)
     return answers
 

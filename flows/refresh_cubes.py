@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from prefect import flow, get_run_logger
@@ -124,22 +123,13 @@ def steps(cube: str) -> Iterator[str]:
 def encode(area: Area, step: str, method: str | None, cluster: str) -> BuildReport:
     """See `geoloc.build.build_cube` and `geoloc.refresh.refresh_cube`."""
     work: Callable[..., BuildReport] = build_cube if step == "build" else refresh_cube
-    with copying(area) as tiling, progress(f"{step} {area.name}: blocks") as advance:
-        report = work(area, method=method, cluster=cluster, tiling=tiling, progress=advance)
+    tiling = progress(f"copy of {area.name}: tiles", "tiling") if area.keeps_copy else None
+    advance = progress(f"{step} {area.name}: blocks")
+    report = work(area, method=method, cluster=cluster, tiling=tiling, progress=advance)
     get_run_logger().info(report.summary())
     show_build(area.name, report)
     report.raise_if_incomplete()
     return report
-
-
-@contextmanager
-def copying(area: Area) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar for the copy of the imagery, where the area keeps one."""
-    if not area.keeps_copy:
-        yield None
-        return
-    with progress(f"copy of the imagery of {area.name}: tiles", key="tiling") as advance:
-        yield advance
 
 
 @stage("verify", run_name="verify {area.name}")

@@ -11,7 +11,7 @@ from geoloc.query import query_scene
 from geoloc.query.answers import TOP
 from geoloc.report import QueryResult
 
-from .artifacts import show_answers
+from .artifacts import progress, show_answers
 from .parameters import CubeRef, FilePath, FolderPath, SceneName, Top
 from .running import run_name, stage
 
@@ -45,7 +45,7 @@ def search(
     cube: str, scene: str, out: str, top: int, within: str | None
 ) -> tuple[QueryResult, Path]:
     """See `geoloc.query.query_scene`; the answer and its folder."""
-    result = query_scene(cube, scene, out, top=top, within=within)
+    result = query_scene(cube, scene, out, top=top, within=within, progress=progress)
     get_run_logger().info("%d candidates for %s", len(result.candidates), result.title)
     return result, Path(out) / scene_folder(result)
 

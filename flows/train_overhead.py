@@ -38,7 +38,7 @@ def train_overhead(spec: TrainSpec) -> str:
 @stage("train", run_name="train {spec.name}")
 def train(spec: TrainSpec) -> Trained:
     """See `geoloc.training.train_student`."""
-    with progress(f"Epochs of {spec.name}") as advance:
-        trained = train_student(spec, lambda epoch: advance(epoch.number, epoch.of))
+    advance = progress(f"Epochs of {spec.name}")
+    trained = train_student(spec, lambda epoch: advance(epoch.number, epoch.of))
     get_run_logger().info("model in %s; held-out pairs: %s", trained.path, trained.figures)
     return trained

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,12 @@ from .area import load_area
 from .build import build_cube
 from .evaluation import read_truth
 from .query import query_photos
+from .query.answers import Stages, silent
 from .query.evaluating import Evaluation, score
 from .sandbox.write import write_sandbox
 
 SEED = 7
 """A world that the shipped model was not trained on (see `geoloc.sandbox.recipe`)."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ def run_demo(
     seed: int = SEED,
     km: float = 3.0,
     photos: int = 40,
-    progress: Callable[[str], Progress | None] = lambda _: None,
+    progress: Stages = silent,
 ) -> Demo:
     """Write a world to ``out``, build its cube, answer its photos, and score the answers.
 
@@ -57,9 +55,7 @@ def run_demo(
     report.raise_if_incomplete()
     truths = read_truth(out / "photos" / "truth.csv")
     paths = [out / "photos" / truth.file for truth in truths]
-    answers = query_photos(
-        out / "area.yaml", paths, out / "answers", progress=progress("answering the photos")
-    )
+    answers = query_photos(out / "area.yaml", paths, out / "answers", progress=progress)
     evaluation = Evaluation(tuple(score(answers.results, truths)), answers.failures)
     demo = Demo(report.cells, report.seconds, evaluation, out / "answers")
     (out / "demo.json").write_text(json.dumps(demo.to_json(), indent=1))

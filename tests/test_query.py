@@ -107,17 +107,23 @@ def store(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_photo_finds_its_planted_cell(place: Place, tmp_path: Path) -> None:
-    steps: list[tuple[int, int]] = []
+    steps: list[tuple[str, int, int]] = []
     answers = query_photos(
         place.area,
         [place.photo("a"), place.photo("b")],
         tmp_path / "out",
         top=4,
         radius=30,
-        progress=lambda done, total: steps.append((done, total)),
+        progress=lambda stage: lambda *now: steps.append((stage, *now)),
     )
     assert answers.failures == {}
-    assert steps == [(1, 2), (2, 2)]
+    assert steps == [
+        (stage, done, total)
+        for stage, total in (
+            ("reading the photos", 2), ("searching the cube", 1), ("ranking the places", 2),
+        )
+        for done in range(1, total + 1)
+    ]  # fmt: skip
     for result, (name, cell) in zip(answers.results, PLANTED.items(), strict=True):
         best = result.candidates[0]
         assert (best.row, best.col) == cell

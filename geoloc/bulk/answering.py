@@ -20,6 +20,7 @@ from PIL import Image
 from ..encoders import Model
 from ..errors import GeolocError
 from ..photos import Photo
+from ..query.answers import Progress, Stages
 from ..query.ask import Ask, Question
 from ..report import QueryResult, write_report
 from ..report.heat import levels, palette, shrink
@@ -80,34 +81,40 @@ class Answering:
             or not all((self.out / one.folder / name).is_file() for name in ("query.json", SMALL))
         ]
 
-    def answer(self, asked: Sequence[Asked], progress: Callable[[int], None]) -> dict[str, str]:
+    def answer(self, asked: Sequence[Asked], progress: Stages) -> dict[str, str]:
         """Write each answer as soon as it is known; what fails is told, by folder.
 
         Several are written at a time: most of that is reading imagery and compressing, which
         frees the interpreter. They are recorded here, one by one and in order.
         """
         failures: dict[str, str] = {}
+        jobs = self._jobs(asked, progress("searching the cube"))
+        told = progress("writing the answers")
         count = min(_WRITERS, len(os.sched_getaffinity(0)))
         with ThreadPoolExecutor(count, thread_name_prefix="answers") as pool:
             try:
-                written = _in_turn(pool, self._jobs(asked), 2 * count)
+                written = _in_turn(pool, jobs, 2 * count)
                 for done, (one, future) in enumerate(written, start=1):
                     try:
-                        told = future.result()
-                        self.store.answer(one.folder, one.key(self.ask, self.messages), told)
+                        found = future.result()
+                        self.store.answer(one.folder, one.key(self.ask, self.messages), found)
                     except (GeolocError, OSError) as error:
                         failures[one.folder] = " ".join(str(error).split())
-                    progress(done)
+                    told(done, len(asked))
             finally:
                 pool.shutdown(cancel_futures=True)
         return failures
 
-    def _jobs(self, asked: Sequence[Asked]) -> Iterator[tuple[Asked, Callable[[], _Summary]]]:
+    def _jobs(
+        self, asked: Sequence[Asked], progress: Progress
+    ) -> Iterator[tuple[Asked, Callable[[], _Summary]]]:
         size = max(1, PASS_BYTES // (4 * self.ask.target.cube.grid.size))
-        for start in range(0, len(asked), size):
+        starts = range(0, len(asked), size)
+        for number, start in enumerate(starts):
             batch = asked[start : start + size]
             questions = [Question(one.title, one.folder, (), one.vector) for one in batch]
-            heatmaps = self.ask.heatmaps(questions)
+            told = partial(_of_passes, progress, number, len(starts))
+            heatmaps = self.ask.heatmaps(questions, progress=told)
             for one, question, heatmap in zip(batch, questions, heatmaps, strict=True):
                 yield one, partial(self._write, one, question, heatmap)
 
@@ -120,6 +127,11 @@ class Answering:
 
     def _photo(self, item: Item) -> Photo:
         return photo_of(item, self.items, self.messages.get(item.id, ()))
+
+
+def _of_passes(progress: Progress, number: int, passes: int, done: int, total: int) -> None:
+    """What is done of one pass over the cube, told as a part of all passes."""
+    progress(number * total + done, passes * total)
 
 
 def _in_turn(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ..encoders import Model
 from ..errors import GeolocError, OutputError, PhotoError
 from ..names import free_name, safe_name
 from ..photos import Photo, read_photo
+from ..query.answers import Progress
 from ..query.encode import encode_batches, kept
 from ..query.repeat import reread
 from ..video import Sampling, read_frames
@@ -51,16 +52,17 @@ class Reader:
             self._remember(item.id, item.folder, item.signature)
         self._files = {done.sha256: done for done in self.store.media() if done.sha256}
 
-    def read(self, media: Sequence[Medium], progress: Callable[[int], None]) -> None:
+    def read(self, media: Sequence[Medium], progress: Progress) -> None:
         """Read what is new or changed; each medium is recorded once all of it is encoded."""
         stamps = self.store.stamps()
         fresh = [m for m in media if stamps.get(m.name) != _stamp(m.path)]
-        progress(len(media) - len(fresh))
+        before, total = len(media) - len(fresh), len(media)
+        progress(before, total)
         for photos, vectors in encode_batches(self._photos(fresh), self.model):
             self._take(photos, vectors)
-            progress(len(media) - len(fresh) + self._commit(but=1))
+            progress(before + self._commit(but=1), total)
         self._commit()
-        progress(len(media))
+        progress(total, total)
 
     def _photos(self, media: Sequence[Medium]) -> Iterator[Photo]:
         """The photos that have to be encoded; all that is known of the others is noted."""

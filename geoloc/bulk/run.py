@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from ..encoders import Model
 from ..errors import GeolocError, OutputError, UsageError
 from ..query import cube_model, open_target
+from ..query.answers import Stages, silent
 from ..query.ask import Ask
 from ..report import check_writable
 from ..search import fuse
@@ -36,9 +37,6 @@ from .pictures import Cluster, propose_clusters
 from .reading import Reader
 from .store import Item, Store
 from .tables import write_tables
-
-Progress = Callable[[int, int], None]
-"""Called with how many are done, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def run_bulk(
     weights: Mapping[str, float] | None = None,
     model: str | Path | None = None,
     sampling: Sampling | None = None,
-    progress: Callable[[str], Progress | None] = lambda _: None,
+    progress: Stages = silent,
 ) -> BulkReport:
     """Answer every photo, video frame and chat picture below ``folder``; write all to ``out``.
 
@@ -117,9 +115,9 @@ def run_bulk(
     try:
         run = _Run(ask, loaded, store, out, found)
         with clock("reading"):
-            run.read(sampling, _counted(progress("reading the media"), len(found.media)))
+            run.read(sampling, progress)
         with clock("answering"):
-            run.answer(progress("searching"))
+            run.answer(progress)
         with clock("listing"):
             return run.report(clock.seconds)
     finally:
@@ -153,9 +151,10 @@ class _Run:
     _answered: int = 0
     _asked: int = 0
 
-    def read(self, sampling: Sampling, progress: Callable[[int], None]) -> None:
+    def read(self, sampling: Sampling, progress: Stages) -> None:
         """Every picture of the folder to the store; then what may show one place."""
-        Reader(self.store, self.out / ITEMS, self.model, sampling).read(self.found.media, progress)
+        reader = Reader(self.store, self.out / ITEMS, self.model, sampling)
+        reader.read(self.found.media, progress("reading the media"))
         done = {medium.name: medium for medium in self.store.media()}
         self._sights = sights_of(self.found.media, done)
         items = self.store.items()
@@ -166,7 +165,7 @@ class _Run:
         pictures = [picture_of(item, self._sights[n]) for n, item in self._items.items()]
         self._clusters = propose_clusters(pictures)
 
-    def answer(self, progress: Progress | None) -> None:
+    def answer(self, progress: Stages) -> None:
         """Ask what is not answered yet."""
         asked = [*self._single(), *self._fused()]
         messages = {number: messages_of(sights) for number, sights in self._sights.items()}
@@ -174,7 +173,7 @@ class _Run:
             self.ask, self.model, self.store, self.out, self.out / ITEMS, messages
         )
         pending = answering.pending(asked)
-        failed = answering.answer(pending, _counted(progress, len(pending)))
+        failed = answering.answer(pending, progress) if pending else {}
         self._failures |= failed
         self._answered, self._asked = len(pending) - len(failed), len(asked) - len(failed)
 
@@ -236,7 +235,3 @@ class _Run:
     def _known_answers(self) -> dict[str, Answer]:
         rows = self.store.answers().items()
         return {folder: told for folder, (_, told) in rows if folder not in self._failures}
-
-
-def _counted(progress: Progress | None, total: int) -> Callable[[int], None]:
-    return lambda done: progress(done, total) if progress else None

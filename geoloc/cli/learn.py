@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from ..errors import UsageError
-from .console import note, print_json, progress
+from .console import note, print_json, progress, stages
 
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
@@ -64,8 +64,8 @@ def evaluate(
     """How high the true places of photos rank: percentile (chance 50) and best 1, 5, 10 %."""
     from ..query.evaluating import evaluate_truth
 
-    with progress("answering") as advance:
-        evaluation = evaluate_truth(cube, truth, progress=advance)
+    with stages() as stage:
+        evaluation = evaluate_truth(cube, truth, progress=stage)
     if as_json:
         print_json(evaluation.to_json())
     else:

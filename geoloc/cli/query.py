@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import GeolocError, UsageError
-from .console import note, print_json, print_table, progress
+from .console import note, print_json, print_table, stages
 
 if TYPE_CHECKING:
     from ..candidates import Candidate
@@ -76,7 +76,7 @@ def query(
     """Rank the places of a cube by how well they match each photo."""
     from ..query import query_photos
 
-    with progress("searching") as advance:
+    with stages() as stage:
         answers = query_photos(
             cube,
             photos,
@@ -90,7 +90,7 @@ def query(
             rotate=rotate,
             epoch=_epoch(generation, day),
             cluster=cluster,
-            progress=advance,
+            progress=stage,
         )
     _show(answers.results, out, as_json, answers.failures)
     if answers.failures:
@@ -111,8 +111,17 @@ def scene(
     """Find places of one scene class, without a photo."""
     from ..query import query_scene
 
-    epoch = _epoch(generation, day)
-    result = query_scene(cube, name, out, top=top, within=within, radius=radius, epoch=epoch)
+    with stages() as stage:
+        result = query_scene(
+            cube,
+            name,
+            out,
+            top=top,
+            within=within,
+            radius=radius,
+            epoch=_epoch(generation, day),
+            progress=stage,
+        )
     _show([result], out, as_json, {})
 
 

@@ -25,6 +25,9 @@ from .target import cube_model, open_target
 Progress = Callable[[int, int], None]
 """Called with how many are done, and of how many."""
 
+Stages = Callable[[str], Progress]
+"""Gives, for the name of a stage of the work, what is told how far it has come."""
+
 TOP = 20
 
 
@@ -49,7 +52,12 @@ class Options(TypedDict, total=False):
     rotate: float
     epoch: str | dt.date | None
     cluster: str
-    progress: Progress | None
+    progress: Stages
+
+
+def silent(_stage: str) -> Progress:
+    """`Stages` where nobody wants to know."""
+    return lambda _done, _total: None
 
 
 def query_photos(
@@ -82,7 +90,7 @@ def answer_photos(
     rotate: float = 0.0,
     epoch: str | dt.date | None = None,
     cluster: str = "inline",
-    progress: Progress | None = None,
+    progress: Stages = silent,
 ) -> Answers:
     """Rank the cells of a cube for each photo; nothing is written without ``out``.
 
@@ -109,16 +117,16 @@ def answer_photos(
     looks = [Look(crop, rotate) for crop in crops or (None,)]
     # no other processes of this machine have more cores than the threads of this one
     with open_cluster("inline" if cluster == "auto" else cluster) as executor:
-        good, vectors, failures = encode([Path(path) for path in photos], loaded, looks)
+        paths, told = [Path(path) for path in photos], progress("reading the photos")
+        good, vectors, failures = encode(paths, loaded, looks, progress=told)
         questions = list(_questions(good, vectors, fuse))
-        heatmaps = ask.heatmaps(questions, executor)
-    results: list[QueryResult] = []
+        heatmaps = ask.heatmaps(questions, executor, progress("searching the cube"))
+    results, told = list[QueryResult](), progress("ranking the places")
     for question, heatmap in zip(questions, heatmaps, strict=True):
         results.append(ask.answer(question, heatmap, loaded))
         if out is not None:
             write_report(results[-1], Path(out) / question.folder, target.source)
-        if progress:
-            progress(len(results), len(questions))
+        told(len(results), len(questions))
     return Answers(results, failures)
 
 
@@ -131,6 +139,7 @@ def query_scene(
     within: str | Path | None = None,
     radius: float | None = None,
     epoch: str | dt.date | None = None,
+    progress: Stages = silent,
 ) -> QueryResult:
     """Rank the cells of a cube by how much of one scene class they are, without a photo.
 
@@ -141,15 +150,17 @@ def query_scene(
     scene = find_class(name, target.cube.classes)
     ask = Ask.of(target, top, within, radius, scene=scene)
     check_writable(out)
-    result = answer_scene(ask, scene)
+    result = answer_scene(ask, scene, progress("searching the cube"))
     write_report(result, out / safe_name(scene), target.source)
     return result
 
 
-def answer_scene(ask: Ask, scene: str) -> QueryResult:
+def answer_scene(ask: Ask, scene: str, progress: Progress | None = None) -> QueryResult:
     """The ranked places of a class of the cube, by its exact name."""
     cube = ask.target.cube
-    heatmap = scene_heatmaps(cube, [scene], ask.polygon, within_crs=cube.grid.crs)
+    heatmap = scene_heatmaps(
+        cube, [scene], ask.polygon, within_crs=cube.grid.crs, progress=progress
+    )
     vector = scene_vector(cube.classes, [scene])
     return ask.answer(Question(display_name(scene), safe_name(scene), (), vector), heatmap[0])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,14 +90,27 @@ class Ask:
         )
 
     def heatmaps(
-        self, questions: Sequence[Question], executor: Executor | None = None
+        self,
+        questions: Sequence[Question],
+        executor: Executor | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> NDArray[np.float32]:
-        """Distances ``(question, y, x)``, in one pass over the cube; see `search.heatmaps`."""
+        """Distances ``(question, y, x)``, in one pass over the cube; see `search.heatmaps`.
+
+        ``progress`` is told of its blocks.
+        """
         cube = self.target.cube
         if not questions:
             return np.empty((0, *cube.grid.shape), np.float32)
         query = Query(np.stack([question.vector for question in questions]), self.weights)
-        return heatmaps(cube, query, self.polygon, within_crs=cube.grid.crs, executor=executor)
+        return heatmaps(
+            cube,
+            query,
+            self.polygon,
+            within_crs=cube.grid.crs,
+            executor=executor,
+            progress=progress,
+        )
 
     def answer(
         self, question: Question, heatmap: NDArray[np.float32], model: Model | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -24,7 +24,12 @@ _WHOLE = (Look(),)
 
 
 def encode(
-    paths: Sequence[Path], model: Model, looks: Sequence[Look] = _WHOLE, *, stop: bool = False
+    paths: Sequence[Path],
+    model: Model,
+    looks: Sequence[Look] = _WHOLE,
+    *,
+    stop: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Photo], NDArray[np.float32], dict[str, str]]:
     """Readable photos (reduced), vectors ``(photo, feature)``, and failures by path.
 
@@ -33,7 +38,9 @@ def encode(
     failures: dict[str, str] = {}
 
     def read() -> Iterator[Photo]:
-        for path in paths:
+        for done, path in enumerate(paths, start=1):
+            if progress:
+                progress(done, len(paths))
             try:
                 photo = read_photo(path)
             except PhotoError as error:

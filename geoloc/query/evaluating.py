@@ -13,7 +13,7 @@ from pyproj import Transformer
 
 from ..evaluation import Placement, Summary, Truth, place, read_truth, summarize
 from ..report import QueryResult
-from .answers import Progress, answer_photos
+from .answers import Stages, answer_photos, silent
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,7 @@ class Evaluation:
         return {"photos": [score.to_json() for score in self.scores], **known}
 
 
-def evaluate_truth(
-    cube: str | Path, truth: str | Path, *, progress: Progress | None = None
-) -> Evaluation:
+def evaluate_truth(cube: str | Path, truth: str | Path, *, progress: Stages = silent) -> Evaluation:
     """Answer the photos of a truth file (file, lon, lat; the photos lie beside it), and score.
 
     Raises UsageError for a bad truth file, and what `query_photos` raises; writes nothing.

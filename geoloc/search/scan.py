@@ -207,11 +207,13 @@ def _collect(
     progress: Callable[[int, int], None] | None,
 ) -> F32:
     result = _allocate((maps, *grid.shape), scratch, memory)
-    total = int(np.prod(grid.block_shape(BLOCK)))
+    done, total = 0, int(np.prod(grid.block_shape(BLOCK)))
     for done, (block, values) in enumerate(pieces, start=1):
         result[:, *block.slices] = values
         if progress:
             progress(done, total)
+    if progress and done < total:  # those outside of the polygon were passed over
+        progress(total, total)
     return result
 
 
