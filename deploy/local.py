@@ -55,6 +55,7 @@ def environment(home: Path, port: int) -> dict[str, str]:
     own = {  # what the operator may change
         # ten nights ahead, not a hundred: each is a write to a small database
         "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "10",
+        "PREFECT_WORKER_QUERY_SECONDS": "2",  # a person may wait for the answer
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60",  # seconds: how soon a lost run is noticed
     }
     return {**own, **os.environ, **wanted}
