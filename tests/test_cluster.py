@@ -87,17 +87,6 @@ def test_inline_takes_items_only_as_room_comes_free() -> None:
         assert len(taken) <= 4
 
 
-@pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
-    """Address of a running cluster: one process, two threads."""
-    from distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=":0"
-    ) as cluster:
-        yield cluster.scheduler_address
-
-
 def test_a_running_scheduler_gives_the_same(
     scheduler: str, caplog: pytest.LogCaptureFixture
 ) -> None:

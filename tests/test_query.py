@@ -182,15 +182,10 @@ def test_only_the_polygon_is_searched(place: Place, tmp_path: Path) -> None:
     assert np.isnan(answers.results[0].heatmap[:, 20:]).all()
 
 
-def test_a_cluster_gives_the_same_answers(place: Place) -> None:
-    from distributed import LocalCluster
-
+def test_a_cluster_gives_the_same_answers(place: Place, scheduler: str) -> None:
     photos = [place.photo("a"), place.photo("b")]
     here = answer_photos(place.cube, photos, top=3)
-    with LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=":0"
-    ) as cluster:
-        there = answer_photos(place.cube, photos, top=3, cluster=cluster.scheduler_address)
+    there = answer_photos(place.cube, photos, top=3, cluster=scheduler)
     for one, other in zip(here.results, there.results, strict=True):
         assert one.heatmap.tobytes() == other.heatmap.tobytes()
         assert one.candidates == other.candidates

@@ -29,17 +29,6 @@ KINDS = ("plain", "weights", "metric")
 
 
 @pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
-    """Address of a running cluster: one process, two threads."""
-    from distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=":0"
-    ) as cluster:
-        yield cluster.scheduler_address
-
-
-@pytest.fixture(scope="module")
 def executors(scheduler: str) -> Iterator[dict[str, Executor]]:
     """Local workers and a running scheduler, started once."""
     with ExitStack() as stack:
