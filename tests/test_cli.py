@@ -211,6 +211,9 @@ def test_models_come_by_url(
     taken = run("models", "fetch", url)
     assert taken.code == 1 and taken.is_one_line("--name", "--replace")
     assert run("models", "fetch", url, "--name", "mine").code == 0
+    assert "mine (its own name: tiny)" in run("models", "list").out
+    listed = json.loads(run("models", "list", "--json").out)["models"]
+    assert ("mine", "tiny") in {(model["installed_as"], model["name"]) for model in listed}
     assert run("models", "fetch", url, "--replace").code == 0
     assert run("models", "info", url).code == 0
     nowhere = run("models", "fetch", (tmp_path / "none").as_uri())

@@ -19,12 +19,20 @@ def list_(as_json: bool = JSON) -> None:
     """The models of this machine: the shipped one and those of the store."""
     from ..encoders import list_models, model_info
 
-    facts = [model_info(model) for model in list_models()]
+    facts = {model.installed_as: model_info(model) for model in list_models()}
     if as_json:
-        print_json({"models": facts})
+        print_json({"models": [{"installed_as": name, **f} for name, f in facts.items()]})
         return
     columns = {"name": "left", "classes": "right", "methods": "left", "digest": "left"}
-    rows = [[f["name"], str(f["dim"]), ", ".join(f["methods"]), f["digest"][:12]] for f in facts]
+    rows = [
+        [
+            name if name == f["name"] else f"{name} (its own name: {f['name']})",
+            str(f["dim"]),
+            ", ".join(f["methods"]),
+            f["digest"][:12],
+        ]
+        for name, f in facts.items()
+    ]
     print_table("models", columns, rows)
 
 
@@ -53,7 +61,8 @@ def fetch(
     else:
         word = "is now" if fetched.new else "was already"
         note(
-            f"model {model.name} ({model.dim} classes, {model.digest[:12]}) {word} in {model.path}"
+            f"model {model.installed_as} ({model.dim} classes, {model.digest[:12]}) {word} "
+            f"in {model.path}"
         )
 
 

@@ -37,8 +37,13 @@ class Model:
 
     @property
     def name(self) -> str:
-        """The model's name."""
+        """The model's own name."""
         return self.spec.name
+
+    @property
+    def installed_as(self) -> str:
+        """What one calls it on this machine: the name of its folder, which may be another."""
+        return "sandbox" if self.path == SHIPPED else self.path.name
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -235,7 +240,11 @@ def known_models() -> dict[str, Path]:
     """Directories of the models of the store and of the shipped one, by the name of each."""
     store = store_dir()
     folders = sorted(store.iterdir()) if store.is_dir() else []
-    found = {path.name: path for path in folders if (path / SPEC_FILE).is_file()}
+    found = {
+        path.name: path
+        for path in folders
+        if not path.name.startswith(".") and (path / SPEC_FILE).is_file()  # drafts are hidden
+    }
     if (SHIPPED / SPEC_FILE).is_file():
         found.setdefault("sandbox", SHIPPED)
     return found
