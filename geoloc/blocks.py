@@ -5,11 +5,12 @@ Works are sent to whatever process runs them, once; then only blocks are.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,14 +206,14 @@ class Sample:
     """Encoded blocks drawn at random, from whose values the cube's int8 code is chosen.
 
     Their features wait on disk until it is, and then are stored like any others: nothing is
-    computed twice, but for what a very large area samples beyond the first few blocks.
+    computed twice, but for what a very large area samples beyond the first few blocks. The
+    files have no names, so that a killed build leaves none.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self) -> None:
         self._low: NDArray[np.float32] | None = None
         self._high: NDArray[np.float32] | None = None
-        self._parked: dict[Block, Encoded] = {}
+        self._parked: dict[Block, tuple[Encoded, IO[bytes]]] = {}
 
     def __contains__(self, block: Block) -> bool:
         return block in self._parked
@@ -226,8 +227,9 @@ class Sample:
         self._low = low if self._low is None else np.minimum(low, self._low)
         self._high = high if self._high is None else np.maximum(high, self._high)
         if len(self._parked) < _MOST_PARKED:
-            np.save(self._file(block), encoded.features)
-            self._parked[block] = replace(encoded, features=np.empty((0, 0, 0), np.float32))
+            file = tempfile.TemporaryFile()  # noqa: SIM115 closed by close()
+            np.save(file, encoded.features)
+            self._parked[block] = replace(encoded, features=np.empty((0, 0, 0), np.float32)), file
         return True
 
     def quantizer(self) -> Quantizer:
@@ -238,8 +240,11 @@ class Sample:
 
     def parked(self) -> Iterator[tuple[Block, Encoded]]:
         """The blocks whose features wait, one at a time."""
-        for block, encoded in self._parked.items():
-            yield block, replace(encoded, features=np.load(self._file(block)))
+        for block, (encoded, file) in self._parked.items():
+            file.seek(0)
+            yield block, replace(encoded, features=np.load(file))
 
-    def _file(self, block: Block) -> Path:
-        return self.folder / f"{block.row}-{block.col}.npy"
+    def close(self) -> None:
+        """Give the disk back."""
+        for _, file in self._parked.values():
+            file.close()

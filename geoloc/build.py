@@ -7,13 +7,11 @@ whatever the area's size.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,10 +121,9 @@ def build_blocks(
             run = BlockRun(plan, report, lock, todo, progress, max_failed)
             with (
                 open_cluster(cluster, blocks=len(todo)) as executor,
-                tempfile.TemporaryDirectory(prefix="geoloc-") as folder,
+                closing(Sample()) as sample,
             ):
                 report.cluster = executor.description
-                sample = Sample(Path(folder))
                 if not resumes:
                     run.draw(executor, sample)
                     _create(plan, generation, spec, sample.quantizer(), status)
