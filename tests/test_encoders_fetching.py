@@ -196,6 +196,15 @@ def test_what_is_no_model_is_never_replaced(server: ModelServer, store: Path) ->
     assert (store / "tiny" / "diary.txt").read_text() == "mine"
 
 
+def test_drafts_that_were_given_up_go_away(server: ModelServer, store: Path) -> None:
+    given_up, others = (store / f".{name}.{'0' * 12}.fetching" for name in ("tiny", "tiny.b"))
+    for draft in (given_up, others):
+        draft.mkdir(parents=True)
+        (draft / "model.json").write_text("{}")
+    assert fetch_model(server.url("mine")).new
+    assert (given_up.exists(), others.exists()) == (False, True)
+
+
 def test_a_store_that_cannot_be_written_is_one_line(
     server: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

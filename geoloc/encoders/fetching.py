@@ -43,6 +43,7 @@ Progress = Callable[[str, int, int], None]
 _LOG = logging.getLogger(__name__)
 _SPEC_LIMIT = 4 << 20
 _CHUNK = 1 << 20
+_SHORT = 12  # characters of a digest that tell drafts apart
 # A large file may take its time, but not fall silent.
 _PATIENCE = {"timeout": "24 hours", "read_timeout": "60 seconds"}
 _SECRET = re.compile(r"(?<=://)[^/\s]+@")
@@ -191,10 +192,12 @@ def _into_store(remote: _Remote, name: str, replace: bool, progress: Progress | 
         new = not _is_whole(target, digest)
         if new:
             _check_free(remote, name, replace)
-            draft = store / f".{name}.{digest[:12]}.fetching"
+            draft = store / f".{name}.{digest[:_SHORT]}.fetching"
             _fill(remote, draft, progress)
             publish(draft, target)
-            for other in store.glob(f".{name}.*.fetching"):  # of a model that was given up
+            for other in store.glob(
+                f".{name}.{'?' * _SHORT}.fetching"
+            ):  # of a model that was given up
                 shutil.rmtree(other)
         _origin(remote.shown).parent.mkdir(exist_ok=True)
         write_whole(_origin(remote.shown), digest.encode())
