@@ -106,7 +106,7 @@ def test_a_killed_owner_on_this_machine_is_known_at_once(tmp_path: Path) -> None
         process.kill()
     start = time.monotonic()
     with hold_lock(tmp_path, "cube build"):
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["zarr.json"]
 
 
@@ -172,7 +172,7 @@ def test_a_fresh_lock_from_elsewhere_is_believed(url: str) -> None:
     start = time.monotonic()
     with pytest.raises(CubeError, match="of ann on node7"):
         hold_lock(url, "cube build").__enter__()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 2
 
 
 @pytest.mark.usefixtures("quick")
