@@ -339,10 +339,10 @@ def test_a_ledger_of_100_000_blocks_opens_fast(tmp_path: Path) -> None:
     done = np.full((317, 317), Status.DONE, np.uint8)
     names = tuple(f"c{i}" for i in range(365))
     create_generation(tmp_path, "g0001", spec, quantizer, done, classes=names, model_name="m")
-    start = time.process_time()
+    start = time.perf_counter()
     assert resume_generation(tmp_path, "g0001", spec)
     assert (Ledger(tmp_path, "g0001").status == Status.DONE).all()
-    assert time.process_time() - start < 5
+    assert time.perf_counter() - start < 5
 
 
 def test_planning_a_country_is_quick() -> None:
@@ -351,9 +351,9 @@ def test_planning_a_country_is_quick() -> None:
     reach = 330_000 * (1 + 0.1 * np.sin(40 * around))
     x, y = grid.center(grid.ny // 2, grid.nx // 2)
     polygon = shapely.Polygon(np.c_[x + reach * np.cos(around), y + reach * np.sin(around)])
-    start = time.process_time()
+    start = time.perf_counter()
     ledger = plan_blocks(grid, polygon)
-    assert time.process_time() - start < 10
+    assert time.perf_counter() - start < 10
     assert ledger.shape == (605, 605)
     share = (ledger == Status.MISSING).mean()
     assert share == pytest.approx(polygon.area / (grid.nx * grid.step) ** 2, rel=0.02)

@@ -250,15 +250,15 @@ def test_of_many_items_those_near_are_found(tmp_path: Path) -> None:
     )
     windows = [Grid(CRS, LEFT + 1000 * i, TOP - 40_000, 5.0, 400, 400) for i in range(20)]
     read._touching(windows[0])
-    start = time.process_time()
+    start = time.perf_counter()
     found = [{s.id for s in read._touching(window)} for window in windows]
-    quick, start = time.process_time() - start, time.process_time()
+    quick, start = time.perf_counter() - start, time.perf_counter()
     wanted = [
         {s.id for s in read._known() if overlap(s.bounds(CRS), window) is not None}
         for window in windows
     ]
     assert found == wanted and any(wanted)
-    assert quick < (time.process_time() - start) / 4
+    assert quick < (time.perf_counter() - start) / 4
 
 
 def test_the_stack_is_lazy_and_keeps_the_lattice(tmp_path: Path) -> None:
