@@ -94,8 +94,8 @@ def test_opens_without_network_complaint_or_foreign_script(
     )
     assert "proposed. 1 failure. Where" in page.inner_text("header p")
     page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
-    loaded = "[...document.images].every(i => i.complete && i.naturalWidth > 0)"
-    page.wait_for_function(loaded)
+    page.evaluate("Promise.all([...document.images].map(image => image.decode()))")
+    assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
     assert page.evaluate("document.images.length") == 6 + 4  # thumbs and heatmaps
     assert offline_page.complaints == []
     assert offline_page.outside == []
@@ -159,6 +159,7 @@ def test_links_lead_to_reports_and_clusters(page: Any) -> None:
     )
     assert outside
     page.click("#item-1 a.report")
+    page.wait_for_url("**/report.html")
     assert page.title() == "the report"
 
 
