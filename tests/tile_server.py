@@ -59,37 +59,31 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             state.at_once += 1
             state.most_at_once = max(state.most_at_once, state.at_once)
             fault = state.faults.pop(0) if state.faults else state.always
+        status, headers, length, body = self.answer(fault)
+        with state.lock:  # before it is sent: who has it may ask again at once
+            state.at_once -= 1
         try:
-            self.answer(fault)
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(length)}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
         except (BrokenPipeError, ConnectionResetError):
             pass
-        finally:
-            with state.lock:
-                state.at_once -= 1
 
-    def answer(self, fault: str) -> None:
+    def answer(self, fault: str) -> tuple[int, dict[str, str], int, bytes]:
+        """Status, headers, the length that is told, and what is sent."""
         if fault.isdigit() or ":" in fault:
             status, _, after = fault.partition(":")
-            self.send_response(int(status))
-            if after:
-                self.send_header("Retry-After", after)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
+            return int(status), {"Retry-After": after} if after else {}, 0, b""
         if fault == "stall":
             time.sleep(1.5)
         body = b"<html>Please log in</html>" if fault == "html" else self.tile()
         if body is None:
-            self.send_response(404)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
+            return 404, {}, 0, b""
         if fault == "half":  # whole by its length, but not a whole picture
             body = body[: len(body) // 2]
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if fault == "cut" else body)
+        return 200, {}, len(body), body[: len(body) // 2] if fault == "cut" else body
 
     def tile(self) -> bytes | None:
         zoom, x, y = map(int, self.path.split("?")[0].split(".")[0].strip("/").split("/")[-3:])
