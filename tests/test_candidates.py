@@ -65,7 +65,7 @@ cases = given(
 
 
 @cases
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_candidates_are_those_of_brute_force(
     ny: int, nx: int, top: int, radius: float, levels: int, missing: float, seed: int
 ) -> None:
@@ -79,7 +79,7 @@ def test_candidates_are_those_of_brute_force(
 
 
 @cases
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_blocks_in_any_order_and_place_give_the_same(
     ny: int, nx: int, top: int, radius: float, levels: int, missing: float, seed: int
 ) -> None:
@@ -142,7 +142,7 @@ def test_good_candidates_follow_the_rule_of_the_study() -> None:
 
 
 @given(seed=st.integers(0, 2**32), kind=st.sampled_from(["plain", "weights", "metric"]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_shares_sum_to_one_and_rebuild_the_squared_distance(seed: int, kind: str) -> None:
     rng = np.random.default_rng(seed)
     photo, place = rng.normal(0, 3, (2, 23)).astype(np.float32)

@@ -71,7 +71,7 @@ VECTORS = hnp.arrays(
 
 
 @given(VECTORS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_values_of_the_sample_come_back_within_half_a_step(values: NDArray[np.float32]) -> None:
     quantizer = Quantizer.fit(values.min(axis=0), values.max(axis=0))
     codes, saturated = quantizer.encode(values)
@@ -82,7 +82,7 @@ def test_values_of_the_sample_come_back_within_half_a_step(values: NDArray[np.fl
 
 
 @given(VECTORS, hnp.arrays(np.bool_, (9,)), st.sampled_from([np.nan, np.inf, -np.inf]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_missing_is_never_a_value(
     values: NDArray[np.float32], gone: NDArray[np.bool_], hole: float
 ) -> None:
@@ -148,7 +148,7 @@ def test_cells_come_back_where_they_were(cube: Cube, features: NDArray[np.float3
 
 
 @given(st.tuples(*[st.integers(0, 310)] * 4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_mapped_chunks_are_what_zarr_reads(cube: Cube, edges: tuple[int, int, int, int]) -> None:
     rows, cols = slice(*sorted(edges[:2])), slice(*sorted(edges[2:]))
     assert cube._chunks is not None
@@ -360,7 +360,7 @@ def test_planning_a_country_is_quick() -> None:
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**31))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_planned_blocks_are_those_that_the_polygon_touches(ny: int, nx: int, seed: int) -> None:
     grid = grid_of(ny, nx)
     rng = np.random.default_rng(seed)

@@ -15,7 +15,7 @@ CRS = "EPSG:32636"
 coordinates = st.floats(-1e7, 1e7).map(lambda v: round(v, 3))
 steps = st.sampled_from([0.3, 0.5, 0.5971642834779395, 1.0, 2.5, 10.0, 16.0, 100.0])
 sizes = st.integers(1, 300)
-unhurried = settings(deadline=None, max_examples=50)
+brief = settings(max_examples=50)
 grids = st.builds(Grid, st.just(CRS), coordinates, coordinates, steps, sizes, sizes)
 
 
@@ -46,7 +46,7 @@ def test_bounds_smaller_than_a_cell_are_refused() -> None:
         Grid.from_bounds(CRS, (30.1, 50.4, 30.3, 50.6), 10.0)
 
 
-@unhurried
+@brief
 @given(grids, st.integers(0, 10**9))
 def test_a_centre_falls_into_its_own_cell(grid: Grid, seed: int) -> None:
     row, col = seed % grid.ny, seed % grid.nx
@@ -55,7 +55,7 @@ def test_a_centre_falls_into_its_own_cell(grid: Grid, seed: int) -> None:
     assert (x, y) == pytest.approx((grid.x[col], grid.y[row]), abs=1e-6)
 
 
-@unhurried
+@brief
 @given(grids)
 def test_the_transform_maps_cell_edges(grid: Grid) -> None:
     a, b, c, d, e, f = grid.transform
@@ -65,7 +65,7 @@ def test_the_transform_maps_cell_edges(grid: Grid) -> None:
     assert (d * grid.nx + e * grid.ny + f) == pytest.approx(bottom)
 
 
-@unhurried
+@brief
 @given(grids, st.integers(20, 400))
 def test_blocks_cover_every_cell_once(grid: Grid, size: int) -> None:
     count = np.zeros(grid.shape, int)
@@ -78,7 +78,7 @@ def test_blocks_cover_every_cell_once(grid: Grid, size: int) -> None:
     assert len(blocks) == np.prod(grid.block_shape(size))
 
 
-@unhurried
+@brief
 @given(grids, st.integers(-50, 50), st.integers(-50, 50), st.integers(1, 60), st.integers(1, 60))
 def test_windows_stay_on_the_lattice(grid: Grid, y0: int, x0: int, ny: int, nx: int) -> None:
     window = grid.window(slice(y0, y0 + ny), slice(x0, x0 + nx))
@@ -89,7 +89,7 @@ def test_windows_stay_on_the_lattice(grid: Grid, y0: int, x0: int, ny: int, nx: 
     )
 
 
-@unhurried
+@brief
 @given(grids, st.integers(0, 40))
 def test_padding_and_cutting_it_off_again_changes_nothing(grid: Grid, cells: int) -> None:
     padded = grid.pad(cells)

@@ -42,7 +42,7 @@ def axes(size: int) -> st.SearchStrategy[Axis]:
     return st.builds(Axis, hundredths, ratios, st.integers(1, 9), st.just(size))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(axes(13), axes(11), st.integers(0, 999), st.booleans())
 def test_every_pixel_is_the_weighted_mean_of_what_it_covers(
     y: Axis, x: Axis, seed: int, whole: bool

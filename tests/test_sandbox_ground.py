@@ -99,7 +99,7 @@ def test_what_lies_to_the_right_is_on_the_right() -> None:
     assert np.argwhere(view.landuse == TOWER)[:, 1].mean() < 70
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     heading=st.floats(0, 359), pitch=st.floats(-8, 8), roll=st.floats(-5, 5),
     side=st.floats(-0.3, 0.3), fov=st.floats(50, 90),

@@ -20,7 +20,7 @@ def world() -> World:
     return World(seed=5, km=3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     azimuth=st.floats(0, 359.9), elevation=st.floats(25, 70), step=st.sampled_from([0.5, 1.0, 2.0])
 )

@@ -43,7 +43,7 @@ def naive(cube: ArrayCube, vectors: F32, weights: F32 | None = None) -> NDArray[
     return np.sqrt(((w / np.linalg.norm(w) * difference) ** 2).sum(-1))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     ny=st.integers(1, 9),
     nx=st.integers(1, 9),
@@ -105,7 +105,7 @@ def test_equal_weights_give_the_root_mean_square_difference() -> None:
 
 
 @given(factor=st.floats(1e-3, 1e3), seed=st.integers(0, 2**32))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_only_the_ratios_of_weights_matter(factor: float, seed: int) -> None:
     cube = make_cube(seed=seed)
     weights = np.random.default_rng(seed).uniform(0.1, 1, 37).astype(np.float32)
@@ -116,7 +116,7 @@ def test_only_the_ratios_of_weights_matter(factor: float, seed: int) -> None:
 
 
 @given(seed=st.integers(0, 2**32), metric=st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_ruler_is_symmetric_and_its_parts_sum_up(seed: int, metric: bool) -> None:
     rng = np.random.default_rng(seed)
     a, b = rng.normal(0, 3, (2, 19)).astype(np.float32)
