@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from rasterio.transform import Affine
 from ..area import Bounds, GeotiffImagery
 from ..errors import ImageryError
 from ..grid import Grid
+from ..stores import without_secrets
 from .crs import pixel_side, to_crs
 
 READ_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError)
@@ -64,6 +65,11 @@ class RasterFile:
     def id(self) -> str:
         """The file's name without folder and extension."""
         return Path(self.href.split("?")[0]).stem
+
+    @property
+    def shown(self) -> str:
+        """The href as people may see it and a cube may keep it."""
+        return without_secrets(self.href)
 
     @property
     def upright(self) -> bool:
@@ -123,12 +129,14 @@ def probe(href: str) -> RasterFile:
         )
 
 
-def fault_line(href: str, error: BaseException) -> str:
-    """One line: which file, and the deepest reason that is known."""
+def fault_line(
+    href: str, error: BaseException, hide: Callable[[str], str] = without_secrets
+) -> str:
+    """One line: which file, and the deepest reason that is known; ``hide`` takes out secrets."""
     while error.__cause__ is not None:
         error = error.__cause__
-    reason = " ".join(str(error).split())[:300]
-    return reason if href in reason else f"{href} cannot be read: {reason}"
+    shown, reason = hide(href), hide(" ".join(str(error).split()))[:300]
+    return reason if shown in reason else f"{shown} cannot be read: {reason}"
 
 
 def rgb_bands(file: RasterFile, spec: GeotiffImagery) -> tuple[int, int, int]:
@@ -141,15 +149,15 @@ def rgb_bands(file: RasterFile, spec: GeotiffImagery) -> tuple[int, int, int]:
 def require_fit(file: RasterFile, spec: GeotiffImagery) -> None:
     """Raise ImageryError where the specification cannot be applied to the file."""
     if file.dtype.startswith("complex"):
-        raise ImageryError(f"{file.href} holds {file.dtype} values, which are not a picture")
+        raise ImageryError(f"{file.shown} holds {file.dtype} values, which are not a picture")
     if file.dtype != "uint8" and spec.scale is None:
         raise ImageryError(
-            f"{file.href} is {file.dtype}: add to imagery the values that become black and "
+            f"{file.shown} is {file.dtype}: add to imagery the values that become black and "
             "white, for instance scale: [0, 3000]"
         )
     if not file.palette and max(rgb_bands(file, spec)) > file.bands:
         raise ImageryError(
-            f"{file.href} has {file.bands} bands and imagery asks for bands {list(spec.bands)}"
+            f"{file.shown} has {file.bands} bands and imagery asks for bands {list(spec.bands)}"
         )
 
 
