@@ -515,6 +515,17 @@ def test_tokens_are_renewed_before_they_end(guarded: str, monkeypatch: pytest.Mo
         sign.Signer(f"{guarded}/nothing").sign("https://host/a.tif", "aerial")
 
 
+def test_a_token_may_take_a_key(guarded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    how = guarded + "/token/{collection}?key=${SIGN_KEY}"
+    with pytest.raises(ImageryError, match=r"\$\{SIGN_KEY\} is not set"):
+        sign.Signer(how).sign("https://host/a.tif", "aerial")
+    monkeypatch.setenv("SIGN_KEY", "private")
+    assert sign.Signer(how).sign("https://host/a.tif", "aerial").endswith("?sig=s3cret")
+    with pytest.raises(ImageryError, match="no token from") as caught:
+        sign.Signer("http://127.0.0.1:9/?key=${SIGN_KEY}").sign("https://host/a.tif", "aerial")
+    assert "private" not in str(caught.value)
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stac")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import logging
 import os
 import pickle
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from geoloc.build import BuildPlan, build_blocks
 from geoloc.errors import CubeError
 from geoloc.grid import Grid
 from geoloc.imagery import open_source
+from geoloc.imagery.keys import fill_keys
 from geoloc.imagery.version import Versions, file_version
 from geoloc.refresh import refresh_blocks
 
@@ -227,6 +229,26 @@ def test_faults_of_presigned_hrefs_show_no_token(tmp_path: Path, server: Habits)
     source = open_source(StacImagery(url=catalog(tmp_path, item("a", href))))
     (error,) = source.read(WINDOW).attrs["errors"]
     assert "403" in error and "a.tif" in error and "tok" not in error
+
+
+def test_no_log_tells_a_key(
+    tmp_path: Path,
+    server: Habits,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Not even that of the library that speaks HTTP, at its most talkative."""
+    monkeypatch.setenv("FILE_KEY", "s3cret")
+    caplog.set_level(logging.DEBUG)
+    write(tmp_path / "a.tif", noise(1))
+    catalog(tmp_path, item("a", f"{server.root}/a.tif?sig=s3cret"))
+    for root in (server.root, "http://127.0.0.1:9"):
+        Versions().of([root + "/a.tif?x=${FILE_KEY}"], fill_keys)
+    assert "/a.tif?x=${FILE_KEY}" in caplog.text and "Retrying" in caplog.text
+    stac = open_source(StacImagery(url=server.root + "/catalog.json?x=${FILE_KEY}"))
+    assert stac.read(WINDOW).valid.values.all()
+    assert sum("s3cret" in asked for asked in server.asked) > 3
+    assert {r.name for r in caplog.records if "s3cret" in r.getMessage()} == set()
 
 
 def test_objects_are_asked_by_our_stores(

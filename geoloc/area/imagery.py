@@ -33,6 +33,10 @@ _MANNERS = {
     "keep", "cache", "cache_mb", "rate", "connections", "timeout", "retries", "user_agent",
 }  # fmt: skip
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_USER_ADVICE = {
+    "": "write ://${USER}:${PASSWORD}@ and set both in the environment",
+    "path": "its server is asked without one; write a key as ?NAME=${NAME}, or use s3://",
+}
 _DATE = re.compile(
     r"(?P<year>\d{4})(?:-(?P<month>\d{2})(?:-(?P<day>\d{2})"
     r"(?P<time>T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[-+]\d{2}:\d{2})?)?)?)?"
@@ -69,10 +73,8 @@ def _no_secret(value: str, info: ValidationInfo) -> str:
     """Refuse a URL that holds a key: the file, the cube and messages would show it."""
     found = secret_in(value) if "://" in value else None
     if found == "user:password":
-        raise ValueError(
-            f"{info.field_name}: a URL holds a user's password: write ://${{USER}}:${{PASSWORD}}@ "
-            "and set both in the environment"
-        )
+        advice = _USER_ADVICE.get(str(info.field_name), _USER_ADVICE[""])
+        raise ValueError(f"{info.field_name}: a URL holds a user's password: {advice}")
     if found is not None:
         raise ValueError(
             f"{info.field_name}: {found} holds a key: write {found}${{NAME}} and set NAME in the "
