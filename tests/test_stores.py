@@ -18,6 +18,7 @@ from geoloc.stores import secret_in, without_secrets
         ("https://${U}:${P}@h/a.tif", None, "https://${U}:${P}@h/a.tif"),
         ("https://h/v1?subscription-key=S3CRET", "subscription-key=", "https://h/v1"),
         ("https://h/v1?key=${KEY}&x=2", None, "https://h/v1?key=${KEY}&x=2"),
+        ("https://h/t?quadkey={q}", None, "https://h/t?quadkey={q}"),
         ("https://h/a?x=1&sig=S3CRET&y=2", "sig=", "https://h/a?x=1&y=2"),
         ("https://h/a?sig=S3CRET&se=2024-01-01T00:00:00Z&x=1", "sig=", "https://h/a?x=1"),
         ("https://h/a?expires=3&sv=1", None, "https://h/a?expires=3&sv=1"),

@@ -44,5 +44,5 @@ def _open_query(query: re.Match[str]) -> str:
 
 def _is_secret(parameter: str) -> bool:
     name, _, value = parameter.partition("=")
-    filled_in = value.startswith("${") and value.endswith("}")
+    filled_in = value.startswith(("${", "{"))  # at use: a key, or ?quadkey={q}
     return bool(value and not filled_in and _SECRET_NAME.search(name))
