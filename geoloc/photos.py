@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from .errors import PhotoError, UsageError
+from .names import path_text
 
 MAX_PIXELS = 200_000_000
 """Pixels a photo may have, by its header: the largest phone sensors of today."""
@@ -60,6 +61,11 @@ class Photo:
     size: tuple[int, int]
     exif: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def file(self) -> str:
+        """The name of its file, as text that can be written anywhere."""
+        return path_text(self.path.name)
 
 
 @dataclass(frozen=True)

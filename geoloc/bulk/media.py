@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import UsageError
+from ..names import path_text, writable
 from ..telegram import Message, is_export, read_export
 from ..video import SUFFIXES as VIDEO_SUFFIXES
 
@@ -92,14 +93,14 @@ def _add_export(
     try:
         export = read_export(folder)
     except UsageError as error:
-        found.failures[_name(root, folder / "result.json")] = str(error)
+        found.failures[_name(root, folder / "result.json")] = writable(str(error))
         return
     for attachment in export.attachments:
         messages.setdefault(attachment.path, []).append(attachment.message)
     thumbnails |= export.thumbnails - messages.keys()
     found.places += export.places
     for name, reason in export.failures.items():
-        found.failures[_name(root, folder / name)] = reason
+        found.failures[f"{_name(root, folder)}/{name}".removeprefix("./")] = reason
 
 
 def _add_file(
@@ -158,6 +159,5 @@ def _kind_by_content(path: Path, suffix: str) -> Kind | None:
 
 
 def _name(root: Path, path: Path) -> str:
-    """Below the folder, printable whatever bytes the name has."""
-    text = path.relative_to(root).as_posix()
-    return text.encode("utf-8", "replace").decode()
+    """Below the folder, as text that can be written anywhere."""
+    return path_text(path.relative_to(root).as_posix())

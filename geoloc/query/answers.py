@@ -172,13 +172,14 @@ def _questions(
         title = f"{len(photos)} photos of one place" if len(photos) > 1 else _title(photos[0])
         yield Question(title, "fused", tuple(photos), mean_vector(vectors))
         return
-    folders = unique_names(photo.name + _part(photo, " ") for photo in photos)
+    names, parts = [p.name for p in photos], [_part(p, " ") for p in photos]
+    folders = unique_names(names, parts)
     for photo, vector, folder in zip(photos, vectors, folders, strict=True):
         yield Question(_title(photo), folder, (photo,), vector)
 
 
 def _title(photo: Photo) -> str:
-    return photo.path.name + _part(photo, " · ")
+    return photo.file + _part(photo, " · ")
 
 
 def _part(photo: Photo, separator: str) -> str:

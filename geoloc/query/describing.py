@@ -10,6 +10,7 @@ from pyproj import Transformer
 
 from ..encoders import load_model
 from ..errors import CubeError, UsageError
+from ..names import path_text
 from ..scenes import describe
 from .encode import encode
 from .target import open_cube
@@ -27,7 +28,7 @@ def describe_photos(
     _, vectors, failures = encode(paths, loaded, stop=True)
     assert not failures
     named = (describe(vector, loaded.classes, top) for vector in vectors)
-    return {str(path): list(scenes) for path, scenes in zip(paths, named, strict=True)}
+    return {path_text(path): list(scenes) for path, scenes in zip(paths, named, strict=True)}
 
 
 def describe_place(
