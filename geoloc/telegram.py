@@ -70,12 +70,14 @@ class Attachment:
 @dataclass(frozen=True)
 class Export:
     """What an export holds: files with their messages, positions sent, thumbnails to pass over,
-    and one line for each file that is named and cannot be had, by what names it."""
+    ``others`` to pass over too (stickers and sound), and one line for each file that is named
+    and cannot be had, by what names it."""
 
     attachments: tuple[Attachment, ...]
     places: tuple[Message, ...]
     thumbnails: frozenset[Path]
     failures: Mapping[str, str]
+    others: frozenset[Path] = frozenset()
 
 
 def is_export(folder: Path) -> bool:
@@ -92,6 +94,7 @@ def read_export(folder: str | Path) -> Export:
     attachments: list[Attachment] = []
     places: list[Message] = []
     thumbnails: set[Path] = set()
+    others: set[Path] = set()
     failures: dict[str, str] = {}
     for chat, record in _records(folder / RESULT):
         message = _message(chat, record, path_text(folder / RESULT))
@@ -101,6 +104,8 @@ def read_export(folder: str | Path) -> Export:
             thumbnails.add(thumbnail)
         named = _visual(record)
         if named is None:
+            if record.get("media_type") and (other := _inside(folder, record.get("file"))):
+                others.add(other)
             continue
         try:
             attachments.append(Attachment(_file(folder, named), message))
@@ -108,7 +113,9 @@ def read_export(folder: str | Path) -> Export:
             # chats of one name may have messages of one number
             name = f"{RESULT}: message {message.id} of {chat}"
             failures[free_name(name, failures.__contains__, "{} ({})")] = str(error)
-    return Export(tuple(attachments), tuple(places), frozenset(thumbnails), failures)
+    return Export(
+        tuple(attachments), tuple(places), frozenset(thumbnails), failures, frozenset(others)
+    )
 
 
 def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
