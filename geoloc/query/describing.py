@@ -11,6 +11,7 @@ from pyproj import Transformer
 from ..encoders import load_model
 from ..errors import CubeError, UsageError
 from ..names import path_text
+from ..photos import photo_path
 from ..scenes import describe
 from .encode import encode
 from .target import open_cube
@@ -23,7 +24,7 @@ def describe_photos(
 
     Raises the error of the first photo that cannot be read, and ModelError.
     """
-    paths = [Path(path) for path in photos]
+    paths = [photo_path(photo) for photo in photos]
     loaded = load_model(model)
     _, vectors, failures = encode(paths, loaded, stop=True)
     assert not failures
