@@ -107,7 +107,8 @@ def _load(path: Path) -> Any:
 def _first(error: ValidationError) -> str:
     """The first thing that is wrong, and where."""
     found = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    return f"{'.'.join(map(str, found['loc']))}: {found['msg']}"
+    words = found["msg"].partition(" or instance of ")[0]
+    return f"{'.'.join(map(str, found['loc']))}: {words}"
 
 
 def _damaged(path: Path, reason: str) -> UsageError:

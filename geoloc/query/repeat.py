@@ -43,9 +43,9 @@ class Repetition:
     """What a repetition gave.
 
     exact: every recorded number is the same, to the last bit; same: the same places in the same
-    order, distances within ROUNDING; largest: the largest relative difference of a candidate's
-    distance (None where the places differ); differences: one line each, of whatever is not as
-    recorded, versions included.
+    order, distances and vector within ROUNDING, the evidence (model, cube, grid, imagery) as
+    recorded; largest: the largest relative difference of a candidate's distance (None where the
+    places differ); differences: one line each, of whatever is not as recorded, versions included.
     """
 
     exact: bool
@@ -82,8 +82,9 @@ def repeat_query(
     """Ask again what ``query.json`` records, of the same originals, cube generation and model.
 
     ``cube``: where the cube is now; ``media``: the folder where the originals are now. Nothing
-    is written. Raises UsageError for a file that is no record or an original that is missing or
-    changed, CubeError and ModelError where cube or model cannot be had any more.
+    is written. Raises UsageError for a file that is no record or is damaged, and for an original
+    that is missing or changed; CubeError and ModelError where cube or model, by its digest,
+    cannot be had any more.
     """
     before = read_record(Path(record))
     result = _answer(before, cube, None if media is None else Path(media))
