@@ -23,7 +23,8 @@ def geolocate_folder(
     """Rank the places of a cube for every photo, video frame and chat picture below a folder.
 
     What an earlier run finished is kept. Files that cannot be read are told in failures.csv and
-    do not fail the run, unless nothing at all could be answered.
+    do not fail the run, unless nothing at all could be answered; a good picture whose answer is
+    missing does.
 
     Args:
         cube: area file, path or URL of a cube
@@ -36,7 +37,7 @@ def geolocate_folder(
     """
     report = answer(cube, folder, out, top, within)
     show_bulk(report)
-    report.raise_if_nothing_answered()
+    report.raise_if_unanswered()
     return str(report.index)
 
 

@@ -1,17 +1,26 @@
-"""Names of files and folders made from what people call their photos."""
+"""Names of files and folders: made from what people call their photos, and told as text."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
+from pathlib import PurePath
 
 _LONGEST = 100
+_MOST_BYTES = 200  # of the 255 that file systems take: 55 are left for what is added to a name
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPE = re.compile(r"\\u(005c|d[89a-f][0-9a-f]{2})")
 
 
-def safe_name(name: str) -> str:
-    """A name that any file system takes: no separators, no leading dots, no control characters."""
-    kept = re.sub(r"[^\w .,()+@=-]", "_", name).strip(" .")
-    return kept[:_LONGEST] or "photo"
+def safe_name(name: str, suffix: str = "") -> str:
+    """A name that any file system takes: no separators, no leading dots, no control characters.
+
+    Cut where it is too long, by characters and by bytes, before ``suffix`` is added.
+    """
+    kept = re.sub(r"[^\w .,()+@=-]", "_", name).strip(" .")[:_LONGEST]
+    return (kept.encode()[:_MOST_BYTES].decode(errors="ignore") or "photo") + suffix
 
 
 def free_name(name: str, taken: Callable[[str], bool], numbered: str = "{}-{}") -> str:
@@ -23,10 +32,31 @@ def free_name(name: str, taken: Callable[[str], bool], numbered: str = "{}-{}") 
     return candidate
 
 
-def unique_names(names: Iterable[str]) -> Iterator[str]:
-    """Safe names, numbered where one is taken already, whatever its capitals."""
+def unique_names(names: Iterable[str], suffixes: Iterable[str] | None = None) -> Iterator[str]:
+    """Safe names, numbered where one is taken already, whatever its capitals.
+
+    ``suffixes``: what is added to each.
+    """
     taken: set[str] = set()
-    for name in map(safe_name, names):
+    for name in map(safe_name, names, repeat("") if suffixes is None else suffixes):
         free = free_name(name, lambda name: name.casefold() in taken)
         taken.add(free.casefold())
         yield free
+
+
+def writable(text: str) -> str:
+    """Text that any file, database and page takes: half characters as ``\\udcff``.
+
+    JSON may hold such halves (lone surrogates), and names of files whose bytes are not UTF-8.
+    """
+    return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
+
+
+def path_text(path: str | PurePath) -> str:
+    """A path as writable text: two paths never have the same, and `text_path` undoes it."""
+    return writable(_ESCAPE.sub(r"\\u005cu\1", str(path)))
+
+
+def text_path(text: str) -> str:
+    """The path that `path_text` wrote."""
+    return _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), text)

@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import io
 import math
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from .errors import PhotoError, UsageError
+from .names import path_text
 
 MAX_PIXELS = 200_000_000
 """Pixels a photo may have, by its header: the largest phone sensors of today."""
@@ -33,6 +35,8 @@ MAX_SIDE = 4096
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF", "GIF", "BMP")
 _WHITE = (255, 255, 255, 255)
+_BITS, _COMPRESSION, _PLANES = 258, 259, 284  # tags of TIFF 6.0
+_RAW, _SEPARATE = 1, 2  # values of the last two
 
 # Pillow's own limit is a global; this module checks each header against the caller's limit.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -60,6 +64,11 @@ class Photo:
     size: tuple[int, int]
     exif: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def file(self) -> str:
+        """The name of its file, as text that can be written anywhere."""
+        return path_text(self.path.name)
 
 
 @dataclass(frozen=True)
@@ -100,15 +109,16 @@ class Look:
 def read_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
     """Read and decode a photo.
 
-    Raises UsageError where there is no such file, PhotoError where it is empty, damaged, of
-    another kind, or where its header announces more than ``max_pixels``.
+    Raises UsageError where there is no such file, or a URL in its place; PhotoError where it is
+    empty, damaged, of another kind, or where its header announces more than ``max_pixels``.
     """
-    path = Path(path)
+    path = photo_path(path)
     data = _read_bytes(path)
     _register_heif()
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             _check_size(path, image.size, max_pixels)
+            _check_planes(path, image)
             size, exif = image.size, image.getexif()
             picture = _decode(image)
     except PhotoError:
@@ -128,6 +138,14 @@ def read_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
         size=size[::-1] if on_its_side else size,
         exif=_evidence(exif),
     )
+
+
+def photo_path(photo: str | Path) -> Path:
+    """The path of a photo's file. Raises UsageError for a URL: nothing is fetched here."""
+    if "://" in str(photo):
+        shown = re.sub(r"(?<=//)[^/]*@|[?#].*", "", str(photo))  # without what may be secret
+        raise UsageError(f"{shown} is a URL, and photos are read from files: download it first")
+    return Path(photo)
 
 
 def turned(image: Image.Image, degrees: float) -> Image.Image:
@@ -196,6 +214,19 @@ def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
     """Refuse by the header, before a decoder allocates anything."""
     if size[0] * size[1] > max_pixels:
         raise PhotoError(_too_large(path, f"{size[0]:,} x {size[1]:,}", max_pixels))
+
+
+def _check_planes(path: Path, image: Image.Image) -> None:
+    """Refuse the one layout of TIFF that Pillow decodes wrongly without a word: deep channels,
+    one after the other, uncompressed."""
+    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
+    bits = max(tags.get(_BITS, (8,)))
+    separate = tags.get(_PLANES) == _SEPARATE
+    if separate and bits > 8 and tags.get(_COMPRESSION, _RAW) == _RAW:
+        raise PhotoError(
+            f"{path} has channels of {bits} bits in separate planes, which cannot be read: "
+            "save it with interleaved channels, or of 8 bits"
+        )
 
 
 def _too_large(path: Path, pixels: str, limit: int) -> str:

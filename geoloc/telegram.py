@@ -18,10 +18,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .errors import UsageError
-from .names import free_name
+from .names import free_name, path_text, writable
 
 RESULT = "result.json"
 _MAX_BYTES = 1_000_000_000
+_MAX_ID = 1 << 63  # tables hold numbers of 64 bits
 _VISUAL = {"video_file", "video_message", "animation"}
 _MISSING = "the export does not include this file: export again with a larger size limit"
 
@@ -69,12 +70,14 @@ class Attachment:
 @dataclass(frozen=True)
 class Export:
     """What an export holds: files with their messages, positions sent, thumbnails to pass over,
-    and one line for each file that is named and cannot be had, by what names it."""
+    ``others`` to pass over too (stickers and sound), and one line for each file that is named
+    and cannot be had, by what names it."""
 
     attachments: tuple[Attachment, ...]
     places: tuple[Message, ...]
     thumbnails: frozenset[Path]
     failures: Mapping[str, str]
+    others: frozenset[Path] = frozenset()
 
 
 def is_export(folder: Path) -> bool:
@@ -91,15 +94,18 @@ def read_export(folder: str | Path) -> Export:
     attachments: list[Attachment] = []
     places: list[Message] = []
     thumbnails: set[Path] = set()
+    others: set[Path] = set()
     failures: dict[str, str] = {}
     for chat, record in _records(folder / RESULT):
-        message = _message(chat, record, str(folder / RESULT))
+        message = _message(chat, record, path_text(folder / RESULT))
         if message.place:
             places.append(message)
         if thumbnail := _inside(folder, record.get("thumbnail")):
             thumbnails.add(thumbnail)
         named = _visual(record)
         if named is None:
+            if record.get("media_type") and (other := _inside(folder, record.get("file"))):
+                others.add(other)
             continue
         try:
             attachments.append(Attachment(_file(folder, named), message))
@@ -107,14 +113,16 @@ def read_export(folder: str | Path) -> Export:
             # chats of one name may have messages of one number
             name = f"{RESULT}: message {message.id} of {chat}"
             failures[free_name(name, failures.__contains__, "{} ({})")] = str(error)
-    return Export(tuple(attachments), tuple(places), frozenset(thumbnails), failures)
+    return Export(
+        tuple(attachments), tuple(places), frozenset(thumbnails), failures, frozenset(others)
+    )
 
 
 def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every message with its chat's name."""
     for chat in _chats(_load(path), path):
         messages = chat.get("messages")
-        name = str(chat.get("name") or chat.get("type") or "chat")
+        name = writable(str(chat.get("name") or chat.get("type") or "chat"))
         for record in messages if isinstance(messages, list) else ():
             if isinstance(record, dict) and record.get("type", "message") == "message":
                 yield name, record
@@ -149,7 +157,7 @@ def _message(chat: str, record: Mapping[str, Any], export: str) -> Message:
     number = record.get("id")
     return Message(
         chat=chat,
-        id=number if isinstance(number, int) else 0,
+        id=number if isinstance(number, int) and 0 <= number < _MAX_ID else 0,
         date=_date(record),
         sender=_word(record.get("from")),
         text=_text(record.get("text")),
@@ -171,7 +179,7 @@ def _date(record: Mapping[str, Any]) -> str | None:
 def _text(value: Any) -> str:
     parts = value if isinstance(value, list) else [value]
     words = [part.get("text") if isinstance(part, dict) else part for part in parts]
-    return "".join(word for word in words if isinstance(word, str)).strip()
+    return writable("".join(word for word in words if isinstance(word, str)).strip())
 
 
 def _place(value: Any) -> tuple[float, float] | None:
@@ -200,7 +208,9 @@ def _file(folder: Path, named: str) -> Path:
         raise UsageError(_MISSING)
     path = _inside(folder, named)
     if path is None:
-        raise UsageError(f"{named[:200]!r} leads out of the export's folder: it is not opened")
+        raise UsageError(
+            f"{named[:200]!r} leads out of the export's folder or is no path: it is not opened"
+        )
     try:
         there = path.is_file()
     except OSError:  # a name that is too long
@@ -219,10 +229,10 @@ def _inside(folder: Path, named: Any) -> Path | None:
         return None
     try:
         path = (folder / relative).resolve()
-    except (OSError, RuntimeError):  # a name that is too long, links in a circle
+    except (OSError, RuntimeError, ValueError):  # too long, links in a circle, half characters
         return None
     return path if path.is_relative_to(folder) else None
 
 
 def _word(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return writable(value) if isinstance(value, str) and value else None

@@ -69,7 +69,7 @@ def read_frames(path: str | Path, sampling: Sampling | None = None) -> Iterator[
     """The frames of a video that are worth a look, in order of time.
 
     Raises UsageError where there is no such file; PhotoError where it is no video, has no usable
-    frame, or is damaged: what could be decoded before that has been yielded then.
+    frame, is damaged or cut short: what could be decoded before has been yielded then.
     """
     path, sampling = Path(path), sampling or Sampling()
     if not path.is_file():
@@ -117,6 +117,7 @@ class _Opened:
 
     def __init__(self, path: Path, sampling: Sampling) -> None:
         self.path, self.sampling = path, sampling
+        self._end = 0.0
 
     def __enter__(self) -> _Opened:
         import av
@@ -160,7 +161,7 @@ class _Opened:
             self._stream.codec_context.skip_frame = "NONKEY"
         last = 0.0
         try:
-            for frame in self._container.decode(self._stream):
+            for frame in self._decoded():
                 time = last if frame.time is None else float(frame.time)
                 if not due(time):
                     continue
@@ -173,6 +174,27 @@ class _Opened:
             raise PhotoError(
                 f"{self.path} is damaged after {last:.1f} s: {_reason(error)}"
             ) from None
+        self._check_end()
+
+    def _decoded(self) -> Iterator[Any]:
+        """Frames in order; how far the packets of all streams reach is noted on the way."""
+        for packet in self._container.demux():
+            self._end = max(self._end, _end_of(packet))
+            if packet.stream.index == self._stream.index:
+                yield from packet.decode()
+
+    def _check_end(self) -> None:
+        """Raises PhotoError where all streams end clearly before the file says that they do."""
+        if self._container.format.name not in _TELL_LENGTH:
+            return
+        told = float(self._container.duration or 0) / 1e6
+        length = min(told, self.duration)  # where they differ, the shorter one: accuse no good file
+        end = self._end - min(0.0, float(self._container.start_time or 0) / 1e6)
+        if length - end > max(_MISSING_S, _MISSING * length):
+            raise PhotoError(
+                f"{self.path} ends at {end:.1f} s of {length:.1f} s: it was cut short, get the "
+                "whole file"
+            )
 
     def _keys_are_close(self) -> bool:
         """Whether no two key frames are farther apart than frames may be; reads, no decoding."""
@@ -239,6 +261,10 @@ class _Picker:
         return is_blank(values) or is_title(values) or sharp < max(_BLURRED, usual / 2)
 
 
+# Whose head tells a length that stays when the rest is cut off. Others' is that of what is left.
+_TELL_LENGTH = ("matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "flv", "asf")
+_MISSING_S, _MISSING = 1.0, 0.05  # s, and share of the length, that no good file lacks
+
 _SMALL = (96, 54)  # w, h of the copies that frames are judged by
 _DARK, _FLAT = 24.0, 6.0  # grey levels
 _BLURRED = 36.0  # `sharpness` of small copies: photos have 100 and more, out of focus 12 to 35
@@ -273,6 +299,14 @@ def sharpness(values: NDArray[np.float32]) -> float:
     grey = values.mean(axis=-1)
     bends = np.concatenate([np.abs(np.diff(grey, 2, axis=axis)).ravel() for axis in (0, 1)])
     return float(100 * np.percentile(bends, 99) / max(float(grey.std()), 1.0))
+
+
+def _end_of(packet: Any) -> float:
+    """When what it shows or plays is over, s; 0 where it tells no time."""
+    start = packet.dts if packet.pts is None else packet.pts
+    if start is None or packet.stream.type not in ("video", "audio", "subtitle"):
+        return 0.0
+    return float((start + (packet.duration or 0)) * packet.time_base)
 
 
 def _small(frame: Any) -> U8:

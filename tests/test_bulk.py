@@ -360,7 +360,7 @@ def test_kinds_are_told_by_name_and_by_content(tmp_path: Path) -> None:
     assert kind_of(tmp_path / "no_suffix") == "photo"
     assert kind_of(tmp_path / "v.bin") == "video"
     found = find_media(tmp_path)
-    assert ([m.name for m in found.media], found.ignored) == (["no_suffix", "v.bin"], 1)
+    assert ([m.name for m in found.media], found.ignored) == (["no_suffix", "v.bin"], 2)
 
 
 def test_the_same_picture_is_known_again_and_others_are_not() -> None:
@@ -504,3 +504,140 @@ def test_a_query_of_crops_is_repeated_exactly(place: Place, tmp_path: Path) -> N
     assert not repeat_query(path).same
     with pytest.raises(UsageError, match="does not lie in"):
         query_photos(place.cube, [photo], tmp_path / "x", crops=[(0, 0, 5000, 10)])
+
+
+def test_odd_names_and_messages_stop_nothing(place: Place, tmp_path: Path) -> None:
+    folder, out, half = tmp_path / "in", tmp_path / "out", "\ud800"
+    names = [os.fsdecode(name) for name in (b"a\xff.jpg", b"a\xfe.jpg", rb"a\udcff.jpg")]
+    for seed, name in enumerate([*names, "ok.jpg", "漢" * 83 + ".jpg"]):
+        save(folder / "a.jpg", seed).rename(folder / name)
+    video(folder / "v.mp4", shot(11, 12)).rename(folder / ("漢" * 83 + ".mp4"))
+    (folder / os.fsdecode(b"bad\xff.jpg")).write_text("no photo")
+    save(folder / "p.jpg", 9)
+    (folder / "result.json").write_text(json.dumps({"name": half, "messages": [
+        message(2**70, photo="p.jpg", text=half),
+        message(-1, text=half, location_information={"latitude": 50.4, "longitude": 30.5}),
+    ]}))  # fmt: skip
+    report = run_bulk(place.cube, folder, out, top=2, radius=20)
+    assert (report.pictures, report.unanswered) == (7, 0)
+    assert list(report.failures) == [r"bad\udcff.jpg"]
+    rows = {row["file"]: row for row in pq.read_table(out / "results.parquet").to_pylist()}
+    assert {r"a\udcff.jpg", r"a\udcfe.jpg", r"a\u005cudcff.jpg"} <= rows.keys()
+    assert (rows["p.jpg"]["message_id"], rows["p.jpg"]["text"]) == (0, r"\ud800")
+    assert "sent in chat" in (out / "results.geojson").read_text(encoding="utf-8")
+    assert r"a\udcff.jpg" in (out / "index.html").read_text(encoding="utf-8")
+    again = run_bulk(place.cube, folder, out, top=2, radius=20)
+    assert (again.answered, again.kept) == (0, report.answered)
+    records = sorted(out.rglob("query.json"))
+    assert len(records) == report.answered
+    assert all(repeat_query(record).same for record in records)
+    shutil.rmtree(out / "items")  # previews are made again from the originals
+    assert run_bulk(place.cube, folder, out, top=2, radius=20).answered == report.answered
+
+
+def test_a_query_of_odd_names_is_answered(place: Place, tmp_path: Path) -> None:
+    names = [os.fsdecode(b"a\xff.jpg"), os.fsdecode(b"a\xfe.jpg"), "漢" * 83 + ".jpg"]
+    photos = [save(tmp_path / "a.jpg", n).rename(tmp_path / name) for n, name in enumerate(names)]
+    bad = tmp_path / os.fsdecode(b"bad\xff.jpg")
+    bad.write_text("no photo")
+    args = ["--out", str(tmp_path / "out"), "--crop", "10,10,90,60", "--json"]
+    with pytest.raises(GeolocError, match="not a photo"):
+        CliRunner().invoke(
+            app, ["query", str(place.cube), *map(str, [*photos, bad]), *args],
+            catch_exceptions=False,
+        )  # fmt: skip
+    records = sorted((tmp_path / "out").glob("*/query.json"))
+    assert len(records) == 3
+    told = [json.loads(record.read_text(encoding="utf-8"))["photos"][0] for record in records]
+    assert {one["file"] for one in told} == {r"a\udcff.jpg", r"a\udcfe.jpg", names[2]}
+    assert all(repeat_query(record).same for record in records)
+
+
+def test_a_picture_that_cannot_be_written_costs_only_itself(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(3):
+        save(tmp_path / "in" / f"{seed}.jpg", seed)
+    real = answering_module.write_report
+
+    def fail(*args: Any) -> Path:
+        if args[1].name == "1":
+            "\ud800".encode()
+        return real(*args)
+
+    monkeypatch.setattr(answering_module, "write_report", fail)
+    report = run_bulk(place.cube, tmp_path / "in", tmp_path / "out", top=1)
+    assert (report.answered, report.unanswered) == (2, 1)
+    assert "surrogates not allowed" in report.failures["items/1"]
+
+
+def test_answers_are_not_asked_about(place: Place, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for seed in (1, 2):
+        save(folder / f"{seed}.jpg", seed)
+    (tmp_path / "link").symlink_to(folder)
+    for same in (folder, folder / ".", tmp_path / "link"):
+        with pytest.raises(UsageError, match="give --out beside it or in a folder of its own"):
+            run_bulk(place.cube, folder, same, top=1)
+    assert sorted(p.name for p in folder.iterdir()) == ["1.jpg", "2.jpg"]
+    assert run_bulk(place.cube, folder, folder / "a", top=1).files == 2
+    assert run_bulk(place.cube, folder, folder / "sub" / "b", top=1).files == 2
+    save(folder / "a" / "items" / "new.jpg", 3)
+    assert [m.name for m in find_media(folder).media] == ["1.jpg", "2.jpg"]
+    # what is named itself is looked through, but for the answers in it
+    save(folder / "a" / "4.jpg", 4)
+    assert [m.name for m in find_media(folder / "a").media] == ["4.jpg"]
+
+
+def test_links_to_folders_are_told(tmp_path: Path) -> None:
+    save(tmp_path / "elsewhere" / "a.jpg", 1)
+    save(tmp_path / "in" / "b.jpg", 2)
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
+    found = find_media(tmp_path / "in")
+    assert [m.name for m in found.media] == ["b.jpg"]
+    assert "link to a folder" in found.failures["linked"]
+
+
+def test_what_a_chat_brought_is_found_though_hidden(tmp_path: Path) -> None:
+    names = ["photos/.hidden.jpg", ".photos/a.jpg", "photos/b.jpg"]
+    for seed, name in enumerate(names):
+        save(tmp_path / name, seed)
+    save(tmp_path / ".photos" / "nobody's.jpg", 7)
+    save(tmp_path / "photos" / ".nobody's.jpg", 8)
+    write_export(tmp_path, [message(n, photo=name) for n, name in enumerate(names)])
+    found = find_media(tmp_path)
+    assert {m.name: m.messages[0].id for m in found.media} == {n: i for i, n in enumerate(names)}
+    assert (found.ignored, found.failures) == (2, {})  # result.json and the hidden one
+
+
+def test_stickers_and_sound_are_no_places(tmp_path: Path) -> None:
+    for seed, name in enumerate(["stickers/st.webp", "files/sent.jpg", "stickers/both.webp"]):
+        save(tmp_path / name, seed)
+    video(tmp_path / "voice_messages" / "v.mp4", shot(1, 3))
+    write_export(tmp_path, [
+        message(1, file="stickers/st.webp", media_type="sticker", mime_type="image/webp"),
+        message(2, file="voice_messages/v.mp4", media_type="voice_message"),
+        message(3, file="files/sent.jpg", mime_type="application/octet-stream"),
+        message(4, file="stickers/both.webp", media_type="sticker", mime_type="image/webp"),
+        message(5, photo="stickers/both.webp"),
+    ])  # fmt: skip
+    found = find_media(tmp_path)
+    assert [m.name for m in found.media] == ["files/sent.jpg", "stickers/both.webp"]
+    assert found.failures == {}
+
+
+def test_a_missing_answer_fails_the_command(place: Place, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for seed in (1, 2):
+        save(tmp_path / "in" / f"{seed}.jpg", seed)
+    (out / "items" / "1" / "query.json").mkdir(parents=True)
+    args = ["bulk", str(place.cube), str(tmp_path / "in"), "--out", str(out), "--json"]
+    done = CliRunner().invoke(app, args)
+    told = json.loads(done.stdout)
+    assert (told["answered"], told["unanswered"], list(told["failures"])) == (1, 1, ["items/1"])
+    assert isinstance(done.exception, GeolocError)
+    assert "1 of 2 answers are missing" in str(done.exception)
+    assert (out / "index.html").is_file()
+    (out / "items" / "1" / "query.json").rmdir()
+    done = CliRunner().invoke(app, args)
+    assert (done.exit_code, json.loads(done.stdout)["unanswered"]) == (0, 0)

@@ -163,6 +163,16 @@ def test_a_photo_that_does_not_exist_is_wrong_usage(
     assert done.code == 2 and done.is_one_line("gone.jpg")
 
 
+@pytest.mark.parametrize("command", ["query", "describe"])
+def test_a_photo_by_its_url_is_wrong_usage(
+    place: SmallPlace, tmp_path: Path, run: Run, command: str
+) -> None:
+    args = [place.area, "--out", tmp_path / "out"] if command == "query" else []
+    done = run(command, *args, "http://127.0.0.1:9/y.jpg")
+    assert done.code == 2 and done.is_one_line("http://127.0.0.1:9/y.jpg is a URL")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "word", "code"),
     [

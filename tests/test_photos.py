@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pillow_heif
 import pytest
+import rasterio
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
@@ -274,3 +275,32 @@ def test_real_photos() -> None:
     photos: list[Photo] = [read_photo(path) for path in sorted(folder.glob("*.jpg"))]
     assert len(photos) >= 5
     assert all(photo.pixels.std() > 20 for photo in photos)
+
+
+def tiff(path: Path, dtype: str, interleave: str, **options: Any) -> Path:
+    """The quarters as GDAL writes them."""
+    pixels = np.asarray(quarters()).astype(dtype) * (257 if dtype == "uint16" else 1)
+    profile = {"driver": "GTiff", "width": 64, "height": 48, "count": 3, "photometric": "rgb"}
+    with rasterio.open(path, "w", dtype=dtype, interleave=interleave, **profile, **options) as file:
+        file.write(pixels.transpose(2, 0, 1))
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_deep_channels_in_separate_planes_are_never_read_wrongly(tmp_path: Path) -> None:
+    with pytest.raises(PhotoError, match=r"16 bits in separate planes.*save it with interleaved"):
+        read_photo(tiff(tmp_path / "a.tif", "uint16", "band"))
+    for n, (dtype, interleave, options) in enumerate([
+        ("uint16", "pixel", {}), ("uint8", "band", {}), ("uint8", "pixel", {}),
+        ("uint16", "band", {"compress": "deflate"}), ("uint8", "band", {"compress": "lzw"}),
+    ]):  # fmt: skip
+        path = tiff(tmp_path / f"{n}.tif", dtype, interleave, **options)
+        assert_quarters(read_photo(path).pixels, 1)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "s3", "file"])
+def test_a_url_is_no_file(scheme: str) -> None:
+    url = f"{scheme}://example.org/y.jpg"
+    with pytest.raises(UsageError, match=f"{url} is a URL.*download it first") as caught:
+        read_photo(url.replace("//", "//user:secret@") + "?key=secret")
+    assert "secret" not in str(caught.value)

@@ -17,7 +17,7 @@ from geoloc.bulk import run_bulk
 from geoloc.cli import app
 from geoloc.cube import prune_generations
 from geoloc.encoders import load_model
-from geoloc.errors import CubeError, GeolocError
+from geoloc.errors import CubeError, GeolocError, ModelError, UsageError
 from geoloc.query import query_photos, repeat_query
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES, tiny_model
@@ -159,3 +159,103 @@ def test_a_cube_built_anew_under_the_same_name_is_told(place: Place, tmp_path: P
     shutil.rmtree(place.cube)
     place.build(9, "g0001")
     assert not repeat_query(path).same
+
+
+def answered(place: Place, tmp_path: Path, name: str = "a.jpg") -> Path:
+    """The record of an answer to one photo."""
+    photo = save(tmp_path / "in" / name, 5)
+    query_photos(place.cube, [photo], tmp_path / "out", top=3, radius=20)
+    (path,) = (tmp_path / "out").glob("*/query.json")
+    return path
+
+
+def altered(path: Path, value: Any, *keys: str | int) -> Path:
+    """The record with another value at ``keys``, beside the true one."""
+    record = part = record_of(path)
+    for key in keys[:-1]:
+        part = part[key]  # type: ignore[index]
+    part[keys[-1]] = value  # type: ignore[index]
+    other = path.with_name("altered.json")
+    other.write_text(json.dumps(record))
+    return other
+
+
+def test_an_answer_of_another_model_is_not_repeated_by_this_one(
+    place: Place, tmp_path: Path
+) -> None:
+    path = answered(place, tmp_path)
+    assert repeat_query(altered(path, "/nowhere", "model", "path")).exact  # found by its digest
+    with pytest.raises(ModelError, match=r"\(000000000000\).*not installed.*geoloc models import"):
+        repeat_query(altered(path, "0" * 64, "model", "digest"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [(("imagery",), [{"id": "x", "date": "2020-01-01", "candidates": [1]}]),
+     (("grid", "step"), 11.0), (("cube", "model"), "other"),
+     (("cube", "model_digest"), "0" * 64), (("summary", "cells_known"), 7),
+     (("summary", "distance_quantiles", "0.5"), 99.0)],
+)  # fmt: skip
+def test_other_evidence_is_told_by_its_name(
+    place: Place, tmp_path: Path, keys: tuple[str, ...], value: object
+) -> None:
+    path = altered(answered(place, tmp_path), value, *keys)
+    repetition = repeat_query(path)
+    assert not (repetition.exact or repetition.same)
+    name = ".".join(keys[:1] if keys[0] == "grid" else keys[:2])
+    assert any(line.startswith(name) for line in repetition.differences)
+    assert CliRunner().invoke(app, ["repeat", str(path)]).exit_code == 1
+
+
+def test_another_vector_is_more_than_rounding(place: Place, tmp_path: Path) -> None:
+    path = answered(place, tmp_path)
+    vector = record_of(path)["vector"]
+    name, value = next(iter(vector.items()))
+    close = repeat_query(altered(path, value * (1 + 1e-6) + 1e-7, "vector", name))
+    assert (close.exact, close.same) == (False, True)
+    far = repeat_query(altered(path, value + max(map(abs, vector.values())) / 100, "vector", name))
+    assert not far.same
+    assert "vector differs by more than rounding" in far.differences
+
+
+@pytest.mark.parametrize("name", ["photo[1].jpg", "a*b?.jpg", "a\udcff.jpg", r"a\udcff.jpg"])
+def test_moved_originals_are_found_by_their_very_names(
+    place: Place, tmp_path: Path, name: str
+) -> None:
+    path = answered(place, tmp_path, name)
+    assert repeat_query(path).exact
+    moved = shutil.move(tmp_path / "in", tmp_path / "moved")
+    save(moved / "photo1.jpg", 6)
+    assert repeat_query(path, media=moved).exact
+    with pytest.raises(UsageError, match=r"nowhere is no folder"):
+        repeat_query(path, media=tmp_path / "nowhere")
+    with pytest.raises(UsageError, match=r"is not below --media"):
+        repeat_query(path, media=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [(("candidates",), 5), (("candidates", 0), None), (("candidates", 0, "distance"), "x"),
+     (("photos",), []), (("photos", 0, "path"), "a\x00b"), (("photos", 0, "crop"), [1, 2]),
+     (("photos", 0, "frame"), {"time": "x"}), (("parameters",), None),
+     (("parameters", "top"), 0), (("parameters", "radius"), float("nan")), (("cube",), "x"),
+     (("model",), []), (("vector",), {"a": "b"}), (("summary",), {}), (("grid",), None),
+     (("imagery",), 3), (("title",), None), (("versions",), [])],
+)  # fmt: skip
+def test_a_damaged_record_is_refused_in_one_line(
+    place: Place, tmp_path: Path, keys: tuple[str | int, ...], value: object
+) -> None:
+    path = altered(answered(place, tmp_path), value, *keys)
+    with pytest.raises(UsageError, match="is damaged") as caught:
+        repeat_query(path)
+    assert "\n" not in str(caught.value)
+    assert str(keys[0]) in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"format": "geoloc-query/1"}', "{}", "\x00"])
+def test_what_is_no_record_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "query.json"
+    path.write_text(content)
+    with pytest.raises(UsageError) as caught:
+        repeat_query(path)
+    assert "\n" not in str(caught.value)

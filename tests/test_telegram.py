@@ -104,3 +104,24 @@ def test_odd_fields_cost_only_themselves(tmp_path: Path, fields: dict[str, Any])
     write_export(tmp_path, [message(1, photo="a.jpg", **fields), "no message", 7])
     (attachment,) = read_export(tmp_path).attachments
     assert attachment.message.place is None
+
+
+def test_half_characters_and_huge_numbers_cost_only_themselves(tmp_path: Path) -> None:
+    save(tmp_path / "a.jpg", 1)
+    half = "\ud800"
+    told = {"text": [f"x{half}", {"text": half}], "from": half, "forwarded_from": half}
+    odd = {"date_unixtime": None, "date": half}
+    (tmp_path / "result.json").write_text(json.dumps({"name": f"Watch {half}", "messages": [
+        message(2**70, photo="a.jpg", **(told | odd)), message(-1, photo=f"photos/{half}.jpg"),
+    ]}))  # fmt: skip
+    export = read_export(tmp_path)
+    (attachment,) = export.attachments
+    assert attachment.message.id == 0
+    assert attachment.message.chat == r"Watch \ud800"
+    assert attachment.message.text == r"x\ud800\ud800"
+    json.dumps(attachment.message.to_json(), ensure_ascii=False).encode()
+    ((name, reason),) = export.failures.items()
+    assert (name, r"photos/\ud800.jpg" in reason) == (
+        r"result.json: message 0 of Watch \ud800",
+        True,
+    )

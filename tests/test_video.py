@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
@@ -95,8 +98,11 @@ def test_damage_is_told_after_what_could_be_seen(tmp_path: Path) -> None:
     content = path.read_bytes()
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(content[: len(content) // 2])
-    frames = list(read_frames(cut))  # a stream that ends early is no damage to its beginning
-    assert frames
+    frames = []
+    with pytest.raises(PhotoError, match=r"ends at [34]\.\d s of 7\.0 s: it was cut short"):
+        for frame in read_frames(cut):
+            frames.append(frame)  # noqa: PERF402  (those before the error count)
+    assert frames  # a stream that ends early is no damage to its beginning
 
 
 @pytest.mark.parametrize(
@@ -127,3 +133,75 @@ def test_frames_are_bounded_in_size(tmp_path: Path) -> None:
     path = video(tmp_path / "a.mp4", shot(1, 3))
     with pytest.raises(PhotoError, match="192 x 144"):
         list(read_frames(path, Sampling(pixels=20_000)))
+
+
+def timed(path: Path, times: list[int], sound: float = 0.0, **options: str) -> Path:
+    """A video whose frames are shown at these times (ms); ``sound``: so many s of silence."""
+    codec = {".webm": "libvpx", ".flv": "flv1"}.get(path.suffix, "mpeg4")
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.height, stream.width, stream.pix_fmt = 144, 192, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        quiet = container.add_stream("pcm_s16le", rate=8000) if sound else None
+        for time, pixels in zip(times, shot(1, len(times)), strict=True):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+        if quiet:
+            silence = np.zeros((1, int(8000 * sound)), np.int16)
+            heard = av.AudioFrame.from_ndarray(silence, "s16", "mono")
+            heard.sample_rate = 8000
+            container.mux([*quiet.encode(heard), *quiet.encode()])
+    return path
+
+
+STEADY = [100 * n for n in range(60)]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov", ".webm", ".avi"])
+@pytest.mark.parametrize(
+    "times",
+    [[n * n * 9 for n in range(40)], [0, 100, 200, 15_000], [20_000 + time for time in STEADY]],
+    ids=["variable rate", "a long last frame", "a late start"],
+)
+def test_whole_files_are_not_accused(tmp_path: Path, suffix: str, times: list[int]) -> None:
+    path = timed(tmp_path / f"a{suffix}", times)
+    assert list(read_frames(path))
+    assert list(read_frames(path, Sampling(long=3)))
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mov"])
+def test_sound_may_last_longer_than_the_pictures(tmp_path: Path, suffix: str) -> None:
+    """`timed` writes it last: the streams are not interleaved."""
+    assert list(read_frames(timed(tmp_path / f"a{suffix}", STEADY, sound=20)))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("a.mkv", {"live": "1"}), ("a.webm", {"live": "1"}),
+     ("a.mp4", {"movflags": "frag_keyframe+empty_moov"})],
+)  # fmt: skip
+def test_a_file_that_tells_no_length_is_not_accused(
+    tmp_path: Path, name: str, options: dict[str, str]
+) -> None:
+    path = timed(tmp_path / name, STEADY, **options)
+    assert list(read_frames(path))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with suppress(PhotoError):  # the last frame may be told as damaged
+        assert list(read_frames(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("a.mkv", {}), ("a.webm", {}), ("a.flv", {}), ("a.mp4", {"movflags": "faststart"})],
+)
+@pytest.mark.parametrize("long", [180.0, 3.0])
+def test_a_file_that_is_cut_short_is_told(
+    tmp_path: Path, name: str, options: dict[str, str], long: float
+) -> None:
+    path = timed(tmp_path / name, STEADY, **options)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(PhotoError, match=r"ends at \d\.\d s of 6\.0 s|is damaged after") as caught:
+        list(read_frames(path, Sampling(long=long)))
+    assert "\n" not in str(caught.value)

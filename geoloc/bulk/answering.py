@@ -19,6 +19,7 @@ from PIL import Image
 
 from ..encoders import Model
 from ..errors import GeolocError
+from ..names import writable
 from ..photos import Photo
 from ..query.answers import Progress, Stages
 from ..query.ask import Ask, Question
@@ -98,8 +99,9 @@ class Answering:
                     try:
                         found = future.result()
                         self.store.answer(one.folder, one.key(self.ask, self.messages), found)
-                    except (GeolocError, OSError) as error:
-                        failures[one.folder] = " ".join(str(error).split())
+                    except (GeolocError, OSError, ValueError) as error:
+                        # whatever one picture brings, the others are answered
+                        failures[one.folder] = writable(" ".join(str(error).split()))
                     told(done, len(asked))
             finally:
                 pool.shutdown(cancel_futures=True)

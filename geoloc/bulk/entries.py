@@ -9,9 +9,7 @@ from typing import Any
 
 from .media import Medium
 from .pictures import Cluster, Picture
-from .store import Done, Item, Sighting
-
-ITEMS, CLUSTERS = "items", "clusters"
+from .store import CLUSTERS, ITEMS, Done, Item, Sighting
 
 SMALL = "heatmap-small.png"
 """The heatmap of a card, in the folder of an answer."""

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import UsageError
+from ..names import path_text, writable
 from ..telegram import Message, is_export, read_export
 from ..video import SUFFIXES as VIDEO_SUFFIXES
+from .store import CLUSTERS, ITEMS, NAME
 
 PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".heic",
                             ".heif", ".avif", ".gif", ".bmp"))  # fmt: skip
@@ -47,89 +49,114 @@ class Found:
 def find_media(folder: str | Path, leave_out: str | Path | None = None) -> Found:
     """Look through a folder and all below it; links are not followed out of it.
 
-    ``leave_out``: a folder that is passed over, where the answers go. Raises UsageError where
-    there is no such folder.
+    ``leave_out``: a folder that is passed over, where the answers go; so are the answers of
+    other runs. Raises UsageError where there is no such folder.
     """
     root = Path(folder).resolve()
     if not root.is_dir():
         raise UsageError(f"{folder} is no folder: name the one that holds the photos and videos")
-    skipped = None if leave_out is None else Path(leave_out).resolve()
-    found, messages, thumbnails = Found(), dict[Path, list[Message]](), set[Path]()
-    for path in _walk(root, skipped, found):
-        if path.is_dir():
-            _add_export(root, path, found, messages, thumbnails)
-        else:
-            _add_file(root, path, found, messages, thumbnails)
-    found.media.sort(key=lambda medium: medium.name)
-    return found
+    search = _Search(root, None if leave_out is None else Path(leave_out).resolve())
+    search.run()
+    search.found.media.sort(key=lambda medium: medium.name)
+    return search.found
 
 
-def _walk(root: Path, skipped: Path | None, found: Found) -> Iterator[Path]:
-    """Each folder before its files, so that a chat is read before what it names."""
+@dataclass
+class _Search:
+    """One look through a folder; ``messages`` by the file that they brought, ``passed``: files
+    that chats know as no media, ``visited``: files that were looked at."""
 
-    def fail(error: OSError) -> None:
-        found.failures[_name(root, Path(error.filename))] = f"cannot be read: {error.strerror}"
+    root: Path
+    skipped: Path | None
+    found: Found = field(default_factory=Found)
+    messages: dict[Path, list[Message]] = field(default_factory=dict)
+    passed: set[Path] = field(default_factory=set)
+    visited: set[Path] = field(default_factory=set)
 
-    for here, folders, files in os.walk(root, onerror=fail):
-        folder = Path(here)
-        folders[:] = sorted(
-            name for name in folders
-            if not name.startswith(".") and (folder / name).resolve() != skipped
-        )  # fmt: skip
-        yield folder
-        yield from (folder / name for name in sorted(files) if not name.startswith("."))
+    def run(self) -> None:
+        """The folder, then what its chats brought that lies in hidden folders."""
+        for path in self._walk():
+            if path.is_dir():
+                self._add_export(path)
+            else:
+                self._add_file(path)
+        for path in sorted(self.messages.keys() - self.visited):
+            if not any(self._holds_answers(folder) for folder in path.parents):
+                self._add_file(path)
 
+    def _walk(self) -> Iterator[Path]:
+        """Each folder before its files, so that a chat is read before what it names."""
+        for here, folders, files in os.walk(self.root, onerror=self._fail):
+            folder = Path(here)
+            folders[:] = [name for name in sorted(folders) if self._enter(folder / name)]
+            yield folder
+            yield from (folder / name for name in sorted(files))
 
-def _add_export(
-    root: Path,
-    folder: Path,
-    found: Found,
-    messages: dict[Path, list[Message]],
-    thumbnails: set[Path],
-) -> None:
-    if not is_export(folder):
-        return
-    try:
-        export = read_export(folder)
-    except UsageError as error:
-        found.failures[_name(root, folder / "result.json")] = str(error)
-        return
-    for attachment in export.attachments:
-        messages.setdefault(attachment.path, []).append(attachment.message)
-    thumbnails |= export.thumbnails - messages.keys()
-    found.places += export.places
-    for name, reason in export.failures.items():
-        found.failures[_name(root, folder / name)] = reason
+    def _fail(self, error: OSError) -> None:
+        self._tell(Path(error.filename), f"cannot be read: {error.strerror}")
 
+    def _tell(self, path: Path, reason: str) -> None:
+        self.found.failures[_name(self.root, path)] = writable(reason)
 
-def _add_file(
-    root: Path,
-    path: Path,
-    found: Found,
-    messages: dict[Path, list[Message]],
-    thumbnails: set[Path],
-) -> None:
-    name = _name(root, path)
-    try:
-        target = path.resolve()
-    except (OSError, RuntimeError):
-        found.failures[name] = "is a link that leads in a circle: it is not followed"
-        return
-    if target in thumbnails:
-        return
-    if not target.is_relative_to(root):
-        found.failures[name] = "is a link that leads out of the folder: it is not followed"
-        return
-    brought = tuple(messages.get(target, ()))
-    try:
-        kind = kind_of(path)
-    except OSError as error:
-        found.failures[name] = f"cannot be read: {error.strerror}"
-        return
-    if kind is None and not brought:
-        found.ignored += 1
-        return
-    found.media.append(Medium(path, name, kind or "photo", brought))
+    def _enter(self, folder: Path) -> bool:
+        """Whether to look into a folder; a link to one is told."""
+        if folder.name.startswith(".") or self._holds_answers(folder):
+            return False
+        if folder.is_symlink():
+            self._tell(folder, "is a link to a folder: it is not followed; copy its files here")
+            return False
+        return True
+
+    def _holds_answers(self, folder: Path) -> bool:
+        """Whether a folder is where this run writes, or of another run; not all of the root is."""
+        if folder.parent == self.root and folder.name in (ITEMS, CLUSTERS):
+            return (self.root / NAME).is_file()
+        if folder == self.root or not folder.is_relative_to(self.root):
+            return False
+        return folder.resolve() == self.skipped or (folder / NAME).is_file()
+
+    def _add_export(self, folder: Path) -> None:
+        if not is_export(folder):
+            return
+        try:
+            export = read_export(folder)
+        except UsageError as error:
+            self._tell(folder / "result.json", str(error))
+            return
+        for attachment in export.attachments:
+            self.messages.setdefault(attachment.path, []).append(attachment.message)
+        self.passed |= (export.thumbnails | export.others) - self.messages.keys()
+        self.found.places += export.places
+        place = "" if folder == self.root else f"{_name(self.root, folder)}/"
+        for name, reason in export.failures.items():
+            self.found.failures[place + name] = writable(reason)
+
+    def _add_file(self, path: Path) -> None:
+        try:
+            target = path.resolve()
+        except (OSError, RuntimeError):
+            self._tell(path, "is a link that leads in a circle: it is not followed")
+            return
+        brought = tuple(self.messages.get(target, ()))
+        if target in self.passed and not brought:
+            return
+        if path.name.startswith(".") and not brought:
+            self.found.ignored += 1
+            return
+        self.visited.add(target)
+        if not target.is_relative_to(self.root):
+            self._tell(path, "is a link that leads out of the folder: it is not followed")
+            return
+        try:
+            kind = kind_of(path)
+        except OSError as error:
+            self._tell(path, f"cannot be read: {error.strerror}")
+            return
+        if kind is None and not brought:
+            self.found.ignored += 1
+            return
+        name = _name(self.root, path)
+        self.found.media.append(Medium(path, name, kind or "photo", brought))
 
 
 def kind_of(path: Path) -> Kind | None:
@@ -158,6 +185,5 @@ def _kind_by_content(path: Path, suffix: str) -> Kind | None:
 
 
 def _name(root: Path, path: Path) -> str:
-    """Below the folder, printable whatever bytes the name has."""
-    text = path.relative_to(root).as_posix()
-    return text.encode("utf-8", "replace").decode()
+    """Below the folder, as text that can be written anywhere."""
+    return path_text(path.relative_to(root).as_posix())

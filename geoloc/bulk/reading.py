@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..encoders import Model
 from ..errors import GeolocError, OutputError, PhotoError
-from ..names import free_name, safe_name
+from ..names import free_name, path_text, safe_name, text_path, writable
 from ..photos import Photo, read_photo
 from ..query.answers import Progress
 from ..query.encode import encode_batches, kept
@@ -80,7 +80,7 @@ class Reader:
                     if self._is_new(photo, done):
                         yield photo
             except GeolocError as error:
-                done.failure = str(error).removeprefix(f"{medium.path} ")
+                done.failure = writable(str(error).removeprefix(f"{medium.path} "))
 
     def _is_new(self, photo: Photo, done: Done) -> bool:
         """Whether a picture is not the same as one before; either way it is sighted."""
@@ -116,7 +116,7 @@ class Reader:
 
     def _free_name(self, photo: Photo) -> str:
         frame = photo.origin.get("frame")
-        name = safe_name(photo.name + (f" {frame['time']:.2f} s" if frame else ""))
+        name = safe_name(photo.name, f" {frame['time']:.2f} s" if frame else "")
         return free_name(name, lambda name: name.casefold() in self._names)
 
 
@@ -127,9 +127,9 @@ def photo_of(item: Item, folder: Path, messages: Sequence[dict[str, Any]]) -> Ph
     PhotoError where that cannot be had.
     """
     record, place = item.record, folder / item.folder
-    path = Path(record["path"])
+    path = Path(text_path(record["path"]))
     if not (place / PREVIEW).is_file():
-        again = {**record, **record["origin"], "file": path.name}
+        again = {**record, **record["origin"]}
         _write_preview(kept(reread(again)), place)
     with Image.open(place / PREVIEW) as image:
         pixels = np.asarray(image.convert("RGB"))
@@ -148,7 +148,7 @@ def _decode(medium: Medium, sha256: str, sampling: Sampling) -> Iterator[Photo]:
 
 def _record(photo: Photo) -> dict[str, Any]:
     return {
-        "path": str(photo.path),
+        "path": path_text(photo.path),
         "sha256": photo.sha256,
         "size": list(photo.size),
         "exif": dict(photo.exif),

@@ -20,8 +20,6 @@ from ..search import fuse
 from ..video import Sampling
 from .answering import Answering, Asked
 from .entries import (
-    CLUSTERS,
-    ITEMS,
     Answer,
     Entry,
     Group,
@@ -35,7 +33,7 @@ from .media import Found, find_media
 from .page import write_index
 from .pictures import Cluster, propose_clusters
 from .reading import Reader
-from .store import Item, Store
+from .store import CLUSTERS, ITEMS, Item, Store
 from .tables import write_tables
 
 
@@ -45,8 +43,9 @@ class BulkReport:
 
     files: photos and videos found; pictures: different ones among them and their frames, each
     computed once; duplicates: files and frames that are the same as another; answered: new
-    answers, of pictures and clusters; kept: answers of an earlier run; clusters: proposed;
-    failures: a line for each thing that could not be read or answered; ignored: other files.
+    answers, of pictures and clusters; kept: answers of an earlier run; unanswered: pictures
+    and clusters that have none; clusters: proposed; failures: a line for each thing that could
+    not be read or answered; ignored: other files.
     """
 
     out: Path
@@ -55,6 +54,7 @@ class BulkReport:
     duplicates: int
     answered: int
     kept: int
+    unanswered: int
     clusters: int
     ignored: int
     failures: Mapping[str, str]
@@ -69,11 +69,15 @@ class BulkReport:
         """For machines."""
         return {**asdict(self), "out": str(self.out), "index": str(self.index)}
 
-    def raise_if_nothing_answered(self) -> None:
-        """Raises GeolocError where not one picture has an answer."""
+    def raise_if_unanswered(self) -> None:
+        """Raises GeolocError where a picture or cluster has no answer, or not one has."""
+        told, asked = self.out / "failures.csv", self.answered + self.kept + self.unanswered
         if not self.answered + self.kept:
+            raise GeolocError(f"none of {self.files} files could be answered: see {told}")
+        if self.unanswered:
             raise GeolocError(
-                f"none of {self.files} files could be answered: see {self.out / 'failures.csv'}"
+                f"{self.unanswered} of {asked} answers are missing: mend what {told} tells of "
+                "them and run the same command again"
             )
 
 
@@ -95,13 +99,19 @@ def run_bulk(
     All vectors come first, in batches; then one pass over the cube for as many as fit in
     memory. An answer goes to ``out/items/<name>/``, that of pictures which may show one place
     to ``out/clusters/<name>/``; beside them index.html, results.parquet, results.geojson and
-    failures.csv. What an earlier run finished is kept; nothing bad stops the run.
+    failures.csv. What an earlier run finished is kept; nothing bad stops the run, see
+    `BulkReport.raise_if_unanswered`.
 
     Keywords are those of `geoloc.query.answer_photos`; ``progress`` gives, for the name of a
     stage, what is told how far it has come. Raises UsageError, CubeError, ModelError or
     OutputError before any work; OutputError where another run writes to ``out``.
     """
     out, clock = Path(out), _Clock()
+    if out.resolve() == Path(folder).resolve():
+        raise UsageError(
+            f"--out {out} is the folder of the media itself: give --out beside it or in a folder "
+            "of its own"
+        )
     target = open_target(cube)
     ask = Ask.of(target, top, within, radius, weights)
     loaded = cube_model(target, model)
@@ -149,7 +159,8 @@ class _Run:
     _clusters: list[Cluster] = field(default_factory=list)
     _failures: dict[str, str] = field(default_factory=dict)
     _answered: int = 0
-    _asked: int = 0
+    _kept: int = 0
+    _unanswered: int = 0
 
     def read(self, sampling: Sampling, progress: Stages) -> None:
         """Every picture of the folder to the store; then what may show one place."""
@@ -175,7 +186,8 @@ class _Run:
         pending = answering.pending(asked)
         failed = answering.answer(pending, progress) if pending else {}
         self._failures |= failed
-        self._answered, self._asked = len(pending) - len(failed), len(asked) - len(failed)
+        self._answered, self._unanswered = len(pending) - len(failed), len(failed)
+        self._kept = len(asked) - len(pending)
 
     def report(self, seconds: Mapping[str, float]) -> BulkReport:
         """Write the tables and the page. Raises OutputError where they cannot be written."""
@@ -192,7 +204,8 @@ class _Run:
             pictures=len(entries),
             duplicates=sum(len(entry.sights) - 1 for entry in entries),
             answered=self._answered,
-            kept=self._asked - self._answered,
+            kept=self._kept,
+            unanswered=self._unanswered,
             clusters=len(groups),
             ignored=self.found.ignored,
             failures=dict(sorted(self._failures.items())),

@@ -12,16 +12,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OutputError
-from .media import Kind
 from .pictures import Signature
 
+if TYPE_CHECKING:
+    from .media import Kind
+
 NAME = "progress.sqlite"
+ITEMS, CLUSTERS = "items", "clusters"  # folders of answers beside it
 How = Literal["original", "same bytes", "looks the same"]
 
 _SCHEMA = """

@@ -25,7 +25,8 @@ def bulk(
 ) -> None:
     """Answer every photo and video below a folder; run it again to go on or to add new files.
 
-    Exit code 0 where every good picture is answered; bad files are listed in failures.csv.
+    Exit code 0 where every good picture is answered; bad files are listed in failures.csv. Exit
+    code 1 where an answer is missing; the others are there.
     """
     from ..bulk import run_bulk
 
@@ -46,7 +47,7 @@ def bulk(
         if report.kept and not report.answered:
             note("nothing new: all that can be answered was answered before")
         note(f"open {report.index} in a browser")
-    report.raise_if_nothing_answered()
+    report.raise_if_unanswered()
 
 
 def register(app: typer.Typer) -> None:

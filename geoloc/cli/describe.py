@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 
 from ..errors import UsageError
@@ -11,7 +9,9 @@ from .console import print_json, print_table
 
 
 def describe(
-    photos: list[Path] = typer.Argument(None, metavar="PHOTO…", help="Ground photos."),
+    photos: list[str] = typer.Argument(
+        None, metavar="PHOTO…", help="Ground photos: files, no URLs."
+    ),
     model: str = typer.Option("sandbox", "--model", help="Model that names the scenes."),
     cube: str | None = typer.Option(None, "--cube", help="Describe a place of this cube instead."),
     at: str | None = typer.Option(None, "--at", metavar="LON,LAT", help="The place, in degrees."),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..report import QueryResult
 
 CUBE = typer.Argument(..., metavar="CUBE", help="An area file, a path or a URL.")
+PHOTOS = typer.Argument(..., metavar="PHOTO…", help="Ground photos: files, no URLs.")
 OUT = typer.Option(..., "--out", metavar="DIR", help="Folder for the answers.")
 TOP = typer.Option(20, "--top", min=1, help="How many candidates.")
 WITHIN = typer.Option(
@@ -45,7 +46,7 @@ JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
 def query(
     cube: str = CUBE,
-    photos: list[Path] = typer.Argument(..., metavar="PHOTO…", help="Ground photos."),
+    photos: list[str] = PHOTOS,
     out: Path = OUT,
     top: int = TOP,
     within: Path | None = WITHIN,

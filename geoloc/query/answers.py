@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..cluster import open_cluster
 from ..names import safe_name, unique_names
-from ..photos import Crop, Look, Photo
+from ..photos import Crop, Look, Photo, photo_path
 from ..report import QueryResult, check_writable, write_report
 from ..scenes import display_name, find_class
 from ..search import fuse as mean_vector
@@ -109,6 +109,7 @@ def answer_photos(
     UsageError, CubeError, ModelError or ClusterError before any work; CubeError and ClusterError
     where a block cannot be searched or the cluster is lost.
     """
+    paths = [photo_path(photo) for photo in photos]
     target = open_target(cube, epoch)
     ask = Ask.of(target, top, within, radius, weights)
     loaded = cube_model(target, model)
@@ -117,7 +118,7 @@ def answer_photos(
     looks = [Look(crop, rotate) for crop in crops or (None,)]
     # no other processes of this machine have more cores than the threads of this one
     with open_cluster("inline" if cluster == "auto" else cluster) as executor:
-        paths, told = [Path(path) for path in photos], progress("reading the photos")
+        told = progress("reading the photos")
         good, vectors, failures = encode(paths, loaded, looks, progress=told)
         questions = list(_questions(good, vectors, fuse))
         heatmaps = ask.heatmaps(questions, executor, progress("searching the cube"))
@@ -172,13 +173,14 @@ def _questions(
         title = f"{len(photos)} photos of one place" if len(photos) > 1 else _title(photos[0])
         yield Question(title, "fused", tuple(photos), mean_vector(vectors))
         return
-    folders = unique_names(photo.name + _part(photo, " ") for photo in photos)
+    names, parts = [p.name for p in photos], [_part(p, " ") for p in photos]
+    folders = unique_names(names, parts)
     for photo, vector, folder in zip(photos, vectors, folders, strict=True):
         yield Question(_title(photo), folder, (photo,), vector)
 
 
 def _title(photo: Photo) -> str:
-    return photo.path.name + _part(photo, " · ")
+    return photo.file + _part(photo, " · ")
 
 
 def _part(photo: Photo, separator: str) -> str:

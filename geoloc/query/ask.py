@@ -17,6 +17,7 @@ from ..cluster import Executor
 from ..cube import Cube
 from ..encoders import Model, model_info
 from ..errors import UsageError
+from ..names import path_text
 from ..photos import Photo
 from ..report import QueryResult
 from ..scenes import Group, describe, find_class, group_weights
@@ -73,7 +74,7 @@ class Ask:
         info = cube.info()
         parameters = {
             "top": top,
-            "within": None if within is None else str(Path(within).absolute()),
+            "within": None if within is None else path_text(Path(within).absolute()),
             "within_sha256": None if within is None else file_digest(Path(within)),
             "radius": radius,
             "weights": dict(weights or {}),

@@ -10,6 +10,8 @@ from pyproj import Transformer
 
 from ..encoders import load_model
 from ..errors import CubeError, UsageError
+from ..names import path_text
+from ..photos import photo_path
 from ..scenes import describe
 from .encode import encode
 from .target import open_cube
@@ -22,12 +24,12 @@ def describe_photos(
 
     Raises the error of the first photo that cannot be read, and ModelError.
     """
-    paths = [Path(path) for path in photos]
+    paths = [photo_path(photo) for photo in photos]
     loaded = load_model(model)
     _, vectors, failures = encode(paths, loaded, stop=True)
     assert not failures
     named = (describe(vector, loaded.classes, top) for vector in vectors)
-    return {str(path): list(scenes) for path, scenes in zip(paths, named, strict=True)}
+    return {path_text(path): list(scenes) for path, scenes in zip(paths, named, strict=True)}
 
 
 def describe_place(

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..encoders import Model
 from ..errors import PhotoError
+from ..names import path_text, writable
 from ..photos import Look, Photo, read_photo
 
 BATCH = 16
@@ -46,7 +47,7 @@ def encode(
             except PhotoError as error:
                 if stop:
                     raise
-                failures[str(path)] = str(error)
+                failures[path_text(path)] = writable(str(error))
                 continue
             yield from (look.of(photo) for look in looks)
 

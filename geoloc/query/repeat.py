@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cube import Cube, list_generations
-from ..encoders import Model, load_model
+from ..encoders import Model, load_model, model_of_digest
 from ..errors import CubeError, GeolocError, ModelError, UsageError
+from ..names import text_path
 from ..photos import Look, Photo, read_photo
 from ..report import QueryResult
-from ..report.evidence import FORMAT, evidence
+from ..report.evidence import evidence
 from ..search import fuse
 from ..video import read_frame
 from .answers import answer_scene
 from .ask import Ask, Question, file_digest
 from .encode import encode_batches
-from .target import Target, cube_model
+from .record import read_record
+from .target import Target
 
 ROUNDING = 1e-4
 """Relative difference of distances that is put down to rounding: a photo that was encoded and
 searched for together with others takes other kernels, which add in another order."""
+
+_NUMBERS = ("vector", "candidates", "summary")
+_CUBE = ("area", "model", "model_digest", "metric", "encoding", "classes", "cells")  # never change
+_SHOWN = 120  # characters of a value that a line quotes
 
 Record = Mapping[str, Any]
 
@@ -36,9 +43,9 @@ class Repetition:
     """What a repetition gave.
 
     exact: every recorded number is the same, to the last bit; same: the same places in the same
-    order, distances within ROUNDING; largest: the largest relative difference of a candidate's
-    distance (None where the places differ); differences: one line each, of whatever is not as
-    recorded, versions included.
+    order, distances and vector within ROUNDING, the evidence (model, cube, grid, imagery) as
+    recorded; largest: the largest relative difference of a candidate's distance (None where the
+    places differ); differences: one line each, of whatever is not as recorded, versions included.
     """
 
     exact: bool
@@ -75,45 +82,72 @@ def repeat_query(
     """Ask again what ``query.json`` records, of the same originals, cube generation and model.
 
     ``cube``: where the cube is now; ``media``: the folder where the originals are now. Nothing
-    is written. Raises UsageError for a file that is no record or an original that is missing or
-    changed, CubeError and ModelError where cube or model cannot be had any more.
+    is written. Raises UsageError for a file that is no record or is damaged, and for an original
+    that is missing or changed; CubeError and ModelError where cube or model, by its digest,
+    cannot be had any more.
     """
     before = read_record(Path(record))
-    try:
-        result = _answer(before, cube, None if media is None else Path(media))
-    except (KeyError, TypeError, IndexError) as error:
-        raise UsageError(f"{record} is incomplete: {error!r}; it cannot be repeated") from None
+    result = _answer(before, cube, None if media is None else Path(media))
     return compare(before, evidence(result))
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """A ``query.json``. Raises UsageError where it is none."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is no record of a query: {error}") from None
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise UsageError(f"{path} is no record of a query in the format {FORMAT}")
-    return value
 
 
 def compare(before: Record, after: Record) -> Repetition:
     """Two records of the same question."""
     largest = _largest_difference(before["candidates"], after["candidates"])
-    bits = ("vector", "candidates", "summary")
-    exact = all(before[key] == after[key] for key in bits)
-    same = exact or (largest is not None and largest <= ROUNDING)
-    return Repetition(exact, same, largest, tuple(_differences(before, after, largest)))
+    other = list(_other(before, after))
+    exact = not other and all(before[key] == after[key] for key in _NUMBERS)
+    same = not other and largest is not None and largest <= ROUNDING
+    return Repetition(exact, same, largest, (*other, *_remarks(before, after, largest)))
 
 
-def _differences(before: Record, after: Record, largest: float | None) -> Iterator[str]:
+def _other(before: Record, after: Record) -> Iterator[str]:
+    """What is not the recorded evidence, by more than rounding; one line each."""
+    for name, was, now in _facts(before, after):
+        if was != now:
+            yield f"{name} is not as recorded: it was {_brief(was)}, is {_brief(now)}"
+    for name, was, now in _measures(before, after):
+        if not _near(was, now):
+            yield f"{name} differs by more than rounding"
+
+
+def _facts(before: Record, after: Record) -> Iterator[tuple[str, Any, Any]]:
+    """What has to be the same to the letter: name, as recorded, as it is now."""
+    yield "model.digest", *(record["model"].get("digest") for record in (before, after))
+    for key in _CUBE:
+        if key in before["cube"]:
+            yield f"cube.{key}", before["cube"][key], after["cube"][key]
+    yield "grid", before["grid"], after["grid"]
+    yield "imagery", before["imagery"], after["imagery"]
+    for key in ("cells", "cells_known"):
+        yield f"summary.{key}", before["summary"][key], after["summary"][key]
+
+
+def _measures(before: Record, after: Record) -> Iterator[tuple[str, Any, Any]]:
+    """Numbers by name, which may differ by rounding."""
+    yield "vector", before["vector"], after["vector"]
+    parts = [record["summary"]["distance_quantiles"] for record in (before, after)]
+    yield "summary.distance_quantiles", *parts
+
+
+def _near(was: Mapping[str, float], now: Mapping[str, float]) -> bool:
+    """The same names, and numbers that differ by rounding of the largest."""
+    if was.keys() != now.keys():
+        return False
+    room = ROUNDING * max(map(abs, [*was.values(), *now.values()]), default=0.0)
+    return all(abs(was[name] - now[name]) <= room for name in was)
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _remarks(before: Record, after: Record, largest: float | None) -> Iterator[str]:
+    """What else differs: in the last digits, or beside the answer."""
     if largest is None:
         yield "the candidates are other places, or in another order"
-    for key in ("vector", "summary"):
-        if before[key] != after[key]:
-            yield f"{key} differs" + ("" if largest is None else " in its last digits")
+    if differing := [key for key in _NUMBERS if before[key] != after[key]]:
+        yield f"not the same to the last bit: {', '.join(differing)}"
     built, again = (record["cube"].get("created") for record in (before, after))
     if built != again:
         yield f"the cube of this generation was created {built}, the one there now {again}"
@@ -140,7 +174,7 @@ def _answer(record: Record, cube: str | Path | None, media: Path | None) -> Quer
     )
     if scene:
         return answer_scene(ask, scene)
-    model = _model(record, target)
+    model = _model(record["model"], target)
     photos, vector = _encode(record, model, media)
     question = Question(record["title"], "", tuple(photos), vector)
     return ask.answer(question, ask.heatmaps([question])[0], model)
@@ -161,21 +195,34 @@ def _cube(record: Record, moved: str | Path | None) -> Cube:
 def _polygon(told: Record) -> Path | None:
     if told["within"] is None:
         return None
-    path = Path(told["within"])
+    path = Path(text_path(told["within"]))
     if file_digest(path) != told["within_sha256"]:
         raise UsageError(f"polygon {path} was changed since: restore it")
     return path
 
 
-def _model(record: Record, target: Target) -> Model:
-    """The model at the place where it was, or another of the same digest."""
-    try:
-        model = load_model(record["model"]["path"])
-        if model.digest == record["model"]["digest"]:
-            return model
-    except ModelError:
-        pass
-    return cube_model(target)
+def _model(told: Record, target: Target) -> Model:
+    """The model of the recorded digest: where it was, where the cube names it, or any installed.
+
+    Raises ModelError where there is none, SpecMismatchError where it did not make the cube.
+    """
+    digest = str(told.get("digest"))
+    for name in filter(None, (told.get("path"), target.cube.model_name)):
+        with suppress(ModelError):
+            if (model := load_model(name)).digest == digest:
+                break
+    else:
+        found = model_of_digest(digest)
+        if found is None:
+            raise ModelError(
+                f"model {told['name']} ({digest[:12]}), which gave this answer, is not at "
+                f"{told.get('path')} and not installed; the cube there now is of model "
+                f"{target.cube.model_name} ({target.cube.model_digest[:12]}): "
+                "'geoloc models import' the recorded one"
+            )
+        model = found
+    target.cube.require_model(model.name, model.digest)
+    return model
 
 
 def _encode(
@@ -212,11 +259,26 @@ def _frame_photo(path: Path, told: Record, time: float) -> Photo:
 
 def _original(told: Record, media: Path | None) -> Path:
     """The original file, certainly unchanged."""
-    places = [Path(told["path"])] if media is None else sorted(media.rglob(told["file"]))
-    found = [path for path in places if path.is_file()]
+    found = [path for path in _places(told, media) if path.is_file()]
     if not found:
-        raise UsageError(f"{told['path']} is not there any more: name its folder with --media")
+        raise UsageError(_missing(told, media))
     for path in found:
         if file_digest(path) == told["sha256"]:
             return path
     raise UsageError(f"{found[0]} was changed since: its SHA-256 is not {told['sha256']}")
+
+
+def _places(told: Record, media: Path | None) -> list[Path]:
+    """Where the original may be. Raises UsageError where ``media`` is no folder."""
+    if media is None:
+        return [Path(text_path(told["path"]))]
+    if not media.is_dir():
+        raise UsageError(f"--media {media} is no folder: name the one that holds the originals")
+    name = text_path(told["file"])  # compared, not searched for: it may hold * or [1]
+    return sorted(path for path in media.rglob("*") if path.name == name)
+
+
+def _missing(told: Record, media: Path | None) -> str:
+    if media is None:
+        return f"{told['path']} is not there any more: name its folder with --media"
+    return f"{told['file']} is not below --media {media}: name the folder that holds it"

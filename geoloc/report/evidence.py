@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..names import path_text, writable
 from .vector import properties
 
 if TYPE_CHECKING:
@@ -98,8 +99,8 @@ def heatmap_digest(heatmap: NDArray[np.float32]) -> str:
 def _photo(photo: Photo) -> dict[str, Any]:
     """The original file by its name, place and digest, and what of it was looked at."""
     return {
-        "file": photo.path.name,
-        "path": str(photo.path.absolute()),
+        "file": photo.file,
+        "path": path_text(photo.path.absolute()),
         "sha256": photo.sha256,
         "size": photo.size,
         "exif": photo.exif,
@@ -121,9 +122,9 @@ def _summary(result: QueryResult) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Any value as strict JSON: no NaN, no NumPy, no path objects."""
+    """Any value as strict JSON: no NaN, no NumPy, no path objects, no half characters."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {writable(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(item) for item in value]
     if isinstance(value, np.ndarray | np.generic):
@@ -132,6 +133,6 @@ def _plain(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, datetime | date):
         return value.isoformat()
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool | int):
         return value
-    return str(value)
+    return writable(str(value))

@@ -97,7 +97,7 @@ def assets(package: str, style: str, script_name: str, pictures: str = "data:") 
 
 def _photo(photo: Photo, count: int) -> dict[str, Any]:
     return {
-        "file": photo.path.name,
+        "file": photo.file,
         "sha256": photo.sha256,
         "picture": photo_picture(photo, count),
         "size": f"{photo.size[0]} × {photo.size[1]}",

@@ -76,7 +76,7 @@ class QueryResult:
 
         return {
             "title": self.title,
-            "photos": [{"file": p.path.name, "sha256": p.sha256} for p in self.photos],
+            "photos": [{"file": p.file, "sha256": p.sha256} for p in self.photos],
             "scenes": [{"scene": name, "share": share} for name, share in self.scenes()],
             "candidates": [properties(c) for c in self.candidates],
             "notes": list(self.notes),

@@ -1,0 +1,115 @@
+"""``query.json`` read back: its shape is checked once, here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from ..errors import UsageError
+from ..report.evidence import FORMAT
+
+_Path = Annotated[str, Field(pattern=r"^[^\x00]+$")]
+
+
+class _Part(BaseModel):
+    """What a repetition reads of a record; all else may be there too."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class _Parameters(_Part):
+    top: Annotated[int, Field(ge=1, le=1 << 31)]
+    radius: Annotated[FiniteFloat, Field(ge=0)]
+    within: _Path | None
+    within_sha256: str | None = None
+    weights: dict[str, FiniteFloat] | None = None
+    scene: str | None = None
+
+
+class _Frame(_Part):
+    time: FiniteFloat
+    sha256: str
+
+
+class _Photo(_Part):
+    file: _Path
+    path: _Path
+    sha256: str
+    frame: _Frame | None = None
+    crop: Annotated[list[int], Field(min_length=4, max_length=4)] | None = None
+    rotate: FiniteFloat | None = None
+
+
+class _Model(_Part):
+    name: str
+    path: _Path | None = None
+    digest: str | None = None
+
+
+class _Cube(_Part):
+    cube: _Path
+    generation: _Path
+
+
+class _Candidate(_Part):
+    rank: int
+    lon: FiniteFloat
+    lat: FiniteFloat
+    distance: FiniteFloat
+
+
+class _Summary(_Part):
+    cells: int
+    cells_known: int
+    distance_quantiles: dict[str, FiniteFloat]
+
+
+class _Record(_Part):
+    title: str
+    photos: list[_Photo]
+    parameters: _Parameters
+    model: _Model
+    cube: _Cube
+    grid: dict[str, Any]
+    imagery: list[dict[str, Any]]
+    vector: dict[str, FiniteFloat]
+    summary: _Summary
+    candidates: list[_Candidate]
+    versions: dict[str, str] = {}
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A ``query.json``. Raises UsageError where it is none, or a part of it is not as written."""
+    value = _load(path)
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise UsageError(f"{path} is no record of a query in the format {FORMAT}")
+    try:
+        told = _Record.model_validate(value)
+    except ValidationError as error:
+        raise _damaged(path, _first(error)) from None
+    if not told.parameters.scene and not told.photos:
+        raise _damaged(path, "it has neither photos nor a scene")
+    return value
+
+
+def _load(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is no record of a query: {error}") from None
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, and where."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    words = found["msg"].partition(" or instance of ")[0]
+    return f"{'.'.join(map(str, found['loc']))}: {words}"
+
+
+def _damaged(path: Path, reason: str) -> UsageError:
+    return UsageError(f"{path} is damaged ({reason}): ask again with 'geoloc query'")
