@@ -194,6 +194,40 @@ def test_a_server_that_wants_too_long_is_given_up(server: TileServer, tmp_path: 
     assert time.monotonic() - start < 60
 
 
+def test_a_long_wait_holds_for_all_tiles_and_blocks(server: TileServer, tmp_path: Path) -> None:
+    server.always = "429:3600"
+    read = source(server, tmp_path)
+    start = time.monotonic()
+    for block in range(4):
+        message = (
+            r"HTTP 429 Too Many Requests: the server asks to wait 3600 s \((\d+) of \1 tiles\)$"
+        )
+        with pytest.raises(ImageryError, match=message):
+            read.read(Grid(UTM, X + 2000 * block, Y, 1.0, 900, 900))
+    assert time.monotonic() - start < 10
+    assert len(server.requests) <= read.spec.connections  # those that were under way
+
+
+def test_a_long_wait_ends(
+    server: TileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_LONGEST_WAIT", 0.2)
+    server.faults = ["503:1"]
+    read = source(server, tmp_path, connections=1)
+    with pytest.raises(ImageryError, match="asks to wait 1 s"):
+        read.read(WINDOW)
+    assert len(server.requests) == 1
+    time.sleep(1)
+    assert read.read(WINDOW).valid.values.all()
+
+
+def test_one_refusal_has_one_reason() -> None:
+    refusal = client.Refusal()
+    assert refusal.reason == ""
+    first = refusal.begin(500, "HTTP 429")
+    assert refusal.begin(499, "HTTP 503") == refusal.reason == first
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [

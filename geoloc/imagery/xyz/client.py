@@ -62,6 +62,7 @@ class TileClient:
             limits=httpx.Limits(max_connections=spec.connections),
         )
         self._pace = Pace(spec.rate)
+        self._refusal = Refusal()
         self._in_vain = 0
         self._cache = TileCache(spec.cache or _cache_folder(), spec.cache_mb * 1_000_000)
 
@@ -88,9 +89,8 @@ class TileClient:
         for attempt in range(self.spec.retries + 1):
             if wait > _LONGEST_WAIT:
                 break
-            if self._in_vain >= _GIVE_UP:
-                return f"{self.host}: given up after {_GIVE_UP} tiles in a row"
-            self._pace.wait(wait)
+            if reason := self._turn(wait):
+                return f"{self.host}: {reason}"
             data, fault, wanted = self._try(url)
             if data is not None:
                 try:
@@ -103,11 +103,21 @@ class TileClient:
                     return pixels
             elif wanted < 0:
                 break
+            elif wanted > _LONGEST_WAIT:
+                return f"{self.host}: {self._refusal.begin(wanted, fault)}"
             # jitter, so that many clients do not come back all at once
             wait = max(wanted, _FIRST_WAIT * 2**attempt * (0.5 + random.random()))
             self._pace.hold(wanted)
         self._in_vain += 1
         return f"{self.host}: {fault}"
+
+    def _turn(self, wait: float) -> str:
+        """Return when it is one's turn; at once, with the reason, where none shall come."""
+        if self._in_vain >= _GIVE_UP:
+            return f"given up after {_GIVE_UP} tiles in a row"
+        if not self._refusal.reason:
+            self._pace.wait(wait)
+        return self._refusal.reason  # which may have begun meanwhile
 
     def _try(self, url: str) -> tuple[bytes | None, str, float]:
         """A body; or a fault, and the s to wait that the server asks for, -1: forever."""
@@ -147,8 +157,7 @@ class Pace:
     def hold(self, seconds: float) -> None:
         """Let nobody pass for a while: the server asked for it."""
         with self._lock:
-            until = time.monotonic() + min(seconds, _LONGEST_WAIT)
-            self._next = max(self._next, until)
+            self._next = max(self._next, time.monotonic() + seconds)
 
     def wait(self, at_least: float = 0.0) -> None:
         """Return when it is one's turn, and not before ``at_least`` s have passed."""
@@ -159,6 +168,33 @@ class Pace:
             turn = max(self._next, now)
             self._next = turn + self._gap
         time.sleep(turn - now)
+
+
+class Refusal:
+    """The time for which a server wants to be left alone, where nobody would wait so long."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._reason = ""
+        self._lock = threading.Lock()
+
+    @property
+    def reason(self) -> str:
+        """Why it is not to be asked now; empty where it may be."""
+        with self._lock:
+            return self._reason if time.monotonic() < self._until else ""
+
+    def begin(self, seconds: float, fault: str) -> str:
+        """Ask no more for so many s; returns the reason.
+
+        One refusal has one reason, however many answers tell of it: it is counted by its text.
+        """
+        with self._lock:
+            now = time.monotonic()
+            if now >= self._until:
+                self._reason = f"{fault}: the server asks to wait {seconds:.0f} s"
+            self._until = max(self._until, now + seconds)
+            return self._reason
 
 
 def decode(data: bytes, px: int) -> TilePixels | None:
