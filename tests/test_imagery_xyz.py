@@ -228,6 +228,26 @@ def test_one_refusal_has_one_reason() -> None:
     assert refusal.begin(499, "HTTP 503") == refusal.reason == first
 
 
+@pytest.mark.parametrize("after", ["nan", "inf", "-inf", "1e999", "Wed, 21 Oct 2015 07:28:00"])
+def test_a_malformed_wait_is_none(server: TileServer, tmp_path: Path, after: str) -> None:
+    server.faults = [f"429:{after}"]
+    start = time.monotonic()
+    assert source(server, tmp_path, connections=1).read(WINDOW).valid.values.all()
+    assert time.monotonic() - start < 10
+
+
+def test_a_date_without_zone_is_utc() -> None:
+    soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=90)
+    for zone in ("", " -0000"):
+        date = soon.strftime("%a, %d %b %Y %H:%M:%S") + zone
+        assert 80 < client._retry_after(date) <= 91
+
+
+@given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d+ (Jan|May) \d+ \d+:\d+:\d+ [+-]?\d+"))
+def test_any_wait_is_a_number(after: str) -> None:
+    assert 0 <= client._retry_after(after) < float("inf")
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [

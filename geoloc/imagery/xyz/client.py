@@ -6,6 +6,7 @@ import datetime as dt
 import email.utils
 import io
 import logging
+import math
 import os
 import random
 import re
@@ -231,18 +232,25 @@ def fill_keys(text: str) -> str:
 
 
 def _retry_after(value: str | None) -> float:
-    """Seconds, given as such or as a date; 0 where it says nothing."""
+    """Seconds, given as such or as a date; 0 where it says nothing that can be understood."""
     if not value:
         return 0.0
     try:
-        return max(float(value), 0.0)
+        seconds = float(value)
     except ValueError:
-        pass
+        seconds = _seconds_until(value)
+    return max(seconds, 0.0) if math.isfinite(seconds) else 0.0
+
+
+def _seconds_until(date: str) -> float:
+    """From now to a date of HTTP, in UTC where it names no zone; 0 where it is none."""
     try:
-        then = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+        then = email.utils.parsedate_to_datetime(date)
+    except (ValueError, OverflowError, TypeError, IndexError):  # by the kind of nonsense
         return 0.0
-    return max((then - dt.datetime.now(dt.UTC)).total_seconds(), 0.0)
+    if then.tzinfo is None:
+        then = then.replace(tzinfo=dt.UTC)
+    return (then - dt.datetime.now(dt.UTC)).total_seconds()
 
 
 def _cause(error: BaseException) -> str:
