@@ -7,6 +7,7 @@ import email.utils
 import logging
 import os
 import pickle
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -300,6 +301,28 @@ def test_a_server_that_is_down_is_not_asked_forever(tmp_path: Path) -> None:
     with pytest.raises(ImageryError, match="ConnectError"):
         read.read(Grid(UTM, X, Y, 1.0, 2000, 2000))
     assert time.monotonic() - start < 10
+
+
+def test_a_connection_fault_names_its_reason(tmp_path: Path) -> None:
+    with serve_tiles(ramp) as server:
+        gone = server.url()
+    read = XyzSource(XyzImagery.model_validate({"url": gone, "cache": tmp_path, "retries": 0}))
+    with pytest.raises(ImageryError, match=r"ConnectError \(Connection refused\) \(\d+ of"):
+        read.read(WINDOW)
+
+
+def test_a_name_that_is_not_found_is_told_in_words() -> None:
+    try:
+        socket.getaddrinfo("127.0.0.1", 80, socket.AF_INET6)  # fails without a network
+    except OSError as deepest:
+        between = RuntimeError("between")
+        between.__context__ = deepest
+        fault = RuntimeError("above")
+        fault.__cause__ = between
+        assert client._cause(fault) == f" ({deepest.strerror})"
+        assert deepest.errno is not None and deepest.errno < 0  # no number that os.strerror knows
+    else:
+        pytest.fail("an IPv4 address was taken for an IPv6 one")
 
 
 def test_the_client_is_polite(server: TileServer, tmp_path: Path) -> None:

@@ -254,9 +254,14 @@ def _seconds_until(date: str) -> float:
 
 
 def _cause(error: BaseException) -> str:
+    """What the system says of the connection, in brackets; it never holds the URL."""
     cause = error.__cause__ or error.__context__
-    number = getattr(cause, "errno", None)
-    return f" ({os.strerror(number)})" if number else ""
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            reason = cause.strerror or os.strerror(cause.errno)
+            return f" ({' '.join(reason.split())})"
+        cause = cause.__cause__ or cause.__context__
+    return ""
 
 
 def _cache_folder() -> Path:
