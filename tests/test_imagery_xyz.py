@@ -347,6 +347,18 @@ def test_tiles_are_fetched_once(server: TileServer, tmp_path: Path) -> None:
     assert source(server, tmp_path).read(WINDOW).identical(first)
 
 
+def test_the_bytes_of_tiles_are_counted(server: TileServer, tmp_path: Path) -> None:
+    plain = source(server, tmp_path).read(WINDOW).attrs["read_bytes"]
+    assert plain == server.sent > 10_000
+    assert source(server, tmp_path).read(WINDOW).attrs["read_bytes"] == plain  # out of the cache
+    assert plain == server.sent
+    server.faults = ["html", "500"]
+    mended = source(server, tmp_path, version="2").read(WINDOW)
+    assert mended.attrs["read_bytes"] == plain  # what is no tile does not count
+    far = Grid(UTM, X, 9_900_000.0, 1.0, 9, 9)
+    assert source(server, tmp_path).read(far).attrs["read_bytes"] == 0
+
+
 def test_the_cache_keeps_its_cap(tmp_path: Path) -> None:
     cache = TileCache(tmp_path, cap=10_000)
     for index in range(40):

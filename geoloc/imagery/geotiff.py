@@ -20,6 +20,7 @@ from ..grid import Grid
 from .raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe, require_fit
 from .reading import read_onto
 from .source import Item, as_window, lay_under, touching
+from .taken import Taken
 from .version import file_version
 
 _PROBES = 8  # headers read at once
@@ -86,17 +87,21 @@ class GeotiffSource:
         """The mosaic's pixels in the window (see ``Source.read``)."""
         pixels = np.zeros((3, *window.shape), np.uint8)
         valid = np.zeros(window.shape, np.bool_)
-        seen, errors = [], []
+        seen, errors, taken = [], [], Taken()
         for file, part in self._touching(window):
+            if valid[part].all():
+                continue
             try:
-                if _fill(pixels[:, *part], valid[part], file, window.window(*part), self.spec):
+                with taken.reading(file.files):
+                    new, there = read_onto(file, window.window(*part), self.spec)
+                if lay_under(pixels[:, *part], valid[part], new, there):
                     version = " ".join(map(self._version, file.files))
                     seen.append(Item(file.id, file.href, file.datetime, version))
             except READ_ERRORS as error:
                 errors.append(fault_line(file.href, error))
         if not valid.all():
             errors += self.unreadable
-        return as_window(pixels, valid, window, tuple(seen), tuple(errors))
+        return as_window(pixels, valid, window, tuple(seen), tuple(errors), taken.total)
 
     def fingerprint(self, window: Grid) -> str:
         """SHA-256 over how files are read, and the ids and versions of those in the window."""
@@ -173,17 +178,3 @@ def _probe(href: str) -> RasterFile | str:
         return probe(href)
     except (*READ_ERRORS, ImageryError) as error:
         return fault_line(href, error)
-
-
-def _fill(
-    pixels: NDArray[np.uint8],
-    valid: NDArray[np.bool_],
-    file: RasterFile,
-    window: Grid,
-    spec: GeotiffImagery,
-) -> bool:
-    """Put a file's pixels where there are none yet, in place; whether it had any to give."""
-    if valid.all():
-        return False
-    new, there = read_onto(file, window, spec)
-    return lay_under(pixels, valid, new, there)

@@ -13,6 +13,7 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -38,6 +39,19 @@ _THREADS = "geoloc-tiles"
 
 TilePixels = NDArray[np.uint8]
 """``(y, x, rgba)``."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What came of asking for a tile.
+
+    ``pixels`` are None where there is no tile; ``size`` in bytes is its body's, whether that
+    came from the server or out of the cache; ``fault`` is one line where it could not be had.
+    """
+
+    pixels: TilePixels | None = None
+    size: int = 0
+    fault: str = ""
 
 
 def _not_ours(record: logging.LogRecord) -> bool:
@@ -67,31 +81,31 @@ class TileClient:
         self._in_vain = 0
         self._cache = TileCache(spec.cache or _cache_folder(), spec.cache_mb * 1_000_000)
 
-    def fetch_all(self, tiles: Tiles) -> list[tuple[tuple[int, int], TilePixels | str | None]]:
-        """Each tile's place with its pixels ``(y, x, rgba)``, None without data, or a fault."""
+    def fetch_all(self, tiles: Tiles) -> list[tuple[tuple[int, int], Fetched]]:
+        """Each tile's place with what came of it."""
         places, self._in_vain = list(tiles), 0
         found = self._pool.map(lambda place: self._fetch(place, tiles.zoom), places)
         return list(zip(places, found, strict=True))
 
-    def _fetch(self, place: tuple[int, int], zoom: int) -> TilePixels | str | None:
+    def _fetch(self, place: tuple[int, int], zoom: int) -> Fetched:
         x, y = place
         key = f"{self.template} {self.spec.subdomains} {self.spec.version} {zoom}/{x}/{y}"
         data = self._cache.get(key)
         if data is not None:
             try:
-                return decode(data, self.spec.tile_px)
+                return Fetched(decode(data, self.spec.tile_px), len(data))
             except ValueError:
                 self._cache.drop(key)
         return self._ask(key, fill_template(self.template, x, y, zoom, self.spec.subdomains))
 
-    def _ask(self, key: str, url: str) -> TilePixels | str | None:
+    def _ask(self, key: str, url: str) -> Fetched:
         """Ask until there is an answer that helps, or patience ends."""
         fault, wait = "", 0.0
         for attempt in range(self.spec.retries + 1):
             if wait > _LONGEST_WAIT:
                 break
             if reason := self._turn(wait):
-                return f"{self.host}: {reason}"
+                return self._failed(reason)
             data, fault, wanted = self._try(url)
             if data is not None:
                 try:
@@ -101,16 +115,19 @@ class TileClient:
                 else:
                     self._cache.put(key, data)
                     self._in_vain = 0
-                    return pixels
+                    return Fetched(pixels, len(data))
             elif wanted < 0:
                 break
             elif wanted > _LONGEST_WAIT:
-                return f"{self.host}: {self._refusal.begin(wanted, fault)}"
+                return self._failed(self._refusal.begin(wanted, fault))
             # jitter, so that many clients do not come back all at once
             wait = max(wanted, _FIRST_WAIT * 2**attempt * (0.5 + random.random()))
             self._pace.hold(wanted)
         self._in_vain += 1
-        return f"{self.host}: {fault}"
+        return self._failed(fault)
+
+    def _failed(self, reason: str) -> Fetched:
+        return Fetched(fault=f"{self.host}: {reason}")
 
     def _turn(self, wait: float) -> str:
         """Return when it is one's turn; at once, with the reason, where none shall come."""
