@@ -13,6 +13,11 @@ from .tile import TileReport
 _MOST_ERRORS = 100  # different messages that a report keeps
 
 
+def _plus(total: int | None, size: int | None) -> int | None:
+    """A sum that is not known where a part of it is not."""
+    return None if total is None or size is None else total + size
+
+
 @dataclass
 class BuildReport:
     """What a run did. ``cells_encoded`` and ``missing_cells`` count this run's blocks alone.
@@ -43,7 +48,8 @@ class BuildReport:
     dates: set[str] = field(default_factory=set)
     """Of the images used in this run."""
     stage_seconds: dict[str, float] = field(default_factory=dict)
-    stage_bytes: dict[str, int] = field(default_factory=dict)
+    stage_bytes: dict[str, int | None] = field(default_factory=dict)
+    """None for a stage where one block's bytes are not known."""
     seconds: float = 0.0
     tiling: TileReport | None = None
 
@@ -62,7 +68,7 @@ class BuildReport:
         for stage, seconds in result.spent.seconds.items():
             self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + seconds
         for stage, size in result.spent.bytes.items():
-            self.stage_bytes[stage] = self.stage_bytes.get(stage, 0) + size
+            self.stage_bytes[stage] = _plus(self.stage_bytes.get(stage, 0), size)
         self.dates |= {item.date for item in result.provenance.items if item.date}
         for error in result.provenance.errors:
             self._note(error)
@@ -118,8 +124,9 @@ class BuildReport:
         return f"{copied}{self.blocks_reused} already there, "
 
     def _stage(self, stage: str) -> str:
-        size = self.stage_bytes.get(stage, 0) / 1e6
-        return f"{stage} {self.stage_seconds[stage]:.1f} s {size:,.1f} MB"
+        size = self.stage_bytes.get(stage)
+        text = f"{stage} {self.stage_seconds[stage]:.1f} s"
+        return text if size is None else f"{text} {size / 1e6:,.1f} MB"
 
     def _note(self, error: str) -> None:
         if error in self.errors or len(self.errors) < _MOST_ERRORS:

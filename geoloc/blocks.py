@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -50,13 +49,16 @@ class Encoder(Protocol):
 class Spent:
     """Seconds and bytes by stage.
 
-    ``read``: waiting for disk or network, and bytes taken from there where Linux tells them;
-    ``decode``: the reading thread's own processor time, and bytes of pixels; ``encode``: bytes
-    of features; ``write``: bytes of codes and norms.
+    ``read``: waiting for disk or network, and the bytes of imagery taken from there as the
+    source counts them (``read_bytes`` of ``Source.read``): of web tiles those of their bodies,
+    from the server or out of the cache; of a tiled copy all that was read of its store; of
+    local files what Linux says. None where it is not known: files that GDAL fetches from a
+    server, or reads with threads of its own. ``decode``: the reading thread's own processor
+    time, and bytes of pixels; ``encode``: bytes of features; ``write``: bytes of codes and norms.
     """
 
     seconds: dict[str, float]
-    bytes: dict[str, int]
+    bytes: dict[str, int | None]
 
     def and_then(self, stage: str, seconds: float, size: int) -> Spent:
         """With one more stage."""
@@ -67,22 +69,12 @@ class _Meter:
     """What the calling thread spends on reading, from when this is made."""
 
     def __init__(self) -> None:
-        self._wall, self._own, self._taken = time.perf_counter(), time.thread_time(), _bytes_read()
+        self._wall, self._own = time.perf_counter(), time.thread_time()
 
-    def spent(self, pixels: int) -> Spent:
+    def spent(self, taken: int | None, pixels: int) -> Spent:
         own = time.thread_time() - self._own
         waited = max(time.perf_counter() - self._wall - own, 0.0)
-        size = {"read": _bytes_read() - self._taken, "decode": pixels}
-        return Spent({"read": waited, "decode": own}, size)
-
-
-def _bytes_read() -> int:
-    """Bytes that this thread has read from files so far; 0 where the system does not tell."""
-    try:
-        text = Path("/proc/thread-self/io").read_text(encoding="ascii")
-    except OSError:
-        return 0
-    return int(text.split()[1])  # rchar
+        return Spent({"read": waited, "decode": own}, {"read": taken, "decode": pixels})
 
 
 @dataclass(frozen=True)
@@ -137,7 +129,7 @@ class EncodeWork:
         window, meter = self.window(block), _Meter()
         provenance = Provenance(fingerprint=self.source.fingerprint(window))
         if not self.source.covers(window):
-            return Pixels(window, None, None, provenance, meter.spent(0))
+            return Pixels(window, None, None, provenance, meter.spent(0, 0))
         image = self.source.read(window)
         items = tuple(
             ItemRecord(
@@ -150,7 +142,8 @@ class EncodeWork:
         )
         provenance = provenance.model_copy(update={"items": items, "errors": image.attrs["errors"]})
         valid = image.coords["valid"].values
-        return Pixels(window, image.values, valid, provenance, meter.spent(image.nbytes))
+        spent = meter.spent(image.attrs["read_bytes"], image.nbytes)
+        return Pixels(window, image.values, valid, provenance, spent)
 
     def finish(self, block: Block, read: Pixels) -> Encoded:
         """Encode what was read; cells outside of the polygon become missing."""

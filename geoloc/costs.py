@@ -3,13 +3,16 @@
 Blocks are counted exactly; nothing is held per cell, so that a country is planned in seconds.
 Seconds are measured: growing squares of cells, in the middle of a block that has imagery, are
 read and encoded where the build would run, until one takes long enough to be told from noise.
-From the largest of them (seconds ``t``, ``n`` cells, ``p`` pixels of window)::
+From the largest of them (seconds ``t``, ``n`` cells, ``p`` pixels of window), where cells and
+pixels are summed over all blocks, those at the right and bottom edge being smaller::
 
-    seconds of a block at step s = t * cells / n                method patch: a network run a cell
-                                   t * pixels(s) / p            method dense: a trunk over pixels
-    hours of all workers         = blocks * seconds of a block / 3600
-    imagery bytes                = blocks * pixels(s) * 3       decoded; margins are read twice
+    hours of all workers         = t * cells / n / 3600         method patch: a network run a cell
+                                   t * pixels / p / 3600        method dense: a trunk over pixels
+    imagery bytes                = pixels * 3                   decoded; margins are read twice
     cube bytes                   = blocks * 128^2 * (D + 4)     int8 features, float32 norm
+
+Imagery bytes are those of decoded pixels (``decode`` of ``Spent``), not what is read or fetched
+for them. Chunks at an edge are stored whole.
 """
 
 from __future__ import annotations
@@ -55,7 +58,8 @@ class Measured:
 @dataclass(frozen=True)
 class StepCost:
     """One row of the plan. ``hours`` are those of all workers together; ``problem`` says why
-    the model cannot encode at this step, and the figures that depend on it are 0."""
+    the model cannot encode at this step, and the figures that depend on it are 0;
+    ``imagery_bytes`` are of decoded pixels, margins included."""
 
     step: float
     method: str = ""
@@ -99,8 +103,8 @@ class CubePlan:
     @staticmethod
     def headings() -> tuple[str, ...]:
         """Of ``StepCost.texts``."""
-        return ("step", "method", "blocks", "cells", "imagery", "cube", "worker time", "elapsed",
-                "cost")  # fmt: skip
+        return ("step", "method", "blocks", "cells", "pixels decoded", "cube", "worker time",
+                "elapsed", "cost")  # fmt: skip
 
     @property
     def unit(self) -> str:
@@ -227,19 +231,19 @@ def _cost(plan: BuildPlan, sample: Measured, workers: int) -> StepCost:
     except GeolocError as error:
         return StepCost(plan.grid.step, problem=str(error))
     encoding = encoder.describe()
-    blocks = int((plan_blocks(plan.grid, plan.polygon) == Status.MISSING).sum())
-    pixels = _block_pixels(encoder, plan.grid)
-    whole = BLOCK_SIZE * BLOCK_SIZE
-    share = whole / sample.cells if sample.method == "patch" else pixels / sample.pixels
-    hours = blocks * sample.seconds * share / 3600
+    inside = plan_blocks(plan.grid, plan.polygon) == Status.MISSING
+    blocks = int(inside.sum())
+    cells, pixels = _encoded(encoder, plan.grid, inside)
+    share = cells / sample.cells if sample.method == "patch" else pixels / sample.pixels
+    hours = sample.seconds * share / 3600
     return StepCost(
         step=plan.grid.step,
         method=str(encoding.get("method", "")),
         gsd=float(encoding.get("gsd", 0.0)),
         blocks=blocks,
         cells=_cells(plan),
-        imagery_bytes=3 * blocks * pixels,
-        cube_bytes=blocks * whole * (len(plan.classes) + 4),
+        imagery_bytes=3 * pixels,
+        cube_bytes=blocks * BLOCK_SIZE * BLOCK_SIZE * (len(plan.classes) + 4),
         hours=hours,
         elapsed_hours=hours / max(workers, 1),
     )
@@ -252,10 +256,25 @@ def _cells(plan: BuildPlan) -> int:
     return int(min(plan.polygon.area / plan.grid.step**2 + 0.5, plan.grid.size))
 
 
-def _block_pixels(encoder: Encoder, grid: Grid) -> int:
-    """Pixels under a whole block, margin included."""
-    window: Grid = encoder.window(grid.window(slice(0, BLOCK_SIZE), slice(0, BLOCK_SIZE)))
-    return window.size
+def _encoded(encoder: Encoder, grid: Grid, inside: NDArray[np.bool_]) -> tuple[int, int]:
+    """Cells, and pixels with margins, of all blocks ``inside`` ``(block_y, block_x)``.
+
+    Blocks are of four kinds, so that nothing is held for each: all but those of the last row
+    and column are whole. Windows of a kind may differ by a step of the encoder's lattice.
+    """
+    cells = pixels = 0
+    for rows, row in _kinds(inside.shape[0]):
+        for cols, col in _kinds(inside.shape[1]):
+            blocks = int(inside[rows, cols].sum())
+            one = grid.window(*grid.block(row, col).slices)
+            cells += blocks * one.size
+            pixels += blocks * (encoder.window(one).size if blocks else 0)
+    return cells, pixels
+
+
+def _kinds(count: int) -> tuple[tuple[slice, int], tuple[slice, int]]:
+    """Blocks along an axis that have one size, and one of them: all but the last, the last."""
+    return (slice(0, count - 1), 0), (slice(count - 1, count), count - 1)
 
 
 def _size(number: float) -> str:

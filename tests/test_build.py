@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,17 +20,18 @@ import xarray as xr
 from numpy.typing import NDArray
 from rasterio import Affine
 
-from geoloc.area import Area, load_area
+from geoloc.area import Area, XyzImagery, load_area
 from geoloc.blocks import sample_size
 from geoloc.build import BuildPlan, build_blocks, build_cube, plan_build, verify_cube
 from geoloc.cube import MISSING, Cube, Ledger, Status
 from geoloc.errors import CubeError, ImageryError, SpecMismatchError
 from geoloc.grid import Grid
-from geoloc.imagery import ArraySource
+from geoloc.imagery import ArraySource, open_source
 from geoloc.imagery.source import as_window
 
 from . import cubes
 from .cubes import TinyEncoder, grid_of, mosaic, plan_of
+from .tile_server import serve_tiles
 
 ROOT = Path(__file__).parent.parent
 GRID = grid_of(300, 420)  # 3 x 4 blocks, those at the edges smaller
@@ -113,6 +116,44 @@ def test_what_a_run_says(tmp_path: Path, source: ArraySource) -> None:
     assert report.to_json()["cells_per_second"] > 0
     assert "12 blocks built" in report.summary()
     report.raise_if_incomplete()
+
+
+def test_the_bytes_that_web_tiles_took_are_reported(tmp_path: Path) -> None:
+    def tile(zoom: int, x: int, y: int) -> NDArray[np.uint8]:
+        return np.random.default_rng([zoom, x, y]).integers(1, 256, (256, 256, 3), np.uint8)
+
+    grid = grid_of(20, 150)  # two blocks, whose margins overlap
+    with serve_tiles(tile) as server:
+        imagery = {"url": server.url(), "cache_mb": 0, "rate": 1000.0}
+        source = open_source(XyzImagery.model_validate(imagery))
+        report = build_blocks(plan_of(tmp_path, grid, source), cluster="inline")
+        assert report.stage_bytes["read"] == pytest.approx(server.sent, rel=0.01)
+    assert report.blocks_done == 2
+    assert report.stage_bytes["read"] > 1_000_000
+    assert re.search(r"read [\d.]+ s [\d.,]+ MB", report.summary())
+
+
+@dataclass
+class Uncounted:
+    """A source that does not know what it took for blocks but the first."""
+
+    good: ArraySource
+    reads: int = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.good, name)
+
+    def read(self, window: Grid) -> xr.DataArray:
+        self.reads += 1
+        data = self.good.read(window)
+        return data if self.reads == 1 else data.assign_attrs(read_bytes=None)
+
+
+def test_bytes_that_are_not_known_are_not_told(tmp_path: Path, source: ArraySource) -> None:
+    report = build_blocks(plan_of(tmp_path, GRID, Uncounted(source)), cluster="inline")
+    assert report.stage_bytes["read"] is None
+    assert json.loads(json.dumps(report.to_json()))["stage_bytes"]["read"] is None
+    assert re.search(r"read [\d.]+ s, decode [\d.]+ s [\d.,]+ MB", report.summary())
 
 
 def test_dask_gives_the_same_bytes(tmp_path: Path, in_peace: Path, source: ArraySource) -> None:

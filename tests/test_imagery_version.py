@@ -21,7 +21,7 @@ from geoloc.errors import CubeError
 from geoloc.grid import Grid
 from geoloc.imagery import open_source
 from geoloc.imagery.keys import fill_keys
-from geoloc.imagery.version import Versions, file_version
+from geoloc.imagery.version import Versions
 from geoloc.refresh import refresh_blocks
 
 from .cubes import plan_of
@@ -29,6 +29,11 @@ from .cubes import s3_bucket as s3_bucket
 from .loopback import serving_on_loopback
 from .test_imagery_geotiff import WINDOW, _Ranges, noise, write
 from .test_imagery_stac import catalog, item
+
+
+def file_version(path: str) -> str:
+    """Asked anew, of one file."""
+    return Versions().of([path])[0]
 
 
 @dataclass

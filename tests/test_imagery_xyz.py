@@ -7,6 +7,7 @@ import email.utils
 import logging
 import os
 import pickle
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,6 +195,60 @@ def test_a_server_that_wants_too_long_is_given_up(server: TileServer, tmp_path: 
     assert time.monotonic() - start < 60
 
 
+def test_a_long_wait_holds_for_all_tiles_and_blocks(server: TileServer, tmp_path: Path) -> None:
+    server.always = "429:3600"
+    read = source(server, tmp_path)
+    start = time.monotonic()
+    for block in range(4):
+        message = (
+            r"HTTP 429 Too Many Requests: the server asks to wait 3600 s \((\d+) of \1 tiles\)$"
+        )
+        with pytest.raises(ImageryError, match=message):
+            read.read(Grid(UTM, X + 2000 * block, Y, 1.0, 900, 900))
+    assert time.monotonic() - start < 10
+    assert len(server.requests) <= read.spec.connections  # those that were under way
+
+
+def test_a_long_wait_ends(
+    server: TileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_LONGEST_WAIT", 0.2)
+    server.faults = ["503:1"]
+    read = source(server, tmp_path, connections=1)
+    with pytest.raises(ImageryError, match="asks to wait 1 s"):
+        read.read(WINDOW)
+    assert len(server.requests) == 1
+    time.sleep(1)
+    assert read.read(WINDOW).valid.values.all()
+
+
+def test_one_refusal_has_one_reason() -> None:
+    refusal = client.Refusal()
+    assert refusal.reason == ""
+    first = refusal.begin(500, "HTTP 429")
+    assert refusal.begin(499, "HTTP 503") == refusal.reason == first
+
+
+@pytest.mark.parametrize("after", ["nan", "inf", "-inf", "1e999", "Wed, 21 Oct 2015 07:28:00"])
+def test_a_malformed_wait_is_none(server: TileServer, tmp_path: Path, after: str) -> None:
+    server.faults = [f"429:{after}"]
+    start = time.monotonic()
+    assert source(server, tmp_path, connections=1).read(WINDOW).valid.values.all()
+    assert time.monotonic() - start < 10
+
+
+def test_a_date_without_zone_is_utc() -> None:
+    soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=90)
+    for zone in ("", " -0000"):
+        date = soon.strftime("%a, %d %b %Y %H:%M:%S") + zone
+        assert 80 < client._retry_after(date) <= 91
+
+
+@given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d+ (Jan|May) \d+ \d+:\d+:\d+ [+-]?\d+"))
+def test_any_wait_is_a_number(after: str) -> None:
+    assert 0 <= client._retry_after(after) < float("inf")
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
@@ -248,6 +303,28 @@ def test_a_server_that_is_down_is_not_asked_forever(tmp_path: Path) -> None:
     assert time.monotonic() - start < 10
 
 
+def test_a_connection_fault_names_its_reason(tmp_path: Path) -> None:
+    with serve_tiles(ramp) as server:
+        gone = server.url()
+    read = XyzSource(XyzImagery.model_validate({"url": gone, "cache": tmp_path, "retries": 0}))
+    with pytest.raises(ImageryError, match=r"ConnectError \(Connection refused\) \(\d+ of"):
+        read.read(WINDOW)
+
+
+def test_a_name_that_is_not_found_is_told_in_words() -> None:
+    try:
+        socket.getaddrinfo("127.0.0.1", 80, socket.AF_INET6)  # fails without a network
+    except OSError as deepest:
+        between = RuntimeError("between")
+        between.__context__ = deepest
+        fault = RuntimeError("above")
+        fault.__cause__ = between
+        assert client._cause(fault) == f" ({deepest.strerror})"
+        assert deepest.errno is not None and deepest.errno < 0  # no number that os.strerror knows
+    else:
+        pytest.fail("an IPv4 address was taken for an IPv6 one")
+
+
 def test_the_client_is_polite(server: TileServer, tmp_path: Path) -> None:
     read = source(server, tmp_path, rate=25, connections=2, user_agent="tests/1")
     read.read(WINDOW)
@@ -268,6 +345,18 @@ def test_tiles_are_fetched_once(server: TileServer, tmp_path: Path) -> None:
         if path.is_file():
             path.write_bytes(b"\x89PNG damaged")
     assert source(server, tmp_path).read(WINDOW).identical(first)
+
+
+def test_the_bytes_of_tiles_are_counted(server: TileServer, tmp_path: Path) -> None:
+    plain = source(server, tmp_path).read(WINDOW).attrs["read_bytes"]
+    assert plain == server.sent > 10_000
+    assert source(server, tmp_path).read(WINDOW).attrs["read_bytes"] == plain  # out of the cache
+    assert plain == server.sent
+    server.faults = ["html", "500"]
+    mended = source(server, tmp_path, version="2").read(WINDOW)
+    assert mended.attrs["read_bytes"] == plain  # what is no tile does not count
+    far = Grid(UTM, X, 9_900_000.0, 1.0, 9, 9)
+    assert source(server, tmp_path).read(far).attrs["read_bytes"] == 0
 
 
 def test_the_cache_keeps_its_cap(tmp_path: Path) -> None:

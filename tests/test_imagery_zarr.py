@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -173,6 +174,32 @@ def test_another_specification_is_refused(tmp_path: Path) -> None:
     copied = area(tmp_path, imagery={"kind": "zarr", "path": "cube-imagery.zarr"})
     with pytest.raises(AreaError, match="tiled already"):
         tile.tile_imagery(copied)
+
+
+def test_what_is_read_of_a_copy_is_counted(tmp_path: Path) -> None:
+    copy = copy_of(area(tmp_path))
+    size = {
+        name: sum(p.stat().st_size for p in (Path(copy.spec.path) / name).rglob("*") if p.is_file())
+        for name in ("pixels", "valid", "done", "record")
+    }
+    ledgers = size["done"] + size["record"]  # looked at before and after
+    whole = copy.read(LATTICE).attrs["read_bytes"]
+    assert whole == pytest.approx(size["pixels"] + size["valid"] + 2 * ledgers, rel=0.01)
+    part = copy.read(LATTICE.window(slice(0, 20), slice(0, 20))).attrs["read_bytes"]
+    assert 0 < part < whole / 4
+    beyond = Grid(CRS, LEFT + 5000, TOP, 0.5, 9, 9)
+    assert copy.read(beyond).attrs["read_bytes"] == 0
+
+
+def test_threads_count_their_own_reads(tmp_path: Path) -> None:
+    copy = copy_of(area(tmp_path))
+    windows = [LATTICE, LATTICE.window(slice(0, 20), slice(0, 20))] * 8
+
+    def count(window: Grid) -> int:
+        return int(copy.read(window).attrs["read_bytes"])
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(count, windows)) == [count(window) for window in windows]
 
 
 def test_what_is_no_copy(tmp_path: Path) -> None:

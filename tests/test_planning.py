@@ -157,13 +157,50 @@ def test_costs(area: Area) -> None:
     dim = len(plan_build(area).classes)
     assert ten.cube_bytes == 128 * 128 * (dim + 4)
     assert ten.imagery_bytes > twenty.imagery_bytes / 8
-    assert ten.hours == pytest.approx(128 * 128 * found.sample.seconds / found.sample.cells / 3600)
+    assert ten.hours == pytest.approx(600 * found.sample.seconds / found.sample.cells / 3600)
     assert ten.cost == pytest.approx(2.5 * ten.hours)
     assert found.cells_in(2 * ten.hours, ten) == pytest.approx(1200, abs=1)
     assert "100 CPU worker-hours buy" in found.summary()
     assert found.to_json()["rows"][0]["cells_per_100_hours"] > 0
     assert len(ten.texts()) == len(found.headings())
     assert not Path(area.cube).exists()
+
+
+@pytest.mark.parametrize("shape", [(300, 420), (128, 256), (1, 129), (5, 6), (130, 2)])
+@pytest.mark.parametrize("method", ["patch", "dense"])
+@pytest.mark.parametrize("within", [None, (0, 0, 0.6, 0.6), (0.5, 0.5, 1, 1)])
+def test_blocks_at_the_edge_count_as_they_are(
+    tmp_path: Path,
+    shape: tuple[int, int],
+    method: str,
+    within: tuple[float, float, float, float] | None,
+) -> None:
+    grid = grid_of(*shape)
+    left, bottom, right, top = grid.bounds
+    wide, high = right - left, top - bottom
+    polygon = None
+    if within is not None:
+        x0, y0, x1, y1 = within
+        polygon = shapely.box(left + x0 * wide, top - y1 * high, left + x1 * wide, top - y0 * high)
+    plan = plan_of(tmp_path, grid, mosaic(grid_of(5, 6)), polygon=polygon)
+    row = _cost(plan, Measured(2.0, 64, 4096, method, False), workers=1)
+    built = [grid.block(*at) for at in np.argwhere(plan_blocks(grid, polygon) == 0).tolist()]
+    parts = [grid.window(*block.slices) for block in built]
+    pixels = sum(TinyEncoder().window(part).size for part in parts)
+    share = sum(part.size for part in parts) / 64 if method == "patch" else pixels / 4096
+    assert row.blocks == len(built) > 0
+    assert row.imagery_bytes == 3 * pixels
+    assert row.hours == pytest.approx(2.0 * share / 3600)
+
+
+def test_a_build_decodes_and_stores_what_was_planned(tmp_path: Path) -> None:
+    grid = grid_of(140, 150)
+    plan = plan_of(tmp_path / "cube.zarr", grid, mosaic(grid))
+    row = _cost(plan, Measured(1.0, 64, 4096, "dense", False), workers=1)
+    report = build_blocks(plan, cluster="inline")
+    assert report.stage_bytes["decode"] == row.imagery_bytes
+    arrays = [path for name in ("features", "norm") for path in tmp_path.rglob(f"{name}/c/**/*")]
+    assert sum(p.stat().st_size for p in arrays if p.is_file()) == row.cube_bytes
 
 
 def refuse() -> TinyEncoder:
@@ -196,6 +233,8 @@ def test_a_country_is_planned_in_seconds_and_little_memory() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
     for step in (10, 16, 25, 100):
-        plan_blocks(replace(grid, step=step, ny=774_400 // step, nx=774_400 // step), polygon)
+        there = replace(grid, step=step, ny=774_400 // step, nx=774_400 // step)
+        plan = plan_of("nowhere", there, mosaic(grid_of(5, 6)), polygon=polygon)
+        assert _cost(plan, Measured(1.0, 64, 4096, "patch", False), workers=1).hours > 0
     assert time.process_time() - start < 10
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # KiB

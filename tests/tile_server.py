@@ -23,7 +23,7 @@ Render = Callable[[int, int, int], "NDArray[np.uint8] | None"]
 
 @dataclass
 class TileServer:
-    """``faults`` are used up one a request, before tiles are served."""
+    """``faults`` are used up one a request, before tiles are served; ``sent``: bytes of bodies."""
 
     render: Render
     faults: list[str] = field(default_factory=list)
@@ -31,6 +31,7 @@ class TileServer:
     requests: list[str] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     agents: set[str] = field(default_factory=set)
+    sent: int = 0
     at_once: int = 0
     most_at_once: int = 0
     port: int = 0
@@ -62,6 +63,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         status, headers, length, body = self.answer(fault)
         with state.lock:  # before it is sent: who has it may ask again at once
             state.at_once -= 1
+            state.sent += len(body)
         try:
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(length)}.items():

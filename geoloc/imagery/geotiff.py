@@ -23,6 +23,7 @@ from .keys import fill_keys, hide_keys
 from .raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe, require_fit
 from .reading import read_onto
 from .source import Item, as_window, lay_under, touching
+from .taken import Taken
 from .version import Versions
 
 _PROBES = 8  # headers read at once
@@ -96,18 +97,22 @@ class GeotiffSource:
         """The mosaic's pixels in the window (see ``Source.read``)."""
         pixels = np.zeros((3, *window.shape), np.uint8)
         valid = np.zeros(window.shape, np.bool_)
-        seen, errors = [], []
+        seen, errors, taken = [], [], Taken()
         for file, part in self._touching(window):
+            if valid[part].all():
+                continue
             try:
                 opened = replace(file, href=fill_keys(file.href))
-                if _fill(pixels[:, *part], valid[part], opened, window.window(*part), self.spec):
+                with taken.reading(file.files):
+                    new, there = read_onto(opened, window.window(*part), self.spec)
+                if lay_under(pixels[:, *part], valid[part], new, there):
                     version = " ".join(self._version(file))
                     seen.append(Item(file.id, file.shown, file.datetime, version))
             except READ_ERRORS as error:
                 errors.append(_fault_line(file.href, error))
         if not valid.all():
             errors += self.unreadable
-        return as_window(pixels, valid, window, tuple(seen), tuple(errors))
+        return as_window(pixels, valid, window, tuple(seen), tuple(errors), taken.total)
 
     def fingerprint(self, window: Grid) -> str:
         """SHA-256 over how files are read, and the ids and versions of those in the window."""
@@ -187,17 +192,3 @@ def _probe(href: str) -> RasterFile | str:
 
 def _fault_line(href: str, error: BaseException) -> str:
     return fault_line(href, error, functools.partial(hide_keys, href))
-
-
-def _fill(
-    pixels: NDArray[np.uint8],
-    valid: NDArray[np.bool_],
-    file: RasterFile,
-    window: Grid,
-    spec: GeotiffImagery,
-) -> bool:
-    """Put a file's pixels where there are none yet, in place; whether it had any to give."""
-    if valid.all():
-        return False
-    new, there = read_onto(file, window, spec)
-    return lay_under(pixels, valid, new, there)

@@ -55,7 +55,9 @@ class Source(Protocol):
         (``x``, ``y`` are pixel centres). Coordinate ``valid`` ``("y", "x")`` is False where
         there is no imagery; pixels there are 0. ``attrs``: ``crs``; ``items``, the Items
         whose pixels are seen, uppermost first; ``errors``, one line for each image that
-        could not be read and so may be missing here.
+        could not be read and so may be missing here; ``read_bytes``, how many bytes were taken
+        for it from disk or network, as they are stored there (mostly compressed), None where
+        that is not known. What is read once, of catalogs and headers, is not counted.
         """
 
     def fingerprint(self, window: Grid) -> str:
@@ -119,6 +121,7 @@ def as_window(
     window: Grid,
     items: tuple[Item, ...],
     errors: tuple[str, ...],
+    read_bytes: int | None = None,
 ) -> xr.DataArray:
     """Pixels ``(3, y, x)`` and validity ``(y, x)`` in the form that the protocol promises."""
     return xr.DataArray(
@@ -130,7 +133,12 @@ def as_window(
             "x": window.x,
             "valid": (("y", "x"), valid),
         },
-        attrs={"crs": window.crs, "items": items, "errors": errors},
+        attrs={
+            "crs": window.crs,
+            "items": items,
+            "errors": errors,
+            "read_bytes": read_bytes,
+        },
     )
 
 
@@ -207,7 +215,7 @@ class ArraySource:
                 errors.append(f"{self.item.id}: {_extent(box)} cannot be read")
         pixels[:, ~valid] = 0
         items = (self.item,) if valid.any() else ()
-        return as_window(pixels, valid, window, items, tuple(errors))
+        return as_window(pixels, valid, window, items, tuple(errors), read_bytes=0)
 
     def fingerprint(self, window: Grid) -> str:
         pixels, valid = self._sample(window)

@@ -96,11 +96,6 @@ class Versions:
             self._asked.pop(name, None)
 
 
-def file_version(path: str) -> str:
-    """The version of one file; see `Versions.of`."""
-    return Versions().of([path])[0]
-
-
 def bare(href: str) -> str:
     """A file's URL without query and userinfo, which may be new each time it is told."""
     return re.sub(r"(?<=://)[^/?#]*@", "", re.split("[?#]", href)[0])

@@ -9,17 +9,18 @@ import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
+from zarr.storage import StorePath, WrapperStore
 
 from ..area import Bounds, ZarrImagery
 from ..errors import ImageryError
@@ -30,6 +31,10 @@ from .keys import fill_keys, hide_keys
 from .resample import Axis, resample
 from .source import Item, as_window, overlap
 from .warp import warp
+
+if TYPE_CHECKING:
+    from zarr.abc.store import ByteRequest, Store
+    from zarr.core.buffer import Buffer, BufferPrototype
 
 FORMAT_VERSION = 1
 TILE = 2048
@@ -98,6 +103,30 @@ class _Tile:
         )
 
 
+class _Counting(WrapperStore["Store"]):
+    """A store that counts the bytes taken from it; zarr reads in one thread, its loop's."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.taken = 0
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        found = await super().get(key, prototype, byte_range)
+        self.taken += 0 if found is None else len(found)
+        return found
+
+    async def get_partial_values(
+        self,
+        prototype: BufferPrototype,
+        key_ranges: Iterable[tuple[str, ByteRequest | None]],
+    ) -> list[Buffer | None]:
+        found = await super().get_partial_values(prototype, key_ranges)
+        self.taken += sum(len(part) for part in found if part is not None)
+        return found
+
+
 class ZarrSource:
     """A tiled copy; see ``Source``. On its own lattice, its pixels are given as they are."""
 
@@ -136,12 +165,13 @@ class ZarrSource:
         part = self._part(window)
         if part is None:
             pixels, valid = np.zeros((3, *window.shape), np.uint8), np.zeros(window.shape, bool)
-            return as_window(pixels, valid, window, (), ())
+            return as_window(pixels, valid, window, (), (), read_bytes=0)
         with reading(self.spec.path):
-            before = self._tiles(part)
-            values: NDArray[np.uint8] = np.asarray(array_of(self._group, "pixels")[:, *part])
-            there: NDArray[np.bool_] = np.asarray(array_of(self._group, "valid")[part]) > 0
-            after = self._tiles(part)
+            group, store = _counted(self._group)
+            before = _tiles(group, part)
+            values: NDArray[np.uint8] = np.asarray(array_of(group, "pixels")[:, *part])
+            there: NDArray[np.bool_] = np.asarray(array_of(group, "valid")[part]) > 0
+            after = _tiles(group, part)
         # a tile that was rewritten meanwhile may be a mix of old and new
         unusable = [b for b, a in zip(before, after, strict=True) if b.lacking or a != b]
         for tile in unusable:
@@ -151,14 +181,15 @@ class ZarrSource:
         items = dict.fromkeys(item for tile in before for item in tile.record.items)
         errors = dict.fromkeys(error for tile in before for error in tile.record.errors)
         seen = tuple(map(_item, items)) if valid.any() else ()
-        return as_window(pixels, valid, window, seen, (*errors, *self._complaint(unusable)))
+        faults = (*errors, *self._complaint(unusable))
+        return as_window(pixels, valid, window, seen, faults, store.taken)
 
     def fingerprint(self, window: Grid) -> str:
         """SHA-256 over the lattice and the fingerprints of the tiles that the window touches."""
         facts: list[object] = [repr(self.lattice)]
         part = self._part(window)
         with reading(self.spec.path):
-            tiles = self._tiles(part) if part else []
+            tiles = _tiles(self._group, part) if part else []
         facts += [[t.row, t.col, "" if t.lacking else t.record.fingerprint] for t in tiles]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
@@ -187,16 +218,6 @@ class ZarrSource:
         wide = box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach
         return overlap(wide, self.lattice)
 
-    def _tiles(self, part: tuple[slice, slice]) -> list[_Tile]:
-        """The tiles under a part of the copy, as they are now."""
-        rows, cols = (slice(s.start // TILE, -(-s.stop // TILE)) for s in part)
-        states = np.asarray(array_of(self._group, "done")[rows, cols])
-        texts = np.asarray(array_of(self._group, "record")[rows, cols])
-        return [
-            _Tile(rows.start + row, cols.start + col, int(states[row, col]), parse_record(text))
-            for (row, col), text in np.ndenumerate(texts)
-        ]
-
     def _complaint(self, tiles: list[_Tile]) -> tuple[str, ...]:
         if not tiles:
             return ()
@@ -204,6 +225,24 @@ class ZarrSource:
             f"{self.spec.path}: {len(tiles)} tiles are not written yet, or were being rewritten: "
             "run 'geoloc imagery tile' (or 'geoloc cube build', where the area keeps the copy)",
         )
+
+
+def _counted(group: zarr.Group) -> tuple[zarr.Group, _Counting]:
+    """The group again, and what counts the bytes that are read by way of it alone."""
+    store = _Counting(group.store)
+    opened = zarr.AsyncGroup(metadata=group.metadata, store_path=StorePath(store, group.path))
+    return zarr.Group(opened), store
+
+
+def _tiles(group: zarr.Group, part: tuple[slice, slice]) -> list[_Tile]:
+    """The tiles under a part of the copy, as they are now."""
+    rows, cols = (slice(s.start // TILE, -(-s.stop // TILE)) for s in part)
+    states = np.asarray(array_of(group, "done")[rows, cols])
+    texts = np.asarray(array_of(group, "record")[rows, cols])
+    return [
+        _Tile(rows.start + row, cols.start + col, int(states[row, col]), parse_record(text))
+        for (row, col), text in np.ndenumerate(texts)
+    ]
 
 
 def _inside(tile: _Tile, part: tuple[slice, slice]) -> tuple[slice, slice]:

@@ -25,9 +25,10 @@ from ...errors import ImageryError
 from ...grid import Grid
 from ...stores import without_secrets
 from ..keys import hide_keys
-from ..raster import READ_ERRORS, RasterFile, fault_line, probe, require_fit
+from ..raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe, require_fit
 from ..reading import read_onto
 from ..source import Item, as_window, lay_under, touching
+from ..taken import Taken
 from ..version import Versions
 from .catalog import Catalog, search_box
 from .scene import Json, Scene, scene_of
@@ -119,9 +120,10 @@ class StacSource:
         """The mosaic's pixels in the window (see ``Source.read``)."""
         scenes = self._touching(window)
         errors: dict[str, None] = {}
+        taken = Taken()
 
         def read(scene: Scene, part: Grid) -> Layers:
-            return self._layers(scene, part, lambda error: errors.setdefault(error))
+            return self._layers(scene, part, taken, lambda error: errors.setdefault(error))
 
         pixels = np.zeros((3, *window.shape), np.uint8)
         valid = np.zeros(window.shape, np.bool_)
@@ -131,7 +133,7 @@ class StacSource:
             rows = _strip_rows(len(scenes), window) if self.spec.order == "median" else None
             seen = compose(stack_scenes(scenes, window, read, rows), pixels, valid)
         items = tuple(self._item(scenes[index]) for index in seen)
-        return as_window(pixels, valid, window, items, tuple(errors))
+        return as_window(pixels, valid, window, items, tuple(errors), taken.total)
 
     def fingerprint(self, window: Grid) -> str:
         """SHA-256 over how items are read, and the ids and versions of those in the window."""
@@ -208,7 +210,9 @@ class StacSource:
                 f"{', '.join(there) or 'no assets'}: name them as imagery assets"
             )
 
-    def _layers(self, scene: Scene, window: Grid, report: Callable[[str], object]) -> Layers:
+    def _layers(
+        self, scene: Scene, window: Grid, taken: Taken, report: Callable[[str], object]
+    ) -> Layers:
         """A scene's pixels ``(r g b valid, y, x)``; nothing, and a report, where it is broken."""
         layers = np.zeros((len(BANDS), *window.shape), np.uint8)
         valid = np.ones(window.shape, np.bool_)
@@ -218,7 +222,8 @@ class StacSource:
                 spec = _reading(scene, href, self.spec)
                 require_fit(file, spec)
                 signed = replace(file, href=self._signer.sign(href, scene.collection))
-                pixels, there = read_onto(signed, window, spec)
+                with taken.reading(file.files):
+                    pixels, there = read_onto(signed, window, spec)
             except READ_ERRORS as error:
                 report(fault_line(href, error, self._hide))
                 return np.zeros_like(layers)
@@ -237,7 +242,8 @@ class StacSource:
                 file = probe(signed)
             except ImageryError as error:  # no georeference: broken like any other
                 raise ValueError(str(error)) from None
-            self._files[href] = replace(file, href=href, files=(href,))
+            parts = (href,) if is_remote(href) else file.files
+            self._files[href] = replace(file, href=href, files=parts)
         return self._files[href]
 
     def _version(self, scene: Scene) -> list[str]:

@@ -6,12 +6,14 @@ import datetime as dt
 import email.utils
 import io
 import logging
+import math
 import os
 import random
 import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -38,6 +40,19 @@ TilePixels = NDArray[np.uint8]
 """``(y, x, rgba)``."""
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """What came of asking for a tile.
+
+    ``pixels`` are None where there is no tile; ``size`` in bytes is its body's, whether that
+    came from the server or out of the cache; ``fault`` is one line where it could not be had.
+    """
+
+    pixels: TilePixels | None = None
+    size: int = 0
+    fault: str = ""
+
+
 def _not_ours(record: logging.LogRecord) -> bool:
     """httpx logs each URL, and so keys: not those of our threads."""
     return not (record.threadName or "").startswith(_THREADS)
@@ -61,35 +76,35 @@ class TileClient:
             limits=httpx.Limits(max_connections=spec.connections),
         )
         self._pace = Pace(spec.rate)
+        self._refusal = Refusal()
         self._in_vain = 0
         self._cache = TileCache(spec.cache or _cache_folder(), spec.cache_mb * 1_000_000)
 
-    def fetch_all(self, tiles: Tiles) -> list[tuple[tuple[int, int], TilePixels | str | None]]:
-        """Each tile's place with its pixels ``(y, x, rgba)``, None without data, or a fault."""
+    def fetch_all(self, tiles: Tiles) -> list[tuple[tuple[int, int], Fetched]]:
+        """Each tile's place with what came of it."""
         places, self._in_vain = list(tiles), 0
         found = self._pool.map(lambda place: self._fetch(place, tiles.zoom), places)
         return list(zip(places, found, strict=True))
 
-    def _fetch(self, place: tuple[int, int], zoom: int) -> TilePixels | str | None:
+    def _fetch(self, place: tuple[int, int], zoom: int) -> Fetched:
         x, y = place
         key = f"{self.template} {self.spec.subdomains} {self.spec.version} {zoom}/{x}/{y}"
         data = self._cache.get(key)
         if data is not None:
             try:
-                return decode(data, self.spec.tile_px)
+                return Fetched(decode(data, self.spec.tile_px), len(data))
             except ValueError:
                 self._cache.drop(key)
         return self._ask(key, fill_template(self.template, x, y, zoom, self.spec.subdomains))
 
-    def _ask(self, key: str, url: str) -> TilePixels | str | None:
+    def _ask(self, key: str, url: str) -> Fetched:
         """Ask until there is an answer that helps, or patience ends."""
         fault, wait = "", 0.0
         for attempt in range(self.spec.retries + 1):
             if wait > _LONGEST_WAIT:
                 break
-            if self._in_vain >= _GIVE_UP:
-                return f"{self.host}: given up after {_GIVE_UP} tiles in a row"
-            self._pace.wait(wait)
+            if reason := self._turn(wait):
+                return self._failed(reason)
             data, fault, wanted = self._try(url)
             if data is not None:
                 try:
@@ -99,14 +114,27 @@ class TileClient:
                 else:
                     self._cache.put(key, data)
                     self._in_vain = 0
-                    return pixels
+                    return Fetched(pixels, len(data))
             elif wanted < 0:
                 break
+            elif wanted > _LONGEST_WAIT:
+                return self._failed(self._refusal.begin(wanted, fault))
             # jitter, so that many clients do not come back all at once
             wait = max(wanted, _FIRST_WAIT * 2**attempt * (0.5 + random.random()))
             self._pace.hold(wanted)
         self._in_vain += 1
-        return f"{self.host}: {fault}"
+        return self._failed(fault)
+
+    def _failed(self, reason: str) -> Fetched:
+        return Fetched(fault=f"{self.host}: {reason}")
+
+    def _turn(self, wait: float) -> str:
+        """Return when it is one's turn; at once, with the reason, where none shall come."""
+        if self._in_vain >= _GIVE_UP:
+            return f"given up after {_GIVE_UP} tiles in a row"
+        if not self._refusal.reason:
+            self._pace.wait(wait)
+        return self._refusal.reason  # which may have begun meanwhile
 
     def _try(self, url: str) -> tuple[bytes | None, str, float]:
         """A body; or a fault, and the s to wait that the server asks for, -1: forever."""
@@ -146,8 +174,7 @@ class Pace:
     def hold(self, seconds: float) -> None:
         """Let nobody pass for a while: the server asked for it."""
         with self._lock:
-            until = time.monotonic() + min(seconds, _LONGEST_WAIT)
-            self._next = max(self._next, until)
+            self._next = max(self._next, time.monotonic() + seconds)
 
     def wait(self, at_least: float = 0.0) -> None:
         """Return when it is one's turn, and not before ``at_least`` s have passed."""
@@ -158,6 +185,33 @@ class Pace:
             turn = max(self._next, now)
             self._next = turn + self._gap
         time.sleep(turn - now)
+
+
+class Refusal:
+    """The time for which a server wants to be left alone, where nobody would wait so long."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._reason = ""
+        self._lock = threading.Lock()
+
+    @property
+    def reason(self) -> str:
+        """Why it is not to be asked now; empty where it may be."""
+        with self._lock:
+            return self._reason if time.monotonic() < self._until else ""
+
+    def begin(self, seconds: float, fault: str) -> str:
+        """Ask no more for so many s; returns the reason.
+
+        One refusal has one reason, however many answers tell of it: it is counted by its text.
+        """
+        with self._lock:
+            now = time.monotonic()
+            if now >= self._until:
+                self._reason = f"{fault}: the server asks to wait {seconds:.0f} s"
+            self._until = max(self._until, now + seconds)
+            return self._reason
 
 
 def decode(data: bytes, px: int) -> TilePixels | None:
@@ -182,24 +236,36 @@ def decode(data: bytes, px: int) -> TilePixels | None:
 
 
 def _retry_after(value: str | None) -> float:
-    """Seconds, given as such or as a date; 0 where it says nothing."""
+    """Seconds, given as such or as a date; 0 where it says nothing that can be understood."""
     if not value:
         return 0.0
     try:
-        return max(float(value), 0.0)
+        seconds = float(value)
     except ValueError:
-        pass
+        seconds = _seconds_until(value)
+    return max(seconds, 0.0) if math.isfinite(seconds) else 0.0
+
+
+def _seconds_until(date: str) -> float:
+    """From now to a date of HTTP, in UTC where it names no zone; 0 where it is none."""
     try:
-        then = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+        then = email.utils.parsedate_to_datetime(date)
+    except (ValueError, OverflowError, TypeError, IndexError):  # by the kind of nonsense
         return 0.0
-    return max((then - dt.datetime.now(dt.UTC)).total_seconds(), 0.0)
+    if then.tzinfo is None:
+        then = then.replace(tzinfo=dt.UTC)
+    return (then - dt.datetime.now(dt.UTC)).total_seconds()
 
 
 def _cause(error: BaseException) -> str:
+    """What the system says of the connection, in brackets; it never holds the URL."""
     cause = error.__cause__ or error.__context__
-    number = getattr(cause, "errno", None)
-    return f" ({os.strerror(number)})" if number else ""
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            reason = cause.strerror or os.strerror(cause.errno)
+            return f" ({' '.join(reason.split())})"
+        cause = cause.__cause__ or cause.__context__
+    return ""
 
 
 def _cache_folder() -> Path:

@@ -73,18 +73,20 @@ class XyzSource:
     def read(self, window: Grid) -> xr.DataArray:
         """The tiles' pixels in the window (see ``Source.read``).
 
+        ``read_bytes`` are those of the tiles' bodies, from the server or out of the cache.
         Raises ImageryError where a server refuses every tile.
         """
         pixels = np.zeros((3, *window.shape), np.uint8)
         valid = np.zeros(window.shape, np.bool_)
         errors: tuple[str, ...] = ()
+        size = 0
         tiles = self._tiles(window)
         if tiles is not None:
-            mosaic, there, errors = self._mosaic(tiles)
+            mosaic, there, errors, size = self._mosaic(tiles)
             if there.any():
                 pixels, valid = warp(mosaic, None if there.all() else there, tiles.grid, window)
         items = (self._item(tiles.zoom),) if tiles is not None and valid.any() else ()
-        return as_window(pixels, valid, window, items, errors)
+        return as_window(pixels, valid, window, items, errors, size)
 
     def fingerprint(self, window: Grid) -> str:
         """SHA-256 over the template (keys not filled in), the version stated, and the tiles."""
@@ -124,23 +126,27 @@ class XyzSource:
         gsd = pixel_side(window.crs, *corners)
         return choose_zoom(gsd, latitude, self.spec.tile_px, self.spec.min_zoom, self._max_zoom)
 
-    def _mosaic(self, tiles: Tiles) -> tuple[NDArray[np.uint8], NDArray[np.bool_], tuple[str, ...]]:
-        """Pixels ``(3, y, x)``, validity ``(y, x)``, and a line for each kind of failure."""
+    def _mosaic(
+        self, tiles: Tiles
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], tuple[str, ...], int]:
+        """Pixels ``(3, y, x)``, validity ``(y, x)``, a line for each kind of failure, bytes."""
         px, grid = tiles.px, tiles.grid
         pixels = np.zeros((3, *grid.shape), np.uint8)
         valid = np.zeros(grid.shape, np.bool_)
         faults: Counter[str] = Counter()
+        size = 0
         for (x, y), got in self._opened().fetch_all(tiles):
+            size += got.size
             rows, cols = ((n * px, (n + 1) * px) for n in (y - tiles.y0, x - tiles.x0))
-            if isinstance(got, str):
-                faults[got] += 1
-            elif got is not None:
-                pixels[:, slice(*rows), slice(*cols)] = got[..., :3].transpose(2, 0, 1)
-                valid[slice(*rows), slice(*cols)] = got[..., 3] > 0
+            if got.fault:
+                faults[got.fault] += 1
+            elif got.pixels is not None:
+                pixels[:, slice(*rows), slice(*cols)] = got.pixels[..., :3].transpose(2, 0, 1)
+                valid[slice(*rows), slice(*cols)] = got.pixels[..., 3] > 0
         errors = tuple(f"{fault} ({n} of {len(tiles)} tiles)" for fault, n in faults.items())
         if faults.total() == len(tiles):
             raise ImageryError(errors[0])
-        return pixels, valid, errors
+        return pixels, valid, errors, size
 
     def _opened(self) -> TileClient:
         with self._lock:
