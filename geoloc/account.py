@@ -19,7 +19,8 @@ class BuildReport:
 
     ``seconds`` is elapsed time; ``stage_seconds`` and ``stage_bytes`` add up over the workers
     (see `Spent`). ``blocks_copied`` are those that a refresh took over unchanged; ``published``
-    tells whether readers open this generation now. ``tiling`` is the account of the tiled copy,
+    tells whether readers open this generation now; ``stopped`` why the run ended before all of
+    its blocks were tried, None where it did not. ``tiling`` is the account of the tiled copy,
     where the area keeps one.
     """
 
@@ -37,6 +38,7 @@ class BuildReport:
     blocks_outside: int = 0
     blocks_copied: int = 0
     published: bool = False
+    stopped: str | None = None
     errors: dict[str, int] = field(default_factory=dict)
     """Messages, and in how many blocks each came up."""
     notes: list[str] = field(default_factory=list)
@@ -94,14 +96,19 @@ class BuildReport:
                 f"{self.missing_cells:,} cells without imagery, "
                 f"{self.saturated_values:,} values beyond the code's range"
             )
+        if self.stopped:
+            lines.append(f"stopped before its end: {self.stopped}")
         lines += [f"{error} ({n} blocks)" for error, n in self.errors.items()] + self.notes
         return "\n".join(lines)
 
     def raise_if_incomplete(self) -> None:
         """Raise CubeError where blocks failed or lack imagery that could not be read.
 
-        ImageryError where the tiled copy lacks some, or is older than its origin in places.
+        The same where the run was stopped for that. ImageryError where the tiled copy lacks
+        some, or is older than its origin in places.
         """
+        if self.stopped:
+            raise CubeError(f"{self.stopped}: mend the cause and run the same command again")
         short = self.blocks_failed + self.blocks_broken
         whole = self.blocks_done + self.blocks_reused + self.blocks_copied
         if short:

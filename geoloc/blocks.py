@@ -104,15 +104,24 @@ class Encoded:
     provenance: Provenance
     spent: Spent
 
+    def result(self) -> BlockResult:
+        """What there is to tell of it before it is written."""
+        cells = int(np.isfinite(self.features).all(axis=-1).sum())
+        return BlockResult(_status(self.provenance), cells, self.provenance, self.spent)
+
 
 @dataclass(frozen=True)
 class BlockResult:
-    """What the client learns of a written block."""
+    """What the client learns of a block, ``cells`` being those with a vector."""
 
     status: Status
     cells: int
     provenance: Provenance
     spent: Spent
+
+
+def _status(provenance: Provenance) -> Status:
+    return Status.BROKEN if provenance.errors else Status.DONE
 
 
 @dataclass(frozen=True)
@@ -191,10 +200,9 @@ class BuildWork:
         written = self.writer().write(block, encoded.features)
         provenance = encoded.provenance.model_copy(update={"saturated": written.saturated})
         self.writer().record(block, provenance)
-        status = Status.BROKEN if provenance.errors else Status.DONE
         size = encoded.features.size + 4 * encoded.features[..., 0].size
         spent = encoded.spent.and_then("write", time.perf_counter() - start, size)
-        return BlockResult(status, written.cells, provenance, spent)
+        return BlockResult(_status(provenance), written.cells, provenance, spent)
 
 
 def sample_size(blocks: int) -> int:

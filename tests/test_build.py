@@ -336,15 +336,95 @@ def test_failed_blocks_are_told_and_done_by_the_next_run(
     assert (whole(Cube.open(tmp_path)) != MISSING).all()
 
 
-def test_too_many_failures_end_the_build(tmp_path: Path, source: ArraySource) -> None:
+@pytest.mark.parametrize(("limit", "told"), [(0, "1 block failed"), (1, "2 blocks failed")])
+def test_too_many_failures_end_the_build(
+    tmp_path: Path, source: ArraySource, limit: int, told: str
+) -> None:
     faulty = Faulty(source, GRID.left + 3 * 1280 + 100)
-    with pytest.raises(CubeError, match="2 blocks failed, the last: the archive is offline"):
-        build_blocks(plan_of(tmp_path, GRID, faulty), max_failed=1)
+    report = build_blocks(plan_of(tmp_path, GRID, faulty), max_failed=limit)
+    assert report.stopped == f"{told}, the last: the archive is offline"
+    assert report.to_json()["stopped"] == report.stopped
+    assert f"stopped before its end: {told}" in report.summary()
+    assert report.blocks_failed == limit + 1
+    advice = "the archive is offline: mend the cause and run the same command again$"
+    with pytest.raises(CubeError, match=f"^{told}, the last: {advice}"):
+        report.raise_if_incomplete()
+    assert not report.published
+    with pytest.raises(CubeError, match="'geoloc cube build'"):
+        Cube.open(tmp_path)
+    again = build_blocks(plan_of(tmp_path, GRID, source))
+    assert again.blocks_reused + again.blocks_done == 12
+    assert again.published and again.stopped is None
+
+
+def holes(*blocks: tuple[int, int]) -> tuple[tuple[float, float, float, float], ...]:
+    """Boxes in the middle of blocks."""
+    places = ((128 * row, 128 * col) for row, col in blocks)
+    return tuple(
+        GRID.window(slice(y + 10, y + 30), slice(x + 10, x + 30)).bounds for y, x in places
+    )
+
+
+def drawn_blocks() -> list[tuple[int, int]]:
+    """The blocks of the grid, those first that the code is chosen from: three."""
+    order = np.random.default_rng(0).permutation(np.argwhere(np.ones((3, 4), np.bool_)))
+    return [(row, col) for row, col in order.tolist()]
+
+
+def test_broken_blocks_count_as_failed_ones_do(tmp_path: Path, source: ArraySource) -> None:
+    rest = sorted(drawn_blocks()[3:])
+    whole = [block for block in rest if block[1] < 3 and block[0] < 2]  # those at edges are thin
+    broken = replace(source, broken=holes(*whole[:3]))
+    for limit in (0, 1):
+        path = tmp_path / str(limit)
+        report = build_blocks(plan_of(path, GRID, broken), max_failed=limit)
+        assert report.blocks_broken == limit + 1
+        assert (report.stopped or "").startswith(f"{limit + 1} block")
+        assert "cannot be read" in (report.stopped or "")
+        assert not report.published
+        status = Ledger(path, "g0001").status  # what is written stays, broken or not
+        assert (status == Status.DONE).sum() == report.blocks_done
+        assert (status == Status.BROKEN).sum() == limit + 1
+    assert build_blocks(plan_of(tmp_path / "3", GRID, broken), max_failed=3).stopped is None
+
+
+def test_what_the_sample_lacks_counts_too(tmp_path: Path, source: ArraySource) -> None:
+    first = drawn_blocks()[0]
+    broken = replace(source, broken=holes(first))
+    report = build_blocks(plan_of(tmp_path, GRID, broken), max_failed=0)
+    assert (report.blocks_broken, report.blocks_done, report.blocks_failed) == (1, 0, 0)
+    assert (report.stopped or "").startswith("1 block failed, the last: array: ")
+    assert not report.published and not (tmp_path / "g0001").exists()
+    once = build_blocks(plan_of(tmp_path, GRID, broken), max_failed=1)
+    assert (once.blocks_broken, once.blocks_done, once.stopped) == (1, 11, None)
+
+
+def test_a_stopped_build_of_a_published_cube_leaves_it_published(
+    tmp_path: Path, source: ArraySource
+) -> None:
+    faulty = Faulty(source, GRID.left + 3 * 1280 + 100)
+    assert build_blocks(plan_of(tmp_path, GRID, faulty)).published
+    report = build_blocks(plan_of(tmp_path, GRID, faulty), max_failed=0)
+    assert (report.blocks_reused, report.blocks_failed, report.published) == (9, 1, True)
+    assert report.stopped
+    assert Cube.open(tmp_path).generation == "g0001"
 
 
 def test_a_build_in_which_nothing_works_fails(tmp_path: Path, source: ArraySource) -> None:
+    report = build_blocks(plan_of(tmp_path, GRID, Faulty(source, 0)))
+    assert (report.blocks_failed, report.published) == (3, False)
     with pytest.raises(CubeError, match="no block could be encoded: the archive is offline"):
-        build_blocks(plan_of(tmp_path, GRID, Faulty(source, 0)))
+        report.raise_if_incomplete()
+
+
+def test_imagery_that_is_broken_everywhere_is_told_as_that(
+    tmp_path: Path, source: ArraySource
+) -> None:
+    broken = replace(source, broken=(source.grid.bounds,))
+    report = build_blocks(plan_of(tmp_path, GRID, broken))
+    assert (report.blocks_broken, report.published) == (12, False)
+    with pytest.raises(CubeError, match=r"no block could be encoded: array: .* cannot be read"):
+        report.raise_if_incomplete()
 
 
 def test_a_polygon_leaves_out_blocks_and_cells(tmp_path: Path, source: ArraySource) -> None:

@@ -10,18 +10,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from geoloc.build import build_blocks
 from geoloc.cluster import open_cluster
 from geoloc.cube import Cube, Ledger, Status, create_root
 from geoloc.errors import ClusterError, CubeError, ImageryError
+from geoloc.grid import Grid
 from geoloc.imagery import ArraySource
 
 from . import cubes
@@ -224,11 +226,51 @@ def test_a_build_ends_when_everything_fails(tmp_path: Path) -> None:
     grid = grid_of(128 * 8, 128 * 9)
     source = mosaic(grid, gsd=10)
     plan = plan_of(tmp_path, grid, Dying(source, 20), open_encoder=cubes.CoarseEncoder)  # type: ignore[arg-type]
+    report = build_blocks(plan)
+    assert (report.blocks_done, report.blocks_failed, report.published) == (20, 50, False)
     with pytest.raises(CubeError, match="50 blocks in a row failed, the last: the archive is off"):
-        build_blocks(plan)
+        report.raise_if_incomplete()
     again = build_blocks(plan_of(tmp_path, grid, source, open_encoder=cubes.CoarseEncoder))
     assert again.blocks_reused > 0
     assert Cube.open(tmp_path).complete
+
+
+@dataclass(frozen=True)
+class Refused(Dying):
+    """Imagery whose archive refuses after so many reads, which leaves holes with an error.
+
+    ``share`` of a window's rows are read all the same.
+    """
+
+    share: float = 0.0
+
+    def read(self, window: Grid) -> xr.DataArray:  # type: ignore[override]
+        self.seen.append(1)
+        if len(self.seen) <= self.reads:
+            return self.good.read(window)
+        left, bottom, right, top = window.bounds
+        hole = (left, bottom, right, top - self.share * (top - bottom))
+        return replace(self.good, broken=(hole,)).read(window)
+
+
+@pytest.mark.parametrize("reads", [0, 20])
+def test_a_build_ends_when_the_archive_refuses_everything(tmp_path: Path, reads: int) -> None:
+    grid = grid_of(128 * 8, 128 * 9)
+    source = mosaic(grid, gsd=10)
+    plan = plan_of(tmp_path, grid, Refused(source, reads), open_encoder=cubes.CoarseEncoder)  # type: ignore[arg-type]
+    report = build_blocks(plan)
+    assert (report.blocks_done, report.blocks_broken) == (reads, 50)
+    assert not report.published
+    with pytest.raises(CubeError, match=r"50 blocks in a row failed, the last: array: .*: mend"):
+        report.raise_if_incomplete()
+
+
+def test_a_build_goes_on_while_blocks_hold_some_cells(tmp_path: Path) -> None:
+    grid = grid_of(128 * 8, 128 * 9)
+    source = Refused(mosaic(grid, gsd=10), 0, share=0.5)
+    plan = plan_of(tmp_path, grid, source, open_encoder=cubes.CoarseEncoder)  # type: ignore[arg-type]
+    report = build_blocks(plan)
+    assert (report.stopped, report.blocks_broken) == (None, 72)
 
 
 @dataclass

@@ -189,6 +189,36 @@ def test_a_refresh_that_fails_leaves_readers_where_they_are(
     assert Cube.open(tmp_path).generation == "g0002"
 
 
+def test_a_refresh_that_is_stopped_leaves_readers_where_they_are(
+    tmp_path: Path, source: ArraySource
+) -> None:
+    build_blocks(plan_of(tmp_path, GRID, source))
+    today = replace(source, pixels=source.pixels ^ np.uint8(0x07))
+    hole = GRID.window(slice(10, 20), slice(10, 20)).bounds  # in the first block
+    stopped = refresh_blocks(plan_of(tmp_path, GRID, replace(today, broken=(hole,))), max_failed=0)
+    assert (stopped.blocks_broken, stopped.blocks_done, stopped.published) == (1, 0, False)
+    assert "stopped before its end: 1 block failed, the last: array" in stopped.summary()
+    with pytest.raises(CubeError, match=r"^1 block failed, the last: .*: mend the cause"):
+        stopped.raise_if_incomplete()
+    assert current_generation(tmp_path) == "g0001"
+    mended = refresh_blocks(plan_of(tmp_path, GRID, today))
+    assert (mended.blocks_done, mended.published, mended.stopped) == (12, True, None)
+    assert current_generation(tmp_path) == "g0002"
+
+
+def test_a_stopped_refresh_of_an_incomplete_cube_is_not_published(
+    tmp_path: Path, source: ArraySource
+) -> None:
+    """Nor where the old generation has no block that the new one lacks."""
+    hole = GRID.window(slice(10, 20), slice(10, 20)).bounds
+    build_blocks(plan_of(tmp_path, GRID, replace(source, broken=(hole,))))
+    today = replace(changed(source), broken=(hole,))
+    stopped = refresh_blocks(plan_of(tmp_path, GRID, today), max_failed=0)
+    assert stopped.stopped
+    assert not stopped.published
+    assert current_generation(tmp_path) == "g0001"
+
+
 def test_more_than_the_imagery_is_another_cube(tmp_path: Path, source: ArraySource) -> None:
     with pytest.raises(CubeError, match="not built yet"):
         refresh_blocks(plan_of(tmp_path / "none", GRID, source))
