@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .blocks import BlockResult
-from .cube import Status
+from .cube import Provenance, Status
 from .errors import CubeError
 from .tile import TileReport
 
@@ -65,9 +65,14 @@ class BuildReport:
             self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + seconds
         for stage, size in result.spent.bytes.items():
             self.stage_bytes[stage] = self.stage_bytes.get(stage, 0) + size
-        self.dates |= {item.date for item in result.provenance.items if item.date}
+        self._date(result.provenance)
         for error in result.provenance.errors:
             self._note(error)
+
+    def reuse(self, provenance: Provenance) -> None:
+        """Count a block that an earlier run encoded."""
+        self.blocks_reused += 1
+        self._date(provenance)
 
     def fail(self, error: str) -> None:
         """Count a block that could not be made."""
@@ -127,6 +132,9 @@ class BuildReport:
     def _stage(self, stage: str) -> str:
         size = self.stage_bytes.get(stage, 0) / 1e6
         return f"{stage} {self.stage_seconds[stage]:.1f} s {size:,.1f} MB"
+
+    def _date(self, provenance: Provenance) -> None:
+        self.dates |= {item.date for item in provenance.items if item.date}
 
     def _note(self, error: str) -> None:
         if error in self.errors or len(self.errors) < _MOST_ERRORS:

@@ -26,6 +26,7 @@ from .cube import (
     CubeLock,
     CubeSpec,
     Ledger,
+    Parking,
     Quantizer,
     Status,
     create_generation,
@@ -119,17 +120,19 @@ def build_blocks(
         if ledger is not None:
             report.notes += _changed_imagery(plan, ledger)
         todo = np.argwhere(np.isin(status, (Status.MISSING, Status.BROKEN)))
+        sample = Sample(Parking(plan.url, spec.digest))
         if len(todo):
             run = BlockRun(plan, report, lock, todo, progress, max_failed)
-            with (
-                open_cluster(cluster, blocks=len(todo)) as executor,
-                closing(Sample()) as sample,
-            ):
+            with open_cluster(cluster, blocks=len(todo)) as executor:
                 report.cluster = executor.description
-                if not resumes and run.draw(executor, sample):
+                if resumes:
+                    run.recall(sample)
+                elif run.draw(executor, sample):
                     _create(plan, generation, spec, sample.quantizer(), status)
                 if not report.stopped:
                     run.fill(executor, sample)
+        else:
+            sample.clear()
         _finish(report)
     report.seconds = time.perf_counter() - start
     return report
@@ -231,10 +234,27 @@ class BlockRun:
             self._end_with_draw()
         return not self.report.stopped
 
+    def recall(self, sample: Sample) -> None:
+        """Take up what an earlier run sampled and did not come to store."""
+        if sample.left:
+            for block in self._blocks(self.todo):
+                self._recall(sample, block)
+
+    def _recall(self, sample: Sample, block: Block) -> bool:
+        """Whether a block needs not be drawn, as an earlier run has drawn it."""
+        if (block.row, block.col) not in sample.left:
+            return False
+        provenance = sample.recall(block, self.work)
+        if provenance is not None and block in sample:
+            self.report.reuse(provenance)
+            self._tick()
+        return provenance is not None
+
     def _draw_some(self, executor: Executor, sample: Sample, places: NDArray[np.intp]) -> int:
         """How many of these blocks hold any imagery."""
-        found = 0
-        with closing(executor.stream(self.work, self._blocks(places))) as outcomes:
+        rest = [block for block in self._blocks(places) if not self._recall(sample, block)]
+        found = len(places) - len(rest)
+        with closing(executor.stream(self.work, rest)) as outcomes:
             for outcome in outcomes:
                 found += self._take(sample, outcome)
                 if self.report.stopped:
@@ -249,6 +269,7 @@ class BlockRun:
             self._lacking.add(block)
             self._lack(outcome.error, useless=True)
             return False
+        self.lock.check()
         found = sample.add(block, encoded)
         if encoded.provenance.errors or block in sample:
             self._drawn[block] = encoded.result()
@@ -286,8 +307,8 @@ class BlockRun:
         where = self.plan.url, self.report.generation
         work = BuildWork(self.work, Once(partial(BlockWriter, *where)))
         ledger = Ledger(*where)
-        for block, encoded in sample.parked() if sample else ():
-            self._mark(ledger, block, work.store(block, encoded))
+        if sample:
+            self._store_sample(work, ledger, sample)
         rest = (b for b in self._blocks(self.todo) if sample is None or b not in sample)
         with closing(executor.stream(work, rest)) as outcomes:
             for outcome in outcomes:
@@ -295,15 +316,27 @@ class BlockRun:
                     self._fail(outcome.item, outcome.error)
                 else:
                     self._mark(ledger, outcome.item, outcome.result)
+                    self._count(outcome.result)
                 self._tick()
                 if self.report.stopped:
                     self._count_drawn(b for b in self._drawn if b in self._lacking)
                     break
 
+    def _store_sample(self, work: BuildWork, ledger: Ledger, sample: Sample) -> None:
+        for block, encoded in sample.parked():
+            result = work.store(block, encoded)
+            self._mark(ledger, block, result)
+            if not sample.is_recalled(block):
+                self._count(result)
+            sample.drop(block)
+        sample.clear()
+
     def _mark(self, ledger: Ledger, block: Block, result: BlockResult) -> None:
         self.lock.check()
         ledger.mark(block.row, block.col, result.status, result.provenance.fingerprint)
         self._lacking.discard(block)
+
+    def _count(self, result: BlockResult) -> None:
         self.report.add(result)
         if result.status == Status.BROKEN:
             self._lack(result.provenance.errors[0], useless=not result.cells)

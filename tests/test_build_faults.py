@@ -50,11 +50,11 @@ def one_line(error: pytest.ExceptionInfo[Exception]) -> str:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 600 kB."""
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file system of so many kB."""
     place = tmp_path / "disk"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(place)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={request.param}k", "tmpfs", str(place)]
     if os.getuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small tmpfs takes root and a kernel that allows it")
     try:
@@ -63,6 +63,33 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+@pytest.mark.parametrize("small_disk", [400, 600], indirect=True)
+def test_a_disk_too_small_for_the_sample_is_one_line(small_disk: Path, source: ArraySource) -> None:
+    plan = plan_of(small_disk / "cube.zarr", GRID, source)
+    with pytest.raises(CubeError, match="No space left on device") as caught:
+        build_blocks(plan)
+    assert str(plan.url) in one_line(caught)
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    kept = len(list(small_disk.glob("cube.zarr/.sample/*/*")))  # what there was room for
+    again = build_blocks(plan)
+    assert (again.blocks_reused, again.blocks_done) == (kept, 12 - kept)
+    assert kept
+
+
+def test_a_bucket_that_goes_while_blocks_are_sampled(s3_bucket: str, source: ArraySource) -> None:
+    boto3 = pytest.importorskip("boto3")
+
+    def delete(*_: int) -> None:
+        bucket = boto3.resource("s3").Bucket("cubes")
+        bucket.objects.all().delete()
+        bucket.delete()
+
+    with pytest.raises(CubeError) as caught:
+        build_blocks(plan_of(f"{s3_bucket}/gone.zarr", GRID, source), progress=delete)
+    assert f"{s3_bucket}/gone.zarr" in one_line(caught)
+
+
+@pytest.mark.parametrize("small_disk", [1300], indirect=True)
 def test_a_full_disk_is_told_and_the_build_goes_on_when_there_is_room(
     small_disk: Path, tmp_path: Path, source: ArraySource
 ) -> None:

@@ -15,6 +15,9 @@ from geoloc.build import BuildPlan, build_blocks
 from geoloc.cube import (
     Cube,
     Ledger,
+    Parked,
+    Parking,
+    Provenance,
     Status,
     create_root,
     current_generation,
@@ -23,7 +26,7 @@ from geoloc.cube import (
     list_generations,
 )
 from geoloc.errors import CubeError, SpecMismatchError
-from geoloc.grid import Grid
+from geoloc.grid import Block, Grid
 from geoloc.imagery import ArraySource
 from geoloc.imagery.source import Item
 from geoloc.refresh import prune_cube, refresh_blocks
@@ -352,6 +355,30 @@ def unfinished(path: Path, source: ArraySource) -> BuildPlan:
     with pytest.raises(KeyboardInterrupt):
         build_blocks(plan, progress=stop)
     return plan
+
+
+def test_a_sample_in_the_cube_s_place_disturbs_nobody(epochs: Path) -> None:
+    Parking(epochs, "0" * 64).put(
+        Block(0, 0, 0, 1, 0, 1),
+        Parked(Provenance(fingerprint="ab" * 32), *np.zeros((2, 5), np.float32), None),
+    )
+    assert [g.name for g in list_generations(epochs)] == ["g0001", "g0002", "g0003"]
+    assert Cube.open(epochs).info()["blocks_done"] == 1
+    assert prune_cube(str(epochs), 1) == ["g0001", "g0002"]
+    assert Cube.open(epochs).complete
+
+
+def test_a_cube_of_a_sample_alone_does_not_exist_yet(tmp_path: Path, source: ArraySource) -> None:
+    def stop(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_blocks(plan_of(tmp_path, GRID, source), progress=stop)
+    for use in (lambda: list_generations(tmp_path), lambda: Cube.open(tmp_path)):
+        with pytest.raises(CubeError, match="does not exist: run 'geoloc cube build'"):
+            use()
+    with pytest.raises(CubeError, match="nothing to prune"):
+        prune_cube(str(tmp_path), 1)
 
 
 def test_an_unfinished_first_generation_is_shown_and_not_opened(
