@@ -123,14 +123,10 @@ def build_blocks(
         sample = Sample(Parking(plan.url, spec.digest))
         if len(todo):
             run = BlockRun(plan, report, lock, todo, progress, max_failed)
+            create = None if resumes else partial(_create, plan, generation, spec, status)
             with open_cluster(cluster, blocks=len(todo)) as executor:
                 report.cluster = executor.description
-                if resumes:
-                    run.recall(sample)
-                elif run.draw(executor, sample):
-                    _create(plan, generation, spec, sample.quantizer(), status)
-                if not report.stopped:
-                    run.fill(executor, sample)
+                run.build(executor, sample, create)
         else:
             sample.clear()
         _finish(report)
@@ -181,8 +177,8 @@ def _create(
     plan: BuildPlan,
     generation: str,
     spec: CubeSpec,
-    quantizer: Quantizer,
     status: NDArray[np.uint8],
+    quantizer: Quantizer,
 ) -> None:
     create_generation(
         plan.url,
@@ -216,6 +212,17 @@ class BlockRun:
     @property
     def work(self) -> EncodeWork:
         return self.plan.work
+
+    def build(
+        self, executor: Executor, sample: Sample, create: Callable[[Quantizer], None] | None
+    ) -> None:
+        """All of ``todo``; ``create`` lays out the generation, None where it is there already."""
+        if create is None:
+            self.recall(sample)
+        elif self.draw(executor, sample):
+            create(sample.quantizer())
+        if not self.report.stopped:
+            self.fill(executor, sample)
 
     def draw(self, executor: Executor, sample: Sample) -> bool:
         """Encode blocks in random order until enough of them held any imagery.
