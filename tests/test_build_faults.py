@@ -51,10 +51,11 @@ def one_line(error: pytest.ExceptionInfo[Exception]) -> str:
 
 @pytest.fixture
 def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A file system of so many kB."""
+    """A file system of 600 kB, or of as many as the test asks for."""
     place = tmp_path / "disk"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={request.param}k", "tmpfs", str(place)]
+    size = f"size={getattr(request, 'param', 600)}k"
+    mount = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(place)]
     if os.getuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small tmpfs takes root and a kernel that allows it")
     try:
