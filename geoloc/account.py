@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .blocks import BlockResult
-from .cube import Status
+from .cube import Provenance, Status
 from .errors import CubeError
 from .tile import TileReport
 
@@ -24,7 +24,8 @@ class BuildReport:
 
     ``seconds`` is elapsed time; ``stage_seconds`` and ``stage_bytes`` add up over the workers
     (see `Spent`). ``blocks_copied`` are those that a refresh took over unchanged; ``published``
-    tells whether readers open this generation now. ``tiling`` is the account of the tiled copy,
+    tells whether readers open this generation now; ``stopped`` why the run ended before all of
+    its blocks were tried, None where it did not. ``tiling`` is the account of the tiled copy,
     where the area keeps one.
     """
 
@@ -42,6 +43,7 @@ class BuildReport:
     blocks_outside: int = 0
     blocks_copied: int = 0
     published: bool = False
+    stopped: str | None = None
     errors: dict[str, int] = field(default_factory=dict)
     """Messages, and in how many blocks each came up."""
     notes: list[str] = field(default_factory=list)
@@ -69,9 +71,14 @@ class BuildReport:
             self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + seconds
         for stage, size in result.spent.bytes.items():
             self.stage_bytes[stage] = _plus(self.stage_bytes.get(stage, 0), size)
-        self.dates |= {item.date for item in result.provenance.items if item.date}
+        self._date(result.provenance)
         for error in result.provenance.errors:
             self._note(error)
+
+    def reuse(self, provenance: Provenance) -> None:
+        """Count a block that an earlier run encoded."""
+        self.blocks_reused += 1
+        self._date(provenance)
 
     def fail(self, error: str) -> None:
         """Count a block that could not be made."""
@@ -100,14 +107,19 @@ class BuildReport:
                 f"{self.missing_cells:,} cells without imagery, "
                 f"{self.saturated_values:,} values beyond the code's range"
             )
+        if self.stopped:
+            lines.append(f"stopped before its end: {self.stopped}")
         lines += [f"{error} ({n} blocks)" for error, n in self.errors.items()] + self.notes
         return "\n".join(lines)
 
     def raise_if_incomplete(self) -> None:
         """Raise CubeError where blocks failed or lack imagery that could not be read.
 
-        ImageryError where the tiled copy lacks some, or is older than its origin in places.
+        The same where the run was stopped for that. ImageryError where the tiled copy lacks
+        some, or is older than its origin in places.
         """
+        if self.stopped:
+            raise CubeError(f"{self.stopped}: mend the cause and run the same command again")
         short = self.blocks_failed + self.blocks_broken
         whole = self.blocks_done + self.blocks_reused + self.blocks_copied
         if short:
@@ -127,6 +139,9 @@ class BuildReport:
         size = self.stage_bytes.get(stage)
         text = f"{stage} {self.stage_seconds[stage]:.1f} s"
         return text if size is None else f"{text} {size / 1e6:,.1f} MB"
+
+    def _date(self, provenance: Provenance) -> None:
+        self.dates |= {item.date for item in provenance.items if item.date}
 
     def _note(self, error: str) -> None:
         if error in self.errors or len(self.errors) < _MOST_ERRORS:

@@ -5,24 +5,33 @@ Works are sent to whatever process runs them, once; then only blocks are.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .cluster import Once
-from .cube import BlockWriter, ItemRecord, Provenance, Quantizer, Status, cells_inside
+from .cube import (
+    BlockWriter,
+    ItemRecord,
+    Parked,
+    Parking,
+    Provenance,
+    Quantizer,
+    Status,
+    cells_inside,
+)
+from .errors import ImageryError
 from .grid import Block, Grid
 from .imagery import Source
 
 if TYPE_CHECKING:
     from shapely import Geometry
 
-_MOST_PARKED = 16  # blocks whose features wait on disk, 24 MB each, until the code is chosen
+_MOST_PARKED = 16  # blocks whose features wait until the code is chosen, 24 MB each
 _MOST_SAMPLED = 64
 
 
@@ -96,15 +105,24 @@ class Encoded:
     provenance: Provenance
     spent: Spent
 
+    def result(self) -> BlockResult:
+        """What there is to tell of it before it is written."""
+        cells = int(np.isfinite(self.features).all(axis=-1).sum())
+        return BlockResult(_status(self.provenance), cells, self.provenance, self.spent)
+
 
 @dataclass(frozen=True)
 class BlockResult:
-    """What the client learns of a written block."""
+    """What the client learns of a block, ``cells`` being those with a vector."""
 
     status: Status
     cells: int
     provenance: Provenance
     spent: Spent
+
+
+def _status(provenance: Provenance) -> Status:
+    return Status.BROKEN if provenance.errors else Status.DONE
 
 
 @dataclass(frozen=True)
@@ -184,10 +202,9 @@ class BuildWork:
         written = self.writer().write(block, encoded.features)
         provenance = encoded.provenance.model_copy(update={"saturated": written.saturated})
         self.writer().record(block, provenance)
-        status = Status.BROKEN if provenance.errors else Status.DONE
         size = encoded.features.size + 4 * encoded.features[..., 0].size
         spent = encoded.spent.and_then("write", time.perf_counter() - start, size)
-        return BlockResult(status, written.cells, provenance, spent)
+        return BlockResult(_status(provenance), written.cells, provenance, spent)
 
 
 def sample_size(blocks: int) -> int:
@@ -198,31 +215,57 @@ def sample_size(blocks: int) -> int:
 class Sample:
     """Encoded blocks drawn at random, from whose values the cube's int8 code is chosen.
 
-    Their features wait on disk until it is, and then are stored like any others: nothing is
-    computed twice, but for what a very large area samples beyond the first few blocks. The
-    files have no names, so that a killed build leaves none.
+    Their features wait in the cube's own place until it is, and then are stored like any others:
+    nothing is computed twice, not by a run that goes on where another was killed either, but for
+    what a very large area samples beyond the first few blocks: of these the range alone is kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parking: Parking) -> None:
+        self._parking = parking
         self._low: NDArray[np.float32] | None = None
         self._high: NDArray[np.float32] | None = None
-        self._parked: dict[Block, tuple[Encoded, IO[bytes]]] = {}
+        self._waiting: dict[Block, Spent] = {}
+        self._recalled: set[Block] = set()
 
     def __contains__(self, block: Block) -> bool:
-        return block in self._parked
+        """Whether its features wait, or did."""
+        return block in self._waiting
+
+    @property
+    def left(self) -> set[tuple[int, int]]:
+        """Rows and columns of blocks of which an earlier run left something."""
+        return self._parking.places
+
+    def recall(self, block: Block, work: EncodeWork) -> Provenance | None:
+        """Take up a block that an earlier run left; None where it is to be computed again.
+
+        So it is where it is damaged, lacks imagery that could not be read, or has other imagery
+        today.
+        """
+        there = self._parking.get(block)
+        if there is None or there.provenance.errors or not _is_of_today(there, block, work):
+            return None
+        self._reach(there.low, there.high)
+        if there.features is not None:
+            self._waiting[block] = Spent({}, {})
+            self._recalled.add(block)
+        return there.provenance
 
     def add(self, block: Block, encoded: Encoded) -> bool:
-        """Take a block into the sample; False where it holds no cell with a vector."""
+        """Take a block into the sample; False where it holds no cell with a vector.
+
+        Raises CubeError where it cannot be kept.
+        """
         cells = encoded.features[np.isfinite(encoded.features).all(axis=-1)]
         if not len(cells):
             return False
         low, high = cells.min(axis=0), cells.max(axis=0)
-        self._low = low if self._low is None else np.minimum(low, self._low)
-        self._high = high if self._high is None else np.maximum(high, self._high)
-        if len(self._parked) < _MOST_PARKED:
-            file = tempfile.TemporaryFile()  # noqa: SIM115 closed by close()
-            np.save(file, encoded.features)
-            self._parked[block] = replace(encoded, features=np.empty((0, 0, 0), np.float32)), file
+        kept = len(self._waiting) < _MOST_PARKED
+        features = encoded.features if kept else None
+        self._parking.put(block, Parked(encoded.provenance, low, high, features))
+        self._reach(low, high)
+        if kept:
+            self._waiting[block] = encoded.spent
         return True
 
     def quantizer(self) -> Quantizer:
@@ -233,11 +276,32 @@ class Sample:
 
     def parked(self) -> Iterator[tuple[Block, Encoded]]:
         """The blocks whose features wait, one at a time."""
-        for block, (encoded, file) in self._parked.items():
-            file.seek(0)
-            yield block, replace(encoded, features=np.load(file))
+        for block, spent in list(self._waiting.items()):
+            there = self._parking.get(block)
+            if there is None or there.features is None:
+                del self._waiting[block]  # spoilt meanwhile: computed again like any other
+            else:
+                yield block, Encoded(there.features, there.provenance, spent)
 
-    def close(self) -> None:
-        """Give the disk back."""
-        for _, file in self._parked.values():
-            file.close()
+    def is_recalled(self, block: Block) -> bool:
+        """Whether an earlier run encoded it."""
+        return block in self._recalled
+
+    def drop(self, block: Block) -> None:
+        """Give back the room of a block that is stored."""
+        self._parking.drop(block)
+
+    def clear(self) -> None:
+        """Give back all room."""
+        self._parking.clear()
+
+    def _reach(self, low: NDArray[np.float32], high: NDArray[np.float32]) -> None:
+        self._low = low if self._low is None else np.minimum(low, self._low)
+        self._high = high if self._high is None else np.maximum(high, self._high)
+
+
+def _is_of_today(there: Parked, block: Block, work: EncodeWork) -> bool:
+    try:
+        return work.fingerprint(block) == there.provenance.fingerprint
+    except ImageryError:  # told where it is computed again
+        return False

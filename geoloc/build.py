@@ -8,9 +8,9 @@ whatever the area's size.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 
 from .account import BuildReport
 from .area import Area
-from .blocks import BlockResult, BuildWork, EncodeWork, Sample, sample_size
-from .cluster import Executor, Once, open_cluster
+from .blocks import BlockResult, BuildWork, Encoded, EncodeWork, Sample, sample_size
+from .cluster import Executor, Once, Outcome, open_cluster
 from .cube import (
     FIRST_GENERATION,
     BlockWriter,
     CubeLock,
     CubeSpec,
     Ledger,
+    Parking,
     Quantizer,
     Status,
     create_generation,
@@ -37,7 +38,7 @@ from .cube import (
     resume_generation,
     stored_encoding,
 )
-from .errors import CubeError, ImageryError
+from .errors import ImageryError
 from .grid import Block
 from .imagery import notes_of, require_overlap
 from .planning import BuildPlan, plan_build
@@ -60,7 +61,7 @@ Progress = Callable[[int, int], None]
 """Told how many of how many blocks are encoded."""
 
 _SAMPLE_SEED = 0
-_HOPELESS = 50  # blocks failing one after the other: a full disk, a dead archive, wrong keys
+_HOPELESS = 50  # blocks of no use one after the other: a full disk, a dead archive, wrong keys
 _LOOKED_AT = 64  # finished blocks whose imagery is compared with what it was
 
 
@@ -97,9 +98,11 @@ def build_blocks(
 ) -> BuildReport:
     """Compute the blocks that the ledger does not hold yet; publish the cube at the end.
 
-    A failed block is reported and the build goes on, up to ``max_failed`` of them, or until a
-    whole row of them failed one after the other. Interrupted at any point, the same call goes
-    on where this one stopped. Raises as ``build_cube``.
+    A block that fails or lacks imagery that could not be read is reported and the build goes on,
+    up to ``max_failed`` of them, or until a whole row of them gave nothing at all. The report of
+    a build that was stopped says why; if it was the cube's first, readers do not open it yet.
+    Interrupted at any point, the same call goes on where this one stopped. Raises as
+    ``build_cube``.
     """
     start = time.perf_counter()
     require_overlap(plan.source, plan.grid)
@@ -117,20 +120,16 @@ def build_blocks(
         if ledger is not None:
             report.notes += _changed_imagery(plan, ledger)
         todo = np.argwhere(np.isin(status, (Status.MISSING, Status.BROKEN)))
+        sample = Sample(Parking(plan.url, spec.digest))
         if len(todo):
             run = BlockRun(plan, report, lock, todo, progress, max_failed)
-            with (
-                open_cluster(cluster, blocks=len(todo)) as executor,
-                closing(Sample()) as sample,
-            ):
+            create = None if resumes else partial(_create, plan, generation, spec, status)
+            with open_cluster(cluster, blocks=len(todo)) as executor:
                 report.cluster = executor.description
-                if not resumes:
-                    run.draw(executor, sample)
-                    _create(plan, generation, spec, sample.quantizer(), status)
-                run.fill(executor, sample)
-        if report.blocks_reused + report.blocks_done + report.blocks_broken:
-            finish_generation(plan.url, generation, report.dates)
-            report.published = True
+                run.build(executor, sample, create)
+        else:
+            sample.clear()
+        _finish(report)
     report.seconds = time.perf_counter() - start
     return report
 
@@ -165,12 +164,21 @@ def _changed_imagery(plan: BuildPlan, ledger: Ledger) -> list[str]:
     ]
 
 
+def _finish(report: BuildReport) -> None:
+    """Let readers open what there is, but not the beginnings of a cube whose build stopped."""
+    if report.stopped and current_generation(report.url) != report.generation:
+        return
+    if report.blocks_reused + report.blocks_done + report.blocks_broken:
+        finish_generation(report.url, report.generation, report.dates)
+        report.published = True
+
+
 def _create(
     plan: BuildPlan,
     generation: str,
     spec: CubeSpec,
-    quantizer: Quantizer,
     status: NDArray[np.uint8],
+    quantizer: Quantizer,
 ) -> None:
     create_generation(
         plan.url,
@@ -197,71 +205,168 @@ class BlockRun:
     progress: Progress | None = None
     max_failed: int | None = None
     encoded: int = 0
-    _failed_in_a_row: int = 0
+    _drawn: dict[Block, BlockResult | str] = field(default_factory=dict)  # counts if that is all
+    _lacking: set[Block] = field(default_factory=set)  # incomplete when drawn; tried again
+    _useless_in_a_row: int = 0
 
     @property
     def work(self) -> EncodeWork:
         return self.plan.work
 
-    def draw(self, executor: Executor, sample: Sample) -> None:
+    def build(
+        self, executor: Executor, sample: Sample, create: Callable[[Quantizer], None] | None
+    ) -> None:
+        """All of ``todo``; ``create`` lays out the generation, None where it is there already."""
+        if create is None:
+            self.recall(sample)
+        elif self.draw(executor, sample):
+            create(sample.quantizer())
+        if not self.report.stopped:
+            self.fill(executor, sample)
+
+    def draw(self, executor: Executor, sample: Sample) -> bool:
         """Encode blocks in random order until enough of them held any imagery.
 
-        Raises CubeError where none can be encoded, ImageryError where none holds imagery.
+        False where the run is stopped: too many blocks failed, or none could be encoded. Raises
+        ImageryError where none holds imagery.
         """
         order = np.random.default_rng(_SAMPLE_SEED).permutation(self.todo)
         wanted, found = sample_size(len(order)), 0
-        errors: list[str] = []
         for start in range(0, len(order), wanted):
-            blocks = self._blocks(order[start : start + wanted])
-            with closing(executor.stream(self.work, blocks)) as outcomes:
-                for outcome in outcomes:
-                    if outcome.result is None:
-                        errors.append(outcome.error)
-                    elif sample.add(outcome.item, outcome.result):
-                        found += 1
-                        self._tick(outcome.item in sample)
-            if found * 4 >= wanted or len(errors) >= wanted:
+            found += self._draw_some(executor, sample, order[start : start + wanted])
+            failed = sum(isinstance(drawn, str) for drawn in self._drawn.values())
+            if self.report.stopped or found * 4 >= wanted or failed >= wanted:
                 break
-        if not found and errors:
-            raise CubeError(f"no block could be encoded: {errors[0]}")
-        if not found:
+        if self.report.stopped or not found:
+            self._end_with_draw()
+        return not self.report.stopped
+
+    def recall(self, sample: Sample) -> None:
+        """Take up what an earlier run sampled and did not come to store."""
+        if sample.left:
+            for block in self._blocks(self.todo):
+                self._recall(sample, block)
+
+    def _recall(self, sample: Sample, block: Block) -> bool:
+        """Whether a block needs not be drawn, as an earlier run has drawn it."""
+        if (block.row, block.col) not in sample.left:
+            return False
+        provenance = sample.recall(block, self.work)
+        if provenance is not None and block in sample:
+            self.report.reuse(provenance)
+            self._tick()
+        return provenance is not None
+
+    def _draw_some(self, executor: Executor, sample: Sample, places: NDArray[np.intp]) -> int:
+        """How many of these blocks hold any imagery."""
+        rest = [block for block in self._blocks(places) if not self._recall(sample, block)]
+        found = len(places) - len(rest)
+        with closing(executor.stream(self.work, rest)) as outcomes:
+            for outcome in outcomes:
+                found += self._take(sample, outcome)
+                if self.report.stopped:
+                    break
+        return found
+
+    def _take(self, sample: Sample, outcome: Outcome[Block, Encoded]) -> bool:
+        """Whether a block that was drawn holds any imagery."""
+        block, encoded = outcome.item, outcome.result
+        if encoded is None:
+            self._drawn[block] = outcome.error
+            self._lacking.add(block)
+            self._lack(outcome.error, useless=True)
+            return False
+        self.lock.check()
+        found = sample.add(block, encoded)
+        if encoded.provenance.errors or block in sample:
+            self._drawn[block] = encoded.result()
+        if encoded.provenance.errors:
+            self._lacking.add(block)
+            self._lack(encoded.provenance.errors[0], useless=not found)
+        else:
+            self._useless_in_a_row = 0
+        self._tick(block in sample)
+        return found
+
+    def _end_with_draw(self) -> None:
+        """Report what was drawn, as nothing comes after it, and why."""
+        self._count_drawn(self._drawn)
+        if self.report.stopped:
+            return
+        if not self.report.errors:
             raise ImageryError("no cell of the area has enough imagery under it to be encoded")
+        self.report.stopped = f"no block could be encoded: {next(iter(self.report.errors))}"
+
+    def _count_drawn(self, blocks: Iterable[Block]) -> None:
+        """Report blocks as they were when drawn, those that are not tried again."""
+        for drawn in map(self._drawn.__getitem__, blocks):
+            if isinstance(drawn, str):
+                self.report.fail(drawn)
+            else:
+                self.report.add(drawn)
 
     def fill(self, executor: Executor, sample: Sample | None = None) -> None:
         """Store what was sampled, stream the rest; a block counts once it is marked here.
 
-        Raises CubeError where too many blocks fail, or the lock is lost.
+        Stops where too many blocks fail. Raises CubeError where the ledger cannot be written or
+        the lock is lost.
         """
         where = self.plan.url, self.report.generation
         work = BuildWork(self.work, Once(partial(BlockWriter, *where)))
         ledger = Ledger(*where)
-        for block, encoded in sample.parked() if sample else ():
-            self._mark(ledger, block, work.store(block, encoded))
+        if sample:
+            self._store_sample(work, ledger, sample)
         rest = (b for b in self._blocks(self.todo) if sample is None or b not in sample)
         with closing(executor.stream(work, rest)) as outcomes:
             for outcome in outcomes:
                 if outcome.result is None:
-                    self._fail(outcome.error)
+                    self._fail(outcome.item, outcome.error)
                 else:
                     self._mark(ledger, outcome.item, outcome.result)
+                    self._count(outcome.result)
                 self._tick()
+                if self.report.stopped:
+                    self._count_drawn(b for b in self._drawn if b in self._lacking)
+                    break
+
+    def _store_sample(self, work: BuildWork, ledger: Ledger, sample: Sample) -> None:
+        for block, encoded in sample.parked():
+            result = work.store(block, encoded)
+            self._mark(ledger, block, result)
+            if not sample.is_recalled(block):
+                self._count(result)
+            sample.drop(block)
+        sample.clear()
 
     def _mark(self, ledger: Ledger, block: Block, result: BlockResult) -> None:
         self.lock.check()
         ledger.mark(block.row, block.col, result.status, result.provenance.fingerprint)
-        self.report.add(result)
-        self._failed_in_a_row = 0
+        self._lacking.discard(block)
 
-    def _fail(self, error: str) -> None:
+    def _count(self, result: BlockResult) -> None:
+        self.report.add(result)
+        if result.status == Status.BROKEN:
+            self._lack(result.provenance.errors[0], useless=not result.cells)
+        else:
+            self._useless_in_a_row = 0
+
+    def _fail(self, block: Block, error: str) -> None:
+        self._lacking.discard(block)
         self.report.fail(error)
-        self._failed_in_a_row += 1
-        if self.max_failed is not None and self.report.blocks_failed > self.max_failed:
-            raise CubeError(f"{self.report.blocks_failed} blocks failed, the last: {error}")
-        if self._failed_in_a_row >= _HOPELESS:
-            raise CubeError(
-                f"{_HOPELESS} blocks in a row failed, the last: {error}: mend the cause and run "
-                "the same command again"
-            )
+        self._lack(error, useless=True)
+
+    def _lack(self, error: str, *, useless: bool) -> None:
+        """Stop the run where an incomplete block is one too many; ``useless``: without a cell.
+
+        Blocks that hold some cells are no sign that nothing works.
+        """
+        self._useless_in_a_row = self._useless_in_a_row + 1 if useless else 0
+        lacking = self.report.blocks_failed + self.report.blocks_broken + len(self._lacking)
+        if self.max_failed is not None and lacking > self.max_failed:
+            blocks = "1 block" if lacking == 1 else f"{lacking} blocks"
+            self.report.stopped = f"{blocks} failed, the last: {error}"
+        elif self._useless_in_a_row >= _HOPELESS:
+            self.report.stopped = f"{_HOPELESS} blocks in a row failed, the last: {error}"
 
     def _tick(self, blocks: int = 1) -> None:
         self.encoded += blocks

@@ -61,8 +61,9 @@ def refresh_cube(
     Where the area keeps a tiled copy of its imagery, the tiles that changed are renewed first,
     and then the blocks over them; ``tiling`` is told of the tiles.
 
-    Nothing changed: no new generation, and the report says so. Blocks that fail: readers stay
-    with the old generation, and the same command goes on later. Raises CubeError where there is
+    Nothing changed: no new generation, and the report says so. Blocks that fail, or more than
+    ``max_failed`` of them that end it: readers stay with the old generation, and the same command
+    goes on later. Raises CubeError where there is
     no cube yet or somebody else writes to it, SpecMismatchError where more than the imagery
     differs, and else as ``build_cube``.
     """
@@ -220,7 +221,7 @@ def _publish_unless_worse(old: Cube, report: BuildReport) -> None:
     """Readers move on once nothing is lacking that the old generation has."""
     status = Ledger(report.url, report.generation).status
     worse = (status != Status.DONE) & (old.done == Status.DONE)
-    if worse.any() or report.blocks_failed:
+    if worse.any() or report.blocks_failed or report.stopped:
         report.notes.append(
             f"{int(worse.sum())} blocks are whole in {old.generation} only: readers stay there "
             "until the same command has completed them"

@@ -205,10 +205,8 @@ def test_ctrl_c_and_resume(tmp_path: Path, in_peace: Path, source: ArraySource, 
     plan = plan_of(tmp_path, GRID, source)
     with pytest.raises(KeyboardInterrupt):
         build_blocks(plan, progress=Stop(after))
-    # the first three are the sample, which counts once the cube's code is chosen
-    kept = after if after > 3 else 0
-    report = build_blocks(plan)
-    assert (report.blocks_reused, report.blocks_done) == (kept, 12 - kept)
+    report = build_blocks(plan)  # the first three are the sample, kept like the others
+    assert (report.blocks_reused, report.blocks_done) == (after, 12 - after)
     assert stored(tmp_path) == stored(in_peace)
     assert build_blocks(plan).blocks_reused == 12
 
@@ -249,6 +247,148 @@ def test_kill_9_and_resume(tmp_path: Path, in_peace: Path, source: ArraySource) 
     report = build_blocks(plan_of(tmp_path, GRID, source))
     assert (report.blocks_reused, report.blocks_done) == (kept, 12 - kept)
     assert stored(tmp_path) == stored(in_peace)
+
+
+def parked(path: Path) -> list[Path]:
+    """Files of the blocks that wait for the cube's code."""
+    return sorted(p for p in path.glob(".sample/*/*") if p.suffix != ".partial")
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_kill_9_while_the_code_is_not_chosen(
+    tmp_path: Path, in_peace: Path, source: ArraySource, blocks: int
+) -> None:
+    assert interrupted_build(tmp_path, blocks, signal.SIGKILL) == -signal.SIGKILL
+    kept = len(parked(tmp_path))
+    if (tmp_path / "g0001" / "zarr.json").exists():  # it was quick
+        kept += int((Ledger(tmp_path, "g0001").status == Status.DONE).sum())
+    assert kept >= blocks
+    report = build_blocks(plan_of(tmp_path, GRID, source))
+    assert (report.blocks_reused, report.blocks_done) == (kept, 12 - kept)
+    assert stored(tmp_path) == stored(in_peace)
+    assert not (tmp_path / ".sample").exists()
+
+
+def sampled(path: Path, blocks: int, source: ArraySource, **changes: Any) -> list[Path]:
+    """Stop a build once so many blocks wait for the cube's code; their files."""
+    with pytest.raises(KeyboardInterrupt):
+        build_blocks(plan_of(path, GRID, source, **changes), progress=Stop(blocks))
+    found = parked(path)
+    assert len(found) == blocks
+    assert not (path / "g0001").exists()
+    return found
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_ctrl_c_between_the_code_and_the_ledger(
+    tmp_path: Path,
+    in_peace: Path,
+    source: ArraySource,
+    monkeypatch: pytest.MonkeyPatch,
+    kept: int,
+) -> None:
+    """The generation is there, and some of the blocks that waited for it are not marked."""
+    marked = list[int]()
+
+    def mark(*args: Any) -> None:
+        marked.append(1)
+        if len(marked) > kept:
+            raise KeyboardInterrupt
+        real(*args)
+
+    real = Ledger.mark
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Ledger, "mark", mark)
+        build_blocks(plan_of(tmp_path, GRID, source))
+    assert len(parked(tmp_path)) == 3 - kept
+    report = build_blocks(plan_of(tmp_path, GRID, source))
+    assert (report.blocks_reused, report.blocks_done) == (3, 9)
+    assert stored(tmp_path) == stored(in_peace)
+
+
+def test_damaged_leftovers_are_computed_again(
+    tmp_path: Path, in_peace: Path, source: ArraySource
+) -> None:
+    short, flipped, strange = sampled(tmp_path, 3, source)
+    short.write_bytes(short.read_bytes()[:1000])
+    content = bytearray(flipped.read_bytes())
+    content[-5] ^= 1
+    flipped.write_bytes(content)
+    strange.write_text("something else")
+    (strange.parent / "0-1.0123.partial").write_bytes(b"half of a block")
+    report = build_blocks(plan_of(tmp_path, GRID, source))
+    assert (report.blocks_reused, report.blocks_done) == (0, 12)
+    assert stored(tmp_path) == stored(in_peace)
+
+
+def test_leftovers_of_another_spec_or_other_imagery_are_not_taken_up(
+    tmp_path: Path, in_peace: Path, source: ArraySource
+) -> None:
+    sampled(tmp_path, 2, source, model_digest="8" * 64)
+    other = replace(source, pixels=source.pixels ^ np.uint8(0x07))
+    sampled(tmp_path, 3, other)  # what waits for the other model is gone by now
+    report = build_blocks(plan_of(tmp_path, GRID, source))
+    assert (report.blocks_reused, report.blocks_done) == (0, 12)
+    assert stored(tmp_path) == stored(in_peace)
+
+
+def test_leftovers_that_lack_imagery_are_computed_again(
+    tmp_path: Path, in_peace: Path, source: ArraySource
+) -> None:
+    sampled(tmp_path, 2, replace(source, broken=holes(drawn_blocks()[0])))
+    report = build_blocks(plan_of(tmp_path, GRID, source))
+    assert (report.blocks_reused, report.blocks_done, report.blocks_broken) == (1, 11, 0)
+    assert stored(tmp_path) == stored(in_peace)
+
+
+def test_leftovers_of_a_finished_cube_go(tmp_path: Path, source: ArraySource) -> None:
+    build_blocks(plan_of(tmp_path, GRID, source))
+    (tmp_path / ".sample" / "0" / "0-0").mkdir(parents=True)
+    assert build_blocks(plan_of(tmp_path, GRID, source)).blocks_reused == 12
+    assert not (tmp_path / ".sample").exists()
+
+
+def test_of_a_large_sample_the_range_alone_is_kept(
+    tmp_path: Path, in_peace: Path, source: ArraySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("geoloc.blocks._MOST_PARKED", 1)
+    monkeypatch.setattr("geoloc.build.sample_size", lambda _: 3)
+    large, *small = sorted(sampled(tmp_path, 3, source), key=lambda p: -p.stat().st_size)
+    assert all(20 * path.stat().st_size < large.stat().st_size for path in small)
+    seen = list[Grid]()
+
+    class Counting(TinyEncoder):
+        def encode(self, *args: Any) -> NDArray[np.float32]:
+            seen.append(args[-1])
+            return super().encode(*args)
+
+    report = build_blocks(plan_of(tmp_path, GRID, source, open_encoder=Counting))
+    assert (report.blocks_reused, report.blocks_done) == (1, 11)
+    assert len(seen) == 11  # for the code none was computed again
+    assert stored(tmp_path) == stored(in_peace)
+
+
+def test_a_stopped_draw_keeps_what_it_has(
+    tmp_path: Path, in_peace: Path, source: ArraySource
+) -> None:
+    broken = replace(source, broken=holes(drawn_blocks()[2]))
+    stopped = build_blocks(plan_of(tmp_path, GRID, broken), max_failed=0)
+    assert (stopped.blocks_done, stopped.blocks_broken, stopped.published) == (2, 1, False)
+    report = build_blocks(plan_of(tmp_path, GRID, source))
+    assert (report.blocks_reused, report.blocks_done) == (2, 10)
+    assert stored(tmp_path) == stored(in_peace)
+
+
+def test_a_killed_sample_on_s3(s3_bucket: str, in_peace: Path, source: ArraySource) -> None:
+    boto3 = pytest.importorskip("boto3")
+    plan = plan_of(f"{s3_bucket}/sampled.zarr", GRID, source)
+    with pytest.raises(KeyboardInterrupt):
+        build_blocks(plan, progress=Stop(2))
+    report = build_blocks(plan)
+    assert (report.blocks_reused, report.blocks_done) == (2, 10)
+    np.testing.assert_array_equal(whole(Cube.open(plan.url)), whole(Cube.open(in_peace)))
+    listed = boto3.client("s3").list_objects_v2(Bucket="cubes", Prefix="sampled.zarr/")
+    assert not [o["Key"] for o in listed["Contents"] if ".sample" in o["Key"]]
 
 
 def test_sigint_ends_cleanly(tmp_path: Path, source: ArraySource) -> None:
@@ -377,15 +517,95 @@ def test_failed_blocks_are_told_and_done_by_the_next_run(
     assert (whole(Cube.open(tmp_path)) != MISSING).all()
 
 
-def test_too_many_failures_end_the_build(tmp_path: Path, source: ArraySource) -> None:
+@pytest.mark.parametrize(("limit", "told"), [(0, "1 block failed"), (1, "2 blocks failed")])
+def test_too_many_failures_end_the_build(
+    tmp_path: Path, source: ArraySource, limit: int, told: str
+) -> None:
     faulty = Faulty(source, GRID.left + 3 * 1280 + 100)
-    with pytest.raises(CubeError, match="2 blocks failed, the last: the archive is offline"):
-        build_blocks(plan_of(tmp_path, GRID, faulty), max_failed=1)
+    report = build_blocks(plan_of(tmp_path, GRID, faulty), max_failed=limit)
+    assert report.stopped == f"{told}, the last: the archive is offline"
+    assert report.to_json()["stopped"] == report.stopped
+    assert f"stopped before its end: {told}" in report.summary()
+    assert report.blocks_failed == limit + 1
+    advice = "the archive is offline: mend the cause and run the same command again$"
+    with pytest.raises(CubeError, match=f"^{told}, the last: {advice}"):
+        report.raise_if_incomplete()
+    assert not report.published
+    with pytest.raises(CubeError, match="'geoloc cube build'"):
+        Cube.open(tmp_path)
+    again = build_blocks(plan_of(tmp_path, GRID, source))
+    assert again.blocks_reused + again.blocks_done == 12
+    assert again.published and again.stopped is None
+
+
+def holes(*blocks: tuple[int, int]) -> tuple[tuple[float, float, float, float], ...]:
+    """Boxes in the middle of blocks."""
+    places = ((128 * row, 128 * col) for row, col in blocks)
+    return tuple(
+        GRID.window(slice(y + 10, y + 30), slice(x + 10, x + 30)).bounds for y, x in places
+    )
+
+
+def drawn_blocks() -> list[tuple[int, int]]:
+    """The blocks of the grid, those first that the code is chosen from: three."""
+    order = np.random.default_rng(0).permutation(np.argwhere(np.ones((3, 4), np.bool_)))
+    return [(row, col) for row, col in order.tolist()]
+
+
+def test_broken_blocks_count_as_failed_ones_do(tmp_path: Path, source: ArraySource) -> None:
+    rest = sorted(drawn_blocks()[3:])
+    whole = [block for block in rest if block[1] < 3 and block[0] < 2]  # those at edges are thin
+    broken = replace(source, broken=holes(*whole[:3]))
+    for limit in (0, 1):
+        path = tmp_path / str(limit)
+        report = build_blocks(plan_of(path, GRID, broken), max_failed=limit)
+        assert report.blocks_broken == limit + 1
+        assert (report.stopped or "").startswith(f"{limit + 1} block")
+        assert "cannot be read" in (report.stopped or "")
+        assert not report.published
+        status = Ledger(path, "g0001").status  # what is written stays, broken or not
+        assert (status == Status.DONE).sum() == report.blocks_done
+        assert (status == Status.BROKEN).sum() == limit + 1
+    assert build_blocks(plan_of(tmp_path / "3", GRID, broken), max_failed=3).stopped is None
+
+
+def test_what_the_sample_lacks_counts_too(tmp_path: Path, source: ArraySource) -> None:
+    first = drawn_blocks()[0]
+    broken = replace(source, broken=holes(first))
+    report = build_blocks(plan_of(tmp_path, GRID, broken), max_failed=0)
+    assert (report.blocks_broken, report.blocks_done, report.blocks_failed) == (1, 0, 0)
+    assert (report.stopped or "").startswith("1 block failed, the last: array: ")
+    assert not report.published and not (tmp_path / "g0001").exists()
+    once = build_blocks(plan_of(tmp_path, GRID, broken), max_failed=1)
+    assert (once.blocks_broken, once.blocks_done, once.stopped) == (1, 11, None)
+
+
+def test_a_stopped_build_of_a_published_cube_leaves_it_published(
+    tmp_path: Path, source: ArraySource
+) -> None:
+    faulty = Faulty(source, GRID.left + 3 * 1280 + 100)
+    assert build_blocks(plan_of(tmp_path, GRID, faulty)).published
+    report = build_blocks(plan_of(tmp_path, GRID, faulty), max_failed=0)
+    assert (report.blocks_reused, report.blocks_failed, report.published) == (9, 1, True)
+    assert report.stopped
+    assert Cube.open(tmp_path).generation == "g0001"
 
 
 def test_a_build_in_which_nothing_works_fails(tmp_path: Path, source: ArraySource) -> None:
+    report = build_blocks(plan_of(tmp_path, GRID, Faulty(source, 0)))
+    assert (report.blocks_failed, report.published) == (3, False)
     with pytest.raises(CubeError, match="no block could be encoded: the archive is offline"):
-        build_blocks(plan_of(tmp_path, GRID, Faulty(source, 0)))
+        report.raise_if_incomplete()
+
+
+def test_imagery_that_is_broken_everywhere_is_told_as_that(
+    tmp_path: Path, source: ArraySource
+) -> None:
+    broken = replace(source, broken=(source.grid.bounds,))
+    report = build_blocks(plan_of(tmp_path, GRID, broken))
+    assert (report.blocks_broken, report.published) == (12, False)
+    with pytest.raises(CubeError, match=r"no block could be encoded: array: .* cannot be read"):
+        report.raise_if_incomplete()
 
 
 def test_a_polygon_leaves_out_blocks_and_cells(tmp_path: Path, source: ArraySource) -> None:

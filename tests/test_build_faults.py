@@ -10,18 +10,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from geoloc.build import build_blocks
 from geoloc.cluster import open_cluster
 from geoloc.cube import Cube, Ledger, Status, create_root
 from geoloc.errors import ClusterError, CubeError, ImageryError
+from geoloc.grid import Grid
 from geoloc.imagery import ArraySource
 
 from . import cubes
@@ -48,11 +50,12 @@ def one_line(error: pytest.ExceptionInfo[Exception]) -> str:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 600 kB."""
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file system of 600 kB, or of as many as the test asks for."""
     place = tmp_path / "disk"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(place)]
+    size = f"size={getattr(request, 'param', 600)}k"
+    mount = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(place)]
     if os.getuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small tmpfs takes root and a kernel that allows it")
     try:
@@ -61,6 +64,33 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+@pytest.mark.parametrize("small_disk", [400, 600], indirect=True)
+def test_a_disk_too_small_for_the_sample_is_one_line(small_disk: Path, source: ArraySource) -> None:
+    plan = plan_of(small_disk / "cube.zarr", GRID, source)
+    with pytest.raises(CubeError, match="No space left on device") as caught:
+        build_blocks(plan)
+    assert str(plan.url) in one_line(caught)
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    kept = len(list(small_disk.glob("cube.zarr/.sample/*/*")))  # what there was room for
+    again = build_blocks(plan)
+    assert (again.blocks_reused, again.blocks_done) == (kept, 12 - kept)
+    assert kept
+
+
+def test_a_bucket_that_goes_while_blocks_are_sampled(s3_bucket: str, source: ArraySource) -> None:
+    boto3 = pytest.importorskip("boto3")
+
+    def delete(*_: int) -> None:
+        bucket = boto3.resource("s3").Bucket("cubes")
+        bucket.objects.all().delete()
+        bucket.delete()
+
+    with pytest.raises(CubeError) as caught:
+        build_blocks(plan_of(f"{s3_bucket}/gone.zarr", GRID, source), progress=delete)
+    assert f"{s3_bucket}/gone.zarr" in one_line(caught)
+
+
+@pytest.mark.parametrize("small_disk", [1300], indirect=True)
 def test_a_full_disk_is_told_and_the_build_goes_on_when_there_is_room(
     small_disk: Path, tmp_path: Path, source: ArraySource
 ) -> None:
@@ -227,11 +257,51 @@ def test_a_build_ends_when_everything_fails(tmp_path: Path) -> None:
     grid = grid_of(128 * 8, 128 * 9)
     source = mosaic(grid, gsd=10)
     plan = plan_of(tmp_path, grid, Dying(source, 20), open_encoder=cubes.CoarseEncoder)  # type: ignore[arg-type]
+    report = build_blocks(plan)
+    assert (report.blocks_done, report.blocks_failed, report.published) == (20, 50, False)
     with pytest.raises(CubeError, match="50 blocks in a row failed, the last: the archive is off"):
-        build_blocks(plan)
+        report.raise_if_incomplete()
     again = build_blocks(plan_of(tmp_path, grid, source, open_encoder=cubes.CoarseEncoder))
     assert again.blocks_reused > 0
     assert Cube.open(tmp_path).complete
+
+
+@dataclass(frozen=True)
+class Refused(Dying):
+    """Imagery whose archive refuses after so many reads, which leaves holes with an error.
+
+    ``share`` of a window's rows are read all the same.
+    """
+
+    share: float = 0.0
+
+    def read(self, window: Grid) -> xr.DataArray:  # type: ignore[override]
+        self.seen.append(1)
+        if len(self.seen) <= self.reads:
+            return self.good.read(window)
+        left, bottom, right, top = window.bounds
+        hole = (left, bottom, right, top - self.share * (top - bottom))
+        return replace(self.good, broken=(hole,)).read(window)
+
+
+@pytest.mark.parametrize("reads", [0, 20])
+def test_a_build_ends_when_the_archive_refuses_everything(tmp_path: Path, reads: int) -> None:
+    grid = grid_of(128 * 8, 128 * 9)
+    source = mosaic(grid, gsd=10)
+    plan = plan_of(tmp_path, grid, Refused(source, reads), open_encoder=cubes.CoarseEncoder)  # type: ignore[arg-type]
+    report = build_blocks(plan)
+    assert (report.blocks_done, report.blocks_broken) == (reads, 50)
+    assert not report.published
+    with pytest.raises(CubeError, match=r"50 blocks in a row failed, the last: array: .*: mend"):
+        report.raise_if_incomplete()
+
+
+def test_a_build_goes_on_while_blocks_hold_some_cells(tmp_path: Path) -> None:
+    grid = grid_of(128 * 8, 128 * 9)
+    source = Refused(mosaic(grid, gsd=10), 0, share=0.5)
+    plan = plan_of(tmp_path, grid, source, open_encoder=cubes.CoarseEncoder)  # type: ignore[arg-type]
+    report = build_blocks(plan)
+    assert (report.stopped, report.blocks_broken) == (None, 72)
 
 
 @dataclass

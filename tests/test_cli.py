@@ -265,6 +265,31 @@ def test_a_truncated_image_among_good_ones_leaves_a_gap_that_is_told(
     assert known.any() and np.median(apart[known]) <= 2
 
 
+@pytest.mark.parametrize("step", ["build", "refresh"])
+def test_a_build_that_is_stopped_gives_its_report_and_fails(
+    tmp_path: Path, run: Run, step: str
+) -> None:
+    here = write_place(tmp_path / "here", ny=20, nx=300, step=10)  # three blocks
+    if step == "refresh":
+        assert run("cube", "build", here.area, "--method", "patch").code == 0
+    tile = here.folder / "tile.tif"
+    data = tile.read_bytes()
+    tile.write_bytes(data[: len(data) * 2 // 3])
+    done = run("cube", step, here.area, "--method", "patch", "--fail-fast", "--json")
+    assert done.code == 1
+    report = json.loads(done.out)
+    assert report["blocks_broken"] + report["blocks_failed"] == 1
+    assert report["blocks_done"] < 2
+    assert report["published"] is False
+    assert report["stopped"].startswith("1 block failed, the last: ")
+    assert "tile.tif" in report["stopped"]
+    told = done.err.strip().splitlines()[-1]
+    assert told == f"error: {report['stopped']}: mend the cause and run the same command again"
+    text = run("cube", step, here.area, "--method", "patch", "--max-failed", "0")
+    assert text.code == 1
+    assert "stopped before its end: 1 block failed" in text.err + text.out
+
+
 def test_an_output_folder_that_cannot_be_written_is_told_before_the_work(
     place: SmallPlace, tmp_path: Path, run: Run
 ) -> None:

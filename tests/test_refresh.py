@@ -15,6 +15,9 @@ from geoloc.build import BuildPlan, build_blocks
 from geoloc.cube import (
     Cube,
     Ledger,
+    Parked,
+    Parking,
+    Provenance,
     Status,
     create_root,
     current_generation,
@@ -23,7 +26,7 @@ from geoloc.cube import (
     list_generations,
 )
 from geoloc.errors import CubeError, SpecMismatchError
-from geoloc.grid import Grid
+from geoloc.grid import Block, Grid
 from geoloc.imagery import ArraySource
 from geoloc.imagery.source import Item
 from geoloc.refresh import prune_cube, refresh_blocks
@@ -189,6 +192,36 @@ def test_a_refresh_that_fails_leaves_readers_where_they_are(
     assert Cube.open(tmp_path).generation == "g0002"
 
 
+def test_a_refresh_that_is_stopped_leaves_readers_where_they_are(
+    tmp_path: Path, source: ArraySource
+) -> None:
+    build_blocks(plan_of(tmp_path, GRID, source))
+    today = replace(source, pixels=source.pixels ^ np.uint8(0x07))
+    hole = GRID.window(slice(10, 20), slice(10, 20)).bounds  # in the first block
+    stopped = refresh_blocks(plan_of(tmp_path, GRID, replace(today, broken=(hole,))), max_failed=0)
+    assert (stopped.blocks_broken, stopped.blocks_done, stopped.published) == (1, 0, False)
+    assert "stopped before its end: 1 block failed, the last: array" in stopped.summary()
+    with pytest.raises(CubeError, match=r"^1 block failed, the last: .*: mend the cause"):
+        stopped.raise_if_incomplete()
+    assert current_generation(tmp_path) == "g0001"
+    mended = refresh_blocks(plan_of(tmp_path, GRID, today))
+    assert (mended.blocks_done, mended.published, mended.stopped) == (12, True, None)
+    assert current_generation(tmp_path) == "g0002"
+
+
+def test_a_stopped_refresh_of_an_incomplete_cube_is_not_published(
+    tmp_path: Path, source: ArraySource
+) -> None:
+    """Nor where the old generation has no block that the new one lacks."""
+    hole = GRID.window(slice(10, 20), slice(10, 20)).bounds
+    build_blocks(plan_of(tmp_path, GRID, replace(source, broken=(hole,))))
+    today = replace(changed(source), broken=(hole,))
+    stopped = refresh_blocks(plan_of(tmp_path, GRID, today), max_failed=0)
+    assert stopped.stopped
+    assert not stopped.published
+    assert current_generation(tmp_path) == "g0001"
+
+
 def test_more_than_the_imagery_is_another_cube(tmp_path: Path, source: ArraySource) -> None:
     with pytest.raises(CubeError, match="not built yet"):
         refresh_blocks(plan_of(tmp_path / "none", GRID, source))
@@ -322,6 +355,30 @@ def unfinished(path: Path, source: ArraySource) -> BuildPlan:
     with pytest.raises(KeyboardInterrupt):
         build_blocks(plan, progress=stop)
     return plan
+
+
+def test_a_sample_in_the_cube_s_place_disturbs_nobody(epochs: Path) -> None:
+    Parking(epochs, "0" * 64).put(
+        Block(0, 0, 0, 1, 0, 1),
+        Parked(Provenance(fingerprint="ab" * 32), *np.zeros((2, 5), np.float32), None),
+    )
+    assert [g.name for g in list_generations(epochs)] == ["g0001", "g0002", "g0003"]
+    assert Cube.open(epochs).info()["blocks_done"] == 1
+    assert prune_cube(str(epochs), 1) == ["g0001", "g0002"]
+    assert Cube.open(epochs).complete
+
+
+def test_a_cube_of_a_sample_alone_does_not_exist_yet(tmp_path: Path, source: ArraySource) -> None:
+    def stop(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_blocks(plan_of(tmp_path, GRID, source), progress=stop)
+    for use in (lambda: list_generations(tmp_path), lambda: Cube.open(tmp_path)):
+        with pytest.raises(CubeError, match="does not exist: run 'geoloc cube build'"):
+            use()
+    with pytest.raises(CubeError, match="nothing to prune"):
+        prune_cube(str(tmp_path), 1)
 
 
 def test_an_unfinished_first_generation_is_shown_and_not_opened(

@@ -27,9 +27,15 @@ CLUSTER = typer.Option(
     callback=known_cluster,
 )
 MAX_FAILED = typer.Option(
-    None, "--max-failed", min=0, metavar="N", help="Stop when more than N blocks have failed."
+    None,
+    "--max-failed",
+    min=0,
+    metavar="N",
+    help="Stop when more than N blocks have failed or lack imagery that could not be read.",
 )
-FAIL_FAST = typer.Option(False, "--fail-fast", help="Stop at the first block that fails.")
+FAIL_FAST = typer.Option(
+    False, "--fail-fast", help="Stop at the first such block; the same as --max-failed 0."
+)
 
 
 @app.command()

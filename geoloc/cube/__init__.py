@@ -5,6 +5,7 @@ On the store::
     <cube>/zarr.json                 root group; attribute ``geoloc_cube`` is the format version
     <cube>/CURRENT                   text: name of the generation that readers open
     <cube>/LOCK                      while somebody writes: who
+    <cube>/.sample/                  until a code is chosen: blocks that wait for it
     <cube>/g0001/zarr.json           attributes: spec, area, model_name, created, finished…
     <cube>/g0001/features            int8 (y, x, feature); missing -128; chunks 128 x 128 x D
     <cube>/g0001/norm                float32 (y, x); missing NaN
@@ -22,7 +23,8 @@ array, so the per-class ``scale`` and ``offset`` are arrays of their own:
 
 Workers write blocks (``BlockWriter``), each block being exactly one chunk; the client alone
 writes the ledger (``Ledger``), after the block's data: what the ledger does not name does not
-count, so a kill at any moment loses at most the blocks in flight.
+count, so a kill at any moment loses at most the blocks in flight. Before there is a code to
+write them in, finished blocks wait in ``.sample`` (``Parking``).
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from .generations import (
     prune_generations,
 )
 from .lock import CubeLock, hold_lock
+from .parking import Parked, Parking
 from .plan import cells_inside, plan_blocks
 from .reader import Cube, generation_exists, stored_encoding, stored_spec
 from .schema import create_generation, create_root
@@ -57,6 +60,8 @@ __all__ = [
     "Generation",
     "ItemRecord",
     "Ledger",
+    "Parked",
+    "Parking",
     "Provenance",
     "Quantizer",
     "Status",

@@ -41,19 +41,29 @@ def storage_errors(url: str | Path) -> Iterator[None]:
         raise CubeError(f"cube {url}: {stores.reason_of(error)}") from error
 
 
-def read_text(store: Store, key: str) -> str | None:
-    """The text under a key, or None."""
+def read_bytes(store: Store, key: str) -> bytes | None:
+    """What is under a key, or None."""
     try:
         buffer = sync(store.get(key, default_buffer_prototype()))
     except FileNotFoundError:  # not even the folder
         return None
-    return None if buffer is None else buffer.to_bytes().decode()
+    return None if buffer is None else buffer.to_bytes()
+
+
+def write_bytes(store: Store, key: str, content: bytes) -> None:
+    """Replace what is under a key at once: renamed into place on disk, one PUT elsewhere."""
+    sync(store.set(key, default_buffer_prototype().buffer.from_bytes(content)))
+
+
+def read_text(store: Store, key: str) -> str | None:
+    """The text under a key, or None."""
+    content = read_bytes(store, key)
+    return None if content is None else content.decode()
 
 
 def write_text(store: Store, key: str, text: str) -> None:
-    """Replace the text under a key at once: renamed into place on disk, one PUT elsewhere."""
-    buffer = default_buffer_prototype().buffer.from_bytes(text.encode())
-    sync(store.set(key, buffer))
+    """``write_bytes`` of a text."""
+    write_bytes(store, key, text.encode())
 
 
 def write_text_once(store: Store, key: str, text: str) -> bool:

@@ -1,8 +1,9 @@
 # ruff: noqa: E402
-"""What building costs beside the network: workers, Dask, memory, resuming, refreshing.
+"""What building costs beside the network: workers, Dask, memory, resuming, refreshing, reading.
 
 ``python -m tests.benchmarks.bench_build``: an encoder that takes a known time stands for the
-network, so that what is measured is everything else. Ratios within one run count; the seconds
+network, so that what is measured is everything else; but for the last line, which has the
+shipped network encode a compressed COG. Ratios within one run count; the seconds
 are those of this machine at this moment.
 
 Ukraine at 10 m, on paper. Inputs: area A = 603,550 km2; step s = 10 m; block b = 128 cells;
@@ -41,15 +42,22 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import rasterio
 import xarray as xr
 from numpy.typing import NDArray
+from rasterio import Affine
 
-from geoloc.build import BuildPlan, build_blocks
+from geoloc.account import BuildReport
+from geoloc.area import GeotiffImagery
+from geoloc.build import BlockRun, BuildPlan, build_blocks
 from geoloc.cluster import Executor, InlineExecutor
 from geoloc.cluster.workers import DaskExecutor
-from geoloc.cube import Quantizer, Status, create_generation
+from geoloc.cube import Quantizer, Status, create_generation, hold_lock
+from geoloc.encoders import load_model
 from geoloc.grid import Grid
+from geoloc.imagery import open_source
 from geoloc.imagery.source import as_window
+from geoloc.planning import ModelEncoder
 from geoloc.refresh import refresh_blocks
 
 from ..cubes import CoarseEncoder, grid_of, plan_of
@@ -226,6 +234,75 @@ def refreshing(folder: Path) -> None:
           f"({built / refreshed:.0f}x; 100 ms a block)")  # fmt: skip
 
 
+def write_cog(path: Path, grid: Grid) -> None:
+    """Fields and noise under a grid and its margins, 0.625 m per px, compressed, no overviews."""
+    padded, gsd = grid.pad(40), 0.625
+    ny, nx = (round(cells * grid.step / gsd) for cells in padded.shape)
+    profile = {"driver": "COG", "dtype": "uint8", "count": 3, "crs": grid.crs,
+               "width": nx, "height": ny, "compress": "deflate", "overviews": "none",
+               "transform": Affine(gsd, 0, padded.left, 0, -gsd, padded.top)}  # fmt: skip
+    rng = np.random.default_rng(0)
+    fields = rng.integers(40, 200, (3, ny // 60 + 1, nx // 60 + 1), np.uint8)
+    with rasterio.open(path, "w", **profile) as file:
+        for band, coarse in enumerate(fields, 1):
+            fine = coarse.repeat(60, axis=0).repeat(60, axis=1)[:ny, :nx]
+            file.write(fine + rng.integers(0, 12, fine.shape, np.uint8), band)
+
+
+def network_plan(folder: Path, grid: Grid) -> BuildPlan:
+    """A build of the COG in ``folder`` by the shipped network."""
+    model = load_model("sandbox")
+    source = open_source(GeotiffImagery(kind="geotiff", paths=(str(folder / "a.tif"),)))
+    encoder = ModelEncoder(str(model.path), model.digest, grid.step, "dense")
+    return plan_of(folder, grid, source, open_encoder=encoder, classes=model.classes)
+
+
+def fill(plan: BuildPlan, url: Path, executor: Executor) -> BuildReport:
+    """Read, encode and write all blocks of a plan, as a build does once it has a code."""
+    work = replace(plan, url=str(url))
+    dim = len(plan.classes)
+    code = Quantizer.fit(np.full(dim, -9, np.float32), np.full(dim, 9, np.float32))
+    ledger = np.zeros(plan.grid.block_shape(), np.uint8)
+    spec = work.spec(work.work.encoder().describe())
+    create_generation(url, "g0001", spec, code, ledger, classes=plan.classes, model_name="m")
+    report = BuildReport(str(url), "g0001")
+    with hold_lock(url, "benchmark") as lock:
+        run = BlockRun(work, report, lock, np.argwhere(ledger == Status.MISSING))
+        report.seconds = seconds(lambda: run.fill(executor))
+    assert report.blocks_done == ledger.size
+    return report
+
+
+def hidden(report: BuildReport) -> float:
+    """Share of the time spent on reading in which a block was encoded or written."""
+    spent = report.stage_seconds
+    waited = report.seconds - spent["encode"] - spent["write"]
+    return 1 - waited / (spent["read"] + spent["decode"])
+
+
+def overlapping(folder: Path) -> None:
+    """Reading beside encoding against one after the other: the best of rounds, in turns."""
+    folder.mkdir()
+    grid = grid_of(BLOCK * 2, BLOCK * 4)
+    write_cog(folder / "a.tif", grid)
+    plan = network_plan(folder, grid)
+    # of one item ahead, the next is taken when this one is finished
+    executors = {"in turn": InlineExecutor(read_ahead=1), "overlapped": InlineExecutor()}
+    fill(plan, folder / "warm", executors["overlapped"])
+    rounds: dict[str, list[BuildReport]] = {name: [] for name in executors}
+    for i in range(3):
+        for name, executor in executors.items():
+            rounds[name].append(fill(plan, folder / f"{name} {i}", executor))
+    best = {name: min(reports, key=lambda r: r.seconds) for name, reports in rounds.items()}
+    told = "   ".join(
+        f"{name} {report.blocks_done / report.seconds:.2f} blocks/s, "
+        f"{hidden(report):.0%} of reading hidden"
+        for name, report in best.items()
+    )
+    ratio = best["in turn"].seconds / best["overlapped"].seconds
+    print(f"reading a COG beside encoding {told}   ({ratio:.2f}x)")
+
+
 def main() -> None:
     """Print a line for each."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -234,6 +311,7 @@ def main() -> None:
         memory(folder)
         resuming(folder / "resume")
         refreshing(folder / "refresh")
+        overlapping(folder / "overlap")
 
 
 if __name__ == "__main__":
