@@ -75,7 +75,7 @@ def show_answers(answers: Sequence[tuple[QueryResult, Path]], key: str) -> None:
 
 def show_page(page: Path, key: str) -> None:
     """A link to a result file."""
-    create_link_artifact(address(page), link_text=path_text(page), key=key)
+    create_link_artifact(address(page), link_text=plain_path(page), key=key)
 
 
 def answer_markdown(result: QueryResult, folder: Path) -> str:
@@ -87,7 +87,7 @@ def answer_markdown(result: QueryResult, folder: Path) -> str:
         f"![heatmap, yellow is most plausible]({thumbnail(folder / 'heatmap.png')})",
         "| rank | distance | best % of cells | from above | longitude, latitude | maps |\n"
         "|---:|---:|---:|---|---|---|\n" + "\n".join(_candidate_rows(result)),
-        f"[report.html]({address(page)}): `{path_text(page)}`",
+        f"[report.html]({address(page)}): `{plain_path(page)}`",
     ]
     return "\n\n".join(lines)
 
@@ -206,6 +206,6 @@ def text(words: str) -> str:
     return "".join(f"\\{c}" if c in "\\`*_[]|#!" else c for c in plain)
 
 
-def path_text(path: Path) -> str:
+def plain_path(path: Path) -> str:
     """A path, harmless as the text of a link or as code, where a backslash stays a backslash."""
     return re.sub(r"[][<>&`\\\t\r\n]", lambda found: quote(found[0]), str(path))

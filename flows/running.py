@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
@@ -95,9 +96,25 @@ def brief(value: Any) -> str:
             return brief(value.get("name", value.get("pairs")))
         case _:
             named = getattr(value, "name", None) or getattr(value, "pairs", None) or value
-            path = PurePosixPath(urlsplit(str(named)).path)
+            path = PurePosixPath(_host_and_path(str(named))[1])
             generic = path.stem in ("area", "cube") and path.parent.name
             return path.parent.name if generic else path.name
+
+
+def shown(address: str) -> str:
+    """Host, port and path of an address: user and query, which may be secret, are left out."""
+    return "".join(_host_and_path(address))
+
+
+def _host_and_path(address: str) -> tuple[str, str]:
+    try:
+        parts = urlsplit(address)
+        _ = parts.port  # raises for one that is no number: a password may be taken for it
+        return parts.netloc.rpartition("@")[2], parts.path
+    except ValueError:  # what may be secret in it is then told by its marks alone
+        rest = address.partition("://")[2].rpartition("@")[2]
+        host, slash, path = re.split(r"[?#&;=]", rest)[0].partition("/")
+        return host, slash + path
 
 
 def limit_name(cube: str) -> str:

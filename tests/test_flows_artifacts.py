@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.artifacts import path_text, text
+from flows.artifacts import plain_path, text
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,7 +25,7 @@ def test_words_from_outside_are_harmless(words: str, harmless: str) -> None:
 
 
 def test_a_path_cannot_leave_its_link_or_code() -> None:
-    shown = path_text(Path("/out/street_1/a]`<b> c/report.html"))
+    shown = plain_path(Path("/out/street_1/a]`<b> c/report.html"))
     assert shown == "/out/street_1/a%5D%60%3Cb%3E c/report.html"
 
 
