@@ -19,6 +19,7 @@ from .errors import AreaError
 BLOCK_SIZE = 128
 """Cells along each side of a block: the unit of work, of storage and of resuming."""
 
+_MOST_CELLS = 10**12  # more than the land of all countries at 12 m: a slip in step or bounds
 _EDGE_TOLERANCE = 1e-6  # of a step: bounds written as decimals still hold whole cells
 
 
@@ -59,15 +60,22 @@ class Grid:
     def from_bounds(cls, crs: str, bounds: tuple[float, float, float, float], step: float) -> Grid:
         """The whole cells inside ``bounds`` (left, bottom, right, top), anchored left and top.
 
-        Raises AreaError where not even one cell fits.
+        Raises AreaError where not even one cell fits, or more than 10^12 do.
         """
         left, bottom, right, top = bounds
+        if not step > 0:
+            raise AreaError(f"step {step:g} m: write a length above 0")
         nx = math.floor((right - left) / step + _EDGE_TOLERANCE)
         ny = math.floor((top - bottom) / step + _EDGE_TOLERANCE)
         if nx < 1 or ny < 1:
             raise AreaError(
                 f"bounds {list(bounds)} are smaller than one cell of {step:g} m: "
                 "widen the bounds or lower the step"
+            )
+        if nx * ny > _MOST_CELLS:
+            raise AreaError(
+                f"bounds {list(bounds)} hold {nx * ny:.2g} cells of {step:g} m, more than any "
+                "machine can store: raise the step or narrow the bounds"
             )
         return cls(crs, float(left), float(top), float(step), ny, nx)
 

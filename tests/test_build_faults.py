@@ -115,6 +115,7 @@ def test_no_permission(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert "Permission denied" in done.stdout
+    assert "correct the rights" in done.stdout
     assert done.stdout.count("\n") == 1
 
 
@@ -145,6 +146,7 @@ def test_no_permission_on_s3(monkeypatch: pytest.MonkeyPatch, source: ArraySourc
         with pytest.raises(CubeError, match=r"cube s3://cubes/a\.zarr: ") as caught:
             build_blocks(plan_of("s3://cubes/a.zarr", GRID, source))
         assert "403" in one_line(caught) or "denied" in one_line(caught).lower()
+        assert "check the rights of these credentials" in one_line(caught)
     finally:
         server.shutdown()
 
@@ -153,6 +155,7 @@ def test_a_missing_bucket(s3_bucket: str, source: ArraySource) -> None:
     with pytest.raises(CubeError) as caught:
         build_blocks(plan_of(s3_bucket.replace("cubes", "nobucket") + "/a.zarr", GRID, source))
     assert "nobucket" in one_line(caught)
+    assert "make it" in one_line(caught)
 
 
 def test_a_cube_made_by_a_newer_geoloc(tmp_path: Path, source: ArraySource) -> None:

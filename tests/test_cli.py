@@ -171,6 +171,7 @@ def test_a_photo_that_does_not_exist_is_wrong_usage(
         ("[300000, 5599700, 300400, 5600000]", "[900000, 5599700, 900400, 5600000]", "imagery", 1),
         ("step: 10", "stepp: 10", "step", 2),
         ("step: 10", "step: -1", "step", 2),
+        ("step: 10", "step: 0.0001", "raise the step", 2),
     ],
 )
 def test_a_bad_area_is_one_line(
@@ -267,6 +268,8 @@ def test_an_output_folder_that_cannot_be_written_is_told_before_the_work(
 def test_wrong_usage_is_exit_code_2(run: Run) -> None:
     assert run("query").code == 2
     assert run("cube", "build", "gone.yaml").code == 2
+    done = run("cube", "build", "gone.yaml", "--cluster", "foo")
+    assert done.code == 2 and done.is_one_line("--cluster foo", "tcp://")
     assert run("train", "gone.csv", "--teacher", "x", "--out", "y", "--set", "epochs").code == 2
 
 

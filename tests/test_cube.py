@@ -21,12 +21,14 @@ from geoloc.cube import (
     Cube,
     CubeSpec,
     Ledger,
+    Provenance,
     Quantizer,
     Status,
     cells_inside,
     create_generation,
     current_generation,
     distance_operator,
+    list_generations,
     plan_blocks,
     publish,
     resume_generation,
@@ -292,12 +294,13 @@ def test_an_unfinished_cube_is_not_opened_unasked(tmp_path: Path) -> None:
 
 
 def test_resuming_wants_the_same_spec(tmp_path: Path) -> None:
-    assert not resume_generation(tmp_path, "g0001", begin(tmp_path / "elsewhere"))
-    spec = begin(tmp_path)
-    assert resume_generation(tmp_path, "g0001", spec)
+    here = tmp_path / "here"
+    assert not resume_generation(here, "g0001", begin(tmp_path / "elsewhere"))
+    spec = begin(here)
+    assert resume_generation(here, "g0001", spec)
     other = spec.model_copy(update={"imagery": {"paths": ["b.tif"]}, "step": 16.0})
     with pytest.raises(SpecMismatchError, match=r"imagery.paths: \['a.tif'\] -> \['b.tif'\]; step"):
-        resume_generation(tmp_path, "g0001", other)
+        resume_generation(here, "g0001", other)
 
 
 def test_a_generation_whose_creation_was_killed_is_laid_out_anew(tmp_path: Path) -> None:
@@ -327,6 +330,61 @@ def test_foreign_and_damaged_cubes_are_refused(
     attributes.write_text(text.replace(old, new))
     with pytest.raises(CubeError, match=told):
         Cube.open(tmp_path, "g0001")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00\x01"])
+def test_damaged_metadata_is_one_line(tmp_path: Path, text: str) -> None:
+    begin(tmp_path)
+    (tmp_path / "g0001" / "zarr.json").write_text(text)
+    for look in (list_generations, begin, Cube.open):
+        with pytest.raises(CubeError, match="damaged: restore it") as caught:
+            look(tmp_path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_record_is_one_line(tmp_path: Path) -> None:
+    cube = write_cube(tmp_path, features_of(20, 30))
+    block = next(cube.blocks())
+    BlockWriter(tmp_path, "g0001").record(block, Provenance(fingerprint="0" * 64))
+    record = tmp_path / "g0001/provenance/record/c/0/0"
+    record.write_bytes(record.read_bytes()[:-5] + b"wrong")
+    with pytest.raises(CubeError, match="is damaged") as caught:
+        Cube.open(tmp_path, "g0001").provenance(block)
+    assert "\n" not in str(caught.value)
+
+
+def test_nobodys_files_are_mixed_with_a_cubes(tmp_path: Path) -> None:
+    """Nor those that have the name of a generation."""
+    notes = tmp_path / "g0001" / "notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("mine")
+    for found in (tmp_path, notes.parent):
+        with pytest.raises(CubeError, match=r"holds something else .*: name another place"):
+            begin(found)
+    assert [p.name for p in tmp_path.rglob("*")] == ["g0001", "notes.txt"]
+
+
+@pytest.mark.parametrize("left", ["LOCK", "zarr.json.0a.partial", ""])
+def test_what_a_killed_build_leaves_is_nobodys_file(tmp_path: Path, left: str) -> None:
+    if left:
+        (tmp_path / left).write_text("{")
+    begin(tmp_path)
+
+
+def test_blocks_whose_generation_lost_its_attributes_are_not_overwritten(tmp_path: Path) -> None:
+    write_cube(tmp_path, features_of(150, 300))
+    attributes = tmp_path / "g0001" / "zarr.json"
+    attributes.write_text(attributes.read_text().replace("spec_digest", "nothing"))
+    with pytest.raises(CubeError, match="lost its attributes, but blocks are there"):
+        begin(tmp_path)
+
+
+def test_a_generation_that_is_not_there_is_told_from_a_cube_that_is_not(tmp_path: Path) -> None:
+    cube = write_cube(tmp_path, features_of(20, 30))
+    with pytest.raises(
+        CubeError, match=f"no generation g0007: the current one is {cube.generation}"
+    ):
+        Cube.open(tmp_path, "g0007")
 
 
 # --- scale -------------------------------------------------------------------------------------
@@ -399,7 +457,7 @@ def test_s3(s3_bucket: str, features: NDArray[np.float32]) -> None:
 
 
 def test_a_missing_bucket_is_one_line(s3_bucket: str) -> None:
-    with pytest.raises(CubeError) as caught:
+    with pytest.raises(CubeError, match=r"the bucket does not exist .*: make it") as caught:
         begin(s3_bucket.replace("cubes", "nobucket"))  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 

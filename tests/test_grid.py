@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -44,6 +46,16 @@ def test_decimal_steps_lose_no_cell_to_rounding(step: float) -> None:
 def test_bounds_smaller_than_a_cell_are_refused() -> None:
     with pytest.raises(AreaError, match="smaller than one cell of 10 m"):
         Grid.from_bounds(CRS, (30.1, 50.4, 30.3, 50.6), 10.0)
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [(0.0, "step 0 m: write a length above 0"), (-1.0, "step -1 m"), (math.nan, "step nan"),
+     (1e-4, r"hold 2.5e\+13 cells of 0.0001 m.*: raise the step")],
+)  # fmt: skip
+def test_steps_that_make_no_grid_are_refused(step: float, told: str) -> None:
+    with pytest.raises(AreaError, match=told):
+        Grid.from_bounds(CRS, (0.0, 0.0, 500.0, 500.0), step)
 
 
 @brief

@@ -179,6 +179,10 @@ def test_what_is_no_copy(tmp_path: Path) -> None:
     zarr_library.create_group(tmp_path / "cube.zarr")
     with pytest.raises(ImageryError, match="not imagery tiled by this version"):
         ZarrSource(ZarrImagery(path=str(tmp_path / "cube.zarr"))).gsd  # noqa: B018
+    later = {"geoloc_imagery": tiled.FORMAT_VERSION + 1}
+    zarr_library.create_group(tmp_path / "later.zarr", attributes=later)
+    with pytest.raises(ImageryError, match="install a newer geoloc"):
+        ZarrSource(ZarrImagery(path=str(tmp_path / "later.zarr"))).gsd  # noqa: B018
 
 
 def test_fingerprints_follow_the_origin(tmp_path: Path) -> None:

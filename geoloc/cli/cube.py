@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .console import note, print_json, print_table, progress, stages
+from .console import known_cluster, note, print_json, print_table, progress, stages
 
 if TYPE_CHECKING:
     from ..account import BuildReport
@@ -22,7 +22,9 @@ JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
 METHOD = typer.Option(None, help="dense or patch; default: the fastest that the model supports.")
 CLUSTER = typer.Option(
-    "auto", help="auto, inline, local, cuda, or the address of a Dask scheduler."
+    "auto",
+    help="auto, inline, local, cuda, or the address of a Dask scheduler.",
+    callback=known_cluster,
 )
 MAX_FAILED = typer.Option(
     None, "--max-failed", min=0, metavar="N", help="Stop when more than N blocks have failed."

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from .console import note, print_json, progress
+from .console import known_cluster, note, print_json, progress
 
 app = typer.Typer(help="Prepare imagery.", no_args_is_help=True)
 
@@ -26,7 +26,9 @@ def tile(
         None, help="dense or patch, as the cube will be built: it decides the pixels' lattice."
     ),
     cluster: str = typer.Option(
-        "auto", help="auto, inline, local, cuda, or the address of a Dask scheduler."
+        "auto",
+        help="auto, inline, local, cuda, or the address of a Dask scheduler.",
+        callback=known_cluster,
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import GeolocError, UsageError
-from .console import note, print_json, print_table, stages
+from .console import known_cluster, note, print_json, print_table, stages
 
 if TYPE_CHECKING:
     from ..candidates import Candidate
@@ -35,6 +35,7 @@ CLUSTER = typer.Option(
     "inline",
     "--cluster",
     metavar="WORD",
+    callback=known_cluster,
     help="Where the cube is searched: inline (this process), or the address of a Dask scheduler "
     "whose workers are nearer to the cube; also auto (inline), local, cuda.",
 )

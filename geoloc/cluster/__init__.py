@@ -22,10 +22,21 @@ __all__ = [
     "Once",
     "Outcome",
     "Work",
+    "check_kind",
     "choose",
     "one_line",
     "open_cluster",
 ]
+
+
+def check_kind(kind: str) -> str:
+    """The word again. Raises UsageError for one that means no cluster."""
+    if kind not in ("auto", "inline", "local", "cuda") and "://" not in kind:
+        raise UsageError(
+            f"--cluster {kind}: say auto, inline, local, cuda or the address of a Dask "
+            "scheduler such as tcp://host:8786"
+        )
+    return kind
 
 
 @contextlib.contextmanager
@@ -37,16 +48,12 @@ def open_cluster(kind: str = "auto", *, blocks: int | None = None) -> Iterator[E
     the address of a running Dask scheduler (``tcp://host:8786``). Raises ClusterError where it
     cannot be started or reached, UsageError for any other word.
     """
+    check_kind(kind)
     if kind == "auto":
         kind = choose(gpu_count(), os.cpu_count() or 1, blocks)
     if kind == "inline":
         yield InlineExecutor()
         return
-    if kind not in ("local", "cuda") and "://" not in kind:
-        raise UsageError(
-            f"--cluster {kind}: say auto, inline, local, cuda or the address of a Dask "
-            "scheduler such as tcp://host:8786"
-        )
     from .workers import open_workers  # Dask, which those who work inline need not wait for
 
     with open_workers(kind) as executor:

@@ -36,6 +36,7 @@ from .machine import CORES_A_WORKER, gpu_count
 from .work import Data, Item, Outcome, Result, Work, one_line
 
 _LOG = logging.getLogger(__name__)
+_TALKERS = ("distributed", "distributed.client", "tornado.application")  # with levels of their own
 
 _CONNECT_SECONDS = 20
 _NO_WORKERS_SECONDS = 60.0
@@ -352,7 +353,7 @@ def _start(kind: str) -> Any:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Dask's own remarks on connections that close are not for the user."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "tornado.application")]
+    loggers = [logging.getLogger(name) for name in _TALKERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ from .store import (
     list_folder,
     open_store,
     publish,
-    read_text,
+    read_attributes,
     storage_errors,
     update_attributes,
 )
@@ -141,7 +140,7 @@ def _delete(url: str | Path, name: str) -> None:
 
 
 def _describe(url: str | Path, name: str, current: str | None) -> Generation | None:
-    attrs = _attributes(url, name)
+    attrs = read_attributes(url, name) or {}
     if "spec_digest" not in attrs:
         return None
     done = Cube(url, name).done
@@ -156,13 +155,6 @@ def _describe(url: str | Path, name: str, current: str | None) -> Generation | N
         blocks_broken=int(np.count_nonzero(done == Status.BROKEN)),
         blocks_missing=int(np.count_nonzero(done == Status.MISSING)),
     )
-
-
-def _attributes(url: str | Path, name: str) -> dict[str, Any]:
-    with storage_errors(url):
-        text = read_text(open_store(url), f"{name}/zarr.json")
-    attrs: dict[str, Any] = json.loads(text).get("attributes", {}) if text else {}
-    return attrs
 
 
 def _number(name: str) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import json
+import logging
 import os
 import socket
 import threading
@@ -26,16 +27,16 @@ import psutil
 from zarr.core.sync import sync
 
 from ..errors import CubeError
-from .store import open_store, read_text, storage_errors, write_text, write_text_once
+from .store import LOCK, open_store, read_text, storage_errors, write_text, write_text_once
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
-LOCK = "LOCK"
 BEAT = 10.0
 """Seconds between two signs of life."""
 
 _ATTEMPTS = 5
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -155,9 +156,7 @@ def _acquire(url: str | Path, store: Store, owner: Owner) -> None:
         if text is None:
             continue  # given back meanwhile
         if not _left_behind(store, LOCK, text, owner):
-            other = Owner.parse(text)
-            who = other.describe() if other else "an unknown process"
-            raise CubeError(f"cube {url} is being written by {who}: wait for it, or stop it")
+            raise CubeError(f"cube {url} is being written by {_who(text)}: wait for it, or stop it")
         _break(store, LOCK, text, owner)
     raise CubeError(f"cube {url}: others keep taking its lock: try again")
 
@@ -168,8 +167,14 @@ def _left_behind(store: Store, key: str, text: str, mine: Owner) -> bool:
         return not other.lives()
     if other is not None and -BEAT < time.time() - other.renewed < 6 * BEAT:
         return False
+    _LOG.info("the lock of %s may be left behind: watched for %g s", _who(text), 3 * BEAT)
     time.sleep(3 * BEAT)
     return read_text(store, key) == text
+
+
+def _who(text: str) -> str:
+    other = Owner.parse(text)
+    return other.describe() if other else "an unknown process"
 
 
 def _break(store: Store, key: str, text: str, owner: Owner) -> None:

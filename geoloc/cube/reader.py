@@ -25,9 +25,8 @@ from .store import (
     array_of,
     current_generation,
     open_group,
-    open_store,
     optional_values_of,
-    read_text,
+    read_attributes,
     storage_errors,
     values_of,
 )
@@ -142,7 +141,7 @@ class Cube:
         """Items, dates and fingerprint of a block's imagery; empty where it is not done."""
         with storage_errors(self.url):
             text = str(self._records[block.row, block.col])
-        return json.loads(text) if text else {}
+            return json.loads(text) if text else {}
 
     def require_model(self, name: str, digest: str) -> None:
         """Raises SpecMismatchError where another model made this cube."""
@@ -208,9 +207,7 @@ def _dates(records: list[dict[str, Any]]) -> list[str]:
 
 def generation_exists(url: str | Path, generation: str) -> bool:
     """Whether a generation was laid out completely (not whether its blocks are done)."""
-    with storage_errors(url):
-        text = read_text(open_store(url), f"{generation}/zarr.json")
-    return text is not None and "spec_digest" in json.loads(text).get("attributes", {})
+    return "spec_digest" in (read_attributes(url, generation) or {})
 
 
 def stored_spec(url: str | Path, generation: str) -> CubeSpec:

@@ -13,10 +13,19 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from .. import __version__
+from ..errors import CubeError
 from ..grid import Grid
 from .encoding import MISSING, Quantizer
-from .spec import FORMAT_VERSION, CubeSpec
-from .store import open_store, storage_errors
+from .spec import FORMAT_VERSION, CubeSpec, Status
+from .store import (
+    LOCK,
+    array_of,
+    list_folder,
+    open_group,
+    open_store,
+    read_attributes,
+    storage_errors,
+)
 
 LEDGER_CHUNK = 32
 """Blocks along a side of the ledger's chunks: marking one block rewrites 1 KiB, and a country
@@ -26,10 +35,27 @@ _LIGHT = ZstdCodec(level=1)
 
 
 def create_root(url: str | Path) -> None:
-    """Make sure that there is a place for generations. Raises CubeError where none can be."""
+    """Make sure that there is a place for generations.
+
+    Raises CubeError where none can be, or where something else lies there.
+    """
+    if "geoloc_cube" not in (read_attributes(url) or {}):
+        _require_empty(url)
     with storage_errors(url):
         store = open_store(url, read_only=False)
         zarr.open_group(store, mode="a", attributes={"geoloc_cube": FORMAT_VERSION})
+
+
+def _require_empty(url: str | Path) -> None:
+    """Nobody's files are mixed with a cube's, or overwritten by it."""
+    with storage_errors(url):
+        found = list_folder(open_store(url))
+    foreign = [name for name in found if not name.startswith(LOCK) and ".partial" not in name]
+    if foreign:
+        raise CubeError(
+            f"{url} holds something else ({', '.join(foreign[:3])}), not a feature cube: "
+            "name another place for the cube"
+        )
 
 
 def create_generation(
@@ -51,6 +77,7 @@ def create_generation(
     the store cannot be written.
     """
     create_root(url)
+    _require_nothing_done(url, generation)
     with storage_errors(url), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # strings and consolidated metadata: not yet in the spec
         store = open_store(url, read_only=False)
@@ -61,6 +88,20 @@ def create_generation(
         _create_ledger(group, ledger)
         group.attrs.update(_attributes(spec, model_name, area))  # last: makes it count
         zarr.consolidate_metadata(store, path=generation)
+
+
+def _require_nothing_done(url: str | Path, generation: str) -> None:
+    """What is replaced was never laid out to its end; else its attributes have been lost."""
+    if (read_attributes(url, generation) or {"spec_digest": ""}).get("spec_digest") is not None:
+        return
+    group = open_group(url, generation)
+    with storage_errors(url):
+        done = np.asarray(array_of(group, "done")[:]) if "done" in group else np.zeros(0)
+    if np.isin(done, (Status.DONE, Status.BROKEN)).any():
+        raise CubeError(
+            f"cube {url}: {generation}/zarr.json has lost its attributes, but blocks are there: "
+            f"restore it from a copy, or delete the folder {generation}"
+        )
 
 
 def _attributes(spec: CubeSpec, model_name: str, area: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 CURRENT = "CURRENT"
+LOCK = "LOCK"
 
 
 def open_store(url: str | Path, *, read_only: bool = True) -> Store:
@@ -36,9 +37,8 @@ def storage_errors(url: str | Path) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, BaseError, ImportError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CubeError(f"cube {url}: {reason}") from error
+    except (OSError, BaseError, ImportError, ValueError, RuntimeError) as error:
+        raise CubeError(f"cube {url}: {stores.reason_of(error)}") from error
 
 
 def read_text(store: Store, key: str) -> str | None:
@@ -64,6 +64,26 @@ def write_text_once(store: Store, key: str, text: str) -> bool:
     buffer = default_buffer_prototype().buffer.from_bytes(text.encode())
     sync(store.set_if_not_exists(key, buffer))
     return read_text(store, key) == text
+
+
+def read_attributes(url: str | Path, node: str = "") -> dict[str, Any] | None:
+    """Attributes of a node of a Zarr store as they are now, or None where there is none.
+
+    Raises CubeError where its metadata is damaged.
+    """
+    key = f"{node}/zarr.json".lstrip("/")
+    with storage_errors(url):
+        text = read_text(open_store(url), key)
+    if text is None:
+        return None
+    try:
+        attributes: dict[str, Any] = json.loads(text)["attributes"]
+    except (ValueError, KeyError, TypeError):
+        raise CubeError(
+            f"cube {url}: {key} is damaged: restore it from a copy, or delete the folder that "
+            "it describes"
+        ) from None
+    return attributes
 
 
 def list_folder(store: Store, prefix: str = "") -> list[str]:
@@ -110,10 +130,18 @@ def open_group(url: str | Path, generation: str, mode: str = "r") -> zarr.Group:
             return zarr.open_group(store, path=generation, mode=mode)  # type: ignore[arg-type]
     except CubeError as error:
         if isinstance(error.__cause__, FileNotFoundError):
-            raise CubeError(
-                f"no feature cube at {url} ({generation}): build it with 'geoloc cube build'"
-            ) from error
+            raise CubeError(_absent(url, generation)) from error
         raise
+
+
+def _absent(url: str | Path, generation: str) -> str:
+    current = current_generation(url)
+    if current is None or current == generation:
+        return f"no feature cube at {url} ({generation}): build it with 'geoloc cube build'"
+    return (
+        f"cube {url} has no generation {generation}: the current one is {current}; "
+        "'geoloc cube generations' lists all"
+    )
 
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict
 from ..area import Bounds, ZarrImagery
 from ..errors import ImageryError
 from ..grid import Block, Grid
-from ..stores import open_store
+from ..stores import open_store, reason_of
 from .crs import box_in, pixel_side
 from .resample import Axis, resample
 from .source import Item, as_window, overlap
@@ -253,6 +253,11 @@ def open_tiled(url: str, mode: str = "r") -> zarr.Group:
     with reading(url):
         group = zarr.open_group(open_store(url, read_only=mode == "r"), mode=mode)  # type: ignore[arg-type]
         version = group.attrs.get("geoloc_imagery")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise ImageryError(
+            f"tiled imagery {url} has format {version}, this geoloc reads up to "
+            f"{FORMAT_VERSION}: install a newer geoloc"
+        )
     if version != FORMAT_VERSION:
         raise ImageryError(
             f"{url} is not imagery tiled by this version of geoloc (format {version}): tile it "
@@ -272,9 +277,8 @@ def reading(url: str) -> Iterator[None]:
         raise ImageryError(
             f"no tiled imagery at {url}: write it with 'geoloc imagery tile'"
         ) from None
-    except (OSError, BaseError, ImportError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ImageryError(f"tiled imagery {url}: {reason}") from error
+    except (OSError, BaseError, ImportError, ValueError, KeyError, RuntimeError) as error:
+        raise ImageryError(f"tiled imagery {url}: {reason_of(error)}") from error
 
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:

@@ -1,0 +1,48 @@
+"""What a store's errors mean to people: one line, with what to do about it."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+_FIXES = {
+    errno.EACCES: "correct the rights, or name another place",
+    errno.EROFS: "name another place",
+    errno.ENOSPC: "free some room, and run the same command again",
+    errno.EDQUOT: "free some room, and run the same command again",
+    errno.EEXIST: "a file of that name is in the way: move it, or name another place",
+    errno.ENOTDIR: "a file of that name is in the way: move it, or name another place",
+}
+_ROLE = "169.254.169.254"  # asked for a machine's role once no credentials were found
+_DAMAGED = "restore it from a copy, or delete it and run the same command again"
+
+
+def reason_of(error: Exception) -> str:
+    """Why a store could not be read or written, and the fix where one is known."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"its metadata is damaged ({error}): {_DAMAGED}"
+    if isinstance(error, RuntimeError):  # what codecs raise for bytes they cannot decode
+        return f"a part of it is damaged ({_first_line(error)}): {_DAMAGED}"
+    if isinstance(error, OSError) and error.errno in _FIXES:
+        return f"{_first_line(error)}: {_FIXES[error.errno]}"
+    return _remote_reason(_first_line(error), str(error))
+
+
+def _remote_reason(line: str, text: str) -> str:
+    """The same of an object store, whose errors are known by their text alone."""
+    if _ROLE in text:
+        return (
+            "no credentials for the object store were found: set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        )
+    if "NoSuchBucket" in text:
+        return "the bucket does not exist (NoSuchBucket): make it, or correct the address"
+    if "InvalidAccessKeyId" in text or "SignatureDoesNotMatch" in text:
+        return "the object store does not know these credentials: correct AWS_ACCESS_KEY_ID…"
+    if "AccessDenied" in text or "403 Forbidden" in text:
+        return f"the object store refuses access: check the rights of these credentials ({line})"
+    return line
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0] or type(error).__name__
