@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,15 @@ def test_all_is_deployed_and_the_refresh_is_scheduled(service: Service, resumed:
     # three o'clock in Kyiv, whatever the season there
     assert {run["expected_start_time"][11:16] for run in planned} <= {"00:00", "01:00"}
     assert (service.local("status")).returncode == 0
+
+
+def test_a_server_on_another_port_is_told_at_once(service: Service) -> None:
+    done = replace(service, port=service.port + 1).local("up")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: the server of {service.home} runs on port {service.port}: "
+        f"give --port {service.port}, or 'down' first\n"
+    )
 
 
 def test_every_known_cube_has_its_limit_when_deployed(service: Service, place: SmallPlace) -> None:
