@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from flows.fetching import origin, store_photo
-from flows.running import brief, shown
 from geoloc.errors import PhotoError, UsageError
 from tests.loopback import serving_on_loopback
 
@@ -77,33 +76,3 @@ def test_a_photo_that_is_not_there_is_told_without_secrets(port: int, tmp_path: 
 def test_what_is_no_address_is_refused_in_one_line(bad: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no\.jpg is no address: give an http"):
         store_photo(f"http://{bad}?sig=SECRET", tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("address", "harmless"),
-    [
-        ("https://us:PASSWD@host:8443/a/b.jpg?sig=SECRET#x", "host:8443/a/b.jpg"),
-        ("https://host/@user/b.jpg", "host/@user/b.jpg"),
-        ("http://us:PASS/WD@host/b.jpg", "host/b.jpg"),
-        ("http://us:PASS?WD@host/b.jpg", "host/b.jpg"),
-        ("http://us:PASSWD@[bad/b.jpg?sig=SECRET", "[bad/b.jpg"),
-        ("http://[bad/b.jpg?mail=a@b&sig=SECRET", "b"),
-        ("http://127.0.0.1:bad/b.jpg", "127.0.0.1:bad/b.jpg"),
-    ],
-)
-def test_addresses_are_shown_without_what_may_be_secret(address: str, harmless: str) -> None:
-    assert shown(address) == harmless
-
-
-@pytest.mark.parametrize(
-    ("value", "name"),
-    [
-        ("http://[bad/no.jpg", "no.jpg"),
-        (["https://us:PASSWD@host/b.jpg?sig=SECRET", "/a.jpg"], "b.jpg +1"),
-        ("s3://bucket/kyiv/cube.zarr", "kyiv"),
-        ("/srv/kyiv/area.yaml", "kyiv"),
-        ("/srv/a.jpg", "a.jpg"),
-    ],
-)
-def test_runs_are_named_by_the_last_part(value: object, name: str) -> None:
-    assert brief(value) == name
