@@ -125,6 +125,97 @@ def test_faults_are_told_in_one_line(tmp_path: Path, changes: dict[str, Any], me
 
 
 @pytest.mark.parametrize(
+    ("imagery", "message"),
+    [
+        ({"kind": "stac", "url": "https://h/v1?subscription-key=S3CRET"},
+         r"url: subscription-key= holds a key: write subscription-key=\$\{NAME\}"),
+        ({"kind": "stac", "url": "https://u:S3CRET@h/v1"}, r"write ://\$\{USER\}:\$\{PASSWORD\}@"),
+        ({"kind": "stac", "url": "https://h", "sign": "https://h/token?key=S3CRET"}, "sign: key="),
+        ({"paths": ["https://h/a.tif", "https://h/b.tif?sig=S3CRET"]}, r"paths: sig= holds a key"),
+        ({"paths": "/vsicurl/https://h/b.tif?sig=S3CRET"}, r"paths: sig= holds a key"),
+        ({"kind": "xyz", "url": "http://u:S3CRET@h/{z}/{x}/{y}"}, "url: a URL holds .* password"),
+        ({"kind": "zarr", "path": "https://u:S3CRET@h/a.zarr"}, r"path: a URL .* as \?NAME="),
+        ({"paths": ["x"], "scale": "https://h?key=S3CRET"}, r"scale: .*found 'https://h'"),
+    ],
+)  # fmt: skip
+def test_no_file_holds_a_secret(tmp_path: Path, imagery: dict[str, Any], message: str) -> None:
+    with pytest.raises(AreaError, match=message) as caught:
+        load_area(write(tmp_path, imagery=imagery))
+    assert "S3CRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "imagery",
+    [
+        {"kind": "stac", "url": "https://h/v1?subscription-key=${KEY}"},
+        {"kind": "xyz", "url": "https://${USER}:${PASSWORD}@h/{z}/{x}/{y}?key=${KEY}"},
+        {"kind": "geotiff", "paths": ["https://h/a.tif?${SAS}", "https://h/a.tif?sig=${SIG}"]},
+        {"kind": "zarr", "path": "https://h/a.zarr?sig=${SIG}"},
+    ],
+)
+def test_keys_may_come_from_the_environment(tmp_path: Path, imagery: dict[str, Any]) -> None:
+    read = load_area(write(tmp_path, imagery=imagery)).imagery.recorded()
+    assert {key: read[key] for key in imagery} == imagery
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("2021", "2021"),
+        ("2021-06", "2021-06"),
+        ("2021-06-19", "2021-06-19"),
+        ("2021-06-19 10:00:00", "2021-06-19T10:00:00Z"),
+        ("2021-06-19T12:00:00+02:00", "2021-06-19T10:00:00Z"),
+        ("'2021-06-19T12:00:00+02:00'", "2021-06-19T12:00:00+02:00"),
+        ("2021-06-19/2021-07", "2021-06-19/2021-07"),
+        ("../2021-07-01T00:00:00Z", "../2021-07-01T00:00:00Z"),
+        ("2021-06-19/..", "2021-06-19/.."),
+    ],
+)
+def test_dates_need_no_quotes(tmp_path: Path, written: str, meant: str) -> None:
+    path = write(tmp_path, imagery={"kind": "stac", "url": "catalog.json", "datetime": "THEN"})
+    path.write_text(path.read_text().replace("THEN", written))
+    assert load_area(path).imagery.datetime == meant
+
+
+@pytest.mark.parametrize(
+    "written", ["yesterday", "2021-13", "2021-02-30", "2021-6-1", "..", "../..", "2021/", "1/2/3",
+                "2021-06-19T25:00:00Z", ""],
+)  # fmt: skip
+def test_what_is_no_date_is_refused_with_what_is_one(tmp_path: Path, written: str) -> None:
+    imagery = {"kind": "stac", "url": "catalog.json", "datetime": written}
+    with pytest.raises(
+        AreaError, match=r"datetime '.*': write a year, .*2024-04-01/\.\."
+    ) as caught:
+        load_area(write(tmp_path, imagery=imagery))
+    assert caught.value.exit_code == 2 and repr(written) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("2024", "2024"), ("2024.5", "2024.5"), ("2024-06-01", "2024-06-01")]
+)
+def test_versions_need_no_quotes(tmp_path: Path, written: str, meant: str) -> None:
+    imagery = {"kind": "xyz", "url": "https://h/{z}/{x}/{y}", "version": "THEN"}
+    path = write(tmp_path, imagery=imagery)
+    path.write_text(path.read_text().replace("THEN", written))
+    assert load_area(path).imagery.version == meant
+
+
+@pytest.mark.parametrize("imagery", ["tiles/*.tif", [1, 2], {"kind": None, "paths": ["x"]}])
+def test_imagery_that_is_no_mapping(tmp_path: Path, imagery: Any) -> None:
+    how = r"write imagery: \{kind: geotiff, paths: \[tiles/\*\.tif\]\}; found"
+    with pytest.raises(AreaError, match=how):
+        load_area(write(tmp_path, imagery=imagery))
+
+
+def test_imagery_that_is_null(tmp_path: Path) -> None:
+    path = write(tmp_path, imagery="NOTHING")
+    path.write_text(path.read_text().replace("NOTHING", "null"))
+    with pytest.raises(AreaError, match=r"write imagery: \{kind: geotiff, .*; found None"):
+        load_area(path)
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"a: [1, 2", "not YAML"),

@@ -486,6 +486,33 @@ def test_urls_are_read_and_their_versions_asked(tmp_path: Path, server: str) -> 
     assert open_source(spec).fingerprint(WINDOW) != before
 
 
+def test_keys_come_from_the_environment_and_never_show(
+    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a.tif", noise(1))
+    spec = GeotiffImagery(paths=[server + f"/{name}.tif?x=${{TIFF_KEY}}" for name in "ab"])
+    with pytest.raises(ImageryError, match=r"\$\{TIFF_KEY\} is not set in the environment: export"):
+        open_source(spec)
+    monkeypatch.setenv("TIFF_KEY", "s3cret")
+    source = open_source(spec)
+    data = source.read(WINDOW)
+    np.testing.assert_array_equal(data.values, noise(1))
+    assert data.attrs["items"][0].href == spec.paths[0]
+    (error,) = source.read(WINDOW.pad(1)).attrs["errors"]
+    assert "/b.tif?x=${TIFF_KEY}" in error and "404" in error
+    with pytest.raises(ImageryError, match=r"none of 1 .*b\.tif") as caught:
+        open_source(GeotiffImagery(paths=spec.paths[1:])).read(WINDOW)
+    monkeypatch.setenv("TIFF_KEY", "renewed")
+    assert open_source(spec).fingerprint(WINDOW) == source.fingerprint(WINDOW)
+    shown = f"{error}{caught.value}{data.attrs}{pickle.dumps(source)!r}{spec.recorded()}"
+    assert "s3cret" not in shown
+
+
+def test_a_variable_in_a_path_on_disk_is_its_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "${HOME}.tif", noise(1))
+    np.testing.assert_array_equal(source_of(path).read(WINDOW).values, noise(1))
+
+
 def test_a_real_town() -> None:
     path = SHARED / "data/town/town_0.5m_epsg3857.tif"
     if not path.exists():

@@ -374,6 +374,16 @@ def test_specifications_that_make_no_sense(changes: Json, message: str) -> None:
     assert "sig=abc" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["2021", "2021-06", "2021-06-19", "2021-06-19T10:00:00", "2021-06-19T10:00:00.5+02:00",
+     "2021/..", "../2021-06-19T10:00:00Z", "2021-06-19/2021-07"],
+)  # fmt: skip
+def test_each_date_that_a_file_may_hold_is_an_interval(text: str) -> None:
+    begin, end = interval(StacImagery(url="x", datetime=text).datetime)
+    assert begin <= end
+
+
 class Guarded(_Ranges):
     """Files for those who have the token; also hands it out."""
 
@@ -424,6 +434,53 @@ def test_signed_hrefs(
     assert "s3cret" not in shown
 
 
+def test_a_catalog_may_need_a_key(
+    tmp_path: Path, guarded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a.tif", noise(1))
+    catalog(tmp_path, item("a", f"{guarded}/a.tif?sig=s3cret&expires=1"))
+    url = guarded + "/catalog.json?sig=${STAC_KEY}"
+    with pytest.raises(ImageryError, match=r"\$\{STAC_KEY\} is not set"):
+        source(url).covers(WINDOW)
+    monkeypatch.setenv("STAC_KEY", "wrong")
+    with pytest.raises(ImageryError, match=r"STAC_KEY\}: HTTP 403 .*check the key") as refused:
+        source(url).covers(WINDOW)
+    monkeypatch.setenv("STAC_KEY", "s3cret")
+    data = (read := source(url)).read(WINDOW)  # the items, too, are asked for with the key
+    np.testing.assert_array_equal(data.values, noise(1))
+    with pytest.raises(ImageryError, match=r"HTTP 404 .*check the url") as nothing:
+        source(guarded + "/nothere?sig=${STAC_KEY}").covers(WINDOW)
+    assert data.attrs["items"][0].href == f"{guarded}/a.tif"
+    shown = f"{refused.value}{nothing.value}{data.attrs}{read.fingerprint(WINDOW)}{read.spec}"
+    assert "s3cret" not in shown and "wrong" not in shown
+
+
+def test_a_catalogs_key_goes_to_no_other_host(
+    tmp_path: Path, guarded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor do its hrefs get what they ask for of the environment."""
+    other = guarded.replace("127.0.0.1", "localhost")
+    catalog(tmp_path, item("a", guarded + "/a.tif?x=${STAC_KEY}"))
+    root = json.loads((tmp_path / "catalog.json").read_text())
+    root["links"].append({"rel": "item", "href": f"{other}/items/a.json"})
+    (tmp_path / "catalog.json").write_text(json.dumps(root))
+    monkeypatch.setenv("STAC_KEY", "s3cret")
+    with pytest.raises(ImageryError, match=r"localhost.*/a\.json' does not resolve"):
+        source(guarded + "/catalog.json?sig=${STAC_KEY}").covers(WINDOW)
+    root["links"].pop()
+    (tmp_path / "catalog.json").write_text(json.dumps(root))
+    (error,) = source(guarded + "/catalog.json?sig=${STAC_KEY}").read(WINDOW).attrs["errors"]
+    assert "/a.tif?x=${STAC_KEY}" in error and "403" in error
+
+
+def test_an_item_that_lies_nowhere(tmp_path: Path) -> None:
+    lost = item("lost", "../a.tif", projection="none", bbox=None)
+    lost |= {"bbox": None, "geometry": None}
+    for items in ([lost], [item("a", "../a.tif"), lost]):
+        with pytest.raises(ImageryError, match="item lost is not valid: it has neither bbox nor"):
+            source(catalog(tmp_path, *items)).covers(WINDOW)
+
+
 def test_planetary_computer_signs_its_own_files_alone(
     guarded: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -456,6 +513,17 @@ def test_tokens_are_renewed_before_they_end(guarded: str, monkeypatch: pytest.Mo
     assert fetched == ["aerial", "other", "aerial"]
     with pytest.raises(ImageryError, match=r"no token from http.*/nothing"):
         sign.Signer(f"{guarded}/nothing").sign("https://host/a.tif", "aerial")
+
+
+def test_a_token_may_take_a_key(guarded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    how = guarded + "/token/{collection}?key=${SIGN_KEY}"
+    with pytest.raises(ImageryError, match=r"\$\{SIGN_KEY\} is not set"):
+        sign.Signer(how).sign("https://host/a.tif", "aerial")
+    monkeypatch.setenv("SIGN_KEY", "private")
+    assert sign.Signer(how).sign("https://host/a.tif", "aerial").endswith("?sig=s3cret")
+    with pytest.raises(ImageryError, match="no token from") as caught:
+        sign.Signer("http://127.0.0.1:9/?key=${SIGN_KEY}").sign("https://host/a.tif", "aerial")
+    assert "private" not in str(caught.value)
 
 
 @pytest.fixture(scope="module")
@@ -538,7 +606,8 @@ def test_what_an_api_does_not_know(api: Api) -> None:
     with pytest.raises(ImageryError, match="lies outside of the imagery"):
         require_overlap(source(api.url), Grid(CRS, LEFT, TOP + 900_000, 10.0, 9, 9))
     with pytest.raises(ImageryError, match="STAC catalog http") as caught:
-        source(api.url, datetime="yesterday").covers(WINDOW)
+        never = StacImagery(url=api.url).model_copy(update={"datetime": "yesterday"})
+        StacSource(never).covers(WINDOW)
     assert "\n" not in str(caught.value)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import pickle
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from geoloc.imagery import zarr as tiled
 from geoloc.imagery.source import Source
 from geoloc.imagery.zarr import ZarrSource
 
+from .loopback import serving_on_loopback
 from .test_imagery_geotiff import CRS, LEFT, TOP, noise, ramp, write
 
 LATTICE = Grid(CRS, LEFT - 3.5, TOP + 4.25, 0.5, 150, 210)
@@ -208,6 +211,28 @@ def test_a_kept_copy_is_what_is_read(tmp_path: Path) -> None:
     source: Source = copy_of(kept)
     origin = open_source(fused.imagery).read(LATTICE)
     np.testing.assert_array_equal(source.read(LATTICE).values, origin.values)
+
+
+def test_a_copys_server_may_need_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Guarded(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if "sig=s3cret" in self.path:
+                super().do_GET()
+            else:
+                self.send_error(403)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    copy_of(area(tmp_path))
+    with serving_on_loopback(partial(Guarded, directory=str(tmp_path))) as port:
+        spec = ZarrImagery(path=f"http://127.0.0.1:{port}/cube-imagery.zarr?sig=${{ZARR_KEY}}")
+        monkeypatch.setenv("ZARR_KEY", "wrong-key")
+        with pytest.raises(ImageryError, match="tiled imagery http") as caught:
+            _ = ZarrSource(spec).lattice
+        assert "wrong-key" not in str(caught.value)
+        monkeypatch.setenv("ZARR_KEY", "s3cret")
+        assert ZarrSource(spec).lattice == LATTICE
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -6,14 +6,23 @@ a map server, ``zarr`` for what ``geoloc imagery tile`` wrote (its module says w
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from ..stores import secret_in
 from .spec import Spec, resolve_path
 
 Bounds = tuple[float, float, float, float]
@@ -24,7 +33,14 @@ _MANNERS = {
     "keep", "cache", "cache_mb", "rate", "connections", "timeout", "retries", "user_agent",
 }  # fmt: skip
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
-_SECRET = re.compile(r"(?i)[?&][^=&]*(key|token|secret|sig|password)[^=&]*=(?!\$\{)[^&{]+")
+_USER_ADVICE = {
+    "": "write ://${USER}:${PASSWORD}@ and set both in the environment",
+    "path": "its server is asked without one; write a key as ?NAME=${NAME}, or use s3://",
+}
+_DATE = re.compile(
+    r"(?P<year>\d{4})(?:-(?P<month>\d{2})(?:-(?P<day>\d{2})"
+    r"(?P<time>T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[-+]\d{2}:\d{2})?)?)?)?"
+)  # as STAC and its client know them
 
 
 def _check_scale(value: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -41,6 +57,34 @@ def _check_bands(value: tuple[int, int, int]) -> tuple[int, int, int]:
 
 def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+def _as_text(value: Any) -> Any:
+    """What YAML takes for a date or a number, as it is written."""
+    if isinstance(value, dt.datetime):
+        utc = value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+        return utc.isoformat().replace("+00:00", "Z")
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _no_secret(value: str, info: ValidationInfo) -> str:
+    """Refuse a URL that holds a key: the file, the cube and messages would show it."""
+    found = secret_in(value) if "://" in value else None
+    if found == "user:password":
+        advice = _USER_ADVICE.get(str(info.field_name), _USER_ADVICE[""])
+        raise ValueError(f"{info.field_name}: a URL holds a user's password: {advice}")
+    if found is not None:
+        raise ValueError(
+            f"{info.field_name}: {found} holds a key: write {found}${{NAME}} and set NAME in the "
+            "environment"
+        )
+    return value
+
+
+def _no_secrets(values: list[str], info: ValidationInfo) -> list[str]:
+    return [_no_secret(value, info) for value in values]
 
 
 class OriginImagery(Spec):
@@ -60,7 +104,10 @@ class GeotiffImagery(OriginImagery):
     """GeoTIFF, COG or VRT files: paths, globs or URLs (also ``s3://``)."""
 
     kind: Literal["geotiff"] = "geotiff"
-    paths: list[str] = Field(min_length=1, description="files, globs or URLs")
+    paths: list[str] = Field(
+        min_length=1,
+        description="files, globs or URLs, with ${NAME} for keys from the environment",
+    )
     bands: tuple[int, int, int] = Field(
         _BANDS_DEFAULT,
         description="red, green, blue, counted from 1; a single band is read as grey",
@@ -76,6 +123,7 @@ class GeotiffImagery(OriginImagery):
     _bands = field_validator("bands")(_check_bands)
     _scale = field_validator("scale")(_check_scale)
     _paths = field_validator("paths", mode="before")(_one_or_many)
+    _keys = field_validator("paths")(_no_secrets)
 
     def resolve(self, base: Path) -> GeotiffImagery:
         """The same with relative paths taken from the folder ``base``."""
@@ -86,7 +134,10 @@ class StacImagery(OriginImagery):
     """Items of a STAC API, or of a static catalog (``catalog.json``, a path or a URL)."""
 
     kind: Literal["stac"] = "stac"
-    url: str = Field(min_length=1, description="an API's root, or a catalog.json")
+    url: str = Field(
+        min_length=1,
+        description="an API's root, or a catalog.json; ${NAME} for keys from the environment",
+    )
     collections: list[str] = Field([], description="only these; an API may demand them")
     datetime: str | None = Field(
         None, description="2024-06, or an interval: 2024-04-01/2024-09-30, 2024-04-01/.."
@@ -119,6 +170,20 @@ class StacImagery(OriginImagery):
     _bands = field_validator("bands")(_check_bands)
     _scale = field_validator("scale")(_check_scale)
     _lists = field_validator("collections", "assets", mode="before")(_one_or_many)
+    _key = field_validator("url")(_no_secret)
+    _text = field_validator("datetime", mode="before")(_as_text)
+
+    @field_validator("datetime")
+    @classmethod
+    def _a_date_or_an_interval(cls, value: str | None) -> str | None:
+        parts = [] if value is None else value.split("/")
+        if len(parts) > 2 or parts in ([".."], ["..", ".."]) or not all(map(_is_date, parts)):
+            raise ValueError(
+                f"datetime {value!r}: write a year, a month (2024-06), a day (2024-06-01) or a "
+                "moment (2024-06-01T10:00:00Z), or two of them as an interval with .. for no end: "
+                "2024-04-01/2024-09-30, 2024-04-01/.."
+            )
+        return value
 
     @field_validator("assets")
     @classmethod
@@ -138,6 +203,11 @@ class StacImagery(OriginImagery):
                 "environment variable; never the token"
             )
         return value
+
+    @field_validator("sign")
+    @classmethod
+    def _signer_without_key(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return None if value is None else _no_secret(value, info)
 
     def resolve(self, base: Path) -> StacImagery:
         """The same with a relative path of a catalog taken from the folder ``base``."""
@@ -168,14 +238,12 @@ class XyzImagery(OriginImagery):
     retries: int = Field(4, ge=0, le=20)
     user_agent: str = Field("geoloc (imagery reader)", pattern=r"^[\x20-\x7e]+$")
 
+    _key = field_validator("url")(_no_secret)
+    _text = field_validator("version", mode="before")(_as_text)
+
     @field_validator("url")
     @classmethod
-    def _no_key_in_the_file(cls, value: str) -> str:
-        if (found := _SECRET.search(value)) is not None:
-            name = found[0].lstrip("?&").partition("=")[0]
-            raise ValueError(
-                f"url: {name}= holds a key: write {name}=${{NAME}} and set NAME in the environment"
-            )
+    def _places_are_filled_in(cls, value: str) -> str:
         bare = _VARIABLE.sub("", value)
         if "://" in bare and not ("{q}" in bare or {"{z}", "{x}"} <= set(_fields(bare))):
             raise ValueError(f"url {bare}: write {{z}}, {{x}} and {{y}} (or {{-y}}), or {{q}}")
@@ -199,7 +267,12 @@ class ZarrImagery(Spec):
     """Imagery that ``geoloc imagery tile`` wrote: a path or a URL."""
 
     kind: Literal["zarr"] = "zarr"
-    path: str = Field(min_length=1, description="path or URL of the tiled copy")
+    path: str = Field(
+        min_length=1,
+        description="path or URL of the tiled copy; ${NAME} for keys from the environment",
+    )
+
+    _key = field_validator("path")(_no_secret)
 
     def recorded(self) -> dict[str, Any]:
         """What decides the pixels, for a cube to remember."""
@@ -208,6 +281,18 @@ class ZarrImagery(Spec):
     def resolve(self, base: Path) -> ZarrImagery:
         """The same with a relative path taken from the folder ``base``."""
         return self.model_copy(update={"path": resolve_path(self.path, base)})
+
+
+def _is_date(text: str) -> bool:
+    """Whether it is an end of a STAC interval: a year, month, day, moment, or ``..``."""
+    if (found := _DATE.fullmatch(text)) is None:
+        return text == ".."
+    day = f"{found['year']}-{found['month'] or '01'}-{found['day'] or '01'}"
+    try:
+        dt.datetime.fromisoformat(f"{day}{found['time'] or ''}")
+    except ValueError:  # a 13th month
+        return False
+    return True
 
 
 def _fields(template: str) -> list[str]:

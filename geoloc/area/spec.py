@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ..stores import without_secrets
+
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
@@ -36,8 +38,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def shorten(value: object) -> str:
-    """A value as it was written, cut where it is long."""
-    text = repr(value)
+    """A value as it was written, without secrets, cut where it is long."""
+    text = without_secrets(repr(value))
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -57,6 +59,11 @@ def _explain_one(fault: ErrorDetails, model: type[BaseModel]) -> str:
             context = fault["ctx"]
             return (
                 f"{where}.kind: write one of {context['expected_tags']}; found {context['tag']!r}"
+            )
+        case "union_tag_not_found":
+            return (
+                f"{where}: write {where}: {{kind: geotiff, paths: [tiles/*.tif]}}; "
+                f"found {shorten(fault['input'])}"
             )
         case _:
             return f"{where}: {fault['msg']}; found {shorten(fault['input'])}"

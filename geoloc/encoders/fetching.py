@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import GeolocError, ModelError, UsageError
-from ..stores import local_path, open_objects
+from ..stores import local_path, open_objects, without_secrets
 from .model import (
     Model,
     is_url,
@@ -46,7 +46,6 @@ _CHUNK = 1 << 20
 _SHORT = 12  # characters of a digest that tell drafts apart
 # A large file may take its time, but not fall silent.
 _PATIENCE = {"timeout": "24 hours", "read_timeout": "60 seconds"}
-_SECRET = re.compile(r"(?<=://)[^/\s]+@")
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class _Remote:
         except ModelError:
             raise
         except (BaseError, GeolocError, OSError, ValueError) as error:
-            reason = _SECRET.sub("", (str(error).splitlines() or [type(error).__name__])[0])
+            reason = without_secrets((str(error).splitlines() or [type(error).__name__])[0])
             raise ModelError(
                 f"{self.shown}{what} cannot be fetched ({reason.split('<')[0].strip()[:300]}): "
                 "what has arrived is kept; try again, or correct the URL or its credentials"
@@ -166,13 +165,13 @@ def _remote(url: str) -> _Remote:
     except ValueError:  # as of brackets that are not closed
         sound = False
     if not sound:
-        shown = _SECRET.sub("", re.split("[?#]", url)[0])
+        shown = without_secrets(re.split("[?#]", url)[0])
         raise UsageError(
             f"{shown} is not the URL of a model's directory: give one such as "
             "https://host/models/mine or s3://bucket/mine, with nothing after a ? or #"
         )
     plain = url.removesuffix(f"/{SPEC_FILE}").rstrip("/")
-    return _Remote(plain, _SECRET.sub("", plain))
+    return _Remote(plain, without_secrets(plain))
 
 
 def _complete(spec: ModelSpec) -> ModelSpec:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import hashlib
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,11 @@ from numpy.typing import NDArray
 from ..area import Bounds, GeotiffImagery
 from ..errors import ImageryError
 from ..grid import Grid
+from .keys import fill_keys, hide_keys
 from .raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe, require_fit
 from .reading import read_onto
 from .source import Item, as_window, lay_under, touching
-from .version import file_version
+from .version import Versions
 
 _PROBES = 8  # headers read at once
 
@@ -34,13 +37,15 @@ class GeotiffSource:
     """
 
     def __init__(self, spec: GeotiffImagery) -> None:
-        """Raises ImageryError where a glob matches nothing or a path is a folder."""
+        """Raises ImageryError where a glob matches nothing, a path is a folder, a key is unset."""
         self.spec = spec
         self._hrefs = list_files(spec.paths)
+        for href in self._hrefs:
+            fill_keys(href)
         self._files: tuple[RasterFile, ...] | None = None
         self._unreadable: tuple[str, ...] = ()
         self._boxes: dict[str, NDArray[np.float64]] = {}
-        self._remote_versions: dict[str, str] = {}
+        self._versions = Versions()
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -62,6 +67,11 @@ class GeotiffSource:
     def unreadable(self) -> tuple[str, ...]:
         """One line for each file whose header cannot be read: nobody knows what it covers."""
         return self._unreadable if self.files else ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Of which files nobody can tell whether they change, if of any."""
+        return self._versions.notes
 
     @property
     def gsd(self) -> float:
@@ -89,11 +99,12 @@ class GeotiffSource:
         seen, errors = [], []
         for file, part in self._touching(window):
             try:
-                if _fill(pixels[:, *part], valid[part], file, window.window(*part), self.spec):
-                    version = " ".join(map(self._version, file.files))
-                    seen.append(Item(file.id, file.href, file.datetime, version))
+                opened = replace(file, href=fill_keys(file.href))
+                if _fill(pixels[:, *part], valid[part], opened, window.window(*part), self.spec):
+                    version = " ".join(self._version(file))
+                    seen.append(Item(file.id, file.shown, file.datetime, version))
             except READ_ERRORS as error:
-                errors.append(fault_line(file.href, error))
+                errors.append(_fault_line(file.href, error))
         if not valid.all():
             errors += self.unreadable
         return as_window(pixels, valid, window, tuple(seen), tuple(errors))
@@ -101,7 +112,9 @@ class GeotiffSource:
     def fingerprint(self, window: Grid) -> str:
         """SHA-256 over how files are read, and the ids and versions of those in the window."""
         facts: list[object] = [self.spec.model_dump(exclude={"paths", "keep"})]
-        facts += [[file.id, *map(self._version, file.files)] for file, _ in self._touching(window)]
+        touching = [file for file, _ in self._touching(window)]
+        self._versions.of((path for file in touching for path in file.files), fill_keys)
+        facts += [[file.id, *self._version(file)] for file in touching]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def _touching(self, window: Grid) -> list[tuple[RasterFile, tuple[slice, slice]]]:
@@ -117,13 +130,9 @@ class GeotiffSource:
                 self._boxes[crs] = np.array([file.bounds(crs) for file in files], np.float64)
             return self._boxes[crs]
 
-    def _version(self, path: str) -> str:
-        """What changes when a file's content does; asked of a server only once."""
-        if not is_remote(path):
-            return file_version(path)
-        if path not in self._remote_versions:
-            self._remote_versions[path] = file_version(path)
-        return self._remote_versions[path]
+    def _version(self, file: RasterFile) -> list[str]:
+        """What changes when the content of what a file consists of does."""
+        return self._versions.of(file.files, fill_keys)
 
 
 def list_files(paths: list[str]) -> list[str]:
@@ -170,9 +179,14 @@ def _index(
 
 def _probe(href: str) -> RasterFile | str:
     try:
-        return probe(href)
+        file = probe(fill_keys(href))
     except (*READ_ERRORS, ImageryError) as error:
-        return fault_line(href, error)
+        return _fault_line(href, error)
+    return replace(file, href=href, files=(href,)) if is_remote(href) else file
+
+
+def _fault_line(href: str, error: BaseException) -> str:
+    return fault_line(href, error, functools.partial(hide_keys, href))
 
 
 def _fill(

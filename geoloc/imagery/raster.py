@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,13 @@ from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
+from rasterio.session import DummySession
 from rasterio.transform import Affine
 
 from ..area import Bounds, GeotiffImagery
 from ..errors import ImageryError
 from ..grid import Grid
+from ..stores import s3_settings, without_secrets
 from .crs import pixel_side, to_crs
 
 READ_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError)
@@ -36,6 +39,14 @@ _GDAL = {
     "VSI_CACHE": True,
     "VSI_CACHE_SIZE": 8_000_000,  # bytes a file
 }
+_S3_NAMES = {
+    "access_key_id": "AWS_ACCESS_KEY_ID",
+    "secret_access_key": "AWS_SECRET_ACCESS_KEY",
+    "session_token": "AWS_SESSION_TOKEN",
+    "region": "AWS_REGION",
+    "skip_signature": "AWS_NO_SIGN_REQUEST",
+}
+_S3 = ("s3://", "/vsis3/")
 _EDGE_POINTS = 21  # along each side of a footprint; sides are curves in another CRS
 _TIFF_TIMES = ("%Y:%m:%d %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y:%m:%d")
 
@@ -66,6 +77,11 @@ class RasterFile:
         return Path(self.href.split("?")[0]).stem
 
     @property
+    def shown(self) -> str:
+        """The href as people may see it and a cube may keep it."""
+        return without_secrets(self.href)
+
+    @property
     def upright(self) -> bool:
         """Whether columns run east and rows run south."""
         a, b, _, d, e, _ = self.transform
@@ -88,10 +104,31 @@ class RasterFile:
 
 @contextmanager
 def gdal_environment(href: str) -> Iterator[None]:
-    """GDAL with bounded caches and time-outs; sidecar files are only looked for on disk."""
+    """GDAL with bounded caches and time-outs; sidecar files are only looked for on disk.
+
+    S3 is reached as cubes are. Raises CubeError for a profile that is of no use.
+    """
     look = "EMPTY_DIR" if is_remote(href) else "TRUE"
-    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN=look, **_GDAL):
+    session = _S3Session() if href.startswith(_S3) else None
+    with rasterio.Env(session, GDAL_DISABLE_READDIR_ON_OPEN=look, **_GDAL):
         yield
+
+
+class _S3Session(DummySession):  # type: ignore[misc]
+    """The keys, region and endpoint that our stores use, in GDAL's words."""
+
+    def get_credential_options(self) -> dict[str, str]:
+        """GDAL's options; what GDAL's own variables say of an endpoint is left to them."""
+        found = s3_settings()
+        options = {_S3_NAMES[name]: found[name] for name in _S3_NAMES if name in found}
+        if "access_key_id" in found:  # a token that belongs to other keys is not to be used
+            options.setdefault("AWS_SESSION_TOKEN", "")
+        if "endpoint" in found and "AWS_S3_ENDPOINT" not in os.environ:
+            scheme, _, host = found["endpoint"].rpartition("://")
+            options["AWS_S3_ENDPOINT"] = host.rstrip("/")
+            options["AWS_HTTPS"] = "NO" if scheme == "http" else "YES"
+            options["AWS_VIRTUAL_HOSTING"] = "FALSE"  # as in our stores
+        return options
 
 
 def is_remote(href: str) -> bool:
@@ -123,12 +160,14 @@ def probe(href: str) -> RasterFile:
         )
 
 
-def fault_line(href: str, error: BaseException) -> str:
-    """One line: which file, and the deepest reason that is known."""
+def fault_line(
+    href: str, error: BaseException, hide: Callable[[str], str] = without_secrets
+) -> str:
+    """One line: which file, and the deepest reason that is known; ``hide`` takes out secrets."""
     while error.__cause__ is not None:
         error = error.__cause__
-    reason = " ".join(str(error).split())[:300]
-    return reason if href in reason else f"{href} cannot be read: {reason}"
+    shown, reason = hide(href), hide(" ".join(str(error).split()))[:300]
+    return reason if shown in reason else f"{shown} cannot be read: {reason}"
 
 
 def rgb_bands(file: RasterFile, spec: GeotiffImagery) -> tuple[int, int, int]:
@@ -141,15 +180,15 @@ def rgb_bands(file: RasterFile, spec: GeotiffImagery) -> tuple[int, int, int]:
 def require_fit(file: RasterFile, spec: GeotiffImagery) -> None:
     """Raise ImageryError where the specification cannot be applied to the file."""
     if file.dtype.startswith("complex"):
-        raise ImageryError(f"{file.href} holds {file.dtype} values, which are not a picture")
+        raise ImageryError(f"{file.shown} holds {file.dtype} values, which are not a picture")
     if file.dtype != "uint8" and spec.scale is None:
         raise ImageryError(
-            f"{file.href} is {file.dtype}: add to imagery the values that become black and "
+            f"{file.shown} is {file.dtype}: add to imagery the values that become black and "
             "white, for instance scale: [0, 3000]"
         )
     if not file.palette and max(rgb_bands(file, spec)) > file.bands:
         raise ImageryError(
-            f"{file.href} has {file.bands} bands and imagery asks for bands {list(spec.bands)}"
+            f"{file.shown} has {file.bands} bands and imagery asks for bands {list(spec.bands)}"
         )
 
 

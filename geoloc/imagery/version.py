@@ -2,37 +2,119 @@
 
 from __future__ import annotations
 
+import re
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .raster import is_remote
 
+if TYPE_CHECKING:
+    from .servers import Servers
+
+MISSING = "missing"
+"""The version of a file that is not there."""
+
+_AT_ONCE = 16  # servers' answers waited for
+
+
+class Versions:
+    """Versions of files; a server is asked once for each of its files.
+
+    Travels to other processes with what it has learnt.
+    """
+
+    def __init__(self) -> None:
+        self._asked: dict[str, Future[str | None]] = {}
+        self._learnt: dict[str, str | None] = {}
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._servers: Servers | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            return {"_learnt": dict(self._learnt)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__()  # type: ignore[misc]
+        self.__dict__.update(state)
+
+    def of(self, names: Iterable[str], opened: Callable[[str], str] = str) -> list[str]:
+        """The version of each file; ``opened`` makes of its name the URL that a server takes.
+
+        On disk: date and size. Of a server: the ETag, else date and size; "missing" where there
+        is no such file. Where nothing tells, the name without its query. Raises CubeError for an
+        AWS profile that is of no use.
+        """
+        names = list(names)
+        answers = {name: self._ask(name, opened) for name in names if is_remote(name)}
+        for name, answer in answers.items():
+            if answer is not None:
+                self._learn(name, answer.result())
+        return [
+            (self._learnt[name] or bare(name)) if name in answers else _local_version(name)
+            for name in names
+        ]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One line where there are files whose versions nobody tells."""
+        with self._lock:
+            untold = [name for name, version in self._learnt.items() if version is None]
+        if not untold:
+            return ()
+        files = "1 file" if len(untold) == 1 else f"{len(untold)} files"
+        hosts = sorted({_host(name) for name in untold})
+        return (
+            f"the server tells no version of {files} ({', '.join(hosts[:5])}): changes there are "
+            "not noticed",
+        )
+
+    def _ask(self, name: str, opened: Callable[[str], str]) -> Future[str | None] | None:
+        """The answer that is under way; None where it is known."""
+        with self._lock:
+            if name in self._learnt:
+                return None
+            if name not in self._asked:
+                pool, servers = self._means()
+                self._asked[name] = pool.submit(servers.version, opened(name))
+            return self._asked[name]
+
+    def _means(self) -> tuple[ThreadPoolExecutor, Servers]:
+        from .servers import Servers  # its library is of no use to those who read from disk
+
+        self._pool = self._pool or ThreadPoolExecutor(_AT_ONCE, "geoloc-versions")
+        self._servers = self._servers or Servers()
+        return self._pool, self._servers
+
+    def _learn(self, name: str, version: str | None) -> None:
+        with self._lock:
+            self._learnt[name] = version
+            self._asked.pop(name, None)
+
 
 def file_version(path: str) -> str:
-    """Date and size of a local file; a server's ETag, or else its date and size.
+    """The version of one file; see `Versions.of`."""
+    return Versions().of([path])[0]
 
-    The URL alone where the server tells neither.
-    """
-    return _remote_version(path) if is_remote(path) else _local_version(path)
+
+def bare(href: str) -> str:
+    """A file's URL without query and userinfo, which may be new each time it is told."""
+    return re.sub(r"(?<=://)[^/?#]*@", "", re.split("[?#]", href)[0])
+
+
+def _host(href: str) -> str:
+    """A URL's host or bucket; of GDAL's other paths the kind, such as vsizip."""
+    plain = bare(href).removeprefix("/vsicurl/")
+    return urlsplit(plain).netloc or plain.split("/")[1]
 
 
 def _local_version(path: str) -> str:
     try:
         status = Path(path.removeprefix("file://")).stat()
     except OSError:
-        return "missing"
+        return MISSING
     return f"{status.st_mtime_ns}-{status.st_size}"
-
-
-def _remote_version(href: str) -> str:
-    import obstore  # its stores speak http, s3, gs and az with the usual credentials
-
-    parts = urlsplit(href)
-    try:
-        store = obstore.store.from_url(
-            f"{parts.scheme}://{parts.netloc}", client_options={"allow_http": True}
-        )
-        facts = obstore.head(store, parts.path.lstrip("/"))
-    except Exception:  # noqa: BLE001  (a server may refuse HEAD and yet serve the file)
-        return href
-    return str(facts["e_tag"] or f"{facts['last_modified']}-{facts['size']}")

@@ -26,6 +26,7 @@ from ..errors import ImageryError
 from ..grid import Block, Grid
 from ..stores import open_store, reason_of
 from .crs import box_in, pixel_side
+from .keys import fill_keys, hide_keys
 from .resample import Axis, resample
 from .source import Item, as_window, overlap
 from .warp import warp
@@ -108,7 +109,7 @@ class ZarrSource:
 
     @functools.cached_property
     def _group(self) -> zarr.Group:
-        return open_tiled(self.spec.path)
+        return open_tiled(self.spec.path, opened=fill_keys(self.spec.path))
 
     @functools.cached_property
     def lattice(self) -> Grid:
@@ -248,10 +249,13 @@ def tile_of(lattice: Grid, row: int, col: int) -> Block:
     return lattice.block(row, col, TILE)
 
 
-def open_tiled(url: str, mode: str = "r") -> zarr.Group:
-    """The Zarr group of a tiled copy. Raises ImageryError where there is none."""
+def open_tiled(url: str, mode: str = "r", opened: str | None = None) -> zarr.Group:
+    """The Zarr group of a tiled copy; ``opened`` is its URL where people may not see that.
+
+    Raises ImageryError where there is none.
+    """
     with reading(url):
-        group = zarr.open_group(open_store(url, read_only=mode == "r"), mode=mode)  # type: ignore[arg-type]
+        group = zarr.open_group(open_store(opened or url, read_only=mode == "r"), mode=mode)  # type: ignore[arg-type]
         version = group.attrs.get("geoloc_imagery")
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise ImageryError(
@@ -278,7 +282,7 @@ def reading(url: str) -> Iterator[None]:
             f"no tiled imagery at {url}: write it with 'geoloc imagery tile'"
         ) from None
     except (OSError, BaseError, ImportError, ValueError, KeyError, RuntimeError) as error:
-        raise ImageryError(f"tiled imagery {url}: {reason_of(error)}") from error
+        raise ImageryError(f"tiled imagery {url}: {hide_keys(url, reason_of(error))}") from error
 
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:

@@ -20,8 +20,33 @@ _NAMES = {
     "region": "region",
     "endpoint_url": "endpoint",
 }
+_ENVIRONMENT = {
+    "access_key_id": ("AWS_ACCESS_KEY_ID",),
+    "secret_access_key": ("AWS_SECRET_ACCESS_KEY",),
+    "session_token": ("AWS_SESSION_TOKEN",),
+    "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    "endpoint": ("AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "skip_signature": ("AWS_SKIP_SIGNATURE", "AWS_NO_SIGN_REQUEST"),
+}
 _KEYS = ("access_key_id", "secret_access_key", "session_token")
 _ELSEWHERE = ("sso_session", "sso_start_url", "role_arn", "credential_process")
+
+
+def s3_settings() -> dict[str, str]:
+    """All that is set for S3, by the profile or the environment; for stores and for GDAL.
+
+    Names as in `profile_settings`, which says what raises.
+    """
+    profile = profile_settings()
+    # keys belong together: a token of the environment is not one of the profile's
+    others = _KEYS if "access_key_id" in profile else ()
+    told = {
+        name: os.environ[variable]
+        for name, variables in _ENVIRONMENT.items()
+        for variable in reversed(variables)
+        if os.environ.get(variable) and name not in others
+    }
+    return {**told, **profile}
 
 
 def profile_settings() -> dict[str, str]:
@@ -43,9 +68,8 @@ def profile_settings() -> dict[str, str]:
             f"AWS profile {profile} takes a login ({how}): run "
             f'eval "$(aws configure export-credentials --profile {profile} --format env)" first'
         )
-    for variable, name in (("REGION", "region"), ("DEFAULT_REGION", "region"),
-                           ("ENDPOINT_URL", "endpoint"), ("ENDPOINT", "endpoint")):  # fmt: skip
-        if f"AWS_{variable}" in os.environ:
+    for name in ("region", "endpoint"):
+        if any(variable in os.environ for variable in _ENVIRONMENT[name]):
             found.pop(name, None)
     return found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from .credentials import profile_settings
+from .credentials import s3_settings
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -49,9 +49,8 @@ def open_objects(url: str, **client: Any) -> Any:
     """
     import obstore.store
 
-    settings: dict[str, Any] = profile_settings() if url.startswith("s3") else {}
-    endpoint = os.environ.get("AWS_ENDPOINT_URL", settings.get("endpoint", ""))
+    settings: dict[str, Any] = s3_settings() if url.startswith("s3") else {}
     # Loopback and in-house S3 speak plain HTTP; obstore wants to be told so.
-    plain = endpoint.startswith("http://") or url.startswith("http://")
+    plain = settings.get("endpoint", url).startswith("http://")
     options: Any = {"allow_http": plain, **client}
     return obstore.store.from_url(url, client_options=options, **settings)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import http.client
 import itertools
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pystac.utils import make_absolute_href
 from pystac_client import Client, ConformanceClasses, ItemSearch
 from pystac_client.stac_api_io import StacApiIO
+from requests import Request
 from urllib3 import Retry
 
 from ...area import Bounds, StacImagery
 from ...errors import ImageryError
 from ..crs import LONLAT, box_in
+from ..keys import fill_keys, hide_keys
 from .scene import Json
 
 _TIMEOUT = 30.0
@@ -24,6 +28,9 @@ _RETRIES = Retry(
     total=5, connect=2, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504),
     allowed_methods=None,
 )  # fmt: skip
+_CHECK_KEY = ": check the key; write it as ${NAME} in the url, or in imagery sign for files"
+_CHECK_URL = ": check the url, which is an API's root or a catalog.json"
+_ADVICE = {401: _CHECK_KEY, 403: _CHECK_KEY, 404: _CHECK_URL, 405: _CHECK_URL, 410: _CHECK_URL}
 _WORLD: Bounds = (-180.0, -90.0, 180.0, 90.0)
 
 
@@ -52,10 +59,14 @@ class Catalog:
         return (box if self.searchable else _WORLD), found
 
     def _open(self) -> Client:
-        io = StacApiIO(max_retries=_RETRIES, timeout=_TIMEOUT)
+        url = fill_keys(self.spec.url)
+        keyed = _key_adder(url) if url != self.spec.url else None
+        if keyed is not None:
+            url = url.partition("?")[0]
+        io = StacApiIO(max_retries=_RETRIES)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # static catalogs: no conformance classes
-            return Client.open(self.spec.url, stac_io=io)
+            return Client.open(url, stac_io=io, request_modifier=keyed, timeout=_TIMEOUT)
 
     def _asked(self, ask: Callable[[], Any]) -> Any:
         try:
@@ -63,7 +74,7 @@ class Catalog:
         except ImageryError:
             raise
         except Exception as error:  # noqa: BLE001  (three libraries, each with its own tree)
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            reason = hide_keys(self.spec.url, _reason(error))[:400]
             raise ImageryError(f"STAC catalog {self.spec.url}: {reason}") from None
 
     def _found(self, box: Bounds, most: int | None) -> list[Json]:
@@ -134,6 +145,33 @@ class Catalog:
         if self.searchable:
             return self._client.get_collections()
         return (c for c in self._client.get_children() if type(c).__name__.startswith("Collection"))
+
+
+def _key_adder(url: str) -> Callable[[Request], Request]:
+    """What gives the query of a catalog's URL to all requests to its host, and to no other."""
+    host, query = urlsplit(url)[:2], parse_qsl(urlsplit(url).query)
+
+    def add(request: Request) -> Request:
+        asked = str(request.url)
+        there = dict(parse_qsl(urlsplit(asked).query))
+        lacking = [(name, value) for name, value in query if name not in there]
+        if lacking and urlsplit(asked)[:2] == host:
+            request.url = f"{asked}{'&' if '?' in asked else '?'}{urlencode(lacking)}"
+        return request
+
+    return add
+
+
+def _reason(error: Exception) -> str:
+    """What a server or a library says, and what to check where the server's status tells it."""
+    text = " ".join(str(error).split())[:250]
+    text = "" if text.startswith("<") else text  # a page for browsers
+    status = getattr(error, "status_code", None)
+    if status is None:
+        return text or type(error).__name__
+    phrase = http.client.responses.get(status, "")
+    said = f" ({text})" if text else ""
+    return f"HTTP {status} {phrase}".rstrip() + said + _ADVICE.get(status, "")
 
 
 def with_absolute_hrefs(item: Json) -> Json:

@@ -133,7 +133,7 @@ def _footprint(item: Json, asset: Json) -> tuple[str, Bounds]:
         crs = _crs({**item["properties"], **facts})
         if crs is not None and (box := _projected_box(facts)) is not None:
             return crs, box
-    return LONLAT, _flat(item.get("bbox") or _box_of(item["geometry"]["coordinates"]))
+    return LONLAT, _flat(item.get("bbox") or _box_of(_coordinates(item.get("geometry"))))
 
 
 def _crs(facts: Json) -> str | None:
@@ -169,6 +169,12 @@ def _flat(box: list[float]) -> Bounds:
     west, south = box[:2]
     east, north = box[len(box) // 2 :][:2]
     return float(west), float(south), float(east), float(north)
+
+
+def _coordinates(geometry: Json | None) -> Any:
+    if geometry is None:
+        raise ValueError("it has neither bbox nor geometry: nobody knows where it lies")
+    return geometry["coordinates"]
 
 
 def _box_of(coordinates: Any) -> list[float]:

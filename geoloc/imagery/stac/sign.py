@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import threading
 from typing import Any
 
 from pystac_client.stac_api_io import StacApiIO
 
 from ...errors import ImageryError
+from ..keys import fill_keys, hide_keys, key_called
 
 _PLANETARY_COMPUTER = "https://planetarycomputer.microsoft.com/api/sas/v1/token/{collection}"
 _PLANETARY_HOST = ".blob.core.windows.net/"
@@ -58,22 +58,17 @@ class Signer:
     def _fetch(self, collection: str) -> tuple[str, dt.datetime]:
         assert self.how is not None
         if self.how.startswith("${"):
-            return _from_environment(self.how[2:-1]), _now() + _DEFAULT_LIFE
+            return key_called(self.how[2:-1]).lstrip("?"), _now() + _DEFAULT_LIFE
         url = _PLANETARY_COMPUTER if self.how == "planetary-computer" else self.how
         url = url.replace("{collection}", collection)
+        filled = fill_keys(url)
         try:
-            facts = json.loads(StacApiIO(timeout=30).read_text(url))
+            facts = json.loads(StacApiIO(timeout=30).read_text(filled))
             token = str(facts["token"]).lstrip("?")
         except Exception as error:  # noqa: BLE001  (it raises errors of several libraries)
-            raise ImageryError(f"no token from {url}: {_brief(error)}") from None
+            reason = hide_keys(url, _brief(error))
+            raise ImageryError(f"no token from {url}: {reason}") from None
         return token, _expiry(facts.get("msft:expiry") or facts.get("expires"))
-
-
-def _from_environment(name: str) -> str:
-    value = os.environ.get(name, "").lstrip("?")
-    if not value:
-        raise ImageryError(f"imagery sign: ${{{name}}} is not set in the environment: export it")
-    return value
 
 
 def _expiry(text: str | None) -> dt.datetime:

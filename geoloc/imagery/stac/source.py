@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 from ...area import Bounds, GeotiffImagery, StacImagery
 from ...errors import ImageryError
 from ...grid import Grid
-from ..raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe, require_fit
+from ...stores import without_secrets
+from ..keys import hide_keys
+from ..raster import READ_ERRORS, RasterFile, fault_line, probe, require_fit
 from ..reading import read_onto
 from ..source import Item, as_window, lay_under, touching
-from ..version import file_version
+from ..version import Versions
 from .catalog import Catalog, search_box
 from .scene import Json, Scene, scene_of
 from .sign import Signer
@@ -49,7 +51,7 @@ class StacSource:
         self._in_order: dict[str, tuple[tuple[Scene, ...], NDArray[np.float64]]] = {}
         self._lacking: dict[str, tuple[str, ...]] = {}
         self._files: dict[str, RasterFile] = {}
-        self._versions: dict[str, str] = {}
+        self._versions = Versions()
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -70,7 +72,7 @@ class StacSource:
         try:
             return self._file(scene, scene.bands[0].href).gsd
         except READ_ERRORS as error:
-            raise ImageryError(self._signer.scrub(fault_line(scene.hrefs[0], error))) from None
+            raise ImageryError(fault_line(scene.hrefs[0], error, self._hide)) from None
 
     @property
     def lacking(self) -> dict[str, tuple[str, ...]]:
@@ -79,7 +81,10 @@ class StacSource:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which items are left out, if any."""
+        """Which items are left out, and of which files nobody can tell whether they change."""
+        return *self._note_of_lacking(), *self._versions.notes
+
+    def _note_of_lacking(self) -> tuple[str, ...]:
         lacking = self.lacking
         if not lacking:
             return ()
@@ -131,7 +136,9 @@ class StacSource:
     def fingerprint(self, window: Grid) -> str:
         """SHA-256 over how items are read, and the ids and versions of those in the window."""
         facts: list[object] = [self.spec.model_dump(mode="json", exclude={"url", "sign", "keep"})]
-        facts += [[s.collection, s.id, self._version(s)] for s in self._touching(window)]
+        scenes = self._touching(window)
+        self._ask_versions(scenes)  # all at once
+        facts += [[s.collection, s.id, self._version(s)] for s in scenes]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def _touching(self, window: Grid) -> list[Scene]:
@@ -186,8 +193,9 @@ class StacSource:
                 scene = scene_of(item, self.spec)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 name = item.get("id", "?")
+                reason = str(error) if isinstance(error, ValueError) else repr(error)
                 raise ImageryError(
-                    f"{self.spec.url}: item {name} is not valid: {error!r}"
+                    f"{self.spec.url}: item {name} is not valid: {self._hide(reason)}"
                 ) from None
             if scene is None:
                 self._lacking[str(item["id"])] = tuple(item["assets"])
@@ -212,7 +220,7 @@ class StacSource:
                 signed = replace(file, href=self._signer.sign(href, scene.collection))
                 pixels, there = read_onto(signed, window, spec)
             except READ_ERRORS as error:
-                report(self._signer.scrub(fault_line(href, error)))
+                report(fault_line(href, error, self._hide))
                 return np.zeros_like(layers)
             for at, band in enumerate(scene.bands):
                 if band.href == href:
@@ -233,16 +241,25 @@ class StacSource:
         return self._files[href]
 
     def _version(self, scene: Scene) -> list[str]:
-        if scene.version is not None:
-            return [scene.version]
-        for href in scene.hrefs:
-            if href not in self._versions or not is_remote(href):
-                signed = self._signer.sign(href, scene.collection)
-                self._versions[href] = self._signer.scrub(file_version(signed))
-        return [self._versions[href] for href in scene.hrefs]
+        return [scene.version] if scene.version is not None else self._ask_versions([scene])
+
+    def _ask_versions(self, scenes: list[Scene]) -> list[str]:
+        """Versions of the files of those scenes of which the catalog tells none."""
+        holders = {
+            href: scene.collection
+            for scene in scenes
+            if scene.version is None
+            for href in scene.hrefs
+        }
+        return self._versions.of(holders, lambda href: self._signer.sign(href, holders[href]))
 
     def _item(self, scene: Scene) -> Item:
-        return Item(scene.id, scene.hrefs[0], scene.datetime, " ".join(self._version(scene)))
+        href = self._hide(without_secrets(scene.hrefs[0]))
+        return Item(scene.id, href, scene.datetime, " ".join(self._version(scene)))
+
+    def _hide(self, text: str) -> str:
+        """A message or an href without tokens and the catalog's keys."""
+        return hide_keys(self.spec.url, self._signer.scrub(text))
 
 
 def _reading(scene: Scene, href: str, spec: StacImagery) -> GeotiffImagery:
@@ -254,7 +271,12 @@ def _reading(scene: Scene, href: str, spec: StacImagery) -> GeotiffImagery:
         factor, offset = here[0].unit
         scale = (scale[0] - offset) / factor, (scale[1] - offset) / factor
     bands = numbers[0], numbers[1], numbers[2]
-    fields = {"paths": [href], "bands": bands, "scale": scale, "nodata": spec.nodata}
+    fields = {
+        "paths": [without_secrets(href)],
+        "bands": bands,
+        "scale": scale,
+        "nodata": spec.nodata,
+    }
     return GeotiffImagery.model_validate(fields)
 
 

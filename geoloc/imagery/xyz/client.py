@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...area import XyzImagery
-from ...errors import ImageryError
+from ..keys import fill_keys
 from .cache import TileCache
 from .pyramid import Tiles, fill_template
 
@@ -30,7 +30,6 @@ _MOST_BYTES = 20_000_000  # a tile; more is no tile
 _LONGEST_WAIT = 120.0  # s: a server that wants more is given up
 _FIRST_WAIT = 0.5  # s before the first retry; doubled for each further
 _GIVE_UP = 8  # tiles in a row that were asked for in vain: the server is down
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8")
 _THREADS = "geoloc-tiles"
@@ -180,18 +179,6 @@ def decode(data: bytes, px: int) -> TilePixels | None:
     if tile.size != (px, px):
         tile = tile.resize((px, px), Image.Resampling.BOX)
     return np.asarray(tile)
-
-
-def fill_keys(text: str) -> str:
-    """``${NAME}`` replaced from the environment. Raises ImageryError where it is not set."""
-
-    def value(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1], "")
-        if not found:
-            raise ImageryError(f"imagery url: ${{{match[1]}}} is not set in the environment")
-        return found
-
-    return _VARIABLE.sub(value, text)
 
 
 def _retry_after(value: str | None) -> float:

@@ -22,9 +22,10 @@ from ...area import Bounds, XyzImagery
 from ...errors import ImageryError
 from ...grid import Grid
 from ..crs import LONLAT, box_in, pixel_side
+from ..keys import fill_keys
 from ..source import Item, as_window
 from ..warp import warp
-from .client import TileClient, fill_keys
+from .client import TileClient
 from .pyramid import MAX_LATITUDE, MERCATOR, Tiles, choose_zoom, ground_size, tiles_of
 
 _MOST_TILES = 4096  # of a window: 800 MB of pixels

@@ -1,0 +1,117 @@
+"""Asking servers for the version of a file: a few headers, never the file."""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import threading
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
+
+from ..stores import open_objects
+from .version import MISSING
+
+_PATIENCE = (10.0, 30.0)  # s until a server is reached, and until it answers
+_RETRIES = Retry(
+    total=3, connect=1, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504),
+    allowed_methods=None, raise_on_status=False, respect_retry_after_header=False,
+)  # fmt: skip
+_GONE = (404, 410)
+_OBJECTS = ("s3", "gs", "az")
+_GDALS = {"/vsicurl/": "", "/vsis3/": "s3://", "/vsigs/": "gs://", "/vsiaz/": "az://"}
+_AS_STORED = {"Accept-Encoding": "identity"}
+_ONE_BYTE = _AS_STORED | {"Range": "bytes=0-0"}
+
+
+class Servers:
+    """Asks servers of any kind; keeps connections, and remembers who refuses HEAD."""
+
+    def __init__(self) -> None:
+        self._stores: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._headless: set[str] = set()
+        self._own = threading.local()
+
+    def version(self, href: str) -> str | None:
+        """A file's version, None where its server does not tell. Raises CubeError."""
+        url = _as_url(href)
+        scheme = urlsplit(url).scheme
+        if scheme in _OBJECTS:
+            return self._of_object(url)
+        return self._of_page(url) if scheme in ("http", "https") else None
+
+    def _of_object(self, url: str) -> str | None:
+        """By our own stores, which know profiles and endpoints."""
+        import obstore
+        from obstore.exceptions import BaseError
+
+        scheme, _, place = url.partition("://")
+        bucket, _, key = place.partition("/")
+        try:
+            facts = obstore.head(self._store(f"{scheme}://{bucket}"), key)
+        except FileNotFoundError:
+            return MISSING
+        except (BaseError, OSError, ValueError):
+            return None
+        return str(facts["e_tag"] or f"{facts['last_modified']}-{facts['size']}")
+
+    def _store(self, root: str) -> Any:
+        with self._lock:
+            if root not in self._stores:
+                self._stores[root] = open_objects(root)
+            return self._stores[root]
+
+    def _of_page(self, url: str) -> str | None:
+        """By HEAD; by a GET of one byte where that is refused, or tells nothing."""
+        host = urlsplit(url).netloc
+        if host not in self._headless and (told := self._answer("HEAD", url)[1]):
+            return told
+        status, told = self._answer("GET", url)
+        if told:
+            self._headless.add(host)
+        return MISSING if status in _GONE else told
+
+    def _answer(self, method: str, url: str) -> tuple[int, str | None]:
+        """The status, 0 without an answer, and the version if it is told. No body is read."""
+        headers = _ONE_BYTE if method == "GET" else _AS_STORED
+        try:
+            with self._session().request(
+                method, url, headers=headers, stream=True, allow_redirects=True, timeout=_PATIENCE
+            ) as answer:
+                return answer.status_code, _told(answer.headers) if answer.ok else None
+        except (requests.RequestException, UnicodeError):  # the latter: of a host's name
+            return 0, None
+
+    def _session(self) -> requests.Session:
+        """This thread's; it knows redirects, proxies and passwords as GDAL does."""
+        if not hasattr(self._own, "session"):
+            self._own.session = requests.Session()
+            for scheme in ("http://", "https://"):
+                self._own.session.mount(scheme, HTTPAdapter(max_retries=_RETRIES))
+        session: requests.Session = self._own.session
+        return session
+
+
+def _told(headers: Mapping[str, str]) -> str | None:
+    """The ETag, or else the date and the whole file's size."""
+    if etag := headers.get("ETag"):
+        return etag
+    if (date := headers.get("Last-Modified")) is None:
+        return None
+    whole = headers.get("Content-Range", "").rpartition("/")[2]
+    with contextlib.suppress(ValueError):
+        date = str(email.utils.parsedate_to_datetime(date))
+    return f"{date}-{whole or headers.get('Content-Length', '')}"
+
+
+def _as_url(href: str) -> str:
+    """GDAL's path of a URL as that URL."""
+    for prefix, scheme in _GDALS.items():
+        if href.startswith(prefix):
+            return scheme + href.removeprefix(prefix)
+    return href
