@@ -64,7 +64,7 @@ def environment(home: Path, port: int) -> dict[str, str]:
 def process(home: Path, name: str) -> psutil.Process | None:
     """The running process of that name, if it is still the one that was started."""
     try:
-        pid, started = json.loads((home / f"{name}.json").read_text())
+        pid, started, *_ = json.loads((home / f"{name}.json").read_text())
         found = psutil.Process(pid)
         alive = found.is_running() and found.status() != psutil.STATUS_ZOMBIE
         return found if alive and abs(found.create_time() - started) < 2 else None
@@ -72,15 +72,18 @@ def process(home: Path, name: str) -> psutil.Process | None:
         return None
 
 
-def start(home: Path, name: str, arguments: Sequence[str], env: dict[str, str]) -> None:
-    """Start ``prefect ARGUMENTS`` in the background, its output in ``home/NAME.log``."""
+def start(home: Path, name: str, arguments: Sequence[str], env: dict[str, str], port: int) -> None:
+    """Start ``prefect ARGUMENTS`` in the background, its output in ``home/NAME.log``.
+
+    ``home/NAME.json`` says which process it is, and the port of the server.
+    """
     with (home / f"{name}.log").open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "prefect", *arguments],
             cwd=ROOT, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
-    record = [child.pid, psutil.Process(child.pid).create_time()]
+    record = [child.pid, psutil.Process(child.pid).create_time(), port]
     (home / f"{name}.json").write_text(json.dumps(record))
 
 
@@ -97,6 +100,15 @@ def stop(home: Path, name: str) -> bool:
     psutil.wait_procs(left, timeout=5)
     (home / f"{name}.json").unlink(missing_ok=True)
     return True
+
+
+def require_port(home: Path, port: int) -> None:
+    """Raise ServiceError where the server of this home runs on another port."""
+    _, _, *noted = json.loads((home / "server.json").read_text())
+    if noted and noted[0] != port:
+        raise ServiceError(
+            f"the server of {home} runs on port {noted[0]}: give --port {noted[0]}, or 'down' first"
+        )
 
 
 def answers(url: str) -> bool:
@@ -118,14 +130,22 @@ def wait_for_server(home: Path, url: str) -> None:
 
 
 def furnish(areas: Sequence[str]) -> None:
-    """All that the server of PREFECT_API_URL needs: pool, variables, limits, deployments."""
+    """All that the server of PREFECT_API_URL needs: pool, variables, limits, deployments.
+
+    Raises ServiceError where neither the environment nor Prefect's profile names a server.
+    """
     import yaml
     from prefect import get_client
     from prefect.automations import Automation
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
+    from prefect.settings import PREFECT_API_URL
     from prefect.variables import Variable
 
+    if not PREFECT_API_URL.value():  # Prefect would start a server for the moment
+        raise ServiceError(
+            "set PREFECT_API_URL to the server, for example http://127.0.0.1:4200/api"
+        )
     with get_client(sync_client=True) as client:
         with contextlib.suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
@@ -178,13 +198,16 @@ def up(home: Path, port: int, areas: Sequence[str], runs: int) -> None:
     if process(home, "server") is None:
         if answers(url):
             raise ServiceError(f"port {port} is another Prefect server's: give another --port")
-        start(home, "server", ["server", "start", "--host", "127.0.0.1", "--port", str(port)], env)
+        command = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        start(home, "server", command, env, port)
+    else:
+        require_port(home, port)
     wait_for_server(home, url)
     os.environ.update(env)
     furnish([str(Path(area).resolve()) for area in areas])
     if process(home, "worker") is None:
         limit = ["--limit", str(runs)] if runs else []
-        start(home, "worker", ["worker", "start", "--pool", POOL, *limit], env)
+        start(home, "worker", ["worker", "start", "--pool", POOL, *limit], env, port)
     print(f"Prefect UI    http://127.0.0.1:{port}")
     print(f"for commands  export PREFECT_API_URL={url}")
     print(f"logs          {home}/server.log, {home}/worker.log")

@@ -1,4 +1,8 @@
-"""What people see of a run in the Prefect UI: pictures, tables, progress, links."""
+"""What people see of a run in the Prefect UI: pictures, tables, progress, links.
+
+The UI takes descriptions, cells and pages for Markdown with HTML in it. So all artifacts are made
+here, and `text` goes over every word from outside: names of files, areas, classes, messages.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,11 @@ import base64
 import html
 import io
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from urllib.parse import quote
 from uuid import UUID
 
@@ -42,7 +47,7 @@ Cells = dict[str, str | int | float]
 
 def progress(title: str, key: str = "progress") -> Callable[[int, int], None]:
     """A progress bar of the run: tell it how much of how much is done."""
-    artifact = cast(UUID, create_progress_artifact(0.0, key=key, description=title))
+    artifact = cast(UUID, create_progress_artifact(0.0, key=key, description=text(title)))
     last = 0.0
 
     def advance(done: int, total: int) -> None:
@@ -63,9 +68,14 @@ def show_answers(answers: Sequence[tuple[QueryResult, Path]], key: str) -> None:
         sections.append(f"*{len(answers) - _SHOWN_ANSWERS} more in {text(str(folder))}*")
     if answers:
         titles = ", ".join(result.title for result, _ in answers[:3])
-        create_markdown_artifact("\n\n".join(sections), key=key, description=f"Places: {titles}")
-        page = answers[0][1] / "report.html"
-        create_link_artifact(address(page), link_text=str(page), key=f"{key}-report")
+        about = text(f"Places: {titles}")
+        create_markdown_artifact("\n\n".join(sections), key=key, description=about)
+        show_page(answers[0][1] / "report.html", f"{key}-report")
+
+
+def show_page(page: Path, key: str) -> None:
+    """A link to a result file."""
+    create_link_artifact(address(page), link_text=plain_path(page), key=key)
 
 
 def answer_markdown(result: QueryResult, folder: Path) -> str:
@@ -77,7 +87,7 @@ def answer_markdown(result: QueryResult, folder: Path) -> str:
         f"![heatmap, yellow is most plausible]({thumbnail(folder / 'heatmap.png')})",
         "| rank | distance | best % of cells | from above | longitude, latitude | maps |\n"
         "|---:|---:|---:|---|---|---|\n" + "\n".join(_candidate_rows(result)),
-        f"[report.html]({address(page)}): `{page}`",
+        f"[report.html]({address(page)}): `{plain_path(page)}`",
     ]
     return "\n\n".join(lines)
 
@@ -119,7 +129,7 @@ def show_failures(failures: Mapping[str, str], key: str = "failures") -> None:
     """What could not be done, and why; nothing where all went well."""
     if failures:
         rows = [{"what": what, "why": why} for what, why in failures.items()]
-        create_table_artifact(rows, key=key, description=f"{len(rows)} failed")
+        show_table(rows, key, f"{len(rows)} failed")
 
 
 def show_build(name: str, report: BuildReport) -> None:
@@ -141,15 +151,15 @@ def show_build(name: str, report: BuildReport) -> None:
         "notes": "; ".join(report.notes),
         **stages,
     }
-    _table(figures, "build", f"Cube of {name}")
+    show_figures(figures, "build", f"Cube of {name}")
     show_failures({error: f"{n} blocks" for error, n in report.errors.items()}, "build-errors")
 
 
 def show_bulk(report: BulkReport) -> None:
     """A folder's figures, its page, its failures."""
     figures = ("files", "pictures", "duplicates", "answered", "kept", "clusters", "ignored")
-    _table({name: getattr(report, name) for name in figures}, "folder", str(report.out))
-    create_link_artifact(address(report.index), link_text=str(report.index), key="folder-index")
+    show_figures({name: getattr(report, name) for name in figures}, "folder", str(report.out))
+    show_page(report.index, "folder-index")
     show_failures(report.failures)
 
 
@@ -164,23 +174,38 @@ def show_verification(name: str, found: Verification) -> None:
         }
         for what, figures in (("cube", found.error), ("2 px jitter", found.jitter))
     ]
-    create_table_artifact(rows, key="verification", description=f"Cells of {name} recomputed")
+    show_table(rows, "verification", f"Cells of {name} recomputed")
 
 
 def show_evaluation(found: Evaluation) -> None:
     """How high the true places rank, summed up and for each photo."""
-    _table(dict(found.summary.as_dict()), "evaluation", str(found.summary))
+    show_figures(dict(found.summary.as_dict()), "evaluation", str(found.summary))
     rows = [score.to_json() for score in found.scores]
-    create_table_artifact(rows, key="evaluation-photos", description="Percentile: chance is 50")
+    show_table(rows, "evaluation-photos", "Percentile: chance is 50")
     show_failures(found.failures)
 
 
-def _table(figures: Mapping[str, str | int | float], key: str, description: str) -> None:
+def show_figures(figures: Mapping[str, str | int | float], key: str, description: str) -> None:
+    """Names and values, one a row."""
     rows = [{"figure": name, "value": str(value)} for name, value in figures.items()]
-    create_table_artifact(rows, key=key, description=description)
+    show_table(rows, key, description)
+
+
+def show_table(rows: Sequence[Mapping[str, Any]], key: str, description: str) -> None:
+    """A table; the first row's keys are its head."""
+    harmless = [
+        {name: text(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
+        for row in rows
+    ]
+    create_table_artifact(harmless, key=key, description=text(description))
 
 
 def text(words: str) -> str:
     """Words that came from outside, harmless in Markdown and in HTML."""
-    plain = html.escape(" ".join(words.split()))
+    plain = html.escape(" ".join(words.split()), quote=False)
     return "".join(f"\\{c}" if c in "\\`*_[]|#!" else c for c in plain)
+
+
+def plain_path(path: Path) -> str:
+    """A path, harmless as the text of a link or as code, where a backslash stays a backslash."""
+    return re.sub(r"[][<>&`\\\t\r\n]", lambda found: quote(found[0]), str(path))

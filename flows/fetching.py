@@ -1,73 +1,125 @@
-"""Photos from the web, kept beside the answers as evidence."""
+"""Photos from the web, kept beside the answers as evidence, each with a note where it is from."""
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import httpx
 
 from geoloc.errors import OutputError, PhotoError, UsageError
-from geoloc.names import safe_name
+from geoloc.names import free_name, safe_name
 
-from .running import stage
+from .running import shown, stage
 
 _MOST_BYTES = 200_000_000
 _SECONDS = 30.0
 
 
+@dataclass
+class Fetched:
+    """Paths of all photos; by path, where those of the web are from; by address, failures."""
+
+    paths: list[str] = field(default_factory=list)
+    origins: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def fetch_photos(photos: list[str], folder: Path) -> Fetched:
+    """Fetch those of the web to ``folder``; one that cannot be had is a failure of its own."""
+    fetched = Fetched()
+    for photo in photos:
+        if photo.startswith("/"):
+            fetched.paths.append(photo)
+            continue
+        try:
+            path = fetch_photo(photo, str(folder))
+        except (PhotoError, UsageError, ConnectionError) as error:
+            name = free_name(shown(photo), fetched.failures.__contains__, "{} ({})")
+            fetched.failures[name] = str(error)
+            continue
+        fetched.paths.append(path)
+        fetched.origins[path] = origin(Path(path), photo)
+    return fetched
+
+
 @stage("fetch photo")
 def fetch_photo(address: str, folder: str) -> str:
+    """See `store_photo`."""
+    return str(store_photo(address, Path(folder)))
+
+
+def store_photo(address: str, folder: Path) -> Path:
     """Store a photo of the web under its own name; the path. What is there is not fetched again.
 
-    Raises PhotoError for what is not there or too large, ConnectionError where nobody answers.
+    Beside it lies a note of where it is from and when it was fetched (`origin`). Raises PhotoError
+    for what is not there or too large, UsageError for what is no address, ConnectionError where
+    nobody answers.
     """
-    parts = urlsplit(address)
-    digest = hashlib.sha256(address.encode()).hexdigest()[:8]
-    path = Path(folder) / digest / safe_name(unquote(Path(parts.path).name))
+    path = _place(address, folder)
     if not path.exists():
-        content = _download(address, f"{parts.hostname}{parts.path}")
+        content = _download(address)
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        note = {"fetched_from": shown(address), "fetched_at": now}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            _note_of(path).write_text(json.dumps(note, ensure_ascii=False) + "\n", encoding="utf-8")
             part = path.with_name(path.name + ".part")
             part.write_bytes(content)
             part.replace(path)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
-    return str(path)
+    return path
 
 
-def _download(address: str, shown: str) -> bytes:
-    """``shown`` is the address without what may be secret in it."""
+def origin(path: Path, address: str) -> dict[str, str]:
+    """``fetched_from`` and, where it was noted, ``fetched_at`` (ISO 8601) of a fetched photo."""
+    try:
+        noted = json.loads(_note_of(path).read_text(encoding="utf-8"))
+        return {name: str(noted[name]) for name in ("fetched_from", "fetched_at")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"fetched_from": shown(address)}
+
+
+def _place(address: str, folder: Path) -> Path:
+    """Where a photo is kept: addresses that differ in their query alone are different photos."""
+    try:
+        parts, digest = urlsplit(address), hashlib.sha256(address.encode()).hexdigest()[:8]
+    except ValueError:
+        raise _no_address(address) from None
+    return folder / digest / safe_name(unquote(Path(parts.path).name))
+
+
+def _note_of(path: Path) -> Path:
+    return path.with_name(path.name + ".source.json")
+
+
+def _no_address(address: str) -> UsageError:
+    return UsageError(f"{shown(address)} is no address: give an http(s) address of a photo")
+
+
+def _download(address: str) -> bytes:
     content = bytearray()
     try:
         with httpx.stream("GET", address, follow_redirects=True, timeout=_SECONDS) as response:
             if response.status_code >= 500:
-                raise ConnectionError(f"{shown}: the server answers {response.status_code}")
+                raise ConnectionError(
+                    f"{shown(address)}: the server answers {response.status_code}"
+                )
             if response.status_code != 200:
-                raise PhotoError(f"{shown}: the server answers {response.status_code}")
+                raise PhotoError(f"{shown(address)}: the server answers {response.status_code}")
             for chunk in response.iter_bytes():
                 content += chunk
                 if len(content) > _MOST_BYTES:
-                    raise PhotoError(f"{shown} is larger than {_MOST_BYTES:,} bytes")
+                    raise PhotoError(f"{shown(address)} is larger than {_MOST_BYTES:,} bytes")
     except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-        raise UsageError(f"{shown} is no address: give an http(s) address of a photo") from None
+        raise _no_address(address) from None
     except httpx.HTTPError as error:
-        raise ConnectionError(f"{shown}: {type(error).__name__}") from None
+        raise ConnectionError(f"{shown(address)}: {type(error).__name__}") from None
     return bytes(content)
-
-
-def fetch_photos(photos: list[str], folder: Path) -> tuple[list[str], Mapping[str, str]]:
-    """Paths of all photos, those of the web fetched to ``folder``, and failures by address."""
-    paths, failures = [], dict[str, str]()
-    for photo in photos:
-        if "://" not in photo:
-            paths.append(photo)
-            continue
-        try:
-            paths.append(fetch_photo(photo, str(folder)))
-        except (PhotoError, ConnectionError) as error:
-            failures[photo.split("?")[0]] = str(error)
-    return paths, failures

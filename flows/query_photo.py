@@ -12,7 +12,7 @@ from geoloc.query import Answers, query_photos
 from geoloc.query.answers import TOP
 
 from .artifacts import progress, show_answers, show_failures
-from .fetching import fetch_photos
+from .fetching import Fetched, fetch_photos
 from .parameters import Cluster, CubeRef, Cubes, FilePath, FolderPath, Photos, Top
 from .running import brief, run_name, stage
 
@@ -42,12 +42,13 @@ def query_photo(
     Returns the folders of the answers.
     """
     cubes = [cube] if isinstance(cube, str) else cube
-    paths, failures = fetch_photos(photos, Path(out) / "fetched")
+    fetched = fetch_photos(photos, Path(out) / "fetched")
+    failures = dict(fetched.failures)
     folders: list[str] = []
     for ref, name in zip(cubes, unique_names(map(brief, cubes)), strict=True):
         folder = Path(out) if len(cubes) == 1 else Path(out) / name
-        answers = ask(ref, paths, str(folder), top=top, within=within, fuse=fuse, cluster=cluster)
-        failures = {**failures, **answers.failures}
+        answers = ask(ref, fetched, str(folder), top=top, within=within, fuse=fuse, cluster=cluster)
+        failures.update(answers.failures)
         folders += tell(answers, folder, f"answers-{name}" if len(cubes) > 1 else "answers", fuse)
     show_failures(failures)
     if failures:
@@ -59,7 +60,7 @@ def query_photo(
 @stage("search")
 def ask(
     cube: CubeRef,
-    photos: list[str],
+    photos: Fetched,
     out: str,
     *,
     top: int = TOP,
@@ -70,8 +71,9 @@ def ask(
     """One pass over one cube for all photos; see `geoloc.query.query_photos`."""
     answers = query_photos(
         cube,
-        photos,
+        photos.paths,
         out,
+        origins=photos.origins,
         top=top,
         within=within,
         fuse=fuse,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from geoloc.area import Area, load_area
 from geoloc.build import build_cube
 from geoloc.cube import Cube, current_generation
 from geoloc.encoders import load_model
-from geoloc.errors import AreaError, CubeError, GeolocError
+from geoloc.errors import AreaError, CubeError, GeolocError, ImageryError, UnavailableError
 from geoloc.refresh import prune_cube, refresh_cube
 from geoloc.verification import Verification, verify_cube
 
@@ -119,7 +120,7 @@ def steps(cube: str) -> Iterator[str]:
         yield "refresh"
 
 
-@stage("encode", run_name="{step} {area.name}", passing=(CubeError,))
+@stage("encode", run_name="{step} {area.name}")
 def encode(area: Area, step: str, method: str | None, cluster: str) -> BuildReport:
     """See `geoloc.build.build_cube` and `geoloc.refresh.refresh_cube`."""
     work: Callable[..., BuildReport] = build_cube if step == "build" else refresh_cube
@@ -128,8 +129,24 @@ def encode(area: Area, step: str, method: str | None, cluster: str) -> BuildRepo
     report = work(area, method=method, cluster=cluster, tiling=tiling, progress=advance)
     get_run_logger().info(report.summary())
     show_build(area.name, report)
-    report.raise_if_incomplete()
+    require_complete(report, area)
     return report
+
+
+def require_complete(report: BuildReport, area: Area) -> None:
+    """See `BuildReport.raise_if_incomplete`; UnavailableError where a network may be to blame."""
+    try:
+        report.raise_if_incomplete()
+    except (CubeError, ImageryError) as error:
+        if not on_network(area):
+            raise
+        raise UnavailableError(str(error)) from None
+
+
+def on_network(area: Area) -> bool:
+    """Whether the imagery or the cube of an area is elsewhere than on this machine's disks."""
+    places = json.dumps([area.cube, area.imagery.recorded()]).replace("file://", "")
+    return area.imagery.kind == "xyz" or "://" in places or '"/vsi' in places
 
 
 @stage("verify", run_name="verify {area.name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
@@ -16,10 +17,13 @@ from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 from prefect.runtime import flow_run
 
-from geoloc.errors import ClusterError, GeolocError, SpecMismatchError
+from geoloc.errors import ClusterError, GeolocError, UnavailableError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+TIME_MAY_MEND = (ClusterError, UnavailableError, ConnectionError, TimeoutError)
+"""Errors after which a stage is tried again; what is wrong with a request stays wrong."""
 
 _RETRY_SECONDS = [10.0, 60.0]  # before the second and the third try
 _LEASE_SECONDS = 60.0  # so long does a killed run's claim on its cube outlive it
@@ -42,22 +46,16 @@ for _runs in ("prefect.flow_runs", "prefect.task_runs"):
     logging.getLogger(_runs).addFilter(OneLine())
 
 
-def stage(
-    name: str, *, run_name: str | None = None, passing: tuple[type[Exception], ...] = ()
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def stage(name: str, *, run_name: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A Prefect task of a flow's size; called, it gives what the function gives.
 
-    ``run_name`` may name parameters in braces. A cluster or a server that cannot be reached, and
-    errors that are ``passing``, are tried again after a while; what is wrong with the request,
-    a model or a photo stays wrong.
+    ``run_name`` may name parameters in braces. A cluster, a store or a server that cannot be
+    reached is tried again after a while (`TIME_MAY_MEND`); what is wrong with the request, a
+    model or a photo stays wrong.
     """
-    time_may_mend: tuple[type[Exception], ...]
-    time_may_mend = (ClusterError, ConnectionError, TimeoutError, *passing)
 
     def worth_another_try(_task: Any, _run: Any, state: Any) -> bool:
-        return isinstance(state.data, time_may_mend) and not isinstance(
-            state.data, SpecMismatchError
-        )
+        return isinstance(state.data, TIME_MAY_MEND)
 
     made = task(
         name=name,
@@ -95,9 +93,25 @@ def brief(value: Any) -> str:
             return brief(value.get("name", value.get("pairs")))
         case _:
             named = getattr(value, "name", None) or getattr(value, "pairs", None) or value
-            path = PurePosixPath(urlsplit(str(named)).path)
+            path = PurePosixPath(_host_and_path(str(named))[1])
             generic = path.stem in ("area", "cube") and path.parent.name
             return path.parent.name if generic else path.name
+
+
+def shown(address: str) -> str:
+    """Host, port and path of an address: user and query, which may be secret, are left out."""
+    return "".join(_host_and_path(address))
+
+
+def _host_and_path(address: str) -> tuple[str, str]:
+    try:
+        parts = urlsplit(address)
+        _ = parts.port  # raises for one that is no number: a password may be taken for it
+        return parts.netloc.rpartition("@")[2], parts.path
+    except ValueError:  # what may be secret in it is then told by its marks alone
+        rest = address.partition("://")[2].rpartition("@")[2]
+        host, slash, path = re.split(r"[?#&;=]", rest)[0].partition("/")
+        return host, slash + path
 
 
 def limit_name(cube: str) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_table_artifact
 
 from geoloc.errors import UsageError
 from geoloc.training import Trained, TrainSpec, train_student
 
-from .artifacts import progress
+from .artifacts import progress, show_figures
 from .running import run_name, stage
 
 
@@ -27,11 +26,8 @@ def train_overhead(spec: TrainSpec) -> str:
         if not path.is_absolute():
             raise UsageError(f"{name} {path}: give an absolute path, since runs work elsewhere")
     trained = train(spec)
-    rows = [
-        {"figure": name, "value": f"{value:.4g}"}
-        for name, value in (trained.test_json() or {}).items()
-    ]
-    create_table_artifact(rows, key="training", description=f"Held-out pairs of {spec.name}")
+    figures = {name: f"{value:.4g}" for name, value in (trained.test_json() or {}).items()}
+    show_figures(figures, "training", f"Held-out pairs of {spec.name}")
     return str(Path(trained.path))
 
 

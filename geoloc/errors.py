@@ -7,7 +7,8 @@
     ├── ImageryError            imagery that cannot be read or does not cover the area
     ├── ModelError              a model directory that is damaged, unsafe or unfit
     ├── CubeError               a feature cube that is damaged, missing or incomplete
-    │   └── SpecMismatchError   a cube that was made from another specification
+    │   ├── SpecMismatchError   a cube that was made from another specification
+    │   └── UnavailableError    a cube that may be had later: out of reach, or being written
     ├── PhotoError              a photo that cannot be decoded
     ├── ClusterError            a Dask cluster that cannot be reached or started
     └── OutputError             results that cannot be written
@@ -52,6 +53,13 @@ class CubeError(GeolocError):
 
 class SpecMismatchError(CubeError):
     """A cube at this place was made from another specification."""
+
+
+class UnavailableError(CubeError):
+    """A cube cannot be had or completed just now: the same may work in a minute.
+
+    Its store or its imagery is out of reach or overloaded, or somebody else writes to it.
+    """
 
 
 class PhotoError(GeolocError):

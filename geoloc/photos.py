@@ -54,7 +54,8 @@ class Photo:
     (ISO 8601, of the camera's clock) and ``gps`` (``lon``, ``lat``) where the file claims them:
     evidence to report, never an answer. ``origin`` tells what was looked at and where it came
     from, as far as that is more than the file: ``crop``, ``rotate``, ``frame`` of a video,
-    ``messages`` of a chat (JSON types only).
+    ``messages`` of a chat, ``fetched_from`` and ``fetched_at`` of a photo of the web (JSON types
+    only).
     """
 
     path: Path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import inspect
 import itertools
 import os
@@ -18,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed.comm.core import CommClosedError
 
 from geoloc.cluster import InlineExecutor, Once, choose, one_line, open_cluster
-from geoloc.cluster.workers import DaskExecutor, cuda_arguments, local_arguments
+from geoloc.cluster.workers import DaskExecutor, _quiet, cuda_arguments, local_arguments
 from geoloc.errors import ClusterError, ImageryError, UsageError
 
 
@@ -275,3 +278,23 @@ def test_errors_are_one_line() -> None:
     assert one_line(ImageryError("a\nb")) == "a"
     assert one_line(OSError(28, "No space left on device")).startswith("OSError: [Errno 28]")
     assert one_line(ValueError()) == "ValueError"
+
+
+def _given_up(error: Exception) -> None:
+    """A future that failed and that nobody asked: asyncio tells of it once it is gone."""
+    loop = asyncio.new_event_loop()
+    loop.create_future().set_exception(error)
+    gc.collect()
+    loop.close()
+
+
+def test_futures_that_went_with_their_connection_are_not_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with _quiet():
+        _given_up(CommClosedError("closed while a build was cancelled"))
+        assert caplog.records == []
+        _given_up(ZeroDivisionError("told"))
+    _given_up(CommClosedError("not of a build"))
+    kinds = [record.exc_info[0] for record in caplog.records if record.exc_info]
+    assert kinds == [ZeroDivisionError, CommClosedError]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
+import http.server
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import obstore
+import obstore.store
 import pytest
 import shapely
 import xarray as xr
@@ -37,11 +42,12 @@ from geoloc.cube import (
     resume_generation,
     squared_norm,
 )
-from geoloc.cube.store import open_store, read_text, write_text
-from geoloc.errors import CubeError, SpecMismatchError
+from geoloc.cube.store import open_store, read_text, storage_errors, write_text
+from geoloc.errors import CubeError, SpecMismatchError, UnavailableError
 
 from . import cubes
 from .cubes import grid_of, write_cube
+from .loopback import serving_on_loopback
 
 s3_bucket = cubes.s3_bucket  # the fixture
 
@@ -520,6 +526,50 @@ def test_a_parked_block_of_another_form_is_not_there(tmp_path: Path) -> None:
     text = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
     (tmp_path / ".sample" / "1" / "0-0").write_bytes(text)
     assert Parking(tmp_path, "1").get(grid_of(4, 4).block(0, 0)) is None
+
+
+class _Store(http.server.BaseHTTPRequestHandler):
+    """An object store that answers with the number that is asked for."""
+
+    def do_GET(self) -> None:
+        self.send_response(int(self.path[1:]))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def _get(url: str, key: str) -> None:
+    """Ask an object store, with less patience than usual."""
+    patience: Any = {"max_retries": 1, "backoff": {"init_backoff": dt.timedelta(milliseconds=1)}}
+    store = obstore.store.HTTPStore.from_url(
+        url, client_options={"allow_http": True}, retry_config=patience
+    )
+    with storage_errors(url):
+        obstore.get(store, key)
+
+
+@pytest.mark.parametrize(("code", "passes"), [(503, True), (429, True), (403, False), (404, False)])
+def test_only_a_store_that_may_answer_later_is_told_as_such(code: int, passes: bool) -> None:
+    with serving_on_loopback(_Store) as port, pytest.raises(CubeError) as raised:
+        _get(f"http://127.0.0.1:{port}", str(code))
+    assert isinstance(raised.value, UnavailableError) is passes
+    assert "\n" not in str(raised.value)
+
+
+def test_a_store_that_nobody_serves_may_be_served_later() -> None:
+    with serving_on_loopback(_Store) as port:
+        pass
+    with pytest.raises(UnavailableError):
+        _get(f"http://127.0.0.1:{port}", "200")
+
+
+def test_a_file_in_the_place_of_a_cube_stays_there(tmp_path: Path) -> None:
+    (tmp_path / "cube.zarr").write_text("no cube")
+    with pytest.raises(CubeError) as raised:
+        begin(tmp_path / "cube.zarr")
+    assert not isinstance(raised.value, UnavailableError)
 
 
 def test_text_is_replaced_at_once(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from geoloc.cube import create_root, hold_lock, lock
 from geoloc.cube.lock import LOCK, Owner
 from geoloc.cube.store import list_folder, open_store, read_text, write_text
-from geoloc.errors import CubeError
+from geoloc.errors import CubeError, UnavailableError
 
 from . import cubes
 
@@ -160,7 +160,7 @@ def test_an_owner_elsewhere_that_lives_is_respected_whatever_its_clock(
     thread = threading.Thread(target=live)
     thread.start()
     try:
-        with pytest.raises(CubeError, match="being written by"):
+        with pytest.raises(UnavailableError, match="being written by"):
             hold_lock(url, "cube build").__enter__()
     finally:
         over.set()

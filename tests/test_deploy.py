@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.service import surroundings
+
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
 MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
@@ -159,3 +161,18 @@ def test_the_refresh_is_scheduled_in_a_time_zone() -> None:
     assert schedule["timezone"] == "Europe/Kyiv"
     (training,) = (d for d in deployments() if d["name"] == "train-overhead")
     assert training["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+
+
+def test_no_server_is_furnished_that_nobody_named(tmp_path: Path) -> None:
+    """Prefect would start one for the moment, in the user's own database."""
+    environment = surroundings(tmp_path, 1)
+    del environment["PREFECT_API_URL"]
+    done = subprocess.run(
+        [sys.executable, DEPLOY / "local.py", "furnish"],
+        env=environment, capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: set PREFECT_API_URL to the server, for example http://127.0.0.1:4200/api"
+    ]
+    assert list(tmp_path.glob("*.db")) == []

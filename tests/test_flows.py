@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import json
+import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ from flows.running import limit_name
 from geoloc.area import load_area
 from geoloc.cube import Cube, list_generations
 from geoloc.errors import CubeError
+from tests.loopback import serving_on_loopback
 from tests.service import Composed, Service, compose, postgresql, running, wait
 from tests.small_place import SmallPlace, write_place
 
@@ -84,6 +89,15 @@ def test_all_is_deployed_and_the_refresh_is_scheduled(service: Service, resumed:
     # three o'clock in Kyiv, whatever the season there
     assert {run["expected_start_time"][11:16] for run in planned} <= {"00:00", "01:00"}
     assert (service.local("status")).returncode == 0
+
+
+def test_a_server_on_another_port_is_told_at_once(service: Service) -> None:
+    done = replace(service, port=service.port + 1).local("up")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: the server of {service.home} runs on port {service.port}: "
+        f"give --port {service.port}, or 'down' first\n"
+    )
 
 
 def test_every_known_cube_has_its_limit_when_deployed(service: Service, place: SmallPlace) -> None:
@@ -204,6 +218,87 @@ def test_expected_errors_end_runs_with_one_line(service: Service, place: SmallPl
     assert "text.jpg" in messages[1]
     assert "why" in service.artifacts(runs[1])["failures"]["data"]
     assert "Traceback" not in service.log()
+
+
+ODD = "<img src=x onerror=alert(1)>&\"'"
+
+
+class _Web(http.server.SimpleHTTPRequestHandler):
+    """The files of a folder."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_what_is_bad_is_told_beside_the_answers_to_what_is_good(
+    service: Service, place: SmallPlace, tmp_path: Path, browser: Any
+) -> None:
+    _built(service, place)
+    odd, out = tmp_path / f"{ODD}.jpg", tmp_path / "out"
+    odd.write_bytes(place.photos[1].read_bytes())
+    refreshed = service.start_run("refresh-cubes", areas=_good_and_bad_areas(place, tmp_path))
+    with serving_on_loopback(partial(_Web, directory=str(place.photos[0].parent))) as port:
+        bad = ["[bad/no.jpg", "127.0.0.1:bad/no.jpg", f"us:PASSWD@127.0.0.1:{port}/no.jpg?s=SECRET"]
+        good = [str(odd), f"http://127.0.0.1:{port}/street_1.jpg?s=SECRET"]
+        photos = [f"http://{bad[0]}", *good, *(f"http://{address}" for address in bad[1:])]
+        cubes = [str(place.area), str(_area(place, tmp_path / "again.yaml", place.cube))]
+        asked = service.start_run("query-photo", cube=cubes, photos=photos, out=str(out))
+        ended = service.finished(asked)
+    assert ended["state"]["message"].count("3 of 5 photos have no answer: [bad/no.jpg") == 1
+    assert ended["name"] == f"query-photo: no.jpg +4 · {place.folder.name} +1"
+    _told_by_address(service.artifacts(asked), port)
+    for folder in (place.folder.name, "again.yaml"):
+        record = json.loads((out / folder / "street_1" / "query.json").read_text())
+        assert record["photos"][0]["fetched_from"] == f"127.0.0.1:{port}/street_1.jpg"
+    assert len(list(out.glob("*/*/report.html"))) == 4
+    _no_element_of_a_name(service, asked, browser)
+    _areas_told(service, refreshed)
+    assert not re.findall("PASSWD|SECRET", service.log())
+
+
+def _good_and_bad_areas(place: SmallPlace, folder: Path) -> list[str]:
+    """One whose cube is a file, one that is not there, and the small place."""
+    (folder / "cube").write_text("no cube")
+    blocked = _area(place, folder / "blocked.yaml", folder / "cube")
+    return [str(blocked), str(folder / "absent.yaml"), str(place.area)]
+
+
+def _area(place: SmallPlace, path: Path, cube: Path) -> Path:
+    """Another area file of the same place, with this cube."""
+    text = place.area.read_text().replace("[tile.tif]", f"[{place.folder}/tile.tif]")
+    path.write_text(text.replace("cube: cube.zarr", f"cube: {cube}"))
+    return path
+
+
+def _told_by_address(artifacts: dict[str, dict[str, Any]], port: int) -> None:
+    rows = json.loads(artifacts["failures"]["data"])
+    assert [row["what"] for row in rows] == [
+        "\\[bad/no.jpg", "127.0.0.1:bad/no.jpg", f"127.0.0.1:{port}/no.jpg",
+    ]  # fmt: skip
+    assert rows[2]["why"] == f"127.0.0.1:{port}/no.jpg: the server answers 404"
+    assert not re.findall("PASSWD|SECRET", str(artifacts))
+
+
+def _no_element_of_a_name(service: Service, run: str, browser: Any) -> None:
+    """Neither the list of artifacts nor the page of one takes the photo's name for HTML."""
+    answer = service.artifacts(run)["answers-again-yaml"]["id"]
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    for path in ("artifacts", f"artifacts/artifact/{answer}"):
+        page.goto(f"{service.page}/{path}")
+        page.get_by_text(f"{ODD}.jpg").first.wait_for(timeout=60_000)
+        assert page.locator("img[src=x]").count() == 0
+    page.close()
+
+
+def _areas_told(service: Service, run: str) -> None:
+    """The good area's cube is brought up; the others are told, and tried once."""
+    ended = service.finished(run)
+    assert ended["state"]["message"].count("2 of 3 areas failed; blocked.yaml: cube /") == 1
+    rows = json.loads(service.artifacts(run)["failures"]["data"])
+    assert [row["what"] for row in rows] == ["blocked.yaml", "absent.yaml"]
+    tried = service.ask("task_runs/filter", flow_runs={"id": {"any_": [run]}})
+    states = sorted((task["state_type"], task["run_count"]) for task in tried)
+    assert states == [("COMPLETED", 1), ("FAILED", 1)]
 
 
 def test_a_refresh_whose_worker_was_killed_is_continued(

@@ -158,6 +158,19 @@ def test_a_bad_photo_does_not_stop_the_others(place: Place, tmp_path: Path) -> N
     assert (none.results, len(none.failures)) == ([], 1)
 
 
+def test_the_evidence_tells_where_a_photo_comes_from(place: Place, tmp_path: Path) -> None:
+    told = {"fetched_from": "host/a.jpg", "fetched_at": "2026-11-26T04:00:00+00:00"}
+    photos = [place.photo("a"), place.photo("b")]
+    query_photos(place.cube, photos, tmp_path, top=1, origins={str(photos[0]): told})
+    first, second = (
+        json.loads((tmp_path / name / "query.json").read_text())["photos"][0] for name in "ab"
+    )
+    assert first == {**first, **told}
+    assert not second.keys() & told.keys()
+    page = (tmp_path / "a" / "report.html").read_text()
+    assert "<dt>fetched from</dt><dd>host/a.jpg at 2026-11-26T04:00:00+00:00</dd>" in page
+
+
 def test_fused_photos_make_one_answer(place: Place, tmp_path: Path) -> None:
     photos = [place.photo("a"), place.photo("b")]
     answers = query_photos(place.cube, photos, tmp_path, top=3, fuse=True)

@@ -30,6 +30,7 @@ from distributed import (
     get_worker,
     secede,
 )
+from distributed.comm.core import CommClosedError
 
 from ..errors import ClusterError, UsageError
 from .machine import CORES_A_WORKER, gpu_count
@@ -350,6 +351,11 @@ def _start(kind: str) -> Any:
     return LocalCUDACluster(**cuda_arguments())
 
 
+def _is_of_use(record: logging.LogRecord) -> bool:
+    """Not so what asyncio tells of Dask's futures that were given up with their connection."""
+    return not (record.exc_info and isinstance(record.exc_info[1], CommClosedError))
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Dask's own remarks on connections that close are not for the user."""
@@ -357,8 +363,11 @@ def _quiet() -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
+    futures = logging.getLogger("asyncio")
+    futures.addFilter(_is_of_use)
     try:
         yield
     finally:
+        futures.removeFilter(_is_of_use)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import psutil
 from zarr.core.sync import sync
 
-from ..errors import CubeError
+from ..errors import CubeError, UnavailableError
 from .store import LOCK, open_store, read_text, storage_errors, write_text, write_text_once
 
 if TYPE_CHECKING:
@@ -156,9 +156,11 @@ def _acquire(url: str | Path, store: Store, owner: Owner) -> None:
         if text is None:
             continue  # given back meanwhile
         if not _left_behind(store, LOCK, text, owner):
-            raise CubeError(f"cube {url} is being written by {_who(text)}: wait for it, or stop it")
+            raise UnavailableError(
+                f"cube {url} is being written by {_who(text)}: wait for it, or stop it"
+            )
         _break(store, LOCK, text, owner)
-    raise CubeError(f"cube {url}: others keep taking its lock: try again")
+    raise UnavailableError(f"cube {url}: others keep taking its lock: try again")
 
 
 def _left_behind(store: Store, key: str, text: str, mine: Owner) -> bool:

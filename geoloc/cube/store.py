@@ -15,7 +15,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from .. import stores
-from ..errors import CubeError
+from ..errors import CubeError, UnavailableError
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -32,13 +32,14 @@ def open_store(url: str | Path, *, read_only: bool = True) -> Store:
 
 @contextlib.contextmanager
 def storage_errors(url: str | Path) -> Iterator[None]:
-    """Turn what a store raises into a CubeError of one line."""
+    """Turn what a store raises into a CubeError of one line: UnavailableError if it may pass."""
     from obstore.exceptions import BaseError
 
     try:
         yield
     except (OSError, BaseError, ImportError, ValueError, RuntimeError) as error:
-        raise CubeError(f"cube {url}: {stores.reason_of(error)}") from error
+        kind = UnavailableError if stores.may_pass(error) else CubeError
+        raise kind(f"cube {url}: {stores.reason_of(error)}") from error
 
 
 def read_bytes(store: Store, key: str) -> bytes | None:

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,7 @@ class Options(TypedDict, total=False):
     model: str | Path | None
     crops: Sequence[Crop]
     rotate: float
+    origins: Mapping[str, Mapping[str, Any]]
     epoch: str | dt.date | None
     cluster: str
     progress: Stages
@@ -88,6 +89,7 @@ def answer_photos(
     model: str | Path | None = None,
     crops: Sequence[Crop] = (),
     rotate: float = 0.0,
+    origins: Mapping[str, Mapping[str, Any]] | None = None,
     epoch: str | dt.date | None = None,
     cluster: str = "inline",
     progress: Stages = silent,
@@ -98,6 +100,7 @@ def answer_photos(
     show one place and make one answer; ``weights`` names classes or groups; ``model`` takes the
     place of the name that the area or the cube gives. Each of ``crops`` (left, top, right,
     bottom; px) of a photo is asked about separately; ``rotate`` turns it clockwise, degrees.
+    ``origins``: by path, what the evidence shall tell of where a photo comes from (JSON types).
     ``epoch``: an older generation of the cube, see `open_target`. ``cluster``: where the cube is
     searched, see `geoloc.cluster.open_cluster`; the answers are the same. ``inline`` and ``auto``
     are the threads of this process, which use all of its cores. A scheduler's address can pay
@@ -119,7 +122,7 @@ def answer_photos(
     # no other processes of this machine have more cores than the threads of this one
     with open_cluster("inline" if cluster == "auto" else cluster) as executor:
         told = progress("reading the photos")
-        good, vectors, failures = encode(paths, loaded, looks, progress=told)
+        good, vectors, failures = encode(paths, loaded, looks, origins=origins, progress=told)
         questions = list(_questions(good, vectors, fuse))
         heatmaps = ask.heatmaps(questions, executor, progress("searching the cube"))
     results, told = list[QueryResult](), progress("ranking the places")

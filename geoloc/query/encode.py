@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,21 +30,24 @@ def encode(
     model: Model,
     looks: Sequence[Look] = _WHOLE,
     *,
+    origins: Mapping[str, Mapping[str, Any]] | None = None,
     stop: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Photo], NDArray[np.float32], dict[str, str]]:
     """Readable photos (reduced), vectors ``(photo, feature)``, and failures by path.
 
-    Each look at a photo counts as a photo of its own. With ``stop`` the first failure is raised.
+    Each look at a photo counts as a photo of its own. ``origins``: by path, what `Photo.origin`
+    tells from the outset. With ``stop`` the first failure is raised.
     """
     failures: dict[str, str] = {}
+    told = origins or {}
 
     def read() -> Iterator[Photo]:
         for done, path in enumerate(paths, start=1):
             if progress:
                 progress(done, len(paths))
             try:
-                photo = read_photo(path)
+                photo = replace(read_photo(path), origin=told.get(str(path), {}))
             except PhotoError as error:
                 if stop:
                     raise

@@ -117,6 +117,9 @@ def _origin(photo: Photo) -> dict[str, str]:
     """What was looked at and who brought it, as text."""
     told, frame = photo.origin, photo.origin.get("frame")
     lines = {"frame": f"at {frame['time']:.2f} s of the video"} if frame else {}
+    if told.get("fetched_from"):
+        known = filter(None, (told["fetched_from"], told.get("fetched_at")))
+        lines["fetched from"] = " at ".join(known)
     if told.get("crop"):
         lines["crop"] = "left {}, top {}, right {}, bottom {} px".format(*told["crop"])
     if told.get("rotate"):

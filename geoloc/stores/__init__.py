@@ -8,10 +8,11 @@ from __future__ import annotations
 from .credentials import s3_settings
 from .hiding import secret_in, without_secrets
 from .opening import local_path, open_objects, open_store
-from .reasons import reason_of
+from .reasons import may_pass, reason_of
 
 __all__ = [
     "local_path",
+    "may_pass",
     "open_objects",
     "open_store",
     "reason_of",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 
 _FIXES = {
     errno.EACCES: "correct the rights, or name another place",
@@ -14,6 +15,7 @@ _FIXES = {
     errno.ENOTDIR: "a file of that name is in the way: move it, or name another place",
 }
 _ROLE = "169.254.169.254"  # asked for a machine's role once no credentials were found
+_PASSING = re.compile(r" - HTTP error: |status code: (429|5\d\d)\b")  # no answer, or overloaded
 _DAMAGED = "restore it from a copy, or delete it and run the same command again"
 
 
@@ -26,6 +28,13 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in _FIXES:
         return f"{_first_line(error)}: {_FIXES[error.errno]}"
     return _remote_reason(_first_line(error), str(error))
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the same may work in a minute: the store is out of reach, or overloaded."""
+    if isinstance(error, ConnectionError | TimeoutError):
+        return True
+    return _ROLE not in str(error) and bool(_PASSING.search(_first_line(error)))
 
 
 def _remote_reason(line: str, text: str) -> str:
