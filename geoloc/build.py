@@ -106,10 +106,10 @@ def build_blocks(
     """
     start = time.perf_counter()
     require_overlap(plan.source, plan.grid)
+    _begun(plan)[0].open_encoder()  # a step or method that the model refuses leaves no store behind
     create_root(plan.url)  # a store that cannot be written is found out before any work
     with hold_lock(plan.url, "cube build") as lock:
-        generation = current_generation(plan.url) or FIRST_GENERATION
-        plan = plan.pinned(stored_encoding(plan.url, generation))
+        plan, generation = _begun(plan)
         encoding = plan.work.encoder().describe()
         plan = plan.pinned(encoding)
         spec = plan.spec(encoding)
@@ -132,6 +132,12 @@ def build_blocks(
         _finish(report)
     report.seconds = time.perf_counter() - start
     return report
+
+
+def _begun(plan: BuildPlan) -> tuple[BuildPlan, str]:
+    """The plan with what a cube that was begun has settled, and the generation to build."""
+    generation = current_generation(plan.url) or FIRST_GENERATION
+    return plan.pinned(stored_encoding(plan.url, generation)), generation
 
 
 def _begin_report(plan: BuildPlan, generation: str, status: NDArray[np.uint8]) -> BuildReport:

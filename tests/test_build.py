@@ -24,7 +24,7 @@ from geoloc.area import Area, XyzImagery, load_area
 from geoloc.blocks import sample_size
 from geoloc.build import BuildPlan, build_blocks, build_cube, plan_build, verify_cube
 from geoloc.cube import MISSING, Cube, Ledger, Status
-from geoloc.errors import CubeError, ImageryError, SpecMismatchError
+from geoloc.errors import CubeError, ImageryError, ModelError, SpecMismatchError
 from geoloc.grid import Grid
 from geoloc.imagery import ArraySource, open_source
 from geoloc.imagery.source import as_window
@@ -430,6 +430,17 @@ def test_an_area_outside_the_imagery_is_refused_before_any_work(
     far = Grid(GRID.crs, GRID.left + 90_000, GRID.top, 10, 50, 50)
     with pytest.raises(ImageryError, match="outside of the imagery"):
         build_blocks(plan_of(tmp_path / "cube", far, source))
+    assert not (tmp_path / "cube").exists()
+
+
+def refuse() -> TinyEncoder:
+    raise ModelError("step 0.7 m is too fine")
+
+
+def test_what_the_model_refuses_leaves_no_store_behind(tmp_path: Path, source: ArraySource) -> None:
+    plan = replace(plan_of(tmp_path / "cube", GRID, source), open_encoder=refuse)
+    with pytest.raises(ModelError, match="too fine"):
+        build_blocks(plan)
     assert not (tmp_path / "cube").exists()
 
 

@@ -486,6 +486,16 @@ def test_urls_are_read_and_their_versions_asked(tmp_path: Path, server: str) -> 
     assert open_source(spec).fingerprint(WINDOW) != before
 
 
+def test_what_this_process_has_read_of_a_changed_file_is_forgotten(
+    tmp_path: Path, server: str
+) -> None:
+    """As in a cluster's worker that reads the same address for weeks."""
+    spec = GeotiffImagery(paths=[f"{server}/a.tif"])
+    for seed in (1, 2, 3, 1):
+        write(tmp_path / "a.tif", noise(seed))
+        np.testing.assert_array_equal(open_source(spec).read(WINDOW).values, noise(seed))
+
+
 def test_keys_come_from_the_environment_and_never_show(
     tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

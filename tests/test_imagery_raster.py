@@ -22,16 +22,18 @@ from .test_imagery_stac import catalog, item
 @pytest.fixture
 def cog(s3_bucket: str, tmp_path: Path) -> str:
     """A COG of ``noise(1)`` on S3, under a name that no other test's server has had."""
+    key = f"{tmp_path.parent.name}-{tmp_path.name}/a.tif"
+    put(tmp_path, key, 1)
+    return f"{s3_bucket}/{key}"
+
+
+def put(folder: Path, key: str, seed: int) -> None:
+    """Write a COG of ``noise(seed)`` to the bucket."""
     import boto3
 
-    whole = write(tmp_path / "whole.tif", noise(1))
-    copy_raster(whole, tmp_path / "a.tif", driver="COG")
-    key = f"{tmp_path.parent.name}-{tmp_path.name}/a.tif"
-    client = boto3.client("s3")
-    client.put_object(
-        Bucket="cubes", Key=key, Body=(tmp_path / "a.tif").read_bytes(), ACL="public-read"
-    )
-    return f"{s3_bucket}/{key}"
+    copy_raster(write(folder / "whole.tif", noise(seed)), folder / "a.tif", driver="COG")
+    body = (folder / "a.tif").read_bytes()
+    boto3.client("s3").put_object(Bucket="cubes", Key=key, Body=body, ACL="public-read")
 
 
 @pytest.mark.parametrize("scheme", ["s3://", "/vsis3/"])
@@ -42,6 +44,16 @@ def test_files_on_s3_are_read(cog: str, scheme: str) -> None:
     np.testing.assert_array_equal(data.values, noise(1))
     (seen,) = data.attrs["items"]
     assert seen.href == href and seen.version.startswith('"')
+
+
+def test_what_this_process_has_read_of_a_changed_file_is_forgotten(
+    cog: str, tmp_path: Path
+) -> None:
+    stac = StacImagery(url=catalog(tmp_path / "stac", item("a", cog)))
+    for spec in (GeotiffImagery(paths=[cog]), stac):
+        for seed in (1, 2, 3, 1):
+            put(tmp_path, cog.removeprefix("s3://cubes/"), seed)
+            np.testing.assert_array_equal(open_source(spec).read(WINDOW).values, noise(seed))
 
 
 def test_a_catalogs_files_on_s3_are_read(cog: str, tmp_path: Path) -> None:

@@ -102,11 +102,11 @@ class GeotiffSource:
             if valid[part].all():
                 continue
             try:
-                opened = replace(file, href=fill_keys(file.href))
+                version = " ".join(self._version(file))
+                opened = replace(file, href=fill_keys(file.href), version=version)
                 with taken.reading(file.files):
                     new, there = read_onto(opened, window.window(*part), self.spec)
                 if lay_under(pixels[:, *part], valid[part], new, there):
-                    version = " ".join(self._version(file))
                     seen.append(Item(file.id, file.shown, file.datetime, version))
             except READ_ERRORS as error:
                 errors.append(_fault_line(file.href, error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import math
@@ -47,13 +48,19 @@ _S3_NAMES = {
     "skip_signature": "AWS_NO_SIGN_REQUEST",
 }
 _S3 = ("s3://", "/vsis3/")
+_last_read: dict[str, str] = {}
+"""Versions of the remote files that this process, maybe a cluster's worker for weeks, has read."""
+
 _EDGE_POINTS = 21  # along each side of a footprint; sides are curves in another CRS
 _TIFF_TIMES = ("%Y:%m:%d %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y:%m:%d")
 
 
 @dataclass(frozen=True)
 class RasterFile:
-    """What the header says; ``gsd`` is in m on the ground, ``files`` are what it consists of."""
+    """What the header says; ``gsd`` is in m on the ground, ``files`` are what it consists of.
+
+    ``version`` tells its content from what it was or will be, where somebody asked.
+    """
 
     href: str
     crs: str
@@ -70,6 +77,7 @@ class RasterFile:
     gsd: float
     datetime: dt.datetime | None
     files: tuple[str, ...]
+    version: str = ""
 
     @property
     def id(self) -> str:
@@ -103,15 +111,27 @@ class RasterFile:
 
 
 @contextmanager
-def gdal_environment(href: str) -> Iterator[None]:
+def gdal_environment(href: str, **options: str) -> Iterator[None]:
     """GDAL with bounded caches and time-outs; sidecar files are only looked for on disk.
 
     S3 is reached as cubes are. Raises CubeError for a profile that is of no use.
     """
     look = "EMPTY_DIR" if is_remote(href) else "TRUE"
     session = _S3Session() if href.startswith(_S3) else None
-    with rasterio.Env(session, GDAL_DISABLE_READDIR_ON_OPEN=look, **_GDAL):
+    with rasterio.Env(session, GDAL_DISABLE_READDIR_ON_OPEN=look, **_GDAL, **options):
         yield
+
+
+def forget_other_versions(file: RasterFile) -> None:
+    """Have GDAL drop what it remembers of a remote file if that was of another version."""
+    if not file.version or not is_remote(file.href):
+        return
+    if _last_read.setdefault(file.href, file.version) != file.version:
+        uncached = gdal_environment(file.href, CPL_VSIL_CURL_NON_CACHED="/vsi")
+        # closed again, a file that is not to be cached takes all with it that was
+        with uncached, contextlib.suppress(RasterioError, CPLE_BaseError):
+            rasterio.open(file.href).close()
+        _last_read[file.href] = file.version
 
 
 class _S3Session(DummySession):  # type: ignore[misc]

@@ -17,7 +17,7 @@ from rasterio.windows import Window
 
 from ..area import GeotiffImagery
 from ..grid import Grid
-from .raster import RasterFile, gdal_environment, rgb_bands
+from .raster import RasterFile, forget_other_versions, gdal_environment, rgb_bands
 from .resample import Axis, resample
 
 _WARP_MEMORY = 64  # MB a read
@@ -35,6 +35,7 @@ def read_onto(file: RasterFile, window: Grid, spec: GeotiffImagery) -> Pixels:
     Averages over the area of a pixel where the window is coarser than the file, bilinear
     where it is finer; pixels without data never mix with others. Raises one of READ_ERRORS.
     """
+    forget_other_versions(file)
     shrinkage = file.shrinkage(window)
     href, options = _variant(file, shrinkage)
     with gdal_environment(file.href), rasterio.open(href, **options) as data:

@@ -221,7 +221,8 @@ class StacSource:
                 file = self._file(scene, href)
                 spec = _reading(scene, href, self.spec)
                 require_fit(file, spec)
-                signed = replace(file, href=self._signer.sign(href, scene.collection))
+                href_now = self._signer.sign(href, scene.collection)
+                signed = replace(file, href=href_now, version=" ".join(self._version(scene)))
                 with taken.reading(file.files):
                     pixels, there = read_onto(signed, window, spec)
             except READ_ERRORS as error:
