@@ -157,7 +157,9 @@ def show_build(name: str, report: BuildReport) -> None:
 
 def show_bulk(report: BulkReport) -> None:
     """A folder's figures, its page, its failures."""
-    figures = ("files", "pictures", "duplicates", "answered", "kept", "clusters", "ignored")
+    figures = (
+        "files", "pictures", "duplicates", "answered", "kept", "unanswered", "clusters", "ignored",
+    )  # fmt: skip
     show_figures({name: getattr(report, name) for name in figures}, "folder", str(report.out))
     show_page(report.index, "folder-index")
     show_failures(report.failures)
