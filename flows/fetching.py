@@ -20,6 +20,7 @@ from .running import shown, stage
 
 _MOST_BYTES = 200_000_000
 _SECONDS = 30.0
+_LATER = (408, 425, 429)  # answers that are others after a while
 
 
 @dataclass
@@ -108,7 +109,7 @@ def _download(address: str) -> bytes:
     content = bytearray()
     try:
         with httpx.stream("GET", address, follow_redirects=True, timeout=_SECONDS) as response:
-            if response.status_code >= 500:
+            if response.status_code >= 500 or response.status_code in _LATER:
                 raise ConnectionError(
                     f"{shown(address)}: the server answers {response.status_code}"
                 )
@@ -120,6 +121,8 @@ def _download(address: str) -> bytes:
                     raise PhotoError(f"{shown(address)} is larger than {_MOST_BYTES:,} bytes")
     except (httpx.InvalidURL, httpx.UnsupportedProtocol):
         raise _no_address(address) from None
+    except (httpx.TooManyRedirects, httpx.DecodingError) as error:
+        raise PhotoError(f"{shown(address)}: {type(error).__name__}") from None
     except httpx.HTTPError as error:
         raise ConnectionError(f"{shown(address)}: {type(error).__name__}") from None
     return bytes(content)

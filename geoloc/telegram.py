@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -82,7 +83,7 @@ class Export:
 
 def is_export(folder: Path) -> bool:
     """Whether a folder holds what may be an export."""
-    return (folder / RESULT).is_file()
+    return os.path.isfile(folder / RESULT)  # noqa: PTH113 pathlib raises where it may not look
 
 
 def read_export(folder: str | Path) -> Export:
@@ -157,7 +158,7 @@ def _message(chat: str, record: Mapping[str, Any], export: str) -> Message:
     number = record.get("id")
     return Message(
         chat=chat,
-        id=number if isinstance(number, int) and 0 <= number < _MAX_ID else 0,
+        id=number if isinstance(number, int) and abs(number) < _MAX_ID else 0,
         date=_date(record),
         sender=_word(record.get("from")),
         text=_text(record.get("text")),

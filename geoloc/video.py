@@ -185,7 +185,8 @@ class _Opened:
 
     def _check_end(self) -> None:
         """Raises PhotoError where all streams end clearly before the file says that they do."""
-        if self._container.format.name not in _TELL_LENGTH:
+        kind = self._container.format.name
+        if kind not in _TELL_LENGTH or (kind == "matroska,webm" and _is_whole(self.path)):
             return
         told = float(self._container.duration or 0) / 1e6
         length = min(told, self.duration)  # where they differ, the shorter one: accuse no good file
@@ -307,6 +308,22 @@ def _end_of(packet: Any) -> float:
     if start is None or packet.stream.type not in ("video", "audio", "subtitle"):
         return 0.0
     return float((start + (packet.duration or 0)) * packet.time_base)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a Matroska file has all bytes that its segment announces, or announces none.
+
+    Its duration is no measure: live recordings have an estimate, others a last frame that stays.
+    """
+    with path.open("rb") as file:
+        before, found, told = file.read(4096).partition(b"\x18\x53\x80\x67")  # RFC 8794: its ID,
+    if not found or not told or not told[0]:
+        return True
+    length = 9 - told[0].bit_length()  # and its size, the first set bit tells of how many bytes
+    most = (1 << 7 * length) - 1
+    size = int.from_bytes(told[:length]) & most
+    begins = len(before) + len(found) + length
+    return size == most or begins + size <= path.stat().st_size  # all bits set: not known
 
 
 def _small(frame: Any) -> U8:

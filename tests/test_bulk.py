@@ -589,6 +589,32 @@ def test_answers_are_not_asked_about(place: Place, tmp_path: Path) -> None:
     assert [m.name for m in find_media(folder / "a").media] == ["4.jpg"]
 
 
+def test_originals_beside_the_answers_of_another_run_are_asked_about(
+    place: Place, tmp_path: Path
+) -> None:
+    save(tmp_path / "evidence" / "photos" / "a.jpg", 1)
+    save(tmp_path / "evidence" / "items" / "photos" / "b.jpg", 2)  # before there were answers
+    run_bulk(place.cube, tmp_path / "evidence" / "photos", tmp_path / "evidence", top=1)
+    query_photos(place.cube, [tmp_path / "evidence/photos/a.jpg"], tmp_path / "one by one", top=1)
+    found = find_media(tmp_path)
+    assert [m.name for m in found.media] == ["evidence/photos/a.jpg"]
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444])
+def test_a_folder_that_may_not_be_read_is_told(place: Place, tmp_path: Path, mode: int) -> None:
+    save(tmp_path / "in" / "a.jpg", 1)
+    save(tmp_path / "in" / "closed" / "b.jpg", 2)
+    (tmp_path / "in" / "closed").chmod(mode)
+    try:
+        told = json.loads(
+            succeed("bulk", place.cube, tmp_path / "in", "--out", tmp_path / "out", "--json")
+        )
+    finally:
+        (tmp_path / "in" / "closed").chmod(0o755)
+    assert (told["answered"], told["unanswered"]) == (1, 0)
+    assert any(name.startswith("closed") for name in failures_of(tmp_path / "out"))
+
+
 def test_links_to_folders_are_told(tmp_path: Path) -> None:
     save(tmp_path / "elsewhere" / "a.jpg", 1)
     save(tmp_path / "in" / "b.jpg", 2)

@@ -21,10 +21,17 @@ class _Photos(http.server.BaseHTTPRequestHandler):
     """One photo, whatever the query."""
 
     def do_GET(self) -> None:
+        if self.path == "/loop":
+            self.send_response(302)
+            self.send_header("Location", "/loop")
+            return self.end_headers()
+        if self.path[1:].isdigit():
+            return self.send_error(int(self.path[1:]))
         there = self.path.startswith("/a/street%201.jpg")
         self.send_response(200 if there else 404)
         self.end_headers()
         self.wfile.write(b"pixels" if there else b"")
+        return None
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -63,6 +70,20 @@ def test_what_is_there_is_not_fetched_again(port: int, tmp_path: Path) -> None:
     assert origin(path, address) == told
     next(tmp_path.rglob("*.json")).unlink()
     assert origin(path, address) == {"fetched_from": told["fetched_from"]}
+
+
+@pytest.mark.parametrize("path", ["/429", "/408", "/503"])
+def test_an_answer_that_may_be_another_later_is_asked_for_again(
+    port: int, tmp_path: Path, path: str
+) -> None:
+    with pytest.raises(ConnectionError, match=f"the server answers {path[1:]}"):
+        store_photo(f"http://127.0.0.1:{port}{path}", tmp_path)
+
+
+@pytest.mark.parametrize("path", ["/loop", "/403"])
+def test_an_answer_that_stays_is_told_at_once(port: int, tmp_path: Path, path: str) -> None:
+    with pytest.raises(PhotoError, match=f"127.0.0.1:{port}{path}: "):
+        store_photo(f"http://127.0.0.1:{port}{path}", tmp_path)
 
 
 def test_a_photo_that_is_not_there_is_told_without_secrets(port: int, tmp_path: Path) -> None:

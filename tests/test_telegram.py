@@ -122,6 +122,6 @@ def test_half_characters_and_huge_numbers_cost_only_themselves(tmp_path: Path) -
     json.dumps(attachment.message.to_json(), ensure_ascii=False).encode()
     ((name, reason),) = export.failures.items()
     assert (name, r"photos/\ud800.jpg" in reason) == (
-        r"result.json: message 0 of Watch \ud800",
+        r"result.json: message -1 of Watch \ud800",
         True,
     )

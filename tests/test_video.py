@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import struct
+from contextlib import nullcontext, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from geoloc.errors import PhotoError, UsageError
-from geoloc.video import Sampling, is_title, read_frame, read_frames
+from geoloc.video import Sampling, _is_whole, is_title, read_frame, read_frames
 from tests.media import U8, shot, turn_mp4, video
 
 BLACK = np.full((144, 192, 3), 6, np.uint8)
@@ -190,6 +191,26 @@ def test_a_file_that_tells_no_length_is_not_accused(
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     with suppress(PhotoError):  # the last frame may be told as damaged
         assert list(read_frames(path))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_matroska_file_is_judged_by_its_bytes_alone(tmp_path: Path, whole: bool) -> None:
+    """Lengths are estimates in live recordings, and a last picture may stay for seconds."""
+    path = timed(tmp_path / "a.mkv", STEADY)
+    content = path.read_bytes()
+    before, told, after = content.partition(b"\x44\x89\x88")  # Duration, a double
+    assert told
+    longer = before + told + struct.pack(">d", 1.5 * struct.unpack(">d", after[:8])[0]) + after[8:]
+    path.write_bytes(longer if whole else longer[:-200])
+    told_short = nullcontext() if whole else pytest.raises(PhotoError)
+    with told_short:
+        assert list(read_frames(path))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x18\x53\x80\x67", b"\x18\x53\x80\x67\x00", b"\x18S"])
+def test_a_matroska_file_that_announces_nothing_is_whole(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.mkv").write_bytes(content)
+    assert _is_whole(tmp_path / "a.mkv")
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ class _Search:
     def run(self) -> None:
         """The folder, then what its chats brought that lies in hidden folders."""
         for path in self._walk():
-            if path.is_dir():
+            if os.path.isdir(path):  # noqa: PTH112 pathlib raises where it may not look
                 self._add_export(path)
             else:
                 self._add_file(path)
@@ -109,11 +109,11 @@ class _Search:
 
     def _holds_answers(self, folder: Path) -> bool:
         """Whether a folder is where this run writes, or of another run; not all of the root is."""
-        if folder.parent == self.root and folder.name in (ITEMS, CLUSTERS):
-            return (self.root / NAME).is_file()
         if folder == self.root or not folder.is_relative_to(self.root):
             return False
-        return folder.resolve() == self.skipped or (folder / NAME).is_file()
+        of_folders = folder.name in (ITEMS, CLUSTERS) and _are_there(folder.parent, NAME)
+        of_a_query = _are_there(folder, "query.json", "heatmap.tif")
+        return of_folders or of_a_query or folder.resolve() == self.skipped
 
     def _add_export(self, folder: Path) -> None:
         if not is_export(folder):
@@ -187,3 +187,8 @@ def _kind_by_content(path: Path, suffix: str) -> Kind | None:
 def _name(root: Path, path: Path) -> str:
     """Below the folder, as text that can be written anywhere."""
     return path_text(path.relative_to(root).as_posix())
+
+
+def _are_there(folder: Path, *names: str) -> bool:
+    """Whether a folder holds these files; False where nobody may look."""
+    return all(os.path.isfile(folder / name) for name in names)  # noqa: PTH113 pathlib raises there

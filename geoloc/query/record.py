@@ -39,7 +39,7 @@ class _Photo(_Part):
     path: _Path
     sha256: str
     frame: _Frame | None = None
-    crop: Annotated[list[int], Field(min_length=4, max_length=4)] | None = None
+    crop: Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)] | None = None
     rotate: FiniteFloat | None = None
 
 

@@ -170,7 +170,7 @@ def _answer(record: Record, cube: str | Path | None, media: Path | None) -> Quer
     told, target = record["parameters"], Target(_cube(record, cube))
     scene = told.get("scene")
     ask = Ask.of(
-        target, told["top"], _polygon(told), told["radius"], told["weights"] or None, scene=scene
+        target, told["top"], _polygon(told), told["radius"], told.get("weights"), scene=scene
     )
     if scene:
         return answer_scene(ask, scene)
@@ -196,7 +196,7 @@ def _polygon(told: Record) -> Path | None:
     if told["within"] is None:
         return None
     path = Path(text_path(told["within"]))
-    if file_digest(path) != told["within_sha256"]:
+    if file_digest(path) != told.get("within_sha256"):
         raise UsageError(f"polygon {path} was changed since: restore it")
     return path
 
@@ -271,11 +271,11 @@ def _original(told: Record, media: Path | None) -> Path:
 def _places(told: Record, media: Path | None) -> list[Path]:
     """Where the original may be. Raises UsageError where ``media`` is no folder."""
     if media is None:
-        return [Path(text_path(told["path"]))]
+        return [Path(text_path(told["path"])), Path(told["path"])]  # records had paths as they are
     if not media.is_dir():
         raise UsageError(f"--media {media} is no folder: name the one that holds the originals")
     name = text_path(told["file"])  # compared, not searched for: it may hold * or [1]
-    return sorted(path for path in media.rglob("*") if path.name == name)
+    return sorted(path for path in media.rglob("*") if path.name in (name, told["file"]))
 
 
 def _missing(told: Record, media: Path | None) -> str:

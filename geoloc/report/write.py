@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import OutputError
+from ..names import path_text
 from .evidence import write_evidence
 from .html import write_page
 from .picture import write_picture
@@ -39,6 +40,8 @@ def write_report(result: QueryResult, out: Path, source: Source | None = None) -
 
 def check_writable(out: Path) -> None:
     """Make the folder and try it, before long work; raises OutputError with the reason."""
+    if (shown := path_text(out)) != str(out):
+        raise OutputError(f"cannot write to {shown}: its name is no text: choose another --out")
     with _output_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()  # without a name: nothing stays if killed here
