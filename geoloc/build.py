@@ -61,7 +61,8 @@ Progress = Callable[[int, int], None]
 """Told how many of how many blocks are encoded."""
 
 _SAMPLE_SEED = 0
-_HOPELESS = 50  # blocks of no use one after the other: a full disk, a dead archive, wrong keys
+_HOPELESS = 50  # blocks failing one after the other: a full disk, a dead archive, wrong keys
+_IN_VAIN = 1000  # blocks drawn at random of which none holds a cell, for imagery cannot be read
 _LOOKED_AT = 64  # finished blocks whose imagery is compared with what it was
 
 
@@ -99,7 +100,8 @@ def build_blocks(
     """Compute the blocks that the ledger does not hold yet; publish the cube at the end.
 
     A block that fails or lacks imagery that could not be read is reported and the build goes on,
-    up to ``max_failed`` of them, or until a whole row of them gave nothing at all. The report of
+    up to ``max_failed`` of them, or until a whole row of them failed one after the other. Blocks
+    that were never tried come before those that lack imagery. The report of
     a build that was stopped says why; if it was the cube's first, readers do not open it yet.
     Interrupted at any point, the same call goes on where this one stopped. Raises as
     ``build_cube``.
@@ -119,7 +121,7 @@ def build_blocks(
         report = _begin_report(plan, generation, status)
         if ledger is not None:
             report.notes += _changed_imagery(plan, ledger)
-        todo = np.argwhere(np.isin(status, (Status.MISSING, Status.BROKEN)))
+        todo = np.vstack([np.argwhere(status == s) for s in (Status.MISSING, Status.BROKEN)])
         sample = Sample(Parking(plan.url, spec.digest))
         if len(todo):
             run = BlockRun(plan, report, lock, todo, progress, max_failed)
@@ -130,6 +132,7 @@ def build_blocks(
         else:
             sample.clear()
         _finish(report)
+    report.notes[:0] = notes_of(plan.source)  # now that it has been asked for all there is
     report.seconds = time.perf_counter() - start
     return report
 
@@ -148,7 +151,6 @@ def _begin_report(plan: BuildPlan, generation: str, status: NDArray[np.uint8]) -
         cells=plan.grid.size,
         blocks_reused=int((status == Status.DONE).sum()),
         blocks_outside=int((status == Status.OUTSIDE).sum()),
-        notes=notes_of(plan.source),
     )
 
 
@@ -158,10 +160,13 @@ def _changed_imagery(plan: BuildPlan, ledger: Ledger) -> list[str]:
     some = np.random.default_rng(_SAMPLE_SEED).permutation(done)[:_LOOKED_AT]
     prints = ledger.fingerprints() if len(some) else np.empty((0, 0, 32), np.uint8)
     work = plan.work
-    changed = sum(
-        work.fingerprint(plan.grid.block(row, col)) != prints[row, col].tobytes().hex()
-        for row, col in some.tolist()
-    )
+    try:
+        changed = sum(
+            work.fingerprint(plan.grid.block(row, col)) != prints[row, col].tobytes().hex()
+            for row, col in some.tolist()
+        )
+    except ImageryError as error:
+        return [f"whether the imagery under finished blocks has changed is not known: {error}"]
     if not changed:
         return []
     return [
@@ -213,7 +218,7 @@ class BlockRun:
     encoded: int = 0
     _drawn: dict[Block, BlockResult | str] = field(default_factory=dict)  # counts if that is all
     _lacking: set[Block] = field(default_factory=set)  # incomplete when drawn; tried again
-    _useless_in_a_row: int = 0
+    _failed_in_a_row: int = 0
 
     @property
     def work(self) -> EncodeWork:
@@ -226,7 +231,9 @@ class BlockRun:
         if create is None:
             self.recall(sample)
         elif self.draw(executor, sample):
-            create(sample.quantizer())
+            quantizer = sample.quantizer()
+            self.lock.check()  # whoever took it over may have laid out the same
+            create(quantizer)
         if not self.report.stopped:
             self.fill(executor, sample)
 
@@ -241,7 +248,8 @@ class BlockRun:
         for start in range(0, len(order), wanted):
             found += self._draw_some(executor, sample, order[start : start + wanted])
             failed = sum(isinstance(drawn, str) for drawn in self._drawn.values())
-            if self.report.stopped or found * 4 >= wanted or failed >= wanted:
+            in_vain = not found and len(self._drawn) >= _IN_VAIN
+            if self.report.stopped or found * 4 >= wanted or failed >= wanted or in_vain:
                 break
         if self.report.stopped or not found:
             self._end_with_draw()
@@ -280,7 +288,7 @@ class BlockRun:
         if encoded is None:
             self._drawn[block] = outcome.error
             self._lacking.add(block)
-            self._lack(outcome.error, useless=True)
+            self._lack(outcome.error, failed=True)
             return False
         self.lock.check()
         found = sample.add(block, encoded)
@@ -288,9 +296,9 @@ class BlockRun:
             self._drawn[block] = encoded.result()
         if encoded.provenance.errors:
             self._lacking.add(block)
-            self._lack(encoded.provenance.errors[0], useless=not found)
+            self._lack(encoded.provenance.errors[0])
         else:
-            self._useless_in_a_row = 0
+            self._failed_in_a_row = 0
         self._tick(block in sample)
         return found
 
@@ -352,26 +360,26 @@ class BlockRun:
     def _count(self, result: BlockResult) -> None:
         self.report.add(result)
         if result.status == Status.BROKEN:
-            self._lack(result.provenance.errors[0], useless=not result.cells)
+            self._lack(result.provenance.errors[0])
         else:
-            self._useless_in_a_row = 0
+            self._failed_in_a_row = 0
 
     def _fail(self, block: Block, error: str) -> None:
         self._lacking.discard(block)
         self.report.fail(error)
-        self._lack(error, useless=True)
+        self._lack(error, failed=True)
 
-    def _lack(self, error: str, *, useless: bool) -> None:
-        """Stop the run where an incomplete block is one too many; ``useless``: without a cell.
+    def _lack(self, error: str, *, failed: bool = False) -> None:
+        """Stop the run where an incomplete block is one too many.
 
-        Blocks that hold some cells are no sign that nothing works.
+        Blocks that lack imagery are no sign that nothing works: one broken file has many.
         """
-        self._useless_in_a_row = self._useless_in_a_row + 1 if useless else 0
+        self._failed_in_a_row = self._failed_in_a_row + 1 if failed else 0
         lacking = self.report.blocks_failed + self.report.blocks_broken + len(self._lacking)
         if self.max_failed is not None and lacking > self.max_failed:
             blocks = "1 block" if lacking == 1 else f"{lacking} blocks"
             self.report.stopped = f"{blocks} failed, the last: {error}"
-        elif self._useless_in_a_row >= _HOPELESS:
+        elif self._failed_in_a_row >= _HOPELESS:
             self.report.stopped = f"{_HOPELESS} blocks in a row failed, the last: {error}"
 
     def _tick(self, blocks: int = 1) -> None:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from numpy.typing import NDArray
 from rasterio import Affine
 
 from geoloc.area import Area, XyzImagery, load_area
-from geoloc.blocks import sample_size
+from geoloc.blocks import Sample, sample_size
 from geoloc.build import BuildPlan, build_blocks, build_cube, plan_build, verify_cube
-from geoloc.cube import MISSING, Cube, Ledger, Status
+from geoloc.cube import MISSING, Cube, Ledger, Status, hold_lock, lock
 from geoloc.errors import CubeError, ImageryError, ModelError, SpecMismatchError
 from geoloc.grid import Grid
 from geoloc.imagery import ArraySource, open_source
@@ -431,6 +432,28 @@ def test_an_area_outside_the_imagery_is_refused_before_any_work(
     with pytest.raises(ImageryError, match="outside of the imagery"):
         build_blocks(plan_of(tmp_path / "cube", far, source))
     assert not (tmp_path / "cube").exists()
+
+
+def test_a_lock_lost_before_the_cube_is_laid_out_leaves_the_others_cube_alone(
+    tmp_path: Path, source: ArraySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a machine slept while its sample was drawn, and another built meanwhile."""
+    monkeypatch.setattr(lock, "BEAT", 0.05)
+    quantizer, slept = Sample.quantizer, []
+
+    def sleeps(sample: Sample) -> Any:
+        if not slept:
+            slept.append(True)
+            (tmp_path / "LOCK").unlink()
+            with hold_lock(tmp_path, "cube build"):
+                time.sleep(1)  # so that its owner notices
+            build_blocks(plan_of(tmp_path, GRID, source), cluster="inline")
+        return quantizer(sample)
+
+    monkeypatch.setattr(Sample, "quantizer", sleeps)
+    with pytest.raises(CubeError, match="taken over by"):
+        build_blocks(plan_of(tmp_path, GRID, source), cluster="inline")
+    assert slept and Cube.open(tmp_path).complete
 
 
 def refuse() -> TinyEncoder:

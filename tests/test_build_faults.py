@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from geoloc import build
 from geoloc.build import build_blocks
 from geoloc.cluster import open_cluster
 from geoloc.cube import Cube, Ledger, Status, create_root
@@ -284,16 +285,34 @@ class Refused(Dying):
         return replace(self.good, broken=(hole,)).read(window)
 
 
-@pytest.mark.parametrize("reads", [0, 20])
-def test_a_build_ends_when_the_archive_refuses_everything(tmp_path: Path, reads: int) -> None:
+@pytest.mark.parametrize(("limit", "drawn"), [(1000, 72), (20, 32)])
+def test_a_build_ends_when_the_archive_refuses_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, drawn: int
+) -> None:
+    monkeypatch.setattr(build, "_IN_VAIN", limit)
     grid = grid_of(128 * 8, 128 * 9)
-    source = mosaic(grid, gsd=10)
-    plan = plan_of(tmp_path, grid, Refused(source, reads), open_encoder=cubes.CoarseEncoder)  # type: ignore[arg-type]
+    source = Refused(mosaic(grid, gsd=10), 0)
+    plan = plan_of(tmp_path, grid, source, open_encoder=cubes.CoarseEncoder)  # type: ignore[arg-type]
     report = build_blocks(plan)
-    assert (report.blocks_done, report.blocks_broken) == (reads, 50)
-    assert not report.published
-    with pytest.raises(CubeError, match=r"50 blocks in a row failed, the last: array: .*: mend"):
+    assert (report.blocks_done, report.blocks_broken, report.published) == (0, drawn, False)
+    with pytest.raises(CubeError, match=r"no block could be encoded: array: .*: mend"):
         report.raise_if_incomplete()
+
+
+def test_blocks_under_a_broken_file_do_not_keep_a_build_from_the_others(tmp_path: Path) -> None:
+    """The first 60 of 72 lie under it; whatever was drawn, all others are there after a run."""
+    grid = grid_of(128 * 8, 128 * 9)
+    left, bottom, right, top = grid.bounds
+    pad = 4 * 1280.0  # the encoder's margin, of blocks under the file as well
+    north = (left - pad, top - (top - bottom) * 6.5 / 8, right + pad, top + pad)
+    source = replace(mosaic(grid, gsd=10), broken=(north,))
+    for _ in range(2):
+        plan = plan_of(tmp_path, grid, source, open_encoder=cubes.CoarseEncoder)
+        report = build_blocks(plan)
+        assert (report.stopped, report.published) == (None, True)
+        assert report.blocks_done + report.blocks_reused + report.blocks_broken == 72
+        assert report.blocks_broken >= 54
+    assert report.blocks_reused >= 9
 
 
 def test_a_build_goes_on_while_blocks_hold_some_cells(tmp_path: Path) -> None:

@@ -373,8 +373,10 @@ def test_nobodys_files_are_mixed_with_a_cubes(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.rglob("*")] == ["g0001", "notes.txt"]
 
 
-@pytest.mark.parametrize("left", ["LOCK", "zarr.json.0a.partial", ""])
-def test_what_a_killed_build_leaves_is_nobodys_file(tmp_path: Path, left: str) -> None:
+@pytest.mark.parametrize(
+    "left", ["LOCK", "zarr.json.0a.partial", "", ".sample", ".DS_Store", "Thumbs.db", "lost+found"]
+)
+def test_what_a_killed_build_or_a_desktop_leaves_is_nobodys_file(tmp_path: Path, left: str) -> None:
     if left:
         (tmp_path / left).write_text("{")
     begin(tmp_path)

@@ -28,6 +28,7 @@ from .store import list_folder, open_store, read_bytes, storage_errors, write_by
 
 FOLDER = ".sample"
 
+_DIGEST = re.compile("[0-9a-f]+")
 _NAME = re.compile(r"(\d+)-(\d+)")  # others are remains of files that were being written
 
 
@@ -56,7 +57,7 @@ class Parking:
         with storage_errors(url):
             self._store = open_store(url, read_only=False)
             for name in list_folder(self._store, FOLDER):
-                if name != digest:
+                if name != digest and _DIGEST.fullmatch(name):
                     sync(self._store.delete_dir(f"{FOLDER}/{name}"))
             found = map(_NAME.fullmatch, list_folder(self._store, self._folder))
         self.places = {(int(name[1]), int(name[2])) for name in found if name}

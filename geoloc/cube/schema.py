@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +32,9 @@ LEDGER_CHUNK = 32
 """Blocks along a side of the ledger's chunks: marking one block rewrites 1 KiB, and a country
 of 400,000 blocks is read in 400 small pieces."""
 
+_IGNORED = re.compile(rf"{LOCK}.*|.*\.partial|\..*|lost\+found|Thumbs\.db|desktop\.ini|")
+"""Names of what a killed build, a file system or a desktop leaves in an empty folder."""
+
 _LIGHT = ZstdCodec(level=1)
 
 
@@ -50,7 +54,7 @@ def _require_empty(url: str | Path) -> None:
     """Nobody's files are mixed with a cube's, or overwritten by it."""
     with storage_errors(url):
         found = list_folder(open_store(url))
-    foreign = [name for name in found if not name.startswith(LOCK) and ".partial" not in name]
+    foreign = [name for name in found if not _IGNORED.fullmatch(name)]
     if foreign:
         raise CubeError(
             f"{url} holds something else ({', '.join(foreign[:3])}), not a feature cube: "

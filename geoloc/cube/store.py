@@ -88,8 +88,8 @@ def read_attributes(url: str | Path, node: str = "") -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        attributes: dict[str, Any] = json.loads(text)["attributes"]
-    except (ValueError, KeyError, TypeError):
+        attributes: dict[str, Any] = json.loads(text).get("attributes") or {}
+    except (ValueError, AttributeError):
         raise CubeError(
             f"cube {url}: {key} is damaged: restore it from a copy, or delete the folder that "
             "it describes"
