@@ -1,12 +1,19 @@
-"""Stores: secrets in URLs are found and hidden."""
+"""Stores: secrets in URLs are found and hidden, and faults are told as what they are."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
 import pytest
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
+from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-from geoloc.stores import secret_in, without_secrets
+from geoloc.stores import reason_of, secret_in, without_secrets
 
 SECRETS = [
     "key", "apikey", "api_key", "apiKey", "APIKey", "APIKEY", "api%5Fkey", "subscription-key",
@@ -93,3 +100,58 @@ def test_names_that_only_sound_like_secrets(name: str) -> None:
 def test_nothing_is_left_to_find_in_what_is_shown(tail: str) -> None:
     for text in (f"https://u:p@h/a?{tail}", f"cannot read 'https://h/a{tail}': 404", tail):
         assert secret_in(without_secrets(text)) is None
+
+
+PIPELINES = ["zarr.core.codec_pipeline.BatchedCodecPipeline", "zarrs.ZarrsCodecPipeline"]
+
+
+def fault_of(work: Callable[[], object]) -> Exception:
+    with pytest.raises(RuntimeError) as caught:
+        work()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "codec"),
+    [
+        (PIPELINES[0], ZstdCodec(checksum=True)),
+        (PIPELINES[0], BloscCodec()),
+        (PIPELINES[1], BloscCodec()),
+        (PIPELINES[1], Crc32cCodec()),
+    ],
+)
+def test_bytes_that_no_codec_can_decode_are_damaged(
+    tmp_path: Path, pipeline: str, codec: ZstdCodec | BloscCodec | Crc32cCodec
+) -> None:
+    if pipeline.startswith("zarrs"):
+        pytest.importorskip("zarrs")
+    with zarr.config.set({"codec_pipeline.path": pipeline}):
+        values = np.arange(64, dtype="i1")
+        array = zarr.create_array(tmp_path, data=values, chunks=(64,), compressors=codec)
+        (tmp_path / "c/0").write_bytes(b"wrong" * 9)
+        reason = reason_of(fault_of(lambda: array[:]))
+    assert reason.startswith("a part of it is damaged (") and "restore it" in reason
+
+
+def shut_down() -> None:
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    pool.submit(print)
+
+
+def without_end() -> None:
+    without_end()
+
+
+def not_done() -> None:
+    raise NotImplementedError("zstd on this machine")
+
+
+def no_thread() -> None:
+    raise RuntimeError("can't start new thread")
+
+
+@pytest.mark.parametrize("work", [shut_down, without_end, not_done, no_thread])
+def test_what_is_no_codecs_fault_advises_no_deletion(work: Callable[[], object]) -> None:
+    error = fault_of(work)
+    assert reason_of(error) == str(error)
