@@ -75,6 +75,7 @@ PIECES = [
         ("https://h/a?key=${A}-${B}", None, "https://h/a?key=${A}-${B}"),
         ("see 'https://h/a?key=${K}': 404", None, "see 'https://h/a?key=${K}': 404"),
         ("file:///d/t?key=1.tif", None, "file:///d/t?key=1.tif"),
+        ("https://h/t?u=file:///d&key=S3CRET", "key=", "https://h/t?u=file:///d"),
         ("file:///d/t?x,https://h/a?key=S3CRET", "key=", "file:///d/t?x,https://h/a"),
     ],
 )

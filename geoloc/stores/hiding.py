@@ -13,7 +13,7 @@ import re
 from urllib.parse import unquote
 
 _USER = re.compile(r"(?<=://)(?!(?:[^/?#\s:@]*:)?\$\{\w+\}@)[^/?#\s]*@")
-_FILE = r"""(?i:\bfile://(?:(?!://)[^\s'"<>])*)"""  # up to another URL
+_FILE = r"""(?i:(?<![\w=?&#;/])file://(?:(?!://)[^\s'"<>])*)"""  # not as a value
 _SCHEME = "(?i:(?<==)(?:bearer|basic) )"  # of authorization=, the one blank before a secret
 _PARAMETER = re.compile(
     rf"{_FILE}|(?<=[?&#;])(?P<name>[^\s?&#;=]+)=(?P<value>{_SCHEME}?[^\s?&#;]*)"
