@@ -132,6 +132,7 @@ def test_faults_are_told_in_one_line(tmp_path: Path, changes: dict[str, Any], me
         ({"kind": "stac", "url": "https://u:S3CRET@h/v1"}, r"write ://\$\{USER\}:\$\{PASSWORD\}@"),
         ({"kind": "stac", "url": "https://h", "sign": "https://h/token?key=S3CRET"}, "sign: key="),
         ({"paths": ["https://h/a.tif", "https://h/b.tif?sig=S3CRET"]}, r"paths: sig= holds a key"),
+        ({"paths": ["https://h/wcs?subset=E(3,4)&apikey=S3CRET"]}, r"paths: apikey= holds a key"),
         ({"paths": "/vsicurl/https://h/b.tif?sig=S3CRET"}, r"paths: sig= holds a key"),
         ({"kind": "xyz", "url": "http://u:S3CRET@h/{z}/{x}/{y}"}, "url: a URL holds .* password"),
         ({"kind": "zarr", "path": "https://u:S3CRET@h/a.zarr"}, r"path: a URL .* as \?NAME="),
@@ -192,13 +193,32 @@ def test_what_is_no_date_is_refused_with_what_is_one(tmp_path: Path, written: st
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"), [("2024", "2024"), ("2024.5", "2024.5"), ("2024-06-01", "2024-06-01")]
+    ("written", "meant"),
+    [
+        ("2024", "2024"),
+        ("2024-06-01", "2024-06-01"),
+        ("'2024.5'", "2024.5"),
+        ('"2024.10"', "2024.10"),
+        ("'007'", "007"),
+    ],
 )
-def test_versions_need_no_quotes(tmp_path: Path, written: str, meant: str) -> None:
+def test_versions_are_taken_as_written(tmp_path: Path, written: str, meant: str) -> None:
     imagery = {"kind": "xyz", "url": "https://h/{z}/{x}/{y}", "version": "THEN"}
     path = write(tmp_path, imagery=imagery)
     path.write_text(path.read_text().replace("THEN", written))
     assert load_area(path).imagery.version == meant
+
+
+@pytest.mark.parametrize(("written", "read"), [("2024.10", "2024.1"), ("1.0e+3", "1000.0")])
+def test_a_version_that_yaml_may_have_changed_is_refused(
+    tmp_path: Path, written: str, read: str
+) -> None:
+    imagery = {"kind": "xyz", "url": "https://h/{z}/{x}/{y}", "version": "THEN"}
+    path = write(tmp_path, imagery=imagery)
+    path.write_text(path.read_text().replace("THEN", written))
+    with pytest.raises(AreaError, match=f"version {read} .*: put it in quotes") as caught:
+        load_area(path)
+    assert caught.value.exit_code == 2 and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("imagery", ["tiles/*.tif", [1, 2], {"kind": None, "paths": ["x"]}])

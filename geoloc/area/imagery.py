@@ -69,6 +69,13 @@ def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _version_text(value: Any) -> Any:
+    """The same for a version; YAML makes 2024.1 of 2024.10, which may name another one."""
+    if isinstance(value, float):
+        raise ValueError(f'version {value} may have been written otherwise: put it in quotes, "…"')
+    return _as_text(value)
+
+
 def _no_secret(value: str, info: ValidationInfo) -> str:
     """Refuse a URL that holds a key: the file, the cube and messages would show it."""
     found = secret_in(value) if "://" in value else None
@@ -229,7 +236,9 @@ class XyzImagery(OriginImagery):
     max_zoom: int = Field(19, ge=0, le=24)
     tile_px: Literal[256, 512] = 256
     bounds: Bounds | None = Field(None, description="where tiles are: west, south, east, north")
-    version: str = Field("", description="date or name of the imagery; another one reads anew")
+    version: str = Field(
+        "", description="date or name of the imagery, in quotes; another reads anew"
+    )
     cache: Path | None = Field(None, description="default: the user's cache folder")
     cache_mb: int = Field(2000, ge=0, description="oldest tiles are dropped beyond this")
     rate: float = Field(20, gt=0, le=1000, description="requests a second and process")
@@ -239,7 +248,7 @@ class XyzImagery(OriginImagery):
     user_agent: str = Field("geoloc (imagery reader)", pattern=r"^[\x20-\x7e]+$")
 
     _key = field_validator("url")(_no_secret)
-    _text = field_validator("version", mode="before")(_as_text)
+    _text = field_validator("version", mode="before")(_version_text)
 
     @field_validator("url")
     @classmethod

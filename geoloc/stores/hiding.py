@@ -1,17 +1,35 @@
 """Secrets in URLs: found, so that a file may refuse them, and left out of what is told or kept.
 
-A secret is what stands before the ``@`` of a host, and the value of a query's parameter whose
-name speaks of a key or a signature; a signature's companions (its date, its end) go with it, as
-they change with it. ``${NAME}`` in such a place is none: it is filled in from the environment.
+A secret is what stands before the ``@`` of a host, and the value of a parameter (of a query or a
+fragment) one of whose words is a key's, a password's or a signature's: ``apikey``, ``api_key``,
+``apiKey``, but not ``keyword``. A signature's companions (its date, its end) go with it, as they
+change with it. ``${NAME}`` in such a place is none: it is filled in from the environment. What
+follows ``file://`` is a name of a file, whatever it looks like.
 """
 
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 _USER = re.compile(r"(?<=://)(?!(?:[^/?#\s:@]*:)?\$\{\w+\}@)[^/?#\s]*@")
-_QUERY = re.compile(r"""\?((?:[^\s'"<>()\[\]:]|:(?!\s|$))+)""")  # of a URL, also inside a message
-_SECRET_NAME = re.compile(r"(?i)key|token|secret|sig|passw|pwd|credential|hmac|^auth$")
+_FILE = r"""(?i:(?<![\w=?&#;/])file://(?:(?!://)[^\s'"<>])*)"""  # not as a value
+_SCHEME = "(?i:(?<==)(?:bearer|basic) )"  # of authorization=, the one blank before a secret
+_PARAMETER = re.compile(
+    rf"{_FILE}|(?<=[?&#;])(?P<name>[^\s?&#;=]+)=(?P<value>{_SCHEME}?[^\s?&#;]*)"
+)
+_QUERY = re.compile(  # or a fragment, also inside a message: a mark ends it where nothing follows
+    rf"""{_FILE}|(?P<mark>[?#])"""
+    rf"""(?P<parts>(?:{_SCHEME}|[^\s'"<>:?#]|['"<>](?=[\w&%=+$])|:(?!\s|$))+)"""
+)
+_FILLED_IN = re.compile(r"\$?\{[^{}]*\}")  # at use: a key, or ?quadkey={q}
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_SECRET_WORD = re.compile(
+    r"(?:access|account|api|app|auth|aws|client|consumer|developer|id|licen[cs]e|map|o|private"
+    r"|refresh|sas|secret|security|service|session|shared|signing|subscription|user)*"
+    r"(?:(?:key|token|secret)(?:id)?|sig|signature|pass|passwd|password|passphrase|pwd"
+    r"|credentials?|hmac|auth|authorization|bearer|jwt)"
+)
 _COMPANION = re.compile(
     r"(?i)^(x-(amz|goog)-.*|expires|policy|s[eprtv]|spr|sk[estv]|skoid|sktid)$"
 )  # of signatures by AWS, Google and Azure
@@ -24,25 +42,46 @@ def secret_in(url: str) -> str | None:
     """
     if _USER.search(url):
         return "user:password"
-    parts = (part for query in _QUERY.findall(url) for part in re.split("[?&]", query))
-    return next((f"{part.partition('=')[0]}=" for part in parts if _is_secret(part)), None)
+    found = (part for part in _PARAMETER.finditer(url) if part["name"])
+    return next((f"{part['name']}=" for part in found if _is_secret(*part.groups())), None)
 
 
 def without_secrets(text: str) -> str:
     """A URL, or a message with some in it, without their secrets."""
-    return _QUERY.sub(_open_query, _USER.sub("", text))
+    shown = _QUERY.sub(_open_query, _USER.sub("", text))
+    return _PARAMETER.sub(_open_parameter, shown)  # what stands in no query a message could have
 
 
 def _open_query(query: re.Match[str]) -> str:
     """The query without its secret parameters, as it was where it has none."""
-    parts = re.split("[?&]", query[1])
-    if not any(map(_is_secret, parts)):
+    own = _without_tail(query["parts"] or "")
+    parts = [(part, *part.partition("=")[::2]) for part in own.split("&")]
+    if not any(_is_secret(name, value) for _, name, value in parts):
         return query[0]
-    kept = [p for p in parts if not (_is_secret(p) or _COMPANION.match(p.partition("=")[0]))]
-    return "?" + "&".join(kept) if kept else ""
+    kept = [
+        p for p, name, value in parts if not (_is_secret(name, value) or _COMPANION.match(name))
+    ]
+    return (query["mark"] + "&".join(kept) if kept else "") + query["parts"][len(own) :]
 
 
-def _is_secret(parameter: str) -> bool:
-    name, _, value = parameter.partition("=")
-    filled_in = value.startswith(("${", "{"))  # at use: a key, or ?quadkey={q}
-    return bool(value and not filled_in and _SECRET_NAME.search(name))
+def _without_tail(parts: str) -> str:
+    """A query without the message's own stop or closing bracket behind it."""
+    while parts and (parts[-1] in ".,;:" or _closes_more(parts)):
+        parts = parts[:-1]
+    return parts
+
+
+def _closes_more(parts: str) -> bool:
+    """Whether the last character is a bracket that was opened before the query."""
+    opening = {")": "(", "]": "["}.get(parts[-1])
+    return opening is not None and parts.count(parts[-1]) > parts.count(opening)
+
+
+def _open_parameter(part: re.Match[str]) -> str:
+    return "" if part["name"] and _is_secret(part["name"], part["value"]) else part[0]
+
+
+def _is_secret(name: str, value: str) -> bool:
+    words = _WORD.findall(unquote(name))
+    speaks_of_one = any(_SECRET_WORD.fullmatch(word.lower()) for word in words)
+    return speaks_of_one and re.search(r"\w", _FILLED_IN.sub("", value)) is not None

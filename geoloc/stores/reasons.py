@@ -16,6 +16,7 @@ _FIXES = {
 }
 _ROLE = "169.254.169.254"  # asked for a machine's role once no credentials were found
 _PASSING = re.compile(r" - HTTP error: |status code: (429|5\d\d)\b")  # no answer, or overloaded
+_CODEC = re.compile(r"(?i)zstd|blosc|lz4|gzip|decompress|decode|checksum|\bcrc")
 _DAMAGED = "restore it from a copy, or delete it and run the same command again"
 
 
@@ -23,7 +24,7 @@ def reason_of(error: Exception) -> str:
     """Why a store could not be read or written, and the fix where one is known."""
     if isinstance(error, json.JSONDecodeError):
         return f"its metadata is damaged ({error}): {_DAMAGED}"
-    if isinstance(error, RuntimeError):  # what codecs raise for bytes they cannot decode
+    if _is_of_a_codec(error):
         return f"a part of it is damaged ({_first_line(error)}): {_DAMAGED}"
     if isinstance(error, OSError) and error.errno in _FIXES:
         return f"{_first_line(error)}: {_FIXES[error.errno]}"
@@ -35,6 +36,11 @@ def may_pass(error: Exception) -> bool:
     if isinstance(error, ConnectionError | TimeoutError):
         return True
     return _ROLE not in str(error) and bool(_PASSING.search(_first_line(error)))
+
+
+def _is_of_a_codec(error: Exception) -> bool:
+    """Whether bytes could not be decoded: a RuntimeError, as is a thread that cannot start."""
+    return type(error) is RuntimeError and bool(_CODEC.search(str(error)))
 
 
 def _remote_reason(line: str, text: str) -> str:
