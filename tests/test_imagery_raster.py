@@ -91,7 +91,7 @@ def test_a_changed_header_is_seen_by_those_who_read_the_old_one(
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[str]:
-    """A server of ``tmp_path`` in a process of its own: GDAL holds Python up while it opens parts."""
+    """A server of ``tmp_path`` elsewhere: GDAL holds Python up as it opens parts."""
     code = (
         "import sys, functools\n"
         "from tests.loopback import serving_on_loopback\n"
@@ -133,7 +133,8 @@ def test_signatures_are_not_remembered(tmp_path: Path, server: Habits) -> None:
     """A worker of weeks sees a new one each hour."""
     write(tmp_path / "a.tif", noise(1))
     for token in ("tok1", "tok2"):
-        open_source(GeotiffImagery(paths=[f"{server.root}/a.tif?sig={token}"])).read(WINDOW)
+        url = catalog(tmp_path / "stac", item("a", f"{server.root}/a.tif?sig={token}"))
+        open_source(StacImagery(url=url)).read(WINDOW)
     there = [name for name in raster._last_read if name.startswith(server.root)]
     assert there == [f"{server.root}/a.tif"]
 
