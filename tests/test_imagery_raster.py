@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +15,13 @@ from rasterio.shutil import copy as copy_raster
 
 from geoloc.area import GeotiffImagery, StacImagery
 from geoloc.errors import CubeError
-from geoloc.imagery import open_source
+from geoloc.imagery import open_source, raster
 
 from .cubes import s3_bucket as s3_bucket
 from .test_imagery_geotiff import WINDOW, noise, write
 from .test_imagery_stac import catalog, item
+from .test_imagery_version import Habits, changed
+from .test_imagery_version import server as server
 
 
 @pytest.fixture
@@ -54,6 +59,84 @@ def test_what_this_process_has_read_of_a_changed_file_is_forgotten(
         for seed in (1, 2, 3, 1):
             put(tmp_path, cog.removeprefix("s3://cubes/"), seed)
             np.testing.assert_array_equal(open_source(spec).read(WINDOW).values, noise(seed))
+
+
+@pytest.mark.parametrize("kind", ["stac", "geotiff"])
+def test_what_a_look_at_a_header_left_is_not_read_as_another_version(
+    tmp_path: Path, server: Habits, kind: str
+) -> None:
+    """Small files are kept whole by GDAL as soon as they are opened."""
+    path, url = write(tmp_path / "a.tif", noise(1)), f"{server.root}/a.tif"
+    stac = StacImagery(url=catalog(tmp_path / "stac", item("a", url)))
+    spec = stac if kind == "stac" else GeotiffImagery(paths=[url])
+    assert open_source(spec).gsd == pytest.approx(1, rel=1e-2)
+    changed(path)
+    data = open_source(spec).read(WINDOW)
+    np.testing.assert_array_equal(data.values, 255 - noise(1))
+    assert data.attrs["items"][0].version == '"1000000000"'
+
+
+def test_a_changed_header_is_seen_by_those_who_read_the_old_one(
+    tmp_path: Path, server: Habits
+) -> None:
+    pixels = noise(1)
+    pixels[:, :, :25] = 7
+    path = write(tmp_path / "a.tif", pixels)
+    spec = StacImagery(url=catalog(tmp_path / "stac", item("a", f"{server.root}/a.tif")))
+    assert open_source(spec).read(WINDOW).valid.values.all()
+    write(path, pixels, nodata=7)
+    os.utime(path, (1, 1))
+    assert not open_source(spec).read(WINDOW).valid.values[:, :25].any()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[str]:
+    """A server of ``tmp_path`` elsewhere: GDAL holds Python up as it opens parts."""
+    code = (
+        "import sys, functools\n"
+        "from tests.loopback import serving_on_loopback\n"
+        "from tests.test_imagery_version import Habits, _Server\n"
+        "handler = functools.partial(_Server, directory=sys.argv[1], habits=Habits())\n"
+        "with serving_on_loopback(handler) as port:\n"
+        "    print(port, flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(command, cwd=root, text=True, **pipes) as process:  # type: ignore[call-overload]
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        process.terminate()
+
+
+def test_remote_parts_of_a_mosaic_on_disk_are_read_anew(tmp_path: Path, elsewhere: str) -> None:
+    path, spec = (
+        write(tmp_path / "a.tif", noise(1)),
+        GeotiffImagery(paths=[str(tmp_path / "m.vrt")]),
+    )
+    bands = "".join(
+        f'<VRTRasterBand dataType="Byte" band="{band}"><SimpleSource>'
+        f'<SourceFilename relativeToVRT="0">/vsicurl/{elsewhere}/a.tif</SourceFilename>'
+        f"<SourceBand>{band}</SourceBand></SimpleSource></VRTRasterBand>"
+        for band in (1, 2, 3)
+    )
+    (tmp_path / "m.vrt").write_text(
+        f'<VRTDataset rasterXSize="{WINDOW.nx}" rasterYSize="{WINDOW.ny}"><SRS>{WINDOW.crs}</SRS>'
+        f"<GeoTransform>{WINDOW.left},1,0,{WINDOW.top},0,-1</GeoTransform>{bands}</VRTDataset>"
+    )
+    np.testing.assert_array_equal(open_source(spec).read(WINDOW).values, noise(1))
+    changed(path)
+    np.testing.assert_array_equal(open_source(spec).read(WINDOW).values, 255 - noise(1))
+
+
+def test_signatures_are_not_remembered(tmp_path: Path, server: Habits) -> None:
+    """A worker of weeks sees a new one each hour."""
+    write(tmp_path / "a.tif", noise(1))
+    for token in ("tok1", "tok2"):
+        url = catalog(tmp_path / "stac", item("a", f"{server.root}/a.tif?sig={token}"))
+        open_source(StacImagery(url=url)).read(WINDOW)
+    there = [name for name in raster._last_read if name.startswith(server.root)]
+    assert there == [f"{server.root}/a.tif"]
 
 
 def test_a_catalogs_files_on_s3_are_read(cog: str, tmp_path: Path) -> None:

@@ -17,11 +17,12 @@ import pytest
 
 from geoloc.area import GeotiffImagery, StacImagery
 from geoloc.build import BuildPlan, build_blocks
-from geoloc.errors import CubeError
+from geoloc.errors import CubeError, ImageryError
 from geoloc.grid import Grid
 from geoloc.imagery import open_source
 from geoloc.imagery.keys import fill_keys
-from geoloc.imagery.version import Versions
+from geoloc.imagery.servers import Servers, _told
+from geoloc.imagery.version import Unanswered, Versions
 from geoloc.refresh import refresh_blocks
 
 from .cubes import plan_of
@@ -140,8 +141,11 @@ def test_what_nobody_tells_is_noted_and_holds_no_secret(tmp_path: Path, server: 
     assert note.startswith(f"the server tells no version of 2 files ({host}): changes there are")
     assert pickle.loads(pickle.dumps(versions)).notes == (note,)  # noqa: S301  (our own)
     gone = Versions()
-    assert gone.of(["http://127.0.0.1:9/a.tif?sig=tok"]) == ["http://127.0.0.1:9/a.tif"]
-    assert "1 file (127.0.0.1:9)" in gone.notes[0]
+    nowhere = "http://127.0.0.1:9/a.tif?sig=tok"
+    assert gone.of([nowhere], sure=False) == ["http://127.0.0.1:9/a.tif"]
+    with pytest.raises(ImageryError, match=r"9/a.tif cannot be asked .*no answer.*later$"):
+        gone.of([nowhere])
+    assert gone.notes == ()  # not learnt
     assert Versions().of(["/vsizip/a.zip/a.tif"]) == ["/vsizip/a.zip/a.tif"]
 
 
@@ -204,6 +208,43 @@ def test_a_new_token_changes_nothing(tmp_path: Path, server: Habits, told: bool)
     assert bool(notes.pop()) != told
 
 
+@pytest.mark.parametrize("busy", [429, 503])
+def test_a_busy_server_is_asked_again_later(tmp_path: Path, server: Habits, busy: int) -> None:
+    write(tmp_path / "a.tif", noise(1))
+    source = open_source(GeotiffImagery(paths=[f"{server.root}/a.tif"]))
+    assert source.covers(WINDOW)
+    server.head = busy
+    server.asked.clear()
+    with pytest.raises(ImageryError, match=rf"version now \(HTTP {busy}\): try again later"):
+        source.fingerprint(WINDOW)
+    assert {asked.split()[0] for asked in server.asked} == {"HEAD"}
+    server.head = 200
+    assert source.fingerprint(WINDOW) == open_source(source.spec).fingerprint(WINDOW)  # type: ignore[attr-defined]
+
+
+def test_queries_tell_files_apart(tmp_path: Path, server: Habits) -> None:
+    server.etag = server.date = False
+    write(tmp_path / "a.tif", noise(1))
+    one, other = Versions().of([f"{server.root}/a.tif?year={year}&sig=tok" for year in (1, 2)])
+    assert one != other and "tok" not in one
+
+
+def test_a_silent_host_is_given_up() -> None:
+    """After three files of it, each asked twice at most."""
+    servers = Servers()
+    for _ in range(5):
+        with pytest.raises(Unanswered):
+            servers.version("http://127.0.0.1:9/a.tif")
+    assert servers._silent == {"127.0.0.1:9": 3}
+
+
+def test_odd_dates_and_addresses_are_no_faults() -> None:
+    assert _told({"Last-Modified": "Mon, 1 Jan 2024 10:00:00 +99999999999999999999"})
+    versions = Versions()
+    assert versions.of(["http://[bad/a.tif"]) == ["http://[bad/a.tif"]
+    assert "1 file (http://[bad/a.tif)" in versions.notes[0]
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_a_refresh_says_what_it_cannot_notice(
     tmp_path: Path, server: Habits, told: bool, monkeypatch: pytest.MonkeyPatch
@@ -248,7 +289,7 @@ def test_no_log_tells_a_key(
     write(tmp_path / "a.tif", noise(1))
     catalog(tmp_path, item("a", f"{server.root}/a.tif?sig=s3cret"))
     for root in (server.root, "http://127.0.0.1:9"):
-        Versions().of([root + "/a.tif?x=${FILE_KEY}"], fill_keys)
+        Versions().of([root + "/a.tif?x=${FILE_KEY}"], fill_keys, sure=False)
     assert "/a.tif?x=${FILE_KEY}" in caplog.text and "Retrying" in caplog.text
     stac = open_source(StacImagery(url=server.root + "/catalog.json?x=${FILE_KEY}"))
     assert stac.read(WINDOW).valid.values.all()

@@ -115,7 +115,10 @@ class GeotiffSource:
         return as_window(pixels, valid, window, tuple(seen), tuple(errors), taken.total)
 
     def fingerprint(self, window: Grid) -> str:
-        """SHA-256 over how files are read, and the ids and versions of those in the window."""
+        """SHA-256 over how files are read, and the ids and versions of those in the window.
+
+        Raises ImageryError where a server cannot be asked just now.
+        """
         facts: list[object] = [self.spec.model_dump(exclude={"paths", "keep"})]
         touching = [file for file, _ in self._touching(window)]
         self._versions.of((path for file in touching for path in file.files), fill_keys)
@@ -137,7 +140,7 @@ class GeotiffSource:
 
     def _version(self, file: RasterFile) -> list[str]:
         """What changes when the content of what a file consists of does."""
-        return self._versions.of(file.files, fill_keys)
+        return self._versions.of(file.files, fill_keys, sure=False)
 
 
 def list_files(paths: list[str]) -> list[str]:

@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,15 +124,25 @@ def gdal_environment(href: str, **options: str) -> Iterator[None]:
 
 
 def forget_other_versions(file: RasterFile) -> None:
-    """Have GDAL drop what it remembers of a remote file if that was of another version."""
-    if not file.version or not is_remote(file.href):
+    """Have GDAL drop what it remembers of a file's remote parts if that was of another version."""
+    if not file.version:
         return
-    if _last_read.setdefault(file.href, file.version) != file.version:
-        uncached = gdal_environment(file.href, CPL_VSIL_CURL_NON_CACHED="/vsi")
-        # closed again, a file that is not to be cached takes all with it that was
-        with uncached, contextlib.suppress(RasterioError, CPLE_BaseError):
-            rasterio.open(file.href).close()
-        _last_read[file.href] = file.version
+    parts = (file.href,) if is_remote(file.href) else tuple(filter(is_remote, file.files))
+    for part in parts:
+        name = re.split("[?#]", part)[0]  # a signature is another each time
+        if _last_read.setdefault(name, file.version) != file.version:
+            with contextlib.suppress(RasterioError, CPLE_BaseError), _opened_anew(part):
+                pass
+            _last_read[name] = file.version
+
+
+@contextmanager
+def _opened_anew(href: str) -> Iterator[rasterio.DatasetReader]:
+    """A file as it is now; GDAL remembers nothing of a remote one, nor what it did before."""
+    # closed again, a file that is not to be cached takes all with it that was
+    options = {"CPL_VSIL_CURL_NON_CACHED": "/vsi"} if is_remote(href) else {}
+    with gdal_environment(href, **options), rasterio.open(href) as data:
+        yield data
 
 
 class _S3Session(DummySession):  # type: ignore[misc]
@@ -157,8 +168,8 @@ def is_remote(href: str) -> bool:
 
 
 def probe(href: str) -> RasterFile:
-    """Read a file's header. Raises one of READ_ERRORS where that is not possible."""
-    with gdal_environment(href), rasterio.open(href) as data:
+    """Read a file's header, as it is now. Raises one of READ_ERRORS where that is impossible."""
+    with _opened_anew(href) as data:
         _require_georeference(data)
         kinds = data.colorinterp
         return RasterFile(

@@ -12,38 +12,60 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import Retry
+from urllib3.exceptions import HTTPError
 
-from ..stores import open_objects
-from .version import MISSING
+from ..stores import may_pass, open_objects
+from .version import MISSING, Unanswered
 
 _PATIENCE = (10.0, 30.0)  # s until a server is reached, and until it answers
 _RETRIES = Retry(
-    total=3, connect=1, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504),
+    total=3, connect=1, read=0, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504),
     allowed_methods=None, raise_on_status=False, respect_retry_after_header=False,
 )  # fmt: skip
 _GONE = (404, 410)
+_BUSY = 429
+_UNANSWERED = 3  # files in a row until a host is given up
+_OBJECT_PATIENCE = {"connect_timeout": "10s", "timeout": "30s"}
 _OBJECTS = ("s3", "gs", "az")
 _GDALS = {"/vsicurl/": "", "/vsis3/": "s3://", "/vsigs/": "gs://", "/vsiaz/": "az://"}
 _AS_STORED = {"Accept-Encoding": "identity"}
 _ONE_BYTE = _AS_STORED | {"Range": "bytes=0-0"}
 
 
+class _Busy(Unanswered):
+    """An answer that says: not now."""
+
+
 class Servers:
-    """Asks servers of any kind; keeps connections, and remembers who refuses HEAD."""
+    """Asks servers of any kind; keeps connections, and remembers who refuses HEAD or is silent."""
 
     def __init__(self) -> None:
         self._stores: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._headless: set[str] = set()
+        self._silent: dict[str, int] = {}
         self._own = threading.local()
 
     def version(self, href: str) -> str | None:
-        """A file's version, None where its server does not tell. Raises CubeError."""
+        """A file's version, None where its server does not tell. Raises CubeError, Unanswered."""
         url = _as_url(href)
-        scheme = urlsplit(url).scheme
-        if scheme in _OBJECTS:
-            return self._of_object(url)
-        return self._of_page(url) if scheme in ("http", "https") else None
+        try:
+            scheme, host = urlsplit(url)[:2]
+        except ValueError:
+            return None
+        if scheme not in (*_OBJECTS, "http", "https"):
+            return None
+        if self._silent.get(host, 0) >= _UNANSWERED:
+            raise Unanswered("no answer")
+        try:
+            told = self._of_object(url) if scheme in _OBJECTS else self._of_page(url)
+        except _Busy:  # it is there
+            raise
+        except Unanswered:
+            self._silent[host] = self._silent.get(host, 0) + 1
+            raise
+        self._silent.pop(host, None)
+        return told
 
     def _of_object(self, url: str) -> str | None:
         """By our own stores, which know profiles and endpoints."""
@@ -56,14 +78,16 @@ class Servers:
             facts = obstore.head(self._store(f"{scheme}://{bucket}"), key)
         except FileNotFoundError:
             return MISSING
-        except (BaseError, OSError, ValueError):
+        except (BaseError, OSError, ValueError) as error:
+            if may_pass(error):
+                raise Unanswered("no answer") from None
             return None
         return str(facts["e_tag"] or f"{facts['last_modified']}-{facts['size']}")
 
     def _store(self, root: str) -> Any:
         with self._lock:
             if root not in self._stores:
-                self._stores[root] = open_objects(root)
+                self._stores[root] = open_objects(root, **_OBJECT_PATIENCE)
             return self._stores[root]
 
     def _of_page(self, url: str) -> str | None:
@@ -77,15 +101,18 @@ class Servers:
         return MISSING if status in _GONE else told
 
     def _answer(self, method: str, url: str) -> tuple[int, str | None]:
-        """The status, 0 without an answer, and the version if it is told. No body is read."""
+        """The status, and the version if it is told. No body is read. Raises Unanswered."""
         headers = _ONE_BYTE if method == "GET" else _AS_STORED
         try:
             with self._session().request(
                 method, url, headers=headers, stream=True, allow_redirects=True, timeout=_PATIENCE
             ) as answer:
-                return answer.status_code, _told(answer.headers) if answer.ok else None
-        except (requests.RequestException, UnicodeError):  # the latter: of a host's name
-            return 0, None
+                status, told = answer.status_code, _told(answer.headers) if answer.ok else None
+        except (requests.RequestException, HTTPError, ValueError):  # the last two: odd redirects
+            raise Unanswered("no answer") from None
+        if status == _BUSY or status in (500, 502, 503, 504):
+            raise _Busy(f"HTTP {status}")
+        return status, told
 
     def _session(self) -> requests.Session:
         """This thread's; it knows redirects, proxies and passwords as GDAL does."""
@@ -104,7 +131,7 @@ def _told(headers: Mapping[str, str]) -> str | None:
     if (date := headers.get("Last-Modified")) is None:
         return None
     whole = headers.get("Content-Range", "").rpartition("/")[2]
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, OverflowError):
         date = str(email.utils.parsedate_to_datetime(date))
     return f"{date}-{whole or headers.get('Content-Length', '')}"
 

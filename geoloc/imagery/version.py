@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ..errors import ImageryError
+from ..stores import without_secrets
 from .raster import is_remote
 
 if TYPE_CHECKING:
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
 
 MISSING = "missing"
 """The version of a file that is not there."""
+
+
+class Unanswered(Exception):  # noqa: N818  (no fault of ours, and never shown)
+    """A server that cannot be asked just now, and why; it may tell later."""
+
 
 _AT_ONCE = 16  # servers' answers waited for
 
@@ -42,20 +49,27 @@ class Versions:
         self.__init__()  # type: ignore[misc]
         self.__dict__.update(state)
 
-    def of(self, names: Iterable[str], opened: Callable[[str], str] = str) -> list[str]:
+    def of(
+        self, names: Iterable[str], opened: Callable[[str], str] = str, *, sure: bool = True
+    ) -> list[str]:
         """The version of each file; ``opened`` makes of its name the URL that a server takes.
 
         On disk: date and size. Of a server: the ETag, else date and size; "missing" where there
-        is no such file. Where nothing tells, the name without its query. Raises CubeError for an
-        AWS profile that is of no use.
+        is no such file. Where nothing tells, the name without its secrets; so also, unless it is
+        to be ``sure``, where a server cannot be asked just now, which is not remembered. Raises
+        ImageryError for such a server, CubeError for an AWS profile that is of no use.
         """
         names = list(names)
         answers = {name: self._ask(name, opened) for name in names if is_remote(name)}
-        for name, answer in answers.items():
-            if answer is not None:
-                self._learn(name, answer.result())
+        try:
+            unanswered = [fault for item in answers.items() if (fault := self._awaited(*item))]
+        except (KeyboardInterrupt, SystemExit):
+            self._cancel()
+            raise
+        if sure and unanswered:
+            raise ImageryError(unanswered[0])
         return [
-            (self._learnt[name] or bare(name)) if name in answers else _local_version(name)
+            (self._learnt.get(name) or bare(name)) if name in answers else _local_version(name)
             for name in names
         ]
 
@@ -83,6 +97,24 @@ class Versions:
                 self._asked[name] = pool.submit(servers.version, opened(name))
             return self._asked[name]
 
+    def _awaited(self, name: str, answer: Future[str | None] | None) -> str | None:
+        """Learn what is answered; one line where the server cannot be asked."""
+        try:
+            if answer is not None:
+                self._learn(name, answer.result())
+        except Unanswered as error:
+            with self._lock:
+                self._asked.pop(name, None)
+            return f"{bare(name)} cannot be asked for its version now ({error}): try again later"
+        return None
+
+    def _cancel(self) -> None:
+        """Let nothing wait any more, so that the process can end."""
+        with self._lock:
+            for answer in self._asked.values():
+                answer.cancel()
+            self._asked.clear()
+
     def _means(self) -> tuple[ThreadPoolExecutor, Servers]:
         from .servers import Servers  # its library is of no use to those who read from disk
 
@@ -97,14 +129,16 @@ class Versions:
 
 
 def bare(href: str) -> str:
-    """A file's URL without query and userinfo, which may be new each time it is told."""
-    return re.sub(r"(?<=://)[^/?#]*@", "", re.split("[?#]", href)[0])
+    """A file's URL without its secrets, which may be new each time it is told."""
+    return without_secrets(href)
 
 
 def _host(href: str) -> str:
     """A URL's host or bucket; of GDAL's other paths the kind, such as vsizip."""
     plain = bare(href).removeprefix("/vsicurl/")
-    return urlsplit(plain).netloc or plain.split("/")[1]
+    with contextlib.suppress(ValueError):  # of what is no URL
+        return urlsplit(plain).netloc or plain.split("/")[1]
+    return plain
 
 
 def _local_version(path: str) -> str:

@@ -136,10 +136,13 @@ class StacSource:
         return as_window(pixels, valid, window, items, tuple(errors), taken.total)
 
     def fingerprint(self, window: Grid) -> str:
-        """SHA-256 over how items are read, and the ids and versions of those in the window."""
+        """SHA-256 over how items are read, and the ids and versions of those in the window.
+
+        Raises ImageryError where a server cannot be asked just now.
+        """
         facts: list[object] = [self.spec.model_dump(mode="json", exclude={"url", "sign", "keep"})]
         scenes = self._touching(window)
-        self._ask_versions(scenes)  # all at once
+        self._ask_versions(scenes, sure=True)  # all at once
         facts += [[s.collection, s.id, self._version(s)] for s in scenes]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -250,7 +253,7 @@ class StacSource:
     def _version(self, scene: Scene) -> list[str]:
         return [scene.version] if scene.version is not None else self._ask_versions([scene])
 
-    def _ask_versions(self, scenes: list[Scene]) -> list[str]:
+    def _ask_versions(self, scenes: list[Scene], *, sure: bool = False) -> list[str]:
         """Versions of the files of those scenes of which the catalog tells none."""
         holders = {
             href: scene.collection
@@ -258,7 +261,9 @@ class StacSource:
             if scene.version is None
             for href in scene.hrefs
         }
-        return self._versions.of(holders, lambda href: self._signer.sign(href, holders[href]))
+        return self._versions.of(
+            holders, lambda href: self._signer.sign(href, holders[href]), sure=sure
+        )
 
     def _item(self, scene: Scene) -> Item:
         href = self._hide(without_secrets(scene.hrefs[0]))
