@@ -69,7 +69,9 @@ class Versions:
         if sure and unanswered:
             raise ImageryError(unanswered[0])
         return [
-            (self._learnt.get(name) or bare(name)) if name in answers else _local_version(name)
+            (self._learnt.get(name) or without_secrets(name))
+            if name in answers
+            else _local_version(name)
             for name in names
         ]
 
@@ -105,7 +107,8 @@ class Versions:
         except Unanswered as error:
             with self._lock:
                 self._asked.pop(name, None)
-            return f"{bare(name)} cannot be asked for its version now ({error}): try again later"
+            shown = without_secrets(name)
+            return f"{shown} cannot be asked for its version now ({error}): try again later"
         return None
 
     def _cancel(self) -> None:
@@ -128,14 +131,9 @@ class Versions:
             self._asked.pop(name, None)
 
 
-def bare(href: str) -> str:
-    """A file's URL without its secrets, which may be new each time it is told."""
-    return without_secrets(href)
-
-
 def _host(href: str) -> str:
     """A URL's host or bucket; of GDAL's other paths the kind, such as vsizip."""
-    plain = bare(href).removeprefix("/vsicurl/")
+    plain = without_secrets(href).removeprefix("/vsicurl/")
     with contextlib.suppress(ValueError):  # of what is no URL
         return urlsplit(plain).netloc or plain.split("/")[1]
     return plain

@@ -53,7 +53,6 @@ from geoloc.build import BlockRun, BuildPlan, build_blocks
 from geoloc.cluster import Executor, InlineExecutor
 from geoloc.cluster.workers import DaskExecutor
 from geoloc.cube import Quantizer, Status, create_generation, hold_lock
-from geoloc.encoders import load_model
 from geoloc.grid import Grid
 from geoloc.imagery import open_source
 from geoloc.imagery.source import as_window
@@ -251,6 +250,8 @@ def write_cog(path: Path, grid: Grid) -> None:
 
 def network_plan(folder: Path, grid: Grid) -> BuildPlan:
     """A build of the COG in ``folder`` by the shipped network."""
+    from geoloc.encoders import load_model  # torch, which the processes that `peaks` weighs lack
+
     model = load_model("sandbox")
     source = open_source(GeotiffImagery(kind="geotiff", paths=(str(folder / "a.tif"),)))
     encoder = ModelEncoder(str(model.path), model.digest, grid.step, "dense")
