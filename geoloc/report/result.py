@@ -32,6 +32,8 @@ class QueryResult:
     imagery: one mapping ``{"id", "href", "date", "candidates"}`` per image near a candidate.
     places: by rank, a candidate's own top scenes and their softmax share, as seen from above.
     notes: what the reader has to know, one sentence each.
+    lacking: cells that were asked for and could not be searched, by the reason.
+    asked: bool ``(y, x)``, the cells that were asked for; None where that is all of the grid.
     """
 
     title: str
@@ -47,6 +49,18 @@ class QueryResult:
     imagery: tuple[Mapping[str, Any], ...] = ()
     places: Mapping[int, Sequence[tuple[str, float]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    lacking: Mapping[str, int] = field(default_factory=dict)
+    asked: NDArray[np.bool_] | None = None
+
+    @property
+    def unsearched(self) -> int:
+        """How many of the cells that were asked for could not be searched."""
+        return sum(self.lacking.values())
+
+    @property
+    def cells_asked(self) -> int:
+        """How many cells were asked for: those of the area, or of the polygon in it."""
+        return self.grid.size if self.asked is None else int(np.count_nonzero(self.asked))
 
     @property
     def photo(self) -> Photo | None:
@@ -79,5 +93,10 @@ class QueryResult:
             "photos": [{"file": p.file, "sha256": p.sha256} for p in self.photos],
             "scenes": [{"scene": name, "share": share} for name, share in self.scenes()],
             "candidates": [properties(c) for c in self.candidates],
+            "summary": {"cells": self.cells_asked, **self.told_unsearched()},
             "notes": list(self.notes),
         }
+
+    def told_unsearched(self) -> dict[str, Any]:
+        """For machines: how many cells were not searched, and why."""
+        return {"cells_unsearched": self.unsearched, "unsearched_reasons": dict(self.lacking)}
