@@ -39,9 +39,14 @@ _POLICY = (
 )
 
 
-def write_page(result: QueryResult, path: Path, source: Source | None = None) -> Path:
-    """Write the page; everything in it is escaped, inlined and bounded in size."""
-    views = look(result, source)
+def write_page(
+    result: QueryResult, path: Path, source: Source | None = None, *, views: Views | None = None
+) -> Path:
+    """Write the page; everything in it is escaped, inlined and bounded in size.
+
+    ``views``: what is seen of ``source``, where that is known already.
+    """
+    views = views or look(result, source)
     scale = levels(result)
     text = (
         environment("geoloc.report")

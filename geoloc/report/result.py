@@ -34,6 +34,7 @@ class QueryResult:
     notes: what the reader has to know, one sentence each.
     lacking: cells that were asked for and could not be searched, by the reason.
     asked: bool ``(y, x)``, the cells that were asked for; None where that is all of the grid.
+    truth: latitude and longitude (WGS84) of the true place, where that is known.
     """
 
     title: str
@@ -51,6 +52,7 @@ class QueryResult:
     notes: tuple[str, ...] = ()
     lacking: Mapping[str, int] = field(default_factory=dict)
     asked: NDArray[np.bool_] | None = None
+    truth: tuple[float, float] | None = None
 
     @property
     def unsearched(self) -> int:
