@@ -35,6 +35,7 @@ class QueryResult:
     lacking: cells that were asked for and could not be searched, by the reason.
     asked: bool ``(y, x)``, the cells that were asked for; None where that is all of the grid.
     truth: latitude and longitude (WGS84) of the true place, where that is known.
+    truth_percentile: how many percent of the known cells are at most as far away as the one there.
     """
 
     title: str
@@ -53,6 +54,7 @@ class QueryResult:
     lacking: Mapping[str, int] = field(default_factory=dict)
     asked: NDArray[np.bool_] | None = None
     truth: tuple[float, float] | None = None
+    truth_percentile: float | None = None
 
     @property
     def unsearched(self) -> int:
