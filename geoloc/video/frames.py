@@ -17,8 +17,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import PhotoError, UsageError
-from .photos import Photo
+from ..errors import PhotoError, UsageError
+from ..photos import Photo
 
 SUFFIXES = frozenset((".mp4", ".mov", ".webm", ".mkv", ".m4v", ".avi", ".3gp", ".mpg", ".mpeg",
                       ".ts", ".gifv", ".ogv", ".wmv", ".flv"))  # fmt: skip

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from .errors import PhotoError, UsageError
-from .names import path_text
+from ..errors import PhotoError, UsageError
+from ..names import path_text
 
 MAX_PIXELS = 200_000_000
 """Pixels a photo may have, by its header: the largest phone sensors of today."""
