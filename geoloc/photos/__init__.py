@@ -3,18 +3,8 @@
 from __future__ import annotations
 
 from .kinds import photo_kind
-from .photo import (
-    MAX_BYTES,
-    MAX_PIXELS,
-    MAX_SIDE,
-    Crop,
-    Look,
-    Photo,
-    inscribed,
-    photo_path,
-    read_photo,
-    turned,
-)
+from .photo import Crop, Look, Photo, inscribed, size_notes, turned
+from .reading import MAX_BYTES, MAX_PIXELS, MAX_SIDE, photo_path, read_photo
 
 __all__ = [
     "MAX_BYTES",
@@ -27,5 +17,6 @@ __all__ = [
     "photo_kind",
     "photo_path",
     "read_photo",
+    "size_notes",
     "turned",
 ]
