@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from geoloc.errors import PhotoError, UsageError
 from geoloc.video import Sampling, is_title, read_frame, read_frames
-from geoloc.video.frames import _is_whole
+from geoloc.video.container import _is_whole
 from tests.media import U8, shot, turn_mp4, video
 
 BLACK = np.full((144, 192, 3), 6, np.uint8)

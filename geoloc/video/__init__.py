@@ -3,19 +3,9 @@
 from __future__ import annotations
 
 from .content import is_video_content
-from .frames import (
-    SUFFIXES,
-    Frame,
-    Reason,
-    Sampling,
-    is_blank,
-    is_cut,
-    is_title,
-    read_frame,
-    read_frames,
-    sharpness,
-    upright,
-)
+from .frames import SUFFIXES, Frame, read_frame, read_frames
+from .judging import Reason, Sampling, is_blank, is_cut, is_title, sharpness
+from .shown import upright
 
 __all__ = [
     "SUFFIXES",
