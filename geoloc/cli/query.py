@@ -212,6 +212,8 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
     }
     for result in results:
         print_table(result.title, columns, [_row(c) for c in result.candidates[:SHOWN]])
+    for remark in dict.fromkeys(remark for result in results for remark in result.notes):
+        note(remark)
     if results:
         note(f"answers in {out}: open report.html in a browser, heatmap.tif in QGIS")
 

@@ -134,8 +134,13 @@ class Ask:
             parameters=self.parameters,
             imagery=tuple(_imagery_near(found, cube)),
             places={c.rank: _place_scenes(c, cube) for c in found},
-            notes=self.target.notes,
+            notes=(*self.target.notes, *_notes_of(question.photos)),
         )
+
+
+def _notes_of(photos: Sequence[Photo]) -> Iterator[str]:
+    """What has to be known of the photos that were asked with, each thing once."""
+    yield from dict.fromkeys(note for photo in photos for note in photo.notes)
 
 
 def file_digest(path: Path) -> str:

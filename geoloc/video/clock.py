@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-_BACK = 0.5  # s that timestamps may go back without it being a jump: B-frames, sloppy muxers
+_BACK = 0.1  # s that timestamps of decoding may go back without it being a jump: sloppy muxers
 _AHEAD = 10.0  # s that they may leap, in streams whose clock may be set anew at any time
 _PERIOD = 0.04  # s between frames, where nothing tells
 
