@@ -53,14 +53,18 @@ def to_rgb(
         return Image.fromarray(tone_mapped(levels, *signal)), ()
     profile = profile or _told_profile(image)
     if not profile:
-        return flat.convert("RGB"), ()
+        return _rgb(flat), ()
     try:
         return to_srgb(flat, profile), ()
     except ProfileErrors:
-        return flat.convert("RGB"), (
+        return _rgb(flat), (
             "its colour profile is damaged or not for such a picture: it was left aside, and the "
             "colours were taken as sRGB",
         )
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def orientation_of(image: Image.Image) -> int | None:
@@ -97,7 +101,7 @@ def _flat(image: Image.Image) -> Image.Image:
         return laid.getchannel(0) if image.mode == "LA" else laid.convert("RGB")
     if image.mode in ("1", "LA"):
         return image.convert("L")
-    return image if image.mode in ("L", "CMYK") else image.convert("RGB")
+    return image if image.mode in ("RGB", "L", "CMYK") else image.convert("RGB")
 
 
 def _tags(image: Image.Image) -> Mapping[int, Any]:

@@ -41,7 +41,7 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     if image.mode != mode:
         raise ValueError(f"a profile for {mode} in a picture of {image.mode}")
     if transform is None:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     done = ImageCms.applyTransform(image, transform)
     assert done is not None  # it is, where the transform is not in place
     return done
