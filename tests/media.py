@@ -49,7 +49,8 @@ def video(
     codec: str = "mpeg4",
     container: str | None = None,
 ) -> Path:
-    """Write frames ``(h, w, 3)``, their sides even; the name tells the container, or it is given."""
+    """Write frames ``(h, w, 3)``, their sides even, in the container that the name tells or that
+    is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", format=container) as file:
         stream = file.add_stream(codec, rate=fps)

@@ -144,7 +144,8 @@ def test_every_orientation(tmp_path: Path, suffix: str, orientation: int) -> Non
     """By the meaning of each (EXIF 2.32, 4.6.4): where row 0 and column 0 of the file are."""
     seen = picture(3, 100, 140)
     stored = {1: seen, 2: seen[:, ::-1], 3: seen[::-1, ::-1], 4: seen[::-1],
-              5: seen.transpose(1, 0, 2), 6: np.rot90(seen), 7: np.rot90(seen, 2).transpose(1, 0, 2),
+              5: seen.transpose(1, 0, 2), 6: np.rot90(seen),
+              7: np.rot90(seen, 2).transpose(1, 0, 2),
               8: np.rot90(seen, -1)}[orientation]  # fmt: skip
     options = {"lossless": True} if suffix == "webp" else {"quality": 98} if suffix == "jpg" else {}
     path = tmp_path / f"a.{suffix}"
@@ -244,7 +245,10 @@ def icc(space: bytes, tags: dict[bytes, bytes], kind: bytes, pcs: bytes) -> byte
     table, body, at = b"", b"", 132 + 12 * len(tags)
     for name, content in tags.items():
         content += bytes(-len(content) % 4)
-        table, body = table + name + struct.pack(">II", at + len(body), len(content)), body + content
+        table, body = (
+            table + name + struct.pack(">II", at + len(body), len(content)),
+            body + content,
+        )
     head = struct.pack(">I4sI4s4s4s12x4s28xiii48x", at + len(body), bytes(4), 0x02400000, kind,
                        space, pcs, b"acsp", 63190, 65536, 54061)  # fmt: skip
     return head + struct.pack(">I", len(tags)) + table + body

@@ -35,7 +35,8 @@ def chunk(name: bytes, data: bytes, check: int | None = None) -> bytes:
     [
         chunk(b"tEXt", b"a\0b", check=1), chunk(b"zTXt", b"a\0\0" + b"no zlib"),
         chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(3_000_000))), chunk(b"iCCP", b"a\0\0no zlib"),
-        chunk(b"pHYs", b"ab"), chunk(b"eXIf", b"\xff" * 50), chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0"),
+        chunk(b"pHYs", b"ab"), chunk(b"eXIf", b"\xff" * 50),
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0"),
         chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 99\nnot hexadecimal"),
         chunk(b"cHRM", b"abc"), chunk(b"sRGB", b""), chunk(b"gAMA", b""),
     ],
@@ -76,7 +77,9 @@ def test_damaged_chunks_of_a_webp(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
 def test_pixels_are_the_same_without_metadata(kind: str) -> None:
-    options = {"lossless": True} if kind == "webp" else {"comment": b"hello"} if kind == "jpeg" else {}
+    options = (
+        {"lossless": True} if kind == "webp" else {"comment": b"hello"} if kind == "jpeg" else {}
+    )
     whole = saved(kind.upper(), exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0", **options)
     bare = without_metadata(kind, whole)
     assert bare is not None and len(bare) < len(whole) and b"II*" not in bare

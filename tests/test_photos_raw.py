@@ -39,7 +39,7 @@ def thumbnail(**more: object) -> Directory:
     return Directory(tags | more.get("tags", {}), pixels.tobytes(), more.get("below", ()))
 
 
-def sensor(photometric: int = MOSAIC, **tags: int) -> Directory:
+def sensor(photometric: int = MOSAIC) -> Directory:
     values = np.arange(WIDTH * HEIGHT, dtype=np.uint16).tobytes()
     told = {254: 0, 256: WIDTH, 257: HEIGHT, 258: 16, 259: 1, 262: photometric, 277: 1, 278: HEIGHT}
     return Directory(told, values)
@@ -133,9 +133,11 @@ def test_a_raw_file_is_known_by_its_content(tmp_path: Path, order: str, name: st
         (nef(content=FULL[:300]), "is damaged or cut short|has no preview"),
         (tiff(thumbnail(below=(sensor(),))), "has no preview in it that could be looked at"),
         (tiff(thumbnail(below=(sensor(LINEAR),), tags={50706: (1, 4, 0, 0)})), "no preview"),
-        (tiff(Directory({262: LINEAR, 256: WIDTH, 257: HEIGHT, 258: (8, 8, 8)}, FULL)), "no preview"),
+        (tiff(Directory({262: LINEAR, 256: WIDTH, 257: HEIGHT, 258: (8, 8, 8)}, FULL)),
+         "no preview"),
         (b"FOVb" + bytes(100) + FULL, "320 x 200 px of a size that is not known"),
-        (b"FUJIFILMCCD-RAW 0201", "no preview"), (b"II*\0\x10\0\0\0CR\x02\0" + bytes(50), "no preview"),
+        (b"FUJIFILMCCD-RAW 0201", "no preview"),
+        (b"II*\0\x10\0\0\0CR\x02\0" + bytes(50), "no preview"),
         (cr2()[:-40000], "cut short|no preview|whose preview"),
     ],
 )  # fmt: skip
@@ -162,8 +164,10 @@ def test_a_preview_that_is_upright_already_is_left_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("content", "name"), [
-    (b"\xff\x0a\xfa\x7f\x01\x90", "a JPEG XL"), (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40), "a JPEG XL"),
-    (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(40), "a JPEG 2000"), (b"8BPS\0\1" + bytes(40), "a Photoshop"),
+    (b"\xff\x0a\xfa\x7f\x01\x90", "a JPEG XL"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40), "a JPEG XL"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(40), "a JPEG 2000"),
+    (b"8BPS\0\1" + bytes(40), "a Photoshop"),
 ])  # fmt: skip
 def test_kinds_that_are_not_read_are_named(tmp_path: Path, content: bytes, name: str) -> None:
     with pytest.raises(PhotoError, match=f"is {name}.*save it as JPEG, PNG or TIFF"):

@@ -37,6 +37,7 @@ from geoloc.query import (
 from geoloc.query.ask import class_weights
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES, imagery, tiny_model
+from tests.media import picture
 
 NY, NX = 24, 36
 PLANTED = {"a": (5, 30), "b": (19, 7)}
@@ -169,6 +170,21 @@ def test_the_evidence_tells_where_a_photo_comes_from(place: Place, tmp_path: Pat
     assert not second.keys() & told.keys()
     page = (tmp_path / "a" / "report.html").read_text()
     assert "<dt>fetched from</dt><dd>host/a.jpg at 2026-11-26T04:00:00+00:00</dd>" in page
+
+
+def test_what_has_to_be_known_of_a_photo_reaches_the_answer(place: Place, tmp_path: Path) -> None:
+    Image.fromarray(picture(1, 20, 30)).save(tmp_path / "small.png")
+    Image.fromarray(picture(1, 200, 300)).save(tmp_path / "large.png")
+    asked = [tmp_path / "small.png", tmp_path / "large.png"]
+    small, large = query_photos(place.cube, asked, tmp_path / "out", top=1).results
+    (note,) = small.notes
+    assert "small.png has only 30 x 20 px" in note and large.notes == ()
+    assert small.to_json()["notes"] == [note]
+    folder = tmp_path / "out" / "small"
+    assert json.loads((folder / "query.json").read_text())["notes"] == [note]
+    assert note in (folder / "report.html").read_text()
+    (fused,) = query_photos(place.cube, asked, tmp_path / "fused", top=1, fuse=True).results
+    assert fused.notes == (note,)
 
 
 def test_fused_photos_make_one_answer(place: Place, tmp_path: Path) -> None:

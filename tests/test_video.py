@@ -271,7 +271,9 @@ def test_what_a_container_claims_is_evidence_of_each_frame(
     path = tmp_path / f"a.{suffix}"
     options = {"movflags": "use_metadata_tags"} if suffix == "mov" else {}
     with av.open(str(path), "w", options=options) as container:
-        container.metadata.update({keys: "-33.5000-070.2500/", "creation_time": "2024-06-01T10:00:00Z"})
+        container.metadata.update(
+            {keys: "-33.5000-070.2500/", "creation_time": "2024-06-01T10:00:00Z"}
+        )
         stream = container.add_stream("mpeg4", rate=10)
         stream.height, stream.width, stream.pix_fmt = 144, 192, "yuv420p"
         for pixels in shot(1, 10):

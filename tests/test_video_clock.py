@@ -87,7 +87,9 @@ def test_each_part_shows_its_own_pictures(parts: Path, tmp_path: Path) -> None:
     frames = list(read_frames(path, CLOSE))
     for start, seed in enumerate((1, 2, 3, 4)):
         (seen, *_) = (f for f in frames if 2 * start + 0.1 < f.time < 2 * start + 1.9)
-        off = [np.abs(seen.pixels.astype(int) - shot(s, 50, 96, 128)[25]).mean() for s in range(1, 5)]
+        off = [
+            np.abs(seen.pixels.astype(int) - shot(s, 50, 96, 128)[25]).mean() for s in range(1, 5)
+        ]
         assert int(np.argmin(off)) + 1 == seed
 
 
@@ -95,10 +97,13 @@ def test_each_part_shows_its_own_pictures(parts: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "container", "codec"), [
     ("a.mp4", None, "mpeg4"), ("a.mkv", None, "mpeg4"), ("a.avi", None, "mpeg4"),
     ("a.flv", None, "flv1"), ("a.wmv", None, "wmv2"), ("a.mpg", "mpeg", "mpeg2video"),
-    ("a.m2v", "mpeg2video", "mpeg2video"), ("a.h264", "h264", "libx264"), ("a.mxf", None, "mpeg2video"),
+    ("a.m2v", "mpeg2video", "mpeg2video"), ("a.h264", "h264", "libx264"),
+    ("a.mxf", None, "mpeg2video"),
     ("a.y4m", "yuv4mpegpipe", "rawvideo"), ("a.ts", "mpegts", "libx264"),
 ])  # fmt: skip
-def test_every_container(tmp_path: Path, name: str, container: str, codec: str, long: float) -> None:
+def test_every_container(
+    tmp_path: Path, name: str, container: str, codec: str, long: float
+) -> None:
     """Some have no timestamps of showing, or none at all."""
     path = clip(tmp_path / name, (1, 2), container, codec)
     assert_found_again(path, 4, Sampling(gap=1, apart=0.3, long=long))

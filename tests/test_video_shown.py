@@ -197,7 +197,7 @@ def test_hdr_is_mapped_to_what_a_screen_shows(tmp_path: Path, transfer: int, lev
         assert read_frame(path, frame.time).sha256 == frame.sha256
 
 
-def test_highlights_are_compressed_and_not_cut(tmp_path: Path) -> None:
+def test_highlights_are_compressed_and_not_cut() -> None:
     nits = np.array([0, 50, 150, 203, 400, 1000])
     y = (nits / 10_000) ** 0.1593017578125
     code = ((0.8359375 + 18.8515625 * y) / (1 + 18.6875 * y)) ** 78.84375

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -26,6 +26,7 @@ _NO_DATES = ("1904-01-01T00:00:00", "1970-01-01T00:00:00")  # the zeros of Quick
 _HEMISPHERES = {
     "N": 1, "NORTH": 1, "E": 1, "EAST": 1, "S": -1, "SOUTH": -1, "W": -1, "WEST": -1, "\x01": -1,
 }  # fmt: skip
+_DAY = 24 * 60  # minutes
 _OF_LATITUDE, _OF_LONGITUDE = "NS\x01", "EW\x01"
 _OTHER_DATUM = "TOKYO"  # 450 m away from WGS 84, and written by phones
 _ISO_6709 = re.compile(r"([+-]\d+(?:\.\d*)?)([+-]\d+(?:\.\d*)?)(?=[+\-/A-Z\s\x00]|$)")
@@ -89,13 +90,13 @@ def parse_time(text: object, zone: object = None) -> str | None:
     found = _TIME.fullmatch(_text(text))
     if not found:
         return None
-    offset = found[7] or _text(zone)
+    year, month, day, hour, minute, second, offset = found.groups()
     try:
-        time = dt.datetime(*(int(part or 0) for part in found.groups()[:6]))  # type: ignore[arg-type]  # noqa: DTZ001
-        zoned = time.replace(tzinfo=_zone(offset))
-    except (ValueError, OverflowError):
+        told = f"{year}-{month}-{day}T{hour}:{minute}:{second or '00'}"
+        time = dt.datetime.fromisoformat(told).replace(tzinfo=_zone(offset or _text(zone)))
+    except ValueError:
         return None
-    return None if time.isoformat() in _NO_DATES else zoned.isoformat()
+    return None if told in _NO_DATES else time.isoformat()
 
 
 def parse_iso_6709(text: object) -> Place | None:
@@ -153,7 +154,7 @@ def _degrees(value: Any, reference: Any, known: str) -> float | None:
     degrees, *small = parts
     if degrees < 0 < sign or not all(0 <= part <= 60 for part in small):
         return None  # contradicts itself, or is no number
-    return sign * (abs(degrees) + sum(part / 60**n for n, part in enumerate(small, start=1)))
+    return sign * _in_degrees([abs(degrees), *small])
 
 
 def _letters(reference: Any) -> str:
@@ -184,11 +185,18 @@ def _sound(lat: float | None, lon: float | None) -> Place | None:
     return {"lon": lon, "lat": lat}
 
 
+def _in_degrees(parts: Sequence[float]) -> float:
+    """Of degrees, minutes and seconds."""
+    return sum((part / 60**n for n, part in enumerate(parts)), start=0.0)
+
+
 def _zone(offset: str) -> dt.timezone | None:
     found = re.fullmatch(r"([+-])(\d{2}):?(\d{2})", offset)
     if not found:
         return dt.UTC if offset.upper() in ("Z", "UTC") else None
     minutes = 60 * int(found[2]) + int(found[3])
+    if minutes >= _DAY:
+        return None
     return dt.timezone(dt.timedelta(minutes=-minutes if found[1] == "-" else minutes))
 
 
@@ -204,7 +212,7 @@ def _sexagesimal(text: str, digits: int) -> float | None:
     degrees, *small = (float(value[a:b]) for a, b in zip(cuts, [*cuts[1:], None], strict=True))
     if any(part >= 60 for part in small):
         return None
-    return sign * (degrees + sum(part / 60**n for n, part in enumerate(small, start=1)))
+    return sign * _in_degrees([degrees, *small])
 
 
 def _xmp(text: str, name: str) -> str | None:

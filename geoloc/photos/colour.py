@@ -37,9 +37,7 @@ Signal = tuple[int, int]
 """Primaries and transfer characteristics (ITU-T H.273), as a HEIF, AVIF or PNG names them."""
 
 
-def to_rgb(
-    image: Image.Image, signal: Signal | None = None
-) -> tuple[Image.Image, tuple[str, ...]]:
+def to_rgb(image: Image.Image, signal: Signal | None = None) -> tuple[Image.Image, tuple[str, ...]]:
     """8-bit RGB, and what had to be assumed of its colours.
 
     Deep greys are scaled instead of clipped, transparency is laid on white, white is white
@@ -70,7 +68,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 def orientation_of(image: Image.Image) -> int | None:
     """What EXIF says, 1 to 8; None where it is damaged or names none."""
     try:
-        told = image.getexif().get(ExifTags.Base.Orientation)
+        told: Any = image.getexif().get(ExifTags.Base.Orientation)
         if isinstance(told, bytes | tuple | list):
             told = told[0]  # of a type that it should not have
         found = int(told)
@@ -117,7 +115,7 @@ def _to_8_bit(values: NDArray[Any], tags: Mapping[int, Any]) -> NDArray[np.uint8
     share = (grey / white).clip(0, 1)
     if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         share = 1 - share
-    return np.rint(share * 255).astype(np.uint8)
+    return np.asarray(np.rint(share * 255), np.uint8)
 
 
 def _white(values: NDArray[Any], largest: float, tags: Mapping[int, Any]) -> float:

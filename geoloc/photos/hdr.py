@@ -93,4 +93,4 @@ def _shown() -> NDArray[np.uint8]:
 def _srgb(light: NDArray[np.float64]) -> NDArray[np.uint8]:
     light = light.clip(0, 1)
     value = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.rint(255 * value).astype(np.uint8)
+    return np.asarray(np.rint(255 * value), np.uint8)

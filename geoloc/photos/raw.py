@@ -24,6 +24,8 @@ _RAF, _RAF_SIZE = b"FUJIFILMCCD-RAW", 0x0100
 _FULL = 0.9  # of the sensor's longer side: cameras cut off margins
 _MOST_STARTS = 4096
 _FRAMES = (0xC0, 0xC1, 0xC2)  # JPEG's, that are decoded everywhere; a sensor's values have 0xC3
+_OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
+_SCAN, _FILL = 0xDA, 0xFF
 _LONE = (0x01, 0xD0, 0xD1, 0xD2, 0xD3, 0xD4, 0xD5, 0xD6, 0xD7)  # markers without a length
 
 Size = tuple[int, int]
@@ -94,13 +96,11 @@ def _jpeg_size(data: bytes, at: int) -> Size | None:
         if kind in _FRAMES:
             depth, height, width, colours = struct.unpack_from(">BHHB", data, at + 4)
             return (width, height) if (depth, colours) == (8, 3) else None
-        if kind == 0xFF:
+        if kind == _FILL:
             at += 1
         elif kind in _LONE:
             at += 2
-        elif 0xC0 <= kind < 0xFE and kind not in (0xC4, 0xC8, 0xCC, *range(0xDB, 0xFE)):
-            return None
-        elif length < 2 or kind == 0xDA:
+        elif length < 2 or kind == _SCAN or kind in _OTHER_FRAMES:
             return None
         else:
             at += 2 + length

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class Survey:
     def longest(self) -> float:
         """s between two packets that can be decoded by themselves."""
         times = [0.0, *(time for _, time in self.keys), self.end]
-        return max(b - a for a, b in zip(times, times[1:], strict=False))
+        return max(after - before for before, after in pairwise(times))
 
 
 class Opened:
