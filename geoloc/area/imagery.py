@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from ..stores import secret_in
-from .spec import Spec, resolve_path
+from .spec import Spec, resolve_path, resolve_pattern
 
 Bounds = tuple[float, float, float, float]
 """Left, bottom, right, top."""
@@ -134,7 +134,8 @@ class GeotiffImagery(OriginImagery):
 
     def resolve(self, base: Path) -> GeotiffImagery:
         """The same with relative paths taken from the folder ``base``."""
-        return self.model_copy(update={"paths": [resolve_path(path, base) for path in self.paths]})
+        paths = [resolve_pattern(path, base) for path in self.paths]
+        return self.model_copy(update={"paths": paths})
 
 
 class StacImagery(OriginImagery):
