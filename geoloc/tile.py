@@ -67,6 +67,7 @@ class TileReport:
         self.valid_pixels += result.valid
         for error in result.errors:
             self._note(error)
+        self.notes += [note for note in result.notes if note not in self.notes]
 
     def fail(self, error: str, state: TileState) -> None:
         """Count a tile that could not be made; ``state`` is what it is now."""
