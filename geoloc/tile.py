@@ -21,6 +21,7 @@ from .area import Area, Imagery, ZarrImagery
 from .cluster import Outcome, open_cluster
 from .cube import FIRST_GENERATION, CubeLock, current_generation, hold_lock, stored_encoding
 from .errors import AreaError, ImageryError
+from .extent import placed
 from .grid import Block, Grid
 from .imagery import notes_of, open_source, require_overlap
 from .imagery.tiling import TiledSpec, TileLedger, TileResult, TileWork, is_whole, open_ledger
@@ -127,6 +128,7 @@ def tile_imagery(
     start = time.perf_counter()
     if isinstance(area.imagery, ZarrImagery):
         raise AreaError(f"the imagery of {area.name} is tiled already: {area.imagery.path}")
+    area = placed(area)
     url = out or area.tiled.path
     lattice = encoder_lattice(area, method)
     source = open_source(area.imagery)

@@ -90,6 +90,15 @@ class GeotiffSource:
         right, top = boxes[:, 2:].max(axis=0)
         return float(left), float(bottom), float(right), float(top)
 
+    def extent(self, crs: str) -> Bounds:
+        """The same, where it is known. Raises ImageryError where a file's place is not."""
+        if self.unreadable:
+            raise ImageryError(
+                f"how far the imagery reaches is not known, as {len(self.unreadable)} of its files "
+                f"cannot be read ({self.unreadable[0]}): write bounds, or leave them out of paths"
+            )
+        return self.bounds(crs)
+
     def covers(self, window: Grid) -> bool:
         """Whether any file's box touches the window, or an unreadable file's may."""
         return bool(self._touching(window)) or bool(self.unreadable)

@@ -124,7 +124,8 @@ class StacSource:
                     f"STAC catalog {self.spec.url} answers searches, and how far it reaches is no "
                     "area: write bounds or geometry"
                 )
-            self._find(WORLD)
+            if not any(_inside(WORLD, done) for done in self._searched):
+                self._find(WORLD)
         return self.bounds(crs)
 
     def bounds(self, crs: str) -> Bounds:
