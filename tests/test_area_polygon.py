@@ -15,7 +15,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from pyproj import Geod
+from pyproj import Geod, Transformer
 
 from geoloc.area import read_polygon
 from geoloc.area.polygon import valid_polygon
@@ -210,6 +210,32 @@ def test_a_hole_goes_along_across_the_antimeridian(tmp_path: Path) -> None:
     whole = read_polygon(save(tmp_path / "a.geojson", polygon(ACROSS)), "EPSG:32760").area
     without = read_polygon(save(tmp_path / "b.geojson", polygon(ACROSS, hole)), "EPSG:32760").area
     assert 1 - without / whole == pytest.approx(0.1 * 0.04 / (0.3 * 0.1), rel=0.01)
+
+
+def test_what_a_map_turns_inside_out_is_refused(tmp_path: Path) -> None:
+    """Its numbers would be finite, and mean the rest of the world."""
+    path = save(tmp_path / "a.geojson", polygon(box(-100, -60, 100, 60)))
+    assert "outside of what EPSG:32636 can map" in refusal(path)
+
+
+def test_a_continent_is_read(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.geojson", polygon(box(-10, 36, 60, 70)))
+    found = read_polygon(path, UTM)
+    for lon, lat, there in ((31, 50, True), (-9, 40, True), (31, 35, False), (61, 50, False)):
+        point = shapely.Point(*Transformer.from_crs(4326, UTM, always_xy=True).transform(lon, lat))
+        assert found.contains(point) is there
+
+
+def test_around_a_pole_in_a_map_of_the_pole(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.geojson", polygon(box(-180, 60, 180, 90)))
+    cap = 2 * np.pi * 6371.0**2 * (1 - np.sin(np.radians(60)))
+    assert read_polygon(path, "EPSG:3571").area / 1e6 == pytest.approx(cap, rel=0.01)
+
+
+def test_an_open_ring_is_closed(tmp_path: Path) -> None:
+    closed = read_polygon(save(tmp_path / "a.geojson", polygon(SQUARE)), UTM)
+    opened = read_polygon(save(tmp_path / "b.geojson", polygon(SQUARE[:-1])), UTM)
+    assert opened.equals(closed)
 
 
 def test_a_ring_around_a_pole_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from .imagery import (
     ZarrImagery,
     portable,
 )
-from .polygon import read_polygon
+from .polygon import polygon_file, read_polygon
 
 __all__ = [
     "Area",
@@ -23,6 +23,7 @@ __all__ = [
     "XyzImagery",
     "ZarrImagery",
     "load_area",
+    "polygon_file",
     "portable",
     "read_polygon",
 ]

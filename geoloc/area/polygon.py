@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from shapely import Geometry, Polygon
 
 _GEOGRAPHIC_EDGE = 0.01  # degrees (about 1 km) between vertices before an edge is reprojected
+_FAR = 40.0  # degrees: what is smaller keeps its inside on any map
+_PROBES = 24  # along each side
+_STRAY = 0.02  # of them: near an edge, straight in one CRS and not in the other
 _BEYOND = 1e-6  # degrees: rounding of those who cut at 180
 _LAYER = re.compile(r"(?P<path>.+)\|layername=(?P<layer>[^|]+)")
 """As QGIS writes the source of a layer."""
@@ -50,6 +53,11 @@ def read_polygon(path: Path, crs: str) -> Geometry:
         raise
     except Exception as error:  # noqa: BLE001  (its readers raise errors of many libraries)
         raise AreaError(f"geometry {path} cannot be read: {first_line(error)}") from None
+
+
+def polygon_file(path: Path) -> Path:
+    """The file itself, where a layer of it is named."""
+    return _file_and_layer(path)[0]
 
 
 def first_line(error: BaseException) -> str:
@@ -94,7 +102,8 @@ def _polygons(file: Path, layer: str) -> GeoSeries:
     import geopandas
     import shapely
 
-    frame = geopandas.read_file(file, layer=layer, columns=[])
+    # "fix" closes rings that are left open, as map tools draw them
+    frame = geopandas.read_file(file, layer=layer, columns=[], on_invalid="fix")
     if not isinstance(frame, geopandas.GeoDataFrame):
         return geopandas.GeoSeries([])
     shapes = frame.geometry.dropna().to_numpy()
@@ -118,12 +127,44 @@ def _united(shapes: GeoSeries, crs: str, path: Path) -> Geometry:
     else:
         polygons = [valid_polygon(shape) for shape in shapes]
     moved = type(shapes)(polygons, crs=shapes.crs).to_crs(crs).to_numpy()
+    outside = AreaError(
+        f"geometry {path} lies outside of what {crs} can map: choose another CRS, or cut the "
+        "polygon to the area"
+    )
     if not np.isfinite(shapely.get_coordinates(moved)).all():
-        raise AreaError(f"geometry {path} lies outside of what {crs} can map: choose another CRS")
+        raise outside
     union = _areal(shapely.union_all([_areal(shapely.make_valid(shape)) for shape in moved]))
     if union.is_empty:
         raise AreaError(f"geometry {path} holds no polygon with an area: draw it anew")
+    if _spans_much(shapes) and not _holds_the_same(polygons, union, shapes.crs, crs):
+        raise outside
     return union
+
+
+def _spans_much(shapes: GeoSeries) -> bool:
+    """Whether polygons reach so far around the Earth that a map may turn them inside out."""
+    west, south, east, north = shapes.total_bounds
+    most = _FAR if shapes.crs.is_geographic else _FAR * 1e5
+    return bool(max(east - west, north - south) > most)
+
+
+def _holds_the_same(polygons: list[Geometry], union: Geometry, source: Any, target: str) -> bool:
+    """Whether places inside of polygons are inside of their union in another CRS, others not.
+
+    A ring around the far side of a map's meridian has finite coordinates, and holds the rest.
+    """
+    import shapely
+    from pyproj import Transformer
+
+    west, south, east, north = shapely.total_bounds(polygons)
+    part = (np.arange(_PROBES) + 0.5) / _PROBES
+    x, y = np.meshgrid(west + part * (east - west), south + part * (north - south))
+    here = np.zeros(x.shape, np.bool_)
+    for polygon in polygons:
+        here |= shapely.contains_xy(polygon, x, y)
+    to_target = Transformer.from_crs(source, target, always_xy=True)
+    there = shapely.contains_xy(union, *to_target.transform(x, y))
+    return bool((here != there).mean() < _STRAY)
 
 
 def _require_coordinates(shapes: GeoSeries, path: Path) -> None:
