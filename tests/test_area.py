@@ -284,6 +284,17 @@ def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
         load_area(tmp_path / "no.yaml")
 
 
+@pytest.mark.parametrize("name", ["n" * 300 + ".yaml", "area.yaml/x.yaml", "a\0b.yaml"])
+def test_paths_that_cannot_be(tmp_path: Path, name: str) -> None:
+    """The system refuses to look, as it does where a folder may not be entered."""
+    write(tmp_path)
+    with pytest.raises(AreaError) as caught:
+        load_area(tmp_path / name)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(AreaError):
+        load_area(write(tmp_path, bounds=None, geometry=name))
+
+
 def test_a_polygon_is_brought_into_the_areas_crs(tmp_path: Path) -> None:
     corners = [(30.15, 50.5), (30.25, 50.5), (30.2, 50.58)]
     write_geojson(

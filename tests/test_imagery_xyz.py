@@ -511,7 +511,7 @@ def test_where_nothing_but_one_picture_comes_it_is_a_fault(tmp_path: Path) -> No
         data = source(server, tmp_path).read(WINDOW)
         assert not data.valid.values.any() and data.attrs["items"] == ()
         (error,) = data.attrs["errors"]
-        assert "no other was seen: check url and max_zoom" in error and "\n" not in error
+        assert "nothing else was sent so far: check url and max_zoom" in error and "\n" not in error
 
 
 @pytest.mark.parametrize(

@@ -168,10 +168,10 @@ def load_area(path: str | Path) -> Area:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     """The top-level mapping of a YAML file."""
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise AreaError(f"area file {path} {what}: give the path of an area.yaml")
     try:
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise AreaError(f"area file {path} {what}: give the path of an area.yaml")
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise AreaError(f"{path} is too large for an area file: give the path of an area.yaml")
         values = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -41,10 +41,10 @@ def read_polygon(path: Path, crs: str) -> Geometry:
     ``FILE|layername=NAME`` names one of several layers. Raises AreaError where the file cannot
     be read, holds no polygon, or coordinates that are not those of its CRS.
     """
-    file, layer = _file_and_layer(path)
-    if not file.is_file():
-        raise AreaError(f"geometry {path} does not exist: give a GeoJSON file with a polygon")
     try:
+        file, layer = _file_and_layer(path)
+        if not file.is_file():
+            raise AreaError(f"geometry {path} does not exist: give a GeoJSON file with a polygon")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its reader's remarks on habits of formats
             shapes = _shapes(file, layer, path)

@@ -106,7 +106,7 @@ class TileClient:
             return ""
         return (
             f"{self.host}: one picture is sent for different tiles (sha256 {tile.digest[:12]}): "
-            "it is taken for a placeholder, and there as no imagery"
+            "it is taken for a placeholder, and those tiles for missing"
         )
 
     def has_imagery(self, seen: bool) -> bool:

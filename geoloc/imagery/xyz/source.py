@@ -171,7 +171,9 @@ class XyzSource:
         if faults.total() == len(tiles):
             raise ImageryError(errors[0])
         if not client.has_imagery(bool(valid.any())) and notes:
-            errors += tuple(f"{note}; no other was seen: check url and max_zoom" for note in notes)
+            errors += tuple(
+                f"{note}; nothing else was sent so far: check url and max_zoom" for note in notes
+            )
         return _Mosaic(pixels, valid, errors, tuple(notes), size)
 
     def _opened(self) -> TileClient:
