@@ -18,6 +18,7 @@ LAYERS = (
     {"grid", "names", "scenes", "stores"},
     {"area", "points", "photos"},
     {"imagery", "encoders", "cube", "cluster", "telegram", "video"},
+    {"extent"},
     {"blocks", "search", "tile"},
     {"account", "planning", "verification"},
     {"build"},

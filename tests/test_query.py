@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
@@ -34,7 +35,7 @@ from geoloc.query import (
     query_photos,
     query_scene,
 )
-from geoloc.query.ask import class_weights
+from geoloc.query.ask import class_weights, file_digest
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES, imagery, tiny_model
 from tests.media import picture
@@ -209,6 +210,14 @@ def test_only_the_polygon_is_searched(place: Place, tmp_path: Path) -> None:
     )
     assert {c.col < 18 for c in answers.results[0].candidates} == {True}
     assert np.isnan(answers.results[0].heatmap[:, 20:]).all()
+    geopandas.read_file(polygon).to_file(tmp_path / "a.gpkg", layer="west")
+    layer = Path(f"{tmp_path / 'a.gpkg'}|layername=west")
+    again = query_photos(
+        place.cube, [place.photo("a")], tmp_path / "layer", top=20, within=layer, radius=20
+    )
+    assert again.results[0].candidates == answers.results[0].candidates
+    told = json.loads((tmp_path / "layer" / "a" / "query.json").read_text())
+    assert told["parameters"]["within_sha256"] == file_digest(tmp_path / "a.gpkg")
 
 
 def test_a_cluster_gives_the_same_answers(place: Place, scheduler: str) -> None:

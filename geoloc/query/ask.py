@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..area import read_polygon
+from ..area import polygon_file, read_polygon
 from ..candidates import RADIUS, Candidate, explain_candidates, find_candidates
 from ..cluster import Executor
 from ..cube import Cube
@@ -75,7 +75,7 @@ class Ask:
         parameters = {
             "top": top,
             "within": None if within is None else path_text(Path(within).absolute()),
-            "within_sha256": None if within is None else file_digest(Path(within)),
+            "within_sha256": None if within is None else file_digest(polygon_file(Path(within))),
             "radius": radius,
             "weights": dict(weights or {}),
             "scene": scene,
