@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,35 @@ _SAMPLE = 4_000_000  # cells that order statistics are taken from: exact up to 2
 
 
 @dataclass(frozen=True)
+class Match:
+    """How well the best place matches what was asked, beside its rank: some cell is always first.
+
+    weak: hardly; a search that found nothing looks so. Of a scene: probability (0..1) of the
+    class at the best place, and the class that is likelier there, if one is, with its own. Of a
+    photo: random, the share of random vectors that come as near to some place as the photo does;
+    pairs, the share of photos of known places that lie as far from the best place or farther,
+    None where the model has no such figures.
+    """
+
+    weak: bool
+    probability: float | None = None
+    likelier: tuple[str, float] | None = None
+    random: float | None = None
+    pairs: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines; what does not apply is null."""
+        return {
+            "weak": self.weak,
+            "probability": self.probability,
+            "likelier": self.likelier
+            and {"scene": self.likelier[0], "probability": self.likelier[1]},
+            "random": self.random,
+            "pairs": self.pairs,
+        }
+
+
+@dataclass(frozen=True)
 class QueryResult:
     """One ranked answer: a photo's, that of several photos of one place, or a scene's.
 
@@ -32,6 +62,7 @@ class QueryResult:
     imagery: one mapping ``{"id", "href", "date", "candidates"}`` per image near a candidate.
     places: by rank, a candidate's own top scenes and their softmax share, as seen from above.
     notes: what the reader has to know, one sentence each.
+    match: how well the best place matches; None where no place is known.
     """
 
     title: str
@@ -47,11 +78,19 @@ class QueryResult:
     imagery: tuple[Mapping[str, Any], ...] = ()
     places: Mapping[int, Sequence[tuple[str, float]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    match: Match | None = None
 
     @property
     def photo(self) -> Photo | None:
         """The first photo, or None for a search of a scene class."""
         return self.photos[0] if self.photos else None
+
+    def probability(self, candidate: Candidate) -> float | None:
+        """Of the scene that was searched for, at a candidate (0..1); None for a photo's answer.
+
+        A scene's distance is ``-log p(scene | cell)``.
+        """
+        return None if self.photos else math.exp(-candidate.distance)
 
     @cached_property
     def sample(self) -> NDArray[np.float32]:
@@ -72,12 +111,13 @@ class QueryResult:
 
     def to_json(self) -> dict[str, Any]:
         """The answer for machines: title, photos, scenes and candidates."""
-        from .vector import properties
+        from .vector import candidate_properties
 
         return {
             "title": self.title,
             "photos": [{"file": p.file, "sha256": p.sha256} for p in self.photos],
             "scenes": [{"scene": name, "share": share} for name, share in self.scenes()],
-            "candidates": [properties(c) for c in self.candidates],
+            "match": self.match and self.match.to_json(),
+            "candidates": [candidate_properties(self, c) for c in self.candidates],
             "notes": list(self.notes),
         }

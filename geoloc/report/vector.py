@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 _DEGREES = 7  # decimals: about a centimetre
 
 
+def candidate_properties(result: QueryResult, candidate: Candidate) -> dict[str, Any]:
+    """`properties`, with what its answer knows of the candidate: of a scene, its probability."""
+    probability = result.probability(candidate)
+    known = {} if probability is None else {"probability": probability}
+    return {**properties(candidate), **known}
+
+
 def properties(candidate: Candidate) -> dict[str, Any]:
     """What is told of a candidate; numbers and text only, so that every GIS reads it."""
     return {
@@ -45,14 +52,14 @@ def write_geojson(result: QueryResult, path: Path) -> None:
     document = {
         "type": "FeatureCollection",
         "name": result.title,
-        "features": [_feature(c) for c in result.candidates],
+        "features": [_feature(result, c) for c in result.candidates],
     }
     text = json.dumps(document, allow_nan=False, ensure_ascii=False, indent=1)
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def _feature(candidate: Candidate) -> dict[str, Any]:
-    told = properties(candidate)
+def _feature(result: QueryResult, candidate: Candidate) -> dict[str, Any]:
+    told = candidate_properties(result, candidate)
     return {
         "type": "Feature",
         "id": told["rank"],
@@ -63,7 +70,7 @@ def _feature(candidate: Candidate) -> dict[str, Any]:
 
 def write_kml(result: QueryResult, path: Path) -> None:
     """The same points for Google Earth and field apps."""
-    marks = "".join(_placemark(c) for c in result.candidates)
+    marks = "".join(_placemark(result, c) for c in result.candidates)
     path.write_text(
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<kml xmlns="http://www.opengis.net/kml/2.2"><Document>'
@@ -72,10 +79,10 @@ def write_kml(result: QueryResult, path: Path) -> None:
     )
 
 
-def _placemark(candidate: Candidate) -> str:
+def _placemark(result: QueryResult, candidate: Candidate) -> str:
     return (
         f"<Placemark><name>{candidate.rank}</name>"
-        f"<description>{_xml(candidate_text(candidate))}</description>"
+        f"<description>{_xml(candidate_text(candidate, result.probability(candidate)))}</description>"
         f"<Point><coordinates>{candidate.lon:.7f},{candidate.lat:.7f}</coordinates></Point>"
         "</Placemark>"
     )

@@ -10,6 +10,7 @@ from ..scenes import display_name
 
 if TYPE_CHECKING:
     from ..candidates import Candidate, Term
+    from .result import Match, QueryResult
 
 
 def percent(value: float) -> str:
@@ -32,10 +33,13 @@ def metres(length: float) -> str:
     return f"{length / 1000:,.{1 if length < 100_000 else 0}f}\u202fkm"
 
 
-def candidate_text(candidate: Candidate) -> str:
-    """One paragraph about a candidate, for places where no markup is possible."""
+def candidate_text(candidate: Candidate, probability: float | None = None) -> str:
+    """One paragraph about a candidate, for places where no markup is possible.
+
+    ``probability`` (0..1): of the scene that was searched for, in the place of a distance.
+    """
     lines = [
-        f"Rank {candidate.rank}: distance {candidate.distance:.3f}, "
+        f"Rank {candidate.rank}: {closeness(candidate, probability)}, "
         f"among the best {percent(candidate.percentile)} of the area."
     ]
     if candidate.shared:
@@ -47,6 +51,43 @@ def candidate_text(candidate: Candidate) -> str:
         for t in candidate.explanation
     ]
     return "\n".join(lines)
+
+
+def closeness(candidate: Candidate, probability: float | None) -> str:
+    """How near a place comes to what was asked: probability 83 %, or distance 1.234."""
+    if probability is not None:
+        return f"probability {percent(100 * probability)}"
+    return f"distance {candidate.distance:.3f}"
+
+
+def match_words(result: QueryResult) -> str | None:
+    """One sentence where even the best place hardly matches; None where all is well."""
+    match = result.match
+    if match is None or not match.weak:
+        return None
+    return _scene_words(result, match) if match.probability is not None else _photo_words(match)
+
+
+def _scene_words(result: QueryResult, match: Match) -> str:
+    sure = percent(100 * (match.probability or 0.0))
+    words = f"There may be no {result.title} here: even the best place shows it with {sure}"
+    if match.likelier is None:
+        return f"{words} only."
+    name, share = match.likelier
+    return f"{words} only, and {display_name(name)} with {percent(100 * share)}."
+
+
+def _photo_words(match: Match) -> str:
+    words = "This photo may not be from here: "
+    if match.pairs is not None:
+        return (
+            f"{words}of photos whose place was known, only {percent(100 * match.pairs)} "
+            "matched the best place as poorly."
+        )
+    return (
+        f"{words}of vectors drawn at random, {percent(100 * (match.random or 0.0))} come as near "
+        "to some place as it does."
+    )
 
 
 def differences(candidate: Candidate, top: int = 3) -> list[Term]:
