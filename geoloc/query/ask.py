@@ -16,12 +16,14 @@ from ..candidates import RADIUS, Candidate, explain_candidates, find_candidates
 from ..cluster import Executor
 from ..cube import Cube
 from ..encoders import Model, model_info
+from ..encoders.figures import read_figures
 from ..errors import UsageError
 from ..names import path_text
 from ..photos import Photo
 from ..report import QueryResult
 from ..scenes import Group, describe, find_class, group_weights
-from ..search import Query, heatmaps
+from ..search import Query, Ruler, heatmaps
+from .matching import random_share, sample_cells
 from .target import Target
 
 if TYPE_CHECKING:
@@ -135,7 +137,24 @@ class Ask:
             imagery=tuple(_imagery_near(found, cube)),
             places={c.rank: _place_scenes(c, cube) for c in found},
             notes=self.target.notes,
+            **self._judged(question, found, model),
         )
+
+    def _judged(
+        self, question: Question, found: Sequence[Candidate], model: Model | None
+    ) -> dict[str, float | None]:
+        """What a photo's best place is judged by: the model's figures, else random vectors.
+
+        The figures are of the model's own distance: under other weights they mean nothing.
+        """
+        if not (question.photos and found):
+            return {}
+        figures = read_figures(model) if model and self.weights is None else None
+        if figures:
+            return {"pairs": figures.share_as_far(found[0].distance)}
+        cube = self.target.cube
+        ruler = Ruler.of_cube(cube, self.weights)
+        return {"random": random_share(question.vector, sample_cells(cube), ruler)}
 
 
 def file_digest(path: Path) -> str:

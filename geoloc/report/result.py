@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,34 +20,35 @@ if TYPE_CHECKING:
 
 _SAMPLE = 4_000_000  # cells that order statistics are taken from: exact up to 2000 x 2000
 
+_UNLIKELY = 0.1  # a probability of the searched class below which nothing was found
+_TYPICAL = 0.5  # a photo from here has a best place nearer than a typical photo's own place
+_CLOSER = 0.15  # below that the best place is as good as any: random vectors reach 0.1
+_CHANCE = 0.25  # share of random vectors that do as well: what shows nothing
+
 
 @dataclass(frozen=True)
 class Match:
     """How well the best place matches what was asked, beside its rank: some cell is always first.
 
-    weak: hardly; a search that found nothing looks so. Of a scene: probability (0..1) of the
-    class at the best place, and the class that is likelier there, if one is, with its own. Of a
-    photo: random, the share of random vectors that come as near to some place as the photo does;
-    pairs, the share of photos of known places that lie as far from the best place or farther,
-    None where the model has no such figures.
+    weak: hardly; the answer of a search for what is not there looks so. Of a scene: probability
+    (0..1) of the class at the best place, and the class that is likelier there, if one is, with
+    its own. Of a photo: closer, by how much (0..1) the best place is closer to it than the middle
+    place; random, the share of random vectors whose best place is as close (None where not
+    measured); pairs, the share of photos of known places that lie at least as far from their own
+    place as this one from the best of all (None where the model has no such figures).
     """
 
     weak: bool
     probability: float | None = None
     likelier: tuple[str, float] | None = None
+    closer: float | None = None
     random: float | None = None
     pairs: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For machines; what does not apply is null."""
-        return {
-            "weak": self.weak,
-            "probability": self.probability,
-            "likelier": self.likelier
-            and {"scene": self.likelier[0], "probability": self.likelier[1]},
-            "random": self.random,
-            "pairs": self.pairs,
-        }
+        likelier = self.likelier and dict(zip(("scene", "probability"), self.likelier, strict=True))
+        return {**asdict(self), "likelier": likelier}
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class QueryResult:
     imagery: one mapping ``{"id", "href", "date", "candidates"}`` per image near a candidate.
     places: by rank, a candidate's own top scenes and their softmax share, as seen from above.
     notes: what the reader has to know, one sentence each.
-    match: how well the best place matches; None where no place is known.
+    random, pairs: of a photo's answer, see `Match`.
     """
 
     title: str
@@ -78,7 +79,8 @@ class QueryResult:
     imagery: tuple[Mapping[str, Any], ...] = ()
     places: Mapping[int, Sequence[tuple[str, float]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    match: Match | None = None
+    random: float | None = None
+    pairs: float | None = None
 
     @property
     def photo(self) -> Photo | None:
@@ -91,6 +93,32 @@ class QueryResult:
         A scene's distance is ``-log p(scene | cell)``.
         """
         return None if self.photos else math.exp(-candidate.distance)
+
+    @cached_property
+    def match(self) -> Match | None:
+        """How well the best place matches; None where no place is known."""
+        if not self.candidates:
+            return None
+        return self._photo_match() if self.photos else self._scene_match()
+
+    def _scene_match(self) -> Match:
+        best, wanted = self.candidates[0], self.classes[int(np.argmax(self.vector))]
+        probability = math.exp(-best.distance)
+        tops = {rank: scenes[0] for rank, scenes in self.places.items() if scenes}
+        top = tops.get(best.rank)
+        likelier = top if top and top[0] != wanted else None
+        somewhere = any(name == wanted for name, _ in tops.values()) or not tops
+        weak = probability < _UNLIKELY or (probability < 0.5 and not somewhere)
+        return Match(weak, probability=probability, likelier=likelier)
+
+    def _photo_match(self) -> Match:
+        middle = float(self.quantiles(np.array([0.5]))[0])
+        closer = 1 - self.candidates[0].distance / middle if middle > 0 else 0.0
+        if self.pairs is not None:
+            weak = self.pairs < _TYPICAL
+        else:
+            weak = closer < _CLOSER or (self.random is not None and self.random >= _CHANCE)
+        return Match(weak, closer=closer, random=self.random, pairs=self.pairs)
 
     @cached_property
     def sample(self) -> NDArray[np.float32]:

@@ -80,9 +80,10 @@ def write_kml(result: QueryResult, path: Path) -> None:
 
 
 def _placemark(result: QueryResult, candidate: Candidate) -> str:
+    about = candidate_text(candidate, result.probability(candidate))
     return (
         f"<Placemark><name>{candidate.rank}</name>"
-        f"<description>{_xml(candidate_text(candidate, result.probability(candidate)))}</description>"
+        f"<description>{_xml(about)}</description>"
         f"<Point><coordinates>{candidate.lon:.7f},{candidate.lat:.7f}</coordinates></Point>"
         "</Placemark>"
     )

@@ -78,16 +78,15 @@ def _scene_words(result: QueryResult, match: Match) -> str:
 
 
 def _photo_words(match: Match) -> str:
-    words = "This photo may not be from here: "
+    start = "This photo may not be from here:"
     if match.pairs is not None:
-        return (
-            f"{words}of photos whose place was known, only {percent(100 * match.pairs)} "
-            "matched the best place as poorly."
-        )
-    return (
-        f"{words}of vectors drawn at random, {percent(100 * (match.random or 0.0))} come as near "
-        "to some place as it does."
-    )
+        share = percent(100 * (1 - match.pairs))
+        return f"{start} {share} of photos match their own place better than it matches any here."
+    share = percent(100 * max(match.closer or 0.0, 0.0))
+    words = f"{start} even the best place is only {share} closer to it than an ordinary one"
+    if match.random is None:
+        return f"{words}."
+    return f"{words}, and {percent(100 * match.random)} of random vectors do as well."
 
 
 def differences(candidate: Candidate, top: int = 3) -> list[Term]:
