@@ -21,8 +21,10 @@ from ..errors import UsageError
 from ..names import path_text
 from ..photos import Photo
 from ..report import QueryResult
+from ..report.evidence import photo_record
 from ..scenes import Group, describe, find_class, group_weights
 from ..search import Query, Ruler, heatmaps
+from .folders import question_key
 from .matching import random_share, sample_cells
 from .target import Target
 
@@ -35,12 +37,14 @@ _GROUPS = {word for group in Group for word in (group.value, group.value.split()
 
 @dataclass(frozen=True)
 class Question:
-    """What one answer is for: ``vector`` float32 ``(feature,)``, and where the answer goes."""
+    """What one answer is for: ``vector`` float32 ``(feature,)``; ``name`` of its folder, and that
+    folder, once it has one."""
 
     title: str
-    folder: str
+    name: str
     photos: tuple[Photo, ...]
     vector: NDArray[np.float32]
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Ask:
             "radius": radius,
             "weights": dict(weights or {}),
             "scene": scene,
+            "epoch": target.epoch,
         }
         return cls(
             target,
@@ -115,6 +120,11 @@ class Ask:
             progress=progress,
         )
 
+    def key(self, question: Question) -> str:
+        """Stands for the question; see `question_key`."""
+        photos = [photo_record(photo) for photo in question.photos]
+        return question_key({"photos": photos, "parameters": self.parameters, "cube": self.info})
+
     def answer(
         self, question: Question, heatmap: NDArray[np.float32], model: Model | None = None
     ) -> QueryResult:
@@ -137,6 +147,7 @@ class Ask:
             imagery=tuple(_imagery_near(found, cube)),
             places={c.rank: _place_scenes(c, cube) for c in found},
             notes=self.target.notes,
+            folder=question.folder,
             **self._judged(question, found, model),
         )
 

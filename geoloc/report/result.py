@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..grid import Grid
+from ..names import path_text
 from ..scenes import describe
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..candidates import Candidate
     from ..photos import Photo
 
@@ -63,6 +66,7 @@ class QueryResult:
     imagery: one mapping ``{"id", "href", "date", "candidates"}`` per image near a candidate.
     places: by rank, a candidate's own top scenes and their softmax share, as seen from above.
     notes: what the reader has to know, one sentence each.
+    folder: where the answer's files are, if it has any.
     random, pairs: of a photo's answer, see `Match`.
     """
 
@@ -79,6 +83,7 @@ class QueryResult:
     imagery: tuple[Mapping[str, Any], ...] = ()
     places: Mapping[int, Sequence[tuple[str, float]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    folder: Path | None = None
     random: float | None = None
     pairs: float | None = None
 
@@ -140,12 +145,14 @@ class QueryResult:
     def to_json(self) -> dict[str, Any]:
         """The answer for machines: title, photos, scenes and candidates."""
         from .vector import candidate_properties
+        from .words import match_record
 
         return {
             "title": self.title,
+            "folder": self.folder and path_text(self.folder),
             "photos": [{"file": p.file, "sha256": p.sha256} for p in self.photos],
             "scenes": [{"scene": name, "share": share} for name, share in self.scenes()],
-            "match": self.match and self.match.to_json(),
+            "match": match_record(self),
             "candidates": [candidate_properties(self, c) for c in self.candidates],
             "notes": list(self.notes),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..scenes import display_name
 
@@ -53,6 +53,12 @@ def candidate_text(candidate: Candidate, probability: float | None = None) -> st
     return "\n".join(lines)
 
 
+def measured(result: QueryResult, candidate: Candidate) -> str:
+    """What a candidate's place measures, as a table has it: 83 %, or 1.234."""
+    probability = result.probability(candidate)
+    return f"{candidate.distance:.3f}" if probability is None else percent(100 * probability)
+
+
 def closeness(candidate: Candidate, probability: float | None) -> str:
     """How near a place comes to what was asked: probability 83 %, or distance 1.234."""
     if probability is not None:
@@ -68,13 +74,20 @@ def match_words(result: QueryResult) -> str | None:
     return _scene_words(result, match) if match.probability is not None else _photo_words(match)
 
 
+def match_record(result: QueryResult) -> dict[str, Any] | None:
+    """How well the best place matches, for machines, with the sentence for people or null."""
+    if result.match is None:
+        return None
+    return {**result.match.to_json(), "words": match_words(result)}
+
+
 def _scene_words(result: QueryResult, match: Match) -> str:
     sure = percent(100 * (match.probability or 0.0))
-    words = f"There may be no {result.title} here: even the best place shows it with {sure}"
+    words = f"There may be no {result.title} here: at the best place its probability is only {sure}"
     if match.likelier is None:
-        return f"{words} only."
+        return f"{words}."
     name, share = match.likelier
-    return f"{words} only, and {display_name(name)} with {percent(100 * share)}."
+    return f"{words}, that of {display_name(name)} is {percent(100 * share)}."
 
 
 def _photo_words(match: Match) -> str:

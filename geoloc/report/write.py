@@ -21,34 +21,64 @@ if TYPE_CHECKING:
     from .result import QueryResult
 
 
+RECORD = "query.json"
+"""Written last: where it is, the answer is whole, and all files are of the same answer."""
+
+PART = ".geoloc-part"
+"""Folder of an answer that is being written."""
+
+
 def write_report(result: QueryResult, out: Path, source: Source | None = None) -> Path:
     """Write heatmap.tif, heatmap.png, candidates.geojson/.kml, report.html and query.json.
 
     ``source`` gives the map its imagery and the candidates their chips. Returns the path of
-    report.html. Raises OutputError where ``out`` cannot be written.
+    report.html. Raises OutputError where ``out`` cannot be written; what was there then stays.
     """
     check_writable(out)
-    with _output_errors(out):
-        write_heatmap(result.heatmap, result.grid, out / "heatmap.tif")
-        write_picture(result, out / "heatmap.png")
-        write_geojson(result, out / "candidates.geojson")
-        write_kml(result, out / "candidates.kml")
-        page = write_page(result, out / "report.html", source)
-        write_evidence(result, out / "query.json")  # last: where it is, the answer is whole
-    return page
+    part = out / PART
+    with output_errors(out):
+        _empty(part)
+        _write_files(result, part, source)
+        _publish(part, out)
+    return out / "report.html"
+
+
+def _write_files(result: QueryResult, out: Path, source: Source | None) -> None:
+    write_heatmap(result.heatmap, result.grid, out / "heatmap.tif")
+    write_picture(result, out / "heatmap.png")
+    write_geojson(result, out / "candidates.geojson")
+    write_kml(result, out / "candidates.kml")
+    write_page(result, out / "report.html", source)
+    write_evidence(result, out / RECORD)
+
+
+def _empty(part: Path) -> None:
+    """Make the folder, or take away what an answer that was killed left in it."""
+    part.mkdir(exist_ok=True)
+    for entry in part.iterdir():
+        entry.unlink()
+
+
+def _publish(part: Path, out: Path) -> None:
+    """Move the files into place; the record of what was there goes first, the new comes last."""
+    (out / RECORD).unlink(missing_ok=True)
+    for entry in sorted(part.iterdir(), key=lambda entry: entry.name == RECORD):
+        entry.replace(out / entry.name)
+    part.rmdir()
 
 
 def check_writable(out: Path) -> None:
     """Make the folder and try it, before long work; raises OutputError with the reason."""
     if (shown := path_text(out)) != str(out):
         raise OutputError(f"cannot write to {shown}: its name is no text: choose another --out")
-    with _output_errors(out):
+    with output_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()  # without a name: nothing stays if killed here
 
 
 @contextmanager
-def _output_errors(out: Path) -> Iterator[None]:
+def output_errors(out: Path) -> Iterator[None]:
+    """What the system refuses at ``out`` becomes an OutputError with the fix."""
     try:
         yield
     except OSError as error:
