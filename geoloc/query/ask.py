@@ -22,7 +22,7 @@ from ..names import path_text
 from ..photos import Photo
 from ..report import QueryResult
 from ..report.evidence import photo_record
-from ..scenes import Group, describe, find_class, group_weights
+from ..scenes import describe, find_class, group_weights, is_group
 from ..search import Query, Ruler, heatmaps
 from .folders import question_key
 from .matching import random_share, sample_cells
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from shapely import Geometry
 
 _DESCRIBED = 3  # scenes that tell what a candidate looks like from above
-_GROUPS = {word for group in Group for word in (group.value, group.value.split()[0])}
 
 
 @dataclass(frozen=True)
@@ -186,7 +185,7 @@ def class_weights(
     """
     if not weights:
         return None
-    groups = {key: w for key, w in weights.items() if key in _GROUPS}
+    groups = {key: w for key, w in weights.items() if is_group(key)}
     result = group_weights(classes, groups)
     for name, weight in weights.items():
         if name not in groups:

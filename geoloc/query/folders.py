@@ -11,7 +11,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,25 @@ def recorded(folder: Path) -> Record | None:
         return read_record(folder / RECORD)
     except UsageError:
         return None
+
+
+def holds_picture(folder: Path, key: list[Any], cube: str, unfinished: Set[str]) -> bool:
+    """Whether nothing but an answer to a picture (`picture_key`), alone or with others, is there.
+
+    ``unfinished``: files that are there before the answer is. ``cube``: a `cube_key`.
+    """
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        return not folder.is_symlink()
+    except OSError:
+        return False
+    if RECORD not in names:
+        return PART in names or names <= unfinished
+    record = recorded(folder)
+    if record is None or cube_key(record["cube"]["cube"]) != cube:
+        return False
+    return key in [picture_key(photo) for photo in record["photos"]]
 
 
 class Folders:
