@@ -11,9 +11,7 @@ from geoloc.grid import Grid
 from geoloc.query.coordinates import Place, place_in, read_places
 
 KYIV = Grid("EPSG:32636", 323_000.0, 5_592_000.0, 10.0, 200, 300)  # 50.45 N, 30.5 E
-SQUARE = Grid(
-    "EPSG:32631", 400_000.0, 340_000.0, 1000.0, 100, 400
-)  # 2.5 N 2.6 E, or swapped
+SQUARE = Grid("EPSG:32631", 400_000.0, 340_000.0, 1000.0, 100, 400)  # 2.5 N 2.6 E, or swapped
 RIGHT = Place(lat=50.45, lon=30.525)
 
 
