@@ -14,10 +14,10 @@ from geoloc.query.answers import TOP
 from .artifacts import progress, show_answers, show_failures
 from .fetching import Fetched, fetch_photos
 from .parameters import Cluster, CubeRef, Cubes, FilePath, FolderPath, Photos, Top
-from .running import brief, run_name, stage
+from .running import brief, run_name, say_why, stage
 
 
-@flow(name="query-photo", flow_run_name=run_name("photos", "cube"))
+@flow(name="query-photo", flow_run_name=run_name("photos", "cube"), on_failure=[say_why])
 def query_photo(
     cube: Cubes,
     photos: Photos,

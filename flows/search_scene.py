@@ -10,10 +10,10 @@ from geoloc.report import QueryResult
 
 from .artifacts import progress, show_answers
 from .parameters import CubeRef, FilePath, FolderPath, SceneName, Top
-from .running import run_name, stage
+from .running import run_name, say_why, stage
 
 
-@flow(name="search-scene", flow_run_name=run_name("scene", "cube"))
+@flow(name="search-scene", flow_run_name=run_name("scene", "cube"), on_failure=[say_why])
 def search_scene(
     cube: CubeRef,
     scene: SceneName,

@@ -126,8 +126,13 @@ def test_a_place_is_described_by_its_coordinates(place: SmallPlace, run: Run) ->
     truth = (place.folder / "photos" / "truth.csv").read_text().splitlines()[1].split(",")
     at = f"{truth[1]},{truth[2]}"
     assert run("describe", "--cube", place.area, "--at", at).code == 0
-    assert run("describe", "--cube", place.area, "--at", "north").is_one_line("LON,LAT")
+    assert run("describe", "--cube", place.area, "--at", "north").is_one_line("LAT,LON")
     assert run("describe", "--cube", place.area, "--at", "0,0").code == 2
+    lat_first = run("describe", "--cube", place.area, "--at", f"{truth[2]},{truth[1]}", "--json")
+    lon_first = run("describe", "--cube", place.area, "--at", at, "--json")
+    assert [*json.loads(lat_first.out).values()] == [*json.loads(lon_first.out).values()]
+    assert "longitude first" in lon_first.err and "first" not in lat_first.err
+    assert run("describe", "--cube", place.area).is_one_line("--at LAT,LON")
 
 
 def text_photo(path: Path) -> Path:
