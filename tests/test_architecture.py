@@ -23,6 +23,7 @@ LAYERS = (
     {"build"},
     {"refresh", "costs"},
     {"candidates"},
+    {"search_areas"},
     {"pairs", "evaluation", "report"},
     {"training"},
     {"sandbox"},

@@ -161,6 +161,7 @@ def test_candidate_properties_explain_and_link(tmp_path: Path) -> None:
     assert told["shared"] == ["highway"]
     assert f"mlat={told['lat']:.6f}" in told["links"]["OpenStreetMap"]
     assert set(told) >= {"rank", "distance", "percentile", "lon", "lat"}
+    assert [f["properties"]["area"] for f in document["features"]] == [1, 2, 3]
 
 
 def test_kml_is_well_formed_whatever_the_name(tmp_path: Path) -> None:
@@ -173,6 +174,15 @@ def test_kml_is_well_formed_whatever_the_name(tmp_path: Path) -> None:
 
 
 # --- query.json ----------------------------------------------------------------------------
+
+
+def test_evidence_tells_the_areas_to_search() -> None:
+    """The best 1 % lies around the best cell; the other two candidates stand alone."""
+    first, *others = evidence(sample())["areas"]
+    assert (first["candidates"], first["whole"]) == ([1], True)
+    assert first["cells"] == pytest.approx(0.01 * (GRID.size - 10 * 30), abs=8)
+    assert first["km2"] == pytest.approx(first["cells"] * 1e-4)
+    assert [(a["rank"], a["cells"], a["candidates"]) for a in others] == [(2, 1, [2]), (3, 1, [3])]
 
 
 def test_evidence_is_strict_json_and_enough_to_repeat(tmp_path: Path) -> None:

@@ -203,6 +203,8 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
             }
         )
         return
+    from ..report.words import areas_text
+
     columns = {
         "rank": "right",
         "lon, lat": "left",
@@ -212,6 +214,8 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
     }
     for result in results:
         print_table(result.title, columns, [_row(c) for c in result.candidates[:SHOWN]])
+        if result.areas:
+            note(areas_text(result.areas))
     if results:
         note(f"answers in {out}: open report.html in a browser, heatmap.tif in QGIS")
 

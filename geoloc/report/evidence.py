@@ -53,6 +53,7 @@ def evidence(result: QueryResult, created: datetime | None = None) -> dict[str, 
         "vector": dict(zip(result.classes, np.asarray(result.vector).tolist(), strict=True)),
         "summary": _summary(result),
         "candidates": [properties(c) for c in result.candidates],
+        "areas": [area.to_json() for area in result.areas],
         "notes": result.notes,
         "versions": versions(),
     }

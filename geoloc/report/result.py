@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from ..grid import Grid
 from ..scenes import describe
+from ..search_areas import SearchArea, search_areas
 
 if TYPE_CHECKING:
     from ..candidates import Candidate
     from ..photos import Photo
 
 _SAMPLE = 4_000_000  # cells that order statistics are taken from: exact up to 2000 x 2000
+
+_LEAST_SHARE, _LEAST_CELLS, _MOST_SHARE = 0.01, 1000, 0.1  # of the cells, as areas to search
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class QueryResult:
     imagery: one mapping ``{"id", "href", "date", "candidates"}`` per image near a candidate.
     places: by rank, a candidate's own top scenes and their softmax share, as seen from above.
     notes: what the reader has to know, one sentence each.
+    truth: latitude and longitude (WGS84 degrees) of the true place, where it is known.
     """
 
     title: str
@@ -47,6 +51,7 @@ class QueryResult:
     imagery: tuple[Mapping[str, Any], ...] = ()
     places: Mapping[int, Sequence[tuple[str, float]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    truth: tuple[float, float] | None = None
 
     @property
     def photo(self) -> Photo | None:
@@ -66,12 +71,28 @@ class QueryResult:
             return np.zeros(len(fractions))
         return np.asarray(np.quantile(self.sample, fractions), dtype=np.float64)
 
+    @cached_property
+    def areas(self) -> tuple[SearchArea, ...]:
+        """The candidates grouped into areas to search: connected cells as good as the last one.
+
+        At least the best 1 %, or 1,000 cells of a large area, so that the surroundings of few
+        candidates count; at most the best 10 %, beyond which a candidate stands alone.
+        """
+        least = min(_LEAST_SHARE, _LEAST_CELLS / self.grid.size)
+        low, high = self.quantiles(np.array([least, _MOST_SHARE])).tolist()
+        last = max((c.distance for c in self.candidates), default=low)
+        return search_areas(self.heatmap, self.grid, self.candidates, min(max(last, low), high))
+
+    def area_of(self, rank: int) -> int:
+        """Rank of the area to search that the candidate of this rank lies in."""
+        return next(area.rank for area in self.areas if rank in area.candidates)
+
     def scenes(self, top: int = 5) -> tuple[tuple[str, float], ...]:
         """The query's own top classes and their softmax share, for display only."""
         return describe(self.vector, self.classes, top)
 
     def to_json(self) -> dict[str, Any]:
-        """The answer for machines: title, photos, scenes and candidates."""
+        """The answer for machines: title, photos, scenes, candidates and areas to search."""
         from .vector import properties
 
         return {
@@ -79,5 +100,6 @@ class QueryResult:
             "photos": [{"file": p.file, "sha256": p.sha256} for p in self.photos],
             "scenes": [{"scene": name, "share": share} for name, share in self.scenes()],
             "candidates": [properties(c) for c in self.candidates],
+            "areas": [area.to_json() for area in self.areas],
             "notes": list(self.notes),
         }

@@ -45,19 +45,19 @@ def write_geojson(result: QueryResult, path: Path) -> None:
     document = {
         "type": "FeatureCollection",
         "name": result.title,
-        "features": [_feature(c) for c in result.candidates],
+        "features": [_feature(c, result.area_of(c.rank)) for c in result.candidates],
     }
     text = json.dumps(document, allow_nan=False, ensure_ascii=False, indent=1)
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def _feature(candidate: Candidate) -> dict[str, Any]:
+def _feature(candidate: Candidate, area: int) -> dict[str, Any]:
     told = properties(candidate)
     return {
         "type": "Feature",
         "id": told["rank"],
         "geometry": {"type": "Point", "coordinates": [told["lon"], told["lat"]]},
-        "properties": {"name": f"#{told['rank']}", **told},
+        "properties": {"name": f"#{told['rank']}", "area": area, **told},
     }
 
 
