@@ -115,17 +115,17 @@ def test_read_out_tells_the_place_under_the_pointer(page: Any) -> None:
 def test_wheel_keys_and_drag_move_the_map(page: Any) -> None:
     box = page.locator("#map").bounding_box()
     x, y = box["x"] + 300, box["y"] + 300
-    seen = [transform(page, "#base")]
+    seen = [transform(page, "#base img")]
     page.mouse.move(x, y)
     page.mouse.wheel(0, -300)
-    seen.append(moved(page, "#base", seen[-1]))
+    seen.append(moved(page, "#base img", seen[-1]))
     page.mouse.down()
     page.mouse.move(x + 60, y + 30)
     page.mouse.up()
-    seen.append(moved(page, "#base", seen[-1]))
+    seen.append(moved(page, "#base img", seen[-1]))
     for key in ("ArrowLeft", "+", "0"):
         page.press("#map", key)
-        seen.append(moved(page, "#base", seen[-1]))
+        seen.append(moved(page, "#base img", seen[-1]))
     assert len(set(seen)) == len(seen) - 1  # the last, 0, is the first view again
     assert seen[0] == seen[-1]
     assert page.is_hidden("#pin")  # a drag is no click

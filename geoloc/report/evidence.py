@@ -116,6 +116,8 @@ def _summary(result: QueryResult) -> dict[str, Any]:
     return {
         "cells": result.grid.size,
         "cells_known": known,
+        "cells_asked": result.cells_asked,
+        **result.told_unsearched(),
         "heatmap_sha256": heatmap_digest(result.heatmap),
         "distance_quantiles": dict(zip(map(str, quantiles), values.tolist(), strict=True)),
         "scenes": [{"scene": name, "share": share} for name, share in result.scenes()],

@@ -159,7 +159,7 @@ def _legend(result: QueryResult) -> list[dict[str, str]]:
 def _dates(result: QueryResult, views: Views) -> str:
     """First and last day of the imagery, as far as it is known."""
     days = {str(item["date"])[:10] for item in result.imagery if item.get("date")}
-    pictures = [*views.chips.values(), *([views.base] if views.base else [])]
+    pictures = [*views.chips.values(), *views.base]
     days.update(day for picture in pictures for day in picture.dates)
     if not days:
         return ""
@@ -183,7 +183,7 @@ def _data(result: QueryResult, views: Views, scale: Levels) -> dict[str, Any]:
             "shares": [float(f"{max(v, least):.4g}") for v in scale.shares],
             "palette": palette().tolist(),
         },
-        "base": _base(views.base) if views.base else None,
+        "base": [_base(picture) for picture in views.base],
         "chips": {rank: chip.bounds for rank, chip in views.chips.items()},
         "candidates": [{"rank": int(c.rank), "x": c.x, "y": c.y} for c in result.candidates],
         "degrees": _degree_lattice(result.grid),

@@ -36,6 +36,8 @@ class QueryResult:
     places: by rank, a candidate's own top scenes and their softmax share, as seen from above.
     notes: what the reader has to know, one sentence each.
     truth: latitude and longitude (WGS84 degrees) of the true place, where it is known.
+    lacking: cells that were asked for and could not be searched, by the reason.
+    asked: bool ``(y, x)``, the cells that were asked for; None where that is all of the grid.
     """
 
     title: str
@@ -52,6 +54,18 @@ class QueryResult:
     places: Mapping[int, Sequence[tuple[str, float]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     truth: tuple[float, float] | None = None
+    lacking: Mapping[str, int] = field(default_factory=dict)
+    asked: NDArray[np.bool_] | None = None
+
+    @property
+    def unsearched(self) -> int:
+        """How many of the cells that were asked for could not be searched."""
+        return sum(self.lacking.values())
+
+    @property
+    def cells_asked(self) -> int:
+        """How many cells were asked for: those of the area, or of the polygon in it."""
+        return self.grid.size if self.asked is None else int(np.count_nonzero(self.asked))
 
     @property
     def photo(self) -> Photo | None:
@@ -101,5 +115,10 @@ class QueryResult:
             "scenes": [{"scene": name, "share": share} for name, share in self.scenes()],
             "candidates": [properties(c) for c in self.candidates],
             "areas": [area.to_json() for area in self.areas],
+            "summary": {"cells": self.cells_asked, **self.told_unsearched()},
             "notes": list(self.notes),
         }
+
+    def told_unsearched(self) -> dict[str, Any]:
+        """For machines: how many cells were not searched, and why."""
+        return {"cells_unsearched": self.unsearched, "unsearched_reasons": dict(self.lacking)}

@@ -42,9 +42,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Views:
-    """What was seen: base map (None without imagery), chips by rank, notes for the reader."""
+    """What was seen: the base map, chips by rank, notes for the reader.
 
-    base: Picture | None
+    base: pictures of the ground to be drawn in this order, coarse first; empty without imagery.
+    """
+
+    base: tuple[Picture, ...]
     chips: dict[int, Picture]
     notes: tuple[str, ...]
 
@@ -52,17 +55,17 @@ class Views:
 def look(result: QueryResult, source: Source | None) -> Views:
     """Read the base map and chips; imagery that cannot be read becomes a note, never an error."""
     if source is None:
-        return Views(None, {}, ("No imagery was at hand, so the map shows the heatmap alone.",))
+        return Views((), {}, ("No imagery was at hand, so the map shows the heatmap alone.",))
     try:
         base = _base(source, result.grid)  # type: ignore[arg-type]  # any object has a hash
         windows = {c.rank: _chip_window(c, result.grid, source.gsd) for c in result.candidates}
         seen = {rank: _chip(source, w) for rank, w in windows.items()}  # type: ignore[arg-type]
         chips = {rank: chip for rank, chip in seen.items() if chip}
     except (GeolocError, OSError) as error:
-        return Views(None, {}, (f"The imagery cannot be reached any more: {error}",))
+        return Views((), {}, (f"The imagery cannot be reached any more: {error}",))
     if base is None:
-        return Views(None, chips, ("The imagery holds no pixels of this area.",))
-    return Views(base, chips, ())
+        return Views((), chips, ("The imagery holds no pixels of this area.",))
+    return Views((base,), chips, ())
 
 
 def photo_picture(photo: Photo, count: int) -> Picture:

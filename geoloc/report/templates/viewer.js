@@ -6,7 +6,7 @@
   const map = $("map"), heat = $("heat"), pin = $("pin"), readout = $("readout");
   const [left, bottom, right, top] = data.bounds;
   const view = { x: (left + right) / 2, y: (bottom + top) / 2, scale: 1 }; // centre, px per metre
-  const baseStep = data.base ? data.base.step : 0; // metres per pixel; 0 where there is none
+  const baseStep = data.base.length ? data.base[0].step : 0; // metres per pixel; 0 where there is none
   const layers = [], marks = [];
   let levels = null, chosen = null, pinned = null, queued = false;
 
@@ -245,10 +245,10 @@
   }
 
   async function addImages() {
-    const base = $("base");
-    if (base) {
-      await base.decode();
-      addLayer(base, data.base.bounds, base.naturalWidth, base.naturalHeight);
+    for (const [i, picture] of [...($("base")?.children ?? [])].entries()) {
+      await picture.decode();
+      addLayer(picture, data.base[i].bounds, picture.naturalWidth, picture.naturalHeight);
+      redraw();
     }
     for (const [rank, bounds] of Object.entries(data.chips)) {
       const image = new Image();
