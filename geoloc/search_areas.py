@@ -2,8 +2,8 @@
 
 Twenty candidates are often three places. Best cells are those at most as far away as a level;
 they belong together where they touch, also at a corner, and two regions with candidates are one
-where cells of both see the same ground. Only windows around
-the candidates are looked at, so the heatmap may be that of a country, on disk.
+where cells of both see the same ground. Only windows around the candidates are looked at, so
+the heatmap may be that of a country, on disk.
 """
 
 from __future__ import annotations
@@ -109,10 +109,7 @@ def _grow(heatmap: NDArray[np.float32], grid: Grid, candidate: Candidate, level:
         region = _connected(heatmap[y0:y1, x0:x1], level, candidate.row - y0, candidate.col - x0)
         whole = not _goes_on(region, y0 > 0, y1 < grid.ny, x0 > 0, x1 < grid.nx)
         if whole or side >= _LARGEST:
-            window = Grid(
-                grid.crs, grid.left + x0 * grid.step, grid.top - y0 * grid.step,
-                grid.step, y1 - y0, x1 - x0,
-            )  # fmt: skip
+            window = grid.window(slice(y0, y1), slice(x0, x1))
             return _Region(_outline(region, window), whole, [candidate])
         side *= 2
 

@@ -1,4 +1,4 @@
-"""How distances become colours: one scale for the picture and for the page.
+"""How distances become colours, in the picture and in the page.
 
 The yellow-green-blue scale runs with the *rank* of the distance among the cells: yellow is the
 smallest distance, the most plausible place, and shines out of a dark blue surrounding. Rank,
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
 from ..grid import Grid
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from .result import QueryResult
 
 SCALE = "YlGnBu"
+_HOT = ((0.0, "#c2006b"), (0.25, "#ff1f3d"), (0.55, "#ff8a00"), (1.0, "#ffe14d"))
+"""Anchors of the page's own scale, best first: saturated, so that the best places stand out on
+pale ground and on green, and darker the better, so that they do to all eyes."""
+
+STOPS = (0.01, 0.05, 0.1, 0.5, 1.0)
+"""Shares of the best cells that the page shows at a click; a level ends at each of them."""
+
 TICKS = (0.01, 0.1, 0.25, 0.5, 1.0)
 """Shares of the best cells that a legend names."""
 
@@ -78,6 +86,8 @@ class Levels:
 def levels(result: QueryResult) -> Levels:
     """Levels of this answer: shares grow with the square, so the best 1 % takes 25 of 255."""
     shares = (np.arange(1, LEVELS + 1) / LEVELS) ** 2
+    for stop in STOPS:
+        shares[round(LEVELS * position(stop)) - 1] = stop
     return Levels(result.quantiles(shares), shares)
 
 
@@ -85,6 +95,15 @@ def levels(result: QueryResult) -> Levels:
 def palette() -> NDArray[np.uint8]:
     """RGB ``(LEVELS, 3)`` of the levels, from yellow (best) to dark blue."""
     rgba = colormaps[SCALE](np.linspace(0, 1, LEVELS), bytes=True)
+    colors = np.asarray(rgba[:, :3], dtype=np.uint8)
+    colors.flags.writeable = False
+    return colors
+
+
+@cache
+def hot_palette() -> NDArray[np.uint8]:
+    """RGB ``(LEVELS, 3)`` of the page's own scale, from magenta (best) to yellow."""
+    rgba = LinearSegmentedColormap.from_list("hot", _HOT)(np.linspace(0, 1, LEVELS), bytes=True)
     colors = np.asarray(rgba[:, :3], dtype=np.uint8)
     colors.flags.writeable = False
     return colors

@@ -6,33 +6,41 @@ import base64
 import gzip
 import hashlib
 import json
+import math
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from numpy.typing import NDArray
 from pyproj import Transformer
 
+from ..candidates import percentile_of
 from ..grid import Grid
 from ..scenes import display_name
-from .heat import TICKS, Levels, levels, palette, position, shrink
+from .heat import STOPS, Levels, hot_palette, levels, palette, shrink
 from .links import WEB_MAPS, web_maps
 from .views import Picture, Views, look, photo_picture, png_uri
-from .words import degrees, differences, percent, scene_list
+from .words import area_size, areas_text, degrees, differences, percent, scene_list
 
 if TYPE_CHECKING:
     from ..candidates import Candidate
     from ..imagery.source import Source
     from ..photos import Photo
+    from ..search_areas import SearchArea
     from .result import QueryResult
 
 _HEAT_PIXELS = 1200
 _STATIC_PIXELS = 700  # the heatmap for readers without scripts
 _VISIBLE = 0.0005  # share below which a scene's bar would be empty
 _KNOTS = 25  # of the lattice that the page interpolates longitude and latitude from
+_RING_POINTS = 4000  # of an outline
+_SCRIPTS = ("coordinates.js", "map.js", "heat.js", "tools.js", "viewer.js")
 _POLICY = (
     "default-src 'none'; img-src {pictures}; style-src 'unsafe-inline'; "
     "script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -43,6 +51,7 @@ def write_page(result: QueryResult, path: Path, source: Source | None = None) ->
     """Write the page; everything in it is escaped, inlined and bounded in size."""
     views = look(result, source)
     scale = levels(result)
+    cards = {c.rank: _card(c, views.chips.get(c.rank), result) for c in result.candidates}
     text = (
         environment("geoloc.report")
         .get_template("report.html")
@@ -50,13 +59,17 @@ def write_page(result: QueryResult, path: Path, source: Source | None = None) ->
             result=result,
             views=views,
             photos=[_photo(photo, len(result.photos)) for photo in result.photos],
-            candidates=[_card(c, views.chips.get(c.rank), result) for c in result.candidates],
+            candidates=list(cards.values()),
+            areas=[_area_card(area, cards) for area in result.areas],
+            search=areas_text(result.areas),
+            truth=_truth(result),
+            stops=STOPS,
+            reasons=_reasons(result),
             scenes=[scene for scene in result.scenes() if scene[1] >= _VISIBLE],
-            legend=_legend(result),
             static=_static_heat(result, scale),
             data=script_data(_data(result, views, scale)),
             dates=_dates(result, views),
-            **assets("geoloc.report", "report.css", "viewer.js"),
+            **assets("geoloc.report", "report.css", *_SCRIPTS),
         )
     )
     path.write_text(text, encoding="utf-8")
@@ -77,13 +90,14 @@ def environment(package: str) -> Environment:
     return found
 
 
-def assets(package: str, style: str, script_name: str, pictures: str = "data:") -> dict[str, str]:
+def assets(package: str, style: str, *scripts: str, pictures: str = "data:") -> dict[str, str]:
     """Style on the theme of all pages, script, and the policy that lets this very script run.
 
-    ``pictures``: where pictures may come from, in the words of the policy.
+    ``scripts``: files that run one after the other. ``pictures``: where pictures
+    may come from, in the words of the policy.
     """
     folder = files(package) / "templates"
-    script = (folder / script_name).read_text(encoding="utf-8")
+    script = "".join((folder / name).read_text(encoding="utf-8") for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     theme = files(__package__) / "templates" / "theme.css"
     return {
@@ -136,7 +150,11 @@ def _card(candidate: Candidate, chip: Picture | None, result: QueryResult) -> di
     return {
         "rank": int(candidate.rank),
         "percent": percent(candidate.percentile),
-        "distance": f"{candidate.distance:.3f}",
+        "area": result.area_of(candidate.rank),
+        "measure": f"{_measure(result)} {_value(candidate, result)}",
+        "value": _value(candidate, result),
+        "lat": f"{candidate.lat:.7f}",
+        "lon": f"{candidate.lon:.7f}",
         "coordinates": degrees(candidate.lon, candidate.lat),
         "grid": f"{candidate.x:.0f} E, {candidate.y:.0f} N ({result.grid.crs})",
         "chip": chip,
@@ -147,13 +165,43 @@ def _card(candidate: Candidate, chip: Picture | None, result: QueryResult) -> di
     }
 
 
-def _legend(result: QueryResult) -> list[dict[str, str]]:
-    """Names and places (percent of the scale) of its ticks, best first."""
-    distances = result.quantiles(np.array(TICKS))
-    return [
-        {"at": f"{100 * position(share):.1f}", "name": f"{100 * share:g} %", "distance": f"{d:.4g}"}
-        for share, d in zip(TICKS, distances, strict=True)
-    ]
+def _measure(result: QueryResult) -> str:
+    """What ranks the cells: a search for a scene has the surprise, which people know better as
+    the probability that it is the logarithm of."""
+    return "distance" if result.photos else "probability"
+
+
+def _value(candidate: Candidate, result: QueryResult) -> str:
+    if result.photos:
+        return f"{candidate.distance:.3f}"
+    return percent(100 * math.exp(-candidate.distance))
+
+
+def _area_card(area: SearchArea, cards: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    least = "" if area.whole else "at least "
+    return {
+        "rank": area.rank,
+        "size": least + area_size(area.km2),
+        "candidates": [cards[rank] for rank in area.candidates],
+    }
+
+
+def _reasons(result: QueryResult) -> str:
+    return ", ".join(f"{reason}: {count:,}" for reason, count in result.lacking.items())
+
+
+def _truth(result: QueryResult) -> dict[str, Any] | None:
+    """Where the true place lies on the grid (None outside of it), and how well it came out."""
+    if result.truth is None:
+        return None
+    lat, lon = result.truth
+    x, y = Transformer.from_crs(4326, result.grid.crs, always_xy=True).transform(lon, lat)
+    cell = result.grid.index(x, y) if math.isfinite(x) and math.isfinite(y) else None
+    if cell is None:
+        return {"at": None, "words": "The true place lies outside of the area."}
+    share = percentile_of(result.heatmap, *cell)
+    told = "could not be searched" if share is None else f"is among the best {percent(share)}"
+    return {"at": (x, y), "words": f"The true place {told}."}
 
 
 def _dates(result: QueryResult, views: Views) -> str:
@@ -168,50 +216,86 @@ def _dates(result: QueryResult, views: Views) -> str:
 
 def _data(result: QueryResult, views: Views, scale: Levels) -> dict[str, Any]:
     """What the viewer draws from."""
-    small, grid = shrink(result.heatmap, result.grid, _HEAT_PIXELS)
-    least = 1 / max(result.sample.size, 1)  # a share is one cell at least
-    packed = gzip.compress(scale.of(small).tobytes(), mtime=0)
+    truth = _truth(result)
     return {
-        "measure": "distance" if result.photos else "surprise",
+        "measure": {"name": _measure(result), "sign": "≤" if result.photos else "≥"},
         "bounds": result.grid.bounds,
-        "heat": {
-            "bounds": grid.bounds,
-            "width": grid.nx,
-            "height": grid.ny,
-            "levels": base64.b64encode(packed).decode(),
-            "edges": [float(f"{v:.5g}") for v in scale.edges],
-            "shares": [float(f"{max(v, least):.4g}") for v in scale.shares],
-            "palette": palette().tolist(),
-        },
-        "base": [_base(picture) for picture in views.base],
+        "heat": _heat(result, scale),
+        "base": [{"bounds": picture.bounds} for picture in views.base],
         "chips": {rank: chip.bounds for rank, chip in views.chips.items()},
-        "candidates": [{"rank": int(c.rank), "x": c.x, "y": c.y} for c in result.candidates],
+        "candidates": [
+            {"rank": int(c.rank), "x": c.x, "y": c.y, "area": result.area_of(c.rank)}
+            for c in result.candidates
+        ],
+        "areas": [
+            {"bounds": area.outline.bounds, "outline": _rings(area, result.grid.step)}
+            for area in result.areas
+        ],
+        "truth": truth and truth["at"],
         "degrees": _degree_lattice(result.grid),
         "links": WEB_MAPS,
     }
 
 
-def _base(base: Picture) -> dict[str, Any]:
-    left, _, right, _ = base.bounds
-    return {"bounds": base.bounds, "step": (right - left) / base.width}
+def _heat(result: QueryResult, scale: Levels) -> dict[str, Any]:
+    small, grid = shrink(result.heatmap, result.grid, _HEAT_PIXELS)
+    least = 1 / max(result.sample.size, 1)  # a share is one cell at least
+    return {
+        "bounds": grid.bounds,
+        "width": grid.nx,
+        "height": grid.ny,
+        "levels": _packed(scale.of(small)),
+        "lacking": _packed(_lacking(result, small, grid)) if result.unsearched else None,
+        "edges": [float(f"{v:.5g}") for v in scale.edges],
+        "shares": [float(f"{max(v, least):.4g}") for v in scale.shares],
+        "palettes": {"hot": hot_palette().tolist(), "study": palette().tolist()},
+    }
+
+
+def _lacking(result: QueryResult, small: NDArray[np.float32], grid: Grid) -> NDArray[np.uint8]:
+    """1 where cells were asked for and nothing is known, on the grid of the shrunk heatmap."""
+    lacking = np.isnan(small)
+    if result.asked is not None:
+        factor = round(grid.step / result.grid.step)
+        middles = [
+            np.minimum(np.arange(n) * factor + factor // 2, most - 1)
+            for n, most in zip(grid.shape, result.grid.shape, strict=True)
+        ]
+        lacking &= result.asked[np.ix_(*middles)]
+    return lacking.astype(np.uint8)
+
+
+def _packed(values: NDArray[np.uint8]) -> str:
+    return base64.b64encode(gzip.compress(values.tobytes(), mtime=0)).decode()
+
+
+def _rings(area: SearchArea, step: float) -> list[list[list[float]]]:
+    """The lines of an outline; coarser where it is long, so that the page stays small."""
+    outline = area.outline
+    while shapely.get_num_coordinates(outline) > _RING_POINTS:
+        outline, step = outline.simplify(step), 2 * step
+    rings = [r for p in shapely.get_parts(outline) for r in (p.exterior, *p.interiors)]
+    return [np.round(shapely.get_coordinates(ring), 1).tolist() for ring in rings]
 
 
 def _degree_lattice(grid: Grid) -> dict[str, Any]:
-    """Longitude and latitude at knots over the bounds, rows from the north."""
+    """Unit vectors ``x, y, z`` of longitude and latitude at knots over the bounds, from the north.
+
+    Vectors know neither a date line nor poles. The cubic polynomials that the page lays through
+    them are right to a centimetre over 1,000 km.
+    """
     left, bottom, right, top = grid.bounds
     x, y = np.meshgrid(np.linspace(left, right, _KNOTS), np.linspace(top, bottom, _KNOTS))
-    lon, lat = Transformer.from_crs(grid.crs, 4326, always_xy=True).transform(x, y)
-    return {
-        "knots": _KNOTS,
-        "lon": np.round(lon.ravel(), 7).tolist(),
-        "lat": np.round(lat.ravel(), 7).tolist(),
-    }
+    to_degrees = Transformer.from_crs(grid.crs, 4326, always_xy=True)
+    lon, lat = np.radians(to_degrees.transform(x.ravel(), y.ravel()))
+    vectors = (np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat))
+    return {"knots": _KNOTS, "vectors": [np.round(values, 12).tolist() for values in vectors]}
 
 
 def _static_heat(result: QueryResult, scale: Levels) -> str:
     """The heatmap as a picture, clear where nothing is known."""
     small, _ = shrink(result.heatmap, result.grid, _STATIC_PIXELS)
-    return png_uri(scale.of(small), palette())
+    return png_uri(scale.of(small), hot_palette())
 
 
 def script_data(data: dict[str, Any]) -> Markup:
