@@ -60,10 +60,10 @@ const createTools = (data, map, heat) => {
   function drop(x, y, place = map.toDegrees(x, y)) {
     Object.assign(pin, { x, y });
     pin.element.hidden = $("place").hidden = false;
-    $("place-list").replaceChildren(...names(place, 6).flatMap(([name, text]) => {
+    $("place-list").replaceChildren(...names(place, 6).map(([name, text]) => {
       const button = element("button", { type: "button", className: "copy", textContent: "copy", ariaLabel: `Copy ${name}` });
       button.addEventListener("click", () => copy(button, text));
-      return [element("dt", { textContent: name }), element("dd", {}, element("b", { textContent: text }), button)];
+      return element("tr", {}, element("th", { textContent: name, scope: "row" }), element("td", {}, element("b", { textContent: text }), button));
     }));
     $("place-heat").textContent = heat.describe(x, y);
     $("place-links").replaceChildren(...links(place));

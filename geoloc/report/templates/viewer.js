@@ -107,7 +107,7 @@
     photo = (photo + 1) % photos.length;
     fillCompare();
   });
-  for (const button of all(".enlarge")) {
+  for (const button of all(".enlarge, .magnify")) {
     button.addEventListener("click", () => {
       const shown = button.querySelector("img");
       Object.assign(lightbox.firstElementChild, { src: shown.src, alt: shown.alt });
@@ -167,8 +167,8 @@
       else tools.removePin();
       return;
     }
-    if (target.closest?.("input, textarea, select")) return;
-    const arrows = chosen && target !== map.element;
+    if (target.closest?.("input[type=text]")) return;
+    const arrows = chosen && target !== map.element && !target.closest?.("input");
     if (key === "n" || (arrows && key === "ArrowRight")) step(1);
     else if (key === "p" || (arrows && key === "ArrowLeft")) step(-1);
     else if (key === "h") $("show-heat").click();
