@@ -203,7 +203,7 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
             }
         )
         return
-    from ..report.words import areas_text
+    from ..report.words import areas_text, unsearched
 
     columns = {
         "rank": "right",
@@ -216,6 +216,8 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
         print_table(result.title, columns, [_row(c) for c in result.candidates[:SHOWN]])
         if result.areas:
             note(areas_text(result.areas))
+        if lacking := unsearched(result):
+            note(lacking)
     if results:
         note(f"answers in {out}: open report.html in a browser, heatmap.tif in QGIS")
 

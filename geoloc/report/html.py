@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import json
 import math
@@ -13,33 +12,27 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import shapely
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from numpy.typing import NDArray
-from pyproj import Transformer
 
-from ..candidates import percentile_of
-from ..grid import Grid
 from ..scenes import display_name
-from .heat import STOPS, Levels, hot_palette, levels, palette, shrink
-from .links import WEB_MAPS, web_maps
+from . import words
+from .drawn import drawn, measure, true_place
+from .heat import STOPS, Levels, hot_palette, levels, shrink
+from .links import web_maps
 from .views import Picture, Views, look, photo_picture, png_uri
 from .words import area_size, areas_text, degrees, differences, percent, scene_list
 
 if TYPE_CHECKING:
     from ..candidates import Candidate
     from ..imagery.source import Source
+    from ..overview import Overview
     from ..photos import Photo
     from ..search_areas import SearchArea
     from .result import QueryResult
 
-_HEAT_PIXELS = 1200
 _STATIC_PIXELS = 700  # the heatmap for readers without scripts
 _VISIBLE = 0.0005  # share below which a scene's bar would be empty
-_KNOTS = 25  # of the lattice that the page interpolates longitude and latitude from
-_RING_POINTS = 4000  # of an outline
 _SCRIPTS = ("coordinates.js", "map.js", "heat.js", "tools.js", "viewer.js")
 _POLICY = (
     "default-src 'none'; img-src {pictures}; style-src 'unsafe-inline'; "
@@ -47,9 +40,19 @@ _POLICY = (
 )
 
 
-def write_page(result: QueryResult, path: Path, source: Source | None = None) -> Path:
-    """Write the page; everything in it is escaped, inlined and bounded in size."""
-    views = look(result, source)
+def write_page(
+    result: QueryResult,
+    path: Path,
+    source: Source | None = None,
+    overview: Overview | None = None,
+    *,
+    sharp: bool = True,
+) -> Path:
+    """Write the page; everything in it is escaped, inlined and bounded in size.
+
+    ``source``, ``overview``, ``sharp``: see `views.look`.
+    """
+    views = look(result, source, overview, sharp=sharp)
     scale = levels(result)
     cards = {c.rank: _card(c, views.chips.get(c.rank), result) for c in result.candidates}
     text = (
@@ -63,11 +66,12 @@ def write_page(result: QueryResult, path: Path, source: Source | None = None) ->
             areas=[_area_card(area, cards) for area in result.areas],
             search=areas_text(result.areas),
             truth=_truth(result),
+            not_searched=words.unsearched(result),
             stops=STOPS,
-            reasons=_reasons(result),
+            true_place=true_place(result),
             scenes=[scene for scene in result.scenes() if scene[1] >= _VISIBLE],
             static=_static_heat(result, scale),
-            data=script_data(_data(result, views, scale)),
+            data=script_data(drawn(result, views, scale)),
             dates=_dates(result, views),
             **assets("geoloc.report", "report.css", *_SCRIPTS),
         )
@@ -151,7 +155,7 @@ def _card(candidate: Candidate, chip: Picture | None, result: QueryResult) -> di
         "rank": int(candidate.rank),
         "percent": percent(candidate.percentile),
         "area": result.area_of(candidate.rank),
-        "measure": f"{_measure(result)} {_value(candidate, result)}",
+        "measure": f"{measure(result)} {_value(candidate, result)}",
         "value": _value(candidate, result),
         "lat": f"{candidate.lat:.7f}",
         "lon": f"{candidate.lon:.7f}",
@@ -163,12 +167,6 @@ def _card(candidate: Candidate, chip: Picture | None, result: QueryResult) -> di
         "differ": differences(candidate),
         "links": web_maps(candidate.lon, candidate.lat),
     }
-
-
-def _measure(result: QueryResult) -> str:
-    """What ranks the cells: a search for a scene has the surprise, which people know better as
-    the probability that it is the logarithm of."""
-    return "distance" if result.photos else "probability"
 
 
 def _value(candidate: Candidate, result: QueryResult) -> str:
@@ -186,22 +184,15 @@ def _area_card(area: SearchArea, cards: Mapping[int, dict[str, Any]]) -> dict[st
     }
 
 
-def _reasons(result: QueryResult) -> str:
-    return ", ".join(f"{reason}: {count:,}" for reason, count in result.lacking.items())
-
-
-def _truth(result: QueryResult) -> dict[str, Any] | None:
-    """Where the true place lies on the grid (None outside of it), and how well it came out."""
+def _truth(result: QueryResult) -> str:
+    """How well the true place came out, where it is known."""
     if result.truth is None:
-        return None
-    lat, lon = result.truth
-    x, y = Transformer.from_crs(4326, result.grid.crs, always_xy=True).transform(lon, lat)
-    cell = result.grid.index(x, y) if math.isfinite(x) and math.isfinite(y) else None
-    if cell is None:
-        return {"at": None, "words": "The true place lies outside of the area."}
-    share = percentile_of(result.heatmap, *cell)
+        return ""
+    at, share = true_place(result) or (None, None)
+    if at is None:
+        return "The true place lies outside of the area."
     told = "could not be searched" if share is None else f"is among the best {percent(share)}"
-    return {"at": (x, y), "words": f"The true place {told}."}
+    return f"The true place {told}."
 
 
 def _dates(result: QueryResult, views: Views) -> str:
@@ -212,84 +203,6 @@ def _dates(result: QueryResult, views: Views) -> str:
     if not days:
         return ""
     return min(days) if len(days) == 1 else f"{min(days)} to {max(days)}"
-
-
-def _data(result: QueryResult, views: Views, scale: Levels) -> dict[str, Any]:
-    """What the viewer draws from."""
-    truth = _truth(result)
-    return {
-        "measure": {"name": _measure(result), "sign": "≤" if result.photos else "≥"},
-        "bounds": result.grid.bounds,
-        "heat": _heat(result, scale),
-        "base": [{"bounds": picture.bounds} for picture in views.base],
-        "chips": {rank: chip.bounds for rank, chip in views.chips.items()},
-        "candidates": [
-            {"rank": int(c.rank), "x": c.x, "y": c.y, "area": result.area_of(c.rank)}
-            for c in result.candidates
-        ],
-        "areas": [
-            {"bounds": area.outline.bounds, "outline": _rings(area, result.grid.step)}
-            for area in result.areas
-        ],
-        "truth": truth and truth["at"],
-        "degrees": _degree_lattice(result.grid),
-        "links": WEB_MAPS,
-    }
-
-
-def _heat(result: QueryResult, scale: Levels) -> dict[str, Any]:
-    small, grid = shrink(result.heatmap, result.grid, _HEAT_PIXELS)
-    least = 1 / max(result.sample.size, 1)  # a share is one cell at least
-    return {
-        "bounds": grid.bounds,
-        "width": grid.nx,
-        "height": grid.ny,
-        "levels": _packed(scale.of(small)),
-        "lacking": _packed(_lacking(result, small, grid)) if result.unsearched else None,
-        "edges": [float(f"{v:.5g}") for v in scale.edges],
-        "shares": [float(f"{max(v, least):.4g}") for v in scale.shares],
-        "palettes": {"hot": hot_palette().tolist(), "study": palette().tolist()},
-    }
-
-
-def _lacking(result: QueryResult, small: NDArray[np.float32], grid: Grid) -> NDArray[np.uint8]:
-    """1 where cells were asked for and nothing is known, on the grid of the shrunk heatmap."""
-    lacking = np.isnan(small)
-    if result.asked is not None:
-        factor = round(grid.step / result.grid.step)
-        middles = [
-            np.minimum(np.arange(n) * factor + factor // 2, most - 1)
-            for n, most in zip(grid.shape, result.grid.shape, strict=True)
-        ]
-        lacking &= result.asked[np.ix_(*middles)]
-    return lacking.astype(np.uint8)
-
-
-def _packed(values: NDArray[np.uint8]) -> str:
-    return base64.b64encode(gzip.compress(values.tobytes(), mtime=0)).decode()
-
-
-def _rings(area: SearchArea, step: float) -> list[list[list[float]]]:
-    """The lines of an outline; coarser where it is long, so that the page stays small."""
-    outline = area.outline
-    while shapely.get_num_coordinates(outline) > _RING_POINTS:
-        outline, step = outline.simplify(step), 2 * step
-    rings = [r for p in shapely.get_parts(outline) for r in (p.exterior, *p.interiors)]
-    return [np.round(shapely.get_coordinates(ring), 1).tolist() for ring in rings]
-
-
-def _degree_lattice(grid: Grid) -> dict[str, Any]:
-    """Unit vectors ``x, y, z`` of longitude and latitude at knots over the bounds, from the north.
-
-    Vectors know neither a date line nor poles. The cubic polynomials that the page lays through
-    them are right to a centimetre over 1,000 km.
-    """
-    left, bottom, right, top = grid.bounds
-    x, y = np.meshgrid(np.linspace(left, right, _KNOTS), np.linspace(top, bottom, _KNOTS))
-    to_degrees = Transformer.from_crs(grid.crs, 4326, always_xy=True)
-    lon, lat = np.radians(to_degrees.transform(x.ravel(), y.ravel()))
-    vectors = (np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat))
-    return {"knots": _KNOTS, "vectors": [np.round(values, 12).tolist() for values in vectors]}
 
 
 def _static_heat(result: QueryResult, scale: Levels) -> str:

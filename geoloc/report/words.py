@@ -11,6 +11,7 @@ from ..scenes import display_name
 if TYPE_CHECKING:
     from ..candidates import Candidate, Term
     from ..search_areas import SearchArea
+    from .result import QueryResult
 
 
 def percent(value: float) -> str:
@@ -50,6 +51,16 @@ def areas_text(areas: Sequence[SearchArea]) -> str:
         f"{points} candidate{'s' * (points != 1)} in {len(areas)} "
         f"area{'s' * (len(areas) != 1)} to search, {least}{size}{' in all' * (len(areas) > 1)}"
     )
+
+
+def unsearched(result: QueryResult) -> str:
+    """How many of the cells asked for were not searched, and why; empty where all were."""
+    if not result.unsearched:
+        return ""
+    share = percent(100 * result.unsearched / max(result.cells_asked, 1))
+    reasons = [f"{count:,} {reason}" for reason, count in result.lacking.items()]
+    why = next(iter(result.lacking)) if len(reasons) == 1 else "; ".join(reasons)
+    return f"{result.unsearched:,} of {result.cells_asked:,} cells ({share}) not searched: {why}"
 
 
 def candidate_text(candidate: Candidate) -> str:

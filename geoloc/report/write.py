@@ -18,14 +18,24 @@ from .vector import write_geojson, write_kml
 
 if TYPE_CHECKING:
     from ..imagery.source import Source
+    from ..overview import Overview
     from .result import QueryResult
 
 
-def write_report(result: QueryResult, out: Path, source: Source | None = None) -> Path:
+def write_report(
+    result: QueryResult,
+    out: Path,
+    source: Source | None = None,
+    overview: Overview | None = None,
+    *,
+    sharp: bool = True,
+) -> Path:
     """Write heatmap.tif, heatmap.png, candidates.geojson/.kml, report.html and query.json.
 
-    ``source`` gives the map its imagery and the candidates their chips. Returns the path of
-    report.html. Raises OutputError where ``out`` cannot be written.
+    ``source`` gives the map its imagery and the candidates their chips; ``overview`` is the
+    cube's, which saves reading the area again. ``sharp``: the map can be zoomed, for two to
+    three megabytes a page. Returns the path of report.html. Raises OutputError where ``out``
+    cannot be written.
     """
     check_writable(out)
     with _output_errors(out):
@@ -33,7 +43,7 @@ def write_report(result: QueryResult, out: Path, source: Source | None = None) -
         write_picture(result, out / "heatmap.png")
         write_geojson(result, out / "candidates.geojson")
         write_kml(result, out / "candidates.kml")
-        page = write_page(result, out / "report.html", source)
+        page = write_page(result, out / "report.html", source, overview, sharp=sharp)
         write_evidence(result, out / "query.json")  # last: where it is, the answer is whole
     return page
 
