@@ -23,7 +23,7 @@ from geoloc.errors import OutputError
 from geoloc.grid import Grid
 from geoloc.report import check_writable, write_report
 from geoloc.report.evidence import evidence, write_evidence
-from geoloc.report.heat import LEVELS, levels, shrink
+from geoloc.report.heat import LEVELS, STOPS, hot_palette, levels, shrink
 from geoloc.report.picture import scale_length, write_picture
 from geoloc.report.raster import write_heatmap
 from geoloc.report.vector import write_geojson, write_kml
@@ -133,6 +133,27 @@ def test_levels_order_cells_as_distances_do() -> None:
     assert (np.diff(level[~np.isnan(values)][order].astype(int)) >= 0).all()
     known = level[level > 0]
     assert (known <= 81).mean() == pytest.approx((81 / 255) ** 2, abs=0.002)
+
+
+def test_hot_colours_stand_out_and_darken_towards_the_best() -> None:
+    """Against pale sand and dark green (sRGB); and lightness alone tells them apart."""
+    colours = hot_palette() / 255
+    saturation = 1 - colours.min(axis=1) / colours.max(axis=1)
+    assert saturation.min() > 0.6
+    assert saturation[:64].min() > 0.85
+    luminance = np.where(colours <= 0.04, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    assert (np.diff(luminance @ [0.2126, 0.7152, 0.0722]) > -1e-3).all()
+    for ground in ((222, 207, 176), (58, 74, 42), (128, 128, 128)):
+        assert np.abs(colours[:40] - np.array(ground) / 255).sum(axis=1).min() > 0.75
+
+
+def test_a_level_ends_at_each_share_that_can_be_clicked() -> None:
+    known = heatmap()[np.isfinite(heatmap())]
+    scale = levels(sample())
+    for stop in STOPS:
+        (level,) = np.flatnonzero(scale.shares == stop)
+        assert (known <= scale.edges[level]).mean() == pytest.approx(stop, abs=1 / known.size)
+    assert (np.diff(scale.shares) > 0).all()
 
 
 # --- candidates ----------------------------------------------------------------------------

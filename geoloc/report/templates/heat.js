@@ -3,9 +3,10 @@
 const createHeat = (data, map) => {
   const $ = (id) => document.getElementById(id);
   const canvas = $("heat"), slider = $("best"), { bounds, width, height, shares } = data.heat;
+  const MOST_LINES = 30000;
   const step = (bounds[2] - bounds[0]) / width;
   const percent = (share) => `${+(100 * share).toPrecision(share < 0.1 ? 1 : 2)} %`;
-  let levels = null, outline = [], gaps = [], hatching = null;
+  let levels = null, outline = [], gaps = null, hatching = null;
 
   const worst = () => +slider.value; // the last level that is shown
   const palette = () => data.heat.palettes[$("study").checked ? "study" : "hot"];
@@ -89,11 +90,15 @@ const createHeat = (data, map) => {
     return runs;
   }
 
+  // Only what is in sight; speckles by the ten thousand would be finer than the lines.
   function paintOutline(context, toScreen) {
     if (canvas.hidden || !$("show-outline").checked) return;
     const [x0, y0] = toScreen(bounds[0], bounds[3]), pixel = step * map.view.scale;
+    const { clientWidth: wide, clientHeight: high } = map.element, seen = outline.filter(([a, b, c, d]) =>
+      x0 + c * pixel > 0 && x0 + a * pixel < wide && y0 + d * pixel > 0 && y0 + b * pixel < high);
+    if (seen.length > MOST_LINES) return;
     context.beginPath();
-    for (const [a, b, c, d] of outline) {
+    for (const [a, b, c, d] of seen) {
       context.moveTo(x0 + a * pixel, y0 + b * pixel);
       context.lineTo(x0 + c * pixel, y0 + d * pixel);
     }
@@ -103,19 +108,17 @@ const createHeat = (data, map) => {
     }
   }
 
-  function findGaps(lacking) {
-    for (let row = 0; row < height; row++) {
-      for (let col = 0, start = -1; col <= width; col++) {
-        const gap = col < width && lacking[row * width + col] === 1;
-        if (gap && start < 0) start = col;
-        if (!gap && start >= 0) { gaps.push([start, row, col]); start = -1; }
-      }
-    }
+  // --- cells that were not searched: a pattern in pixels of the screen, cut out by their shape ---
+  function shape(lacking) {
+    const mask = Object.assign(document.createElement("canvas"), { width, height });
+    const image = new ImageData(width, height), pixels = new Uint32Array(image.data.buffer);
+    for (let i = 0; i < pixels.length; i++) if (lacking[i]) pixels[i] = 0xff000000;
+    mask.getContext("2d").putImageData(image, 0, 0);
+    return mask;
   }
 
   function hatch(context) {
-    const tile = document.createElement("canvas");
-    tile.width = tile.height = 8;
+    const tile = Object.assign(document.createElement("canvas"), { width: 8, height: 8 });
     const pen = tile.getContext("2d");
     Object.assign(pen, { fillStyle: "#0005", strokeStyle: "#fffb", lineWidth: 1.3 });
     pen.fillRect(0, 0, 8, 8);
@@ -124,21 +127,23 @@ const createHeat = (data, map) => {
   }
 
   function paintGaps(context, toScreen) {
-    if (!gaps.length) return;
-    const [x0, y0] = toScreen(bounds[0], bounds[3]), pixel = step * map.view.scale;
-    context.beginPath();
-    for (const [from, row, to] of gaps) context.rect(x0 + from * pixel, y0 + row * pixel, (to - from) * pixel, pixel);
+    const [x, y] = toScreen(bounds[0], bounds[3]), pixel = step * map.view.scale;
     context.fillStyle = hatching ??= hatch(context);
-    context.fill();
+    context.fillRect(0, 0, map.element.clientWidth, map.element.clientHeight);
+    Object.assign(context, { imageSmoothingEnabled: false, globalCompositeOperation: "destination-in" });
+    context.drawImage(gaps, x, y, width * pixel, height * pixel);
+    context.globalCompositeOperation = "source-over";
   }
 
   async function load() {
     Object.assign(canvas, { width, height });
     map.addLayer(canvas, bounds, width, height);
     levels = await unpack(data.heat.levels);
-    if (data.heat.lacking) findGaps(await unpack(data.heat.lacking));
+    if (data.heat.lacking) {
+      gaps = shape(await unpack(data.heat.lacking));
+      map.addPainter(paintGaps, true);
+    }
     outline = trace(levelOf(0.01));
-    map.addPainter(paintGaps);
     map.addPainter(paintOutline);
     paint();
     map.redraw();

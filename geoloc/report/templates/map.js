@@ -229,11 +229,11 @@ const createMap = (data) => {
   }
 
   return {
-    element: map, view, local, toMap, toScreen, toDegrees, fromDegrees, redraw, fit, fly, flyTo, fitScale,
+    element: map, view, local, toMap, toScreen, toDegrees, fromDegrees, draw, redraw, fit, fly, flyTo, fitScale,
     addLayer: (element, bounds, width, height) => layers.push({ element, bounds, width, height }),
     addPoint: (point) => { points.push(point); return point; },
     removePoint: (point) => points.splice(points.indexOf(point), 1),
-    addPainter: (painter) => painters.push(painter),
+    addPainter: (painter, first = false) => (first ? painters.unshift(painter) : painters.push(painter)),
     onClick: (told) => clicks.push(told),
     inside: (x, y) => x >= left && x <= right && y >= bottom && y <= top,
   };

@@ -94,7 +94,7 @@
     const wide = side("photo", photos[photo]) + side("chip", chip);
     $("pair").hidden = !wide;
     $("pair").style.setProperty("--ratio", wide);
-    if (bounds) $("chip-size").textContent = `${Math.round(bounds[2] - bounds[0])} m across`;
+    if (bounds) $("chip-size").textContent = `${Math.round(bounds[2] - bounds[0])} m`;
     $("other-photo").hidden = photos.length < 2;
     $("other-photo").textContent = `photo ${photo + 1} of ${photos.length}`;
     $("compare-text").replaceChildren(...card(rank).querySelector(".told").cloneNode(true).children);
@@ -179,5 +179,8 @@
 
   addMarkers();
   map.fit();
-  Promise.all([heat.load(), addBase()]).then(() => { map.element.dataset.ready = "yes"; });
+  Promise.all([heat.load(), addBase()]).then(() => {
+    map.draw();
+    map.element.dataset.ready = "yes";
+  });
 })();
