@@ -21,6 +21,7 @@ from ..search import scene_heatmaps, scene_vector
 from .ask import Ask, Question
 from .encode import encode
 from .target import Target, cube_model, open_target
+from .truth import Truths, with_truth
 
 Progress = Callable[[float, int], None]
 """Called with how many are done, and of how many."""
@@ -53,6 +54,7 @@ class Options(TypedDict, total=False):
     origins: Mapping[str, Mapping[str, Any]]
     epoch: str | dt.date | None
     cluster: str
+    truth: Truths
     progress: Stages
 
 
@@ -92,6 +94,7 @@ def answer_photos(
     origins: Mapping[str, Mapping[str, Any]] | None = None,
     epoch: str | dt.date | None = None,
     cluster: str = "inline",
+    truth: Truths = None,
     progress: Stages = silent,
 ) -> Answers:
     """Rank the cells of a cube for each photo; nothing is written without ``out``.
@@ -101,8 +104,10 @@ def answer_photos(
     place of the name that the area or the cube gives. Each of ``crops`` (left, top, right,
     bottom; px) of a photo is asked about separately; ``rotate`` turns it clockwise, degrees.
     ``origins``: by path, what the evidence shall tell of where a photo comes from (JSON types).
-    ``epoch``: an older generation of the cube, see `open_target`. ``cluster``: where the cube is
-    searched, see `geoloc.cluster.open_cluster`; the answers are the same. ``inline`` and ``auto``
+    ``truth``: where the photos were taken, if that is known: it is marked in the answers, and
+    changes nothing else. ``epoch``: an older generation of the cube, see `open_target`.
+    ``cluster``: where the cube is searched, see `geoloc.cluster.open_cluster`; the answers are
+    the same. ``inline`` and ``auto``
     are the threads of this process, which use all of its cores. A scheduler's address can pay
     where its workers are other machines, nearer to the cube. ``local`` does not: every distance
     then goes from one process to another (4 million cells on two cores: 1 photo 0.8 s inline,
@@ -127,7 +132,7 @@ def answer_photos(
         heatmaps = ask.heatmaps(questions, executor, progress("searching the cube"))
     results, told = list[QueryResult](), progress("ranking the places")
     for question, heatmap in zip(questions, heatmaps, strict=True):
-        results.append(ask.answer(question, heatmap, loaded))
+        results.append(with_truth(ask.answer(question, heatmap, loaded), truth))
         if out is not None:
             _write(results[-1], Path(out) / question.folder, target)
         told(len(results), len(questions))

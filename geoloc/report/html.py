@@ -26,7 +26,6 @@ from .words import area_size, areas_text, degrees, differences, percent, scene_l
 if TYPE_CHECKING:
     from ..candidates import Candidate
     from ..imagery.source import Source
-    from ..overview import Overview
     from ..photos import Photo
     from ..search_areas import SearchArea
     from .result import QueryResult
@@ -41,18 +40,13 @@ _POLICY = (
 
 
 def write_page(
-    result: QueryResult,
-    path: Path,
-    source: Source | None = None,
-    overview: Overview | None = None,
-    *,
-    sharp: bool = True,
+    result: QueryResult, path: Path, source: Source | None = None, *, views: Views | None = None
 ) -> Path:
     """Write the page; everything in it is escaped, inlined and bounded in size.
 
-    ``source``, ``overview``, ``sharp``: see `views.look`.
+    ``views``: what is seen of ``source``, where that is known already.
     """
-    views = look(result, source, overview, sharp=sharp)
+    views = views or look(result, source)
     scale = levels(result)
     cards = {c.rank: _card(c, views.chips.get(c.rank), result) for c in result.candidates}
     text = (

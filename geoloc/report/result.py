@@ -35,9 +35,10 @@ class QueryResult:
     imagery: one mapping ``{"id", "href", "date", "candidates"}`` per image near a candidate.
     places: by rank, a candidate's own top scenes and their softmax share, as seen from above.
     notes: what the reader has to know, one sentence each.
-    truth: latitude and longitude (WGS84 degrees) of the true place, where it is known.
     lacking: cells that were asked for and could not be searched, by the reason.
     asked: bool ``(y, x)``, the cells that were asked for; None where that is all of the grid.
+    truth: latitude and longitude (WGS84) of the true place, where that is known.
+    truth_percentile: how many percent of the known cells are at most as far away as the one there.
     """
 
     title: str
@@ -53,9 +54,10 @@ class QueryResult:
     imagery: tuple[Mapping[str, Any], ...] = ()
     places: Mapping[int, Sequence[tuple[str, float]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    truth: tuple[float, float] | None = None
     lacking: Mapping[str, int] = field(default_factory=dict)
     asked: NDArray[np.bool_] | None = None
+    truth: tuple[float, float] | None = None
+    truth_percentile: float | None = None
 
     @property
     def unsearched(self) -> int:

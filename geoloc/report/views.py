@@ -53,6 +53,10 @@ class Picture:
     bounds: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     dates: tuple[str, ...] = ()
 
+    def image(self) -> Image.Image:
+        """The picture itself."""
+        return Image.open(io.BytesIO(base64.b64decode(self.uri.partition(",")[2])))
+
 
 @dataclass(frozen=True)
 class Views:

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 
 from ..errors import OutputError
 from ..names import path_text
+from .earth import write_kml, write_kmz
 from .evidence import write_evidence
 from .html import write_page
 from .picture import write_picture
-from .raster import write_heatmap
-from .vector import write_geojson, write_kml
+from .qgis import write_style
+from .raster import write_colors, write_heatmap
+from .table import write_table
+from .vector import write_geojson
+from .views import look
 
 if TYPE_CHECKING:
     from ..imagery.source import Source
@@ -30,7 +34,10 @@ def write_report(
     *,
     sharp: bool = True,
 ) -> Path:
-    """Write heatmap.tif, heatmap.png, candidates.geojson/.kml, report.html and query.json.
+    """Write all files of an answer, ``query.json`` last.
+
+    heatmap.tif with its style heatmap.qml, heatmap_colors.tif, heatmap.png; candidates.geojson,
+    .csv, .kml, .kmz; report.html; query.json.
 
     ``source`` gives the map its imagery and the candidates their chips; ``overview`` is the
     cube's, which saves reading the area again. ``sharp``: the map can be zoomed, for two to
@@ -39,11 +46,16 @@ def write_report(
     """
     check_writable(out)
     with _output_errors(out):
+        views = look(result, source, overview, sharp=sharp)
         write_heatmap(result.heatmap, result.grid, out / "heatmap.tif")
-        write_picture(result, out / "heatmap.png")
+        write_style(result, out / "heatmap.qml")
+        write_colors(result, out / "heatmap_colors.tif")
+        write_picture(result, out / "heatmap.png", next(iter(views.base), None))
         write_geojson(result, out / "candidates.geojson")
+        write_table(result, out / "candidates.csv")
         write_kml(result, out / "candidates.kml")
-        page = write_page(result, out / "report.html", source, overview, sharp=sharp)
+        write_kmz(result, out / "candidates.kmz")
+        page = write_page(result, out / "report.html", views=views)
         write_evidence(result, out / "query.json")  # last: where it is, the answer is whole
     return page
 
