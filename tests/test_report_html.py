@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pyproj import Geod, Transformer
 from geoloc.report.heat import STOPS, hot_palette, palette
 from geoloc.report.html import write_page
 from tests.conftest import OfflinePage
-from tests.report_sample import GRID, HOSTILE, FlatImagery, sample
+from tests.report_sample import GRID, HOSTILE, FlatImagery, photo, sample
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +158,18 @@ def test_a_candidate_is_shown_beside_the_photo(page: Any) -> None:
         dot = page.locator(".marker.chosen").bounding_box()
         assert dot["x"] + dot["width"] / 2 == pytest.approx(box["x"] + box["width"] / 2, abs=2)
         assert dot["y"] + dot["height"] / 2 == pytest.approx(box["y"] + box["height"] / 2, abs=2)
+
+
+def test_a_panorama_does_not_shrink_the_place(offline_page: OfflinePage, tmp_path: Path) -> None:
+    """Its pixels are eight times as wide as high; a second photo is one click away."""
+    wide = replace(photo("wide.jpg"), pixels=np.zeros((60, 480, 3), np.uint8))
+    page = shown(offline_page, tmp_path, photos=(wide, photo()))
+    page.keyboard.press("n")
+    assert page.locator("#compare-chip img").bounding_box()["width"] > 150
+    assert page.inner_text("#other-photo") == "photo 1 of 2"
+    page.click("#other-photo")
+    one, two = (page.locator(f"#compare-{s} img").bounding_box() for s in ("photo", "chip"))
+    assert one["height"] == pytest.approx(two["height"], abs=1.5)
 
 
 def test_next_and_previous_by_buttons_and_keys(page: Any) -> None:

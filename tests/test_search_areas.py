@@ -180,6 +180,6 @@ def test_for_machines_and_in_words() -> None:
     }  # fmt: skip
     assert areas_text(areas) == "3 candidates in 2 areas to search, 5,200\u202fm² in all"
     assert areas_text(areas[:1]) == "1 candidate in 1 area to search, 1,200\u202fm²"
-    assert [area_size(v) for v in (0.0001, 0.417, 9.93, 1234.4)] == [
-        "100\u202fm²", "0.42\u202fkm²", "9.9\u202fkm²", "1,234\u202fkm²",
+    assert [area_size(v) for v in (0.0001, 0.0417, 0.417, 9.93, 1234.4)] == [
+        "100\u202fm²", "0.042\u202fkm²", "0.42\u202fkm²", "9.9\u202fkm²", "1,234\u202fkm²",
     ]  # fmt: skip

@@ -35,10 +35,10 @@ def metres(length: float) -> str:
 
 
 def area_size(km2: float) -> str:
-    """A size on the ground: 2,100 m², 0.42 km², 17 km²."""
+    """A size on the ground: 2,100 m², 0.042 km², 0.42 km², 17 km²."""
     if km2 < 0.01:
         return f"{km2 * 1e6:,.0f}\u202fm²"
-    digits = 2 if km2 < 1 else 1 if km2 < 10 else 0
+    digits = 3 if km2 < 0.1 else 2 if km2 < 1 else 1 if km2 < 10 else 0
     return f"{km2:,.{digits}f}\u202fkm²"
 
 

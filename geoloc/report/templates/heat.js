@@ -139,12 +139,12 @@ const createHeat = (data, map) => {
     Object.assign(canvas, { width, height });
     map.addLayer(canvas, bounds, width, height);
     levels = await unpack(data.heat.levels);
+    outline = trace(levelOf(0.01));
+    map.addPainter(paintOutline, true);
     if (data.heat.lacking) {
       gaps = shape(await unpack(data.heat.lacking));
-      map.addPainter(paintGaps, true);
+      map.addPainter(paintGaps, true); // below all lines
     }
-    outline = trace(levelOf(0.01));
-    map.addPainter(paintOutline);
     paint();
     map.redraw();
   }

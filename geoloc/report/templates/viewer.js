@@ -94,6 +94,7 @@
     const wide = side("photo", photos[photo]) + side("chip", chip);
     $("pair").hidden = !wide;
     $("pair").style.setProperty("--ratio", wide);
+    $("pair").classList.toggle("stacked", wide > 4); // beside a panorama the place would be tiny
     if (bounds) $("chip-size").textContent = `${Math.round(bounds[2] - bounds[0])} m`;
     $("other-photo").hidden = photos.length < 2;
     $("other-photo").textContent = `photo ${photo + 1} of ${photos.length}`;
