@@ -479,6 +479,17 @@ def test_a_search_for_a_scene_tells_probabilities(
     assert "surprise" not in page.inner_text("body")
 
 
+def test_a_photo_from_elsewhere_is_said_at_the_top(
+    offline_page: OfflinePage, tmp_path: Path
+) -> None:
+    """Where four of ten random vectors do as well, and only there."""
+    page = shown(offline_page, tmp_path, random=0.4)
+    assert "This photo may not be from here" in page.inner_text("#match")
+    assert page.locator("#match").bounding_box()["y"] < 120
+    page = shown(offline_page, tmp_path, random=0.001)
+    assert page.locator("#match").count() == 0
+
+
 def test_paper_has_the_whole_area_and_no_links(page: Any) -> None:
     page.keyboard.press("n")
     at_rest(page)

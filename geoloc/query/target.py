@@ -22,10 +22,11 @@ from ..verification import Verification, verify_cube
 
 @dataclass(frozen=True)
 class Target:
-    """A cube, and the area file it was named by, if it was."""
+    """A cube, and the area file and the epoch that it was named by, where it was."""
 
     cube: Cube
     area: Area | None = None
+    epoch: str | None = None
 
     @property
     def named_area(self) -> Area:
@@ -82,7 +83,7 @@ def open_target(ref: str | Path, epoch: str | dt.date | None = None) -> Target:
     area = _named_area(ref)
     url = area.cube if area else str(ref)
     generation = generation_of_date(url, epoch) if isinstance(epoch, dt.date) else epoch
-    return Target(Cube.open(url, generation), area)
+    return Target(Cube.open(url, generation), area, None if epoch is None else str(epoch))
 
 
 def cube_url(ref: str | Path) -> str:

@@ -31,7 +31,7 @@ def drawn(result: QueryResult, views: Views, scale: Levels) -> dict[str, Any]:
     """Values for JSON: the heatmap in levels, where pictures and candidates lie, degrees, links."""
     truth = true_place(result)
     return {
-        "measure": {"name": measure(result), "sign": "≤" if result.photos else "≥"},
+        "measure": {"name": _measure(result), "sign": "≤" if result.photos else "≥"},
         "bounds": result.grid.bounds,
         "heat": _heat(result, scale),
         "base": [{"bounds": picture.bounds} for picture in views.base],
@@ -50,9 +50,8 @@ def drawn(result: QueryResult, views: Views, scale: Levels) -> dict[str, Any]:
     }
 
 
-def measure(result: QueryResult) -> str:
-    """What ranks the cells: a search for a scene has the surprise, which people know better as
-    the probability that it is the logarithm of."""
+def _measure(result: QueryResult) -> str:
+    """What people read of a cell: of a scene, the probability that its distance comes from."""
     return "distance" if result.photos else "probability"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -16,12 +15,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..scenes import display_name
-from . import words
-from .drawn import drawn, measure, true_place
+from .drawn import drawn, true_place
 from .heat import STOPS, Levels, hot_palette, levels, shrink
 from .links import web_maps
 from .views import Picture, Views, look, photo_picture, png_uri
-from .words import area_size, areas_text, degrees, differences, percent, scene_list
+from .words import (
+    area_size,
+    areas_text,
+    closeness,
+    degrees,
+    differences,
+    match_words,
+    measured,
+    percent,
+    scene_list,
+    unsearched,
+)
 
 if TYPE_CHECKING:
     from ..candidates import Candidate
@@ -60,7 +69,8 @@ def write_page(
             areas=[_area_card(area, cards) for area in result.areas],
             search=areas_text(result.areas),
             truth=_truth(result),
-            not_searched=words.unsearched(result),
+            not_searched=unsearched(result),
+            match=match_words(result),
             stops=STOPS,
             true_place=true_place(result),
             scenes=[scene for scene in result.scenes() if scene[1] >= _VISIBLE],
@@ -149,8 +159,8 @@ def _card(candidate: Candidate, chip: Picture | None, result: QueryResult) -> di
         "rank": int(candidate.rank),
         "percent": percent(candidate.percentile),
         "area": result.area_of(candidate.rank),
-        "measure": f"{measure(result)} {_value(candidate, result)}",
-        "value": _value(candidate, result),
+        "measure": closeness(candidate, result.probability(candidate)),
+        "value": measured(result, candidate),
         "lat": f"{candidate.lat:.7f}",
         "lon": f"{candidate.lon:.7f}",
         "coordinates": degrees(candidate.lon, candidate.lat),
@@ -161,12 +171,6 @@ def _card(candidate: Candidate, chip: Picture | None, result: QueryResult) -> di
         "differ": differences(candidate),
         "links": web_maps(candidate.lon, candidate.lat),
     }
-
-
-def _value(candidate: Candidate, result: QueryResult) -> str:
-    if result.photos:
-        return f"{candidate.distance:.3f}"
-    return percent(100 * math.exp(-candidate.distance))
 
 
 def _area_card(area: SearchArea, cards: Mapping[int, dict[str, Any]]) -> dict[str, Any]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..scenes import display_name
 
 if TYPE_CHECKING:
     from ..candidates import Candidate, Term
     from ..search_areas import SearchArea
-    from .result import QueryResult
+    from .result import Match, QueryResult
 
 
 def percent(value: float) -> str:
@@ -63,10 +63,13 @@ def unsearched(result: QueryResult) -> str:
     return f"{result.unsearched:,} of {result.cells_asked:,} cells ({share}) not searched: {why}"
 
 
-def candidate_text(candidate: Candidate) -> str:
-    """One paragraph about a candidate, for places where no markup is possible."""
+def candidate_text(candidate: Candidate, probability: float | None = None) -> str:
+    """One paragraph about a candidate, for places where no markup is possible.
+
+    ``probability`` (0..1): of the scene that was searched for, in the place of a distance.
+    """
     lines = [
-        f"Rank {candidate.rank}: distance {candidate.distance:.3f}, "
+        f"Rank {candidate.rank}: {closeness(candidate, probability)}, "
         f"among the best {percent(candidate.percentile)} of the area."
     ]
     if candidate.shared:
@@ -78,6 +81,55 @@ def candidate_text(candidate: Candidate) -> str:
         for t in candidate.explanation
     ]
     return "\n".join(lines)
+
+
+def measured(result: QueryResult, candidate: Candidate) -> str:
+    """What a candidate's place measures, as a table has it: 83 %, or 1.234."""
+    probability = result.probability(candidate)
+    return f"{candidate.distance:.3f}" if probability is None else percent(100 * probability)
+
+
+def closeness(candidate: Candidate, probability: float | None) -> str:
+    """How near a place comes to what was asked: probability 83 %, or distance 1.234."""
+    if probability is not None:
+        return f"probability {percent(100 * probability)}"
+    return f"distance {candidate.distance:.3f}"
+
+
+def match_words(result: QueryResult) -> str | None:
+    """One sentence where even the best place hardly matches; None where all is well."""
+    match = result.match
+    if match is None or not match.weak:
+        return None
+    return _scene_words(result, match) if match.probability is not None else _photo_words(match)
+
+
+def match_record(result: QueryResult) -> dict[str, Any] | None:
+    """How well the best place matches, for machines, with the sentence for people or null."""
+    if result.match is None:
+        return None
+    return {**result.match.to_json(), "words": match_words(result)}
+
+
+def _scene_words(result: QueryResult, match: Match) -> str:
+    sure = percent(100 * (match.probability or 0.0))
+    words = f"There may be no {result.title} here: at the best place its probability is only {sure}"
+    if match.likelier is None:
+        return f"{words}."
+    name, share = match.likelier
+    return f"{words}, that of {display_name(name)} is {percent(100 * share)}."
+
+
+def _photo_words(match: Match) -> str:
+    start = "This photo may not be from here:"
+    if match.pairs is not None:
+        share = percent(100 * (1 - match.pairs))
+        return f"{start} {share} of photos match their own place better than it matches any here."
+    share = percent(100 * max(match.closer or 0.0, 0.0))
+    words = f"{start} even the best place is only {share} closer to it than an ordinary one"
+    if match.random is None:
+        return f"{words}."
+    return f"{words}, and {percent(100 * match.random)} of random vectors do as well."
 
 
 def differences(candidate: Candidate, top: int = 3) -> list[Term]:
