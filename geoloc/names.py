@@ -11,6 +11,8 @@ from pathlib import PurePath
 _LONGEST = 100
 _MOST_BYTES = 200  # of the 255 that file systems take: 55 are left for what is added to a name
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet take text for a formula
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPE = re.compile(r"\\u(005c|d[89a-f][0-9a-f]{2})")
 
@@ -56,6 +58,15 @@ def writable(text: str) -> str:
     JSON may hold such halves (lone surrogates), and names of files whose bytes are not UTF-8.
     """
     return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
+
+
+def cell_text(text: str) -> str:
+    """Text for a cell of a CSV file: an apostrophe in front keeps it from being a formula.
+
+    Source: OWASP, CSV injection.
+    """
+    told = writable(text)
+    return f"'{told}" if told.startswith(_FORMULA) else told
 
 
 def path_text(path: str | PurePath) -> str:

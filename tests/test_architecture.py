@@ -15,14 +15,16 @@ PACKAGE = ROOT / "geoloc"
 
 LAYERS = (
     {"errors"},
-    {"grid", "names", "scenes", "stores"},
+    {"grid", "names", "pulse", "scenes", "stores"},
     {"area", "points", "photos"},
     {"imagery", "encoders", "cube", "cluster", "telegram", "video"},
+    {"overview"},
     {"blocks", "search", "tile"},
-    {"account", "planning", "verification"},
+    {"account", "planning", "rim", "verification"},
     {"build"},
     {"refresh", "costs"},
     {"candidates"},
+    {"search_areas"},
     {"pairs", "evaluation", "report"},
     {"training"},
     {"sandbox"},

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import signal
 import subprocess
 import sys
+import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,16 +23,21 @@ import rasterio
 from PIL import Image
 from pyproj import Transformer
 
+from geoloc.candidates import Term
 from geoloc.errors import OutputError
 from geoloc.grid import Grid
 from geoloc.report import check_writable, write_report
+from geoloc.report.earth import overlay, write_kml, write_kmz
 from geoloc.report.evidence import evidence, write_evidence
-from geoloc.report.heat import LEVELS, levels, shrink
-from geoloc.report.picture import scale_length, write_picture
-from geoloc.report.raster import write_heatmap
-from geoloc.report.vector import write_geojson, write_kml
+from geoloc.report.heat import LEVELS, STOPS, hot_palette, levels, palette, shrink
+from geoloc.report.picture import mark_size, scale_length, write_picture
+from geoloc.report.qgis import write_style
+from geoloc.report.raster import write_colors, write_heatmap
+from geoloc.report.table import write_table
+from geoloc.report.vector import write_geojson
+from geoloc.report.views import look
 from geoloc.report.words import metres, percent
-from tests.report_sample import GRID, HOSTILE, FlatImagery, heatmap, sample
+from tests.report_sample import GRID, HOSTILE, FlatImagery, candidate, heatmap, sample
 
 
 def strict_json(path: Path) -> Any:
@@ -107,6 +116,29 @@ def test_picture_is_yellow_at_the_best_place_and_blue_at_the_worst(tmp_path: Pat
     assert np.median(np.nonzero(dark_blue[:, :map_side])[1]) < map_side / 2
 
 
+def test_picture_shows_the_ground_faintly_the_truth_and_larger_marks_for_better_ranks(
+    tmp_path: Path,
+) -> None:
+    ground = look(sample(), FlatImagery()).base[0]
+    sheets = {}
+    for name, told in (("plain", {}), ("truth", {"truth": (50.5550, 30.1900)})):
+        write_picture(sample(candidates=(), **told), tmp_path / f"{name}.png")
+        sheets[name] = np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB"), int)
+    write_picture(sample(candidates=()), tmp_path / "ground.png", ground)
+    grounded = np.asarray(Image.open(tmp_path / "ground.png").convert("RGB"), int)
+    inside = (slice(120, 860), slice(60, 1300))
+    off = np.abs(grounded - sheets["plain"])[inside]
+    assert 5 < off.mean() < 80  # there, and faint
+    y, x = np.nonzero(np.abs(sheets["truth"] - sheets["plain"]).sum(-1)[:900] > 60)
+    x_true, y_true = Transformer.from_crs(4326, GRID.crs, always_xy=True).transform(30.19, 50.555)
+    left, bottom, right, top = GRID.bounds
+    assert x.mean() == pytest.approx(24 + 1350 * (x_true - left) / (right - left), abs=3)
+    assert y.mean() == pytest.approx(58 + 868 * (top - y_true) / (top - bottom), abs=3)
+    sizes = [mark_size(rank) for rank in (1, 2, 5, 10, 20, 300)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > 2 * sizes[-1] >= 20
+
+
 @pytest.mark.parametrize(("width", "length"), [(1400, 200), (6200, 1000), (99, 10), (1e6, 2e5)])
 def test_scale_bar_is_round_and_about_a_fifth(width: float, length: float) -> None:
     assert scale_length(width) == length
@@ -135,6 +167,27 @@ def test_levels_order_cells_as_distances_do() -> None:
     assert (known <= 81).mean() == pytest.approx((81 / 255) ** 2, abs=0.002)
 
 
+def test_hot_colours_stand_out_and_darken_towards_the_best() -> None:
+    """Against pale sand and dark green (sRGB); and lightness alone tells them apart."""
+    colours = hot_palette() / 255
+    saturation = 1 - colours.min(axis=1) / colours.max(axis=1)
+    assert saturation.min() > 0.6
+    assert saturation[:64].min() > 0.85
+    luminance = np.where(colours <= 0.04, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    assert (np.diff(luminance @ [0.2126, 0.7152, 0.0722]) > -1e-3).all()
+    for ground in ((222, 207, 176), (58, 74, 42), (128, 128, 128)):
+        assert np.abs(colours[:40] - np.array(ground) / 255).sum(axis=1).min() > 0.75
+
+
+def test_a_level_ends_at_each_share_that_can_be_clicked() -> None:
+    known = heatmap()[np.isfinite(heatmap())]
+    scale = levels(sample())
+    for stop in STOPS:
+        (level,) = np.flatnonzero(scale.shares == stop)
+        assert (known <= scale.edges[level]).mean() == pytest.approx(stop, abs=1 / known.size)
+    assert (np.diff(scale.shares) > 0).all()
+
+
 # --- candidates ----------------------------------------------------------------------------
 
 
@@ -161,6 +214,7 @@ def test_candidate_properties_explain_and_link(tmp_path: Path) -> None:
     assert told["shared"] == ["highway"]
     assert f"mlat={told['lat']:.6f}" in told["links"]["OpenStreetMap"]
     assert set(told) >= {"rank", "distance", "percentile", "lon", "lat"}
+    assert [f["properties"]["area"] for f in document["features"]] == [1, 2, 3]
 
 
 def test_kml_is_well_formed_whatever_the_name(tmp_path: Path) -> None:
@@ -172,7 +226,118 @@ def test_kml_is_well_formed_whatever_the_name(tmp_path: Path) -> None:
     assert len(root.findall(".//{http://www.opengis.net/kml/2.2}Placemark")) == 3
 
 
+def test_kml_descriptions_are_text_to_readers_of_html(tmp_path: Path) -> None:
+    evil = "<img src=http://x/>"
+    write_kml(sample(places={1: ((evil, 0.5),)}), tmp_path / "candidates.kml")
+    root = ElementTree.parse(tmp_path / "candidates.kml").getroot()
+    told = [node.text or "" for node in root.iter("{http://www.opengis.net/kml/2.2}description")]
+    assert not any("<img" in text for text in told)
+    assert any("&lt;img src=http://x/&gt;" in text for text in told)
+
+
+def test_kml_marks_are_named_and_styled_by_rank_and_show_the_truth(tmp_path: Path) -> None:
+    write_kml(sample(truth=(50.5, 30.25)), tmp_path / "candidates.kml")
+    frame = geopandas.read_file(tmp_path / "candidates.kml", layer="Candidates")
+    assert list(frame["Name"]) == ["true place", "#1", "#2", "#3"]
+    assert (frame.geometry[0].x, frame.geometry[0].y) == (30.25, 50.5)
+    text = (tmp_path / "candidates.kml").read_text()
+    assert text.index("#first</styleUrl>") < text.index("#next</styleUrl>")
+    assert "http://" not in text.replace("http://www.opengis.net", "")  # nothing is fetched
+
+
+def test_kmz_lays_the_heatmap_where_it_is(tmp_path: Path) -> None:
+    write_kmz(sample(), tmp_path / "candidates.kmz")
+    with zipfile.ZipFile(tmp_path / "candidates.kmz") as archive:
+        assert archive.namelist() == ["doc.kml", "heatmap.png"]
+        root = ElementTree.fromstring(archive.read("doc.kml"))
+        image = Image.open(io.BytesIO(archive.read("heatmap.png")))
+    space = "{http://www.opengis.net/kml/2.2}"
+    box = {node.tag.removeprefix(space): float(node.text or "nan")
+           for node in root.find(f".//{space}LatLonBox") or ()}  # fmt: skip
+    lon, lat = Transformer.from_crs(GRID.crs, 4326, always_xy=True).transform(*GRID.center(20, 100))
+    across = (lon - box["west"]) / (box["east"] - box["west"])
+    down = (box["north"] - lat) / (box["north"] - box["south"])
+    seen = np.asarray(image.convert("RGBA"))
+    y, x = int(down * seen.shape[0]), int(across * seen.shape[1])
+    assert tuple(seen[y, x, :3]) == tuple(palette()[0])  # the best cell, and no other
+    assert seen[y, x, 3] > 200
+    assert seen[-3, 3, 3] == 0  # missing corner
+    assert 0.1 < (seen[..., 3] > 0).mean() < 0.26
+
+
+def test_overlay_across_180_degrees_is_narrow() -> None:
+    grid = Grid("EPSG:32660", 820_000, 1_000_000, 500.0, 90, 140)
+    drawn = overlay(sample(grid=grid, candidates=()))
+    assert drawn is not None
+    north, south, east, west = drawn.box
+    assert 0 < north - south < 1
+    assert west > 179 and east < -179  # as KML writes a box across 180
+
+
+# --- candidates.csv ------------------------------------------------------------------------
+
+
+def test_table_opens_in_spreadsheets_and_holds_no_formula(tmp_path: Path) -> None:
+    evil = Term("=HYPERLINK(1)", 1.0, 2.0, 0.5)
+    shown = replace(candidate(1, 20, 100), shared=(evil,))
+    write_table(sample(candidates=(shown, candidate(2, 60, 40))), tmp_path / "candidates.csv")
+    assert (tmp_path / "candidates.csv").read_bytes().startswith(b"\xef\xbb\xbf")
+    with (tmp_path / "candidates.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["rank"] for row in rows] == ["1", "2"]
+    assert float(rows[0]["lat"]) == pytest.approx(50.5576, abs=1e-3)
+    assert float(rows[0]["lon"]) == pytest.approx(30.1933, abs=1e-3)
+    assert (float(rows[0]["x"]), float(rows[0]["y"])) == GRID.center(20, 100)
+    assert rows[0]["photo_and_place_show"] == "'=HYPERLINK(1)"
+    assert rows[0]["seen_from_above"].startswith("highway 61")
+    assert rows[1]["seen_from_above"] == ""
+
+
+# --- heatmap.qml and heatmap_colors.tif ----------------------------------------------------
+
+
+def test_style_rises_from_the_best_to_the_worst_distance(tmp_path: Path) -> None:
+    write_style(sample(), tmp_path / "heatmap.qml")
+    items = ElementTree.parse(tmp_path / "heatmap.qml").getroot().findall(".//item")
+    values = [float(item.attrib["value"]) for item in items]
+    assert values[0] == 0.5
+    assert values[-1] == pytest.approx(np.nanmax(heatmap()))
+    assert values == sorted(set(values))
+    assert items[0].attrib["color"] == "#{:02x}{:02x}{:02x}".format(*palette()[0])
+    assert items[-1].attrib["color"] == "#{:02x}{:02x}{:02x}".format(*palette()[-1])
+    assert int(items[0].attrib["alpha"]) > int(items[-1].attrib["alpha"])
+
+
+@pytest.mark.parametrize("value", [np.nan, 2.0])
+def test_style_of_a_flat_or_empty_heatmap_is_valid(tmp_path: Path, value: float) -> None:
+    flat = sample(heatmap=np.full(GRID.shape, value, np.float32), candidates=())
+    write_style(flat, tmp_path / "heatmap.qml")
+    items = ElementTree.parse(tmp_path / "heatmap.qml").getroot().findall(".//item")
+    assert len(items) == int(value == 2.0)
+
+
+def test_colours_are_those_of_the_page_and_clear_where_nothing_is_known(tmp_path: Path) -> None:
+    write_colors(sample(), tmp_path / "heatmap_colors.tif")
+    with rasterio.open(tmp_path / "heatmap_colors.tif") as raster:
+        level, table = raster.read(1), raster.colormap(1)
+        assert raster.nodata == 0
+        assert tuple(raster.bounds) == pytest.approx(GRID.bounds)
+    np.testing.assert_array_equal(level, levels(sample()).of(heatmap()))
+    assert table[int(level[20, 100])][:3] == tuple(palette()[0])
+    drawn = np.asarray(Image.open(tmp_path / "heatmap_colors.tif").convert("RGB"))
+    assert tuple(drawn[20, 100]) == tuple(palette()[0])
+
+
 # --- query.json ----------------------------------------------------------------------------
+
+
+def test_evidence_tells_the_areas_to_search() -> None:
+    """The best 1 % lies around the best cell; the other two candidates stand alone."""
+    first, *others = evidence(sample())["areas"]
+    assert (first["candidates"], first["whole"]) == ([1], True)
+    assert first["cells"] == pytest.approx(0.01 * (GRID.size - 10 * 30), abs=8)
+    assert first["km2"] == pytest.approx(first["cells"] * 1e-4)
+    assert [(a["rank"], a["cells"], a["candidates"]) for a in others] == [(2, 1, [2]), (3, 1, [3])]
 
 
 def test_evidence_is_strict_json_and_enough_to_repeat(tmp_path: Path) -> None:
@@ -201,7 +366,8 @@ def test_report_writes_every_file(tmp_path: Path) -> None:
     page = write_report(sample(), tmp_path / "new" / "answer", FlatImagery())
     assert page == tmp_path / "new" / "answer" / "report.html"
     assert {p.name for p in page.parent.iterdir()} == {
-        "heatmap.tif", "heatmap.png", "candidates.geojson", "candidates.kml",
+        "heatmap.tif", "heatmap.qml", "heatmap_colors.tif", "heatmap.png", "candidates.geojson",
+        "candidates.csv", "candidates.kml", "candidates.kmz",
         "report.html", "query.json",
     }  # fmt: skip
 

@@ -125,7 +125,8 @@ class Answering:
         folder = self.out / one.folder
         told = replace(question, photos=photos, folder=folder)
         result = self.ask.answer(told, heatmap, self.model)
-        write_report(result, folder, self.ask.target.source)
+        target = self.ask.target  # a thousand pages: their maps stay small
+        write_report(result, folder, target.source, target.overview, sharp=False)
         write_small_heat(result, folder / SMALL)
         return summary(result)
 

@@ -59,13 +59,16 @@ def evaluate(
     truth: Path = typer.Argument(
         ..., metavar="TRUTH.csv", help="file, lon, lat; the photos lie beside it."
     ),
+    out: Path | None = typer.Option(
+        None, "--out", metavar="DIR", help="Write the answers too, the true places marked."
+    ),
     as_json: bool = JSON,
 ) -> None:
     """How high the true places of photos rank: percentile (chance 50) and best 1, 5, 10 %."""
     from ..query.evaluating import evaluate_truth
 
     with stages() as stage:
-        evaluation = evaluate_truth(cube, truth, progress=stage)
+        evaluation = evaluate_truth(cube, truth, out=out, progress=stage)
     if as_json:
         print_json(evaluation.to_json())
     else:

@@ -194,7 +194,7 @@ def _failed(failures: dict[str, str], asked: int) -> str:
 
 
 def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[str, str]) -> None:
-    from ..report.words import match_words
+    from ..report.words import areas_text, match_words, unsearched
 
     if as_json:
         print_json(
@@ -217,6 +217,10 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
         print_table(f"{result.title} ({result.folder})", columns, rows)
         if words := match_words(result):
             note(words)
+        if result.areas:
+            note(areas_text(result.areas))
+        if lacking := unsearched(result):
+            note(lacking)
     if results:
         where = results[0].folder if len(results) == 1 else out
         note(f"answers in {where}: open report.html in a browser, heatmap.tif in QGIS")

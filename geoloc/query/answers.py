@@ -23,8 +23,9 @@ from .ask import Ask, Question
 from .encode import encode
 from .folders import Folders
 from .target import cube_model, open_target
+from .truth import Truths, with_truth
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[float, int], None]
 """Called with how many are done, and of how many."""
 
 Stages = Callable[[str], Progress]
@@ -55,6 +56,7 @@ class Options(TypedDict, total=False):
     origins: Mapping[str, Mapping[str, Any]]
     epoch: str | dt.date | None
     cluster: str
+    truth: Truths
     progress: Stages
 
 
@@ -96,6 +98,7 @@ def answer_photos(
     origins: Mapping[str, Mapping[str, Any]] | None = None,
     epoch: str | dt.date | None = None,
     cluster: str = "inline",
+    truth: Truths = None,
     progress: Stages = silent,
 ) -> Answers:
     """Rank the cells of a cube for each photo; nothing is written without ``out``.
@@ -105,8 +108,10 @@ def answer_photos(
     place of the name that the area or the cube gives. Each of ``crops`` (left, top, right,
     bottom; px) of a photo is asked about separately; ``rotate`` turns it clockwise, degrees.
     ``origins``: by path, what the evidence shall tell of where a photo comes from (JSON types).
-    ``epoch``: an older generation of the cube, see `open_target`. ``cluster``: where the cube is
-    searched, see `geoloc.cluster.open_cluster`; the answers are the same. ``inline`` and ``auto``
+    ``truth``: where the photos were taken, if that is known: it is marked in the answers, and
+    changes nothing else. ``epoch``: an older generation of the cube, see `open_target`.
+    ``cluster``: where the cube is searched, see `geoloc.cluster.open_cluster`; the answers are
+    the same. ``inline`` and ``auto``
     are the threads of this process, which use all of its cores. A scheduler's address can pay
     where its workers are other machines, nearer to the cube. ``local`` does not: every distance
     then goes from one process to another (4 million cells on two cores: 1 photo 0.8 s inline,
@@ -132,7 +137,7 @@ def answer_photos(
     results, told = list[QueryResult](), progress("ranking the places")
     folders = None if out is None else Folders(Path(out))
     for question, heatmap in zip(questions, heatmaps, strict=True):
-        results.append(_answered(ask, question, heatmap, loaded, folders))
+        results.append(_answered(ask, question, heatmap, loaded, folders, truth))
         told(len(results), len(questions))
     return Answers(results, failures)
 
@@ -143,13 +148,15 @@ def _answered(
     heatmap: NDArray[np.float32],
     model: Model | None,
     folders: Folders | None,
+    truth: Truths = None,
 ) -> QueryResult:
     """The answer, its files in a folder of its own where there are to be any."""
     if folders is None:
-        return ask.answer(question, heatmap, model)
+        return with_truth(ask.answer(question, heatmap, model), truth)
     with folders.claim(question.name, ask.key(question)) as folder:
-        result = ask.answer(replace(question, folder=folder), heatmap, model)
-        write_report(result, folder, ask.target.source)
+        answer = ask.answer(replace(question, folder=folder), heatmap, model)
+        result = with_truth(answer, truth)
+        write_report(result, folder, ask.target.source, ask.target.overview)
         return result
 
 

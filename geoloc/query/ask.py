@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from ..report import QueryResult
 from ..report.evidence import photo_record
 from ..scenes import describe, find_class, group_weights, is_group
 from ..search import Query, Ruler, heatmaps
+from .coverage import UNKNOWN, Coverage, coverage
 from .folders import question_key
 from .matching import random_share, sample_cells
 from .target import Target
@@ -57,6 +58,7 @@ class Ask:
     weights: NDArray[np.float32] | None
     parameters: dict[str, Any]
     info: dict[str, Any]
+    _covered: list[Coverage] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -128,10 +130,11 @@ class Ask:
         self, question: Question, heatmap: NDArray[np.float32], model: Model | None = None
     ) -> QueryResult:
         """The ranked places of one heatmap, explained."""
-        cube = self.target.cube
+        cube, covered = self.target.cube, self._coverage(heatmap)
         found = find_candidates(heatmap, cube.grid, self.top, self.radius)
         if question.photos:
             found = explain_candidates(found, cube, question.vector, self.weights)
+        judged = self._judged(question, found, model)
         return QueryResult(
             title=question.title,
             photos=question.photos,
@@ -145,10 +148,21 @@ class Ask:
             parameters=self.parameters,
             imagery=tuple(_imagery_near(found, cube)),
             places={c.rank: _place_scenes(c, cube) for c in found},
-            notes=self.target.notes,
+            notes=(*self.target.notes, *(() if covered.known else (UNKNOWN,))),
+            lacking=covered.lacking,
+            asked=covered.asked,
             folder=question.folder,
-            **self._judged(question, found, model),
+            random=judged.get("random"),
+            pairs=judged.get("pairs"),
         )
+
+    def _coverage(self, heatmap: NDArray[np.float32]) -> Coverage:
+        """What could not be searched: found out once, as it is the same for all questions."""
+        if not self._covered:
+            area = self.target.area
+            polygon = None if area is None else area.polygon
+            self._covered.append(coverage(self.target.cube, heatmap, polygon, self.polygon))
+        return self._covered[0]
 
     def _judged(
         self, question: Question, found: Sequence[Candidate], model: Model | None

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from pyproj import Transformer
-
-from ..evaluation import Placement, Summary, Truth, place, read_truth, summarize
+from ..evaluation import Placement, Summary, Truth, read_truth, summarize
 from ..report import QueryResult
 from .answers import Stages, answer_photos, silent
+from .truth import placement, true_point
 
 
 @dataclass(frozen=True)
@@ -52,14 +50,22 @@ class Evaluation:
         return {"photos": [score.to_json() for score in self.scores], **known}
 
 
-def evaluate_truth(cube: str | Path, truth: str | Path, *, progress: Stages = silent) -> Evaluation:
+def evaluate_truth(
+    cube: str | Path,
+    truth: str | Path,
+    *,
+    out: str | Path | None = None,
+    progress: Stages = silent,
+) -> Evaluation:
     """Answer the photos of a truth file (file, lon, lat; the photos lie beside it), and score.
 
-    Raises UsageError for a bad truth file, and what `query_photos` raises; writes nothing.
+    ``out``: a folder for the answers, with the true places marked; without it nothing is written.
+    Raises UsageError for a bad truth file, and what `query_photos` raises.
     """
     truths = read_truth(truth)
     paths = [Path(truth).parent / row.file for row in truths]
-    answers = answer_photos(cube, paths, progress=progress)
+    places = {Path(row.file).name: (row.lat, row.lon) for row in truths}
+    answers = answer_photos(cube, paths, out=out, truth=places, progress=progress)
     return Evaluation(tuple(score(answers.results, truths)), answers.failures)
 
 
@@ -74,12 +80,9 @@ def score(results: Sequence[QueryResult], truths: Sequence[Truth]) -> list[Score
 
 
 def _score(result: QueryResult, truth: Truth) -> Score:
-    grid = result.grid
-    x, y = Transformer.from_crs(4326, grid.crs, always_xy=True).transform(truth.lon, truth.lat)
-    cell = grid.index(x, y) if np.isfinite([x, y]).all() else None
-    placement = None if cell is None else place(truth.file, result.heatmap, cell)
-    off = math.dist((x, y), (best.x, best.y)) if (best := _best(result)) else None
-    return Score(truth.file, placement, off)
+    point, best = true_point(result.grid, truth.lat, truth.lon), _best(result)
+    off = math.dist(point, (best.x, best.y)) if point and best else None
+    return Score(truth.file, placement(result, point), off)
 
 
 def _best(result: QueryResult) -> Any:

@@ -55,7 +55,9 @@ def evidence(result: QueryResult, created: datetime | None = None) -> dict[str, 
         "summary": _summary(result),
         "match": match_record(result),
         "candidates": [properties(c) for c in result.candidates],
+        "areas": [area.to_json() for area in result.areas],
         "notes": result.notes,
+        "truth": _truth(result),
         "versions": versions(),
     }
     plain = _plain(record)
@@ -110,6 +112,13 @@ def photo_record(photo: Photo) -> dict[str, Any]:
     }
 
 
+def _truth(result: QueryResult) -> dict[str, Any] | None:
+    if result.truth is None:
+        return None
+    lat, lon = result.truth
+    return {"lat": lat, "lon": lon, "percentile": result.truth_percentile}
+
+
 def _summary(result: QueryResult) -> dict[str, Any]:
     quantiles = (0.0, 0.01, 0.1, 0.5, 1.0)
     values = result.quantiles(np.array(quantiles))
@@ -117,6 +126,8 @@ def _summary(result: QueryResult) -> dict[str, Any]:
     return {
         "cells": result.grid.size,
         "cells_known": known,
+        "cells_asked": result.cells_asked,
+        **result.told_unsearched(),
         "heatmap_sha256": heatmap_digest(result.heatmap),
         "distance_quantiles": dict(zip(map(str, quantiles), values.tolist(), strict=True)),
         "scenes": [{"scene": name, "share": share} for name, share in result.scenes()],

@@ -7,7 +7,6 @@ library takes most of a second for one.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,12 +17,14 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
+from pyproj import Transformer
 
 from ..grid import Grid
 from .heat import TICKS, levels, palette, position, shrink
 
 if TYPE_CHECKING:
     from .result import QueryResult
+    from .views import Picture
 
 _SIDE = 1350  # px, the longer side of the map
 _LEAST = 420  # px, height that the colour bar needs
@@ -31,6 +32,10 @@ _MARGIN, _HEAD, _FOOT = 24, 58, 40  # px around the map, and for title and foot 
 _BAR = 26  # px, width of the colour bar
 _LEGEND = 196  # px, from the map to the right edge: the bar and its words
 _UNKNOWN = (217, 217, 217)
+_GROUND = 0.35  # how much of the base map shines through the heat
+_LARGEST, _SMALLEST, _RANKS = 22, 10, 20  # px of the letters in marks, from rank 1 to this one
+_TRUTH = "#00e5ff"
+_COLOURS, _EFFORT = 256, 3  # of the file: measured, the smallest that costs no more time
 _INK, _QUIET = "#111111", "#555555"
 _SMOOTH = 4  # marks are drawn so many times larger and reduced: round without steps
 
@@ -68,25 +73,31 @@ class _Sheet:
         return self.left + across * self.width, self.top + down * self.height
 
 
-def write_picture(result: QueryResult, path: Path) -> None:
-    """Draw distances in yellow-green-blue with colour bar, scale bar, north and candidates."""
+def write_picture(result: QueryResult, path: Path, ground: Picture | None = None) -> None:
+    """Draw distances with colour bar, scale bar, north, candidates and the truth if it is known.
+
+    ``ground``: a base map, which shines through faintly.
+    """
     sheet = _Sheet.of(result.grid)
     image = Image.new("RGB", sheet.size, "white")
     draw = ImageDraw.Draw(image)
-    _draw_heat(image, sheet, result)
+    _draw_heat(image, sheet, result, ground)
     _draw_color_bar(image, draw, sheet, result)
     _draw_candidates(image, sheet, result)
+    _draw_truth(image, sheet, result)
     _draw_scale_bar(draw, sheet)
     _draw_north(draw, sheet)
     room = sheet.size[0] - 2 * _MARGIN
     title = _fitting(_plain(result.title), font(24, bold=True), room)
     draw.text((_MARGIN, _HEAD - 16), title, _INK, font(24, bold=True), "ls")
     foot = f"{result.grid.crs}   ·   where to look first, not a verdict"
+    foot += "" if result.truth is None else "   ·   blue cross: the true place"
     draw.text((_MARGIN, sheet.size[1] - 14), foot, _QUIET, font(17), "ls")
     told = PngInfo()
     told.add_text("Software", "geoloc")
-    # cells are larger than pixels: runs are all there is to find, in less time and fewer bytes
-    image.save(path, "png", compress_type=zlib.Z_RLE, pnginfo=told)
+    # a palette: a third of the bytes, and less time to compress them
+    small = image.quantize(_COLOURS, Image.Quantize.FASTOCTREE)
+    small.save(path, "png", compress_level=_EFFORT, pnginfo=told)
 
 
 def scale_length(width: float) -> float:
@@ -103,7 +114,9 @@ def font(size: int, bold: bool = False) -> _Font:
     return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
-def _draw_heat(image: Image.Image, sheet: _Sheet, result: QueryResult) -> None:
+def _draw_heat(
+    image: Image.Image, sheet: _Sheet, result: QueryResult, ground: Picture | None
+) -> None:
     small, grid = shrink(result.heatmap, result.grid, _SIDE)
     heat = Image.fromarray(levels(result).of(small))
     heat.putpalette([*_UNKNOWN, *palette().reshape(-1).tolist()])
@@ -111,9 +124,24 @@ def _draw_heat(image: Image.Image, sheet: _Sheet, result: QueryResult) -> None:
     seen = (0.0, 0.0, result.grid.nx * result.grid.step / grid.step,
             result.grid.ny * result.grid.step / grid.step)  # fmt: skip
     drawn = heat.resize((sheet.width, sheet.height), Image.Resampling.NEAREST, box=seen)
+    if ground is not None:
+        drawn = Image.blend(drawn.convert("RGB"), _grey_ground(ground, sheet), _GROUND)
     image.paste(drawn, (sheet.left, sheet.top))
     frame = (sheet.left - 1, sheet.top - 1, sheet.left + sheet.width, sheet.top + sheet.height)
     ImageDraw.Draw(image).rectangle(frame, outline=_INK)
+
+
+def _grey_ground(ground: Picture, sheet: _Sheet) -> Image.Image:
+    """The base map in grey, as large as the map: colours are the heat's."""
+    west, south, east, north = ground.bounds
+    left, bottom, right, top = sheet.grid.bounds
+    across, down = ground.width / (east - west), ground.height / (north - south)
+    box = ((left - west) * across, (north - top) * down,
+           (right - west) * across, (north - bottom) * down)  # fmt: skip
+    inside = (max(0.0, box[0]), max(0.0, box[1]),
+              min(float(ground.width), box[2]), min(float(ground.height), box[3]))  # fmt: skip
+    drawn = ground.image().convert("L").resize((sheet.width, sheet.height), box=inside)
+    return drawn.convert("RGB")
 
 
 def _draw_color_bar(
@@ -158,8 +186,9 @@ def _draw_candidates(image: Image.Image, sheet: _Sheet, result: QueryResult) -> 
 
 @lru_cache(maxsize=200)
 def _mark(rank: int) -> Image.Image:
-    """The disc of a candidate, RGBA; the first is larger and darker."""
-    size, color = (21, "#b5124b") if rank == 1 else (17, "#d6336c")
+    """The disc of a candidate, RGBA: the better its rank, the larger; the first is darkest."""
+    size = mark_size(rank)
+    color = "#b5124b" if rank == 1 else "#d6336c"
     letters = font(size * _SMOOTH, bold=True)
     side = round(max(letters.getlength(str(rank)) * 1.12, 0.8 * size * _SMOOTH)) + size * _SMOOTH
     disc = Image.new("RGBA", (side, side), (255, 255, 255, 0))
@@ -167,6 +196,28 @@ def _mark(rank: int) -> Image.Image:
     draw.ellipse((0, 0, side - 1, side - 1), color, "white", 2 * _SMOOTH)
     draw.text((side / 2, side / 2), str(rank), "white", letters, "mm")
     return disc.resize((side // _SMOOTH, side // _SMOOTH), Image.Resampling.LANCZOS)
+
+
+def mark_size(rank: int) -> int:
+    """Height of the letters in a candidate's mark, px; it falls with the rank."""
+    share = min(rank - 1, _RANKS - 1) / (_RANKS - 1)
+    return round(_LARGEST + (_SMALLEST - _LARGEST) * share)
+
+
+def _draw_truth(image: Image.Image, sheet: _Sheet, result: QueryResult) -> None:
+    """A cross at the true place, where it is known and on the map."""
+    if result.truth is None:
+        return
+    lat, lon = result.truth
+    place = Transformer.from_crs(4326, sheet.grid.crs, always_xy=True).transform(lon, lat)
+    if not all(map(math.isfinite, place)) or sheet.grid.index(*place) is None:
+        return
+    x, y = sheet.at(*place)
+    draw = ImageDraw.Draw(image)
+    for thick, color in ((11, "black"), (6, _TRUTH)):
+        arm = 20 + thick // 4
+        draw.line((x - arm, y, x + arm, y), color, thick)
+        draw.line((x, y - arm, x, y + arm), color, thick)
 
 
 def _draw_scale_bar(draw: ImageDraw.ImageDraw, sheet: _Sheet) -> None:

@@ -1,10 +1,10 @@
-"""``heatmap.tif``: the distances as a Cloud Optimized GeoTIFF."""
+"""``heatmap.tif``: the distances as a Cloud Optimized GeoTIFF; ``heatmap_colors.tif``: as seen."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
@@ -15,7 +15,12 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from ..grid import Grid
+from .heat import levels, palette, shrink
 
+if TYPE_CHECKING:
+    from .result import QueryResult
+
+_COLOUR_PIXELS = 4096
 _ROWS = 512  # rows written at a time: a heatmap may be larger than memory
 _TILE = 256
 
@@ -41,6 +46,22 @@ def write_heatmap(heatmap: NDArray[np.float32], grid: Grid, path: Path) -> None:
         )
     finally:
         plain.unlink(missing_ok=True)
+
+
+def write_colors(result: QueryResult, path: Path) -> None:
+    """Write the heatmap in its colours: a GeoTIFF of 8 bits with a colour table.
+
+    For programs that draw pixels as they are, such as GIMP and viewers of pictures; QGIS opens
+    it too. 0 is clear: nothing is known there. At most `_COLOUR_PIXELS` a side, each pixel with
+    its best cell.
+    """
+    small, grid = shrink(result.heatmap, result.grid, _COLOUR_PIXELS)
+    table = {0: (0, 0, 0, 0)}
+    table |= {n: (*color, 255) for n, color in enumerate(palette().tolist(), start=1)}
+    profile = _profile(grid) | {"dtype": "uint8", "nodata": 0, "compress": "deflate"}
+    with rasterio.open(path, "w", **profile, photometric="palette") as target:
+        target.write(levels(result).of(small), 1)
+        target.write_colormap(1, table)
 
 
 def _write_plain(heatmap: NDArray[np.float32], grid: Grid, path: Path) -> None:

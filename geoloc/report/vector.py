@@ -1,14 +1,12 @@
-"""``candidates.geojson`` (RFC 7946) and ``candidates.kml``: the ranked places as points."""
+"""``candidates.geojson`` (RFC 7946): the ranked places as points."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import escape
 
 from .links import web_maps
-from .words import candidate_text
 
 if TYPE_CHECKING:
     from ..candidates import Candidate, Term
@@ -64,31 +62,5 @@ def _feature(result: QueryResult, candidate: Candidate) -> dict[str, Any]:
         "type": "Feature",
         "id": told["rank"],
         "geometry": {"type": "Point", "coordinates": [told["lon"], told["lat"]]},
-        "properties": {"name": f"#{told['rank']}", **told},
+        "properties": {"name": f"#{told['rank']}", "area": result.area_of(candidate.rank), **told},
     }
-
-
-def write_kml(result: QueryResult, path: Path) -> None:
-    """The same points for Google Earth and field apps."""
-    marks = "".join(_placemark(result, c) for c in result.candidates)
-    path.write_text(
-        '<?xml version="1.0" encoding="UTF-8"?>\n'
-        '<kml xmlns="http://www.opengis.net/kml/2.2"><Document>'
-        f"<name>{_xml(result.title)}</name>{marks}</Document></kml>\n",
-        encoding="utf-8",
-    )
-
-
-def _placemark(result: QueryResult, candidate: Candidate) -> str:
-    about = candidate_text(candidate, result.probability(candidate))
-    return (
-        f"<Placemark><name>{candidate.rank}</name>"
-        f"<description>{_xml(about)}</description>"
-        f"<Point><coordinates>{candidate.lon:.7f},{candidate.lat:.7f}</coordinates></Point>"
-        "</Placemark>"
-    )
-
-
-def _xml(text: str) -> str:
-    """Escaped, and without the control characters that XML 1.0 forbids."""
-    return escape("".join(c for c in text if c >= " " or c in "\t\n"))

@@ -10,6 +10,7 @@ from ..scenes import display_name
 
 if TYPE_CHECKING:
     from ..candidates import Candidate, Term
+    from ..search_areas import SearchArea
     from .result import Match, QueryResult
 
 
@@ -31,6 +32,35 @@ def metres(length: float) -> str:
     if length < 1000:
         return f"{length:.0f}\u202fm"
     return f"{length / 1000:,.{1 if length < 100_000 else 0}f}\u202fkm"
+
+
+def area_size(km2: float) -> str:
+    """A size on the ground: 2,100 m², 0.042 km², 0.42 km², 17 km²."""
+    if km2 < 0.01:
+        return f"{km2 * 1e6:,.0f}\u202fm²"
+    digits = 3 if km2 < 0.1 else 2 if km2 < 1 else 1 if km2 < 10 else 0
+    return f"{km2:,.{digits}f}\u202fkm²"
+
+
+def areas_text(areas: Sequence[SearchArea]) -> str:
+    """How much there is to search: 20 candidates in 3 areas to search, 0.42 km² in all."""
+    points = sum(len(area.candidates) for area in areas)
+    size = area_size(sum(area.km2 for area in areas))
+    least = "" if all(area.whole for area in areas) else "at least "
+    return (
+        f"{points} candidate{'s' * (points != 1)} in {len(areas)} "
+        f"area{'s' * (len(areas) != 1)} to search, {least}{size}{' in all' * (len(areas) > 1)}"
+    )
+
+
+def unsearched(result: QueryResult) -> str:
+    """How many of the cells asked for were not searched, and why; empty where all were."""
+    if not result.unsearched:
+        return ""
+    share = percent(100 * result.unsearched / max(result.cells_asked, 1))
+    reasons = [f"{count:,} {reason}" for reason, count in result.lacking.items()]
+    why = next(iter(result.lacking)) if len(reasons) == 1 else "; ".join(reasons)
+    return f"{result.unsearched:,} of {result.cells_asked:,} cells ({share}) not searched: {why}"
 
 
 def candidate_text(candidate: Candidate, probability: float | None = None) -> str:

@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING
 
 from ..errors import OutputError
 from ..names import path_text
+from .earth import write_kml, write_kmz
 from .evidence import write_evidence
 from .html import write_page
 from .picture import write_picture
-from .raster import write_heatmap
-from .vector import write_geojson, write_kml
+from .qgis import write_style
+from .raster import write_colors, write_heatmap
+from .table import write_table
+from .vector import write_geojson
+from .views import Views, look
 
 if TYPE_CHECKING:
     from ..imagery.source import Source
+    from ..overview import Overview
     from .result import QueryResult
 
 
@@ -28,27 +33,43 @@ PART = ".geoloc-part"
 """Folder of an answer that is being written."""
 
 
-def write_report(result: QueryResult, out: Path, source: Source | None = None) -> Path:
-    """Write heatmap.tif, heatmap.png, candidates.geojson/.kml, report.html and query.json.
+def write_report(
+    result: QueryResult,
+    out: Path,
+    source: Source | None = None,
+    overview: Overview | None = None,
+    *,
+    sharp: bool = True,
+) -> Path:
+    """Write all files of an answer, ``query.json`` last.
 
-    ``source`` gives the map its imagery and the candidates their chips. Returns the path of
-    report.html. Raises OutputError where ``out`` cannot be written; what was there then stays.
+    heatmap.tif with its style heatmap.qml, heatmap_colors.tif, heatmap.png; candidates.geojson,
+    .csv, .kml, .kmz; report.html; query.json.
+
+    ``source`` gives the map its imagery and the candidates their chips; ``overview`` is the
+    cube's, which saves reading the area again. ``sharp``: the map can be zoomed, for two to
+    three megabytes a page. Returns the path of report.html. Raises OutputError where ``out``
+    cannot be written; what was there then stays.
     """
     check_writable(out)
     part = out / PART
     with output_errors(out):
         _empty(part)
-        _write_files(result, part, source)
+        _write_files(result, part, look(result, source, overview, sharp=sharp))
         _publish(part, out)
     return out / "report.html"
 
 
-def _write_files(result: QueryResult, out: Path, source: Source | None) -> None:
+def _write_files(result: QueryResult, out: Path, views: Views) -> None:
     write_heatmap(result.heatmap, result.grid, out / "heatmap.tif")
-    write_picture(result, out / "heatmap.png")
+    write_style(result, out / "heatmap.qml")
+    write_colors(result, out / "heatmap_colors.tif")
+    write_picture(result, out / "heatmap.png", next(iter(views.base), None))
     write_geojson(result, out / "candidates.geojson")
+    write_table(result, out / "candidates.csv")
     write_kml(result, out / "candidates.kml")
-    write_page(result, out / "report.html", source)
+    write_kmz(result, out / "candidates.kmz")
+    write_page(result, out / "report.html", views=views)
     write_evidence(result, out / RECORD)
 
 

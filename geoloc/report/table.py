@@ -1,0 +1,54 @@
+"""``candidates.csv``: the ranked places as a table for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..names import cell_text
+from .links import web_maps
+from .words import differences, scene_list
+
+if TYPE_CHECKING:
+    from ..candidates import Candidate
+    from .result import QueryResult
+
+
+def write_table(result: QueryResult, path: Path) -> None:
+    """One line a candidate, best first, in the form that spreadsheets open without questions.
+
+    UTF-8 with its mark, as Excel needs it. Latitude and longitude are WGS84 degrees; ``x`` and
+    ``y`` metres of the CRS named beside them. No text in it can become a formula.
+    """
+    rows = [_row(candidate, result) for candidate in result.candidates]
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, _COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+_COLUMNS = (
+    "rank", "lat", "lon", "distance", "percentile", "x", "y", "crs",
+    "seen_from_above", "photo_and_place_show", "differ_most", "map",
+)  # fmt: skip
+
+
+def _row(candidate: Candidate, result: QueryResult) -> dict[str, Any]:
+    words = {
+        "seen_from_above": scene_list(result.places.get(candidate.rank, ())),
+        "photo_and_place_show": ", ".join(term.scene for term in candidate.shared),
+        "differ_most": ", ".join(term.scene for term in differences(candidate)),
+        "crs": result.grid.crs,
+        "map": web_maps(candidate.lon, candidate.lat)["OpenStreetMap"],
+    }
+    numbers = {
+        "rank": int(candidate.rank),
+        "lat": f"{candidate.lat:.7f}",
+        "lon": f"{candidate.lon:.7f}",
+        "distance": f"{candidate.distance:.6g}",
+        "percentile": f"{candidate.percentile:.4g}",
+        "x": f"{candidate.x:.2f}",
+        "y": f"{candidate.y:.2f}",
+    }
+    return numbers | {name: cell_text(text) for name, text in words.items()}
