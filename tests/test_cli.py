@@ -98,6 +98,22 @@ def test_a_table_is_shown_to_people(place: SmallPlace, tmp_path: Path, run: Run)
     done = run("query", place.area, place.photos[0], "--out", tmp_path)
     assert done.code == 0, done.err
     assert "street_1.jpg" in done.out and "report.html" in done.err
+    record = json.loads((tmp_path / "street_1" / "query.json").read_text())
+    best = record["candidates"][0]
+    assert f"{best['lat']:.6f}, {best['lon']:.6f}" in done.out and "lat, lon" in done.out
+    name = next(iter(record["vector"]))
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "notes.txt").write_text("mine")
+    scene = run("scene", place.area, name, "--out", tmp_path)
+    assert scene.code == 0 and f"goes to {tmp_path / name}-2" in scene.err
+    told = json.loads(run("scene", place.area, name, "--out", tmp_path, "--json").out)["results"][0]
+    assert told["folder"] == f"{tmp_path / name}-2"
+    assert told["candidates"][0]["probability"] == pytest.approx(told["match"]["probability"])
+    assert [p.name for p in (tmp_path / name).iterdir()] == ["notes.txt"]
+    for shown, heading in ((done, "distance"), (scene, "probability")):
+        row = next(line for line in shown.out.splitlines() if " 1 " in line and "%" in line)
+        assert heading in shown.out and "from above" in shown.out
+        assert re.search(r"[a-z]+.* \d+.%", row.split("%", 1)[1])  # what it looks like from above
 
 
 def test_a_cube_whose_model_is_not_installed_says_so(
@@ -233,7 +249,10 @@ def test_models_come_by_url(
     listed = json.loads(run("models", "list", "--json").out)["models"]
     assert ("mine", "tiny") in {(model["installed_as"], model["name"]) for model in listed}
     assert run("models", "fetch", url, "--replace").code == 0
-    assert run("models", "info", url).code == 0
+    told = run("models", "info", url)
+    assert told.code == 0 and "m per pixel" in told.out
+    assert "{" not in told.out and "[" not in told.out  # words
+    assert json.loads(run("models", "info", url, "--json").out)["name"] == "tiny"
     nowhere = run("models", "fetch", (tmp_path / "none").as_uri())
     assert nowhere.code == 1 and nowhere.is_one_line("model.json")
     assert run("models", "fetch", "tiny").code == 2
