@@ -32,6 +32,7 @@ from geoloc.bulk import BulkReport
 from geoloc.query import Evaluation
 from geoloc.report import QueryResult
 from geoloc.report.links import web_maps
+from geoloc.report.words import degrees, match_words, measured
 from geoloc.scenes import display_name
 from geoloc.verification import Verification
 
@@ -45,12 +46,12 @@ _PROGRESS_SECONDS = 2.0  # between two reports to the server
 Cells = dict[str, str | int | float]
 
 
-def progress(title: str, key: str = "progress") -> Callable[[int, int], None]:
+def progress(title: str, key: str = "progress") -> Callable[[float, int], None]:
     """A progress bar of the run: tell it how much of how much is done."""
     artifact = cast(UUID, create_progress_artifact(0.0, key=key, description=text(title)))
     last = 0.0
 
-    def advance(done: int, total: int) -> None:
+    def advance(done: float, total: int) -> None:
         nonlocal last
         now = time.monotonic()
         if done >= total or now - last >= _PROGRESS_SECONDS:
@@ -60,34 +61,51 @@ def progress(title: str, key: str = "progress") -> Callable[[int, int], None]:
     return advance
 
 
-def show_answers(answers: Sequence[tuple[QueryResult, Path]], key: str) -> None:
-    """Each answer's heatmap and candidates, and a link to the report of the first."""
-    sections = [answer_markdown(result, folder) for result, folder in answers[:_SHOWN_ANSWERS]]
+def show_answers(answers: Sequence[QueryResult], key: str) -> None:
+    """Each answer's heatmap and candidates, and where the report of the first is."""
+    sections = [answer_markdown(result, _folder(result)) for result in answers[:_SHOWN_ANSWERS]]
     if len(answers) > _SHOWN_ANSWERS:
-        folder = answers[0][1].parent
+        folder = _folder(answers[0]).parent
         sections.append(f"*{len(answers) - _SHOWN_ANSWERS} more in {text(str(folder))}*")
     if answers:
-        titles = ", ".join(result.title for result, _ in answers[:3])
+        titles = ", ".join(result.title for result in answers[:3])
         about = text(f"Places: {titles}")
         create_markdown_artifact("\n\n".join(sections), key=key, description=about)
-        show_page(answers[0][1] / "report.html", f"{key}-report")
+        show_page(_folder(answers[0]) / "report.html", f"{key}-report")
+
+
+def _folder(result: QueryResult) -> Path:
+    assert result.folder is not None, "the flows write every answer"
+    return result.folder
 
 
 def show_page(page: Path, key: str) -> None:
-    """A link to a result file."""
-    create_link_artifact(address(page), link_text=plain_path(page), key=key)
+    """Where a result file is: a link where it is served, else its path, to be copied.
+
+    Browsers do not follow links from a page of the web to a file on a disk.
+    """
+    if url := address(page):
+        create_link_artifact(url, link_text=plain_path(page), key=key)
+    else:
+        create_markdown_artifact(where(page), key=key)
+
+
+def where(page: Path) -> str:
+    """Markdown: the path of a result file, and a link to it where it is served."""
+    path, url = f"`{plain_path(page)}`", address(page)
+    return f"[{text(page.name)}]({url}): {path}" if url else f"{text(page.name)}: {path}"
 
 
 def answer_markdown(result: QueryResult, folder: Path) -> str:
     """One answer: where to look first, its heatmap, its best candidates with links to maps."""
-    page = folder / "report.html"
+    measure = "distance" if result.photos else "probability"
     lines = [
         f"## {text(result.title)} in {text(str(result.cube.get('name', '')))}",
-        "*Where to look first, not a verdict.* " + text(" ".join(result.notes)),
+        "*Where to look first, not a verdict.* " + text(" ".join(_notes(result))),
         f"![heatmap, yellow is most plausible]({thumbnail(folder / 'heatmap.png')})",
-        "| rank | distance | best % of cells | from above | longitude, latitude | maps |\n"
+        f"| rank | {measure} | best % of cells | from above | lat, lon | maps |\n"
         "|---:|---:|---:|---|---|---|\n" + "\n".join(_candidate_rows(result)),
-        f"[report.html]({address(page)}): `{plain_path(page)}`",
+        where(folder / "report.html"),
     ]
     return "\n\n".join(lines)
 
@@ -98,9 +116,14 @@ def _candidate_rows(result: QueryResult) -> Iterator[str]:
         scenes = ", ".join(display_name(name) for name, _ in result.places.get(found.rank, ()))
         maps = " · ".join(f"[{short}]({links[name]})" for name, short in _MAPS.items())
         yield (
-            f"| {found.rank} | {found.distance:.3f} | {found.percentile:.2f} "
-            f"| {text(scenes)} | {found.lon:.6f}, {found.lat:.6f} | {maps} |"
+            f"| {found.rank} | {measured(result, found)} | {found.percentile:.2f} "
+            f"| {text(scenes)} | {degrees(found.lon, found.lat)} | {maps} |"
         )
+
+
+def _notes(result: QueryResult) -> list[str]:
+    """What the reader has to know, a poor match first."""
+    return [*filter(None, [match_words(result)]), *result.notes]
 
 
 def thumbnail(picture: Path) -> str:
@@ -113,16 +136,15 @@ def thumbnail(picture: Path) -> str:
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def address(path: Path) -> str:
-    """Where a browser finds a result file.
+def address(path: Path) -> str | None:
+    """Where a browser finds a result file; None where it is served nowhere.
 
-    ``GEOLOC_RESULTS_URL`` serves the folder ``GEOLOC_RESULTS`` where both are set; else it is
-    the file on the worker's own disk.
+    ``GEOLOC_RESULTS_URL`` serves the folder ``GEOLOC_RESULTS`` where both are set.
     """
     root, url = os.environ.get("GEOLOC_RESULTS"), os.environ.get("GEOLOC_RESULTS_URL")
     if root and url and path.is_relative_to(root):
         return f"{url.rstrip('/')}/{quote(path.relative_to(root).as_posix())}"
-    return path.absolute().as_uri()
+    return None
 
 
 def show_failures(failures: Mapping[str, str], key: str = "failures") -> None:

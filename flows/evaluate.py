@@ -10,10 +10,10 @@ from geoloc.query import Evaluation, evaluate_truth
 
 from .artifacts import progress, show_evaluation
 from .parameters import CubeRef, FilePath
-from .running import run_name, stage
+from .running import run_name, say_why, stage
 
 
-@flow(name="evaluate", flow_run_name=run_name("truth", "cube"))
+@flow(name="evaluate", flow_run_name=run_name("truth", "cube"), on_failure=[say_why])
 def evaluate(cube: CubeRef, truth: FilePath) -> dict[str, Any]:
     """How high the true places of photos rank: percentile (chance 50) and best 1, 5, 10 %.
 

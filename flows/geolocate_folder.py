@@ -9,10 +9,10 @@ from geoloc.query.answers import TOP
 
 from .artifacts import progress, show_bulk
 from .parameters import CubeRef, FilePath, FolderPath, Top
-from .running import run_name, stage
+from .running import run_name, say_why, stage
 
 
-@flow(name="geolocate-folder", flow_run_name=run_name("folder", "cube"))
+@flow(name="geolocate-folder", flow_run_name=run_name("folder", "cube"), on_failure=[say_why])
 def geolocate_folder(
     cube: CubeRef,
     folder: FolderPath,

@@ -14,10 +14,10 @@ from geoloc.query.answers import TOP
 from .artifacts import progress, show_answers, show_failures
 from .fetching import Fetched, fetch_photos
 from .parameters import Cluster, CubeRef, Cubes, FilePath, FolderPath, Photos, Top
-from .running import brief, run_name, stage
+from .running import brief, run_name, say_why, stage
 
 
-@flow(name="query-photo", flow_run_name=run_name("photos", "cube"))
+@flow(name="query-photo", flow_run_name=run_name("photos", "cube"), on_failure=[say_why])
 def query_photo(
     cube: Cubes,
     photos: Photos,
@@ -49,7 +49,7 @@ def query_photo(
         folder = Path(out) if len(cubes) == 1 else Path(out) / name
         answers = ask(ref, fetched, str(folder), top=top, within=within, fuse=fuse, cluster=cluster)
         failures.update(answers.failures)
-        folders += tell(answers, folder, f"answers-{name}" if len(cubes) > 1 else "answers", fuse)
+        folders += tell(answers, f"answers-{name}" if len(cubes) > 1 else "answers")
     show_failures(failures)
     if failures:
         reason = next(iter(failures.values()))
@@ -84,12 +84,10 @@ def ask(
     return answers
 
 
-def tell(answers: Answers, out: Path, key: str, fuse: bool) -> list[str]:
+def tell(answers: Answers, key: str) -> list[str]:
     """Artifacts of the answers; their folders."""
-    names = unique_names(result.photos[0].name for result in answers.results)
-    folders = [out / ("fused" if fuse else name) for name in names]
-    show_answers(list(zip(answers.results, folders, strict=True)), artifact_key(key))
-    return [str(folder) for folder in folders]
+    show_answers(answers.results, artifact_key(key))
+    return [str(result.folder) for result in answers.results]
 
 
 def artifact_key(name: str) -> str:

@@ -23,13 +23,13 @@ from geoloc.verification import Verification, verify_cube
 
 from .artifacts import progress, show_build, show_failures, show_verification
 from .parameters import Areas, Cells, Cluster, FilePath, Generations, Method
-from .running import brief, limit_cube, only_run_on, run_name, stage
+from .running import brief, limit_cube, only_run_on, run_name, say_why, stage
 
 AREAS_VARIABLE = "geoloc_areas"
 """The Prefect variable that says what a scheduled refresh refreshes: a list of area files."""
 
 
-@flow(name="refresh-cubes", flow_run_name=run_name("areas"))
+@flow(name="refresh-cubes", flow_run_name=run_name("areas"), on_failure=[say_why])
 def refresh_cubes(
     areas: Areas | None = None,
     method: Method = None,

@@ -15,6 +15,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
+from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run
 
 from geoloc.errors import ClusterError, GeolocError, UnavailableError
@@ -26,6 +27,7 @@ TIME_MAY_MEND = (ClusterError, UnavailableError, ConnectionError, TimeoutError)
 """Errors after which a stage is tried again; what is wrong with a request stays wrong."""
 
 _RETRY_SECONDS = [10.0, 60.0]  # before the second and the third try
+_BEFORE = re.compile(r"^Flow run encountered an exception: (?:\w+: )?")
 _LEASE_SECONDS = 60.0  # so long does a killed run's claim on its cube outlive it
 
 
@@ -44,6 +46,17 @@ class OneLine(logging.Filter):
 logging.getLogger("geoloc").setLevel(logging.INFO)
 for _runs in ("prefect.flow_runs", "prefect.task_runs"):
     logging.getLogger(_runs).addFilter(OneLine())
+
+
+def say_why(flow: Any, flow_run: Any, state: Any) -> None:
+    """A flow's ``on_failure``: the reason is the last line of its log, and of ``--watch``."""
+    logger = flow_run_logger(flow_run, flow)
+    logger.error("Failed: %s", reason_of(str(state.message)))
+
+
+def reason_of(message: str) -> str:
+    """An error's own line, without the words that Prefect puts before it."""
+    return _BEFORE.sub("", " ".join(message.split()))
 
 
 def stage(name: str, *, run_name: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from prefect import flow, get_run_logger
 
-from geoloc.names import safe_name
 from geoloc.query import query_scene
 from geoloc.query.answers import TOP
 from geoloc.report import QueryResult
 
 from .artifacts import progress, show_answers
 from .parameters import CubeRef, FilePath, FolderPath, SceneName, Top
-from .running import run_name, stage
+from .running import run_name, say_why, stage
 
 
-@flow(name="search-scene", flow_run_name=run_name("scene", "cube"))
+@flow(name="search-scene", flow_run_name=run_name("scene", "cube"), on_failure=[say_why])
 def search_scene(
     cube: CubeRef,
     scene: SceneName,
@@ -29,27 +26,21 @@ def search_scene(
     Args:
         cube: area file, path or URL of a cube
         scene: name of a scene class, as "soccer stadium"
-        out: folder for the answer, which gets a folder of the class's name
+        out: folder for the answer, which gets a folder of the class's name in it, with a number
+            where that is taken
         top: how many candidates
         within: GeoJSON file with a polygon, to search only there
 
     Returns the folder of the answer.
     """
-    result, folder = search(cube, scene, out, top, within)
-    show_answers([(result, folder)], "scene")
-    return str(folder)
+    result = search(cube, scene, out, top, within)
+    show_answers([result], "scene")
+    return str(result.folder)
 
 
 @stage("search")
-def search(
-    cube: str, scene: str, out: str, top: int, within: str | None
-) -> tuple[QueryResult, Path]:
-    """See `geoloc.query.query_scene`; the answer and its folder."""
+def search(cube: str, scene: str, out: str, top: int, within: str | None) -> QueryResult:
+    """See `geoloc.query.query_scene`."""
     result = query_scene(cube, scene, out, top=top, within=within, progress=progress)
     get_run_logger().info("%d candidates for %s", len(result.candidates), result.title)
-    return result, Path(out) / scene_folder(result)
-
-
-def scene_folder(result: QueryResult) -> str:
-    """The folder that `query_scene` gives a class."""
-    return safe_name(result.classes[int(result.vector.argmax())])
+    return result

@@ -10,10 +10,10 @@ from geoloc.errors import UsageError
 from geoloc.training import Trained, TrainSpec, train_student
 
 from .artifacts import progress, show_figures
-from .running import run_name, stage
+from .running import run_name, say_why, stage
 
 
-@flow(name="train-overhead", flow_run_name=run_name("spec"))
+@flow(name="train-overhead", flow_run_name=run_name("spec"), on_failure=[say_why])
 def train_overhead(spec: TrainSpec) -> str:
     """Train an overhead encoder on a teacher's vectors; called again, the training goes on.
 

@@ -35,6 +35,7 @@ from .extent import placed
 from .grid import BLOCK_SIZE, Block, Grid
 from .imagery import require_overlap
 from .planning import BuildPlan, ModelEncoder, plan_build
+from .rim import Rim, foresee_rim
 from .tile import imagery_at_hand
 
 STEPS = (10.0, 16.0, 25.0, 100.0)
@@ -109,6 +110,7 @@ class CubePlan:
     crs: str
     bounds: Bounds
     placed_by: str
+    rim: Rim
 
     @staticmethod
     def headings() -> tuple[str, ...]:
@@ -139,7 +141,9 @@ class CubePlan:
             f"measured on {self.cluster}: {s.cells:,} cells ({s.pixels / 1e6:.1f} Mpx) in "
             f"{s.seconds:.2f} s, {rate:,.0f} cells/s a worker, {s.method}",
         ]
-        return "\n".join(lines + ([self._budget(self.own)] if self.own.hours else []))
+        budget = self._budget(self.own) if self.own.hours else None
+        told = (*lines, budget, self.rim.summary(self.own.cells))
+        return "\n".join(line for line in told if line)
 
     def _extent(self) -> str:
         left, bottom, right, top = self.bounds
@@ -168,7 +172,9 @@ class CubePlan:
         rows = [
             {**asdict(row), "cells_per_100_hours": self.cells_in(100, row)} for row in self.rows
         ]
-        return {**asdict(self), "rows": rows, "unit": self.unit}
+        unsearchable = round(self.rim.share * self.own.cells)
+        facts = {"unit": self.unit, "cells_unsearchable": unsearchable}
+        return {**asdict(self), "rows": rows, **facts}
 
 
 def plan_cube(
@@ -187,6 +193,7 @@ def plan_cube(
     given, area = area, placed(area)
     plan = plan_build(area, method, imagery_at_hand(area))
     require_overlap(plan.source, plan.grid)
+    rim = foresee_rim(plan.grid, plan.source, plan.open_encoder().describe(), plan.polygon)
     status = plan_blocks(plan.grid, plan.polygon)
     blocks = int((status == Status.MISSING).sum())
     with open_cluster(cluster, blocks=blocks) as executor:
@@ -205,6 +212,7 @@ def plan_cube(
             crs=area.crs,
             bounds=area.grid.bounds,
             placed_by=_placed_by(given),
+            rim=rim,
         )
 
 

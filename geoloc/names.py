@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
 from pathlib import PurePath
@@ -34,15 +35,20 @@ def free_name(name: str, taken: Callable[[str], bool], numbered: str = "{}-{}") 
     return candidate
 
 
+def alike(name: str) -> str:
+    """The same for names that some file system takes for one: capitals, composed letters."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+
+
 def unique_names(names: Iterable[str], suffixes: Iterable[str] | None = None) -> Iterator[str]:
-    """Safe names, numbered where one is taken already, whatever its capitals.
+    """Safe names, numbered where one is taken already; see `alike`.
 
     ``suffixes``: what is added to each.
     """
     taken: set[str] = set()
     for name in map(safe_name, names, repeat("") if suffixes is None else suffixes):
-        free = free_name(name, lambda name: name.casefold() in taken)
-        taken.add(free.casefold())
+        free = free_name(name, lambda name: alike(name) in taken)
+        taken.add(alike(free))
         yield free
 
 

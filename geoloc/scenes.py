@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 
 import numpy as np
@@ -28,6 +28,7 @@ class Group(StrEnum):
 
 
 _LETTERS = {"i": Group.INDOOR, "n": Group.NATURAL, "m": Group.MANMADE}
+_LETTER = re.compile(r"^/?([a-z])/(?=\1)", re.IGNORECASE)  # Places365 sorts its names by it
 _PLACES = {"indoor", "outdoor", "interior", "exterior"}
 
 
@@ -46,9 +47,29 @@ PLACES365: tuple[str, ...] = tuple(GROUPS)
 """The 365 scene classes, in the order of the logits of every network trained on Places365."""
 
 
+def canonical(scene: str) -> str:
+    """The key of a class, however it is spelled: ``/g/gymnasium/indoor`` -> ``gymnasium-indoor``.
+
+    Lists of Places365 differ in their separators. A class that is not of Places365 keeps its name,
+    but for the data set's own way to write one.
+    """
+    known = _keys().get(_words(scene))
+    return known or _LETTER.sub("", scene.strip()).replace("/", "-")
+
+
+def groups_of(scene: str) -> frozenset[Group]:
+    """The groups of a class, however it is spelled; none for one that is not of Places365."""
+    return GROUPS.get(canonical(scene), frozenset())
+
+
+def without_group(classes: Sequence[str]) -> list[str]:
+    """The classes that no group has, so that no group's weight applies to them."""
+    return [scene for scene in classes if not groups_of(scene)]
+
+
 def display_name(scene: str) -> str:
-    """A key as people read it: ``stadium-soccer`` -> ``stadium (soccer)``."""
-    name, _, qualifier = scene.replace("_", " ").partition("-")
+    """A class as people read it: ``stadium-soccer`` -> ``stadium (soccer)``."""
+    name, _, qualifier = canonical(scene).replace("_", " ").partition("-")
     return f"{name} ({qualifier})" if qualifier else name
 
 
@@ -95,7 +116,7 @@ def group_weights(
     if not all(0 <= w < float("inf") for w in by_group.values()):
         raise UsageError(f"group weights {dict(weights)}: a weight is a number from 0 up")
     result = np.array(
-        [max((by_group[g] for g in GROUPS.get(c, ())), default=1.0) for c in classes], np.float32
+        [max((by_group[g] for g in groups_of(c)), default=1.0) for c in classes], np.float32
     )
     if not result.any():
         raise UsageError(f"group weights {dict(weights)} leave no class: give one more than 0")
@@ -112,12 +133,26 @@ def describe(
     return tuple((classes[i], float(share[i])) for i in np.argsort(-share, kind="stable")[:top])
 
 
+def is_group(name: str) -> bool:
+    """Whether a name is that of a group: ``indoor``, ``natural outdoor`` or ``natural``, …"""
+    return _found_group(name) is not None
+
+
 def _group(name: str) -> Group:
-    text = " ".join(re.split(r"[\W_]+", str(name).lower().replace("man-made", "manmade")))
-    for group in Group:
-        if text.strip() in (group.value, group.value.removesuffix(" outdoor")):
-            return group
+    if found := _found_group(name):
+        return found
     raise UsageError(f"no group of scenes {str(name)!r}: use {', '.join(Group)}")
+
+
+def _found_group(name: str) -> Group | None:
+    text = " ".join(re.split(r"[\W_]+", str(name).lower().replace("man-made", "manmade"))).strip()
+    names = {name: group for group in Group for name in (group.value, group.value.split()[0])}
+    return names.get(text)
+
+
+@cache
+def _keys() -> Mapping[tuple[str, ...], str]:
+    return {_words(key): key for key in GROUPS}
 
 
 def _outdoor(classes: Iterable[str]) -> list[str]:
@@ -127,7 +162,7 @@ def _outdoor(classes: Iterable[str]) -> list[str]:
 @lru_cache(maxsize=4096)
 def _words(name: str) -> tuple[str, ...]:
     """The words of a name in their order, lower case and singular, without Places' ``/a/``."""
-    text = re.sub(r"^/[a-z]/", "", name.strip().lower())
+    text = _LETTER.sub("", name.strip().lower())
     return tuple(_singular(w) for w in re.split(r"[\W_]+", text) if w)
 
 

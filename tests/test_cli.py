@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,9 +18,10 @@ import numpy as np
 import pytest
 from rich.progress import Progress
 
-from geoloc.cli import main
-from geoloc.cli.console import RateColumn, print_table
+from geoloc.cli import console, main
+from geoloc.cli.console import Course, RateColumn, print_table
 from geoloc.cube import Cube
+from geoloc.encoders import overhead
 from tests.media import bomb
 from tests.small_place import SmallPlace, write_place
 
@@ -96,6 +98,22 @@ def test_a_table_is_shown_to_people(place: SmallPlace, tmp_path: Path, run: Run)
     done = run("query", place.area, place.photos[0], "--out", tmp_path)
     assert done.code == 0, done.err
     assert "street_1.jpg" in done.out and "report.html" in done.err
+    record = json.loads((tmp_path / "street_1" / "query.json").read_text())
+    best = record["candidates"][0]
+    assert f"{best['lat']:.6f}, {best['lon']:.6f}" in done.out and "lat, lon" in done.out
+    name = next(iter(record["vector"]))
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "notes.txt").write_text("mine")
+    scene = run("scene", place.area, name, "--out", tmp_path)
+    assert scene.code == 0 and f"goes to {tmp_path / name}-2" in scene.err
+    told = json.loads(run("scene", place.area, name, "--out", tmp_path, "--json").out)["results"][0]
+    assert told["folder"] == f"{tmp_path / name}-2"
+    assert told["candidates"][0]["probability"] == pytest.approx(told["match"]["probability"])
+    assert [p.name for p in (tmp_path / name).iterdir()] == ["notes.txt"]
+    for shown, heading in ((done, "distance"), (scene, "probability")):
+        row = next(line for line in shown.out.splitlines() if " 1 " in line and "%" in line)
+        assert heading in shown.out and "from above" in shown.out
+        assert re.search(r"[a-z]+.* \d+.%", row.split("%", 1)[1])  # what it looks like from above
 
 
 def test_a_cube_whose_model_is_not_installed_says_so(
@@ -126,8 +144,13 @@ def test_a_place_is_described_by_its_coordinates(place: SmallPlace, run: Run) ->
     truth = (place.folder / "photos" / "truth.csv").read_text().splitlines()[1].split(",")
     at = f"{truth[1]},{truth[2]}"
     assert run("describe", "--cube", place.area, "--at", at).code == 0
-    assert run("describe", "--cube", place.area, "--at", "north").is_one_line("LON,LAT")
+    assert run("describe", "--cube", place.area, "--at", "north").is_one_line("LAT,LON")
     assert run("describe", "--cube", place.area, "--at", "0,0").code == 2
+    lat_first = run("describe", "--cube", place.area, "--at", f"{truth[2]},{truth[1]}", "--json")
+    lon_first = run("describe", "--cube", place.area, "--at", at, "--json")
+    assert [*json.loads(lat_first.out).values()] == [*json.loads(lon_first.out).values()]
+    assert "longitude first" in lon_first.err and "first" not in lat_first.err
+    assert run("describe", "--cube", place.area).is_one_line("--at LAT,LON")
 
 
 def text_photo(path: Path) -> Path:
@@ -226,7 +249,10 @@ def test_models_come_by_url(
     listed = json.loads(run("models", "list", "--json").out)["models"]
     assert ("mine", "tiny") in {(model["installed_as"], model["name"]) for model in listed}
     assert run("models", "fetch", url, "--replace").code == 0
-    assert run("models", "info", url).code == 0
+    told = run("models", "info", url)
+    assert told.code == 0 and "m per pixel" in told.out
+    assert "{" not in told.out and "[" not in told.out  # words
+    assert json.loads(run("models", "info", url, "--json").out)["name"] == "tiny"
     nowhere = run("models", "fetch", (tmp_path / "none").as_uri())
     assert nowhere.code == 1 and nowhere.is_one_line("model.json")
     assert run("models", "fetch", "tiny").code == 2
@@ -346,6 +372,40 @@ def test_progress_tells_the_rate(done: int, told: str) -> None:
     now = 2.0
     bars.update(task, completed=2 * done)
     assert RateColumn().render(bars.tasks[0]).plain == told
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "now", "told"),
+    [
+        (0, None, 3, "building x: begun, 0:00:02 elapsed"),
+        (0, 12, 3, "building x: 0 of 12 (0 %), 0:00:02 elapsed"),
+        (2.5, 10, 41, "building x: 2 of 10 (25 %), 0:00:40 elapsed, about 0:02:00 left"),
+        (
+            5e3,
+            10**4,
+            3601,
+            "building x: 5,000 of 10,000 (50 %), 1:00:00 elapsed, about 1:00:00 left",
+        ),
+    ],
+)
+def test_a_line_tells_elapsed_and_remaining_apart(
+    done: float, total: int | None, now: float, told: str
+) -> None:
+    assert Course("building x", 1.0, done, total).text(now) == told
+
+
+def test_a_build_in_a_pipe_says_how_far_it_is(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line as soon as there is anything to tell, though only one block is under way."""
+    monkeypatch.setattr(console, "_LOOK", 0.002)
+    monkeypatch.setattr(overhead, "_BATCH_PX", {"cpu": 64 * 64})
+    place = write_place(tmp_path / "here", ny=20, nx=20)
+    done = run("cube", "build", place.area, "--method", "patch", "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["blocks_done"] == 1  # nothing else on stdout
+    assert re.search(r"building testville: 0 of 1 \(\d+ %\), 0:\d\d:\d\d elapsed", done.err)
+    assert done.err.count("building") == 1  # the next would come after half a minute
 
 
 @pytest.mark.slow

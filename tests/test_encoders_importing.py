@@ -165,6 +165,12 @@ class Bomb:
         return Path.touch, (Path("ran"),)
 
 
+def test_two_spellings_of_one_class_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("/g/gymnasium/indoor 0\nabbey\ngymnasium-indoor\n")
+    with pytest.raises(ModelError, match="'gymnasium/indoor' and 'gymnasium-indoor' are one class"):
+        read_classes(tmp_path / "classes.txt")
+
+
 def test_checkpoints_are_not_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": Bomb()}, tmp_path / "w.pth")

@@ -166,7 +166,9 @@ def test_a_query_from_the_command_line(
     assert run["name"].startswith("query-photo: street_1.jpg +1")
     artifacts = service.artifacts(run["id"])
     assert "openstreetmap.org" in artifacts["answers"]["data"]
-    assert (tmp_path / "street_1/report.html").as_uri() in artifacts["answers-report"]["data"]
+    page = tmp_path / "street_1/report.html"
+    assert artifacts["answers-report"]["data"] == f"report.html: `{page}`"  # served nowhere
+    assert "file:" not in artifacts["answers"]["data"]
     _look_at(service, artifacts["answers"]["id"], browser)
 
 
@@ -218,6 +220,19 @@ def test_expected_errors_end_runs_with_one_line(service: Service, place: SmallPl
     assert "text.jpg" in messages[1]
     assert "why" in service.artifacts(runs[1])["failures"]["data"]
     assert "Traceback" not in service.log()
+
+
+def test_a_watched_run_ends_with_the_reason(
+    service: Service, place: SmallPlace, tmp_path: Path
+) -> None:
+    _built(service, place)
+    given = [f"cube={place.area}", "scene=atlantis", f"out={tmp_path}"]
+    words = [word for value in given for word in ("--param", value)]
+    done = service.prefect("deployment", "run", "search-scene/search-scene", *words, "--watch")
+    assert done.returncode == 1
+    *_, why, end = [line for line in done.stdout.splitlines() if line.strip()]
+    assert "Failed: scene class 'atlantis' is not one of" in why, done.stdout
+    assert "'Failed'" in end
 
 
 ODD = "<img src=x onerror=alert(1)>&\"'"

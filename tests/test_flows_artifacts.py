@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.artifacts import plain_path, text
+from flows.artifacts import address, plain_path, text, where
 
 ROOT = Path(__file__).parent.parent
 
@@ -35,3 +35,17 @@ def test_artifacts_are_made_in_one_place() -> None:
         path.name for path in (ROOT / "flows").glob("*.py") if "_artifact(" in path.read_text()
     ]
     assert makers == ["artifacts.py"]
+
+
+def test_a_result_is_a_link_only_where_it_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path("/data/results/a b/report.html")
+    monkeypatch.delenv("GEOLOC_RESULTS", raising=False)
+    monkeypatch.delenv("GEOLOC_RESULTS_URL", raising=False)
+    assert address(page) is None
+    assert where(page) == "report.html: `/data/results/a b/report.html`"
+    monkeypatch.setenv("GEOLOC_RESULTS", "/data/results")
+    monkeypatch.setenv("GEOLOC_RESULTS_URL", "http://127.0.0.1:8080/")
+    url = "http://127.0.0.1:8080/a%20b/report.html"
+    assert address(page) == url
+    assert where(page) == f"[report.html]({url}): `{page}`"
+    assert address(Path("/elsewhere/report.html")) is None

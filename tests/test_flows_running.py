@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from prefect.states import Failed
 
-from flows.running import brief, shown, stage
+from flows.running import brief, reason_of, shown, stage
 from geoloc.errors import (
     ClusterError,
     CubeError,
@@ -65,3 +65,15 @@ def test_only_what_time_may_mend_is_tried_again(kind: type[Exception], again: bo
     task = stage("work")(lambda: None)
     assert task.retries == 2  # type: ignore[attr-defined]
     assert task.retry_condition_fn(task, None, Failed(data=kind("x"))) is again  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("Flow run encountered an exception: PhotoError: a.jpg: no photo", "a.jpg: no photo"),
+        ("Flow run encountered an exception: two\nlines: and a colon", "two lines: and a colon"),
+        ("Validation of flow parameters failed", "Validation of flow parameters failed"),
+    ],
+)
+def test_the_reason_of_a_failure_is_the_error_alone(message: str, reason: str) -> None:
+    assert reason_of(message) == reason

@@ -252,7 +252,8 @@ def test_a_scene_is_found_without_a_photo(tmp_path: Path) -> None:
     assert result.to_json()["scenes"][0]["scene"] == "beach"
     page = (tmp_path / "out" / "beach" / "report.html").read_text()
     assert "What was searched for" in page
-    assert "surprise" in page
+    assert "probability" in page
+    assert "surprise" not in page
 
 
 def test_what_cannot_be_asked_is_refused_in_one_line(place: Place, tmp_path: Path) -> None:

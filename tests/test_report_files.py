@@ -29,7 +29,7 @@ from geoloc.grid import Grid
 from geoloc.report import check_writable, write_report
 from geoloc.report.earth import overlay, write_kml, write_kmz
 from geoloc.report.evidence import evidence, write_evidence
-from geoloc.report.heat import LEVELS, levels, palette, shrink
+from geoloc.report.heat import LEVELS, STOPS, hot_palette, levels, palette, shrink
 from geoloc.report.picture import mark_size, scale_length, write_picture
 from geoloc.report.qgis import write_style
 from geoloc.report.raster import write_colors, write_heatmap
@@ -167,6 +167,27 @@ def test_levels_order_cells_as_distances_do() -> None:
     assert (known <= 81).mean() == pytest.approx((81 / 255) ** 2, abs=0.002)
 
 
+def test_hot_colours_stand_out_and_darken_towards_the_best() -> None:
+    """Against pale sand and dark green (sRGB); and lightness alone tells them apart."""
+    colours = hot_palette() / 255
+    saturation = 1 - colours.min(axis=1) / colours.max(axis=1)
+    assert saturation.min() > 0.6
+    assert saturation[:64].min() > 0.85
+    luminance = np.where(colours <= 0.04, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    assert (np.diff(luminance @ [0.2126, 0.7152, 0.0722]) > -1e-3).all()
+    for ground in ((222, 207, 176), (58, 74, 42), (128, 128, 128)):
+        assert np.abs(colours[:40] - np.array(ground) / 255).sum(axis=1).min() > 0.75
+
+
+def test_a_level_ends_at_each_share_that_can_be_clicked() -> None:
+    known = heatmap()[np.isfinite(heatmap())]
+    scale = levels(sample())
+    for stop in STOPS:
+        (level,) = np.flatnonzero(scale.shares == stop)
+        assert (known <= scale.edges[level]).mean() == pytest.approx(stop, abs=1 / known.size)
+    assert (np.diff(scale.shares) > 0).all()
+
+
 # --- candidates ----------------------------------------------------------------------------
 
 
@@ -193,6 +214,7 @@ def test_candidate_properties_explain_and_link(tmp_path: Path) -> None:
     assert told["shared"] == ["highway"]
     assert f"mlat={told['lat']:.6f}" in told["links"]["OpenStreetMap"]
     assert set(told) >= {"rank", "distance", "percentile", "lon", "lat"}
+    assert [f["properties"]["area"] for f in document["features"]] == [1, 2, 3]
 
 
 def test_kml_is_well_formed_whatever_the_name(tmp_path: Path) -> None:
@@ -307,6 +329,15 @@ def test_colours_are_those_of_the_page_and_clear_where_nothing_is_known(tmp_path
 
 
 # --- query.json ----------------------------------------------------------------------------
+
+
+def test_evidence_tells_the_areas_to_search() -> None:
+    """The best 1 % lies around the best cell; the other two candidates stand alone."""
+    first, *others = evidence(sample())["areas"]
+    assert (first["candidates"], first["whole"]) == ([1], True)
+    assert first["cells"] == pytest.approx(0.01 * (GRID.size - 10 * 30), abs=8)
+    assert first["km2"] == pytest.approx(first["cells"] * 1e-4)
+    assert [(a["rank"], a["cells"], a["candidates"]) for a in others] == [(2, 1, [2]), (3, 1, [3])]
 
 
 def test_evidence_is_strict_json_and_enough_to_repeat(tmp_path: Path) -> None:

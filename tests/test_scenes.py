@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,15 @@ from geoloc.scenes import (
     GROUPS,
     PLACES365,
     Group,
+    canonical,
     describe,
     display_name,
     find_class,
     group_weights,
+    groups_of,
+    is_group,
     suggest,
+    without_group,
 )
 
 SHARED = Path(os.environ.get("GEOLOC_SHARED", Path(__file__).parent.parent.parent / "shared"))
@@ -108,6 +113,54 @@ def test_group_weights_take_the_maximum_over_groups() -> None:
     np.testing.assert_array_equal(
         group_weights(classes, {"man-made outdoor": 3}), np.float32([1, 3, 1, 3, 1])
     )
+
+
+def published(key: str) -> str:
+    """A key as Places365 itself writes it: ``gymnasium-indoor`` -> ``/g/gymnasium/indoor``."""
+    return f"/{key[0]}/{key.replace('-', '/')}"
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        published, lambda key: published(key)[1:], lambda key: published(key)[3:],
+        lambda key: key.replace("-", "_"), lambda key: key.replace("-", " ").title(), display_name,
+    ],
+    ids=["published", "no slash", "no letter", "underscores", "words", "displayed"],
+)  # fmt: skip
+def test_every_class_has_its_groups_however_it_is_spelled(spelled: Callable[[str], str]) -> None:
+    classes = [spelled(key) for key in PLACES365]
+    assert [canonical(name) for name in classes] == list(PLACES365)
+    assert [groups_of(name) for name in classes] == [GROUPS[key] for key in PLACES365]
+    assert without_group(classes) == []
+    for weights in ({"indoor": 0}, {"natural": 0.5, "manmade": 2}):
+        np.testing.assert_array_equal(
+            group_weights(classes, weights), group_weights(PLACES365, weights)
+        )
+    assert [display_name(name) for name in classes] == [display_name(key) for key in PLACES365]
+    assert [find_class(key, classes) for key in PLACES365] == classes
+    assert [find_class(name, PLACES365) for name in classes] == list(PLACES365)
+
+
+def test_without_the_indoor_classes_none_is_left_but_what_is_outdoors_too() -> None:
+    classes = [published(key) for key in PLACES365]
+    kept = group_weights(classes, {"indoor": 0}) > 0
+    only_indoor = [GROUPS[key] == {Group.INDOOR} for key in PLACES365]
+    np.testing.assert_array_equal(kept, np.logical_not(only_indoor))
+
+
+def test_classes_of_another_list_are_told_and_keep_their_names() -> None:
+    classes = ("gymnasium/indoor", "minefield", "shop/outdoor", "a/b")
+    assert without_group(classes) == ["minefield", "shop/outdoor", "a/b"]
+    assert [display_name(name) for name in classes] == [
+        "gymnasium (indoor)", "minefield", "shop (outdoor)", "a (b)",
+    ]  # fmt: skip
+    np.testing.assert_array_equal(group_weights(classes, {"indoor": 0}), [0, 1, 1, 1])
+
+
+@pytest.mark.parametrize("name", ["indoor", "Indoor", "natural", "natural outdoor", "man-made"])
+def test_groups_are_known_by_name(name: str) -> None:
+    assert is_group(name) and not is_group("kitchen")
 
 
 @pytest.mark.parametrize("weights", [{"seaside": 1}, {"indoor": -1}, {"indoor": float("nan")}])

@@ -122,9 +122,12 @@ class Answering:
 
     def _write(self, one: Asked, question: Question, heatmap: NDArray[np.float32]) -> _Summary:
         photos = tuple(self._photo(item) for item in one.items)
-        result = self.ask.answer(replace(question, photos=photos), heatmap, self.model)
-        write_report(result, self.out / one.folder, self.ask.target.source)
-        write_small_heat(result, self.out / one.folder / SMALL)
+        folder = self.out / one.folder
+        told = replace(question, photos=photos, folder=folder)
+        result = self.ask.answer(told, heatmap, self.model)
+        target = self.ask.target  # a thousand pages: their maps stay small
+        write_report(result, folder, target.source, target.overview, sharp=False)
+        write_small_heat(result, folder / SMALL)
         return summary(result)
 
     def _photo(self, item: Item) -> Photo:

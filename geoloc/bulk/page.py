@@ -34,6 +34,19 @@ _TELLING = 0.01  # share of a scene that a card names beside the first
 _EARTH = Geod(ellps="WGS84")
 
 
+INDEX = "index.html"
+_TITLE = b" \xc2\xb7 geoloc</title>"  # at the start of every page of this project
+
+
+def is_index(path: Path) -> bool:
+    """Whether a run wrote this page."""
+    try:
+        with path.open("rb") as file:
+            return _TITLE in file.read(20_000)
+    except OSError:
+        return False
+
+
 def write_index(
     out: Path,
     entries: Sequence[Entry],
@@ -57,7 +70,7 @@ def write_index(
             **assets("geoloc.bulk", "index.css", "index.js", pictures="'self' file:"),
         )
     )
-    path = out / "index.html"
+    path = out / INDEX
     write_changed(path, text.encode("utf-8", "replace"))
     return path
 

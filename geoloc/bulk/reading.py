@@ -15,15 +15,16 @@ from PIL import Image
 
 from ..encoders import Model
 from ..errors import GeolocError, OutputError, PhotoError
-from ..names import free_name, path_text, safe_name, text_path, writable
+from ..names import alike, free_name, path_text, safe_name, text_path, writable
 from ..photos import Photo, read_photo
 from ..query.answers import Progress
 from ..query.encode import encode_batches, kept
+from ..query.folders import holds_picture, picture_key
 from ..query.repeat import reread
 from ..video import Sampling, read_frames
 from .media import Medium
 from .pictures import Seen, Signature
-from .store import Done, Item, Sighting, Store
+from .store import CLUSTERS, Done, Item, Sighting, Store
 
 PREVIEW = "photo.jpg"
 """The picture of an item beside its answer: of a video's frame there is no other file."""
@@ -33,12 +34,14 @@ _PREVIEW_QUALITY = 90
 
 @dataclass
 class Reader:
-    """Reads media into the store; ``folder``: where the items' folders are."""
+    """Reads media into the store; ``folder``: where the items' folders are; ``cube``: its
+    `cube_key`, by which what lies there already is known for this run's own."""
 
     store: Store
     folder: Path
     model: Model
     sampling: Sampling
+    cube: str
     _seen: Seen = field(default_factory=Seen)
     _files: dict[str, Done] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
@@ -111,13 +114,26 @@ class Reader:
 
     def _remember(self, number: int, folder: str, signature: Signature) -> None:
         self._seen.add(number, signature)
-        self._names.add(folder.casefold())
+        self._names.add(alike(folder))
         self._next = max(self._next, number + 1)
 
     def _free_name(self, photo: Photo) -> str:
         frame = photo.origin.get("frame")
         name = safe_name(photo.name, f" {frame['time']:.2f} s" if frame else "")
-        return free_name(name, lambda name: name.casefold() in self._names)
+        return free_name(
+            name, lambda name: alike(name) in self._names or self._foreign(name, photo)
+        )
+
+    def _foreign(self, name: str, photo: Photo) -> bool:
+        """Whether something lies under a new item's name that is not of its picture.
+
+        Under its own name an earlier run left it, whose list is gone or was of other settings.
+        """
+        key = picture_key({"sha256": photo.sha256, **photo.origin})
+        places = (self.folder / name, self.folder.parent / CLUSTERS / name)
+        return not all(
+            holds_picture(place, key, self.cube, unfinished={PREVIEW}) for place in places
+        )
 
 
 def photo_of(item: Item, folder: Path, messages: Sequence[dict[str, Any]]) -> Photo:

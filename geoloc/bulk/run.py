@@ -15,6 +15,7 @@ from ..errors import GeolocError, OutputError, UsageError
 from ..query import cube_model, open_target
 from ..query.answers import Stages, silent
 from ..query.ask import Ask
+from ..query.folders import cube_key
 from ..report import check_writable
 from ..search import fuse
 from ..video import Sampling
@@ -30,11 +31,11 @@ from .entries import (
     sights_of,
 )
 from .media import Found, find_media
-from .page import write_index
+from .page import INDEX, is_index, write_index
 from .pictures import Cluster, propose_clusters
 from .reading import Reader
-from .store import CLUSTERS, ITEMS, Item, Store
-from .tables import write_tables
+from .store import CLUSTERS, ITEMS, NAME, Item, Store
+from .tables import TABLES, write_tables
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class BulkReport:
     computed once; duplicates: files and frames that are the same as another; answered: new
     answers, of pictures and clusters; kept: answers of an earlier run; unanswered: pictures
     and clusters that have none; clusters: proposed; failures: a line for each thing that could
-    not be read or answered; ignored: other files.
+    not be read or answered; ignored: other files; folders: by picture (its file, and the second
+    of a video), where its answer is below ``out``.
     """
 
     out: Path
@@ -59,11 +61,12 @@ class BulkReport:
     ignored: int
     failures: Mapping[str, str]
     seconds: Mapping[str, float] = field(default_factory=dict)
+    folders: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def index(self) -> Path:
         """The page that leads to all answers."""
-        return self.out / "index.html"
+        return self.out / INDEX
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -104,7 +107,8 @@ def run_bulk(
 
     Keywords are those of `geoloc.query.answer_photos`; ``progress`` gives, for the name of a
     stage, what is told how far it has come. Raises UsageError, CubeError, ModelError or
-    OutputError before any work; OutputError where another run writes to ``out``.
+    OutputError before any work; OutputError where another run writes to ``out``, or where answers
+    of another cube, or other things under the names of the lists, lie there.
     """
     out, clock = Path(out), _Clock()
     if out.resolve() == Path(folder).resolve():
@@ -120,8 +124,9 @@ def run_bulk(
     if not (found.media or found.failures):
         raise UsageError(f"{folder} holds no photos or videos: name another folder")
     check_writable(out)
+    refuse_other_output(out)
     setting = json.dumps([1, loaded.digest, asdict(sampling)])
-    store = Store(out, setting)
+    store = Store(out, setting, cube_key(target.cube.url))
     try:
         run = _Run(ask, loaded, store, out, found)
         with clock("reading"):
@@ -132,6 +137,15 @@ def run_bulk(
             return run.report(clock.seconds)
     finally:
         store.close()
+
+
+def refuse_other_output(out: Path) -> None:
+    """Raises OutputError where lists lie in ``out`` that no run wrote there."""
+    if (out / NAME).is_file() or is_index(out / INDEX):
+        return
+    for name in (INDEX, *TABLES):
+        if (out / name).exists():
+            raise OutputError(f"{out} holds {name}, which no bulk run wrote: choose another --out")
 
 
 class _Clock:
@@ -164,7 +178,8 @@ class _Run:
 
     def read(self, sampling: Sampling, progress: Stages) -> None:
         """Every picture of the folder to the store; then what may show one place."""
-        reader = Reader(self.store, self.out / ITEMS, self.model, sampling)
+        cube = cube_key(self.ask.target.cube.url)
+        reader = Reader(self.store, self.out / ITEMS, self.model, sampling, cube)
         reader.read(self.found.media, progress("reading the media"))
         done = {medium.name: medium for medium in self.store.media()}
         self._sights = sights_of(self.found.media, done)
@@ -210,6 +225,7 @@ class _Run:
             ignored=self.found.ignored,
             failures=dict(sorted(self._failures.items())),
             seconds=seconds,
+            folders={entry.sights[0].name: entry.folder for entry in entries if entry.answer},
         )
 
     def _single(self) -> Iterator[Asked]:

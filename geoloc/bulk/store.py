@@ -29,6 +29,7 @@ How = Literal["original", "same bytes", "looks the same"]
 
 _SCHEMA = """
 create table if not exists setting (value text not null);
+create table if not exists cube (key text not null);
 create table if not exists medium (
     name text primary key, size integer, mtime integer, sha256 text, kind text, failure text);
 create table if not exists sighting (medium text, time real, item integer, how text);
@@ -76,10 +77,11 @@ class Done:
 class Store:
     """The file; one process writes it at a time."""
 
-    def __init__(self, out: Path, setting: str) -> None:
+    def __init__(self, out: Path, setting: str, cube: str) -> None:
         """Open or begin; what was computed under another ``setting`` is forgotten.
 
-        Raises OutputError where it cannot be written or another run is at work.
+        Raises OutputError where it cannot be written, another run is at work, or the answers there
+        are of another ``cube`` (its `cube_key`): they are not replaced.
         """
         self._path = out / NAME
         with self._errors():
@@ -91,9 +93,22 @@ class Store:
             self._db.execute("begin immediate")
             self._db.commit()
             self._db.executescript(_SCHEMA)
+            self._keep_to(cube)
             row = self._db.execute("select value from setting").fetchone()
             if row is None or row[0] != setting:
                 self._forget(setting)
+
+    def _keep_to(self, cube: str) -> None:
+        row = self._db.execute("select key from cube").fetchone()
+        if row and row[0] != cube:
+            self.close()
+            raise OutputError(
+                f"{self._path.parent} holds the answers of cube {row[0]}: choose another --out "
+                f"for those of {cube}"
+            )
+        if not row:
+            with self._db:
+                self._db.execute("insert into cube values (?)", (cube,))
 
     def close(self) -> None:
         """Let others in."""

@@ -33,6 +33,9 @@ SCHEMA = pa.schema([
 """One row for each file and frame: one that is the same as another names that one's item."""
 
 
+TABLES = ("results.parquet", "results.geojson", "failures.csv")
+
+
 def write_tables(
     out: Path,
     entries: Sequence[Entry],
@@ -44,12 +47,12 @@ def write_tables(
     rows = [_row(entry, sight) for entry in entries for sight in entry.sights]
     memory = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), memory, compression="zstd")
-    write_changed(out / "results.parquet", memory.getvalue())
+    write_changed(out / TABLES[0], memory.getvalue())
     collection = {"type": "FeatureCollection", "name": "results",
                   "features": list(_features(entries, groups, places))}  # fmt: skip
     text = json.dumps(collection, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    write_changed(out / "results.geojson", text.encode())
-    write_changed(out / "failures.csv", _csv(failures))
+    write_changed(out / TABLES[1], text.encode())
+    write_changed(out / TABLES[2], _csv(failures))
 
 
 def write_changed(path: Path, content: bytes) -> None:

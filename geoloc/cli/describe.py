@@ -14,19 +14,25 @@ def describe(
     ),
     model: str = typer.Option("sandbox", "--model", help="Model that names the scenes."),
     cube: str | None = typer.Option(None, "--cube", help="Describe a place of this cube instead."),
-    at: str | None = typer.Option(None, "--at", metavar="LON,LAT", help="The place, in degrees."),
+    at: str | None = typer.Option(
+        None,
+        "--at",
+        metavar="LAT,LON",
+        help="The place, in degrees: 50.45,30.52 or 50.45N 30.52E. The other order is taken where "
+        "only that lies in the cube.",
+    ),
     top: int = typer.Option(5, "--top", min=1, help="How many classes."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
 ) -> None:
     """Name the scene classes of photos, or of a place as the cube sees it."""
     from ..query import describe_photos, describe_place
 
-    if bool(photos) == bool(cube):
-        raise UsageError("describe either photos, or a place: --cube CUBE --at LON,LAT")
+    if bool(photos) == bool(cube) or bool(at) != bool(cube):
+        raise UsageError("describe either photos, or a place: --cube CUBE --at LAT,LON")
     if cube is None:
         described = describe_photos(photos, model, top=top)
     else:
-        described = {at or "": describe_place(cube, _point(at), top=top)}
+        described = {at or "": describe_place(cube, at or "", top=top)}
     if as_json:
         print_json(described)
         return
@@ -42,13 +48,3 @@ def describe(
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
     app.command()(describe)
-
-
-def _point(at: str | None) -> tuple[float, float]:
-    try:
-        lon, lat = (float(part) for part in (at or "").split(","))
-    except ValueError:
-        raise UsageError(f"--at {at}: write LON,LAT in degrees, such as 30.52,50.45") from None
-    if not (-180 <= lon <= 180 and -90 <= lat <= 90):
-        raise UsageError(f"--at {at}: longitude is -180..180 and comes first, latitude -90..90")
-    return lon, lat

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from .console import note, print_json, print_table, stages
 
 app = typer.Typer(help="Look at models and bring in your own.", no_args_is_help=True)
+
+_NAMED = 20  # classes that one line names
 
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
@@ -75,12 +79,20 @@ def import_(
     """Make a model of your own two networks and class names, and check that it computes."""
     from ..encoders import model_info
     from ..encoders.importing import import_model, read_import_spec
+    from ..scenes import without_group
 
     model = import_model(read_import_spec(spec), replace=replace)
+    left = without_group(model.classes)
     if as_json:
-        print_json(model_info(model))
-    else:
-        note(f"model {model.name} ({model.dim} classes) is in {model.path}")
+        print_json({**model_info(model), "classes_without_group": left})
+        return
+    note(f"model {model.name} ({model.dim} classes) is in {model.path}")
+    if left:
+        more = f", and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+        note(
+            f"classes in no group (indoor, natural, manmade), {len(left)} of {model.dim}, so "
+            f"that weights of groups do not apply to them: {', '.join(left[:_NAMED])}{more}"
+        )
 
 
 @app.command()
@@ -91,9 +103,41 @@ def info(
     """What a model is: networks, methods, imagery it fits, how it was trained."""
     from ..encoders import load_model, model_info
 
-    facts = model_info(load_model(model))
+    found = load_model(model)
+    facts = model_info(found)
     if as_json:
         print_json(facts)
         return
-    rows = [[key, str(value)] for key, value in facts.items()]
-    print_table(facts["name"], {"": "left", "value": "left"}, rows)
+    facts["sizes"] = {name: found.file(name).stat().st_size for name in found.spec.used_files()}
+    print_table(facts["name"], {"": "left", "value": "left"}, [list(row) for row in _words(facts)])
+
+
+def _words(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a model is, for people: one line each; all of it is in the JSON."""
+    yield "folder", facts["path"]
+    yield "digest", facts["digest"]
+    yield "feature vector", f"{facts['dim']} scene classes"
+    yield "ground photos", f"{facts['ground']} network"
+    if facts["overhead"] is None:
+        yield "overhead imagery", "none: this model describes photos, it cannot build cubes"
+    else:
+        low, high = facts["gsd"]
+        yield "overhead imagery", f"{facts['overhead']} network, patches of {facts['patch_px']} px"
+        yield "imagery it fits", f"{low:g} to {high:g} m per pixel"
+        yield "methods", " or ".join(facts["methods"])
+    own = "a metric of its own, class weights do not apply" if facts["metric"] else "class by class"
+    yield "distance", own
+    size = sum(facts["sizes"].values())
+    yield "files", f"{', '.join(facts['sizes'])} ({size / 1e6:,.1f} MB)"
+    yield from _training(facts["training"])
+
+
+def _training(told: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, str]]:
+    """How it was trained, as the model itself says: each figure under the names that lead to it."""
+    for key, value in told.items():
+        words = f"{name} {key}".strip().replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from _training(value, words)
+        elif value is not None:
+            lists = isinstance(value, list | tuple)
+            yield f"training: {words}", ", ".join(map(str, value)) if lists else str(value)

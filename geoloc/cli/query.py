@@ -194,6 +194,8 @@ def _failed(failures: dict[str, str], asked: int) -> str:
 
 
 def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[str, str]) -> None:
+    from ..report.words import areas_text, match_words, unsearched
+
     if as_json:
         print_json(
             {
@@ -203,27 +205,36 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
             }
         )
         return
-    columns = {
-        "rank": "right",
-        "lon, lat": "left",
-        "distance": "right",
-        "percentile": "right",
-        "scenes": "left",
-    }
     for result in results:
-        print_table(result.title, columns, [_row(c) for c in result.candidates[:SHOWN]])
+        columns = {
+            "rank": "right",
+            "lat, lon": "left",
+            "distance" if result.photos else "probability": "right",
+            "percentile": "right",
+            "from above": "left",
+        }
+        rows = [_row(result, candidate) for candidate in result.candidates[:SHOWN]]
+        print_table(f"{result.title} ({result.folder})", columns, rows)
+        if words := match_words(result):
+            note(words)
+        if result.areas:
+            note(areas_text(result.areas))
+        if lacking := unsearched(result):
+            note(lacking)
     for remark in dict.fromkeys(remark for result in results for remark in result.notes):
         note(remark)
     if results:
-        note(f"answers in {out}: open report.html in a browser, heatmap.tif in QGIS")
+        where = results[0].folder if len(results) == 1 else out
+        note(f"answers in {where}: open report.html in a browser, heatmap.tif in QGIS")
 
 
-def _row(candidate: Candidate) -> list[str]:
-    scenes = ", ".join(term.scene for term in candidate.explanation[:3])
+def _row(result: QueryResult, candidate: Candidate) -> list[str]:
+    from ..report.words import degrees, measured, scene_list
+
     return [
         str(candidate.rank),
-        f"{candidate.lon:.5f}, {candidate.lat:.5f}",
-        f"{candidate.distance:.3f}",
+        degrees(candidate.lon, candidate.lat),
+        measured(result, candidate),
         f"{candidate.percentile:.3f} %",
-        scenes,
+        scene_list(result.places.get(candidate.rank, ())),
     ]

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from ..errors import ModelError, UsageError
+from ..scenes import canonical
 from .model import Model, load_model, publish, refuse_other_folder, store_dir, write_model
 from .networks import build_network, load_state, weights_bytes
 from .overhead import check_method, open_overhead
@@ -165,6 +166,10 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
     names = tuple(_class_name(line) for line in lines if line.strip())
     if not names:
         raise ModelError(f"{path} holds no class names: write one a line")
+    known: dict[str, str] = {}
+    for name in names:
+        if (other := known.setdefault(canonical(name), name)) != name:
+            raise ModelError(f"{path}: {other!r} and {name!r} are one class: write each once")
     return names
 
 

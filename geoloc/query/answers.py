@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cluster import open_cluster
-from ..names import safe_name, unique_names
+from ..encoders import Model
+from ..names import safe_name
 from ..photos import Crop, Look, Photo, photo_path
 from ..report import QueryResult, check_writable, write_report
 from ..scenes import display_name, find_class
@@ -20,10 +21,11 @@ from ..search import fuse as mean_vector
 from ..search import scene_heatmaps, scene_vector
 from .ask import Ask, Question
 from .encode import encode
+from .folders import Folders
 from .target import cube_model, open_target
 from .truth import Truths, with_truth
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[float, int], None]
 """Called with how many are done, and of how many."""
 
 Stages = Callable[[str], Progress]
@@ -72,8 +74,10 @@ def query_photos(
     """Rank the cells of a cube for each photo, in one pass over it, and write the reports.
 
     Each answer goes to ``out/<photo file name without extension>/``; fused photos make one
-    answer, in ``out/fused/``. Keywords, failures and errors are those of `answer_photos`, and
-    OutputError where ``out`` cannot be written, before any work.
+    answer, in ``out/fused/``. The same question again takes the place of its own answer; where
+    something else is, the name gets a number (`Folders`): ``QueryResult.folder`` tells.
+    Keywords, failures and errors are those of `answer_photos`, and OutputError where ``out``
+    cannot be written, before any work.
     """
     return answer_photos(cube, photos, out=out, **options)
 
@@ -131,12 +135,29 @@ def answer_photos(
         questions = list(_questions(good, vectors, fuse))
         heatmaps = ask.heatmaps(questions, executor, progress("searching the cube"))
     results, told = list[QueryResult](), progress("ranking the places")
+    folders = None if out is None else Folders(Path(out))
     for question, heatmap in zip(questions, heatmaps, strict=True):
-        results.append(with_truth(ask.answer(question, heatmap, loaded), truth))
-        if out is not None:
-            write_report(results[-1], Path(out) / question.folder, target.source)
+        results.append(_answered(ask, question, heatmap, loaded, folders, truth))
         told(len(results), len(questions))
     return Answers(results, failures)
+
+
+def _answered(
+    ask: Ask,
+    question: Question,
+    heatmap: NDArray[np.float32],
+    model: Model | None,
+    folders: Folders | None,
+    truth: Truths = None,
+) -> QueryResult:
+    """The answer, its files in a folder of its own where there are to be any."""
+    if folders is None:
+        return with_truth(ask.answer(question, heatmap, model), truth)
+    with folders.claim(question.name, ask.key(question)) as folder:
+        answer = ask.answer(replace(question, folder=folder), heatmap, model)
+        result = with_truth(answer, truth)
+        write_report(result, folder, ask.target.source, ask.target.overview)
+        return result
 
 
 def query_scene(
@@ -152,26 +173,27 @@ def query_scene(
 ) -> QueryResult:
     """Rank the cells of a cube by how much of one scene class they are, without a photo.
 
-    The answer goes to ``out/<class>/``. Raises UnknownClassError with the nearest names,
-    OutputError or CubeError before any work.
+    The answer goes to ``out/<class>/``, or beside what is there: see `query_photos`. Raises
+    UnknownClassError with the nearest names, OutputError or CubeError before any work.
     """
     out, target = Path(out), open_target(cube, epoch)
     scene = find_class(name, target.cube.classes)
     ask = Ask.of(target, top, within, radius, scene=scene)
     check_writable(out)
-    result = answer_scene(ask, scene, progress("searching the cube"))
-    write_report(result, out / safe_name(scene), target.source)
-    return result
+    return answer_scene(ask, scene, progress("searching the cube"), Folders(out))
 
 
-def answer_scene(ask: Ask, scene: str, progress: Progress | None = None) -> QueryResult:
-    """The ranked places of a class of the cube, by its exact name."""
+def answer_scene(
+    ask: Ask, scene: str, progress: Progress | None = None, folders: Folders | None = None
+) -> QueryResult:
+    """The ranked places of a class of the cube, by its exact name; without files, or with."""
     cube = ask.target.cube
     heatmap = scene_heatmaps(
         cube, [scene], ask.polygon, within_crs=cube.grid.crs, progress=progress
     )
     vector = scene_vector(cube.classes, [scene])
-    return ask.answer(Question(display_name(scene), safe_name(scene), (), vector), heatmap[0])
+    question = Question(display_name(scene), safe_name(scene), (), vector)
+    return _answered(ask, question, heatmap[0], None, folders)
 
 
 def _questions(
@@ -181,10 +203,8 @@ def _questions(
         title = f"{len(photos)} photos of one place" if len(photos) > 1 else _title(photos[0])
         yield Question(title, "fused", tuple(photos), mean_vector(vectors))
         return
-    names, parts = [p.name for p in photos], [_part(p, " ") for p in photos]
-    folders = unique_names(names, parts)
-    for photo, vector, folder in zip(photos, vectors, folders, strict=True):
-        yield Question(_title(photo), folder, (photo,), vector)
+    for photo, vector in zip(photos, vectors, strict=True):
+        yield Question(_title(photo), safe_name(photo.name, _part(photo, " ")), (photo,), vector)
 
 
 def _title(photo: Photo) -> str:

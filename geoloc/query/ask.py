@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,29 +16,35 @@ from ..candidates import RADIUS, Candidate, explain_candidates, find_candidates
 from ..cluster import Executor
 from ..cube import Cube
 from ..encoders import Model, model_info
+from ..encoders.figures import read_figures
 from ..errors import UsageError
 from ..names import path_text
 from ..photos import Photo
 from ..report import QueryResult
-from ..scenes import Group, describe, find_class, group_weights
-from ..search import Query, heatmaps
+from ..report.evidence import photo_record
+from ..scenes import describe, find_class, group_weights, is_group
+from ..search import Query, Ruler, heatmaps
+from .coverage import UNKNOWN, Coverage, coverage
+from .folders import question_key
+from .matching import random_share, sample_cells
 from .target import Target
 
 if TYPE_CHECKING:
     from shapely import Geometry
 
 _DESCRIBED = 3  # scenes that tell what a candidate looks like from above
-_GROUPS = {word for group in Group for word in (group.value, group.value.split()[0])}
 
 
 @dataclass(frozen=True)
 class Question:
-    """What one answer is for: ``vector`` float32 ``(feature,)``, and where the answer goes."""
+    """What one answer is for: ``vector`` float32 ``(feature,)``; ``name`` of its folder, and that
+    folder, once it has one."""
 
     title: str
-    folder: str
+    name: str
     photos: tuple[Photo, ...]
     vector: NDArray[np.float32]
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Ask:
     weights: NDArray[np.float32] | None
     parameters: dict[str, Any]
     info: dict[str, Any]
+    _covered: list[Coverage] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -79,6 +86,7 @@ class Ask:
             "radius": radius,
             "weights": dict(weights or {}),
             "scene": scene,
+            "epoch": target.epoch,
         }
         return cls(
             target,
@@ -113,14 +121,20 @@ class Ask:
             progress=progress,
         )
 
+    def key(self, question: Question) -> str:
+        """Stands for the question; see `question_key`."""
+        photos = [photo_record(photo) for photo in question.photos]
+        return question_key({"photos": photos, "parameters": self.parameters, "cube": self.info})
+
     def answer(
         self, question: Question, heatmap: NDArray[np.float32], model: Model | None = None
     ) -> QueryResult:
         """The ranked places of one heatmap, explained."""
-        cube = self.target.cube
+        cube, covered = self.target.cube, self._coverage(heatmap)
         found = find_candidates(heatmap, cube.grid, self.top, self.radius)
         if question.photos:
             found = explain_candidates(found, cube, question.vector, self.weights)
+        judged = self._judged(question, found, model)
         return QueryResult(
             title=question.title,
             photos=question.photos,
@@ -134,8 +148,42 @@ class Ask:
             parameters=self.parameters,
             imagery=tuple(_imagery_near(found, cube)),
             places={c.rank: _place_scenes(c, cube) for c in found},
-            notes=(*self.target.notes, *_notes_of(question.photos)),
+            notes=self._notes(question, covered),
+            lacking=covered.lacking,
+            asked=covered.asked,
+            folder=question.folder,
+            random=judged.get("random"),
+            pairs=judged.get("pairs"),
         )
+
+    def _notes(self, question: Question, covered: Coverage) -> tuple[str, ...]:
+        """What limits this answer: of the cube, of its cells, of the photos."""
+        unknown = () if covered.known else (UNKNOWN,)
+        return (*self.target.notes, *unknown, *_notes_of(question.photos))
+
+    def _coverage(self, heatmap: NDArray[np.float32]) -> Coverage:
+        """What could not be searched: found out once, as it is the same for all questions."""
+        if not self._covered:
+            area = self.target.area
+            polygon = None if area is None else area.polygon
+            self._covered.append(coverage(self.target.cube, heatmap, polygon, self.polygon))
+        return self._covered[0]
+
+    def _judged(
+        self, question: Question, found: Sequence[Candidate], model: Model | None
+    ) -> dict[str, float | None]:
+        """What a photo's best place is judged by: the model's figures, else random vectors.
+
+        The figures are of the model's own distance: under other weights they mean nothing.
+        """
+        if not (question.photos and found):
+            return {}
+        figures = read_figures(model) if model and self.weights is None else None
+        if figures:
+            return {"pairs": figures.share_as_far(found[0].distance)}
+        cube = self.target.cube
+        ruler = Ruler.of_cube(cube, self.weights)
+        return {"random": random_share(question.vector, sample_cells(cube), ruler)}
 
 
 def _notes_of(photos: Sequence[Photo]) -> Iterator[str]:
@@ -161,7 +209,7 @@ def class_weights(
     """
     if not weights:
         return None
-    groups = {key: w for key, w in weights.items() if key in _GROUPS}
+    groups = {key: w for key, w in weights.items() if is_group(key)}
     result = group_weights(classes, groups)
     for name, weight in weights.items():
         if name not in groups:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-from pyproj import Transformer
 
 from ..encoders import load_model
 from ..errors import CubeError, UsageError
 from ..names import path_text
 from ..photos import photo_path
 from ..scenes import describe
+from .coordinates import Place, place_in
 from .encode import encode
 from .target import open_cube
+
+log = logging.getLogger(__name__)
 
 
 def describe_photos(
@@ -33,19 +34,26 @@ def describe_photos(
 
 
 def describe_place(
-    cube: str | Path, place: tuple[float, float], *, top: int = 5
+    cube: str | Path, place: tuple[float, float] | str, *, top: int = 5
 ) -> list[tuple[str, float]]:
-    """The top scenes of the cell at ``place`` (lon, lat; degrees) as seen from above.
+    """The top scenes of a cell as seen from above.
 
-    Raises UsageError outside of the cube's area, CubeError where the cell is missing.
+    ``place``: lon, lat (degrees), or coordinates as people type them (`place_in`): what had to be
+    assumed of these is logged. Raises UsageError outside of the cube's area, CubeError where the
+    cell is missing.
     """
     opened = open_cube(cube)
-    lon, lat = place
-    x, y = Transformer.from_crs(4326, opened.grid.crs, always_xy=True).transform(lon, lat)
-    cell = opened.grid.index(x, y) if np.isfinite([x, y]).all() else None
+    name = f"cube {opened.url}"
+    if isinstance(place, str):
+        meant, remark = place_in(place, opened.grid, name)
+        if remark:
+            log.info(remark)
+    else:
+        meant = Place(lat=place[1], lon=place[0])
+    cell = meant.cell(opened.grid)
     if cell is None:
-        raise UsageError(f"{lon}, {lat} lies outside of cube {opened.url}: longitude comes first")
+        raise UsageError(f"{meant} lies outside of {name}: correct the coordinates")
     vector = opened.vector(*cell)
     if vector is None:
-        raise CubeError(f"cube {opened.url} has no imagery at {lon}, {lat}: choose another place")
+        raise CubeError(f"{name} has no imagery at {meant}: choose another place")
     return list(describe(vector, opened.classes, top))

@@ -15,16 +15,18 @@ from ..cube import Cube, generation_of_date
 from ..encoders import Model, load_model, model_of_digest
 from ..errors import CubeError, GeolocError, ModelError
 from ..imagery import Source, open_source
+from ..overview import Overview, overview_of
 from ..tile import imagery_at_hand
 from ..verification import Verification, verify_cube
 
 
 @dataclass(frozen=True)
 class Target:
-    """A cube, and the area file it was named by, if it was."""
+    """A cube, and the area file and the epoch that it was named by, where it was."""
 
     cube: Cube
     area: Area | None = None
+    epoch: str | None = None
 
     @property
     def named_area(self) -> Area:
@@ -55,6 +57,11 @@ class Target:
         except (GeolocError, ValidationError, OSError):
             return None
 
+    @cached_property
+    def overview(self) -> Overview | None:
+        """The picture of the whole area that the cube keeps, or that can be made now."""
+        return overview_of(self.cube, self.source)
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What limits every answer of this cube."""
@@ -76,7 +83,7 @@ def open_target(ref: str | Path, epoch: str | dt.date | None = None) -> Target:
     area = _named_area(ref)
     url = area.cube if area else str(ref)
     generation = generation_of_date(url, epoch) if isinstance(epoch, dt.date) else epoch
-    return Target(Cube.open(url, generation), area)
+    return Target(Cube.open(url, generation), area, None if epoch is None else str(epoch))
 
 
 def cube_url(ref: str | Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .result import QueryResult
+from .result import Match, QueryResult
 from .write import check_writable, write_report
 
-__all__ = ["QueryResult", "check_writable", "write_report"]
+__all__ = ["Match", "QueryResult", "check_writable", "write_report"]

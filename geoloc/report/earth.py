@@ -85,7 +85,7 @@ def _placemark(candidate: Candidate, result: QueryResult) -> str:
     lines = [
         f"{candidate.lat:.6f}, {candidate.lon:.6f} (lat, lon)",
         *([f"Seen from above: {above}."] if above else []),
-        *candidate_text(candidate).splitlines(),
+        *candidate_text(candidate, result.probability(candidate)).splitlines(),
     ]
     return _point(f"#{candidate.rank}", style, lines, candidate.lon, candidate.lat)
 

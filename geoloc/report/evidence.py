@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..names import path_text, writable
 from .vector import properties
+from .words import match_record
 
 if TYPE_CHECKING:
     from ..photos import Photo
@@ -39,7 +40,7 @@ def evidence(result: QueryResult, created: datetime | None = None) -> dict[str, 
         "format": FORMAT,
         "created": (created or datetime.now(UTC)).isoformat(timespec="seconds"),
         "title": result.title,
-        "photos": [_photo(photo) for photo in result.photos],
+        "photos": [photo_record(photo) for photo in result.photos],
         "parameters": result.parameters,
         "model": result.model,
         "cube": result.cube,
@@ -52,7 +53,9 @@ def evidence(result: QueryResult, created: datetime | None = None) -> dict[str, 
         "imagery": result.imagery,
         "vector": dict(zip(result.classes, np.asarray(result.vector).tolist(), strict=True)),
         "summary": _summary(result),
+        "match": match_record(result),
         "candidates": [properties(c) for c in result.candidates],
+        "areas": [area.to_json() for area in result.areas],
         "notes": result.notes,
         "truth": _truth(result),
         "versions": versions(),
@@ -97,7 +100,7 @@ def heatmap_digest(heatmap: NDArray[np.float32]) -> str:
     return digest.hexdigest()
 
 
-def _photo(photo: Photo) -> dict[str, Any]:
+def photo_record(photo: Photo) -> dict[str, Any]:
     """The original file by its name, place and digest, and what of it was looked at."""
     return {
         "file": photo.file,

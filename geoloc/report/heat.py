@@ -1,4 +1,4 @@
-"""How distances become colours: one scale for the picture and for the page.
+"""How distances become colours, in the picture and in the page.
 
 The yellow-green-blue scale runs with the *rank* of the distance among the cells: yellow is the
 smallest distance, the most plausible place, and shines out of a dark blue surrounding. Rank,
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
 from ..grid import Grid
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from .result import QueryResult
 
 SCALE = "YlGnBu"
+_HOT = ((0.0, "#c2006b"), (0.25, "#ff1f3d"), (0.55, "#ff8a00"), (1.0, "#ffe14d"))
+"""Anchors of the page's own scale, best first: saturated, so that the best places stand out on
+pale ground and on green, and darker the better, so that they do to all eyes."""
+
+STOPS = (0.01, 0.05, 0.1, 0.5, 1.0)
+"""Shares of the best cells that the page shows at a click; a level ends at each of them."""
+
 TICKS = (0.01, 0.1, 0.25, 0.5, 1.0)
 """Shares of the best cells that a legend names."""
 
@@ -58,6 +66,24 @@ def _block_minimum(part: NDArray[np.float32], factor: int) -> NDArray[np.float32
     return np.asarray(np.fmin.reduce(np.fmin.reduce(padded.reshape(shape), axis=3), axis=1))
 
 
+def unsearched(
+    result: QueryResult, small: NDArray[np.float32], grid: Grid
+) -> NDArray[np.bool_] | None:
+    """Pixels ``(y, x)`` that were asked for and not searched; None where there are none.
+
+    ``small``, ``grid``: the heatmap as ``shrink`` gives it.
+    """
+    if not result.unsearched:
+        return None
+    unknown = ~np.isfinite(small)
+    if result.asked is not None:
+        factor = round(grid.step / result.grid.step)
+        starts = (np.arange(n) * factor for n in grid.shape)
+        rows, cols = starts
+        unknown &= np.logical_or.reduceat(np.logical_or.reduceat(result.asked, rows, 0), cols, 1)
+    return unknown
+
+
 @dataclass(frozen=True)
 class Levels:
     """A heatmap in 255 steps that are finest among the best cells.
@@ -78,6 +104,8 @@ class Levels:
 def levels(result: QueryResult) -> Levels:
     """Levels of this answer: shares grow with the square, so the best 1 % takes 25 of 255."""
     shares = (np.arange(1, LEVELS + 1) / LEVELS) ** 2
+    for stop in STOPS:
+        shares[round(LEVELS * position(stop)) - 1] = stop
     return Levels(result.quantiles(shares), shares)
 
 
@@ -85,6 +113,15 @@ def levels(result: QueryResult) -> Levels:
 def palette() -> NDArray[np.uint8]:
     """RGB ``(LEVELS, 3)`` of the levels, from yellow (best) to dark blue."""
     rgba = colormaps[SCALE](np.linspace(0, 1, LEVELS), bytes=True)
+    colors = np.asarray(rgba[:, :3], dtype=np.uint8)
+    colors.flags.writeable = False
+    return colors
+
+
+@cache
+def hot_palette() -> NDArray[np.uint8]:
+    """RGB ``(LEVELS, 3)`` of the page's own scale, from magenta (best) to yellow."""
+    rgba = LinearSegmentedColormap.from_list("hot", _HOT)(np.linspace(0, 1, LEVELS), bytes=True)
     colors = np.asarray(rgba[:, :3], dtype=np.uint8)
     colors.flags.writeable = False
     return colors

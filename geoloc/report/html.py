@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from pyproj import Transformer
 
-from ..grid import Grid
 from ..scenes import display_name
-from .heat import TICKS, Levels, levels, palette, position, shrink
-from .links import WEB_MAPS, web_maps
+from .drawn import drawn, true_place
+from .heat import STOPS, Levels, hot_palette, levels, shrink
+from .links import web_maps
 from .views import Picture, Views, look, photo_picture, png_uri
-from .words import degrees, differences, percent, scene_list
+from .words import (
+    area_size,
+    areas_text,
+    closeness,
+    degrees,
+    differences,
+    match_words,
+    measured,
+    percent,
+    scene_list,
+    unsearched,
+)
 
 if TYPE_CHECKING:
     from ..candidates import Candidate
     from ..imagery.source import Source
     from ..photos import Photo
+    from ..search_areas import SearchArea
     from .result import QueryResult
 
-_HEAT_PIXELS = 1200
 _STATIC_PIXELS = 700  # the heatmap for readers without scripts
 _VISIBLE = 0.0005  # share below which a scene's bar would be empty
-_KNOTS = 25  # of the lattice that the page interpolates longitude and latitude from
+_SCRIPTS = ("coordinates.js", "map.js", "heat.js", "tools.js", "viewer.js")
 _POLICY = (
     "default-src 'none'; img-src {pictures}; style-src 'unsafe-inline'; "
     "script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -48,6 +57,7 @@ def write_page(
     """
     views = views or look(result, source)
     scale = levels(result)
+    cards = {c.rank: _card(c, views.chips.get(c.rank), result) for c in result.candidates}
     text = (
         environment("geoloc.report")
         .get_template("report.html")
@@ -55,13 +65,19 @@ def write_page(
             result=result,
             views=views,
             photos=[_photo(photo, len(result.photos)) for photo in result.photos],
-            candidates=[_card(c, views.chips.get(c.rank), result) for c in result.candidates],
+            candidates=list(cards.values()),
+            areas=[_area_card(area, cards) for area in result.areas],
+            search=areas_text(result.areas),
+            truth=_truth(result),
+            not_searched=unsearched(result),
+            match=match_words(result),
+            stops=STOPS,
+            true_place=true_place(result),
             scenes=[scene for scene in result.scenes() if scene[1] >= _VISIBLE],
-            legend=_legend(result),
             static=_static_heat(result, scale),
-            data=script_data(_data(result, views, scale)),
+            data=script_data(drawn(result, views, scale)),
             dates=_dates(result, views),
-            **assets("geoloc.report", "report.css", "viewer.js"),
+            **assets("geoloc.report", "report.css", *_SCRIPTS),
         )
     )
     path.write_text(text, encoding="utf-8")
@@ -82,13 +98,14 @@ def environment(package: str) -> Environment:
     return found
 
 
-def assets(package: str, style: str, script_name: str, pictures: str = "data:") -> dict[str, str]:
+def assets(package: str, style: str, *scripts: str, pictures: str = "data:") -> dict[str, str]:
     """Style on the theme of all pages, script, and the policy that lets this very script run.
 
-    ``pictures``: where pictures may come from, in the words of the policy.
+    ``scripts``: files that run one after the other. ``pictures``: where pictures
+    may come from, in the words of the policy.
     """
     folder = files(package) / "templates"
-    script = (folder / script_name).read_text(encoding="utf-8")
+    script = "".join((folder / name).read_text(encoding="utf-8") for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     theme = files(__package__) / "templates" / "theme.css"
     return {
@@ -141,7 +158,11 @@ def _card(candidate: Candidate, chip: Picture | None, result: QueryResult) -> di
     return {
         "rank": int(candidate.rank),
         "percent": percent(candidate.percentile),
-        "distance": f"{candidate.distance:.3f}",
+        "area": result.area_of(candidate.rank),
+        "measure": closeness(candidate, result.probability(candidate)),
+        "value": measured(result, candidate),
+        "lat": f"{candidate.lat:.7f}",
+        "lon": f"{candidate.lon:.7f}",
         "coordinates": degrees(candidate.lon, candidate.lat),
         "grid": f"{candidate.x:.0f} E, {candidate.y:.0f} N ({result.grid.crs})",
         "chip": chip,
@@ -152,13 +173,24 @@ def _card(candidate: Candidate, chip: Picture | None, result: QueryResult) -> di
     }
 
 
-def _legend(result: QueryResult) -> list[dict[str, str]]:
-    """Names and places (percent of the scale) of its ticks, best first."""
-    distances = result.quantiles(np.array(TICKS))
-    return [
-        {"at": f"{100 * position(share):.1f}", "name": f"{100 * share:g} %", "distance": f"{d:.4g}"}
-        for share, d in zip(TICKS, distances, strict=True)
-    ]
+def _area_card(area: SearchArea, cards: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    least = "" if area.whole else "at least "
+    return {
+        "rank": area.rank,
+        "size": least + area_size(area.km2),
+        "candidates": [cards[rank] for rank in area.candidates],
+    }
+
+
+def _truth(result: QueryResult) -> str:
+    """How well the true place came out, where it is known."""
+    if result.truth is None:
+        return ""
+    at, share = true_place(result) or (None, None)
+    if at is None:
+        return "The true place lies outside of the area."
+    told = "could not be searched" if share is None else f"is among the best {percent(share)}"
+    return f"The true place {told}."
 
 
 def _dates(result: QueryResult, views: Views) -> str:
@@ -171,52 +203,10 @@ def _dates(result: QueryResult, views: Views) -> str:
     return min(days) if len(days) == 1 else f"{min(days)} to {max(days)}"
 
 
-def _data(result: QueryResult, views: Views, scale: Levels) -> dict[str, Any]:
-    """What the viewer draws from."""
-    small, grid = shrink(result.heatmap, result.grid, _HEAT_PIXELS)
-    least = 1 / max(result.sample.size, 1)  # a share is one cell at least
-    packed = gzip.compress(scale.of(small).tobytes(), mtime=0)
-    return {
-        "measure": "distance" if result.photos else "surprise",
-        "bounds": result.grid.bounds,
-        "heat": {
-            "bounds": grid.bounds,
-            "width": grid.nx,
-            "height": grid.ny,
-            "levels": base64.b64encode(packed).decode(),
-            "edges": [float(f"{v:.5g}") for v in scale.edges],
-            "shares": [float(f"{max(v, least):.4g}") for v in scale.shares],
-            "palette": palette().tolist(),
-        },
-        "base": [_base(picture) for picture in views.base],
-        "chips": {rank: chip.bounds for rank, chip in views.chips.items()},
-        "candidates": [{"rank": int(c.rank), "x": c.x, "y": c.y} for c in result.candidates],
-        "degrees": _degree_lattice(result.grid),
-        "links": WEB_MAPS,
-    }
-
-
-def _base(base: Picture) -> dict[str, Any]:
-    left, _, right, _ = base.bounds
-    return {"bounds": base.bounds, "step": (right - left) / base.width}
-
-
-def _degree_lattice(grid: Grid) -> dict[str, Any]:
-    """Longitude and latitude at knots over the bounds, rows from the north."""
-    left, bottom, right, top = grid.bounds
-    x, y = np.meshgrid(np.linspace(left, right, _KNOTS), np.linspace(top, bottom, _KNOTS))
-    lon, lat = Transformer.from_crs(grid.crs, 4326, always_xy=True).transform(x, y)
-    return {
-        "knots": _KNOTS,
-        "lon": np.round(lon.ravel(), 7).tolist(),
-        "lat": np.round(lat.ravel(), 7).tolist(),
-    }
-
-
 def _static_heat(result: QueryResult, scale: Levels) -> str:
     """The heatmap as a picture, clear where nothing is known."""
     small, _ = shrink(result.heatmap, result.grid, _STATIC_PIXELS)
-    return png_uri(scale.of(small), palette())
+    return png_uri(scale.of(small), hot_palette())
 
 
 def script_data(data: dict[str, Any]) -> Markup:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..grid import Grid
+from ..names import path_text
 from ..scenes import describe
+from ..search_areas import SearchArea, search_areas
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..candidates import Candidate
     from ..photos import Photo
 
 _SAMPLE = 4_000_000  # cells that order statistics are taken from: exact up to 2000 x 2000
+
+_LEAST_SHARE, _LEAST_CELLS, _MOST_SHARE = 0.01, 1000, 0.1  # of the cells, as areas to search
+_UNLIKELY = 0.1  # a probability of the searched class below which nothing was found
+_TYPICAL = 0.5  # a photo from here has a best place nearer than a typical photo's own place
+_CLOSER = 0.15  # below that the best place is as good as any: random vectors reach 0.1
+_CHANCE = 0.25  # share of random vectors that do as well: what shows nothing
+
+
+@dataclass(frozen=True)
+class Match:
+    """How well the best place matches what was asked, beside its rank: some cell is always first.
+
+    weak: hardly; the answer of a search for what is not there looks so. Of a scene: probability
+    (0..1) of the class at the best place, and the class that is likelier there, if one is, with
+    its own. Of a photo: closer, by how much (0..1) the best place is closer to it than the middle
+    place; random, the share of random vectors whose best place is as close (None where not
+    measured); pairs, the share of photos of known places that lie at least as far from their own
+    place as this one from the best of all (None where the model has no such figures).
+    """
+
+    weak: bool
+    probability: float | None = None
+    likelier: tuple[str, float] | None = None
+    closer: float | None = None
+    random: float | None = None
+    pairs: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines; what does not apply is null."""
+        likelier = self.likelier and dict(zip(("scene", "probability"), self.likelier, strict=True))
+        return {**asdict(self), "likelier": likelier}
 
 
 @dataclass(frozen=True)
@@ -36,6 +72,8 @@ class QueryResult:
     asked: bool ``(y, x)``, the cells that were asked for; None where that is all of the grid.
     truth: latitude and longitude (WGS84) of the true place, where that is known.
     truth_percentile: how many percent of the known cells are at most as far away as the one there.
+    folder: where the answer's files are, if it has any.
+    random, pairs: of a photo's answer, see `Match`.
     """
 
     title: str
@@ -55,6 +93,9 @@ class QueryResult:
     asked: NDArray[np.bool_] | None = None
     truth: tuple[float, float] | None = None
     truth_percentile: float | None = None
+    folder: Path | None = None
+    random: float | None = None
+    pairs: float | None = None
 
     @property
     def unsearched(self) -> int:
@@ -71,6 +112,39 @@ class QueryResult:
         """The first photo, or None for a search of a scene class."""
         return self.photos[0] if self.photos else None
 
+    def probability(self, candidate: Candidate) -> float | None:
+        """Of the scene that was searched for, at a candidate (0..1); None for a photo's answer.
+
+        A scene's distance is ``-log p(scene | cell)``.
+        """
+        return None if self.photos else math.exp(-candidate.distance)
+
+    @cached_property
+    def match(self) -> Match | None:
+        """How well the best place matches; None where no place is known."""
+        if not self.candidates:
+            return None
+        return self._photo_match() if self.photos else self._scene_match()
+
+    def _scene_match(self) -> Match:
+        best, wanted = self.candidates[0], self.classes[int(np.argmax(self.vector))]
+        probability = math.exp(-best.distance)
+        tops = {rank: scenes[0] for rank, scenes in self.places.items() if scenes}
+        top = tops.get(best.rank)
+        likelier = top if top and top[0] != wanted else None
+        somewhere = any(name == wanted for name, _ in tops.values()) or not tops
+        weak = probability < _UNLIKELY or (probability < 0.5 and not somewhere)
+        return Match(weak, probability=probability, likelier=likelier)
+
+    def _photo_match(self) -> Match:
+        middle = float(self.quantiles(np.array([0.5]))[0])
+        closer = 1 - self.candidates[0].distance / middle if middle > 0 else 0.0
+        if self.pairs is not None:
+            weak = self.pairs < _TYPICAL
+        else:
+            weak = closer < _CLOSER or (self.random is not None and self.random >= _CHANCE)
+        return Match(weak, closer=closer, random=self.random, pairs=self.pairs)
+
     @cached_property
     def sample(self) -> NDArray[np.float32]:
         """Sorted known distances ``(n,)``: all of them, or every k-th of a very large heatmap."""
@@ -84,19 +158,39 @@ class QueryResult:
             return np.zeros(len(fractions))
         return np.asarray(np.quantile(self.sample, fractions), dtype=np.float64)
 
+    @cached_property
+    def areas(self) -> tuple[SearchArea, ...]:
+        """The candidates grouped into areas to search: connected cells as good as the last one.
+
+        At least the best 1 %, or 1,000 cells of a large area, so that the surroundings of few
+        candidates count; at most the best 10 %, beyond which a candidate stands alone.
+        """
+        least = min(_LEAST_SHARE, _LEAST_CELLS / self.grid.size)
+        low, high = self.quantiles(np.array([least, _MOST_SHARE])).tolist()
+        last = max((c.distance for c in self.candidates), default=low)
+        return search_areas(self.heatmap, self.grid, self.candidates, min(max(last, low), high))
+
+    def area_of(self, rank: int) -> int:
+        """Rank of the area to search that the candidate of this rank lies in."""
+        return next(area.rank for area in self.areas if rank in area.candidates)
+
     def scenes(self, top: int = 5) -> tuple[tuple[str, float], ...]:
         """The query's own top classes and their softmax share, for display only."""
         return describe(self.vector, self.classes, top)
 
     def to_json(self) -> dict[str, Any]:
-        """The answer for machines: title, photos, scenes and candidates."""
-        from .vector import properties
+        """The answer for machines: title, photos, scenes, candidates and areas to search."""
+        from .vector import candidate_properties
+        from .words import match_record
 
         return {
             "title": self.title,
+            "folder": self.folder and path_text(self.folder),
             "photos": [{"file": p.file, "sha256": p.sha256} for p in self.photos],
             "scenes": [{"scene": name, "share": share} for name, share in self.scenes()],
-            "candidates": [properties(c) for c in self.candidates],
+            "match": match_record(self),
+            "candidates": [candidate_properties(self, c) for c in self.candidates],
+            "areas": [area.to_json() for area in self.areas],
             "summary": {"cells": self.cells_asked, **self.told_unsearched()},
             "notes": list(self.notes),
         }

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 _DEGREES = 7  # decimals: about a centimetre
 
 
+def candidate_properties(result: QueryResult, candidate: Candidate) -> dict[str, Any]:
+    """`properties`, with what its answer knows of the candidate: of a scene, its probability."""
+    probability = result.probability(candidate)
+    known = {} if probability is None else {"probability": probability}
+    return {**properties(candidate), **known}
+
+
 def properties(candidate: Candidate) -> dict[str, Any]:
     """What is told of a candidate; numbers and text only, so that every GIS reads it."""
     return {
@@ -43,17 +50,17 @@ def write_geojson(result: QueryResult, path: Path) -> None:
     document = {
         "type": "FeatureCollection",
         "name": result.title,
-        "features": [_feature(c) for c in result.candidates],
+        "features": [_feature(result, c) for c in result.candidates],
     }
     text = json.dumps(document, allow_nan=False, ensure_ascii=False, indent=1)
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def _feature(candidate: Candidate) -> dict[str, Any]:
-    told = properties(candidate)
+def _feature(result: QueryResult, candidate: Candidate) -> dict[str, Any]:
+    told = candidate_properties(result, candidate)
     return {
         "type": "Feature",
         "id": told["rank"],
         "geometry": {"type": "Point", "coordinates": [told["lon"], told["lat"]]},
-        "properties": {"name": f"#{told['rank']}", **told},
+        "properties": {"name": f"#{told['rank']}", "area": result.area_of(candidate.rank), **told},
     }

@@ -18,49 +18,88 @@ from .qgis import write_style
 from .raster import write_colors, write_heatmap
 from .table import write_table
 from .vector import write_geojson
-from .views import look
+from .views import Views, look
 
 if TYPE_CHECKING:
     from ..imagery.source import Source
+    from ..overview import Overview
     from .result import QueryResult
 
 
-def write_report(result: QueryResult, out: Path, source: Source | None = None) -> Path:
+RECORD = "query.json"
+"""Written last: where it is, the answer is whole, and all files are of the same answer."""
+
+PART = ".geoloc-part"
+"""Folder of an answer that is being written."""
+
+
+def write_report(
+    result: QueryResult,
+    out: Path,
+    source: Source | None = None,
+    overview: Overview | None = None,
+    *,
+    sharp: bool = True,
+) -> Path:
     """Write all files of an answer, ``query.json`` last.
 
     heatmap.tif with its style heatmap.qml, heatmap_colors.tif, heatmap.png; candidates.geojson,
     .csv, .kml, .kmz; report.html; query.json.
 
-    ``source`` gives the map its imagery and the candidates their chips. Returns the path of
-    report.html. Raises OutputError where ``out`` cannot be written.
+    ``source`` gives the map its imagery and the candidates their chips; ``overview`` is the
+    cube's, which saves reading the area again. ``sharp``: the map can be zoomed, for two to
+    three megabytes a page. Returns the path of report.html. Raises OutputError where ``out``
+    cannot be written; what was there then stays.
     """
     check_writable(out)
-    with _output_errors(out):
-        views = look(result, source)
-        write_heatmap(result.heatmap, result.grid, out / "heatmap.tif")
-        write_style(result, out / "heatmap.qml")
-        write_colors(result, out / "heatmap_colors.tif")
-        write_picture(result, out / "heatmap.png", next(iter(views.base), None))
-        write_geojson(result, out / "candidates.geojson")
-        write_table(result, out / "candidates.csv")
-        write_kml(result, out / "candidates.kml")
-        write_kmz(result, out / "candidates.kmz")
-        page = write_page(result, out / "report.html", views=views)
-        write_evidence(result, out / "query.json")  # last: where it is, the answer is whole
-    return page
+    part = out / PART
+    with output_errors(out):
+        _empty(part)
+        _write_files(result, part, look(result, source, overview, sharp=sharp))
+        _publish(part, out)
+    return out / "report.html"
+
+
+def _write_files(result: QueryResult, out: Path, views: Views) -> None:
+    write_heatmap(result.heatmap, result.grid, out / "heatmap.tif")
+    write_style(result, out / "heatmap.qml")
+    write_colors(result, out / "heatmap_colors.tif")
+    write_picture(result, out / "heatmap.png", next(iter(views.base), None))
+    write_geojson(result, out / "candidates.geojson")
+    write_table(result, out / "candidates.csv")
+    write_kml(result, out / "candidates.kml")
+    write_kmz(result, out / "candidates.kmz")
+    write_page(result, out / "report.html", views=views)
+    write_evidence(result, out / RECORD)
+
+
+def _empty(part: Path) -> None:
+    """Make the folder, or take away what an answer that was killed left in it."""
+    part.mkdir(exist_ok=True)
+    for entry in part.iterdir():
+        entry.unlink()
+
+
+def _publish(part: Path, out: Path) -> None:
+    """Move the files into place; the record of what was there goes first, the new comes last."""
+    (out / RECORD).unlink(missing_ok=True)
+    for entry in sorted(part.iterdir(), key=lambda entry: entry.name == RECORD):
+        entry.replace(out / entry.name)
+    part.rmdir()
 
 
 def check_writable(out: Path) -> None:
     """Make the folder and try it, before long work; raises OutputError with the reason."""
     if (shown := path_text(out)) != str(out):
         raise OutputError(f"cannot write to {shown}: its name is no text: choose another --out")
-    with _output_errors(out):
+    with output_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()  # without a name: nothing stays if killed here
 
 
 @contextmanager
-def _output_errors(out: Path) -> Iterator[None]:
+def output_errors(out: Path) -> Iterator[None]:
+    """What the system refuses at ``out`` becomes an OutputError with the fix."""
     try:
         yield
     except OSError as error:

@@ -2,6 +2,8 @@
 
     python -m geoloc.sandbox.recipe train --work DIR         resumable; rendering takes an hour
     python -m geoloc.sandbox.recipe evaluate --seeds 1-5     worlds that were never trained on
+    python -m geoloc.sandbox.recipe evaluate --seeds 2001 --km 1 --photos 120 --keep
+                                                             made the shipped figures.json
 
 Worlds with the seeds `TRAIN_SEEDS` and `VALID_SEEDS` were seen; all others are unseen.
 """
@@ -24,6 +26,7 @@ from pyproj import Transformer
 from ..area import load_area
 from ..build import build_cube
 from ..cube import Cube
+from ..encoders.figures import PairFigures, write_figures
 from ..encoders.ground import open_ground
 from ..encoders.lite0 import NORMALIZATION, PhotoLite0, PlaceLite0
 from ..encoders.model import SHIPPED, Model, load_model, write_model
@@ -142,11 +145,13 @@ def say(epoch: Epoch) -> None:
 
 @dataclass(frozen=True)
 class WorldFigures:
-    """How one unseen world went: by distance of vectors, and by the naive baseline."""
+    """How one unseen world went: by distance of vectors, and by the naive baseline; distances of
+    the photos to their own places (NaN where those are missing)."""
 
     seed: int
     placements: tuple[Placement | None, ...]
     naive: tuple[Placement | None, ...]
+    distances: tuple[float, ...]
 
 
 def evaluate(seed: int, km: float, photos: int, model: str, work: Path) -> WorldFigures:
@@ -173,7 +178,15 @@ def evaluate(seed: int, km: float, photos: int, model: str, work: Path) -> World
         other = np.where(np.isnan(heat), np.nan, classes != vector.argmax())
         placements.append(place(truth.file, heat, cell))
         naive.append(place(truth.file, other, cell, ties="middle"))
-    return WorldFigures(seed, tuple(placements), tuple(naive))
+    distances = tuple(float(heat[cell]) for heat, cell in zip(near, cells, strict=True))
+    return WorldFigures(seed, tuple(placements), tuple(naive), distances)
+
+
+def pair_figures(worlds: Sequence[WorldFigures]) -> PairFigures:
+    """What the distance of a photo to a place can be judged by."""
+    distances = np.array([d for world in worlds for d in world.distances])
+    seeds = ", ".join(str(world.seed) for world in worlds)
+    return PairFigures.of(distances[np.isfinite(distances)], f"sandbox worlds of seeds {seeds}")
 
 
 def _cell(grid: Grid, truth: Truth) -> tuple[int, int]:
@@ -218,6 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     measuring.add_argument("--km", type=float, default=KM)
     measuring.add_argument("--photos", type=int, default=40, help="photos per world")
     measuring.add_argument("--model", default=str(SHIPPED))
+    measuring.add_argument("--keep", action="store_true", help="put figures.json beside the model")
     measuring.add_argument("--work", type=Path, default=Path("work"), help="where worlds are kept")
     chosen = parser.parse_args(arguments)
     if chosen.command == "train":
@@ -231,6 +245,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         worlds.append(evaluate(seed, chosen.km, chosen.photos, chosen.model, chosen.work))
         report(worlds[-1:])
     report(worlds)
+    if chosen.keep:
+        write_figures(Path(chosen.model), pair_figures(worlds))
 
 
 if __name__ == "__main__":

@@ -78,6 +78,11 @@ class Ruler:
             )
         return cls.of(len(cube.scale), cube.weights if weights is None else weights, cube.metric)
 
+    def apply(self, vectors: ArrayLike) -> F64:
+        """Vectors ``(n, feature)`` where plain Euclidean distances are this ruler's."""
+        rows = np.asarray(vectors, np.float64)
+        return np.asarray(rows * self.operator if self.operator.ndim == 1 else rows @ self.operator)
+
     def contributions(self, a: ArrayLike, b: ArrayLike) -> F64:
         """What each feature adds to ``d ** 2`` ``(feature,)``; the sum is ``d ** 2`` exactly.
 

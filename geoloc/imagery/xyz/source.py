@@ -12,10 +12,9 @@ import re
 import threading
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 from pyproj import CRS
 
@@ -28,6 +27,9 @@ from ..source import Item, as_window
 from ..warp import warp
 from .client import TileClient
 from .pyramid import MAX_LATITUDE, MERCATOR, Tiles, choose_zoom, ground_size, tiles_of
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _MOST_TILES = 4096  # of a window: 800 MB of pixels
 _WORLD: Bounds = (-180.0, -MAX_LATITUDE, 180.0, MAX_LATITUDE)

@@ -1,0 +1,160 @@
+"""Where answers go: one answer never takes the place of another.
+
+A folder is an answer's own where its ``query.json`` records the same question, or where it was
+begun and not finished. Whatever else lies there is left alone, and the answer gets a name with a
+number. Names that some file systems take for one (capitals, composed letters) are one here too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from ..names import alike, free_name, path_text
+from ..report.write import PART, RECORD, output_errors
+from ..stores import local_path
+from .record import read_record
+
+log = logging.getLogger(__name__)
+
+Record = Mapping[str, Any]
+
+
+def question_key(record: Record) -> str:
+    """What a record, or one that is to be written, asks: the same key is the same question.
+
+    The photos, crops, turns and frames, in any order, or the scene; the cube; the generation, if
+    one was named. How many candidates, weights, polygon and the cube's current generation do not
+    matter: such an answer takes the place of its predecessor.
+    """
+    told = record["parameters"]
+    photos = sorted(json.dumps(picture_key(photo)) for photo in record["photos"])
+    parts = [photos, told.get("scene"), cube_key(record["cube"]["cube"]), told.get("epoch")]
+    return json.dumps(parts)
+
+
+def picture_key(photo: Record) -> list[Any]:
+    """What of a file was looked at: its digest, and frame, crop and turn where there are any."""
+    frame, crop = photo.get("frame") or {}, photo.get("crop")
+    edges = None if crop is None else [float(edge) for edge in crop]
+    return [photo["sha256"], frame.get("sha256"), edges, float(photo.get("rotate") or 0)]
+
+
+def cube_key(url: str) -> str:
+    """A cube's address, the same however a path to it is written."""
+    path = local_path(url)
+    return url.rstrip("/") if path is None else path_text(path.resolve())
+
+
+def recorded(folder: Path) -> Record | None:
+    """What a folder's ``query.json`` tells; None where there is none, or none that is whole."""
+    try:
+        return read_record(folder / RECORD)
+    except UsageError:
+        return None
+
+
+def holds_picture(folder: Path, key: list[Any], cube: str, unfinished: Set[str]) -> bool:
+    """Whether nothing but an answer to a picture (`picture_key`), alone or with others, is there.
+
+    ``unfinished``: files that are there before the answer is. ``cube``: a `cube_key`.
+    """
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        return not folder.is_symlink()
+    except OSError:
+        return False
+    if RECORD not in names:
+        return PART in names or names <= unfinished
+    record = recorded(folder)
+    if record is None or cube_key(record["cube"]["cube"]) != cube:
+        return False
+    return key in [picture_key(photo) for photo in record["photos"]]
+
+
+class Folders:
+    """The folders of one call's answers below ``out``; raises OutputError where it is unusable."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._used = set[str]()
+        self._there = dict[str, list[Path]]()
+        with output_errors(out):
+            there = sorted(out.iterdir()) if out.is_dir() else []
+        for path in there:
+            self._there.setdefault(alike(path.name), []).append(path)
+
+    @contextmanager
+    def claim(self, name: str, key: str) -> Iterator[Path]:
+        """A folder for the answer to the question of ``key``, for as long as it is written.
+
+        Called ``name``, or ``name-2`` and so on where that is not free: the same at each call.
+        """
+        held: list[tuple[Path, int]] = []
+
+        def taken(candidate: str) -> bool:
+            found = None if alike(candidate) in self._used else self._hold(candidate, key)
+            held.extend([found] if found else [])
+            return found is None
+
+        own = free_name(name, taken)
+        folder, lock = held[0]
+        self._used.add(alike(own))
+        if own != name and alike(name) in self._there:
+            log.info(
+                "%s is of another answer, or not of one: this one goes to %s",
+                self._out / name, folder,
+            )  # fmt: skip
+        try:
+            yield folder
+        finally:
+            with suppress(OSError):  # nothing was written: nothing stays
+                (folder / PART).rmdir()
+            with suppress(OSError):
+                folder.rmdir()
+            os.close(lock)
+
+    def _hold(self, name: str, key: str) -> tuple[Path, int] | None:
+        """The folder of this name, held against other processes; None where it is not free."""
+        for folder in self._there.get(alike(name), [self._out / name]):
+            if _is_free(folder, key) and (lock := _lock(folder)) is not None:
+                if _is_free(folder, key):  # nobody finished another answer in the meantime
+                    return folder, lock
+                os.close(lock)
+        return None
+
+
+def _is_free(folder: Path, key: str) -> bool:
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        return not folder.is_symlink()
+    except OSError:  # a file, or nobody may look
+        return False
+    if RECORD not in names:
+        return not names or PART in names
+    record = recorded(folder)
+    return record is not None and question_key(record) == key
+
+
+def _lock(folder: Path) -> int | None:
+    """Makes the folder and begins an answer in it; None where another process is at that."""
+    with output_errors(folder):
+        (folder / PART).mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / PART, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    except OSError:
+        pass  # a file system without locks: there is one process, as a rule
+    return handle
