@@ -45,7 +45,7 @@ _PROGRESS_SECONDS = 2.0  # between two reports to the server
 Cells = dict[str, str | int | float]
 
 
-def progress(title: str, key: str = "progress") -> Callable[[int, int], None]:
+def progress(title: str, key: str = "progress") -> Callable[[float, int], None]:
     """A progress bar of the run: tell it how much of how much is done."""
     artifact = cast(UUID, create_progress_artifact(0.0, key=key, description=text(title)))
     last = 0.0

@@ -27,6 +27,7 @@ from .cube import (
 from .errors import ImageryError
 from .grid import Block, Grid
 from .imagery import Source
+from .overview import Seen, part_of, shrunk
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -88,13 +89,17 @@ class _Meter:
 
 @dataclass(frozen=True)
 class Pixels:
-    """A block's imagery; ``pixels`` is None where there is none at all."""
+    """A block's imagery; ``pixels`` is None where there is none at all.
+
+    ``picture``: the same on the lattice of the area's overview.
+    """
 
     window: Grid
     pixels: NDArray[np.uint8] | None
     valid: NDArray[np.bool_] | None
     provenance: Provenance
     spent: Spent
+    picture: Seen | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,7 @@ class Encoded:
     features: NDArray[np.float32]
     provenance: Provenance
     spent: Spent
+    picture: Seen | None = None
 
     def result(self) -> BlockResult:
         """What there is to tell of it before it is written."""
@@ -113,12 +119,16 @@ class Encoded:
 
 @dataclass(frozen=True)
 class BlockResult:
-    """What the client learns of a block, ``cells`` being those with a vector."""
+    """What the client learns of a block, ``cells`` being those with a vector.
+
+    ``picture``: the block on the lattice of the area's overview, None without imagery.
+    """
 
     status: Status
     cells: int
     provenance: Provenance
     spent: Spent
+    picture: Seen | None = None
 
 
 def _status(provenance: Provenance) -> Status:
@@ -127,12 +137,16 @@ def _status(provenance: Provenance) -> Status:
 
 @dataclass(frozen=True)
 class EncodeWork:
-    """Cells of a block -> features."""
+    """Cells of a block -> features.
+
+    ``overview``: the lattice of the area's overview; None where none is made.
+    """
 
     grid: Grid
     source: Source
     encoder: Once[Encoder]
     polygon: Geometry | None
+    overview: Grid | None = None
 
     def window(self, block: Block) -> Grid:
         """The pixels that a block needs, margin included."""
@@ -161,7 +175,17 @@ class EncodeWork:
         provenance = provenance.model_copy(update={"items": items, "errors": image.attrs["errors"]})
         valid = image.coords["valid"].values
         spent = meter.spent(image.attrs["read_bytes"], image.nbytes)
-        return Pixels(window, image.values, valid, provenance, spent)
+        picture = self._picture(block, image.values, valid, window)
+        return Pixels(window, image.values, valid, provenance, spent, picture)
+
+    def _picture(
+        self, block: Block, pixels: NDArray[np.uint8], valid: NDArray[np.bool_], window: Grid
+    ) -> Seen | None:
+        """The block on the overview's lattice."""
+        if self.overview is None or not valid.any():
+            return None
+        part = part_of(self.overview, self.grid, block)
+        return shrunk(pixels, valid, window, self.overview.window(*part))
 
     def finish(self, block: Block, read: Pixels) -> Encoded:
         """Encode what was read; cells outside of the polygon become missing."""
@@ -178,7 +202,7 @@ class EncodeWork:
             lacking &= inside
         provenance = read.provenance.model_copy(update={"missing": int(lacking.sum())})
         spent = read.spent.and_then("encode", time.perf_counter() - start, features.nbytes)
-        return Encoded(features, provenance, spent)
+        return Encoded(features, provenance, spent, read.picture)
 
 
 @dataclass(frozen=True)
@@ -204,7 +228,9 @@ class BuildWork:
         self.writer().record(block, provenance)
         size = encoded.features.size + 4 * encoded.features[..., 0].size
         spent = encoded.spent.and_then("write", time.perf_counter() - start, size)
-        return BlockResult(_status(provenance), written.cells, provenance, spent)
+        return BlockResult(
+            _status(provenance), written.cells, provenance, spent, encoded.picture
+        )
 
 
 def sample_size(blocks: int) -> int:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ from .cube import (
     create_root,
     current_generation,
     finish_generation,
+    generation_exists,
     hold_lock,
     plan_blocks,
     resume_generation,
@@ -41,7 +43,9 @@ from .cube import (
 from .errors import ImageryError
 from .grid import Block
 from .imagery import notes_of, require_overlap
+from .overview import Mosaic, Overview, SAVING_SECONDS, keep_overview, lattice_of, read_pixels
 from .planning import BuildPlan, plan_build
+from .pulse import listening
 from .tile import tile_kept
 from .verification import Verification, verify_cube
 
@@ -57,8 +61,8 @@ __all__ = [
     "verify_cube",
 ]
 
-Progress = Callable[[int, int], None]
-"""Told how many of how many blocks are encoded."""
+Progress = Callable[[float, int], None]
+"""Told how many of how many blocks are encoded, with the share done of the one under way."""
 
 _SAMPLE_SEED = 0
 _HOPELESS = 50  # blocks failing one after the other: a full disk, a dead archive, wrong keys
@@ -123,18 +127,57 @@ def build_blocks(
             report.notes += _changed_imagery(plan, ledger)
         todo = np.vstack([np.argwhere(status == s) for s in (Status.MISSING, Status.BROKEN)])
         sample = Sample(Parking(plan.url, spec.digest))
+        kept = read_pixels(plan.url, generation)
         if len(todo):
-            run = BlockRun(plan, report, lock, todo, progress, max_failed)
+            mosaic = open_mosaic(plan, encoding, kept)
+            run = BlockRun(plan, report, lock, todo, progress, max_failed, mosaic)
             create = None if resumes else partial(_create, plan, generation, spec, status)
-            with open_cluster(cluster, blocks=len(todo)) as executor:
+            with open_cluster(cluster, blocks=len(todo)) as executor, keeping(run):
                 report.cluster = executor.description
                 run.build(executor, sample, create)
         else:
             sample.clear()
+            _complete_overview(plan, generation, encoding, kept, status)
         _finish(report)
     report.notes[:0] = notes_of(plan.source)  # now that it has been asked for all there is
     report.seconds = time.perf_counter() - start
     return report
+
+
+def open_mosaic(plan: BuildPlan, encoding: dict[str, Any], kept: Overview | None) -> Mosaic:
+    """The area's overview in the making, from what is kept of it."""
+    gsd = float(encoding.get("gsd") or plan.source.gsd)
+    return Mosaic(plan.grid, lattice_of(plan.grid, gsd), kept)
+
+
+@contextmanager
+def keeping(run: BlockRun) -> Iterator[None]:
+    """Keep the overview as far as it has come, however a run ends."""
+    where = run.plan.url, run.report.generation
+    try:
+        yield
+        if generation_exists(*where):
+            run.mosaic.fill(run.plan.source, Ledger(*where).status, run.work.window)
+    finally:
+        if run.mosaic.changed and generation_exists(*where):
+            keep_overview(*where, run.mosaic)
+
+
+def _complete_overview(
+    plan: BuildPlan,
+    generation: str,
+    encoding: dict[str, Any],
+    kept: Overview | None,
+    status: NDArray[np.uint8],
+) -> None:
+    """Give a cube that is built the overview that it lacks, as far as that is quickly read."""
+    whole = status == Status.DONE
+    if kept is not None and kept.seen.shape == whole.shape and not (whole & ~kept.seen).any():
+        return
+    mosaic = open_mosaic(plan, encoding, kept)
+    mosaic.fill(plan.source, status, plan.work.window)
+    if mosaic.changed:
+        keep_overview(plan.url, generation, mosaic)
 
 
 def _begun(plan: BuildPlan) -> tuple[BuildPlan, str]:
@@ -213,16 +256,19 @@ class BlockRun:
     report: BuildReport
     lock: CubeLock
     todo: NDArray[np.intp]
-    progress: Progress | None = None
-    max_failed: int | None = None
+    progress: Progress | None
+    max_failed: int | None
+    mosaic: Mosaic
     encoded: int = 0
     _drawn: dict[Block, BlockResult | str] = field(default_factory=dict)  # counts if that is all
     _lacking: set[Block] = field(default_factory=set)  # incomplete when drawn; tried again
     _failed_in_a_row: int = 0
+    _created: bool = False  # whether there is a generation to keep an overview of
+    _saved: float = field(default_factory=time.monotonic)
 
     @property
     def work(self) -> EncodeWork:
-        return self.plan.work
+        return replace(self.plan.work, overview=self.mosaic.lattice)
 
     def build(
         self, executor: Executor, sample: Sample, create: Callable[[Quantizer], None] | None
@@ -275,7 +321,7 @@ class BlockRun:
         """How many of these blocks hold any imagery."""
         rest = [block for block in self._blocks(places) if not self._recall(sample, block)]
         found = len(places) - len(rest)
-        with closing(executor.stream(self.work, rest)) as outcomes:
+        with listening(self._within), closing(executor.stream(self.work, rest)) as outcomes:
             for outcome in outcomes:
                 found += self._take(sample, outcome)
                 if self.report.stopped:
@@ -291,6 +337,7 @@ class BlockRun:
             self._lack(outcome.error, failed=True)
             return False
         self.lock.check()
+        self._show(block, encoded)
         found = sample.add(block, encoded)
         if encoded.provenance.errors or block in sample:
             self._drawn[block] = encoded.result()
@@ -325,17 +372,18 @@ class BlockRun:
         Stops where too many blocks fail. Raises CubeError where the ledger cannot be written or
         the lock is lost.
         """
-        where = self.plan.url, self.report.generation
+        where, self._created = (self.plan.url, self.report.generation), True
         work = BuildWork(self.work, Once(partial(BlockWriter, *where)))
         ledger = Ledger(*where)
         if sample:
             self._store_sample(work, ledger, sample)
         rest = (b for b in self._blocks(self.todo) if sample is None or b not in sample)
-        with closing(executor.stream(work, rest)) as outcomes:
+        with listening(self._within), closing(executor.stream(work, rest)) as outcomes:
             for outcome in outcomes:
                 if outcome.result is None:
                     self._fail(outcome.item, outcome.error)
                 else:
+                    self._show(outcome.item, outcome.result)
                     self._mark(ledger, outcome.item, outcome.result)
                     self._count(outcome.result)
                 self._tick()
@@ -382,10 +430,22 @@ class BlockRun:
         elif self._failed_in_a_row >= _HOPELESS:
             self.report.stopped = f"{_HOPELESS} blocks in a row failed, the last: {error}"
 
+    def _show(self, block: Block, made: Encoded | BlockResult) -> None:
+        """Put a block into the overview, which is saved now and then."""
+        self.mosaic.put(block, made.picture, {i.date for i in made.provenance.items if i.date})
+        if self._created and time.monotonic() - self._saved > SAVING_SECONDS:
+            keep_overview(self.plan.url, self.report.generation, self.mosaic)
+            self._saved = time.monotonic()
+
     def _tick(self, blocks: int = 1) -> None:
         self.encoded += blocks
         if self.progress:
             self.progress(self.encoded, len(self.todo))
+
+    def _within(self, share: float) -> None:
+        """Tell how far the block under way has come."""
+        if self.progress and share < 1:
+            self.progress(self.encoded + share, len(self.todo))
 
     def _blocks(self, places: NDArray[np.intp]) -> Iterator[Block]:
         """Made one at a time: a country has hundreds of thousands."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .account import BuildReport
 from .area import Area
 from .blocks import EncodeWork
-from .build import BlockRun, Progress
+from .build import BlockRun, Progress, keeping, open_mosaic
 from .cluster import open_cluster
 from .cube import (
     BlockCopier,
@@ -40,6 +40,7 @@ from .cube import (
 )
 from .errors import CubeError
 from .imagery import notes_of, require_overlap
+from .overview import Mosaic, drop_overview, read_pixels
 from .planning import BuildPlan, plan_build
 from .tile import tile_kept
 
@@ -105,7 +106,10 @@ def prune_cube(url: str, keep: int) -> list[str]:
     if current_generation(url) is None:
         raise CubeError(f"cube {url} has no finished generation: there is nothing to prune")
     with hold_lock(url, "cube prune"):
-        return prune_generations(url, keep)
+        removed = prune_generations(url, keep)
+        for generation in removed:
+            drop_overview(url, generation)
+        return removed
 
 
 def _refresh(
@@ -135,13 +139,27 @@ def _refresh(
     kept = same & (old.done == Status.DONE)
     report.blocks_copied = _take_over(old, ledger, today, kept & ~there, lock)
     todo = np.argwhere(~kept & ~there & (old.done != Status.OUTSIDE))
-    if len(todo):
-        run = BlockRun(plan, report, lock, todo, progress, max_failed)
-        with open_cluster(cluster, blocks=len(todo)) as executor:
-            report.cluster = executor.description
-            run.fill(executor)
+    run = BlockRun(
+        plan, report, lock, todo, progress, max_failed, _mosaic(plan, old, generation, kept)
+    )
+    with keeping(run):
+        if len(todo):
+            with open_cluster(cluster, blocks=len(todo)) as executor:
+                report.cluster = executor.description
+                run.fill(executor)
     _publish_unless_worse(old, report)
     return report
+
+
+def _mosaic(plan: BuildPlan, old: Cube, generation: str, kept: NDArray[np.bool_]) -> Mosaic:
+    """The overview to go on from: an interrupted refresh's, or what holds of the old one."""
+    encoding = old.spec.encoding
+    if (there := read_pixels(plan.url, generation)) is not None:
+        return open_mosaic(plan, encoding, there)
+    mosaic = open_mosaic(plan, encoding, read_pixels(plan.url, old.generation))
+    mosaic.seen &= kept
+    mosaic.changed = True
+    return mosaic
 
 
 def _account(plan: BuildPlan, generation: str, old: Cube) -> BuildReport:

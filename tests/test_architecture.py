@@ -15,9 +15,10 @@ PACKAGE = ROOT / "geoloc"
 
 LAYERS = (
     {"errors"},
-    {"grid", "names", "scenes", "stores"},
+    {"grid", "names", "pulse", "scenes", "stores"},
     {"area", "points", "photos"},
     {"imagery", "encoders", "cube", "cluster", "telegram", "video"},
+    {"overview"},
     {"blocks", "search", "tile"},
     {"account", "planning", "verification"},
     {"build"},

@@ -62,6 +62,11 @@ def read_text(store: Store, key: str) -> str | None:
     return None if content is None else content.decode()
 
 
+def delete_folder(store: Store, prefix: str) -> None:
+    """Delete all that is under a prefix, if there is anything."""
+    sync(store.delete_dir(prefix))
+
+
 def write_text(store: Store, key: str, text: str) -> None:
     """``write_bytes`` of a text."""
     write_bytes(store, key, text.encode())

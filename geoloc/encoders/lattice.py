@@ -8,7 +8,9 @@ they do not depend on how an area is cut into blocks.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,47 @@ class Sampling:
 
     gsd: float
     every: int | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which pixels cells need: windows of ``side_px`` around nodes ``every`` px apart.
+
+    ``placing`` of nodes: on the ``cells``, at the ``nearest`` pixel to each, or ``between`` them,
+    on a lattice of their own.
+    """
+
+    gsd: float
+    every: int
+    side_px: int
+    placing: Literal["cells", "nearest", "between"]
+
+    @classmethod
+    def of_encoding(cls, encoding: Mapping[str, Any], step: float) -> Reading | None:
+        """From what an encoder says of itself (``describe``); None for one that is not known."""
+        try:
+            gsd = float(encoding["gsd"])
+            if encoding["method"] == "patch":
+                exact = encoding["alignment"] == "exact"
+                side = int(encoding["patch_px"])
+                return cls(gsd, round(step / gsd), side, "cells" if exact else "nearest")
+            if encoding["method"] == "dense":
+                side = int(encoding["pool_px"]) + 2 * int(encoding["halo_px"])
+                placing: Any = "between" if encoding["interpolation"] else "cells"
+                return cls(gsd, round(float(encoding["lattice_m"]) / gsd), side, placing)
+        except (KeyError, TypeError, ValueError):
+            pass  # of an encoder of another kind
+        return None
+
+    def nodes(self, cells: Grid) -> Grid:
+        """The nodes that the cells' vectors are from."""
+        return nodes_around(cells, self.every * self.gsd) if self.placing == "between" else cells
+
+    def window(self, cells: Grid) -> Grid:
+        """The pixels that these cells need."""
+        if self.placing == "nearest":
+            return pixels_nearest(cells, self.gsd, self.side_px)
+        return pixels_of(self.nodes(cells), self.gsd, self.every, self.side_px)
 
 
 def choose_sampling(

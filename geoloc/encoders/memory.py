@@ -13,6 +13,7 @@ from functools import partial
 import torch
 
 from ..errors import ModelError
+from ..pulse import tell
 
 _FAILED_TO_ALLOCATE = ("DefaultCPUAllocator", "Failed to allocate memory")  # torch's, onnxruntime's
 
@@ -54,6 +55,7 @@ class BatchSize:
             part = slice(start, min(start + self.items, n))
             if fits(partial(work, part)):
                 start = part.stop
+                tell(start / n)
             else:
                 self.items = halved(part.stop - start, what)
 

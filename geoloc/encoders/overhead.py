@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -17,8 +17,9 @@ from torch import Tensor
 
 from ..errors import ModelError, UsageError
 from ..grid import Grid
+from ..pulse import tell
 from . import lattice
-from .lattice import Sampling
+from .lattice import Reading, Sampling
 from .memory import BatchSize, fits, halved
 from .model import Model
 from .networks import SplitNetwork, build_dense, dense_features, dense_forward, load_weights
@@ -119,10 +120,8 @@ class PatchEncoder(OverheadEncoder):
 
     def window(self, cells: Grid) -> Grid:
         """The pixels of all patches; centres are exact where the step is whole pixels."""
-        side = self.spec.patch_px
-        if self._every is None:
-            return lattice.pixels_nearest(cells, self.gsd, side)
-        return lattice.pixels_of(cells, self.gsd, self._every, side)
+        side, every = self.spec.patch_px, self._every
+        return Reading(self.gsd, every or 1, side, "cells" if every else "nearest").window(cells)
 
     def encode_patches(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         """RGB patches ``(n, 3, P, P)`` -> vectors ``(n, feature)``, in bounded batches."""
@@ -191,12 +190,14 @@ class DenseEncoder(OverheadEncoder):
         self._network = network
         self._node_px = sampling.every or self.dense.stride
         useful = TILE_PX - self.dense.pool_px - 2 * self.halo_px
+        side = self.dense.pool_px + 2 * self.halo_px
+        placing: Literal["cells", "between"] = "cells" if sampling.every else "between"
+        self._reading = Reading(self.gsd, self._node_px, side, placing)
         self._most_nodes = max(useful // self._node_px, 0) + 1  # along a side of a tile
 
     def window(self, cells: Grid) -> Grid:
         """The pixels of all pooling windows and the halo around them."""
-        side = self.dense.pool_px + 2 * self.halo_px
-        return lattice.pixels_of(self._nodes(cells), self.gsd, self._node_px, side)
+        return self._reading.window(cells)
 
     def describe(self) -> dict[str, Any]:
         """Adds the lattice: its spacing in m, and whether cells are interpolated from it."""
@@ -210,16 +211,20 @@ class DenseEncoder(OverheadEncoder):
         }
 
     def _encode(self, pixels: Tensor, valid: NDArray[np.bool_], cells: Grid) -> NDArray[np.float32]:
-        nodes = self._nodes(cells)
+        nodes = self._reading.nodes(cells)
         rows, cols = (self.halo_px + np.arange(n) * self._node_px for n in nodes.shape)
         seen = _seen(valid, rows, cols, self.dense.pool_px)
         vectors = np.full((*nodes.shape, self.dim), np.nan, dtype=np.float32)
         todo = [block.slices for block in nodes.blocks(self._nodes_per_tile(max(nodes.shape)))]
+        done = 0
         while todo:
             part = todo.pop()
             encode = partial(self._encode_tile, pixels, part, seen, vectors)
             if seen[part].any() and not fits(encode):
                 todo += self._quarters(part)
+                continue
+            done += seen[part].size
+            tell(done / seen.size)
         return vectors if self._every else lattice.interpolate(vectors, nodes, cells)
 
     def _encode_tile(
@@ -245,9 +250,6 @@ class DenseEncoder(OverheadEncoder):
         first, every = self.halo_px // self.dense.stride, self._node_px // self.dense.stride
         rows, cols = (slice(first, first + (s.stop - s.start - 1) * every + 1, every) for s in part)
         return features[:, rows, cols].permute(1, 2, 0)
-
-    def _nodes(self, cells: Grid) -> Grid:
-        return cells if self._every else lattice.nodes_around(cells, self._node_px * self.gsd)
 
     def _nodes_per_tile(self, nodes: int) -> int:
         tiles = math.ceil(nodes / self._most_nodes)

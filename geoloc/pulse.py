@@ -1,0 +1,31 @@
+"""How far a long computation has come, told from deep inside of it.
+
+A block may take minutes, and what computes it knows nothing of who waits for it. So it tells
+whoever listens in the same thread, and nobody where nobody does: in a worker of a cluster a
+block is the smallest thing that is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_LISTENER: ContextVar[Callable[[float], None] | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listening(told: Callable[[float], None]) -> Iterator[None]:
+    """Have ``told`` called with each share (0..1) that is told inside."""
+    token = _LISTENER.set(told)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
+
+
+def tell(share: float) -> None:
+    """Tell which share (0..1) of the computation at hand is done."""
+    told = _LISTENER.get()
+    if told is not None:
+        told(share)
