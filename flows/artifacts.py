@@ -50,7 +50,7 @@ def progress(title: str, key: str = "progress") -> Callable[[float, int], None]:
     artifact = cast(UUID, create_progress_artifact(0.0, key=key, description=text(title)))
     last = 0.0
 
-    def advance(done: int, total: int) -> None:
+    def advance(done: float, total: int) -> None:
         nonlocal last
         now = time.monotonic()
         if done >= total or now - last >= _PROGRESS_SECONDS:

@@ -228,9 +228,7 @@ class BuildWork:
         self.writer().record(block, provenance)
         size = encoded.features.size + 4 * encoded.features[..., 0].size
         spent = encoded.spent.and_then("write", time.perf_counter() - start, size)
-        return BlockResult(
-            _status(provenance), written.cells, provenance, spent, encoded.picture
-        )
+        return BlockResult(_status(provenance), written.cells, provenance, spent, encoded.picture)
 
 
 def sample_size(blocks: int) -> int:

@@ -38,12 +38,12 @@ from .cube import (
     hold_lock,
     plan_blocks,
     resume_generation,
-    stored_encoding,
+    stored_spec,
 )
 from .errors import ImageryError
 from .grid import Block
 from .imagery import notes_of, require_overlap
-from .overview import Mosaic, Overview, SAVING_SECONDS, keep_overview, lattice_of, read_pixels
+from .overview import SAVING_SECONDS, Mosaic, Overview, keep_overview, lattice_of, read_pixels
 from .planning import BuildPlan, plan_build
 from .pulse import listening
 from .tile import tile_kept
@@ -129,6 +129,7 @@ def build_blocks(
         sample = Sample(Parking(plan.url, spec.digest))
         kept = read_pixels(plan.url, generation)
         if len(todo):
+            plan.open_encoder().dim  # noqa: B018  what cannot be loaded is no block's fault
             mosaic = open_mosaic(plan, encoding, kept)
             run = BlockRun(plan, report, lock, todo, progress, max_failed, mosaic)
             create = None if resumes else partial(_create, plan, generation, spec, status)
@@ -183,7 +184,8 @@ def _complete_overview(
 def _begun(plan: BuildPlan) -> tuple[BuildPlan, str]:
     """The plan with what a cube that was begun has settled, and the generation to build."""
     generation = current_generation(plan.url) or FIRST_GENERATION
-    return plan.pinned(stored_encoding(plan.url, generation)), generation
+    there = stored_spec(plan.url, generation) if generation_exists(plan.url, generation) else None
+    return plan.resuming(there), generation
 
 
 def _begin_report(plan: BuildPlan, generation: str, status: NDArray[np.uint8]) -> BuildReport:

@@ -85,9 +85,7 @@ def part_of(lattice: Grid, grid: Grid, block: Block) -> tuple[slice, slice]:
     return rows, cols
 
 
-def shrunk(
-    pixels: NDArray[np.uint8], valid: NDArray[np.bool_], window: Grid, target: Grid
-) -> Seen:
+def shrunk(pixels: NDArray[np.uint8], valid: NDArray[np.bool_], window: Grid, target: Grid) -> Seen:
     """Pixels ``(3, y, x)`` of a window, averaged onto coarser ones of the same CRS.
 
     Grey where the window does not reach, or holds nothing.

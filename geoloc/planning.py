@@ -15,6 +15,8 @@ from .area import Area, Imagery
 from .blocks import Encoder, EncodeWork
 from .cluster import Once
 from .cube import CubeSpec
+from .encoders.lattice import Reading
+from .errors import SpecMismatchError
 from .grid import Grid
 from .imagery import Source, open_source
 
@@ -62,6 +64,59 @@ def _open_encoder(how: ModelEncoder) -> Encoder:
 
 
 @dataclass(frozen=True)
+class StoredEncoder:
+    """The encoder of a cube that was begun, as that describes it; see ``blocks.Encoder``.
+
+    Which pixels a block needs is known without a network, so that a build that has nothing to
+    do loads none. At the first block the network is loaded, and must describe itself alike.
+    """
+
+    encoding: dict[str, Any]
+    reading: Reading
+    network: Once[Encoder]
+
+    @property
+    def dim(self) -> int:
+        return self._opened().dim
+
+    def window(self, cells: Grid) -> Grid:
+        return self.reading.window(cells)
+
+    def encode(
+        self,
+        pixels: NDArray[np.uint8],
+        valid: NDArray[np.bool_],
+        window: Grid,
+        cells: Grid,
+    ) -> NDArray[np.float32]:
+        return self._opened().encode(pixels, valid, window, cells)
+
+    def describe(self) -> dict[str, Any]:
+        return self.encoding
+
+    def _opened(self) -> Encoder:
+        opened = self.network()
+        if opened.describe() != self.encoding:
+            raise SpecMismatchError(
+                f"the cube was begun by an encoder that says {self.encoding}, and this one says "
+                f"{opened.describe()}: build a new cube"
+            )
+        return opened
+
+
+@dataclass(frozen=True)
+class OpenStored:
+    """Makes a ``StoredEncoder``; picklable."""
+
+    encoding: dict[str, Any]
+    reading: Reading
+    encoder: ModelEncoder
+
+    def __call__(self) -> StoredEncoder:
+        return StoredEncoder(self.encoding, self.reading, Once(self.encoder))
+
+
+@dataclass(frozen=True)
 class BuildPlan:
     """All that a build needs; making one reads and computes nothing.
 
@@ -87,6 +142,21 @@ class BuildPlan:
         if encoding is None or not isinstance(self.open_encoder, ModelEncoder):
             return self
         return replace(self, open_encoder=self.open_encoder.pinned(encoding))
+
+    def resuming(self, there: CubeSpec | None) -> BuildPlan:
+        """``pinned`` to a cube that was begun; of its own model only its description is needed."""
+        if there is None:
+            return self
+        plan = self.pinned(there.encoding)
+        how, reading = plan.open_encoder, Reading.of_encoding(there.encoding, there.step)
+        if (
+            reading is None
+            or not isinstance(how, ModelEncoder)
+            or (there.model, there.step) != (self.model_digest, self.grid.step)
+            or how.method != there.encoding.get("method")
+        ):
+            return plan
+        return replace(plan, open_encoder=OpenStored(there.encoding, reading, how))
 
     @property
     def work(self) -> EncodeWork:

@@ -120,7 +120,7 @@ def _refresh(
     max_failed: int | None,
 ) -> BuildReport:
     old = Cube.open(plan.url)
-    plan = plan.pinned(old.spec.encoding)
+    plan = plan.resuming(old.spec)
     work = plan.work
     spec = plan.spec(work.encoder().describe())
     require_spec(plan.url, old.spec.same_but_imagery(spec), spec)
@@ -144,6 +144,7 @@ def _refresh(
     )
     with keeping(run):
         if len(todo):
+            plan.open_encoder().dim  # noqa: B018  what cannot be loaded is no block's fault
             with open_cluster(cluster, blocks=len(todo)) as executor:
                 report.cluster = executor.description
                 run.fill(executor)

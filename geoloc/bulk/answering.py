@@ -123,7 +123,8 @@ class Answering:
     def _write(self, one: Asked, question: Question, heatmap: NDArray[np.float32]) -> _Summary:
         photos = tuple(self._photo(item) for item in one.items)
         result = self.ask.answer(replace(question, photos=photos), heatmap, self.model)
-        write_report(result, self.out / one.folder, self.ask.target.source)
+        target = self.ask.target  # a thousand pages: their maps stay small
+        write_report(result, self.out / one.folder, target.source, target.overview, sharp=False)
         write_small_heat(result, self.out / one.folder / SMALL)
         return summary(result)
 

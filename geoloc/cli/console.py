@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +19,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -35,8 +40,10 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 """Progress, notes and errors: never mixed into what a machine reads."""
 
 
-Advance = Callable[[int, int], None]
+Advance = Callable[[float, int], None]
 """How the library tells how far long work has come: done, and of how many."""
+
+_FIRST_LINE, _NEXT_LINES = 1.0, 30.0  # seconds
 
 
 class RateColumn(ProgressColumn):
@@ -52,29 +59,104 @@ class RateColumn(ProgressColumn):
 
 @contextmanager
 def stages() -> Iterator[Callable[[str], Advance]]:
-    """Progress bars on stderr, one a stage of the work; silent where that is no terminal.
+    """Progress on stderr: bars, one a stage of the work, or lines where that is no terminal.
 
-    An interruption by the user becomes an error of one line.
+    A line comes after the first second and every 30 s. An interruption by the user becomes an
+    error of one line.
     """
+    try:
+        with _bars() if err.is_terminal else _lines() as stage:
+            yield stage
+    except KeyboardInterrupt:
+        raise GeolocError(INTERRUPTED) from None
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str], Advance]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
+        TaskProgressColumn(),
         MofNCompleteColumn(),
         RateColumn(),
+        TextColumn("elapsed"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
+    with Progress(*columns, console=err, transient=True) as bars:
+
+        def stage(title: str) -> Advance:
+            task = bars.add_task(title, total=None)
+            return lambda done, total: bars.update(task, completed=done, total=total)
+
+        yield stage
+
+
+@dataclass
+class Course:
+    """How far a stage has come, and when (s of a clock) it was first told of."""
+
+    title: str
+    begun: float
+    done: float = 0.0
+    total: int | None = None
+
+    def text(self, now: float) -> str:
+        """One line: how much of how much, time elapsed and left."""
+        elapsed = now - self.begun
+        told = f"{_clock(elapsed)} elapsed"
+        if not self.total:
+            return f"{self.title}: begun, {told}"
+        share = self.done / self.total
+        left = f", about {_clock(elapsed * (1 - share) / share)} left" if share > 0 else ""
+        count = f"{int(self.done):,} of {self.total:,}"
+        return f"{self.title}: {count} ({100 * share:.0f} %), {told}{left}"
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+@dataclass
+class _Lines:
+    """Says now and then how far the stage that was told of last has come."""
+
+    stages: list[Course] = field(default_factory=list)
+    current: Course | None = None
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def stage(self, title: str) -> Advance:
+        course = Course(title, time.monotonic())
+        self.stages.append(course)
+
+        def advance(done: float, total: int) -> None:
+            if course.total is None:
+                course.begun = time.monotonic()
+            course.done, course.total, self.current = done, total, course
+
+        return advance
+
+    def speak(self) -> None:
+        """Until the work has ended."""
+        wait = _FIRST_LINE
+        while not self.ended.wait(wait):
+            wait = _NEXT_LINES
+            course = self.current or next(iter(self.stages), None)
+            if course is not None:
+                note(course.text(time.monotonic()))
+
+
+@contextmanager
+def _lines() -> Iterator[Callable[[str], Advance]]:
+    lines = _Lines()
+    speaker = threading.Thread(target=lines.speak, name="progress", daemon=True)
+    speaker.start()
     try:
-        with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
-
-            def stage(title: str) -> Advance:
-                task = bars.add_task(title, total=None)
-                return lambda done, total: bars.update(task, completed=done, total=total)
-
-            yield stage
-    except KeyboardInterrupt:
-        raise GeolocError(INTERRUPTED) from None
+        yield lines.stage
+    finally:
+        lines.ended.set()
+        speaker.join()
 
 
 @contextmanager

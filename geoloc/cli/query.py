@@ -203,6 +203,8 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
             }
         )
         return
+    from ..report.words import unsearched
+
     columns = {
         "rank": "right",
         "lon, lat": "left",
@@ -212,6 +214,8 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
     }
     for result in results:
         print_table(result.title, columns, [_row(c) for c in result.candidates[:SHOWN]])
+        if lacking := unsearched(result):
+            note(lacking)
     if results:
         note(f"answers in {out}: open report.html in a browser, heatmap.tif in QGIS")
 

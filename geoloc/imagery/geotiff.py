@@ -10,10 +10,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from ..area import Bounds, GeotiffImagery
@@ -25,6 +24,9 @@ from .reading import read_onto
 from .source import Item, as_window, lay_under, touching
 from .taken import Taken
 from .version import Versions
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _PROBES = 8  # headers read at once
 

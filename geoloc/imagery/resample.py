@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 _SNAP = 1e-6  # px: what counts as lying on a pixel's edge
 _LEAST_COVER = 1e-3  # share of a pixel that must have data
@@ -59,6 +61,8 @@ class Axis:
         rows = np.repeat(np.arange(self.count), at.shape[1])
         cols = np.clip(at.ravel() - source.start, 0, source.stop - source.start - 1)
         shape = (self.count, source.stop - source.start)
+        from scipy import sparse  # only where pixels are read
+
         table = sparse.csr_array((weight.ravel().astype(np.float32), (rows, cols)), shape=shape)
         table.eliminate_zeros()
         return table

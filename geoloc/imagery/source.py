@@ -8,15 +8,17 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from ..area import Bounds, GeotiffImagery, Imagery, StacImagery, XyzImagery
 from ..errors import ImageryError
 from ..grid import Grid
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ def as_window(
     read_bytes: int | None = None,
 ) -> xr.DataArray:
     """Pixels ``(3, y, x)`` and validity ``(y, x)`` in the form that the protocol promises."""
+    import xarray as xr  # a second that those who only ask for versions need not wait for
+
     return xr.DataArray(
         pixels,
         dims=("band", "y", "x"),

@@ -30,7 +30,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from pyproj import CRS
@@ -55,6 +54,7 @@ from .zarr import (
 )
 
 if TYPE_CHECKING:
+    import xarray as xr
     from zarr.abc.store import Store
 
 _MARK = "geoloc_imagery"  # attribute: the format's version

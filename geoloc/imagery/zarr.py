@@ -16,7 +16,6 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
@@ -33,6 +32,7 @@ from .source import Item, as_window, overlap
 from .warp import warp
 
 if TYPE_CHECKING:
+    import xarray as xr
     from zarr.abc.store import ByteRequest, Store
     from zarr.core.buffer import Buffer, BufferPrototype
 

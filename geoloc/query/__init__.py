@@ -1,12 +1,19 @@
-"""Asking a cube: photos or a scene class in, ranked places and their reports out."""
+"""Asking a cube: photos or a scene class in, ranked places and their reports out.
+
+A part is imported when it is named: who looks at a cube's facts waits for no report.
+"""
 
 from __future__ import annotations
 
-from .answers import Answers, answer_photos, query_photos, query_scene
-from .describing import describe_photos, describe_place
-from .evaluating import Evaluation, Score, evaluate_truth, score
-from .repeat import Repetition, repeat_query
-from .target import Target, cube_model, cube_url, open_cube, open_target, verify_cube_at
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .answers import Answers, answer_photos, query_photos, query_scene
+    from .describing import describe_photos, describe_place
+    from .evaluating import Evaluation, Score, evaluate_truth, score
+    from .repeat import Repetition, repeat_query
+    from .target import Target, cube_model, cube_url, open_cube, open_target, verify_cube_at
 
 __all__ = [
     "Answers",
@@ -28,3 +35,18 @@ __all__ = [
     "score",
     "verify_cube_at",
 ]
+
+_PARTS = {
+    "answers": ("Answers", "answer_photos", "query_photos", "query_scene"),
+    "describing": ("describe_photos", "describe_place"),
+    "evaluating": ("Evaluation", "Score", "evaluate_truth", "score"),
+    "repeat": ("Repetition", "repeat_query"),
+    "target": ("Target", "cube_model", "cube_url", "open_cube", "open_target", "verify_cube_at"),
+}
+_PART_OF = {name: part for part, names in _PARTS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PART_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_PART_OF[name]}", __name__), name)

@@ -20,10 +20,10 @@ from ..search import fuse as mean_vector
 from ..search import scene_heatmaps, scene_vector
 from .ask import Ask, Question
 from .encode import encode
-from .target import cube_model, open_target
+from .target import Target, cube_model, open_target
 from .truth import Truths, with_truth
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[float, int], None]
 """Called with how many are done, and of how many."""
 
 Stages = Callable[[str], Progress]
@@ -134,7 +134,7 @@ def answer_photos(
     for question, heatmap in zip(questions, heatmaps, strict=True):
         results.append(with_truth(ask.answer(question, heatmap, loaded), truth))
         if out is not None:
-            write_report(results[-1], Path(out) / question.folder, target.source)
+            _write(results[-1], Path(out) / question.folder, target)
         told(len(results), len(questions))
     return Answers(results, failures)
 
@@ -160,8 +160,12 @@ def query_scene(
     ask = Ask.of(target, top, within, radius, scene=scene)
     check_writable(out)
     result = answer_scene(ask, scene, progress("searching the cube"))
-    write_report(result, out / safe_name(scene), target.source)
+    _write(result, out / safe_name(scene), target)
     return result
+
+
+def _write(result: QueryResult, out: Path, target: Target) -> None:
+    write_report(result, out, target.source, target.overview)
 
 
 def answer_scene(ask: Ask, scene: str, progress: Progress | None = None) -> QueryResult:

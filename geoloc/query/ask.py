@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from ..photos import Photo
 from ..report import QueryResult
 from ..scenes import Group, describe, find_class, group_weights
 from ..search import Query, heatmaps
+from .coverage import UNKNOWN, Coverage, coverage
 from .target import Target
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Ask:
     weights: NDArray[np.float32] | None
     parameters: dict[str, Any]
     info: dict[str, Any]
+    _covered: list[Coverage] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -117,7 +119,7 @@ class Ask:
         self, question: Question, heatmap: NDArray[np.float32], model: Model | None = None
     ) -> QueryResult:
         """The ranked places of one heatmap, explained."""
-        cube = self.target.cube
+        cube, covered = self.target.cube, self._coverage(heatmap)
         found = find_candidates(heatmap, cube.grid, self.top, self.radius)
         if question.photos:
             found = explain_candidates(found, cube, question.vector, self.weights)
@@ -134,8 +136,18 @@ class Ask:
             parameters=self.parameters,
             imagery=tuple(_imagery_near(found, cube)),
             places={c.rank: _place_scenes(c, cube) for c in found},
-            notes=self.target.notes,
+            notes=(*self.target.notes, *(() if covered.known else (UNKNOWN,))),
+            lacking=covered.lacking,
+            asked=covered.asked,
         )
+
+    def _coverage(self, heatmap: NDArray[np.float32]) -> Coverage:
+        """What could not be searched: found out once, as it is the same for all questions."""
+        if not self._covered:
+            area = self.target.area
+            polygon = None if area is None else area.polygon
+            self._covered.append(coverage(self.target.cube, heatmap, polygon, self.polygon))
+        return self._covered[0]
 
 
 def file_digest(path: Path) -> str:

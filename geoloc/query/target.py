@@ -15,6 +15,7 @@ from ..cube import Cube, generation_of_date
 from ..encoders import Model, load_model, model_of_digest
 from ..errors import CubeError, GeolocError, ModelError
 from ..imagery import Source, open_source
+from ..overview import Overview, overview_of
 from ..tile import imagery_at_hand
 from ..verification import Verification, verify_cube
 
@@ -54,6 +55,11 @@ class Target:
             return open_source(imagery_at_hand(self.named_area))
         except (GeolocError, ValidationError, OSError):
             return None
+
+    @cached_property
+    def overview(self) -> Overview | None:
+        """The picture of the whole area that the cube keeps, or that can be made now."""
+        return overview_of(self.cube, self.source)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -58,6 +58,24 @@ def _block_minimum(part: NDArray[np.float32], factor: int) -> NDArray[np.float32
     return np.asarray(np.fmin.reduce(np.fmin.reduce(padded.reshape(shape), axis=3), axis=1))
 
 
+def unsearched(
+    result: QueryResult, small: NDArray[np.float32], grid: Grid
+) -> NDArray[np.bool_] | None:
+    """Pixels ``(y, x)`` that were asked for and not searched; None where there are none.
+
+    ``small``, ``grid``: the heatmap as ``shrink`` gives it.
+    """
+    if not result.unsearched:
+        return None
+    unknown = ~np.isfinite(small)
+    if result.asked is not None:
+        factor = round(grid.step / result.grid.step)
+        starts = (np.arange(n) * factor for n in grid.shape)
+        rows, cols = starts
+        unknown &= np.logical_or.reduceat(np.logical_or.reduceat(result.asked, rows, 0), cols, 1)
+    return unknown
+
+
 @dataclass(frozen=True)
 class Levels:
     """A heatmap in 255 steps that are finest among the best cells.

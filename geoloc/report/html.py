@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from numpy.typing import NDArray
 from pyproj import Transformer
 
 from ..grid import Grid
 from ..scenes import display_name
-from .heat import TICKS, Levels, levels, palette, position, shrink
+from . import words
+from .heat import TICKS, Levels, levels, palette, position, shrink, unsearched
 from .links import WEB_MAPS, web_maps
 from .views import Picture, Views, look, photo_picture, png_uri
 from .words import degrees, differences, percent, scene_list
@@ -61,6 +63,7 @@ def write_page(
             static=_static_heat(result, scale),
             data=script_data(_data(result, views, scale)),
             dates=_dates(result, views),
+            not_searched=words.unsearched(result),
             **assets("geoloc.report", "report.css", "viewer.js"),
         )
     )
@@ -176,6 +179,7 @@ def _data(result: QueryResult, views: Views, scale: Levels) -> dict[str, Any]:
     small, grid = shrink(result.heatmap, result.grid, _HEAT_PIXELS)
     least = 1 / max(result.sample.size, 1)  # a share is one cell at least
     packed = gzip.compress(scale.of(small).tobytes(), mtime=0)
+    blank = unsearched(result, small, grid)
     return {
         "measure": "distance" if result.photos else "surprise",
         "bounds": result.grid.bounds,
@@ -187,6 +191,7 @@ def _data(result: QueryResult, views: Views, scale: Levels) -> dict[str, Any]:
             "edges": [float(f"{v:.5g}") for v in scale.edges],
             "shares": [float(f"{max(v, least):.4g}") for v in scale.shares],
             "palette": palette().tolist(),
+            "unsearched": None if blank is None else _bits(blank),
         },
         "base": [_base(picture) for picture in views.base],
         "chips": {rank: chip.bounds for rank, chip in views.chips.items()},
@@ -194,6 +199,11 @@ def _data(result: QueryResult, views: Views, scale: Levels) -> dict[str, Any]:
         "degrees": _degree_lattice(result.grid),
         "links": WEB_MAPS,
     }
+
+
+def _bits(mask: NDArray[np.bool_]) -> str:
+    """Row by row, eight pixels a byte, the first in the highest bit; gzip, base64."""
+    return base64.b64encode(gzip.compress(np.packbits(mask).tobytes(), mtime=0)).decode()
 
 
 def _base(base: Picture) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from ..scenes import display_name
 
 if TYPE_CHECKING:
     from ..candidates import Candidate, Term
+    from .result import QueryResult
 
 
 def percent(value: float) -> str:
@@ -30,6 +31,16 @@ def metres(length: float) -> str:
     if length < 1000:
         return f"{length:.0f}\u202fm"
     return f"{length / 1000:,.{1 if length < 100_000 else 0}f}\u202fkm"
+
+
+def unsearched(result: QueryResult) -> str:
+    """How many of the cells asked for were not searched, and why; empty where all were."""
+    if not result.unsearched:
+        return ""
+    share = percent(100 * result.unsearched / max(result.cells_asked, 1))
+    reasons = [f"{count:,} {reason}" for reason, count in result.lacking.items()]
+    why = next(iter(result.lacking)) if len(reasons) == 1 else "; ".join(reasons)
+    return f"{result.unsearched:,} of {result.cells_asked:,} cells ({share}) not searched: {why}"
 
 
 def candidate_text(candidate: Candidate) -> str:

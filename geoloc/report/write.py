@@ -22,21 +22,31 @@ from .views import look
 
 if TYPE_CHECKING:
     from ..imagery.source import Source
+    from ..overview import Overview
     from .result import QueryResult
 
 
-def write_report(result: QueryResult, out: Path, source: Source | None = None) -> Path:
+def write_report(
+    result: QueryResult,
+    out: Path,
+    source: Source | None = None,
+    overview: Overview | None = None,
+    *,
+    sharp: bool = True,
+) -> Path:
     """Write all files of an answer, ``query.json`` last.
 
     heatmap.tif with its style heatmap.qml, heatmap_colors.tif, heatmap.png; candidates.geojson,
     .csv, .kml, .kmz; report.html; query.json.
 
-    ``source`` gives the map its imagery and the candidates their chips. Returns the path of
-    report.html. Raises OutputError where ``out`` cannot be written.
+    ``source`` gives the map its imagery and the candidates their chips; ``overview`` is the
+    cube's, which saves reading the area again. ``sharp``: the map can be zoomed, for two to
+    three megabytes a page. Returns the path of report.html. Raises OutputError where ``out``
+    cannot be written.
     """
     check_writable(out)
     with _output_errors(out):
-        views = look(result, source)
+        views = look(result, source, overview, sharp=sharp)
         write_heatmap(result.heatmap, result.grid, out / "heatmap.tif")
         write_style(result, out / "heatmap.qml")
         write_colors(result, out / "heatmap_colors.tif")

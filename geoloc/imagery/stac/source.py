@@ -14,10 +14,9 @@ import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from ...area import Bounds, GeotiffImagery, StacImagery
@@ -34,6 +33,9 @@ from .catalog import Catalog, search_box
 from .scene import Json, Scene, scene_of
 from .sign import Signer
 from .stack import BANDS, stack_scenes
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _MEDIAN_BYTES = 200_000_000  # of all scenes' pixels, held at once
 

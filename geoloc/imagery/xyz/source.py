@@ -11,10 +11,9 @@ import json
 import re
 import threading
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 from pyproj import CRS
 
@@ -27,6 +26,9 @@ from ..source import Item, as_window
 from ..warp import warp
 from .client import TileClient
 from .pyramid import MAX_LATITUDE, MERCATOR, Tiles, choose_zoom, ground_size, tiles_of
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _MOST_TILES = 4096  # of a window: 800 MB of pixels
 _WORLD: Bounds = (-180.0, -MAX_LATITUDE, 180.0, MAX_LATITUDE)

@@ -8,7 +8,7 @@
   const view = { x: (left + right) / 2, y: (bottom + top) / 2, scale: 1 }; // centre, px per metre
   const baseStep = data.base.length ? data.base[0].step : 0; // metres per pixel; 0 where there is none
   const layers = [], marks = [];
-  let levels = null, chosen = null, pinned = null, queued = false;
+  let levels = null, blank = null, chosen = null, pinned = null, queued = false;
 
   // --- drawing -------------------------------------------------------------------------
   const toScreen = (x, y) => [
@@ -216,6 +216,12 @@
       if (i < worst) table[i + 1] = ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
     });
     for (let i = 0; i < pixels.length; i++) pixels[i] = table[levels[i]];
+    // Cells that were not searched are hatched: nothing is known there, good or bad.
+    for (let i = 0; blank && i < pixels.length; i++) {
+      if (levels[i] || !(blank[i >> 3] & (128 >> (i & 7)))) continue;
+      const line = (Math.floor(i / width) + (i % width)) % 4 === 0;
+      pixels[i] = line ? 0xff5a5a5a : 0xb0b4b4b4; // alpha, blue, green, red
+    }
     context.putImageData(image, 0, 0);
     $("best-value").textContent = percent(data.heat.shares[worst - 1]);
   }
@@ -238,6 +244,7 @@
     const { bounds, width, height } = data.heat;
     Object.assign(heat, { width, height });
     addLayer(heat, bounds, width, height);
+    if (data.heat.unsearched) blank = await unpack(data.heat.unsearched);
     levels = await unpack(data.heat.levels);
     paintHeat();
     paintRamp();
