@@ -33,6 +33,7 @@ from .errors import CubeError, GeolocError
 from .grid import BLOCK_SIZE, Block, Grid
 from .imagery import require_overlap
 from .planning import BuildPlan, ModelEncoder, plan_build
+from .rim import Rim, foresee_rim
 from .tile import imagery_at_hand
 
 STEPS = (10.0, 16.0, 25.0, 100.0)
@@ -99,6 +100,7 @@ class CubePlan:
     workers: int
     sample: Measured
     rows: tuple[StepCost, ...]
+    rim: Rim
 
     @staticmethod
     def headings() -> tuple[str, ...]:
@@ -129,6 +131,7 @@ class CubePlan:
             for row in self.rows[:1]
             if row.hours
         ]
+        lines += [told for row in self.rows[:1] if (told := self.rim.summary(row.cells))]
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -136,7 +139,9 @@ class CubePlan:
         rows = [
             {**asdict(row), "cells_per_100_hours": self.cells_in(100, row)} for row in self.rows
         ]
-        return {**asdict(self), "rows": rows, "unit": self.unit}
+        unsearchable = round(self.rim.share * self.rows[0].cells)
+        facts = {"unit": self.unit, "cells_unsearchable": unsearchable}
+        return {**asdict(self), "rows": rows, **facts}
 
 
 def plan_cube(
@@ -162,7 +167,9 @@ def plan_cube(
         rows = [_cost(_at_step(area, plan, step), sample, executor.workers) for step in wanted]
         if price is not None:
             rows = [replace(row, cost=row.hours * price) for row in rows]
-        return CubePlan(area.name, executor.description, executor.workers, sample, tuple(rows))
+        where = executor.description, executor.workers
+    rim = foresee_rim(plan.grid, plan.source, plan.open_encoder().describe(), plan.polygon)
+    return CubePlan(area.name, *where, sample, tuple(rows), rim)
 
 
 def measure(plan: BuildPlan, status: NDArray[np.uint8], executor: Executor) -> Measured:

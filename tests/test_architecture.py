@@ -20,7 +20,7 @@ LAYERS = (
     {"imagery", "encoders", "cube", "cluster", "telegram", "video"},
     {"overview"},
     {"blocks", "search", "tile"},
-    {"account", "planning", "verification"},
+    {"account", "planning", "rim", "verification"},
     {"build"},
     {"refresh", "costs"},
     {"candidates"},

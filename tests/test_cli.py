@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,9 +18,10 @@ import numpy as np
 import pytest
 from rich.progress import Progress
 
-from geoloc.cli import main
-from geoloc.cli.console import RateColumn, print_table
+from geoloc.cli import console, main
+from geoloc.cli.console import Course, RateColumn, print_table
 from geoloc.cube import Cube
+from geoloc.encoders import overhead
 from tests.media import bomb
 from tests.small_place import SmallPlace, write_place
 
@@ -346,6 +348,40 @@ def test_progress_tells_the_rate(done: int, told: str) -> None:
     now = 2.0
     bars.update(task, completed=2 * done)
     assert RateColumn().render(bars.tasks[0]).plain == told
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "now", "told"),
+    [
+        (0, None, 3, "building x: begun, 0:00:02 elapsed"),
+        (0, 12, 3, "building x: 0 of 12 (0 %), 0:00:02 elapsed"),
+        (2.5, 10, 41, "building x: 2 of 10 (25 %), 0:00:40 elapsed, about 0:02:00 left"),
+        (
+            5e3,
+            10**4,
+            3601,
+            "building x: 5,000 of 10,000 (50 %), 1:00:00 elapsed, about 1:00:00 left",
+        ),
+    ],
+)
+def test_a_line_tells_elapsed_and_remaining_apart(
+    done: float, total: int | None, now: float, told: str
+) -> None:
+    assert Course("building x", 1.0, done, total).text(now) == told
+
+
+def test_a_build_in_a_pipe_says_how_far_it_is(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line as soon as there is anything to tell, though only one block is under way."""
+    monkeypatch.setattr(console, "_LOOK", 0.002)
+    monkeypatch.setattr(overhead, "_BATCH_PX", {"cpu": 64 * 64})
+    place = write_place(tmp_path / "here", ny=20, nx=20)
+    done = run("cube", "build", place.area, "--method", "patch", "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["blocks_done"] == 1  # nothing else on stdout
+    assert re.search(r"building testville: 0 of 1 \(\d+ %\), 0:\d\d:\d\d elapsed", done.err)
+    assert done.err.count("building") == 1  # the next would come after half a minute
 
 
 @pytest.mark.slow

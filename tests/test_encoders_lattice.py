@@ -125,3 +125,39 @@ def test_valid_share_counts_windows() -> None:
     share = lattice.valid_share(valid, rows, cols, 4)
     naive = [[valid[r : r + 4, c : c + 4].mean() for c in cols] for r in rows]
     np.testing.assert_allclose(share, naive)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "window"),
+    [
+        (
+            {"method": "patch", "gsd": 10 / 6, "patch_px": 64, "alignment": "exact"},
+            lattice.pixels_of(CELLS, 10 / 6, 6, 64),
+        ),
+        (
+            {"method": "patch", "gsd": 0.3, "patch_px": 64, "alignment": "nearest pixel"},
+            lattice.pixels_nearest(CELLS, 0.3, 64),
+        ),
+        (
+            {"method": "dense", "gsd": 0.625, "pool_px": 32, "halo_px": 48, "stride": 16,
+             "lattice_m": 10.0, "interpolation": None},
+            lattice.pixels_of(CELLS, 0.625, 16, 128),
+        ),
+        (
+            {"method": "dense", "gsd": 1.0, "pool_px": 32, "halo_px": 48, "stride": 16,
+             "lattice_m": 16.0, "interpolation": "bilinear"},
+            lattice.pixels_of(lattice.nodes_around(CELLS, 16.0), 1.0, 16, 128),
+        ),
+    ],
+)  # fmt: skip
+def test_what_an_encoder_says_of_itself_tells_its_windows(
+    encoding: dict[str, object], window: Grid
+) -> None:
+    reading = lattice.Reading.of_encoding(encoding, CELLS.step)
+    assert reading is not None
+    assert reading.window(CELLS) == window
+
+
+@pytest.mark.parametrize("encoding", [{}, {"method": "tiny", "gsd": 1}, {"method": "patch"}])
+def test_an_encoder_of_another_kind_tells_no_windows(encoding: dict[str, object]) -> None:
+    assert lattice.Reading.of_encoding(encoding, 10.0) is None

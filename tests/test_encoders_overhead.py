@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from geoloc.encoders import overhead
+from geoloc.encoders.lattice import Reading
 from geoloc.encoders.model import Model, load_model
 from geoloc.encoders.overhead import OverheadEncoder, open_overhead, open_patches
 from geoloc.errors import GeolocError, ModelError, UsageError
 from geoloc.grid import Grid
+from geoloc.pulse import listening
 
 from .encoder_models import dense_section, imagery, tiny_model
 
@@ -232,3 +235,38 @@ def test_cuda_agrees_with_the_cpu(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         world.encode(gpu, CELLS), world.encode(cpu, CELLS), rtol=1e-2, atol=1e-3
     )
+
+
+@pytest.mark.parametrize(
+    ("method", "how"),
+    [
+        ("patch", {}),
+        ("patch", {"gsd": (0.9, 0.9), "preferred_gsd": 0.9}),
+        ("dense", dense_section()),
+        ("dense", {**dense_section(), "gsd": (0.9, 1.1), "preferred_gsd": 1.0}),
+    ],
+)
+def test_what_it_says_of_itself_tells_which_pixels_it_reads(
+    tmp_path: Path, method: str, how: dict[str, Any]
+) -> None:
+    encoder = opened(tmp_path, method, **how)
+    reading = Reading.of_encoding(json.loads(json.dumps(encoder.describe())), 10.0)
+    assert reading is not None
+    for cells in (CELLS, CELLS.window(slice(2, 3), slice(1, 6))):
+        assert reading.window(cells) == encoder.window(cells)
+
+
+@pytest.mark.parametrize("method", ["patch", "dense"])
+def test_how_far_it_has_come_is_told(
+    tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overhead, "_BATCH_PX", {"cpu": 5 * 64 * 64})
+    monkeypatch.setattr(overhead, "TILE_PX", 200)
+    encoder = opened(tmp_path, method, **dense_section())
+    cells = Grid(CELLS.crs, CELLS.left, CELLS.top, 10.0, 20, 16)
+    told: list[float] = []
+    with listening(told.append):
+        World(encoder, cells).encode(encoder, cells)
+    assert len(told) > 3
+    assert told == sorted(told)
+    assert told[-1] == 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 import resource
 import shutil
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +20,11 @@ from geoloc.area import Area, load_area
 from geoloc.build import build_blocks, build_cube
 from geoloc.cluster import InlineExecutor
 from geoloc.costs import CubePlan, Measured, _cost, measure, plan_cube
-from geoloc.cube import Cube, CubeSpec, plan_blocks
+from geoloc.cube import Cube, CubeSpec, plan_blocks, stored_spec
 from geoloc.cube.store import update_attributes
 from geoloc.encoders import load_model
 from geoloc.errors import CubeError, ModelError, SpecMismatchError
-from geoloc.planning import BuildPlan, ModelEncoder, plan_build
+from geoloc.planning import BuildPlan, ModelEncoder, OpenStored, plan_build
 from geoloc.query import open_target
 
 from .cubes import TinyEncoder, grid_of, mosaic, plan_of
@@ -238,3 +240,55 @@ def test_a_country_is_planned_in_seconds_and_little_memory() -> None:
         assert _cost(plan, Measured(1.0, 64, 4096, "patch", False), workers=1).hours > 0
     assert time.process_time() - start < 10
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # KiB
+
+
+def test_a_build_with_nothing_to_do_loads_no_network(area: Area) -> None:
+    """Which takes seconds: the model's digest and what the cube says of its encoder are enough."""
+    build_cube(area, cluster="inline")
+    file = Path(area.cube).with_name("area.yaml")
+    code = (
+        "import sys; from geoloc.area import load_area; from geoloc.build import build_cube;"
+        "from geoloc.refresh import refresh_cube;"
+        f"report = build_cube(load_area({str(file)!r}));"
+        f"again = refresh_cube(load_area({str(file)!r}));"
+        "print(report.blocks_reused, again.blocks_reused,"
+        " *sorted({'torch', 'xarray', 'pandas', 'scipy.sparse'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "1"]
+
+
+def test_a_network_that_has_become_another_is_not_used(area: Area) -> None:
+    """As when a later version computes otherwise: the cube says what it was begun with."""
+    build_cube(area, cluster="inline")
+    there = stored_spec(area.cube, "g0001")
+    plan = plan_build(area).resuming(there)
+    assert isinstance(plan.open_encoder, OpenStored)
+    sent = pickle.loads(pickle.dumps(plan.open_encoder))  # noqa: S301 as workers receive it
+    opened = sent()
+    assert opened.describe() == there.encoding
+    assert opened.dim == 5
+    other = there.model_copy(update={"encoding": {**there.encoding, "patch_px": 60}})
+    opened = plan_build(area).resuming(other).open_encoder()
+    with pytest.raises(SpecMismatchError, match="begun by an encoder"):
+        opened.encode(*[None] * 4)  # type: ignore[arg-type]
+
+
+def test_another_model_or_method_is_opened_itself(area: Area) -> None:
+    build_cube(area, cluster="inline")
+    there = stored_spec(area.cube, "g0001")
+    plan = plan_build(area)
+    assert isinstance(plan.resuming(None).open_encoder, ModelEncoder)
+    dense = plan_build(area, "dense").resuming(there).open_encoder
+    assert isinstance(dense, ModelEncoder)
+    other = replace(plan, model_digest="0" * 64).resuming(there).open_encoder
+    assert isinstance(other, ModelEncoder)
+
+
+def test_a_plan_foresees_what_cannot_be_searched(area: Area) -> None:
+    found = plan_cube(area, cluster="inline", steps=[])
+    report = build_cube(area, cluster="inline")
+    assert report.missing_cells > 0
+    told = found.to_json()["cells_unsearchable"]
+    assert told == pytest.approx(report.missing_cells, abs=0.05 * report.cells)
+    assert f"{told:,} of {report.cells:,} cells" in found.summary()

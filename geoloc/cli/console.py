@@ -43,7 +43,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 Advance = Callable[[float, int], None]
 """How the library tells how far long work has come: done, and of how many."""
 
-_FIRST_LINE, _NEXT_LINES = 1.0, 30.0  # seconds
+_LOOK, _LINES = 1.0, 30.0  # seconds between looks at how far work has come, and between lines
 
 
 class RateColumn(ProgressColumn):
@@ -58,14 +58,14 @@ class RateColumn(ProgressColumn):
 
 
 @contextmanager
-def stages() -> Iterator[Callable[[str], Advance]]:
+def stages(*, long: bool = False) -> Iterator[Callable[[str], Advance]]:
     """Progress on stderr: bars, one a stage of the work, or lines where that is no terminal.
 
-    A line comes after the first second and every 30 s. An interruption by the user becomes an
-    error of one line.
+    A line comes every 30 s; of ``long`` work also once there is anything to tell. An
+    interruption by the user becomes an error of one line.
     """
     try:
-        with _bars() if err.is_terminal else _lines() as stage:
+        with _bars() if err.is_terminal else _lines(long) as stage:
             yield stage
     except KeyboardInterrupt:
         raise GeolocError(INTERRUPTED) from None
@@ -122,6 +122,7 @@ def _clock(seconds: float) -> str:
 class _Lines:
     """Says now and then how far the stage that was told of last has come."""
 
+    early: bool
     stages: list[Course] = field(default_factory=list)
     current: Course | None = None
     ended: threading.Event = field(default_factory=threading.Event)
@@ -139,17 +140,18 @@ class _Lines:
 
     def speak(self) -> None:
         """Until the work has ended."""
-        wait = _FIRST_LINE
-        while not self.ended.wait(wait):
-            wait = _NEXT_LINES
+        last, early = time.monotonic(), self.early
+        while not self.ended.wait(_LOOK):
+            now = time.monotonic()
             course = self.current or next(iter(self.stages), None)
-            if course is not None:
-                note(course.text(time.monotonic()))
+            if course and (now - last >= _LINES or (early and self.current)):
+                note(course.text(now))
+                last, early = now, False
 
 
 @contextmanager
-def _lines() -> Iterator[Callable[[str], Advance]]:
-    lines = _Lines()
+def _lines(early: bool) -> Iterator[Callable[[str], Advance]]:
+    lines = _Lines(early)
     speaker = threading.Thread(target=lines.speak, name="progress", daemon=True)
     speaker.start()
     try:

@@ -52,7 +52,7 @@ def build(
     from ..build import build_cube
 
     spec = load_area(area)
-    with stages() as stage:
+    with stages(long=True) as stage:
         report = build_cube(
             spec,
             method=method,
@@ -78,7 +78,7 @@ def refresh(
     from ..refresh import refresh_cube
 
     spec = load_area(area)
-    with stages() as stage:
+    with stages(long=True) as stage:
         report = refresh_cube(
             spec,
             method=method,

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ..errors import ImageryError
 from ..grid import Grid
-from .overhead import MIN_VALID, PatchEncoder
+from .lattice import MIN_VALID
+from .overhead import PatchEncoder
 from .preprocess import fill_missing
 
 JITTER_PX = 2

@@ -21,6 +21,9 @@ from ..grid import Grid
 MAX_SPACING_IN_STEPS = 2.0
 """Interpolation may not invent more than every second cell along an axis."""
 
+MIN_VALID = 0.75
+"""Share of a window that must be imagery; below, and with no imagery at its centre: missing."""
+
 _TIE = 1e-6  # px: a tie at half a pixel rounds the same way in every block
 
 

@@ -19,16 +19,13 @@ from ..errors import ModelError, UsageError
 from ..grid import Grid
 from ..pulse import tell
 from . import lattice
-from .lattice import Reading, Sampling
+from .lattice import MIN_VALID, Reading, Sampling
 from .memory import BatchSize, fits, halved
 from .model import Model
 from .networks import SplitNetwork, build_dense, dense_features, dense_forward, load_weights
 from .preprocess import fill_missing, to_input
 from .runtime import Engine, Network, Precision, check_output, open_engine, open_network
 from .spec import DenseSpec, OverheadSpec
-
-MIN_VALID = 0.75
-"""Share of a window that must be imagery; below, and with no imagery at its centre: missing."""
 
 EXACT_HALO_PX = 320
 """A receptive field that reaches this far is covered in full: blocks then agree exactly."""
