@@ -29,7 +29,7 @@ from geoloc.grid import Grid
 from geoloc.report import check_writable, write_report
 from geoloc.report.earth import overlay, write_kml, write_kmz
 from geoloc.report.evidence import evidence, write_evidence
-from geoloc.report.heat import LEVELS, STOPS, hot_palette, levels, palette, shrink
+from geoloc.report.heat import LEVELS, levels, overlay_palette, shrink
 from geoloc.report.picture import mark_size, scale_length, write_picture
 from geoloc.report.qgis import write_style
 from geoloc.report.raster import write_colors, write_heatmap
@@ -223,7 +223,7 @@ def test_kml_is_well_formed_whatever_the_name(tmp_path: Path) -> None:
     name = root.find(".//{http://www.opengis.net/kml/2.2}name")
     assert name is not None
     assert name.text == HOSTILE + "]]>"
-    assert len(root.findall(".//{http://www.opengis.net/kml/2.2}Placemark")) == 3
+    assert len(root.findall(".//{http://www.opengis.net/kml/2.2}Point")) == 3
 
 
 def test_kml_descriptions_are_text_to_readers_of_html(tmp_path: Path) -> None:
@@ -245,6 +245,15 @@ def test_kml_marks_are_named_and_styled_by_rank_and_show_the_truth(tmp_path: Pat
     assert "http://" not in text.replace("http://www.opengis.net", "")  # nothing is fetched
 
 
+def test_kml_outlines_the_areas_to_search(tmp_path: Path) -> None:
+    write_kml(sample(), tmp_path / "candidates.kml")
+    frame = geopandas.read_file(tmp_path / "candidates.kml", layer="Areas to search")
+    areas = sample().areas
+    assert list(frame["Name"]) == [f"Area {area.rank}" for area in areas]
+    drawn = frame.to_crs(GRID.crs).geometry.area / 1e6
+    assert list(drawn) == pytest.approx([area.km2 for area in areas], rel=0.01)
+
+
 def test_kmz_lays_the_heatmap_where_it_is(tmp_path: Path) -> None:
     write_kmz(sample(), tmp_path / "candidates.kmz")
     with zipfile.ZipFile(tmp_path / "candidates.kmz") as archive:
@@ -259,10 +268,11 @@ def test_kmz_lays_the_heatmap_where_it_is(tmp_path: Path) -> None:
     down = (box["north"] - lat) / (box["north"] - box["south"])
     seen = np.asarray(image.convert("RGBA"))
     y, x = int(down * seen.shape[0]), int(across * seen.shape[1])
-    assert tuple(seen[y, x, :3]) == tuple(palette()[0])  # the best cell, and no other
+    assert tuple(seen[y, x]) == tuple(overlay_palette()[0])  # the best cell, and no other
     assert seen[y, x, 3] > 200
     assert seen[-3, 3, 3] == 0  # missing corner
-    assert 0.1 < (seen[..., 3] > 0).mean() < 0.26
+    assert 0.35 < (seen[..., 3] > 0).mean() < 0.5
+    assert 0.05 < (seen[..., 3] > 200).mean() < 0.1
 
 
 def test_overlay_across_180_degrees_is_narrow() -> None:
@@ -285,6 +295,7 @@ def test_table_opens_in_spreadsheets_and_holds_no_formula(tmp_path: Path) -> Non
     with (tmp_path / "candidates.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["rank"] for row in rows] == ["1", "2"]
+    assert [row["area"] for row in rows] == ["1", "2"]
     assert float(rows[0]["lat"]) == pytest.approx(50.5576, abs=1e-3)
     assert float(rows[0]["lon"]) == pytest.approx(30.1933, abs=1e-3)
     assert (float(rows[0]["x"]), float(rows[0]["y"])) == GRID.center(20, 100)
@@ -303,9 +314,12 @@ def test_style_rises_from_the_best_to_the_worst_distance(tmp_path: Path) -> None
     assert values[0] == 0.5
     assert values[-1] == pytest.approx(np.nanmax(heatmap()))
     assert values == sorted(set(values))
-    assert items[0].attrib["color"] == "#{:02x}{:02x}{:02x}".format(*palette()[0])
-    assert items[-1].attrib["color"] == "#{:02x}{:02x}{:02x}".format(*palette()[-1])
-    assert int(items[0].attrib["alpha"]) > int(items[-1].attrib["alpha"])
+    for end in (0, -1):
+        *color, opacity = overlay_palette()[end].tolist()
+        assert items[end].attrib["color"] == "#{:02x}{:02x}{:02x}".format(*color)
+        assert items[end].attrib["alpha"] == str(opacity)
+    red, green, blue = bytes.fromhex(items[0].attrib["color"][1:])
+    assert red > 150 > max(green, blue)  # the best is hot
 
 
 @pytest.mark.parametrize("value", [np.nan, 2.0])
@@ -323,9 +337,12 @@ def test_colours_are_those_of_the_page_and_clear_where_nothing_is_known(tmp_path
         assert raster.nodata == 0
         assert tuple(raster.bounds) == pytest.approx(GRID.bounds)
     np.testing.assert_array_equal(level, levels(sample()).of(heatmap()))
-    assert table[int(level[20, 100])][:3] == tuple(palette()[0])
+    best = table[int(level[20, 100])]
+    assert best[0] > 150 > max(best[1:3])  # hot
     drawn = np.asarray(Image.open(tmp_path / "heatmap_colors.tif").convert("RGB"))
-    assert tuple(drawn[20, 100]) == tuple(palette()[0])
+    assert tuple(drawn[20, 100]) == best[:3]
+    worst = drawn[np.unravel_index(np.nanargmax(heatmap()), GRID.shape)]
+    assert len(set(worst.tolist())) == 1  # grey
 
 
 # --- query.json ----------------------------------------------------------------------------

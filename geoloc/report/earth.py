@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -19,16 +20,17 @@ from rasterio.transform import array_bounds
 from rasterio.warp import calculate_default_transform, reproject
 
 from ..grid import Grid
-from .heat import LEVELS, levels, palette, position, shrink
+from .heat import levels, overlay_palette, shrink
 from .words import candidate_text, scene_list
 
 if TYPE_CHECKING:
+    from shapely import LinearRing, Polygon
+
     from ..candidates import Candidate
+    from ..search_areas import SearchArea
     from .result import QueryResult
 
 _OVERLAY_PIXELS = 1400
-_SHOWN = 0.25  # share of the best cells that the overlay draws
-_OPAQUE, _FAINT = 215, 90  # opacity (0..255) of the best cells, and of the last that are drawn
 _SIZES = ((1, "first", 1.4), (5, "next", 1.1), (10**9, "others", 0.8))
 """Marks by rank: up to which rank, the style's name, scale."""
 _COLOUR = "ff4d12b5"  # of the marks, aabbggrr as in KML
@@ -66,7 +68,8 @@ def kml(result: QueryResult, drawn: Overlay | None = None) -> str:
         f"<name>{_xml(result.title)}</name>"
         "<description>Where to look first, not a verdict.</description>"
         f"{_styles()}{_ground(drawn)}"
-        f"<Folder><name>Candidates</name>{_truth(result)}{marks}</Folder></Document></kml>\n"
+        f"<Folder><name>Candidates</name>{_truth(result)}{marks}</Folder>"
+        f"<Folder><name>Areas to search</name>{_areas(result)}</Folder></Document></kml>\n"
     )
 
 
@@ -76,6 +79,9 @@ def _styles() -> str:
         f'<Style id="{name}"><IconStyle><color>{colour}</color><scale>{scale}</scale></IconStyle>'
         f"<LabelStyle><scale>{scale * 0.8:.2f}</scale></LabelStyle></Style>"
         for name, scale, colour in (*marks, ("truth", 1.4, "ffffff00"))
+    ) + (
+        f'<Style id="area"><LineStyle><color>{_COLOUR}</color><width>2</width></LineStyle>'
+        "<PolyStyle><fill>0</fill></PolyStyle></Style>"
     )
 
 
@@ -88,6 +94,38 @@ def _placemark(candidate: Candidate, result: QueryResult) -> str:
         *candidate_text(candidate, result.probability(candidate)).splitlines(),
     ]
     return _point(f"#{candidate.rank}", style, lines, candidate.lon, candidate.lat)
+
+
+def _areas(result: QueryResult) -> str:
+    """Outlines of the areas to search, in degrees."""
+    to_degrees = Transformer.from_crs(result.grid.crs, 4326, always_xy=True).transform
+    return "".join(_area(area, to_degrees) for area in result.areas)
+
+
+def _area(area: SearchArea, to_degrees: Callable[..., Any]) -> str:
+    told = f"{'' if area.whole else 'at least '}{area.km2:.3g} km², {area.cells:,} cells"
+    ranks = ", ".join(f"#{rank}" for rank in area.candidates)
+    lines = "".join(_polygon(part, to_degrees) for part in area.outline.geoms)
+    return (
+        f"<Placemark><name>Area {area.rank}</name><styleUrl>#area</styleUrl>"
+        f"<description>{_xml(escape(f'{told}; candidates {ranks}'))}</description>"
+        f"<MultiGeometry>{lines}</MultiGeometry></Placemark>"
+    )
+
+
+def _polygon(polygon: Polygon, to_degrees: Callable[..., Any]) -> str:
+    inner = "".join(
+        f"<innerBoundaryIs>{_ring(hole, to_degrees)}</innerBoundaryIs>"
+        for hole in polygon.interiors
+    )
+    outer = f"<outerBoundaryIs>{_ring(polygon.exterior, to_degrees)}</outerBoundaryIs>"
+    return f"<Polygon>{outer}{inner}</Polygon>"
+
+
+def _ring(ring: LinearRing, to_degrees: Callable[..., Any]) -> str:
+    places = zip(*to_degrees(*ring.xy), strict=True)
+    text = " ".join(f"{lon:.7f},{lat:.7f}" for lon, lat in places)
+    return f"<LinearRing><coordinates>{text}</coordinates></LinearRing>"
 
 
 def _truth(result: QueryResult) -> str:
@@ -113,7 +151,7 @@ def _ground(drawn: Overlay | None) -> str:
     sides = zip(("north", "south", "east", "west"), drawn.box, strict=True)
     box = "".join(f"<{side}>{value:.9f}</{side}>" for side, value in sides)
     return (
-        f"<GroundOverlay><name>Heatmap: best {100 * _SHOWN:.0f} % of the cells</name>"
+        "<GroundOverlay><name>Heatmap: the hotter, the better</name>"
         "<Icon><href>heatmap.png</href></Icon>"
         f"<LatLonBox>{box}</LatLonBox></GroundOverlay>"
     )
@@ -157,14 +195,12 @@ def _wrapped(lon: float) -> float:
 
 
 def _png(level: NDArray[np.uint8]) -> bytes:
-    """Levels as a palette PNG; what is not known or not among the best is clear."""
-    last = position(_SHOWN)
-    at = np.arange(LEVELS) / (LEVELS - 1)
-    opacity = np.where(at <= last, _OPAQUE + (_FAINT - _OPAQUE) * at / last, 0).astype(np.uint8)
+    """Levels as a palette PNG; what is not known is clear, and what is far from the best."""
+    colors = overlay_palette()
     image = Image.fromarray(level)
-    image.putpalette([0, 0, 0, *palette().reshape(-1).tolist()])
+    image.putpalette([0, 0, 0, *colors[:, :3].reshape(-1).tolist()])
     memory = io.BytesIO()
-    image.save(memory, "png", transparency=bytes([0, *opacity.tolist()]))
+    image.save(memory, "png", transparency=bytes([0, *colors[:, 3].tolist()]))
     return memory.getvalue()
 
 

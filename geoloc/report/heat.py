@@ -36,6 +36,10 @@ TICKS = (0.01, 0.1, 0.25, 0.5, 1.0)
 LEVELS = 255
 """Levels 1..255 of a known distance, best first; level 0 is a cell that is not known."""
 
+HOT_SHARE, SEEN_SHARE = 0.1, 0.5
+"""Over maps of other programs the best cells are hot, and those beyond the second share clear."""
+
+_OPAQUE, _FAINT = 235, 110  # opacity (0..255) of hot cells, and of the next ones
 _ROWS = 1024
 
 
@@ -125,6 +129,19 @@ def hot_palette() -> NDArray[np.uint8]:
     colors = np.asarray(rgba[:, :3], dtype=np.uint8)
     colors.flags.writeable = False
     return colors
+
+
+@cache
+def overlay_palette() -> NDArray[np.uint8]:
+    """RGBA ``(LEVELS, 4)`` of the levels, to lie over a map: the best is hot, the worst clear."""
+    shares = (np.arange(LEVELS) / (LEVELS - 1)) ** 2
+    at = np.minimum(shares / HOT_SHARE, 1) ** 0.5
+    beyond = np.clip((shares - HOT_SHARE) / (SEEN_SHARE - HOT_SHARE), 0, 1)
+    opacity = np.where(shares <= HOT_SHARE, _OPAQUE, _FAINT * (1 - beyond))
+    colors = hot_palette()[np.round(at * (LEVELS - 1)).astype(int)]
+    found = np.column_stack([colors, opacity.round().astype(np.uint8)]).astype(np.uint8)
+    found.flags.writeable = False
+    return found
 
 
 def position(share: float) -> float:

@@ -9,13 +9,12 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from .heat import LEVELS, palette
+from .heat import LEVELS, overlay_palette
 
 if TYPE_CHECKING:
     from .result import QueryResult
 
-_STOPS = 24  # of the colour ramp: fine enough that none is seen
-_SEEN, _FAINT = 235, 100  # opacity (0..255) of the best and of the worst cells
+_STOPS = 32  # of the colour ramp: fine enough that none is seen
 _STYLE = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
 <qgis version="3.22.0" styleCategories="Symbology" hasScaleBasedVisibilityFlag="0">
  <pipe>
@@ -59,8 +58,7 @@ def _stops(result: QueryResult) -> Iterator[_Stop]:
     last = -np.inf
     for place, distance in zip(at, result.quantiles(at**2), strict=True):
         if distance > last:
-            red, green, blue = palette()[round(place * (LEVELS - 1))].tolist()
-            opacity = round(_SEEN + (_FAINT - _SEEN) * place)
+            red, green, blue, opacity = overlay_palette()[round(place * (LEVELS - 1))].tolist()
             yield float(distance), (red, green, blue), opacity, f"best {100 * place**2:.3g} %"
             last = distance
 

@@ -29,7 +29,7 @@ def write_table(result: QueryResult, path: Path) -> None:
 
 
 _COLUMNS = (
-    "rank", "lat", "lon", "distance", "percentile", "x", "y", "crs",
+    "rank", "area", "lat", "lon", "distance", "percentile", "x", "y", "crs",
     "seen_from_above", "photo_and_place_show", "differ_most", "map",
 )  # fmt: skip
 
@@ -44,6 +44,7 @@ def _row(candidate: Candidate, result: QueryResult) -> dict[str, Any]:
     }
     numbers = {
         "rank": int(candidate.rank),
+        "area": result.area_of(candidate.rank),
         "lat": f"{candidate.lat:.7f}",
         "lon": f"{candidate.lon:.7f}",
         "distance": f"{candidate.distance:.6g}",
