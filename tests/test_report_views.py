@@ -122,10 +122,11 @@ def test_the_overview_outlives_its_imagery(source: Any, told: str) -> None:
 
 def test_the_page_draws_all_pictures_in_order(tmp_path: Path, offline_page: OfflinePage) -> None:
     result = sample(lacking={"no imagery": 300})
-    path = write_page(result, tmp_path / "report.html", FlatImagery(), overview())
+    views = look(result, FlatImagery(), overview())
+    path = write_page(result, tmp_path / "report.html", views=views)
     page: Any = offline_page.open(path)
     page.wait_for_selector("#map[data-ready=yes]")
-    count = len(look(result, FlatImagery(), overview()).base)
+    count = len(views.base)
     assert page.locator("#base img").count() == count
     page.locator("#closeups img").nth(2).wait_for(state="attached")
     transforms = page.eval_on_selector_all("#base img", "es => es.map(e => e.style.transform)")
