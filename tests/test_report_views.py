@@ -95,7 +95,7 @@ def test_many_candidates_do_not_make_a_page_large() -> None:
     many = tuple(candidate(k + 1, 2 + 4 * k, 3 + 6 * k) for k in range(20))
     source = Watched()
     views = look(sample(candidates=many), source, overview())
-    assert len(views.base) <= 1 + 16
+    assert len(views.base) <= 1 + 12
     best = views.base[1].bounds
     assert abs(best[0] - many[0].x) < 500  # the best candidates first
     assert sum(len(p.uri) for p in views.base) < 4_000_000
