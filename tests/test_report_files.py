@@ -29,7 +29,14 @@ from geoloc.grid import Grid
 from geoloc.report import check_writable, write_report
 from geoloc.report.earth import overlay, write_kml, write_kmz
 from geoloc.report.evidence import evidence, write_evidence
-from geoloc.report.heat import LEVELS, levels, overlay_palette, shrink
+from geoloc.report.heat import (
+    LEVELS,
+    STOPS,
+    hot_palette,
+    levels,
+    overlay_palette,
+    shrink,
+)
 from geoloc.report.picture import mark_size, scale_length, write_picture
 from geoloc.report.qgis import write_style
 from geoloc.report.raster import write_colors, write_heatmap
