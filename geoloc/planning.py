@@ -154,6 +154,7 @@ class BuildPlan:
             or not isinstance(how, ModelEncoder)
             or (there.model, there.step) != (self.model_digest, self.grid.step)
             or how.method != there.encoding.get("method")
+            or how.precision != there.encoding.get("precision")
         ):
             return plan
         return replace(plan, open_encoder=OpenStored(there.encoding, reading, how))

@@ -20,7 +20,7 @@ from geoloc.area import Area, load_area
 from geoloc.build import build_blocks, build_cube
 from geoloc.cluster import InlineExecutor
 from geoloc.costs import CubePlan, Measured, _cost, measure, plan_cube
-from geoloc.cube import Cube, CubeSpec, plan_blocks, stored_spec
+from geoloc.cube import Cube, CubeSpec, plan_blocks
 from geoloc.cube.store import update_attributes
 from geoloc.encoders import load_model
 from geoloc.errors import CubeError, ModelError, SpecMismatchError
@@ -258,10 +258,15 @@ def test_a_build_with_nothing_to_do_loads_no_network(area: Area) -> None:
     assert done.stdout.split() == ["1", "1"]
 
 
+def _begun(area: Area) -> CubeSpec:
+    """What a cube of the area says of itself."""
+    plan = plan_build(area)
+    return plan.spec(plan.open_encoder().describe())
+
+
 def test_a_network_that_has_become_another_is_not_used(area: Area) -> None:
     """As when a later version computes otherwise: the cube says what it was begun with."""
-    build_cube(area, cluster="inline")
-    there = stored_spec(area.cube, "g0001")
+    there = _begun(area)
     plan = plan_build(area).resuming(there)
     assert isinstance(plan.open_encoder, OpenStored)
     sent = pickle.loads(pickle.dumps(plan.open_encoder))  # noqa: S301 as workers receive it
@@ -275,8 +280,7 @@ def test_a_network_that_has_become_another_is_not_used(area: Area) -> None:
 
 
 def test_another_model_or_method_is_opened_itself(area: Area) -> None:
-    build_cube(area, cluster="inline")
-    there = stored_spec(area.cube, "g0001")
+    there = _begun(area)
     plan = plan_build(area)
     assert isinstance(plan.resuming(None).open_encoder, ModelEncoder)
     dense = plan_build(area, "dense").resuming(there).open_encoder
@@ -286,6 +290,9 @@ def test_another_model_or_method_is_opened_itself(area: Area) -> None:
 
 
 def test_a_plan_foresees_what_cannot_be_searched(area: Area) -> None:
+    left, bottom, right, top = area.grid.bounds
+    wide = {"bounds": (left - 200, bottom - 150, right + 100, top + 100), "cube": area.cube}
+    area = Area.model_validate({**area.model_dump(exclude={"geometry"}), **wide})
     found = plan_cube(area, cluster="inline", steps=[])
     report = build_cube(area, cluster="inline")
     assert report.missing_cells > 0

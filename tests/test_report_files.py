@@ -227,12 +227,12 @@ def test_kml_is_well_formed_whatever_the_name(tmp_path: Path) -> None:
 
 
 def test_kml_descriptions_are_text_to_readers_of_html(tmp_path: Path) -> None:
-    evil = "<img src=http://x/>"
+    evil = "<img src=x>"
     write_kml(sample(places={1: ((evil, 0.5),)}), tmp_path / "candidates.kml")
     root = ElementTree.parse(tmp_path / "candidates.kml").getroot()
     told = [node.text or "" for node in root.iter("{http://www.opengis.net/kml/2.2}description")]
     assert not any("<img" in text for text in told)
-    assert any("&lt;img src=http://x/&gt;" in text for text in told)
+    assert any("&lt;img src=x&gt;" in text for text in told)
 
 
 def test_kml_marks_are_named_and_styled_by_rank_and_show_the_truth(tmp_path: Path) -> None:
