@@ -74,6 +74,7 @@ class BuildReport:
         self._date(result.provenance)
         for error in result.provenance.errors:
             self._note(error)
+        self.notes += [note for note in result.provenance.notes if note not in self.notes]
 
     def reuse(self, provenance: Provenance) -> None:
         """Count a block that an earlier run encoded."""

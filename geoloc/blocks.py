@@ -172,7 +172,8 @@ class EncodeWork:
             )
             for i in image.attrs["items"]
         )
-        provenance = provenance.model_copy(update={"items": items, "errors": image.attrs["errors"]})
+        facts = {"errors": image.attrs["errors"], "notes": image.attrs.get("notes", ())}
+        provenance = provenance.model_copy(update={"items": items, **facts})
         valid = image.coords["valid"].values
         spent = meter.spent(image.attrs["read_bytes"], image.nbytes)
         picture = self._picture(block, image.values, valid, window)

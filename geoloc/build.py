@@ -41,6 +41,7 @@ from .cube import (
     stored_spec,
 )
 from .errors import ImageryError
+from .extent import notes_of_growth, placed
 from .grid import Block
 from .imagery import notes_of, require_overlap
 from .overview import SAVING_SECONDS, Mosaic, Overview, keep_overview, lattice_of, read_pixels
@@ -87,10 +88,13 @@ def build_cube(
     Raises AreaError, ModelError, ImageryError or ClusterError before any work, CubeError where
     the cube cannot be written, SpecMismatchError where another cube lies there.
     """
+    given, area = area, placed(area)
     copy = tile_kept(area, method, cluster, tiling)
     plan = plan_build(area, method)
     report = build_blocks(plan, cluster=cluster, progress=progress, max_failed=max_failed)
     report.tiling = copy
+    if not area.keeps_copy:  # which has the cube's own extent
+        report.notes += notes_of_growth(given, plan.source, plan.grid)
     return report
 
 

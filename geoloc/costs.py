@@ -25,11 +25,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .area import Area
+from .area import Area, Bounds
+from .area.ground import numbers
 from .blocks import Encoder, EncodeWork
 from .cluster import Executor, Once, open_cluster
 from .cube import Status, plan_blocks
 from .errors import CubeError, GeolocError
+from .extent import placed
 from .grid import BLOCK_SIZE, Block, Grid
 from .imagery import require_overlap
 from .planning import BuildPlan, ModelEncoder, plan_build
@@ -93,13 +95,21 @@ class StepCost:
 
 @dataclass(frozen=True)
 class CubePlan:
-    """The plan of an area's cube, one row for each step; the area's own step comes first."""
+    """The plan of an area's cube, one row for each step, the finest first.
+
+    ``step`` is the area's own; ``crs``, ``bounds`` where it lies, and ``placed_by`` what says so:
+    its bounds, its geometry, or its imagery.
+    """
 
     area: str
     cluster: str
     workers: int
     sample: Measured
     rows: tuple[StepCost, ...]
+    step: float
+    crs: str
+    bounds: Bounds
+    placed_by: str
     rim: Rim
 
     @staticmethod
@@ -117,29 +127,52 @@ class CubePlan:
         """Cells that so many hours of a worker buy."""
         return round(row.cells * hours / row.hours) if row.hours else 0
 
+    @property
+    def own(self) -> StepCost:
+        """The row of the area's own step."""
+        return next(row for row in self.rows if row.step == self.step)
+
     def summary(self) -> str:
         """For people, a few lines."""
         s = self.sample
         rate = s.cells / s.seconds
         lines = [
+            self._extent(),
             f"measured on {self.cluster}: {s.cells:,} cells ({s.pixels / 1e6:.1f} Mpx) in "
-            f"{s.seconds:.2f} s, {rate:,.0f} cells/s a worker, {s.method}"
+            f"{s.seconds:.2f} s, {rate:,.0f} cells/s a worker, {s.method}",
         ]
-        lines += [
+        budget = self._budget(self.own) if self.own.hours else None
+        told = (*lines, budget, self.rim.summary(self.own.cells))
+        return "\n".join(line for line in told if line)
+
+    def _extent(self) -> str:
+        left, bottom, right, top = self.bounds
+        width, height = right - left, top - bottom
+        as_far = ", as far as its imagery reaches" if self.placed_by == "imagery" else ""
+        return (
+            f"{self.area}: {width / 1000:,.4g} x {height / 1000:,.4g} km "
+            f"{numbers(self.bounds)} in {self.crs}{as_far}"
+        )
+
+    def _budget(self, row: StepCost) -> str:
+        """What a hundred hours are good for; a small area takes less."""
+        share = 100 / row.hours
+        if share >= 1:
+            return (
+                f"at {row.step:g} m the whole area takes {_hours(row.hours)} of {self.unit}, so "
+                f"that 100 {self.unit} are more than enough"
+            )
+        return (
             f"100 {self.unit} buy {self.cells_in(100, row):,} cells at {row.step:g} m: "
-            f"{100 * self.cells_in(100, row) / max(row.cells, 1):,.1f} % of the area"
-            for row in self.rows[:1]
-            if row.hours
-        ]
-        lines += [told for row in self.rows[:1] if (told := self.rim.summary(row.cells))]
-        return "\n".join(lines)
+            f"{100 * share:.3g} % of the area"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
         rows = [
             {**asdict(row), "cells_per_100_hours": self.cells_in(100, row)} for row in self.rows
         ]
-        unsearchable = round(self.rim.share * self.rows[0].cells)
+        unsearchable = round(self.rim.share * self.own.cells)
         facts = {"unit": self.unit, "cells_unsearchable": unsearchable}
         return {**asdict(self), "rows": rows, **facts}
 
@@ -157,19 +190,36 @@ def plan_cube(
     ``price`` of a worker's hour gives costs in its currency. Raises as ``build_cube``, and
     CubeError where no block with imagery is found to measure.
     """
+    given, area = area, placed(area)
     plan = plan_build(area, method, imagery_at_hand(area))
     require_overlap(plan.source, plan.grid)
+    rim = foresee_rim(plan.grid, plan.source, plan.open_encoder().describe(), plan.polygon)
     status = plan_blocks(plan.grid, plan.polygon)
     blocks = int((status == Status.MISSING).sum())
     with open_cluster(cluster, blocks=blocks) as executor:
         sample = measure(plan, status, executor)
-        wanted = dict.fromkeys([area.step, *steps])
+        wanted = sorted({area.step, *steps})
         rows = [_cost(_at_step(area, plan, step), sample, executor.workers) for step in wanted]
         if price is not None:
             rows = [replace(row, cost=row.hours * price) for row in rows]
-        where = executor.description, executor.workers
-    rim = foresee_rim(plan.grid, plan.source, plan.open_encoder().describe(), plan.polygon)
-    return CubePlan(area.name, *where, sample, tuple(rows), rim)
+        return CubePlan(
+            area=area.name,
+            cluster=executor.description,
+            workers=executor.workers,
+            sample=sample,
+            rows=tuple(rows),
+            step=area.step,
+            crs=area.crs,
+            bounds=area.grid.bounds,
+            placed_by=_placed_by(given),
+            rim=rim,
+        )
+
+
+def _placed_by(area: Area) -> str:
+    if area.bounds is not None:
+        return "bounds"
+    return "imagery" if area.geometry is None else "geometry"
 
 
 def measure(plan: BuildPlan, status: NDArray[np.uint8], executor: Executor) -> Measured:

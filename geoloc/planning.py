@@ -17,6 +17,7 @@ from .cluster import Once
 from .cube import CubeSpec
 from .encoders.lattice import Reading
 from .errors import SpecMismatchError
+from .extent import placed
 from .grid import Grid
 from .imagery import Source, open_source
 
@@ -179,10 +180,13 @@ class BuildPlan:
 def plan_build(area: Area, method: str | None = None, imagery: Imagery | None = None) -> BuildPlan:
     """What building an area takes; opens neither images nor weights.
 
+    But for an area without bounds: those are its cube's, or its imagery's (see ``extent``).
+
     ``imagery``: other than what is built from (``area.read_imagery``).
     """
     from .encoders import is_url, load_model
 
+    area = placed(area)
     model = load_model(area.model)
     where = area.model if is_url(area.model) else str(model.path)  # workers fetch it themselves
     return BuildPlan(

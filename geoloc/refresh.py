@@ -39,6 +39,7 @@ from .cube import (
     require_spec,
 )
 from .errors import CubeError
+from .extent import notes_of_growth, placed
 from .imagery import notes_of, require_overlap
 from .overview import Mosaic, drop_overview, read_pixels
 from .planning import BuildPlan, plan_build
@@ -69,10 +70,13 @@ def refresh_cube(
     differs, and else as ``build_cube``.
     """
     _require_built(area.cube)
+    given, area = area, placed(area)
     copy = tile_kept(area, method, cluster, tiling, other_imagery=True)
     plan = plan_build(area, method)
     report = refresh_blocks(plan, cluster=cluster, progress=progress, max_failed=max_failed)
     report.tiling = copy
+    if not area.keeps_copy:  # which has the cube's own extent
+        report.notes += notes_of_growth(given, plan.source, plan.grid)
     return report
 
 

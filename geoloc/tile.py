@@ -21,6 +21,7 @@ from .area import Area, Imagery, ZarrImagery
 from .cluster import Outcome, open_cluster
 from .cube import FIRST_GENERATION, CubeLock, current_generation, hold_lock, stored_encoding
 from .errors import AreaError, ImageryError
+from .extent import placed
 from .grid import Block, Grid
 from .imagery import notes_of, open_source, require_overlap
 from .imagery.tiling import TiledSpec, TileLedger, TileResult, TileWork, is_whole, open_ledger
@@ -67,6 +68,7 @@ class TileReport:
         self.valid_pixels += result.valid
         for error in result.errors:
             self._note(error)
+        self.notes += [note for note in result.notes if note not in self.notes]
 
     def fail(self, error: str, state: TileState) -> None:
         """Count a tile that could not be made; ``state`` is what it is now."""
@@ -126,6 +128,7 @@ def tile_imagery(
     start = time.perf_counter()
     if isinstance(area.imagery, ZarrImagery):
         raise AreaError(f"the imagery of {area.name} is tiled already: {area.imagery.path}")
+    area = placed(area)
     url = out or area.tiled.path
     lattice = encoder_lattice(area, method)
     source = open_source(area.imagery)

@@ -42,20 +42,27 @@ def save(path: Path, seed: int, **options: Any) -> Path:
     return path
 
 
-def video(path: Path, frames: Sequence[U8], fps: int = 10, codec: str = "mpeg4") -> Path:
-    """Write frames ``(h, w, 3)``, their sides even."""
+def video(
+    path: Path,
+    frames: Sequence[U8],
+    fps: int = 10,
+    codec: str = "mpeg4",
+    container: str | None = None,
+) -> Path:
+    """Write frames ``(h, w, 3)``, their sides even, in the container that the name tells or that
+    is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=fps)
+    with av.open(str(path), "w", format=container) as file:
+        stream = file.add_stream(codec, rate=fps)
         stream.height, stream.width = frames[0].shape[:2]
         stream.options = {"deadline": "realtime", "cpu-used": "8"} if codec == "libvpx" else {}
         stream.pix_fmt, stream.bit_rate = "yuv420p", 2_000_000
         for pixels in frames:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             for packet in stream.encode(frame):
-                container.mux(packet)
+                file.mux(packet)
         for packet in stream.encode():
-            container.mux(packet)
+            file.mux(packet)
     return path
 
 

@@ -18,7 +18,7 @@ LAYERS = (
     {"grid", "names", "pulse", "scenes", "stores"},
     {"area", "points", "photos"},
     {"imagery", "encoders", "cube", "cluster", "telegram", "video"},
-    {"overview"},
+    {"extent", "overview"},
     {"blocks", "search", "tile"},
     {"account", "planning", "rim", "verification"},
     {"build"},

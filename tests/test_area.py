@@ -79,8 +79,29 @@ def test_one_imagery_path_may_stand_without_brackets_and_crs_without_epsg(tmp_pa
     assert area.crs == "EPSG:32636"
 
 
-def test_web_mercator_is_allowed(tmp_path: Path) -> None:
-    assert load_area(write(tmp_path, crs="EPSG:3857")).grid.crs == "EPSG:3857"
+def test_web_mercator_is_refused_where_its_metre_is_none(tmp_path: Path) -> None:
+    with pytest.raises(AreaError, match=r"is 0\.7.* m on the ground here .* EPSG:32631") as caught:
+        load_area(write(tmp_path, crs="EPSG:3857"))
+    assert caught.value.exit_code == 2
+    nairobi = [4096000, -144000, 4097000, -143000]
+    assert load_area(write(tmp_path, crs="EPSG:3857", bounds=nairobi)).grid.crs == "EPSG:3857"
+
+
+def test_a_geometry_far_from_the_zone_is_refused(tmp_path: Path) -> None:
+    write_geojson(tmp_path / "a.geojson", polygon((2.2, 48.8), (2.4, 48.8), (2.4, 48.9)))
+    with pytest.raises(AreaError, match=r"a\.geojson: a metre .* the UTM zone here, EPSG:32631"):
+        load_area(write(tmp_path, bounds=None, geometry="a.geojson"))
+
+
+def test_without_a_place_the_imagery_says_where_it_is(tmp_path: Path) -> None:
+    area = load_area(write(tmp_path, bounds=None))
+    assert not area.has_place
+    with pytest.raises(AreaError, match="neither bounds nor geometry"):
+        area.grid  # noqa: B018
+    placed = area.with_bounds((300211, 5598433, 306475, 5604575))
+    assert placed == load_area(write(tmp_path))
+    with pytest.raises(AreaError, match="look like degrees"):
+        area.with_bounds((30.1, 50.4, 30.3, 50.6))
 
 
 @pytest.mark.parametrize(
@@ -104,8 +125,10 @@ def test_web_mercator_is_allowed(tmp_path: Path) -> None:
         ({"bounds": [300211, 5604575, 306475, 5598433]}, "reversed"),
         ({"bounds": [1, 2, 3]}, r"bounds \[1, 2, 3\] has too few values"),
         ({"bounds": [float("nan"), 0, 10, 10]}, "finite"),
-        ({"bounds": [30.1, 50.4, 30.3, 50.6]}, "smaller than one cell"),
-        ({"bounds": None}, "either bounds or geometry; found neither"),
+        ({"bounds": [30.1, 50.4, 30.3, 50.6]}, "look like degrees, but .*EPSG:32636"),
+        ({"bounds": [300211, 5598433, 300215, 5598437]}, "smaller than one cell"),
+        ({"bounds": None, "imagery": {"kind": "xyz", "url": "https://h/{z}/{x}/{y}"}},
+         "give bounds or geometry: web tiles"),
         ({"geometry": "x.geojson"}, "either bounds or geometry; found both"),
         ({"bounds": None, "geometry": "no.geojson"}, "no.geojson does not exist"),
         ({"step": 0}, "step.*greater than 0"),
@@ -115,7 +138,7 @@ def test_web_mercator_is_allowed(tmp_path: Path) -> None:
         ({"name": "a/b"}, "name"),
         ({"cube": ""}, "cube"),
     ],
-)
+)  # fmt: skip
 def test_faults_are_told_in_one_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(AreaError, match=message) as caught:
         load_area(write(tmp_path, **changes))
@@ -259,6 +282,17 @@ def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
         load_area(tmp_path)
     with pytest.raises(AreaError, match="does not exist"):
         load_area(tmp_path / "no.yaml")
+
+
+@pytest.mark.parametrize("name", ["n" * 300 + ".yaml", "area.yaml/x.yaml", "a\0b.yaml"])
+def test_paths_that_cannot_be(tmp_path: Path, name: str) -> None:
+    """The system refuses to look, as it does where a folder may not be entered."""
+    write(tmp_path)
+    with pytest.raises(AreaError) as caught:
+        load_area(tmp_path / name)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(AreaError):
+        load_area(write(tmp_path, bounds=None, geometry=name))
 
 
 def test_a_polygon_is_brought_into_the_areas_crs(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from geoloc.area import GeotiffImagery
 from geoloc.errors import ImageryError
 from geoloc.grid import Grid
 from geoloc.imagery import open_source, require_overlap
-from geoloc.imagery.geotiff import GeotiffSource
+from geoloc.imagery.geotiff import GeotiffSource, list_files
 
 CRS = "EPSG:32636"
 TWIN = "EPSG:25836"  # another CRS by name, the same place to a millimetre: GDAL's warper is used
@@ -537,3 +537,33 @@ def test_a_real_town() -> None:
     margin = source.read(Grid("EPSG:3857", left - 600, top + 600, 8.0, 850, 1000))
     assert 0.3 < margin.valid.values.mean() < 0.95
     assert margin.values[:, margin.valid.values].max(axis=0).min() > 0
+
+
+@pytest.mark.parametrize(
+    "folder", ["set [2024]", "[a]", "a*b?", "x [1]/y [2]", "plain/[!x]", "[[]", "a]b["]
+)
+@pytest.mark.parametrize("pattern", ["*.tif", "t [1]/*.tif", "t [1]/x [9].tif", "**/x*.tif"])
+def test_folders_whose_names_look_like_patterns(tmp_path: Path, folder: str, pattern: str) -> None:
+    base = tmp_path / folder
+    (base / "t [1]").mkdir(parents=True)
+    inside = "t [1]" in pattern or "**" in pattern
+    path = write((base / "t [1]" if inside else base) / "x [9].tif", noise(1))
+    assert list_files([str(base / pattern)]) == [str(path)]
+    (tmp_path / "set 2").mkdir()
+    (tmp_path / "set 2" / "x.tif").write_text("not meant")  # though set [2024] matches its name
+    resolved = GeotiffImagery(paths=[pattern]).resolve(base)
+    assert list_files(resolved.paths) == [str(path)]
+    assert resolved.resolve(tmp_path) == resolved
+
+
+def test_a_pattern_comes_before_a_name_that_looks_like_one(tmp_path: Path) -> None:
+    for name in ("a1", "a2", "a[12]"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "x.tif", noise(1))
+    both = [str(tmp_path / name / "x.tif") for name in ("a1", "a2")]
+    assert list_files([str(tmp_path / "a[12]" / "*.tif")]) == both
+    # but of the folder that an area file lies in, there is no doubt
+    inside = GeotiffImagery(paths=["*.tif"]).resolve(tmp_path / "a[12]")
+    assert list_files(inside.paths) == [str(tmp_path / "a[12]" / "x.tif")]
+    with pytest.raises(ImageryError, match="no file matches"):
+        list_files([str(tmp_path / "a[12]" / "*.jp2")])

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 from pydantic import ValidationError
 from pyproj import Transformer
 
@@ -36,6 +37,7 @@ from geoloc.imagery.xyz.pyramid import (
     quadkey,
     tiles_of,
 )
+from geoloc.imagery.xyz.repeats import Repeats, is_flat
 
 from .tile_server import TileServer, serve_tiles
 
@@ -88,7 +90,10 @@ def test_nothing_is_shifted(server: TileServer, tmp_path: Path, crs: str, step: 
     assert abs(error.mean()) < 0.6
 
 
-@pytest.mark.parametrize("template", ["tms/{z}/{x}/{-y}.png", "{s}/{z}/{x}/{y}.png?v=1"])
+@pytest.mark.parametrize(
+    "template",
+    ["tms/{z}/{x}/{-y}.png", "{s}/{z}/{x}/{y}.png?v=1", "{z}/{x}/{y}{r}.png"],
+)
 def test_templates(server: TileServer, tmp_path: Path, template: str) -> None:
     source(server, tmp_path, server.url(template)).read(WINDOW)
     tiles = source(server, tmp_path)._tiles(WINDOW)
@@ -402,6 +407,22 @@ def test_keys_come_from_the_environment_and_never_show(
     [
         ({"url": "https://h/{z}/{x}/{y}?key=abc123"}, r"key= holds a key: write key=\$\{NAME\}"),
         ({"url": "https://h/tiles"}, r"write \{z\}, \{x\} and \{y\}"),
+        ({"url": "https://h/{z}/{x}"}, r"write \{z\}, \{x\} and \{y\}"),
+        ({"url": "https://h/{z}/{y}"}, r"write \{z\}, \{x\} and \{y\}"),
+        ({"url": "https://h/{x}/{-y}"}, r"write \{z\}, \{x\} and \{y\}"),
+        ({"url": "https://h/{Z}/{X}/{Y}"}, r"\{Z\} is not known: the names are \{z\}, \{x\}"),
+        ({"url": "https://h/{z}/{x}/{y}{ratio}"}, r"\{ratio\} is not known"),
+        ({"url": "https://h/{level}/{row}/{col}"}, r"\{level\} is not known"),
+        ({"url": "https://{switch:a,b}.h/{z}/{x}/{y}"}, r"\{switch:a,b\} is not known"),
+        ({"url": "https://{a-c}.h/{z}/{x}/{y}"}, r"\{a-c\} is not known"),
+        ({"url": "https://h/{quadkey}"}, r"\{quadkey\} is not known"),
+        ({"url": "https://h/{z}/{x}/{y}?key={apikey}"}, r"\{apikey\} is not known"),
+        ({"url": "https://h/{ z }/{x}/{y}"}, r"\{ z \} is not known"),
+        ({"url": "https://h/{z}/{x}/{y}/{}"}, r"\{\} is not known"),
+        ({"url": "https://h/${z}/${x}/${y}"}, r"\$\{z\} is a variable .*: write \{z\}, without"),
+        ({"url": "https://h/{z}/{x}/{y"}, r"a brace stands alone"),
+        ({"url": "https://h/{{z}}/{x}/{y}"}, r"a brace stands alone"),
+        ({"url": "https://h/%7Bz%7D/%7Bx%7D/%7By%7D"}, r"a brace stands alone or is written %7B"),
         ({"min_zoom": 9, "max_zoom": 8}, "min_zoom 9 is above"),
         ({"bounds": [10, 50, 9, 51]}, "west, south, east, north"),
     ],
@@ -444,3 +465,132 @@ def test_fingerprints_tell_versions_and_places_apart(server: TileServer, tmp_pat
     assert len(prints) == 3
     assert source(server, tmp_path, rate=3.0).fingerprint(WINDOW) == plain.fingerprint(WINDOW)
     assert open_source(plain.spec).fingerprint(WINDOW) == plain.fingerprint(WINDOW)
+
+
+def placard(text: int = 120) -> NDArray[np.uint8]:
+    """What a server draws for tiles it has not: letters on grey."""
+    image = Image.new("RGB", (256, 256), (204, 204, 204))
+    for row in range(4):
+        ImageDraw.Draw(image).text((40, 40 + 50 * row), "not yet available", fill=(text,) * 3)
+    return np.asarray(image)
+
+
+def noisy(*_: int) -> NDArray[np.uint8]:
+    """Water of one colour, but for what compression does to it."""
+    return np.random.default_rng(0).integers(60, 64, (256, 256, 3)).astype(np.uint8)
+
+
+def test_a_picture_sent_for_many_tiles_is_no_land(tmp_path: Path) -> None:
+    def west_only(zoom: int, x: int, y: int) -> NDArray[np.uint8]:
+        return ramp(zoom, x, y) if x < middle else placard()
+
+    with serve_tiles(ramp) as whole:
+        window = Grid(UTM, X, Y, 1.0, 1200, 1500)
+        tiles = source(whole, tmp_path)._tiles(window)
+        assert tiles is not None
+        middle = (tiles.x0 + tiles.x1) // 2
+        plain = source(whole, tmp_path).read(window)
+    with serve_tiles(west_only) as server:
+        read = source(server, tmp_path / "b")
+        data = read.read(window)
+        valid = data.valid.values
+        assert 0.2 < valid.mean() < 0.8 and not valid[:, -1].any() and valid[:, 0].all()
+        error = np.abs(data.values[:, valid].astype(int) - plain.values[:, valid])
+        assert error.max() <= 2 and error.mean() < 0.01  # but for rounding at the seam
+        (note,) = data.attrs["notes"]
+        assert "one picture is sent for different tiles" in note and data.attrs["errors"] == ()
+        assert data.attrs["items"]
+        # one tile alone, of another process: known from the first on
+        east = source(server, tmp_path / "b").read(Grid(UTM, X + 1480, Y - 600, 1.0, 9, 9))
+        assert not east.valid.values.any() and east.attrs["notes"] == (note,)
+        assert east.attrs["errors"] == ()
+
+
+def test_where_nothing_but_one_picture_comes_it_is_a_fault(tmp_path: Path) -> None:
+    with serve_tiles(lambda *_: placard()) as server:
+        data = source(server, tmp_path).read(WINDOW)
+        assert not data.valid.values.any() and data.attrs["items"] == ()
+        (error,) = data.attrs["errors"]
+        assert "nothing else was sent so far: check url and max_zoom" in error and "\n" not in error
+
+
+@pytest.mark.parametrize(
+    "render",
+    [
+        lambda *_: np.full((256, 256, 3), (20, 60, 90), np.uint8),
+        noisy,
+        lambda _, x, y: placard(100 + x % 10 * 10 + y % 10),  # alike, but no two the same
+    ],
+)
+def test_tiles_of_one_colour_are_land_or_water(tmp_path: Path, render: Any) -> None:
+    with serve_tiles(render) as server:
+        data = source(server, tmp_path).read(Grid(UTM, X, Y, 1.0, 900, 900))
+        assert data.valid.values.all() and not data.attrs["errors"] and not data.attrs["notes"]
+
+
+def test_a_few_tiles_alike_are_left(tmp_path: Path) -> None:
+    repeats = Repeats(TileCache(tmp_path, 10_000), "h")
+    pixels = np.dstack([placard(), np.full((256, 256), 255, np.uint8)])
+    for place in ((17, 1, 1), (17, 1, 1), (17, 1, 2), (17, 2, 1), (17, 2, 1), (17, 1, 1)):
+        repeats.add(place, "ab", pixels)
+    assert not repeats.is_placeholder("ab")  # three tiles, however often
+    repeats.add((18, 1, 1), "ab", pixels)
+    assert repeats.is_placeholder("ab")
+    for server, known in (("h", True), ("other", False)):
+        later = Repeats(TileCache(tmp_path, 10_000), server)
+        later.add((1, 0, 0), "ab", pixels)
+        assert later.is_placeholder("ab") is known
+
+
+@pytest.mark.parametrize("clear", [True, False])
+def test_transparent_pixels_have_no_colour(clear: bool) -> None:
+    pixels = np.zeros((256, 256, 4), np.uint8)
+    pixels[:100] = (20, 60, 90, 255)
+    assert is_flat(pixels)
+    pixels[150:, 0] = (90, 20, 20, 0 if clear else 255)
+    assert is_flat(pixels) is clear
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "there"),
+    [
+        ("X-VE-Tile-Info", "no-tile", False),
+        ("x-ve-tile-info", "No-Tile", False),
+        ("OATiles-hint", "empty", False),
+        ("X-VE-Tile-Info", "tile", True),
+        ("OATiles-hint", "full", True),
+    ],
+)
+def test_servers_may_say_that_a_picture_is_none(
+    server: TileServer, tmp_path: Path, header: str, value: str, there: bool
+) -> None:
+    server.headers = {header: value}
+    data = source(server, tmp_path).read(WINDOW)
+    assert data.valid.values.any() == there and data.attrs["errors"] == ()
+    server.headers = {}
+    again = source(server, tmp_path).read(WINDOW)  # out of the cache
+    assert again.valid.values.any() == there
+
+
+@pytest.mark.parametrize("always", ["204", "empty"])
+def test_an_empty_answer_is_no_tile(server: TileServer, tmp_path: Path, always: str) -> None:
+    server.always = always
+    data = source(server, tmp_path).read(WINDOW)
+    assert not data.valid.values.any() and data.attrs["errors"] == ()
+
+
+@pytest.mark.parametrize("always", ["html", "json"])
+def test_what_is_no_picture_is_told(server: TileServer, tmp_path: Path, always: str) -> None:
+    server.always = always
+    with pytest.raises(ImageryError, match="an answer is no picture but begins") as caught:
+        source(server, tmp_path, retries=0).read(WINDOW)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_extent_is_that_of_the_bounds(server: TileServer, tmp_path: Path) -> None:
+    box = Transformer.from_crs(UTM, "EPSG:4326", always_xy=True).transform_bounds(*WINDOW.bounds)
+    left, bottom, right, top = source(server, tmp_path, bounds=list(box)).extent(UTM)
+    for found, edge in zip((left, bottom, right, top), WINDOW.bounds, strict=True):
+        assert abs(found - edge) < 20  # a box of degrees around it
+    with pytest.raises(ImageryError, match="web tiles cover the world"):
+        source(server, tmp_path).extent(UTM)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from geoloc.errors import UsageError
-from geoloc.photos import Look, Photo, inscribed, turned
+from geoloc.photos import Look, Photo, inscribed, read_photo, turned
 
 
 def photo(width: int = 40, height: int = 30, kept: float = 1.0) -> Photo:
@@ -66,3 +66,21 @@ def test_a_crop_outside_is_refused(crop: tuple[int, int, int, int]) -> None:
         Look(crop).of(photo())
     with pytest.raises(UsageError, match="degrees"):
         Look(rotate=math.nan).of(photo())
+
+
+def test_small_photos_and_parts_are_told(tmp_path: Path) -> None:
+    def notes(width: int, height: int, look: Look = Look()) -> tuple[str, ...]:  # noqa: B008
+        path = tmp_path / "a.png"
+        Image.new("RGB", (width, height)).save(path)
+        return look.of(read_photo(path)).notes
+
+    assert notes(640, 480) == notes(96, 96) == ()
+    (note,) = notes(20, 20)
+    assert note.startswith("a.png has only 20 x 20 px: too few for a scene to be seen")
+    assert notes(500, 95)[0].startswith("a.png has only 500 x 95 px")
+    (note,) = notes(640, 480, Look((10, 10, 60, 400)))
+    assert note.startswith("the part of a.png that was looked at has only 50 x 390 px")
+    assert notes(640, 480, Look((10, 10, 600, 400))) == ()
+    assert len(notes(64, 48, Look((10, 10, 60, 40)))) == 1
+    assert notes(9000, 300, Look((0, 0, 9000, 300))) == ()
+    assert len(notes(9000, 300, Look((0, 0, 9000, 50)))) == 1

@@ -152,8 +152,10 @@ def test_a_resumed_cube_keeps_its_precision(area: Area) -> None:
 
 
 def test_costs(area: Area) -> None:
-    found = plan_cube(area, method="patch", cluster="inline", steps=[10, 20], price=2.5)
-    ten, twenty = found.rows
+    found = plan_cube(area, method="patch", cluster="inline", steps=[20, 40, 5], price=2.5)
+    assert [row.step for row in found.rows] == [5, 10, 20, 40]
+    _, ten, twenty, _ = found.rows
+    assert found.own == ten
     assert (ten.step, ten.cells, ten.blocks) == (10, 600, 1)
     assert (twenty.step, twenty.cells, twenty.blocks) == (20, 150, 1)
     dim = len(plan_build(area).classes)
@@ -162,7 +164,11 @@ def test_costs(area: Area) -> None:
     assert ten.hours == pytest.approx(600 * found.sample.seconds / found.sample.cells / 3600)
     assert ten.cost == pytest.approx(2.5 * ten.hours)
     assert found.cells_in(2 * ten.hours, ten) == pytest.approx(1200, abs=1)
-    assert "100 CPU worker-hours buy" in found.summary()
+    extent, _, budget = found.summary().splitlines()
+    assert extent == "testville: 0.3 x 0.2 km [300000, 5599800, 300300, 5600000] in EPSG:32636"
+    assert budget.startswith("at 10 m the whole area takes ") and "%" not in budget
+    dear = replace(found, rows=tuple(replace(row, hours=400.0) for row in found.rows))
+    assert dear.summary().endswith("100 CPU worker-hours buy 150 cells at 10 m: 25 % of the area")
     assert found.to_json()["rows"][0]["cells_per_100_hours"] > 0
     assert len(ten.texts()) == len(found.headings())
     assert not Path(area.cube).exists()

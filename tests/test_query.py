@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
@@ -34,9 +35,10 @@ from geoloc.query import (
     query_photos,
     query_scene,
 )
-from geoloc.query.ask import class_weights
+from geoloc.query.ask import class_weights, file_digest
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES, imagery, tiny_model
+from tests.media import picture
 
 NY, NX = 24, 36
 PLANTED = {"a": (5, 30), "b": (19, 7)}
@@ -171,6 +173,21 @@ def test_the_evidence_tells_where_a_photo_comes_from(place: Place, tmp_path: Pat
     assert "<dt>fetched from</dt><dd>host/a.jpg at 2026-11-26T04:00:00+00:00</dd>" in page
 
 
+def test_what_has_to_be_known_of_a_photo_reaches_the_answer(place: Place, tmp_path: Path) -> None:
+    Image.fromarray(picture(1, 20, 30)).save(tmp_path / "small.png")
+    Image.fromarray(picture(1, 200, 300)).save(tmp_path / "large.png")
+    asked = [tmp_path / "small.png", tmp_path / "large.png"]
+    small, large = query_photos(place.cube, asked, tmp_path / "out", top=1).results
+    (note,) = small.notes
+    assert "small.png has only 30 x 20 px" in note and large.notes == ()
+    assert small.to_json()["notes"] == [note]
+    folder = tmp_path / "out" / "small"
+    assert json.loads((folder / "query.json").read_text())["notes"] == [note]
+    assert note in (folder / "report.html").read_text()
+    (fused,) = query_photos(place.cube, asked, tmp_path / "fused", top=1, fuse=True).results
+    assert fused.notes == (note,)
+
+
 def test_fused_photos_make_one_answer(place: Place, tmp_path: Path) -> None:
     photos = [place.photo("a"), place.photo("b")]
     answers = query_photos(place.cube, photos, tmp_path, top=3, fuse=True)
@@ -193,6 +210,14 @@ def test_only_the_polygon_is_searched(place: Place, tmp_path: Path) -> None:
     )
     assert {c.col < 18 for c in answers.results[0].candidates} == {True}
     assert np.isnan(answers.results[0].heatmap[:, 20:]).all()
+    geopandas.read_file(polygon).to_file(tmp_path / "a.gpkg", layer="west")
+    layer = Path(f"{tmp_path / 'a.gpkg'}|layername=west")
+    again = query_photos(
+        place.cube, [place.photo("a")], tmp_path / "layer", top=20, within=layer, radius=20
+    )
+    assert again.results[0].candidates == answers.results[0].candidates
+    told = json.loads((tmp_path / "layer" / "a" / "query.json").read_text())
+    assert told["parameters"]["within_sha256"] == file_digest(tmp_path / "a.gpkg")
 
 
 def test_a_cluster_gives_the_same_answers(place: Place, scheduler: str) -> None:

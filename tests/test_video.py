@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from contextlib import nullcontext, suppress
 from fractions import Fraction
@@ -13,7 +14,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from geoloc.errors import PhotoError, UsageError
-from geoloc.video import Sampling, _is_whole, is_title, read_frame, read_frames
+from geoloc.video import Sampling, is_title, read_frame, read_frames
+from geoloc.video.container import _is_whole
 from tests.media import U8, shot, turn_mp4, video
 
 BLACK = np.full((144, 192, 3), 6, np.uint8)
@@ -226,3 +228,72 @@ def test_a_file_that_is_cut_short_is_told(
     with pytest.raises(PhotoError, match=r"ends at \d\.\d s of 6\.0 s|is damaged after") as caught:
         list(read_frames(path, Sampling(long=long)))
     assert "\n" not in str(caught.value)
+
+
+def refused(path: Path, reason: str) -> None:
+    with pytest.raises(PhotoError, match=reason) as caught:
+        list(read_frames(path))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(PhotoError, match=reason):
+        read_frame(path, 0.0)
+
+
+def test_pictures_of_an_unknown_codec_are_refused_in_one_line(tmp_path: Path) -> None:
+    content = video(tmp_path / "a.mkv", shot(1, 10)).read_bytes()
+    assert b"V_MPEG4/ISO/ASP" in content
+    (tmp_path / "a.mkv").write_bytes(content.replace(b"V_MPEG4/ISO/ASP", b"V_SOMETHING/ELS"))
+    refused(tmp_path / "a.mkv", "pictures of a codec that is not known here: convert it")
+
+
+def test_the_cover_of_music_is_no_picture_of_a_place(tmp_path: Path) -> None:
+    cover = io.BytesIO()
+    Image.fromarray(shot(1, 1)[0]).save(cover, "JPEG")
+    with av.open(str(tmp_path / "a.m4a"), "w", format="mp4") as container:
+        heard = container.add_stream("aac", rate=8000)
+        picture = container.add_stream("mjpeg", rate=1)
+        picture.height, picture.width, picture.pix_fmt = 144, 192, "yuvj420p"
+        picture.disposition = av.stream.Disposition.attached_pic
+        packet = av.Packet(cover.getvalue())
+        packet.stream, packet.pts, packet.dts = picture, 0, 0
+        packet.time_base = Fraction(1, 1000)
+        quiet = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), "fltp", "mono")
+        quiet.sample_rate = 8000
+        container.mux([*heard.encode(quiet), *heard.encode(), packet])
+    refused(tmp_path / "a.m4a", "it is sound alone with a cover")
+
+
+@pytest.mark.parametrize(("suffix", "keys"), [
+    ("mov", "com.apple.quicktime.location.ISO6709"), ("mp4", "location"), ("mkv", "location"),
+])  # fmt: skip
+def test_what_a_container_claims_is_evidence_of_each_frame(
+    tmp_path: Path, suffix: str, keys: str
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    options = {"movflags": "use_metadata_tags"} if suffix == "mov" else {}
+    with av.open(str(path), "w", options=options) as container:
+        container.metadata.update(
+            {keys: "-33.5000-070.2500/", "creation_time": "2024-06-01T10:00:00Z"}
+        )
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 144, 192, "yuv420p"
+        for pixels in shot(1, 10):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    (frame,) = read_frames(path)
+    photo = frame.photo(path, "0" * 64)
+    assert photo.exif == {"time": "2024-06-01T10:00:00+00:00", "gps": {"lat": -33.5, "lon": -70.25}}
+    assert photo.origin["frame"]["time"] == 0.0
+    assert read_frame(path, 0.0).claims == photo.exif
+
+
+def test_zeros_of_a_container_are_no_claim(tmp_path: Path) -> None:
+    path = video(tmp_path / "a.mp4", shot(1, 10))
+    (frame,) = read_frames(path)
+    assert frame.claims == {} and frame.photo(path, "0").notes == ()
+
+
+def test_small_frames_are_told(tmp_path: Path) -> None:
+    path = video(tmp_path / "a.mp4", shot(1, 10, 48, 64))
+    (note,) = next(read_frames(path)).photo(path, "0").notes
+    assert note.startswith("a.mp4 has only 64 x 48 px")

@@ -34,6 +34,8 @@ class TileServer:
     sent: int = 0
     at_once: int = 0
     most_at_once: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    """Of each tile."""
     port: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -80,12 +82,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return int(status), {"Retry-After": after} if after else {}, 0, b""
         if fault == "stall":
             time.sleep(1.5)
-        body = b"<html>Please log in</html>" if fault == "html" else self.tile()
+        other = {"html": b"<html>Please log in</html>", "json": b'{"error": "key"}', "empty": b""}
+        body = other[fault] if fault in other else self.tile()
         if body is None:
             return 404, {}, 0, b""
         if fault == "half":  # whole by its length, but not a whole picture
             body = body[: len(body) // 2]
-        return 200, {}, len(body), body[: len(body) // 2] if fault == "cut" else body
+        return (
+            200,
+            self.state.headers,
+            len(body),
+            body[: len(body) // 2] if fault == "cut" else body,
+        )
 
     def tile(self) -> bytes | None:
         zoom, x, y = map(int, self.path.split("?")[0].split(".")[0].strip("/").split("/")[-3:])

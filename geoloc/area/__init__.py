@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .file import Area, load_area, read_polygon
+from .file import Area, load_area
 from .imagery import (
     Bounds,
     GeotiffImagery,
@@ -12,6 +12,7 @@ from .imagery import (
     ZarrImagery,
     portable,
 )
+from .polygon import polygon_file, read_polygon
 
 __all__ = [
     "Area",
@@ -22,6 +23,7 @@ __all__ = [
     "XyzImagery",
     "ZarrImagery",
     "load_area",
+    "polygon_file",
     "portable",
     "read_polygon",
 ]

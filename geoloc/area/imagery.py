@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from ..stores import secret_in
-from .spec import Spec, resolve_path
+from .spec import Spec, resolve_path, resolve_pattern
 
 Bounds = tuple[float, float, float, float]
 """Left, bottom, right, top."""
@@ -33,6 +33,7 @@ _MANNERS = {
     "keep", "cache", "cache_mb", "rate", "connections", "timeout", "retries", "user_agent",
 }  # fmt: skip
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_PLACES = ("{z}", "{x}", "{y}", "{-y}", "{q}", "{s}", "{r}")  # of a template of tile URLs
 _USER_ADVICE = {
     "": "write ://${USER}:${PASSWORD}@ and set both in the environment",
     "path": "its server is asked without one; write a key as ?NAME=${NAME}, or use s3://",
@@ -134,7 +135,8 @@ class GeotiffImagery(OriginImagery):
 
     def resolve(self, base: Path) -> GeotiffImagery:
         """The same with relative paths taken from the folder ``base``."""
-        return self.model_copy(update={"paths": [resolve_path(path, base) for path in self.paths]})
+        paths = [resolve_pattern(path, base) for path in self.paths]
+        return self.model_copy(update={"paths": paths})
 
 
 class StacImagery(OriginImagery):
@@ -227,8 +229,9 @@ class XyzImagery(OriginImagery):
     kind: Literal["xyz"] = "xyz"
     url: str = Field(
         min_length=1,
-        description="https://…/{z}/{x}/{y}.jpg, with {-y} (TMS) or {q} (quadkey) and ${NAME} "
-        "for keys from the environment; or a provider of xyzservices (Esri.WorldImagery)",
+        description="https://…/{z}/{x}/{y}.jpg, with {-y} (TMS) or {q} (quadkey), {s} for "
+        "subdomains and ${NAME} for keys from the environment ({r}, for screens of high "
+        "resolution, stays empty); or a provider of xyzservices (Esri.WorldImagery)",
     )
     subdomains: str = Field("abc", min_length=1, description="what {s} stands for")
     zoom: int | None = Field(None, ge=0, le=24, description="default: what the GSD needs")
@@ -253,9 +256,8 @@ class XyzImagery(OriginImagery):
     @field_validator("url")
     @classmethod
     def _places_are_filled_in(cls, value: str) -> str:
-        bare = _VARIABLE.sub("", value)
-        if "://" in bare and not ("{q}" in bare or {"{z}", "{x}"} <= set(_fields(bare))):
-            raise ValueError(f"url {bare}: write {{z}}, {{x}} and {{y}} (or {{-y}}), or {{q}}")
+        if "://" in value and (fault := _template_fault(value)):
+            raise ValueError(f"url {_VARIABLE.sub('', value)}: {fault}")
         return value
 
     @model_validator(mode="after")
@@ -304,8 +306,21 @@ def _is_date(text: str) -> bool:
     return True
 
 
-def _fields(template: str) -> list[str]:
-    return re.findall(r"\{[^}]*\}", template)
+def _template_fault(template: str) -> str:
+    """What is wrong with a template of tile URLs, and the fix; empty where it is sound."""
+    bare = _VARIABLE.sub("", template)
+    fields = re.findall(r"\{[^{}]*\}", bare)
+    known = ", ".join(_PLACES)
+    for name in _VARIABLE.findall(template):
+        if f"{{{name}}}" in _PLACES:
+            return f"${{{name}}} is a variable of the environment: write {{{name}}}, without the $"
+    if unknown := [field for field in fields if field not in _PLACES]:
+        return f"{unknown[0]} is not known: the names are {known}, and ${{NAME}} for keys"
+    if re.search(r"[{}]|%7[bd]", re.sub(r"\{[^{}]*\}", "", bare), re.IGNORECASE):
+        return f"a brace stands alone or is written %7B: write names like {known}"
+    if not ("{q}" in fields or ({"{z}", "{x}"} <= set(fields) and {"{y}", "{-y}"} & set(fields))):
+        return "write {z}, {x} and {y} (or {-y}), or {q}"
+    return ""
 
 
 def _kind_of(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -28,6 +29,14 @@ def resolve_path(path: str, base: Path) -> str:
     if "://" in path or path.startswith("/vsi"):
         return path
     return str(base / Path(path).expanduser())
+
+
+def resolve_pattern(path: str, base: Path) -> str:
+    """The same for a path that may be a glob: its folder is no part of the pattern."""
+    absolute = resolve_path(path, base)
+    if absolute == path or not glob.has_magic(path):
+        return absolute
+    return resolve_path(path, Path(glob.escape(str(base))))
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:

@@ -151,7 +151,7 @@ def photo_of(item: Item, folder: Path, messages: Sequence[dict[str, Any]]) -> Ph
         pixels = np.asarray(image.convert("RGB"))
     origin = {**record["origin"], **({"messages": list(messages)} if messages else {})}
     return Photo(path, path.stem, record["sha256"], pixels, tuple(record["size"]),
-                 record["exif"], origin)  # fmt: skip
+                 record["exif"], origin, tuple(record.get("notes", ())))  # fmt: skip
 
 
 def _decode(medium: Medium, sha256: str, sampling: Sampling) -> Iterator[Photo]:
@@ -169,6 +169,7 @@ def _record(photo: Photo) -> dict[str, Any]:
         "size": list(photo.size),
         "exif": dict(photo.exif),
         "origin": dict(photo.origin),
+        "notes": list(photo.notes),
     }
 
 

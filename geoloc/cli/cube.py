@@ -103,7 +103,7 @@ def plan(
     ),
     as_json: bool = JSON,
 ) -> None:
-    """What a build would take, from a measured sample: blocks, bytes, time, cost.
+    """What a build would take, from a measured sample: size, blocks, bytes, time, cost.
 
     Imagery counts as decoded pixels, margins included: files and tiles hold fewer bytes.
     """

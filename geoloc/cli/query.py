@@ -221,6 +221,8 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
             note(areas_text(result.areas))
         if lacking := unsearched(result):
             note(lacking)
+    for remark in dict.fromkeys(remark for result in results for remark in result.notes):
+        note(remark)
     if results:
         where = results[0].folder if len(results) == 1 else out
         note(f"answers in {where}: open report.html in a browser, heatmap.tif in QGIS")

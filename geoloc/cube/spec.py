@@ -117,7 +117,8 @@ class Provenance(_Strict):
     """Where a block's numbers came from: kept as one small JSON text a block.
 
     ``fingerprint`` is the imagery's sha256 for the block's window; ``missing`` counts cells of
-    the area without a vector, ``saturated`` clipped values, ``errors`` names broken imagery.
+    the area without a vector, ``saturated`` clipped values, ``errors`` names broken imagery,
+    ``notes`` what was taken for no imagery though it was there.
     """
 
     fingerprint: str
@@ -125,3 +126,4 @@ class Provenance(_Strict):
     missing: int = 0
     saturated: int = 0
     errors: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

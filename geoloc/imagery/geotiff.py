@@ -6,6 +6,7 @@ import functools
 import glob
 import hashlib
 import json
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -91,6 +92,15 @@ class GeotiffSource:
         right, top = boxes[:, 2:].max(axis=0)
         return float(left), float(bottom), float(right), float(top)
 
+    def extent(self, crs: str) -> Bounds:
+        """The same, where it is known. Raises ImageryError where a file's place is not."""
+        if self.unreadable:
+            raise ImageryError(
+                f"how far the imagery reaches is not known, as {len(self.unreadable)} of its files "
+                f"cannot be read ({self.unreadable[0]}): write bounds, or leave them out of paths"
+            )
+        return self.bounds(crs)
+
     def covers(self, window: Grid) -> bool:
         """Whether any file's box touches the window, or an unreadable file's may."""
         return bool(self._touching(window)) or bool(self.unreadable)
@@ -157,7 +167,7 @@ def list_files(paths: list[str]) -> list[str]:
         elif Path(path).is_dir():
             raise ImageryError(f"imagery path {path} is a folder: write {path.rstrip('/')}/*.tif")
         elif glob.has_magic(path):
-            matches = sorted(p for p in _glob(path) if Path(p).is_file())
+            matches = sorted(_glob(path))
             if not matches:
                 raise ImageryError(f"no file matches the imagery path {path}: correct it")
             found.update(dict.fromkeys(matches))
@@ -167,7 +177,26 @@ def list_files(paths: list[str]) -> list[str]:
 
 
 def _glob(pattern: str) -> list[str]:
-    return glob.glob(pattern, recursive=True)  # noqa: PTH207  (Path's refuses absolute patterns)
+    """Files that a pattern matches; where it finds none, what is called so literally."""
+    return _matches(pattern) or _matches(_literally(pattern))
+
+
+def _matches(pattern: str) -> list[str]:
+    found = glob.glob(pattern, recursive=True)  # noqa: PTH207  (Path's refuses absolute patterns)
+    return [path for path in found if Path(path).is_file()]
+
+
+def _literally(pattern: str) -> str:
+    """The pattern, its leading folders escaped that exist by that very name: ``set [2024]``."""
+    parts = Path(pattern).parts
+    there = Path()
+    for count, part in enumerate(parts):
+        plain = re.sub(r"\[([*?[])\]", r"\1", part)  # escaped already, as a base folder's name is
+        name = next((name for name in (part, plain) if (there / name).exists()), None)
+        if name is None:
+            return str(Path(glob.escape(str(there)), *parts[count:]))
+        there /= name
+    return glob.escape(str(there))
 
 
 def _index(

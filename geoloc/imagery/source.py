@@ -59,7 +59,8 @@ class Source(Protocol):
         whose pixels are seen, uppermost first; ``errors``, one line for each image that
         could not be read and so may be missing here; ``read_bytes``, how many bytes were taken
         for it from disk or network, as they are stored there (mostly compressed), None where
-        that is not known. What is read once, of catalogs and headers, is not counted.
+        that is not known (what is read once, of catalogs and headers, is not counted);
+        ``notes``, where there are any, one line for each kind of what was taken for no imagery.
         """
 
     def fingerprint(self, window: Grid) -> str:

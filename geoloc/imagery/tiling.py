@@ -93,6 +93,7 @@ class TileResult:
     state: TileState
     valid: int
     errors: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,8 @@ class TileWork:
             self._write(tile, image, anew=bool(before.items))
             self._note(tile, record.model_dump_json())
         valid = 0 if image is None else int(image.coords["valid"].sum())
-        return TileResult(record.state, valid, record.errors)
+        notes = () if image is None else image.attrs.get("notes", ())
+        return TileResult(record.state, valid, record.errors, notes)
 
     def _write(self, tile: Block, image: xr.DataArray | None, *, anew: bool) -> None:
         if image is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..area import read_polygon
+from ..area import polygon_file, read_polygon
 from ..candidates import RADIUS, Candidate, explain_candidates, find_candidates
 from ..cluster import Executor
 from ..cube import Cube
@@ -82,7 +82,7 @@ class Ask:
         parameters = {
             "top": top,
             "within": None if within is None else path_text(Path(within).absolute()),
-            "within_sha256": None if within is None else file_digest(Path(within)),
+            "within_sha256": None if within is None else file_digest(polygon_file(Path(within))),
             "radius": radius,
             "weights": dict(weights or {}),
             "scene": scene,
@@ -148,13 +148,18 @@ class Ask:
             parameters=self.parameters,
             imagery=tuple(_imagery_near(found, cube)),
             places={c.rank: _place_scenes(c, cube) for c in found},
-            notes=(*self.target.notes, *(() if covered.known else (UNKNOWN,))),
+            notes=self._notes(question, covered),
             lacking=covered.lacking,
             asked=covered.asked,
             folder=question.folder,
             random=judged.get("random"),
             pairs=judged.get("pairs"),
         )
+
+    def _notes(self, question: Question, covered: Coverage) -> tuple[str, ...]:
+        """What limits this answer: of the cube, of its cells, of the photos."""
+        unknown = () if covered.known else (UNKNOWN,)
+        return (*self.target.notes, *unknown, *_notes_of(question.photos))
 
     def _coverage(self, heatmap: NDArray[np.float32]) -> Coverage:
         """What could not be searched: found out once, as it is the same for all questions."""
@@ -179,6 +184,11 @@ class Ask:
         cube = self.target.cube
         ruler = Ruler.of_cube(cube, self.weights)
         return {"random": random_share(question.vector, sample_cells(cube), ruler)}
+
+
+def _notes_of(photos: Sequence[Photo]) -> Iterator[str]:
+    """What has to be known of the photos that were asked with, each thing once."""
+    yield from dict.fromkeys(note for photo in photos for note in photo.notes)
 
 
 def file_digest(path: Path) -> str:

@@ -47,7 +47,8 @@ def encode(
             if progress:
                 progress(done, len(paths))
             try:
-                photo = replace(read_photo(path), origin=told.get(str(path), {}))
+                photo = read_photo(path)
+                photo = replace(photo, origin={**photo.origin, **told.get(str(path), {})})
             except PhotoError as error:
                 if stop:
                     raise

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..area import polygon_file
 from ..cube import Cube, list_generations
 from ..encoders import Model, load_model, model_of_digest
 from ..errors import CubeError, GeolocError, ModelError, UsageError
@@ -196,7 +197,7 @@ def _polygon(told: Record) -> Path | None:
     if told["within"] is None:
         return None
     path = Path(text_path(told["within"]))
-    if file_digest(path) != told.get("within_sha256"):
+    if file_digest(polygon_file(path)) != told.get("within_sha256"):
         raise UsageError(f"polygon {path} was changed since: restore it")
     return path
 

@@ -1,4 +1,4 @@
-"""Searching a STAC API, or walking a static catalog, with pystac-client."""
+"""Searching a STAC API with pystac-client, or walking what lies as files."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import functools
 import http.client
 import itertools
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from pystac.utils import make_absolute_href
+from pystac.utils import make_absolute_href, make_relative_href
 from pystac_client import Client, ConformanceClasses, ItemSearch
-from pystac_client.stac_api_io import StacApiIO
 from requests import Request
 from urllib3 import Retry
 
@@ -21,7 +21,9 @@ from ...area import Bounds, StacImagery
 from ...errors import ImageryError
 from ..crs import LONLAT, box_in
 from ..keys import fill_keys, hide_keys
+from .paging import PagedIO
 from .scene import Json
+from .static import Walk, read_any
 
 _TIMEOUT = 30.0
 _RETRIES = Retry(
@@ -31,7 +33,7 @@ _RETRIES = Retry(
 _CHECK_KEY = ": check the key; write it as ${NAME} in the url, or in imagery sign for files"
 _CHECK_URL = ": check the url, which is an API's root or a catalog.json"
 _ADVICE = {401: _CHECK_KEY, 403: _CHECK_KEY, 404: _CHECK_URL, 405: _CHECK_URL, 410: _CHECK_URL}
-_WORLD: Bounds = (-180.0, -90.0, 180.0, 90.0)
+WORLD: Bounds = (-180.0, -90.0, 180.0, 90.0)
 
 
 class Catalog:
@@ -39,8 +41,25 @@ class Catalog:
 
     def __init__(self, spec: StacImagery) -> None:
         self.spec = spec
-        self._client: Client = self._asked(self._open)
-        self.searchable: bool = self._client.conforms_to(ConformanceClasses.ITEM_SEARCH)
+        self._io = PagedIO(max_retries=_RETRIES, timeout=_TIMEOUT)
+        self._url = spec.url
+        self._api: Client | None = None
+        self._walk: Walk | None = None
+        self._asked(self._open)
+
+    @property
+    def searchable(self) -> bool:
+        """Whether it answers searches; else all of it is walked."""
+        return self._api is not None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What has shown itself to be wrong with it so far."""
+        return tuple(f"STAC catalog {self.spec.url}: {note}" for note in self._io.notes)
+
+    def place(self, href: str) -> str:
+        """Where in the catalog something lies, told from its own place."""
+        return make_relative_href(href, self._url).removeprefix("./")
 
     def find(self, box: Bounds, most: int | None = None) -> tuple[Bounds, list[Json]]:
         """Items in a box of degrees, hrefs absolute, and the box searched (a static catalog: all).
@@ -56,23 +75,35 @@ class Catalog:
                 f"STAC catalog {self.spec.url} found nothing, and does not say that it knows the "
                 "query extension: leave query out; use datetime, collections and max_cloud"
             )
-        return (box if self.searchable else _WORLD), found
+        return (box if self.searchable else WORLD), found
 
-    def _open(self) -> Client:
+    def _open(self) -> None:
         url = fill_keys(self.spec.url)
-        keyed = _key_adder(url) if url != self.spec.url else None
-        if keyed is not None:
+        if url != self.spec.url:
+            keyed = _key_adder(url)
             url = url.partition("?")[0]
-        io = StacApiIO(max_retries=_RETRIES)
+            self._io.update(request_modifier=keyed, timeout=_TIMEOUT)
+        url = url if _is_remote(url) else str(Path(url.removeprefix("file://")).absolute())
+        found, self._url = read_any(self._io, url), url
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # static catalogs: no conformance classes
-            return Client.open(url, stac_io=io, request_modifier=keyed, timeout=_TIMEOUT)
+            warnings.simplefilter("ignore")
+            if found.get("type") in (None, "Catalog") and found.get("conformsTo"):
+                client = self._io.stac_object_from_dict(found, href=url)
+                if isinstance(client, Client) and client.conforms_to(
+                    ConformanceClasses.ITEM_SEARCH
+                ):
+                    self._api = client
+                    return
+        self._walk = Walk(self._io, self._url, found)
 
     def _asked(self, ask: Callable[[], Any]) -> Any:
         try:
             return ask()
-        except ImageryError:
-            raise
+        except ImageryError as error:
+            if str(error).startswith("STAC catalog ") or "${" in str(error):
+                raise
+            reason = hide_keys(self.spec.url, str(error))
+            raise ImageryError(f"STAC catalog {self.spec.url}: {reason}") from None
         except Exception as error:  # noqa: BLE001  (three libraries, each with its own tree)
             reason = hide_keys(self.spec.url, _reason(error))[:400]
             raise ImageryError(f"STAC catalog {self.spec.url}: {reason}") from None
@@ -83,19 +114,17 @@ class Catalog:
             return list(self._search(box, most))
 
     def _search(self, box: Bounds, most: int | None) -> Iterator[Json]:
-        found: Iterator[Json]
-        if self.searchable:
-            found = self._client.search(
-                bbox=box,
-                collections=self.spec.collections or None,
-                datetime=self.spec.datetime,
-                query=self._query(),
-                max_items=most,
-            ).items_as_dicts()
-        else:
-            found = self._walk()
+        if self._api is None:
+            return itertools.islice(map(with_absolute_hrefs, self._walked()), most)
+        found = self._api.search(
+            bbox=box,
+            collections=self.spec.collections or None,
+            datetime=self.spec.datetime,
+            query=self._query(),
+            max_items=most,
+        ).items_as_dicts()
         items = (item for item in found if self._clear_enough(item))
-        return map(with_absolute_hrefs, items if self.searchable else itertools.islice(items, most))
+        return (with_absolute_hrefs(item, self._url) for item in items)
 
     def _query(self) -> Json | None:
         """Clouds are filtered by the server where it can, which saves pages."""
@@ -106,27 +135,25 @@ class Catalog:
 
     @property
     def _answers_queries(self) -> bool:
-        return bool(self._client.conforms_to(ConformanceClasses.QUERY))
+        return self._api is not None and bool(self._api.conforms_to(ConformanceClasses.QUERY))
 
     def _clear_enough(self, item: Json) -> bool:
         most, cloud = self.spec.max_cloud, item["properties"].get("eo:cloud_cover")
         return most is None or cloud is None or cloud <= most
 
-    def _walk(self) -> Iterator[Json]:
+    def _walked(self) -> Iterator[Json]:
         """All items of a static catalog that fit, newest first."""
+        assert self._walk is not None
         if self.spec.query:
             raise ImageryError(
                 f"STAC catalog {self.spec.url} is static and cannot answer a query: use "
                 "datetime, collections and max_cloud"
             )
         begin, end = interval(self.spec.datetime)
-        items = (
-            {**item.to_dict(include_self_link=False, transform_hrefs=False), "self": href}
-            for item in self._client.get_items(recursive=True)
-            if (href := item.get_self_href()) is not None
-        )
         wanted = [
-            item for item in items if self._in_collections(item) and _within(item, begin, end)
+            item
+            for item in self._walk.items()
+            if self._in_collections(item) and _within(item, begin, end) and self._clear_enough(item)
         ]
         return iter(sorted(wanted, key=_when, reverse=True))
 
@@ -134,17 +161,22 @@ class Catalog:
         return not self.spec.collections or item.get("collection") in self.spec.collections
 
     def _require_collections(self) -> None:
-        known = {c.id for c in self._collections()}
+        known = self._collections()
         if unknown := sorted(set(self.spec.collections) - known):
             raise ImageryError(
                 f"STAC catalog {self.spec.url} has no collection {', '.join(unknown)}: "
                 f"it has {', '.join(sorted(known)[:20]) or 'none'}"
             )
 
-    def _collections(self) -> Iterable[Any]:
-        if self.searchable:
-            return self._client.get_collections()
-        return (c for c in self._client.get_children() if type(c).__name__.startswith("Collection"))
+    def _collections(self) -> set[str]:
+        if self._walk is not None:
+            return self._walk.collections
+        assert self._api is not None
+        return {collection.id for collection in self._api.get_collections()}
+
+
+def _is_remote(url: str) -> bool:
+    return urlsplit(url).scheme in ("http", "https")
 
 
 def _key_adder(url: str) -> Callable[[Request], Request]:
@@ -174,9 +206,14 @@ def _reason(error: Exception) -> str:
     return f"HTTP {status} {phrase}".rstrip() + said + _ADVICE.get(status, "")
 
 
-def with_absolute_hrefs(item: Json) -> Json:
-    """An item's dictionary, its assets' hrefs seen from nowhere."""
-    base = item.pop("self", None) or _self_link(item)
+def with_absolute_hrefs(item: Json, root: str = "") -> Json:
+    """An item's dictionary, its assets' hrefs and its own place (``self``) seen from nowhere.
+
+    ``root`` is what a self link of an API may be relative to.
+    """
+    own = item.get("self", _self_link(item)) or ""
+    item["self"] = make_absolute_href(own, root, start_is_dir=False) if own and root else own
+    base = item.pop("base", None) or item["self"]
     for asset in item["assets"].values():
         if base:
             asset["href"] = make_absolute_href(asset["href"], base, start_is_dir=False)

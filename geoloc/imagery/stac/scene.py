@@ -51,6 +51,8 @@ class Scene:
     box: Bounds
     gsd: float | None
     version: str | None
+    place: str = ""
+    """Where the item itself lies, if that is known; ids are unique in a collection only."""
 
     @property
     def hrefs(self) -> tuple[str, ...]:
@@ -83,6 +85,7 @@ def scene_of(item: Json, spec: StacImagery) -> Scene | None:
         box=box,
         gsd=_gsd(asset, properties),
         version=_version(item, bands),
+        place=str(item.get("self") or ""),
     )
 
 

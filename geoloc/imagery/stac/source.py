@@ -29,7 +29,7 @@ from ..reading import read_onto
 from ..source import Item, as_window, lay_under, touching
 from ..taken import Taken
 from ..version import Versions
-from .catalog import Catalog, search_box
+from .catalog import WORLD, Catalog, search_box
 from .scene import Json, Scene, scene_of
 from .sign import Signer
 from .stack import BANDS, stack_scenes
@@ -50,7 +50,9 @@ class StacSource:
         self._signer = Signer(spec.sign)
         self._catalog: Catalog | None = None
         self._searched: list[Bounds] = []
-        self._scenes: dict[tuple[str, str], Scene] = {}
+        self._scenes: dict[tuple[str, ...], Scene] = {}
+        self._names: dict[tuple[str, str], int] = {}  # how many scenes are called so
+        self._remarks: dict[str, None] = {}
         self._in_order: dict[str, tuple[tuple[Scene, ...], NDArray[np.float64]]] = {}
         self._lacking: dict[str, tuple[str, ...]] = {}
         self._files: dict[str, RasterFile] = {}
@@ -84,8 +86,18 @@ class StacSource:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which items are left out, and of which files nobody can tell whether they change."""
-        return *self._note_of_lacking(), *self._versions.notes
+        """Which items are left out or called alike, and of which files nobody knows the version."""
+        namesakes = sum(count for count in self._names.values() if count > 1)
+        alike = (
+            f"{namesakes} items share their id with another place's item: each is read, and named "
+            "with its place",
+        )
+        return (
+            *self._remarks,
+            *self._note_of_lacking(),
+            *(alike if namesakes else ()),
+            *self._versions.notes,
+        )
 
     def _note_of_lacking(self) -> tuple[str, ...]:
         lacking = self.lacking
@@ -102,6 +114,21 @@ class StacSource:
     @property
     def _wanted(self) -> str:
         return ", ".join(self.spec.assets or ["visual, or bands called red, green and blue"])
+
+    def extent(self, crs: str) -> Bounds:
+        """The box around all items of a static catalog.
+
+        Raises ImageryError where a catalog has none, or answers searches: nobody walks those.
+        """
+        with self._lock:
+            if self._opened().searchable:
+                raise ImageryError(
+                    f"STAC catalog {self.spec.url} answers searches, and how far it reaches is no "
+                    "area: write bounds or geometry"
+                )
+            if not any(_inside(WORLD, done) for done in self._searched):
+                self._find(WORLD)
+        return self.bounds(crs)
 
     def bounds(self, crs: str) -> Bounds:
         """The box around all items found so far. Raises ImageryError where there are none."""
@@ -145,7 +172,7 @@ class StacSource:
         facts: list[object] = [self.spec.model_dump(mode="json", exclude={"url", "sign", "keep"})]
         scenes = self._touching(window)
         self._ask_versions(scenes, sure=True)  # all at once
-        facts += [[s.collection, s.id, self._version(s)] for s in scenes]
+        facts += [[s.collection, self._name(s), self._version(s)] for s in scenes]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def _touching(self, window: Grid) -> list[Scene]:
@@ -171,7 +198,7 @@ class StacSource:
     def _any(self) -> list[Scene]:
         """One item from anywhere, for what holds of all. Raises ImageryError without any."""
         with self._lock:
-            self._take(self._opened().find((-180.0, -90.0, 180.0, 90.0), most=1)[1])
+            self._take(self._opened().find(WORLD, most=1)[1])
         if known := self._known():
             return known
         raise ImageryError(
@@ -183,9 +210,15 @@ class StacSource:
         with self._lock:
             if any(_inside(box, done) for done in self._searched):
                 return
-            done, items = self._opened().find(search_box(window.bounds, window.crs))
-            self._take(items)
-            self._searched.append(done)
+            self._find(search_box(window.bounds, window.crs))
+
+    def _find(self, box: Bounds) -> None:
+        """Learn of the items in a box of degrees."""
+        catalog = self._opened()
+        done, items = catalog.find(box)
+        self._take(items)
+        self._searched.append(done)
+        self._remarks.update(dict.fromkeys(catalog.notes))
 
     def _opened(self) -> Catalog:
         with self._lock:
@@ -204,16 +237,47 @@ class StacSource:
                 raise ImageryError(
                     f"{self.spec.url}: item {name} is not valid: {self._hide(reason)}"
                 ) from None
+            scene = scene and replace(scene, place=self._place(scene))
             if scene is None:
                 self._lacking[str(item["id"])] = tuple(item["assets"])
             else:
-                self._scenes.setdefault((scene.collection, scene.id), scene)
+                self._keep(scene)
         if self._lacking and not self._scenes:
             name, there = next(iter(self._lacking.items()))
             raise ImageryError(
                 f"{self.spec.url}: no item has {self._wanted}; {name} has "
                 f"{', '.join(there) or 'no assets'}: name them as imagery assets"
             )
+
+    def _keep(self, scene: Scene) -> None:
+        """Learn of a scene, once however often it is found.
+
+        An API's ids are unique in their collection. Elsewhere nothing is: items of one id and
+        other files are other items.
+        """
+        files = tuple(href.partition("?")[0] for href in scene.hrefs)  # signed anew each time
+        unique = self._opened().searchable and scene.collection
+        key = (scene.collection, scene.id, *(() if unique else files))
+        if (known := self._scenes.get(key)) is None:
+            self._scenes[key] = scene
+            name = scene.collection, scene.id
+            self._names[name] = self._names.get(name, 0) + 1
+        elif files != tuple(href.partition("?")[0] for href in known.hrefs):
+            self._remarks[
+                f"item {scene.id} of {scene.collection} was found twice with other files: those "
+                "found first are read"
+            ] = None
+
+    def _place(self, scene: Scene) -> str:
+        """Where it lies, told from the catalog, so that a copy elsewhere is the same; no keys."""
+        place = self._opened().place(scene.place or scene.hrefs[0])
+        return self._hide(without_secrets(place))
+
+    def _name(self, scene: Scene) -> str:
+        """A scene's id, with its place in the catalog where others are called so, too."""
+        if self._names.get((scene.collection, scene.id), 0) < 2:
+            return scene.id
+        return f"{scene.id} ({scene.place})"
 
     def _layers(
         self, scene: Scene, window: Grid, taken: Taken, report: Callable[[str], object]
@@ -269,7 +333,7 @@ class StacSource:
 
     def _item(self, scene: Scene) -> Item:
         href = self._hide(without_secrets(scene.hrefs[0]))
-        return Item(scene.id, href, scene.datetime, " ".join(self._version(scene)))
+        return Item(self._name(scene), href, scene.datetime, " ".join(self._version(scene)))
 
     def _hide(self, text: str) -> str:
         """A message or an href without tokens and the catalog's keys."""
@@ -329,11 +393,11 @@ def _strip_rows(scenes: int, window: Grid) -> int:
     return max(min(_MEDIAN_BYTES // (scenes * len(BANDS) * window.nx * 4), window.ny), 1)
 
 
-def _newest(scene: Scene) -> tuple[float, str]:
-    return (-scene.datetime.timestamp() if scene.datetime else math.inf), scene.id
+def _newest(scene: Scene) -> tuple[float, str, str]:
+    return (-scene.datetime.timestamp() if scene.datetime else math.inf), scene.id, scene.place
 
 
-def _least_cloud(scene: Scene) -> tuple[float, float, str]:
+def _least_cloud(scene: Scene) -> tuple[float, float, str, str]:
     return (math.inf if scene.cloud is None else scene.cloud, *_newest(scene))
 
 

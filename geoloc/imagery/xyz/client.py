@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
+import hashlib
 import io
 import logging
 import math
@@ -25,8 +26,10 @@ from ...area import XyzImagery
 from ..keys import fill_keys
 from .cache import TileCache
 from .pyramid import Tiles, fill_template
+from .repeats import Repeats
 
 _NO_TILE = (204, 404, 410)
+_EMPTY = (("X-VE-Tile-Info", "no-tile"), ("OATiles-hint", "empty"))  # Bing; OGC API Tiles
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 _MOST_BYTES = 20_000_000  # a tile; more is no tile
 _LONGEST_WAIT = 120.0  # s: a server that wants more is given up
@@ -45,12 +48,14 @@ class Fetched:
     """What came of asking for a tile.
 
     ``pixels`` are None where there is no tile; ``size`` in bytes is its body's, whether that
-    came from the server or out of the cache; ``fault`` is one line where it could not be had.
+    came from the server or out of the cache; ``fault`` is one line where it could not be had;
+    ``digest`` is the body's SHA-256.
     """
 
     pixels: TilePixels | None = None
     size: int = 0
     fault: str = ""
+    digest: str = ""
 
 
 def _not_ours(record: logging.LogRecord) -> bool:
@@ -79,12 +84,45 @@ class TileClient:
         self._refusal = Refusal()
         self._in_vain = 0
         self._cache = TileCache(spec.cache or _cache_folder(), spec.cache_mb * 1_000_000)
+        self._repeats = Repeats(self._cache, self.host)
+        self._imagery = False
 
     def fetch_all(self, tiles: Tiles) -> list[tuple[tuple[int, int], Fetched]]:
         """Each tile's place with what came of it."""
         places, self._in_vain = list(tiles), 0
         found = self._pool.map(lambda place: self._fetch(place, tiles.zoom), places)
-        return list(zip(places, found, strict=True))
+        fetched = list(zip(places, found, strict=True))
+        for (x, y), tile in fetched:
+            if tile.pixels is not None:
+                self._repeats.add((tiles.zoom, x, y), tile.digest, tile.pixels)
+        return fetched
+
+    def placeholder(self, tile: Fetched) -> str:
+        """A note where a tile is the picture that a server sends for what it has not; else empty.
+
+        Asked after ``fetch_all``, so that it does not hang on the order of the tiles.
+        """
+        if not tile.digest or not self._repeats.is_placeholder(tile.digest):
+            return ""
+        return (
+            f"{self.host}: one picture is sent for different tiles (sha256 {tile.digest[:12]}): "
+            "it is taken for a placeholder, and those tiles for missing"
+        )
+
+    def has_imagery(self, seen: bool) -> bool:
+        """Whether the server has ever sent anything but placeholders; ``seen``: it did just now."""
+        key = f"imagery {self.template} {self.spec.version}"
+        if not self._imagery:
+            self._imagery = seen or bool(self._cache.get(key))
+            if seen:
+                self._cache.put(key, b"1")
+        return self._imagery
+
+    def _opened(self, data: bytes) -> Fetched:
+        """Raises ValueError for what is not a whole picture."""
+        pixels = decode(data, self.spec.tile_px)
+        digest = "" if pixels is None else hashlib.sha256(data).hexdigest()
+        return Fetched(pixels, len(data), digest=digest)
 
     def _fetch(self, place: tuple[int, int], zoom: int) -> Fetched:
         x, y = place
@@ -92,7 +130,7 @@ class TileClient:
         data = self._cache.get(key)
         if data is not None:
             try:
-                return Fetched(decode(data, self.spec.tile_px), len(data))
+                return self._opened(data)
             except ValueError:
                 self._cache.drop(key)
         return self._ask(key, fill_template(self.template, x, y, zoom, self.spec.subdomains))
@@ -108,13 +146,13 @@ class TileClient:
             data, fault, wanted = self._try(url)
             if data is not None:
                 try:
-                    pixels = decode(data, self.spec.tile_px)
+                    found = self._opened(data)
                 except ValueError as error:
                     fault = str(error)
                 else:
                     self._cache.put(key, data)
                     self._in_vain = 0
-                    return Fetched(pixels, len(data))
+                    return found
             elif wanted < 0:
                 break
             elif wanted > _LONGEST_WAIT:
@@ -140,7 +178,7 @@ class TileClient:
         """A body; or a fault, and the s to wait that the server asks for, -1: forever."""
         try:
             with self._http.stream("GET", fill_keys(url)) as answer:
-                if answer.status_code in _NO_TILE:
+                if answer.status_code in _NO_TILE or _declared_empty(answer.headers):
                     return b"", "", 0
                 if answer.status_code != httpx.codes.OK:
                     again = answer.status_code in _AGAIN
@@ -161,6 +199,11 @@ class TileClient:
             if time.monotonic() > end:  # a byte now and then is no answer
                 raise httpx.ReadTimeout("too slow")
         return b"".join(chunks)
+
+
+def _declared_empty(headers: httpx.Headers) -> bool:
+    """Whether a server says that what it sends is no imagery, though it is a picture."""
+    return any(value in headers.get(name, "").lower() for name, value in _EMPTY)
 
 
 class Pace:

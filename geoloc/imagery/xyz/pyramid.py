@@ -76,13 +76,14 @@ def quadkey(x: int, y: int, zoom: int) -> str:
 
 
 def fill_template(template: str, x: int, y: int, zoom: int, subdomains: str) -> str:
-    """A tile's URL. Raises nothing: braces that are not known stay."""
+    """A tile's URL; ``{r}`` stays empty, as tiles of double size would have another ``tile_px``."""
     values = {
         "{x}": str(x),
         "{y}": str(y),
         "{-y}": str(2**zoom - 1 - y),
         "{z}": str(zoom),
         "{q}": quadkey(x, y, zoom),
+        "{r}": "",
         "{s}": subdomains[(x + y) % len(subdomains)],
     }
     for name, value in values.items():

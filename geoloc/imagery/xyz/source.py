@@ -11,6 +11,7 @@ import json
 import re
 import threading
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,17 @@ if TYPE_CHECKING:
 
 _MOST_TILES = 4096  # of a window: 800 MB of pixels
 _WORLD: Bounds = (-180.0, -MAX_LATITUDE, 180.0, MAX_LATITUDE)
+
+
+@dataclass(frozen=True)
+class _Mosaic:
+    """Tiles side by side: ``(3, y, x)`` and ``(y, x)``, a line for each kind of failure, bytes."""
+
+    pixels: NDArray[np.uint8]
+    valid: NDArray[np.bool_]
+    errors: tuple[str, ...]
+    notes: tuple[str, ...]
+    size: int
 
 
 class XyzSource:
@@ -68,6 +80,15 @@ class XyzSource:
             south, north = max(south, use.south - 1), min(north, use.north + 1)
         return box_in((west, south, east, north), LONLAT, crs)
 
+    def extent(self, crs: str) -> Bounds:
+        """The box that the specification's ``bounds`` name. Raises ImageryError without them."""
+        if self.spec.bounds is None:
+            raise ImageryError(
+                "web tiles cover the world, so that their extent is no area: write bounds or "
+                "geometry"
+            )
+        return box_in(self.spec.bounds, LONLAT, crs)
+
     def covers(self, window: Grid) -> bool:
         """Whether the window touches ``bounds``."""
         return self._tiles(window) is not None
@@ -80,15 +101,17 @@ class XyzSource:
         """
         pixels = np.zeros((3, *window.shape), np.uint8)
         valid = np.zeros(window.shape, np.bool_)
-        errors: tuple[str, ...] = ()
-        size = 0
         tiles = self._tiles(window)
-        if tiles is not None:
-            mosaic, there, errors, size = self._mosaic(tiles)
-            if there.any():
-                pixels, valid = warp(mosaic, None if there.all() else there, tiles.grid, window)
-        items = (self._item(tiles.zoom),) if tiles is not None and valid.any() else ()
-        return as_window(pixels, valid, window, items, errors, size)
+        if tiles is None:
+            return as_window(pixels, valid, window, (), (), 0)
+        mosaic = self._mosaic(tiles)
+        there = mosaic.valid
+        if there.any():
+            pixels, valid = warp(mosaic.pixels, None if there.all() else there, tiles.grid, window)
+        items = (self._item(tiles.zoom),) if valid.any() else ()
+        data = as_window(pixels, valid, window, items, mosaic.errors, mosaic.size)
+        data.attrs["notes"] = mosaic.notes
+        return data
 
     def fingerprint(self, window: Grid) -> str:
         """SHA-256 over the template (keys not filled in), the version stated, and the tiles."""
@@ -128,27 +151,32 @@ class XyzSource:
         gsd = pixel_side(window.crs, *corners)
         return choose_zoom(gsd, latitude, self.spec.tile_px, self.spec.min_zoom, self._max_zoom)
 
-    def _mosaic(
-        self, tiles: Tiles
-    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], tuple[str, ...], int]:
-        """Pixels ``(3, y, x)``, validity ``(y, x)``, a line for each kind of failure, bytes."""
+    def _mosaic(self, tiles: Tiles) -> _Mosaic:
         px, grid = tiles.px, tiles.grid
         pixels = np.zeros((3, *grid.shape), np.uint8)
         valid = np.zeros(grid.shape, np.bool_)
         faults: Counter[str] = Counter()
+        notes: dict[str, None] = {}
         size = 0
-        for (x, y), got in self._opened().fetch_all(tiles):
+        client = self._opened()
+        for (x, y), got in client.fetch_all(tiles):
             size += got.size
             rows, cols = ((n * px, (n + 1) * px) for n in (y - tiles.y0, x - tiles.x0))
             if got.fault:
                 faults[got.fault] += 1
+            elif note := client.placeholder(got):
+                notes[note] = None
             elif got.pixels is not None:
                 pixels[:, slice(*rows), slice(*cols)] = got.pixels[..., :3].transpose(2, 0, 1)
                 valid[slice(*rows), slice(*cols)] = got.pixels[..., 3] > 0
         errors = tuple(f"{fault} ({n} of {len(tiles)} tiles)" for fault, n in faults.items())
         if faults.total() == len(tiles):
             raise ImageryError(errors[0])
-        return pixels, valid, errors, size
+        if not client.has_imagery(bool(valid.any())) and notes:
+            errors += tuple(
+                f"{note}; nothing else was sent so far: check url and max_zoom" for note in notes
+            )
+        return _Mosaic(pixels, valid, errors, tuple(notes), size)
 
     def _opened(self) -> TileClient:
         with self._lock:

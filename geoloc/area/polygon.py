@@ -1,0 +1,272 @@
+"""Polygons of vector files: read whole, made valid one by one, united in a CRS of metres.
+
+Polygons that cross themselves are filled as map tools draw them (even-odd); holes are taken out
+of their own shell alone. A ring whose edge spans more than 180 degrees is meant across the
+antimeridian (RFC 7946, 3.1.9, asks for two parts, which are read as well).
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import AreaError
+from .ground import looks_like_degrees, numbers
+
+if TYPE_CHECKING:
+    from geopandas import GeoSeries
+    from shapely import Geometry, Polygon
+
+_GEOGRAPHIC_EDGE = 0.01  # degrees (about 1 km) between vertices before an edge is reprojected
+_FAR = 40.0  # degrees: what is smaller keeps its inside on any map
+_PROBES = 24  # along each side
+_STRAY = 0.02  # of them: near an edge, straight in one CRS and not in the other
+_BEYOND = 1e-6  # degrees: rounding of those who cut at 180
+_LAYER = re.compile(r"(?P<path>.+)\|layername=(?P<layer>[^|]+)")
+"""As QGIS writes the source of a layer."""
+_PLAIN = re.compile(r"[\w./ ,+=-]+")  # names that GDAL and its readers take as they stand
+
+
+def read_polygon(path: Path, crs: str) -> Geometry:
+    """The union of a file's polygons (GeoJSON, GeoPackage, shapefile, KML, …), in ``crs``.
+
+    ``FILE|layername=NAME`` names one of several layers. Raises AreaError where the file cannot
+    be read, holds no polygon, or coordinates that are not those of its CRS.
+    """
+    try:
+        file, layer = _file_and_layer(path)
+        if not file.is_file():
+            raise AreaError(f"geometry {path} does not exist: give a GeoJSON file with a polygon")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its reader's remarks on habits of formats
+            shapes = _shapes(file, layer, path)
+            return _united(shapes, crs, path)
+    except AreaError:
+        raise
+    except Exception as error:  # noqa: BLE001  (its readers raise errors of many libraries)
+        raise AreaError(f"geometry {path} cannot be read: {first_line(error)}") from None
+
+
+def polygon_file(path: Path) -> Path:
+    """The file itself, where a layer of it is named."""
+    return _file_and_layer(path)[0]
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, short and in one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _file_and_layer(path: Path) -> tuple[Path, str | None]:
+    found = None if path.is_file() else _LAYER.fullmatch(str(path))
+    return (path, None) if found is None else (Path(found["path"]), found["layer"])
+
+
+def _shapes(file: Path, layer: str | None, path: Path) -> GeoSeries:
+    """The polygons of a file, each alone, in the file's CRS."""
+    with _plainly_named(file.absolute()) as plain:
+        by_layer = {
+            name: shapes
+            for name in _layers(plain)
+            if layer in (None, name) and len(shapes := _polygons(plain, name))
+        }
+    if not by_layer:
+        what = "no polygon" if layer is None else f"no polygon in a layer called {layer}"
+        raise AreaError(f"geometry {path} holds {what}: draw the area as a polygon")
+    if len(by_layer) > 1:
+        raise AreaError(
+            f"geometry {path} holds polygons in {len(by_layer)} layers "
+            f"({', '.join(list(by_layer)[:10])}): write {path}|layername=NAME"
+        )
+    return next(iter(by_layer.values()))
+
+
+def _layers(file: Path) -> list[str]:
+    """Layers that may hold geometry."""
+    import geopandas  # heavy: only areas with a geometry pay for it
+
+    layers = geopandas.list_layers(file)
+    return [str(name) for name in layers.name[layers.geometry_type.notna()]]
+
+
+def _polygons(file: Path, layer: str) -> GeoSeries:
+    """A layer's polygons; attributes are left alone, as a bad one would spoil the geometry."""
+    import geopandas
+    import shapely
+
+    # "fix" closes rings that are left open, as map tools draw them
+    frame = geopandas.read_file(file, layer=layer, columns=[], on_invalid="fix")
+    if not isinstance(frame, geopandas.GeoDataFrame):
+        return geopandas.GeoSeries([])
+    shapes = frame.geometry.dropna().to_numpy()
+    collection = int(shapely.GeometryType.GEOMETRYCOLLECTION)
+    while (shapely.get_type_id(shapes) == collection).any():
+        shapes = shapely.get_parts(shapes)
+    shapes = shapely.get_parts(shapes)
+    shapes = shapes[shapely.get_type_id(shapes) == int(shapely.GeometryType.POLYGON)]
+    return geopandas.GeoSeries(shapes[~shapely.is_empty(shapes)], crs=frame.crs)
+
+
+def _united(shapes: GeoSeries, crs: str, path: Path) -> Geometry:
+    """Polygons in one in another CRS. Raises AreaError where they cannot be there."""
+    import shapely
+
+    _require_coordinates(shapes, path)
+    if shapes.crs.is_geographic:
+        polygons = [valid_polygon(across_antimeridian(shape, path)) for shape in shapes]
+        # a straight edge in degrees is a curve in metres
+        polygons = list(shapely.segmentize(polygons, _GEOGRAPHIC_EDGE))
+    else:
+        polygons = [valid_polygon(shape) for shape in shapes]
+    moved = type(shapes)(polygons, crs=shapes.crs).to_crs(crs).to_numpy()
+    outside = AreaError(
+        f"geometry {path} lies outside of what {crs} can map: choose another CRS, or cut the "
+        "polygon to the area"
+    )
+    if not np.isfinite(shapely.get_coordinates(moved)).all():
+        raise outside
+    union = _areal(shapely.union_all([_areal(shapely.make_valid(shape)) for shape in moved]))
+    if union.is_empty:
+        raise AreaError(f"geometry {path} holds no polygon with an area: draw it anew")
+    if _spans_much(shapes) and not _holds_the_same(polygons, union, shapes.crs, crs):
+        raise outside
+    return union
+
+
+def _spans_much(shapes: GeoSeries) -> bool:
+    """Whether polygons reach so far around the Earth that a map may turn them inside out."""
+    west, south, east, north = shapes.total_bounds
+    most = _FAR if shapes.crs.is_geographic else _FAR * 1e5
+    return bool(max(east - west, north - south) > most)
+
+
+def _holds_the_same(polygons: list[Geometry], union: Geometry, source: Any, target: str) -> bool:
+    """Whether places inside of polygons are inside of their union in another CRS, others not.
+
+    A ring around the far side of a map's meridian has finite coordinates, and holds the rest.
+    """
+    import shapely
+    from pyproj import Transformer
+
+    west, south, east, north = shapely.total_bounds(polygons)
+    part = (np.arange(_PROBES) + 0.5) / _PROBES
+    x, y = np.meshgrid(west + part * (east - west), south + part * (north - south))
+    here = np.zeros(x.shape, np.bool_)
+    for polygon in polygons:
+        here |= shapely.contains_xy(polygon, x, y)
+    to_target = Transformer.from_crs(source, target, always_xy=True)
+    there = shapely.contains_xy(union, *to_target.transform(x, y))
+    return bool((here != there).mean() < _STRAY)
+
+
+def _require_coordinates(shapes: GeoSeries, path: Path) -> None:
+    """Raise AreaError where coordinates are not those of the CRS that the file names."""
+    if shapes.crs is None:
+        raise AreaError(f"geometry {path} names no CRS: save it as GeoJSON in lon/lat")
+    west, south, east, north = box = tuple(map(float, shapes.total_bounds))
+    if not np.isfinite(box).all():
+        raise AreaError(f"geometry {path} has coordinates that are no numbers: draw it anew")
+    name = shapes.crs.name
+    if not shapes.crs.is_geographic:
+        if looks_like_degrees((west, south, east, north)):
+            raise AreaError(
+                f"geometry {path} has coordinates {numbers(box)}, but its CRS ({name}) is not in "
+                "degrees: these look like degrees; save it as GeoJSON in lon/lat"
+            )
+        return
+    x, y = max(-west, east), max(-south, north)
+    if x <= 180 + _BEYOND and y <= 90 + _BEYOND:
+        return
+    advice = "save it as GeoJSON in lon/lat, or name their CRS in the file"
+    if x <= 90 and y <= 180:
+        advice = "or like latitude before longitude: write lon, lat"
+    elif x <= 360 and y <= 90:
+        advice = "or go beyond 180 degrees: cut the polygon there and go on at -180"
+    raise AreaError(
+        f"geometry {path} has coordinates {numbers(box)}, outside of +-180 and +-90 degrees "
+        f"({name}): these look like metres; {advice}"
+    )
+
+
+def across_antimeridian(polygon: Polygon, path: Path) -> Polygon:
+    """A polygon in degrees; one drawn across 180 degrees goes on beyond it.
+
+    Raises AreaError where it goes around a pole.
+    """
+    import shapely
+
+    if not _jumps(shapely.get_coordinates(polygon)[:, 0]):
+        return polygon
+    shell = _unwrapped(polygon.exterior, path)
+    holes = [_unwrapped(hole, path) for hole in polygon.interiors]
+    middle = (shell[:, 0].min() + shell[:, 0].max()) / 2
+    for hole in holes:
+        hole[:, 0] += 360 * np.round((middle - hole[:, 0].mean()) / 360)
+    return shapely.Polygon(shell, holes)
+
+
+def _jumps(lon: NDArray[np.float64]) -> bool:
+    """Whether an edge is drawn the long way around; 360 degrees are a parallel of the world."""
+    lengths = np.abs(np.diff(lon))
+    return bool(((lengths > 180) & (lengths < 360)).any())
+
+
+def _unwrapped(ring: Any, path: Path) -> NDArray[np.float64]:
+    """A ring's coordinates ``(n, 2)``, each edge the short way around."""
+    points = np.array(ring.coords)[:, :2]
+    if _jumps(points[:, 0]):
+        points[:, 0] = np.unwrap(points[:, 0], period=360)
+        if abs(points[0, 0] - points[-1, 0]) > 180:
+            raise AreaError(f"geometry {path} goes around a pole: cut it at the antimeridian")
+    return points
+
+
+def valid_polygon(polygon: Polygon) -> Geometry:
+    """What a polygon covers, whatever its rings do: its shell without its holes.
+
+    The shell alone is made valid, and each hole: holes that leave it or overlap would else
+    become land.
+    """
+    import shapely
+
+    if polygon.is_valid:
+        return polygon
+    shell = _areal(shapely.make_valid(shapely.Polygon(polygon.exterior)))
+    holes = [_areal(shapely.make_valid(shapely.Polygon(hole))) for hole in polygon.interiors]
+    return _areal(shell.difference(shapely.union_all(holes))) if holes else shell
+
+
+def _areal(shape: Geometry) -> Geometry:
+    """The polygons of a geometry, without the lines and points that mending may leave."""
+    import shapely
+
+    if shape.geom_type in ("Polygon", "MultiPolygon"):
+        return shape
+    parts = shapely.get_parts(shape)
+    parts = shapely.get_parts(parts[shapely.get_dimensions(parts) == 2])
+    return shapely.union_all(parts) if len(parts) else shapely.Polygon()
+
+
+@contextmanager
+def _plainly_named(file: Path) -> Iterator[Path]:
+    """The file by a name that readers take as it stands.
+
+    ``!``, ``;``, ``|`` and the like are syntax to them. A link stands in for such a file, and
+    for those beside it that belong to it (of a shapefile).
+    """
+    if _PLAIN.fullmatch(str(file)):
+        yield file
+        return
+    with tempfile.TemporaryDirectory(prefix="geoloc-") as folder:
+        for part in file.parent.iterdir():
+            if part.stem == file.stem and part.is_file():
+                (Path(folder) / f"polygon{part.suffix}").symlink_to(part)
+        yield Path(folder) / f"polygon{file.suffix}"

@@ -1,0 +1,94 @@
+"""The pages of a search, read to their end, and no further than they bring anything.
+
+Servers are known that name the same next page for ever, that send the same items under ever new
+tokens, or an empty page before the last one; pystac-client follows the first two without end, and
+ends at the third.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pystac import Link
+from pystac.utils import make_absolute_href
+from pystac_client.stac_api_io import StacApiIO
+
+from ...errors import ImageryError
+
+Json = dict[str, Any]
+
+_MOST_PAGES = 10_000  # of one search: a million items
+_MOST_EMPTY = 20  # pages in a row
+
+
+class PagedIO(StacApiIO):
+    """Reads STAC from files and servers; ``notes`` tell where a server's paging is broken."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.notes: dict[str, None] = {}
+
+    def get_pages(
+        self, url: str, method: str | None = None, parameters: Json | None = None
+    ) -> Iterator[Json]:
+        """The pages that hold something, each once.
+
+        Raises ImageryError where there are more than any search should have.
+        """
+        return self.pages(
+            self.read_json(url, method=method, parameters=parameters), url, parameters
+        )
+
+    def pages(self, page: Json, url: str, parameters: Json | None = None) -> Iterator[Json]:
+        """A page that was read from ``url``, where it holds something, and those after it."""
+        known: set[str] = set()
+        asked: set[str] = set()
+        empty = 0
+        for _ in range(_MOST_PAGES):
+            found = {_identity(one) for one in _content(page)}
+            if found and found <= known:
+                return self._note("sends the same items again")
+            known |= found
+            empty = 0 if found else empty + 1
+            if found:
+                yield page
+            link = _next(page, url)
+            if link is None:
+                return None
+            if (token := json.dumps(link, sort_keys=True)) in asked:
+                return self._note("names the same next page again")
+            if empty > _MOST_EMPTY:
+                return self._note(f"has sent {empty} empty pages in a row")
+            asked.add(token)
+            page = self.read_json(Link.from_dict(link), parameters=parameters or {})
+        raise ImageryError(
+            f"a search has more than {_MOST_PAGES:,} pages: narrow it by collections, datetime "
+            "or max_cloud, or set max_items"
+        )
+
+    def _note(self, what: str) -> None:
+        self.notes[
+            f"the catalog's paging is broken, as it {what}: the search ended there, and items may "
+            "be lacking that it did not bring"
+        ] = None
+
+
+def _content(page: Json) -> list[Json]:
+    return page.get("features") or page.get("collections") or []
+
+
+def _identity(one: Json) -> str:
+    """What tells an item or a collection from others of a search; assets may be signed anew."""
+    places = [link.get("href") for link in one.get("links") or [] if link.get("rel") == "self"]
+    return json.dumps([one.get("collection"), one.get("id"), places])
+
+
+def _next(page: Json, url: str) -> Json | None:
+    """The link to the page after this one, seen from nowhere."""
+    for link in page.get("links") or []:
+        if link.get("rel") == "next" and link.get("href"):
+            href = make_absolute_href(link["href"], url, start_is_dir=False)
+            return {**link, "href": href}
+    return None

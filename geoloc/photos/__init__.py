@@ -1,0 +1,22 @@
+"""Photos, read safely: any common format becomes upright 8-bit RGB, with what the file tells."""
+
+from __future__ import annotations
+
+from .kinds import photo_kind
+from .photo import Crop, Look, Photo, inscribed, size_notes, turned
+from .reading import MAX_BYTES, MAX_PIXELS, MAX_SIDE, photo_path, read_photo
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "MAX_SIDE",
+    "Crop",
+    "Look",
+    "Photo",
+    "inscribed",
+    "photo_kind",
+    "photo_path",
+    "read_photo",
+    "size_notes",
+    "turned",
+]

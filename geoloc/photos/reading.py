@@ -1,0 +1,253 @@
+"""Photos, read safely: any common format becomes upright 8-bit RGB, with what the file tells."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import struct
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ..errors import PhotoError, UsageError
+from .claims import photo_claims
+from .colour import Signal, orientation_of, to_rgb, upright
+from .kinds import photo_kind
+from .metadata import without_metadata
+from .photo import Photo, size_notes
+from .raw import Raw, read_raw
+
+MAX_PIXELS = 200_000_000
+"""Pixels a photo may have, by its header: the largest phone sensors of today."""
+
+MAX_BYTES = 500_000_000
+"""Bytes a photo's file may have."""
+
+MAX_SIDE = 4096
+"""Longest side that is kept, px; encoders look at a few hundred."""
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF", "GIF", "BMP")
+_REFUSED = {"jxl": "a JPEG XL", "jp2": "a JPEG 2000", "psd": "a Photoshop file"}
+_BITS, _COMPRESSION, _PLANES = 258, 259, 284  # tags of TIFF 6.0
+_RAW, _SEPARATE = 1, 2  # values of the last two
+_NEW_SUBFILE, _SUBFILE = 254, 255
+_MOST_PAGES = 100
+_HEAD = 1 << 16  # bytes in which a file says how its colours are meant
+
+# Pillow's own limit is a global; this module checks each header against the caller's limit.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Damaged metadata is common and costs nothing but the evidence in it.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """What a file's bytes show: ``size`` before it was reduced, upright."""
+
+    image: Image.Image
+    size: tuple[int, int]
+    claims: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def read_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Read and decode a photo; of a RAW file, its full-size preview.
+
+    Raises UsageError where there is no such file, or a URL in its place; PhotoError where it is
+    empty, damaged, of another kind, a RAW file without a full preview, or where its header
+    announces more than ``max_pixels``.
+    """
+    path = photo_path(path)
+    data = _read_bytes(path)
+    kind = photo_kind(data)
+    if kind in _REFUSED:
+        raise PhotoError(
+            f"{path} is {_REFUSED[kind]}, which is not read: save it as JPEG, PNG or TIFF"
+        )
+    read = _read_raw if kind == "raw" else _read
+    picture = read(path, kind, data, max_pixels)
+    photo = Photo(
+        path=path,
+        name=path.stem,
+        sha256=hashlib.sha256(data).hexdigest(),
+        pixels=np.asarray(picture.image, np.uint8).copy(),
+        size=picture.size,
+        exif=picture.claims,
+    )
+    told = tuple(f"{photo.file}: {note}" for note in picture.notes)
+    return replace(photo, notes=told + size_notes(photo.file, photo.size))
+
+
+def photo_path(photo: str | Path) -> Path:
+    """The path of a photo's file. Raises UsageError for a URL: nothing is fetched here."""
+    if "://" in str(photo):
+        shown = re.sub(r"(?<=//)[^/]*@|[?#].*", "", str(photo))  # without what may be secret
+        raise UsageError(f"{shown} is a URL, and photos are read from files: download it first")
+    return Path(photo)
+
+
+def _read_bytes(path: Path) -> bytes:
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: name the photos in it")
+    if not path.is_file():
+        raise UsageError(f"photo {path} does not exist: correct the path")
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise PhotoError(f"{path} has {size:,} bytes, the limit is {MAX_BYTES:,}: reduce it")
+        data = path.read_bytes()
+    except OSError as error:
+        raise PhotoError(f"{path} cannot be read: {error.strerror}") from None
+    if not data:
+        raise PhotoError(f"{path} is empty (0 bytes): get the file again")
+    return data
+
+
+def _read(path: Path, kind: str | None, data: bytes, max_pixels: int) -> _Picture:
+    """The picture, without its metadata where they are damaged and the pixels are sound."""
+    try:
+        return _decode(path, kind, data, max_pixels)
+    except PhotoError as error:
+        bare = without_metadata(kind, data) if kind else None
+        if bare is None or bare == data:
+            raise
+        with suppress(PhotoError):
+            picture = _decode(path, kind, bare, max_pixels)
+            note = "its metadata is damaged and was left aside; its pixels are sound"
+            return replace(picture, notes=(*picture.notes, note))
+        raise error
+
+
+def _read_raw(path: Path, _: str | None, data: bytes, max_pixels: int) -> _Picture:
+    """The full preview of a RAW file, upright, with the claims of the file."""
+    raw = read_raw(data)
+    if not raw.is_full:
+        raise PhotoError(f"{path} is a RAW photo, {_no_preview(raw)}: save it as JPEG or TIFF")
+    shown = _decode(path, "jpeg", raw.preview, max_pixels, raw.turned_by)
+    note = "a RAW photo, of which the camera's own full-size preview was looked at"
+    return replace(shown, claims={**shown.claims, **raw.claims}, notes=(*shown.notes, note))
+
+
+def _no_preview(raw: Raw) -> str:
+    if raw.size == (0, 0):
+        return "and has no preview in it that could be looked at"
+    width, height = raw.size
+    of = "{} x {} px".format(*raw.sensor) if max(raw.sensor) else "a size that is not known"
+    return f"whose preview has only {width} x {height} px of {of}"
+
+
+def _decode(
+    path: Path, kind: str | None, data: bytes, max_pixels: int, orientation: int | None = None
+) -> _Picture:
+    """The first picture of a file of ``kind``; ``orientation``: where the file has none."""
+    _register_heif()
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            _to_full_page(image)
+            _check_size(path, image.size, max_pixels)
+            _check_planes(path, image)
+            return _picture(image, _signal(kind, data), orientation)
+    except PhotoError:
+        raise
+    except UnidentifiedImageError:
+        raise PhotoError(_unidentified(path, kind)) from None
+    except Image.DecompressionBombError:
+        raise PhotoError(_too_large(path, f"more than {2 * MAX_PIXELS:,}", max_pixels)) from None
+    except Exception as error:  # noqa: BLE001  (decoders raise anything on damaged bytes)
+        raise PhotoError(f"{path} is damaged or cut short: {_one_line(error)}") from None
+
+
+def _picture(image: Image.Image, signal: Signal | None, orientation: int | None) -> _Picture:
+    """Upright RGB, its longest side at most MAX_SIDE."""
+    (claims, damage), size = photo_claims(image), image.size
+    if max(size) > MAX_SIDE:
+        # lets the JPEG decoder itself decode at 1/2, 1/4 or 1/8, but never below MAX_SIDE
+        image.draft(None, (MAX_SIDE, MAX_SIDE))
+    image.load()
+    picture, notes = to_rgb(image, signal)
+    picture = upright(picture, orientation_of(image) or orientation or 1)
+    on_its_side = (picture.width > picture.height) != (size[0] > size[1])
+    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    return _Picture(picture, size[::-1] if on_its_side else size, claims, damage + notes)
+
+
+def _to_full_page(image: Image.Image) -> None:
+    """Past pages of a TIFF that are small copies of a later one."""
+    pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    if pages > 1 and _is_copy(image):
+        for page in range(1, min(pages, _MOST_PAGES)):
+            image.seek(page)
+            if not _is_copy(image):
+                return
+        image.seek(0)
+
+
+def _is_copy(image: Image.Image) -> bool:
+    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
+    return bool(tags.get(_NEW_SUBFILE, 0) & 1) or tags.get(_SUBFILE) == 2
+
+
+def _signal(kind: str | None, data: bytes) -> Signal | None:
+    """What a HEIF, AVIF (ISO 14496-12) or PNG says of its primaries and transfer curve."""
+    if kind in ("heif", "avif"):
+        at = data.find(b"colrnclx", 0, _HEAD)
+        if 0 <= at <= len(data) - 12:
+            primaries, transfer = struct.unpack_from(">HH", data, at + 8)
+            return primaries, transfer
+    if kind == "png":
+        at = data.find(b"cICP", 0, data.find(b"IDAT", 0, _HEAD))
+        if 0 <= at <= len(data) - 8:
+            return data[at + 4], data[at + 5]
+    return None
+
+
+def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
+    """Refuse by the header, before a decoder allocates anything."""
+    if size[0] * size[1] > max_pixels:
+        raise PhotoError(_too_large(path, f"{size[0]:,} x {size[1]:,}", max_pixels))
+
+
+def _check_planes(path: Path, image: Image.Image) -> None:
+    """Refuse the one layout of TIFF that Pillow decodes wrongly without a word: deep channels,
+    one after the other, uncompressed."""
+    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
+    bits = max(tags.get(_BITS, (8,)))
+    separate = tags.get(_PLANES) == _SEPARATE
+    if separate and bits > 8 and tags.get(_COMPRESSION, _RAW) == _RAW:
+        raise PhotoError(
+            f"{path} has channels of {bits} bits in separate planes, which cannot be read: "
+            "save it with interleaved channels, or of 8 bits"
+        )
+
+
+def _too_large(path: Path, pixels: str, limit: int) -> str:
+    return f"{path} has {pixels} pixels, the limit is {limit:,}: reduce or crop it"
+
+
+def _unidentified(path: Path, kind: str | None) -> str:
+    if kind is None:
+        return f"{path} is not a photo (JPEG, PNG, WebP, TIFF, HEIC or AVIF)"
+    return (
+        f"{path} is damaged or cut short, or a {kind.upper()} of a kind that is not read: get the "
+        "file again, or save it as JPEG or PNG"
+    )
+
+
+@cache
+def _register_heif() -> None:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
