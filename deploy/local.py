@@ -46,6 +46,8 @@ def environment(home: Path, port: int) -> dict[str, str]:
         "PREFECT_API_URL": url,
         "PREFECT_UI_API_URL": url,  # the page asks port 4200 otherwise
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",  # --watch shows a run's log with these
+        "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",
         "DO_NOT_TRACK": "1",
         # claims on cubes and deployments outlive a restart of the server
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
