@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,17 +19,17 @@ from ..report import check_writable
 from ..search import fuse
 from ..video import Sampling
 from .answering import Answering, Asked
+from .copies import Sight, evidence_of
 from .entries import (
     Answer,
     Entry,
     Group,
-    Sight,
     cluster_name,
-    messages_of,
     picture_of,
     sights_of,
 )
 from .media import Found, find_media
+from .mishaps import kept_details
 from .page import write_index
 from .pictures import Cluster, propose_clusters
 from .reading import Reader
@@ -45,7 +45,8 @@ class BulkReport:
     computed once; duplicates: files and frames that are the same as another; answered: new
     answers, of pictures and clusters; kept: answers of an earlier run; unanswered: pictures
     and clusters that have none; clusters: proposed; failures: a line for each thing that could
-    not be read or answered; ignored: other files.
+    not be read or answered; ignored: other files; left_out: how many of what kind are not looked
+    at, chats' stickers and thumbnails too; notes: what is remarkable and cost nothing.
     """
 
     out: Path
@@ -59,6 +60,8 @@ class BulkReport:
     ignored: int
     failures: Mapping[str, str]
     seconds: Mapping[str, float] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     @property
     def index(self) -> Path:
@@ -124,12 +127,13 @@ def run_bulk(
     store = Store(out, setting)
     try:
         run = _Run(ask, loaded, store, out, found)
-        with clock("reading"):
-            run.read(sampling, progress)
-        with clock("answering"):
-            run.answer(progress)
-        with clock("listing"):
-            return run.report(clock.seconds)
+        with kept_details(out):
+            with clock("reading"):
+                run.read(sampling, progress)
+            with clock("answering"):
+                run.answer(progress)
+            with clock("listing"):
+                return run.report(clock.seconds)
     finally:
         store.close()
 
@@ -167,22 +171,21 @@ class _Run:
         reader = Reader(self.store, self.out / ITEMS, self.model, sampling)
         reader.read(self.found.media, progress("reading the media"))
         done = {medium.name: medium for medium in self.store.media()}
-        self._sights = sights_of(self.found.media, done)
+        self._sights = sights_of(self.found.media, done, self.store.items())
+        reader.lead(self._sights, self._failures.__setitem__)
         items = self.store.items()
         self._items = {number: items[number] for number in self._sights}
         names = [medium.name for medium in self.found.media]
         failed = {name: reason for name in names if (reason := done[name].failure)}
-        self._failures = {**self.found.failures, **failed}
+        self._failures |= self.found.failures | failed
         pictures = [picture_of(item, self._sights[n]) for n, item in self._items.items()]
         self._clusters = propose_clusters(pictures)
 
     def answer(self, progress: Stages) -> None:
         """Ask what is not answered yet."""
         asked = [*self._single(), *self._fused()]
-        messages = {number: messages_of(sights) for number, sights in self._sights.items()}
-        answering = Answering(
-            self.ask, self.model, self.store, self.out, self.out / ITEMS, messages
-        )
+        told = {number: evidence_of(sights) for number, sights in self._sights.items()}
+        answering = Answering(self.ask, self.model, self.store, self.out, self.out / ITEMS, told)
         pending = answering.pending(asked)
         failed = answering.answer(pending, progress) if pending else {}
         self._failures |= failed
@@ -195,7 +198,10 @@ class _Run:
         groups = self._groups({entry.item.id: entry for entry in entries})
         try:
             write_tables(self.out, entries, groups, self.found.places, self._failures)
-            write_index(self.out, entries, groups, self._failures, self.ask.info)
+            write_index(
+                self.out, entries, groups, self._failures, self.ask.info,
+                self.found.remarks(),
+            )  # fmt: skip
         except OSError as error:
             raise OutputError(f"cannot write to {self.out}: {error.strerror or error}") from error
         return BulkReport(
@@ -210,6 +216,8 @@ class _Run:
             ignored=self.found.ignored,
             failures=dict(sorted(self._failures.items())),
             seconds=seconds,
+            left_out=self.found.left_out,
+            notes=self.found.remarks(),
         )
 
     def _single(self) -> Iterator[Asked]:
