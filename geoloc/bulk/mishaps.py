@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ..errors import ClusterError, CubeError, GeolocError, ModelError
 from ..names import writable
@@ -74,6 +75,10 @@ def _reason(name: str, error: Exception) -> str:
 
 
 class _Quiet(logging.FileHandler):
+    def _open(self) -> Any:
+        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+        return super()._open()
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  as logging calls it
         """A log that cannot be written stops nothing."""
 

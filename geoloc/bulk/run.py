@@ -119,7 +119,8 @@ def run_bulk(
     ask = Ask.of(target, top, within, radius, weights)
     loaded = cube_model(target, model)
     sampling = sampling or Sampling()
-    found = find_media(folder, leave_out=out)
+    with kept_details(out):
+        found = find_media(folder, leave_out=out)
     if not (found.media or found.failures):
         raise UsageError(f"{folder} holds no photos or videos: name another folder")
     check_writable(out)
@@ -216,7 +217,7 @@ class _Run:
             ignored=self.found.ignored,
             failures=dict(sorted(self._failures.items())),
             seconds=seconds,
-            left_out=self.found.left_out,
+            left_out=dict(self.found.left_out),
             notes=self.found.remarks(),
         )
 

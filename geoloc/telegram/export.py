@@ -93,8 +93,8 @@ class Told:
     @property
     def title(self) -> str:
         """For a line on it."""
-        kind = self.kind if self.media else "message"
-        return f"{kind} {number(self.record.get('id')) or 0} of {self.chat}"
+        count = number(self.record.get("id")) or 0
+        return f"{self.kind} {count}" if self.media else f"message {count} of {self.chat}"
 
 
 @dataclass
@@ -120,6 +120,8 @@ class Collected:
         """One record; never raises, whatever its values are."""
         message = message_of(told.chat, told.record, self.source, told.kind)
         self.odd.update(odd_fields(told.record))
+        if told.media and told.record.get(told.media) is None:
+            self.odd[f"{told.kind} without {told.media}"] += 1
         if message.place:
             self.places.append(message)
         if thumbnail := self.files.maybe(told.record.get("thumbnail")):
@@ -147,7 +149,7 @@ class Collected:
     def export(self, notes: Sequence[str] = ()) -> Export:
         """All of it."""
         fields = ", ".join(f"{key} {count:,}" for key, count in sorted(self.odd.items()))
-        told = f"{RESULT} has values of another type than usual ({fields}): read as far as they go"
+        told = f"{RESULT} has unusual or no values in places ({fields}): read as far as they go"
         return Export(
             tuple(self.attachments), tuple(self.places), frozenset(self.thumbnails),
             self.failures, frozenset(self.others), tuple(self.documents),
@@ -229,7 +231,7 @@ def _objects(
     """The objects of a list; that there is something else is told once."""
     entries = _list(value.get(key))
     if entries is None:
-        if value.get(key) is not None:
+        if key in value or key == "messages":
             fail(f"holds no list where the {name} should be: they were not read")
         return []
     objects = [entry for entry in entries if isinstance(entry, dict)]

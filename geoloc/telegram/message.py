@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ NOT_GIVEN = "(source not given)"
 """Who a message was forwarded from, where the export hides it: an account that is deleted or
 private."""
 
+_DIGITS = re.compile(r"-?[0-9]{1,19}")
 _MAX_ID = 1 << 63  # tables hold numbers of 64 bits
 
 
@@ -85,12 +87,15 @@ _USUAL: Mapping[str, type | tuple[type, ...]] = {
 
 
 def odd_fields(record: Mapping[str, Any]) -> list[str]:
-    """Fields whose values have another type than the exporter gives them."""
-    return [
+    """Fields whose values have another type than the exporter gives them, and id if missing."""
+    odd = [
         key
         for key, usual in _USUAL.items()
         if (value := record.get(key)) is not None and not isinstance(value, usual)
     ]
+    absent = ("id",) if record.get("id") is None else ()
+    empty = (key for key in ("photo", "file") if key in record and record[key] is None)
+    return [*odd, *absent, *empty]
 
 
 def message_of(
@@ -125,8 +130,8 @@ def word(value: Any) -> str | None:
 
 def number(value: Any) -> int | None:
     """A whole number that tables can hold, also where it is written as text."""
-    if isinstance(value, str) and value.isascii() and value.lstrip("-").isdigit():
-        value = int(value[:20])
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        value = int(value)
     whole = isinstance(value, int) and not isinstance(value, bool)
     return value if whole and abs(value) < _MAX_ID else None
 
@@ -162,5 +167,4 @@ def _forwarded(record: Mapping[str, Any]) -> str | None:
     """From whom; the exporter writes null for an account that is deleted or hidden."""
     if named := word(record.get("forwarded_from")):
         return named
-    keys = ("forwarded_from", "forwarded_from_id", "forwarded_date")
-    return NOT_GIVEN if any(key in record for key in keys) else None
+    return NOT_GIVEN if any(key.startswith("forwarded_") for key in record) else None
