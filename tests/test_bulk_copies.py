@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from geoloc.bulk import reading as reading_module
 from geoloc.bulk import run_bulk
 from geoloc.bulk.copies import Claim, conflicts_of
 from geoloc.bulk.entries import seconds
@@ -144,6 +145,25 @@ def test_a_larger_copy_that_comes_later_leads_and_one_that_goes_does_not(
     run_bulk(place.cube, folder, out, top=2)
     assert record_of(out)["photos"][0]["file"] == "m.jpg"
     assert record_of(out)["vector"] == pytest.approx(first["vector"], abs=1e-5)
+
+
+def test_a_larger_copy_that_cannot_be_read_again_does_not_lead(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo(tmp_path / "in" / "a.jpg", (320, 240))
+    photo(tmp_path / "in" / "b.jpg", (640, 480), gps=True)
+
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("codec")
+
+    monkeypatch.setattr(reading_module, "reread", fail)
+    report = run_bulk(place.cube, tmp_path / "in", tmp_path / "out", top=2)
+    assert (report.answered, list(report.failures)) == (1, ["b.jpg"])
+    record, rows = record_of(tmp_path / "out"), rows_of(tmp_path / "out")
+    assert (record["photos"][0]["file"], record["title"]) == ("a.jpg", "a.jpg")
+    assert (rows["a.jpg"]["how"], rows["b.jpg"]["how"]) == ("original", "looks the same")
+    assert rows["a.jpg"]["item_claimed_lon"] == pytest.approx(LON)
+    assert rows["a.jpg"]["claimed_by"] == "b.jpg"
 
 
 def test_copies_of_the_same_bytes_keep_their_paths_and_messages(

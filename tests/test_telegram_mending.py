@@ -77,6 +77,18 @@ def test_odd_files_are_read_whole(tmp_path: Path, change: Any) -> None:
     assert [a.message.id for a in export.attachments] == [1, 2]
 
 
+def test_one_export_after_the_other_is_read_too(tmp_path: Path) -> None:
+    save(tmp_path / "a.jpg", 1)
+    path = write_export(tmp_path, [message(1, photo="a.jpg")])
+    first = path.read_bytes()
+    second = write_export(tmp_path, [message(2, photo="a.jpg")], name="Other").read_bytes()
+    path.write_bytes(first + b"\n" + second)
+    export = read_export(tmp_path)
+    told = [(a.message.chat, a.message.id) for a in export.attachments]
+    assert told == [("Watch", 1), ("Other", 2)]
+    assert "2 messages of it could be read" in export.failures["result.json"]
+
+
 def written(tmp_path: Path, count: int = 12) -> bytes:
     """An export as the exporter lays it out, with quotes and brackets in its texts."""
     save(tmp_path / "a.jpg", 1)

@@ -57,7 +57,17 @@ class Claim:
 
 def in_order(item: Item, sights: Sequence[Sight]) -> tuple[Sight, ...]:
     """The sights of an item, the one that leads first, each with how it is seen."""
-    first, *rest = sorted(sights, key=_rank)
+    return _led(item, sorted(sights, key=_rank))
+
+
+def led_by_its_own(item: Item, sights: Sequence[Sight]) -> tuple[Sight, ...]:
+    """The sights with that copy first whose pixels the item has: a larger one may be such that
+    it cannot be read again."""
+    return _led(item, sorted(sights, key=lambda sight: not leads_already(item, sight)))
+
+
+def _led(item: Item, sights: Sequence[Sight]) -> tuple[Sight, ...]:
+    first, *rest = sights
     lead = _identity(first.sighting.record or item.record)
     told = [_seen(first, "original")]
     for sight in rest:

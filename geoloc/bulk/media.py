@@ -131,7 +131,8 @@ class _Search:
     def run(self) -> None:
         """The folder, then what its chats brought that lies in hidden folders."""
         for folder, names in self._walk():
-            with contained(_name(self.root, folder), partial(self._tell, folder)):
+            chat = folder / RESULT
+            with contained(_name(self.root, chat), partial(self._tell, chat)):
                 self._add_chats(folder, names)
             for name in names:
                 self._look_at(folder / name)

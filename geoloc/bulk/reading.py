@@ -18,7 +18,7 @@ from ..encoders import Model
 from ..errors import OutputError, PhotoError
 from ..names import free_name, path_text, safe_name, text_path
 from ..photos import Photo, read_photo
-from ..query.answers import Progress
+from ..query.answers import Progress, Stages
 from ..query.encode import encode_batches, kept
 from ..query.repeat import reread
 from ..video import Sampling, read_frames
@@ -116,7 +116,12 @@ class Reader:
             record = _record(photo, done.stamp[0])
             done.items.append(Item(number, folder, record, signature, vector))
 
-    def lead(self, sights: Mapping[int, Sequence[Sight]], fail: Callable[[str, str], None]) -> None:
+    def lead(
+        self,
+        sights: Mapping[int, Sequence[Sight]],
+        fail: Callable[[str, str], None],
+        progress: Stages,
+    ) -> None:
         """See to it that each item is the copy that leads: the first of its ``sights``.
 
         A larger copy may have come later, the one that led may be gone. One that cannot be
@@ -132,6 +137,9 @@ class Reader:
         ]
         self.store.replace([item for item in moved if item.record != items[item.id].record])
         others = [pair for pair in leads if not leads_already(*pair)]
+        if not others:
+            return
+        told, done = progress("reading the larger copies"), 0
         taken: deque[tuple[Item, Sight, Signature]] = deque()
         for photos, vectors in encode_batches(_decoded(others, taken, fail), self.model):
             renewed = []
@@ -142,6 +150,8 @@ class Reader:
                 record = {**lead.sighting.record, "origin": origin}
                 renewed.append(replace(item, record=record, signature=signature, vector=vector))
             self.store.replace(renewed)
+            done += len(renewed)
+            told(done, len(others))
 
     def _commit(self, but: int = 0) -> int:
         """Record the media that are complete: all ``but`` the one that is being read."""

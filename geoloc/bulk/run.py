@@ -19,7 +19,7 @@ from ..report import check_writable
 from ..search import fuse
 from ..video import Sampling
 from .answering import Answering, Asked
-from .copies import Sight, evidence_of
+from .copies import Sight, evidence_of, led_by_its_own
 from .entries import (
     Answer,
     Entry,
@@ -173,9 +173,12 @@ class _Run:
         reader.read(self.found.media, progress("reading the media"))
         done = {medium.name: medium for medium in self.store.media()}
         self._sights = sights_of(self.found.media, done, self.store.items())
-        reader.lead(self._sights, self._failures.__setitem__)
+        reader.lead(self._sights, self._failures.__setitem__, progress)
         items = self.store.items()
         self._items = {number: items[number] for number in self._sights}
+        self._sights = {
+            number: led_by_its_own(items[number], sights) for number, sights in self._sights.items()
+        }
         names = [medium.name for medium in self.found.media]
         failed = {name: reason for name in names if (reason := done[name].failure)}
         self._failures |= self.found.failures | failed

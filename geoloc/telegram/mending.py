@@ -63,11 +63,13 @@ def read_json(data: bytes) -> Mended:
     told = "; ".join(filter(None, (odd, *_counted(escapes, bare))))
     try:
         value, end = _DECODER.raw_decode(quoted, _start(quoted))
-        rest = len(quoted[end:].strip(" \t\r\n\x00"))
-        after = f"{rest:,} characters after its end" if rest else None
-        return Mended(value, "; ".join(filter(None, (told, after))) or str(reason))
     except (ValueError, RecursionError):
         return _salvaged(escaped, reason)
+    if _ARRAY.search(quoted, end):
+        return _salvaged(escaped, reason)  # one export after the other
+    rest = len(quoted[end:].strip(" \t\r\n\x00"))
+    after = f"{rest:,} characters after its end" if rest else None
+    return Mended(value, "; ".join(filter(None, (told, after))) or str(reason))
 
 
 def _start(text: str) -> int:
