@@ -122,6 +122,9 @@ def test_claims_that_differ_are_told_everywhere(place: Place, tmp_path: Path) ->
     assert [f["properties"]["by"] for f in claimed] == ["a.jpg", "b.jpg"]
     assert all("claims differ" in f["properties"]["conflicts"] for f in claimed)
     assert "claims differ: a.jpg says 50.33333, 31.08333" in (out / "index.html").read_text()
+    report = next((out / "items").glob("*/report.html")).read_text()
+    assert "also seen in" in report
+    assert "claims differ: a.jpg says 50.33333, 31.08333" in report
 
 
 def test_a_larger_copy_that_comes_later_leads_and_one_that_goes_does_not(
