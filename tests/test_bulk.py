@@ -231,7 +231,7 @@ def test_a_chat_and_three_hundred_files_by_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All good ones are answered, all bad ones are told, whatever is killed in between."""
-    monkeypatch.delenv("GEOLOC_MODELS")
+    monkeypatch.delenv("GEOLOC_MODELS", raising=False)
     folder, out, area = tmp_path / "in", tmp_path / "out", tmp_path / "world" / "area.yaml"
     world = write_world(area.parent, seed=4, km=0.5)
     write_telegram(world, folder / "chat", seed=4, size=(320, 240))
