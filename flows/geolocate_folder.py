@@ -49,4 +49,6 @@ def answer(cube: str, folder: str, out: str, top: int, within: str | None) -> Bu
         "%d pictures: %d answered, %d kept, %d failures; %s",
         report.pictures, report.answered, report.kept, len(report.failures), report.index,
     )  # fmt: skip
+    for remark in report.notes:
+        get_run_logger().info(remark)
     return report

@@ -6,10 +6,13 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tests.bulk_place import Place
 
 # how long an example takes says nothing on a machine that does other work as well
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -62,6 +65,20 @@ def scheduler() -> Iterator[str]:
         n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=":0"
     ) as cluster:
         yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="session")
+def _place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    from tests.bulk_place import make_place  # torch: most tests do without
+
+    return make_place(tmp_path_factory.mktemp("place"))
+
+
+@pytest.fixture
+def place(_place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A small cube whose model is in the store."""
+    monkeypatch.setenv("GEOLOC_MODELS", str(_place.folder / "models"))
+    return _place
 
 
 class OfflinePage:

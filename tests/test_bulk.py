@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,42 +35,15 @@ from geoloc.bulk.pictures import (
     same_place,
 )
 from geoloc.cli import app
-from geoloc.encoders import load_model
 from geoloc.errors import GeolocError, OutputError, UsageError
 from geoloc.query import query_photos, repeat_query
 from geoloc.sandbox.catalog import write_world
 from geoloc.sandbox.telegram import write_telegram
-from tests.cubes import write_cube
-from tests.encoder_models import CLASSES, tiny_model
+from tests.bulk_place import Place
+from tests.encoder_models import CLASSES
 from tests.media import BROKEN, message, picture, save, shot, video, write_export
 
 NOT_INCLUDED = "(File not included. Change data exporting settings to download.)"
-
-
-@dataclass(frozen=True)
-class Place:
-    """A model in the store and a cube of random features."""
-
-    folder: Path
-
-    @property
-    def cube(self) -> Path:
-        return self.folder / "cube.zarr"
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    folder = tmp_path_factory.mktemp("place")
-    tiny_model(folder / "models" / "tiny")
-    digest = load_model(folder / "models" / "tiny").digest
-    features = np.random.default_rng(3).normal(0, 2, (15, 22, len(CLASSES))).astype(np.float32)
-    write_cube(folder / "cube.zarr", features, classes=CLASSES, model_digest=digest)
-    return Place(folder)
-
-
-@pytest.fixture(autouse=True)
-def store(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GEOLOC_MODELS", str(place.folder / "models"))
 
 
 @pytest.fixture
@@ -259,7 +231,7 @@ def test_a_chat_and_three_hundred_files_by_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All good ones are answered, all bad ones are told, whatever is killed in between."""
-    monkeypatch.delenv("GEOLOC_MODELS")
+    monkeypatch.delenv("GEOLOC_MODELS", raising=False)
     folder, out, area = tmp_path / "in", tmp_path / "out", tmp_path / "world" / "area.yaml"
     world = write_world(area.parent, seed=4, km=0.5)
     write_telegram(world, folder / "chat", seed=4, size=(320, 240))

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geoloc.bulk.entries import SMALL, Answer, Entry, Group, Sight
+from geoloc.bulk.copies import Sight
+from geoloc.bulk.entries import SMALL, Answer, Entry, Group
 from geoloc.bulk.media import Kind, Medium
 from geoloc.bulk.page import write_index
 from geoloc.bulk.pictures import Signature
@@ -37,10 +38,13 @@ def entry(number: int, out: Path) -> Entry:
     item = Item(number, f"name {number}", record, Signature.of(picture(number)), np.zeros(3, "f4"))
     for name in ("photo.jpg", SMALL):
         save(out / "items" / item.folder / name, number)
-    sights = [Sight(medium, Sighting(number, "original", 3.5 if number == 2 else None))]
+    time = 3.5 if number == 2 else None
+    sights = [Sight(medium, Sighting(number, "original", time, record))]
     if number == 3:
+        exif = {"gps": {"lon": 30.6, "lat": 50.4}, "time": "2025-06-03T10:11:12"}
+        copy = record | {"exif": exif, "size": [48, 36]}
         sights.append(Sight(Medium(Path("/in/c.jpg"), "copy.jpg", "photo"),
-                            Sighting(number, "same bytes")))  # fmt: skip
+                            Sighting(number, "looks the same", None, copy)))  # fmt: skip
     answer = None if number == 4 else answered(number)
     return Entry(item, tuple(sights), answer, "name 1" if number < 3 else None)
 
@@ -63,7 +67,8 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save(out / "clusters" / "name 1" / SMALL, 1)
     (out / "items" / "name 1" / "report.html").write_text("<title>the report</title>")
     cube = {"name": "testville", "cells": 12_300, "step": 10.0, "imagery_last": None}
-    return write_index(out, entries, groups, {f"bad {HOSTILE}.jpg": "is empty"}, cube)
+    remarks = [f"2 other files left out (.{HOSTILE} 2)"]
+    return write_index(out, entries, groups, {f"bad {HOSTILE}.jpg": "is empty"}, cube, remarks)
 
 
 @pytest.fixture
@@ -88,10 +93,16 @@ def test_opens_without_network_complaint_or_foreign_script(
     assert HOSTILE in page.inner_text("#item-1 blockquote")
     assert HOSTILE in page.inner_text("#failures td >> nth=0")
     assert "Not answered" in page.inner_text("#item-4")
-    claim = page.inner_text("#item-3 .claimed").replace("\u202f", " ")
+    claim = page.inner_text("#item-3 .claimed >> nth=0").replace("\u202f", " ")
     assert claim == (
         "claimed by the file, not used: 50.400000, 30.500000 45.7 km from the best place"
     )
+    assert "claims differ: " in page.inner_text("#item-3 .conflict")
+    assert "7.1 km apart" in page.inner_text("#item-3 .conflict")
+    page.click("#item-3 .also summary")
+    copy = "copy.jpg looks the same · 48 × 36 px, 2025-06-03 10:11:12, 50.400000, 30.600000"
+    assert page.inner_text("#item-3 .also li").replace("\u202f", " ") == copy
+    assert page.inner_text("#remarks li") == f"2 other files left out (.{HOSTILE} 2)"
     assert "proposed. 1 failure. Where" in page.inner_text("header p")
     page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
     page.evaluate("Promise.all([...document.images].map(image => image.decode()))")
@@ -122,7 +133,7 @@ def test_pictures_are_blurred_until_they_are_clicked(page: Any) -> None:
 def test_cards_are_sorted(page: Any) -> None:
     for choice, order in {
         "distance": ["3", "2", "1", "4"],  # 1/3, 1/2, 1; no answer comes last
-        "time": ["1", "2", "3", "4"],
+        "time": ["1", "3", "2", "4"],  # the third by its copy
         "-copies": ["3", "1", "2", "4"],
         "scene": ["2", "3", "1", "4"],  # beach, highway, wheat field
         "order": ["1", "2", "3", "4"],

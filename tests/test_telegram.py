@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from geoloc.bulk.media import Found, find_media
 from geoloc.errors import UsageError
 from geoloc.telegram import is_export, read_export
 from tests.media import message, save, write_export
@@ -125,3 +128,123 @@ def test_half_characters_and_huge_numbers_cost_only_themselves(tmp_path: Path) -
         r"result.json: message -1 of Watch \ud800",
         True,
     )
+
+
+def test_stories_portraits_and_documents_are_evidence(tmp_path: Path) -> None:
+    names = ["files/a.jpg", "files/b", "stories/s.jpg", "profile_pictures/p.jpg", "photos/g.jpg"]
+    for seed, name in enumerate(names):
+        save(tmp_path / "x.jpg", seed).rename(_made(tmp_path / name))
+    (tmp_path / "files" / "c.pdf").write_text("%PDF")
+    when = {"date": "2025-06-01T13:00:00", "date_unixtime": "1748772000"}
+    service = {"id": 4, "type": "service", "actor": "Taras", "action": "edit_group_photo", **when}
+    sentence = "(Photo not included. Change data exporting settings to download.)"
+    told = {
+        "personal_information": {"first_name": "Olena", "last_name": "K."},
+        "stories": [{"media": "stories/s.jpg", **when}, {"media": sentence, **when}],
+        "profile_pictures": [{"photo": "profile_pictures/p.jpg", **when}],
+        "chats": {"list": [{"name": "g", "messages": [
+            message(1, file="files/a.jpg", mime_type="application/octet-stream"),
+            message(2, file="files/b", mime_type="application/octet-stream"),
+            message(3, file="files/c.pdf"), service | {"photo": "photos/g.jpg"},
+            message(5, file="(File unavailable, please try again later)",
+                    file_name="IMG_5.HEIC.JPG", mime_type="application/octet-stream"),
+        ]}]},
+    }  # fmt: skip
+    (tmp_path / "result.json").write_text(json.dumps(told))
+    found = find_media(tmp_path)
+    brought = {m.name: m.messages[0] for m in found.media}
+    assert {name: (m.kind, m.sender, m.id) for name, m in brought.items()} == {
+        "files/a.jpg": (None, "Olena", 1), "files/b": (None, "Olena", 2),
+        "photos/g.jpg": ("edit_group_photo", "Taras", 4), "stories/s.jpg": ("story", "Olena K.", 1),
+        "profile_pictures/p.jpg": ("profile picture", "Olena K.", 1),
+    }  # fmt: skip
+    assert brought["stories/s.jpg"].date == "2025-06-01T10:00:00+00:00"
+    assert found.failures.keys() == {
+        "result.json: story 2", "result.json: message 5 of g",
+    }  # fmt: skip
+    assert found.left_out == {".pdf": 1}
+
+
+def _made(path: Path) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    return path
+
+
+def test_a_forward_is_told_though_its_source_is_not(tmp_path: Path) -> None:
+    save(tmp_path / "a.jpg", 1)
+    hidden: dict[str, Any] = {"forwarded_from": None, "forwarded_from_id": "channel77"}
+    dated = {"forwarded_date_unixtime": "1748772000", "saved_from": "Notes"}
+    reply = {"reply_to_message_id": 3}
+    write_export(tmp_path, [
+        message(1, photo="a.jpg", **hidden), message(2, photo="a.jpg", **(dated | reply)),
+        message(3, photo="a.jpg"),
+    ])  # fmt: skip
+    told = [a.message.to_json() for a in read_export(tmp_path).attachments]
+    keys = ("forwarded_from", "forwarded_from_id", "forwarded_date", "saved_from", "reply_to")
+    assert [[one.get(key) for key in keys] for one in told] == [
+        ["(source not given)", "channel77", None, None, None],
+        ["(source not given)", None, "2025-06-01T10:00:00+00:00", "Notes", 3],
+        [None] * 5,
+    ]
+
+
+VALUES = (None, True, -5, 3.7, 2**70, float("nan"), "", "x", "\ud800", "a\x00b", "../x", [], ["a"],
+          [[1]], {}, {"text": ["a"]}, {"list": [1]}, "9" * 5000, "--5", "²")  # fmt: skip
+"""Of each type, and what is odd of it."""
+
+
+def account() -> dict[str, Any]:
+    when = {"date": "2025-06-01T10:00:00", "date_unixtime": "1748772000"}
+    first = message(
+        1,
+        photo="a.jpg",
+        text=["x", {"type": "bold", "text": "b"}],
+        forwarded_from="T",
+        location_information={"latitude": 50, "longitude": 30},
+    )
+    second = message(2, file="b.jpg", mime_type="application/octet-stream", media_type="video_file",
+                     thumbnail="t.jpg", reply_to_message_id=1)  # fmt: skip
+    return {
+        "stories": [{"media": "s.jpg", **when}],
+        "chats": {"list": [{"name": "g", "messages": [first, second]}]},
+        "left_chats": {"list": [{"name": "l", "messages": [message(3, photo="a.jpg")]}]},
+    }
+
+
+def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    listed = dict(enumerate(value)) if isinstance(value, list) else value
+    for key, part in listed.items() if isinstance(listed, dict) else ():
+        yield from paths(part, (*path, key))
+
+
+def mutated(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    told = copy.deepcopy(account())
+    inner: Any = told
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return told
+
+
+def test_any_value_of_any_type_costs_only_itself(tmp_path: Path) -> None:
+    """Each value in each place: nothing is raised, and what is lost is told."""
+    for seed, name in enumerate(["a.jpg", "b.jpg", "s.jpg"]):
+        save(tmp_path / name, seed)
+
+    def read(told: Any) -> tuple[Found, int]:
+        (tmp_path / "result.json").write_text(json.dumps(told))
+        found = find_media(tmp_path)
+        return found, sum(len(medium.messages) for medium in found.media)
+
+    assert read(account())[1] == 4
+    places = [path for path in paths(account()) if path]
+    assert len(places) > 40
+    for path in places:
+        for value in VALUES:
+            found, messages = read(mutated(path, value))
+            of_one = len(path) > 4 or path[0] == "stories"  # inside one message
+            assert messages >= (3 if of_one else 1), (path, value, found.failures)
+            empty = value == [] and len(path) < 5  # an account may have less
+            assert messages == 4 or found.failures or found.notes or empty, (path, value)
+            assert not any("foreseen" in reason for reason in found.failures.values())

@@ -1,6 +1,8 @@
 """Whole folders at once: photos, videos and chats in, an index of ranked places out.
 
 ``media``      what a folder holds
+``copies``     which copy of a picture leads, what each claims
+``mishaps``    one bad file costs itself, never the run
 ``pictures``   when two pictures are the same, and when they may show one place
 ``store``      what is done already
 ``reading``    files to vectors

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..encoders import Model
-from ..errors import GeolocError
-from ..names import writable
 from ..photos import Photo
 from ..query.answers import Progress, Stages
 from ..query.ask import Ask, Question
@@ -27,6 +25,7 @@ from ..report import QueryResult, write_report
 from ..report.heat import levels, palette, shrink
 from ..report.vector import properties
 from .entries import SMALL
+from .mishaps import contained
 from .reading import photo_of
 from .store import Item, Store
 
@@ -38,8 +37,8 @@ _HEAT_PIXELS = 110  # longer side of the small heatmap in the index
 _HEAT_STEP = 8  # of 255 levels are one colour there: a third of the bytes
 _DOT = (255, 45, 120)
 
-Messages = Mapping[int, Sequence[dict[str, Any]]]
-"""By item: every message that brought it."""
+Told = Mapping[int, Mapping[str, Any]]
+"""By item: what its evidence tells of it beside its record; see `copies.evidence_of`."""
 
 _Summary = dict[str, Any]
 
@@ -53,10 +52,10 @@ class Asked:
     items: tuple[Item, ...]
     vector: NDArray[np.float32]
 
-    def key(self, ask: Ask, messages: Messages) -> str:
+    def key(self, ask: Ask, evidence: Told) -> str:
         """Stands for all that an answer depends on: where it is the same, so is the answer."""
         cube = ask.target.cube
-        told = [[messages.get(item.id, ()), item.record] for item in self.items]
+        told = [[evidence.get(item.id, {}), item.record] for item in self.items]
         text = json.dumps([self.title, told, ask.parameters, cube.url, cube.generation])
         return hashlib.sha256(text.encode() + self.vector.tobytes()).hexdigest()
 
@@ -70,7 +69,7 @@ class Answering:
     store: Store
     out: Path
     items: Path
-    messages: Messages
+    told: Told
 
     def pending(self, asked: Sequence[Asked]) -> list[Asked]:
         """The questions that are not answered yet, or were asked otherwise."""
@@ -78,7 +77,7 @@ class Answering:
         return [
             one
             for one in asked
-            if known.get(one.folder, ("", {}))[0] != one.key(self.ask, self.messages)
+            if known.get(one.folder, ("", {}))[0] != one.key(self.ask, self.told)
             or not all((self.out / one.folder / name).is_file() for name in ("query.json", SMALL))
         ]
 
@@ -96,12 +95,10 @@ class Answering:
             try:
                 written = _in_turn(pool, jobs, 2 * count)
                 for done, (one, future) in enumerate(written, start=1):
-                    try:
+                    with contained(one.folder, partial(failures.__setitem__, one.folder), self.out):
                         found = future.result()
-                        self.store.answer(one.folder, one.key(self.ask, self.messages), found)
-                    except (GeolocError, OSError, ValueError) as error:
-                        # whatever one picture brings, the others are answered
-                        failures[one.folder] = writable(" ".join(str(error).split()))
+                    if one.folder not in failures:
+                        self.store.answer(one.folder, one.key(self.ask, self.told), found)
                     told(done, len(asked))
             finally:
                 pool.shutdown(cancel_futures=True)
@@ -131,7 +128,7 @@ class Answering:
         return summary(result)
 
     def _photo(self, item: Item) -> Photo:
-        return photo_of(item, self.items, self.messages.get(item.id, ()))
+        return photo_of(item, self.items, self.told.get(item.id, {}))
 
 
 def _of_passes(progress: Progress, number: int, passes: int, done: int, total: int) -> None:

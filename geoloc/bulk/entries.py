@@ -5,28 +5,18 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from .copies import Claim, Sight, claims_of, conflicts_of, in_order, moment
 from .media import Medium
 from .pictures import Cluster, Picture
-from .store import CLUSTERS, ITEMS, Done, Item, Sighting
+from .store import CLUSTERS, ITEMS, Done, Item
+
+_UNZONED = 1e12  # s: far from all times that are told
 
 SMALL = "heatmap-small.png"
 """The heatmap of a card, in the folder of an answer."""
-
-
-@dataclass(frozen=True)
-class Sight:
-    """Where an item is seen: a file of the folder, and when in it."""
-
-    medium: Medium
-    sighting: Sighting
-
-    @property
-    def name(self) -> str:
-        """The file, and the second of a video."""
-        time = self.sighting.time
-        return self.medium.name if time is None else f"{self.medium.name} at {time:.2f} s"
 
 
 Answer = Mapping[str, Any]
@@ -35,7 +25,8 @@ Answer = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Entry:
-    """An item: where it is seen (the original first), its answer if it has one, its cluster."""
+    """An item: where it is seen (the copy that leads first), its answer if it has one, its
+    cluster."""
 
     item: Item
     sights: tuple[Sight, ...]
@@ -54,20 +45,38 @@ class Entry:
 
     @property
     def time(self) -> str | None:
-        """When it was taken or, where the file does not tell, posted (ISO 8601)."""
-        return self.item.record["exif"].get("time") or _first_date(self.sights)
+        """When it was taken or, where no copy tells, posted (ISO 8601)."""
+        taken = (claim.value for claim in self.claims if claim.kind == "time")
+        return next(taken, None) or first_date(self.sights)
+
+    @cached_property
+    def claims(self) -> tuple[Claim, ...]:
+        """What any copy, or a message with it, claims of place and time."""
+        return claims_of(self.sights)
+
+    @cached_property
+    def conflicts(self) -> tuple[str, ...]:
+        """Where these differ, a line each."""
+        return conflicts_of(self.claims)
+
+    @property
+    def places(self) -> tuple[Claim, ...]:
+        """The claims of a place, that of the copy that leads first."""
+        return tuple(claim for claim in self.claims if claim.kind == "place")
 
     @property
     def claimed(self) -> tuple[float, float] | None:
-        """lon, lat that the file or its message claims."""
-        gps = self.item.record["exif"].get("gps")
-        places = [m.place for sight in self.sights for m in sight.medium.messages if m.place]
-        return (gps["lon"], gps["lat"]) if gps else next(iter(places), None)
+        """lon, lat that a copy or a message with it claims; a file's claim comes first."""
+        return next((claim.value for claim in self.places), None)
 
     @property
     def claimed_by(self) -> str:
-        """Whose claim that is: the file's comes before a message's."""
-        return "the file" if self.item.record["exif"].get("gps") else "a message"
+        """Whose claim that is."""
+        if not self.places:
+            return ""
+        first = self.places[0]
+        led = first.by == self.sights[0].name
+        return "a message" if not first.of_file else "the file" if led else first.by
 
 
 @dataclass(frozen=True)
@@ -85,23 +94,15 @@ class Group:
         return f"{CLUSTERS}/{self.name}"
 
 
-def sights_of(media: Sequence[Medium], done: Mapping[str, Done]) -> dict[int, tuple[Sight, ...]]:
-    """Where each item is seen in the files that are there now, by item, originals first."""
+def sights_of(
+    media: Sequence[Medium], done: Mapping[str, Done], items: Mapping[int, Item]
+) -> dict[int, tuple[Sight, ...]]:
+    """Where each item is seen in the files that are there now, by item; what leads comes first."""
     found: dict[int, list[Sight]] = {}
     for medium in media:
         for sighting in done[medium.name].sightings if medium.name in done else ():
             found.setdefault(sighting.item, []).append(Sight(medium, sighting))
-    order = {"original": 0, "same bytes": 1, "looks the same": 2}
-    return {
-        number: tuple(sorted(sights, key=lambda s: order[s.sighting.how]))
-        for number, sights in sorted(found.items())
-    }
-
-
-def messages_of(sights: Sequence[Sight]) -> list[dict[str, Any]]:
-    """Every message that brought an item, each once."""
-    told = [message.to_json() for sight in sights for message in sight.medium.messages]
-    return [message for n, message in enumerate(told) if message not in told[:n]]
+    return {number: in_order(items[number], sights) for number, sights in sorted(found.items())}
 
 
 def picture_of(item: Item, sights: Sequence[Sight]) -> Picture:
@@ -115,7 +116,7 @@ def picture_of(item: Item, sights: Sequence[Sight]) -> Picture:
         item.signature,
         video=item.record["sha256"] if frame else None,
         second=frame["time"] if frame else 0.0,
-        taken=seconds(item.record["exif"].get("time")),
+        taken=seconds(next((c.value for c in claims_of(sights) if c.kind == "time"), None)),
         posted=None if message is None or posted is None
         else (f"{message.chat}\n{message.sender}", posted),
     )  # fmt: skip
@@ -127,16 +128,15 @@ def cluster_name(cluster: Cluster, items: Mapping[int, Item]) -> str:
 
 
 def seconds(time: str | None) -> float | None:
-    """Since 1970; a time without offset counts as UTC, as all that matters is differences."""
-    if time is None:
+    """Since 1970, to be compared only; a time without zone is far from all that have one, as it
+    may be of any zone."""
+    told = moment(time)
+    if told is None:
         return None
-    try:
-        moment = dt.datetime.fromisoformat(time)
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp()
+    return told.timestamp() if told.tzinfo else told.replace(tzinfo=dt.UTC).timestamp() - _UNZONED
 
 
-def _first_date(sights: Sequence[Sight]) -> str | None:
+def first_date(sights: Sequence[Sight]) -> str | None:
+    """When it was first posted."""
     dates = [m.date for sight in sights for m in sight.medium.messages if m.date]
     return min(dates, default=None)

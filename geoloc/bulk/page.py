@@ -19,6 +19,7 @@ from ..report.html import assets, environment
 from ..report.links import web_maps
 from ..report.words import degrees, metres, percent
 from ..scenes import display_name
+from .copies import Sight
 from .entries import SMALL, Answer, Entry, Group
 from .reading import PREVIEW
 from .tables import write_changed
@@ -53,8 +54,12 @@ def write_index(
     groups: Sequence[Group],
     failures: Mapping[str, str],
     cube: Mapping[str, Any],
+    remarks: Sequence[str] = (),
 ) -> Path:
-    """Write the page, unless it is the same already; everything in it is escaped and inlined."""
+    """Write the page, unless it is the same already; everything in it is escaped and inlined.
+
+    ``remarks``: lines on what was found, such as how many files are left out.
+    """
     clusters = {group.name: number for number, group in enumerate(groups, start=1)}
     cards = [_card(entry, out, clusters.get(entry.cluster or "")) for entry in entries]
     thumbs = {card["id"]: card["thumb"] for card in cards}
@@ -67,6 +72,7 @@ def write_index(
             failures=sorted(failures.items()),
             scenes=sorted({card["scene"] for card in cards if card["scene"]}),
             cube=cube,
+            remarks=remarks,
             **assets("geoloc.bulk", "index.css", "index.js", pictures="'self' file:"),
         )
     )
@@ -85,12 +91,21 @@ def _card(entry: Entry, out: Path, cluster: int | None) -> dict[str, Any]:
         "kind": entry.sights[0].medium.kind,
         "time": entry.time,
         "thumb": quote(f"{entry.folder}/{THUMB}") if _thumb(out / entry.folder) else None,
-        "also": [(sight.name, sight.sighting.how) for sight in entry.sights[1:]],
+        "also": [(sight.name, sight.sighting.how, _own(sight)) for sight in entry.sights[1:]],
+        "conflicts": entry.conflicts,
         "message": message,
         "claimed": _claimed(entry),
         "cluster": cluster,
         **_answer(entry.answer, entry.folder),
     }
+
+
+def _own(sight: Sight) -> str:
+    """What a copy knows of itself: pixels, time, place."""
+    gps, size = sight.exif.get("gps"), sight.sighting.record.get("size")
+    told = [f"{size[0]} × {size[1]} px"] if size else []
+    told += [str(sight.exif["time"])[:19].replace("T", " ")] if sight.exif.get("time") else []
+    return ", ".join(told + ([degrees(gps["lon"], gps["lat"])] if gps else []))
 
 
 def _claimed(entry: Entry) -> dict[str, str] | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..encoders import Model
-from ..errors import GeolocError, OutputError, PhotoError
-from ..names import alike, free_name, path_text, safe_name, text_path, writable
+from ..errors import OutputError, PhotoError
+from ..names import alike, free_name, path_text, safe_name, text_path
 from ..photos import Photo, read_photo
-from ..query.answers import Progress
+from ..query.answers import Progress, Stages
 from ..query.encode import encode_batches, kept
 from ..query.folders import holds_picture, picture_key
 from ..query.repeat import reread
 from ..video import Sampling, read_frames
+from .copies import Sight, lead_record, leads_already
 from .media import Medium
+from .mishaps import contained, is_foreseen
 from .pictures import Seen, Signature
 from .store import CLUSTERS, Done, Item, Sighting, Store
 
@@ -30,6 +33,7 @@ PREVIEW = "photo.jpg"
 """The picture of an item beside its answer: of a video's frame there is no other file."""
 
 _PREVIEW_QUALITY = 90
+_AGAIN = (-2, -2)  # the stamp of what shall be read again: no file has it
 
 
 @dataclass
@@ -53,7 +57,8 @@ class Reader:
     def __post_init__(self) -> None:
         for item in self.store.items().values():
             self._remember(item.id, item.folder, item.signature)
-        self._files = {done.sha256: done for done in self.store.media() if done.sha256}
+        known = [done for done in self.store.media() if done.stamp != _AGAIN]
+        self._files = {done.sha256: done for done in known if done.sha256}
 
     def read(self, media: Sequence[Medium], progress: Progress) -> None:
         """Read what is new or changed; each medium is recorded once all of it is encoded."""
@@ -72,30 +77,38 @@ class Reader:
         for medium in media:
             done = Done(medium.name, _stamp(medium.path), "", medium.kind)
             self._open.append(done)
-            try:
-                done.sha256 = _digest(medium.path)
-                if known := self._files.get(done.sha256):
-                    done.failure = known.failure
-                    done.sightings = [replace(s, how="same bytes") for s in known.sightings]
-                    continue
-                self._files[done.sha256] = done
-                for photo in _decode(medium, done.sha256, self.sampling):
-                    if self._is_new(photo, done):
-                        yield photo
-            except GeolocError as error:
-                done.failure = writable(str(error).removeprefix(f"{medium.path} "))
+            with contained(medium.name, partial(_fail, done, medium.path)):
+                yield from self._new_photos(medium, done)
+
+    def _new_photos(self, medium: Medium, done: Done) -> Iterator[Photo]:
+        try:
+            done.sha256 = _digest(medium.path)
+            if known := self._files.get(done.sha256):
+                done.failure = known.failure
+                done.sightings = [_elsewhere(seen, medium.path) for seen in known.sightings]
+                return
+            self._files[done.sha256] = done
+            for photo in _decode(medium, done.sha256, self.sampling):
+                if self._is_new(photo, done):
+                    yield photo
+        except Exception as error:
+            if not done.sha256 or not is_foreseen(error):
+                # it may be well another time: rights are given, a library is mended
+                done.stamp = _AGAIN
+                self._files.pop(done.sha256, None)
+            raise
 
     def _is_new(self, photo: Photo, done: Done) -> bool:
         """Whether a picture is not the same as one before; either way it is sighted."""
         signature, frame = Signature.of(photo.pixels), photo.origin.get("frame")
-        time = frame["time"] if frame else None
+        time, record = frame["time"] if frame else None, _record(photo, done.stamp[0])
         number = self._seen.find(signature)
         if number is not None:
-            done.sightings.append(Sighting(number, "looks the same", time))
+            done.sightings.append(Sighting(number, time=time, record=record))
             return False
         number, folder = self._next, self._free_name(photo)
         self._remember(number, folder, signature)
-        done.sightings.append(Sighting(number, "original", time))
+        done.sightings.append(Sighting(number, time=time, record=record))
         self._new.append((done, number, folder, signature))
         return True
 
@@ -103,7 +116,45 @@ class Reader:
         for photo, vector in zip(photos, vectors, strict=True):
             done, number, folder, signature = self._new.popleft()
             _write_preview(photo, self.folder / folder)
-            done.items.append(Item(number, folder, _record(photo), signature, vector))
+            record = _record(photo, done.stamp[0])
+            done.items.append(Item(number, folder, record, signature, vector))
+
+    def lead(
+        self,
+        sights: Mapping[int, Sequence[Sight]],
+        fail: Callable[[str, str], None],
+        progress: Stages,
+    ) -> None:
+        """See to it that each item is the copy that leads: the first of its ``sights``.
+
+        A larger copy may have come later, the one that led may be gone. One that cannot be
+        read any more is told by ``fail`` (name, reason), and the item stays what it was.
+        """
+        items = self.store.items()
+        leads = [(items[number], seen[0]) for number, seen in sights.items()]
+        leads = [(item, lead) for item, lead in leads if lead.sighting.record]
+        moved = [
+            replace(item, record=lead_record(item, lead))
+            for item, lead in leads
+            if leads_already(item, lead)
+        ]
+        self.store.replace([item for item in moved if item.record != items[item.id].record])
+        others = [pair for pair in leads if not leads_already(*pair)]
+        if not others:
+            return
+        told, done = progress("reading the larger copies"), 0
+        taken: deque[tuple[Item, Sight, Signature]] = deque()
+        for photos, vectors in encode_batches(_decoded(others, taken, fail), self.model):
+            renewed = []
+            for photo, vector in zip(photos, vectors, strict=True):
+                item, lead, signature = taken.popleft()
+                _write_preview(photo, self.folder / item.folder)
+                origin = {**lead.sighting.record["origin"], **photo.origin}
+                record = {**lead.sighting.record, "origin": origin}
+                renewed.append(replace(item, record=record, signature=signature, vector=vector))
+            self.store.replace(renewed)
+            done += len(renewed)
+            told(done, len(others))
 
     def _commit(self, but: int = 0) -> int:
         """Record the media that are complete: all ``but`` the one that is being read."""
@@ -136,8 +187,9 @@ class Reader:
         )
 
 
-def photo_of(item: Item, folder: Path, messages: Sequence[dict[str, Any]]) -> Photo:
-    """An item's picture for its report, with all that is known of where it is from.
+def photo_of(item: Item, folder: Path, told: Mapping[str, Any]) -> Photo:
+    """An item's picture for its report, with all that is known of where it is from: ``told``
+    goes into its origin.
 
     A preview that was taken away is made again from the original; raises UsageError or
     PhotoError where that cannot be had.
@@ -149,7 +201,7 @@ def photo_of(item: Item, folder: Path, messages: Sequence[dict[str, Any]]) -> Ph
         _write_preview(kept(reread(again)), place)
     with Image.open(place / PREVIEW) as image:
         pixels = np.asarray(image.convert("RGB"))
-    origin = {**record["origin"], **({"messages": list(messages)} if messages else {})}
+    origin = {**record["origin"], **told}
     return Photo(path, path.stem, record["sha256"], pixels, tuple(record["size"]),
                  record["exif"], origin, tuple(record.get("notes", ())))  # fmt: skip
 
@@ -162,10 +214,34 @@ def _decode(medium: Medium, sha256: str, sampling: Sampling) -> Iterator[Photo]:
         yield frame.photo(medium.path, sha256)
 
 
-def _record(photo: Photo) -> dict[str, Any]:
+def _decoded(
+    leads: Sequence[tuple[Item, Sight]],
+    taken: deque[tuple[Item, Sight, Signature]],
+    fail: Callable[[str, str], None],
+) -> Iterator[Photo]:
+    """The copies that lead from now on, read again; ``taken`` tells which they are."""
+    for item, lead in leads:
+        with contained(lead.medium.name, partial(fail, lead.medium.name)):
+            record = lead.sighting.record
+            photo = reread({**record, **record["origin"], "file": lead.medium.path.name})
+            taken.append((item, lead, Signature.of(photo.pixels)))
+            yield photo
+
+
+def _elsewhere(seen: Sighting, path: Path) -> Sighting:
+    """The same bytes in another file."""
+    return replace(seen, record={**seen.record, "path": path_text(path)})
+
+
+def _fail(done: Done, path: Path, reason: str) -> None:
+    done.failure = reason.removeprefix(f"{path} ")
+
+
+def _record(photo: Photo, size: int) -> dict[str, Any]:
     return {
         "path": path_text(photo.path),
         "sha256": photo.sha256,
+        "bytes": size,
         "size": list(photo.size),
         "exif": dict(photo.exif),
         "origin": dict(photo.origin),

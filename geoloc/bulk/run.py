@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,17 +20,17 @@ from ..report import check_writable
 from ..search import fuse
 from ..video import Sampling
 from .answering import Answering, Asked
+from .copies import Sight, evidence_of, led_by_its_own
 from .entries import (
     Answer,
     Entry,
     Group,
-    Sight,
     cluster_name,
-    messages_of,
     picture_of,
     sights_of,
 )
 from .media import Found, find_media
+from .mishaps import kept_details
 from .page import INDEX, is_index, write_index
 from .pictures import Cluster, propose_clusters
 from .reading import Reader
@@ -46,8 +46,9 @@ class BulkReport:
     computed once; duplicates: files and frames that are the same as another; answered: new
     answers, of pictures and clusters; kept: answers of an earlier run; unanswered: pictures
     and clusters that have none; clusters: proposed; failures: a line for each thing that could
-    not be read or answered; ignored: other files; folders: by picture (its file, and the second
-    of a video), where its answer is below ``out``.
+    not be read or answered; ignored: other files; left_out: how many of what kind are not looked
+    at, chats' stickers and thumbnails too; notes: what is remarkable and cost nothing; folders: by
+    picture (its file, and the second of a video), where its answer is below ``out``.
     """
 
     out: Path
@@ -62,6 +63,8 @@ class BulkReport:
     failures: Mapping[str, str]
     seconds: Mapping[str, float] = field(default_factory=dict)
     folders: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     @property
     def index(self) -> Path:
@@ -120,7 +123,8 @@ def run_bulk(
     ask = Ask.of(target, top, within, radius, weights)
     loaded = cube_model(target, model)
     sampling = sampling or Sampling()
-    found = find_media(folder, leave_out=out)
+    with kept_details(out):
+        found = find_media(folder, leave_out=out)
     if not (found.media or found.failures):
         raise UsageError(f"{folder} holds no photos or videos: name another folder")
     check_writable(out)
@@ -129,12 +133,13 @@ def run_bulk(
     store = Store(out, setting, cube_key(target.cube.url))
     try:
         run = _Run(ask, loaded, store, out, found)
-        with clock("reading"):
-            run.read(sampling, progress)
-        with clock("answering"):
-            run.answer(progress)
-        with clock("listing"):
-            return run.report(clock.seconds)
+        with kept_details(out):
+            with clock("reading"):
+                run.read(sampling, progress)
+            with clock("answering"):
+                run.answer(progress)
+            with clock("listing"):
+                return run.report(clock.seconds)
     finally:
         store.close()
 
@@ -182,22 +187,24 @@ class _Run:
         reader = Reader(self.store, self.out / ITEMS, self.model, sampling, cube)
         reader.read(self.found.media, progress("reading the media"))
         done = {medium.name: medium for medium in self.store.media()}
-        self._sights = sights_of(self.found.media, done)
+        self._sights = sights_of(self.found.media, done, self.store.items())
+        reader.lead(self._sights, self._failures.__setitem__, progress)
         items = self.store.items()
         self._items = {number: items[number] for number in self._sights}
+        self._sights = {
+            number: led_by_its_own(items[number], sights) for number, sights in self._sights.items()
+        }
         names = [medium.name for medium in self.found.media]
         failed = {name: reason for name in names if (reason := done[name].failure)}
-        self._failures = {**self.found.failures, **failed}
+        self._failures |= self.found.failures | failed
         pictures = [picture_of(item, self._sights[n]) for n, item in self._items.items()]
         self._clusters = propose_clusters(pictures)
 
     def answer(self, progress: Stages) -> None:
         """Ask what is not answered yet."""
         asked = [*self._single(), *self._fused()]
-        messages = {number: messages_of(sights) for number, sights in self._sights.items()}
-        answering = Answering(
-            self.ask, self.model, self.store, self.out, self.out / ITEMS, messages
-        )
+        told = {number: evidence_of(sights) for number, sights in self._sights.items()}
+        answering = Answering(self.ask, self.model, self.store, self.out, self.out / ITEMS, told)
         pending = answering.pending(asked)
         failed = answering.answer(pending, progress) if pending else {}
         self._failures |= failed
@@ -210,7 +217,10 @@ class _Run:
         groups = self._groups({entry.item.id: entry for entry in entries})
         try:
             write_tables(self.out, entries, groups, self.found.places, self._failures)
-            write_index(self.out, entries, groups, self._failures, self.ask.info)
+            write_index(
+                self.out, entries, groups, self._failures, self.ask.info,
+                self.found.remarks(),
+            )  # fmt: skip
         except OSError as error:
             raise OutputError(f"cannot write to {self.out}: {error.strerror or error}") from error
         return BulkReport(
@@ -226,6 +236,8 @@ class _Run:
             failures=dict(sorted(self._failures.items())),
             seconds=seconds,
             folders={entry.sights[0].name: entry.folder for entry in entries if entry.answer},
+            left_out=dict(self.found.left_out),
+            notes=self.found.remarks(),
         )
 
     def _single(self) -> Iterator[Asked]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 NAME = "progress.sqlite"
 ITEMS, CLUSTERS = "items", "clusters"  # folders of answers beside it
+_FORM = 2  # changed with _SCHEMA
+_TABLES = ("setting", "medium", "sighting", "item", "answer")
 How = Literal["original", "same bytes", "looks the same"]
 
 _SCHEMA = """
@@ -32,7 +34,7 @@ create table if not exists setting (value text not null);
 create table if not exists cube (key text not null);
 create table if not exists medium (
     name text primary key, size integer, mtime integer, sha256 text, kind text, failure text);
-create table if not exists sighting (medium text, time real, item integer, how text);
+create table if not exists sighting (medium text, time real, item integer, record text);
 create table if not exists item (
     id integer primary key, folder text unique, record text, hash blob, color blob, vector blob);
 create table if not exists answer (
@@ -43,11 +45,16 @@ create index if not exists by_medium on sighting (medium);
 
 @dataclass(frozen=True)
 class Sighting:
-    """An item is seen in a medium; ``time`` s in a video."""
+    """An item is seen in a medium; ``time`` s in a video.
+
+    ``record``: what this copy is and says of itself: path, sha256, bytes, size (w, h), exif,
+    origin. ``how`` depends on the copies that are there; see `copies.in_order`.
+    """
 
     item: int
-    how: How
+    how: How = "looks the same"
     time: float | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +99,7 @@ class Store:
             self._db.execute("pragma synchronous = normal")
             self._db.execute("begin immediate")
             self._db.commit()
+            self._renew()
             self._db.executescript(_SCHEMA)
             self._keep_to(cube)
             row = self._db.execute("select value from setting").fetchone()
@@ -124,10 +132,11 @@ class Store:
         """Every medium that was read, without its items, in order of names."""
         with self._errors():
             seen: dict[str, list[Sighting]] = {}
-            for medium, time, item, how in self._db.execute(
-                "select medium, time, item, how from sighting order by rowid"
+            for medium, time, item, record in self._db.execute(
+                "select medium, time, item, record from sighting order by rowid"
             ):
-                seen.setdefault(medium, []).append(Sighting(item, how, time))
+                told = Sighting(item, time=time, record=json.loads(record))
+                seen.setdefault(medium, []).append(told)
             rows = self._db.execute(
                 "select name, size, mtime, sha256, kind, failure from medium order by name"
             ).fetchall()
@@ -151,8 +160,14 @@ class Store:
                                  map(_item_row, done.items))  # fmt: skip
             self._db.executemany(
                 "insert into sighting values (?, ?, ?, ?)",
-                [(done.name, s.time, s.item, s.how) for s in done.sightings],
+                [(done.name, s.time, s.item, json.dumps(s.record)) for s in done.sightings],
             )
+
+    def replace(self, items: Sequence[Item]) -> None:
+        """Record that other copies of these items lead: their records, looks and vectors."""
+        with self._errors(), self._db:
+            self._db.executemany("insert or replace into item values (?, ?, ?, ?, ?, ?)",
+                                 map(_item_row, items))  # fmt: skip
 
     def answers(self) -> dict[str, tuple[str, dict[str, Any]]]:
         """Key and summary of every answer, by folder."""
@@ -168,9 +183,17 @@ class Store:
                 (folder, key, json.dumps(summary)),
             )
 
+    def _renew(self) -> None:
+        """Let go of a file of an older form."""
+        if self._db.execute("pragma user_version").fetchone()[0] != _FORM:
+            for table in _TABLES:
+                self._db.execute(f"drop table if exists {table}")
+            self._db.execute(f"pragma user_version = {_FORM}")
+            self._db.commit()
+
     def _forget(self, setting: str) -> None:
         with self._db:
-            for table in ("setting", "medium", "sighting", "item", "answer"):
+            for table in _TABLES:
                 self._db.execute(f"delete from {table}")
             self._db.execute("insert into setting values (?)", (setting,))
 

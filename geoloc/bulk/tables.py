@@ -13,11 +13,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..telegram import Message
-from .entries import Entry, Group, Sight
+from .copies import Sight, claims_of, messages_of
+from .entries import Entry, Group, first_date
 
 _CANDIDATE = pa.struct(
     [("rank", pa.int32()), ("lon", pa.float64()), ("lat", pa.float64()),
      ("distance", pa.float64()), ("percentile", pa.float64())]
+)  # fmt: skip
+_MESSAGE = pa.struct(
+    [("chat", pa.string()), ("id", pa.int64()), ("kind", pa.string()), ("date", pa.string()),
+     ("from", pa.string()), ("text", pa.string()), ("forwarded_from", pa.string()),
+     ("forwarded_from_id", pa.string()), ("forwarded_date", pa.string()),
+     ("saved_from", pa.string()), ("reply_to", pa.int64())]
 )  # fmt: skip
 SCHEMA = pa.schema([
     ("file", pa.string()), ("item", pa.string()), ("how", pa.string()),
@@ -28,9 +35,19 @@ SCHEMA = pa.schema([
     ("scene", pa.string()), ("lon", pa.float64()), ("lat", pa.float64()),
     ("distance", pa.float64()), ("percentile", pa.float64()),
     ("candidates", pa.list_(_CANDIDATE)), ("report", pa.string()),
+    ("width", pa.int32()), ("height", pa.int32()), ("bytes", pa.int64()),
+    ("item_time", pa.string()), ("item_claimed_lon", pa.float64()),
+    ("item_claimed_lat", pa.float64()), ("claimed_by", pa.string()),
+    ("conflicts", pa.list_(pa.string())), ("messages", pa.list_(_MESSAGE)),
     ("vector", pa.list_(pa.float32())),
 ])  # fmt: skip
-"""One row for each file and frame: one that is the same as another names that one's item."""
+"""One row for each file and frame: one that is the same as another names that one's item.
+
+``sha256``, ``width``, ``height``, ``bytes``, ``time``, ``claimed_lon``, ``claimed_lat`` and the
+messages are of this file; ``item_time``, ``item_claimed_lon``, ``item_claimed_lat`` are what any
+of its copies claims (``claimed_by``), ``conflicts`` where they differ. ``pixels_sha256`` and
+``vector`` are of the copy that leads.
+"""
 
 
 TABLES = ("results.parquet", "results.geojson", "failures.csv")
@@ -74,15 +91,28 @@ def _csv(failures: Mapping[str, str]) -> bytes:
 
 def _row(entry: Entry, sight: Sight) -> dict[str, Any]:
     message = next(iter(sight.medium.messages), None)
-    record, claimed = entry.item.record, entry.claimed or (None, None)
+    record = sight.sighting.record or entry.item.record
+    own = claims_of([sight])
+    claimed = next((claim.value for claim in own if claim.kind == "place"), (None, None))
+    of_item = entry.claimed or (None, None)
+    width, height = record["size"]
     return {
         "file": sight.medium.name,
         "item": entry.item.folder,
         "how": sight.sighting.how,
         "sha256": record["sha256"],
-        "pixels_sha256": record["origin"]["pixels_sha256"],
+        "width": width,
+        "height": height,
+        "bytes": record.get("bytes"),
+        "pixels_sha256": entry.item.record["origin"]["pixels_sha256"],
         "video_s": sight.sighting.time,
-        "time": entry.time,
+        "time": record["exif"].get("time") or first_date([sight]),
+        "item_time": entry.time,
+        "item_claimed_lon": of_item[0],
+        "item_claimed_lat": of_item[1],
+        "claimed_by": entry.claimed_by or None,
+        "conflicts": list(entry.conflicts),
+        "messages": messages_of([sight]),
         "claimed_lon": claimed[0],
         "claimed_lat": claimed[1],
         "chat": message and message.chat,
@@ -122,8 +152,11 @@ def _features(
             told = {"kind": kind, "name": name, "report": f"{one.folder}/report.html"}
             yield _point(candidate["lon"], candidate["lat"], told | candidate)
     for entry in entries:
-        if entry.claimed:
-            yield _point(*entry.claimed, {"kind": "claimed", "name": entry.item.folder})
+        for claim in entry.places if entry.conflicts else entry.places[:1]:
+            told = {"kind": "claimed", "name": entry.item.folder, "by": claim.by}
+            differ = {"conflicts": "; ".join(entry.conflicts)} if entry.conflicts else {}
+            lon, lat = claim.value
+            yield _point(lon, lat, told | differ)
     for message in places:
         if message.place:
             told = {**message.to_json(), "kind": "sent in chat", "name": f"message {message.id}"}

@@ -44,6 +44,8 @@ def bulk(
             note(f"  failed: {name}: {reason}")
         if report.failures:
             note(f"{len(report.failures)} failures in {out / 'failures.csv'}")
+        for remark in report.notes:
+            note(f"  {remark}")
         if report.kept and not report.answered:
             note("nothing new: all that can be answered was answered before")
         note(f"open {report.index} in a browser")

@@ -146,6 +146,10 @@ def _origin(photo: Photo) -> dict[str, str]:
         lines["crop"] = "left {}, top {}, right {}, bottom {} px".format(*told["crop"])
     if told.get("rotate"):
         lines["rotated"] = f"{told['rotate']:g}° clockwise"
+    if len(told.get("copies", ())) > 1:
+        lines["also seen in"] = ", ".join(copy["file"] for copy in told["copies"][1:])
+    if told.get("conflicts"):
+        lines["claims of its copies"] = "; ".join(told["conflicts"])
     for number, message in enumerate(told.get("messages", ()), start=1):
         place = message.get("place")
         words = {**message, "place": degrees(place["lon"], place["lat"])} if place else message

@@ -1,0 +1,255 @@
+"""``result.json``: a chat, or all of an account, as Telegram Desktop exports it.
+
+Format, as its exporter writes it: a single chat has ``messages``, a full export ``chats.list``
+(and ``left_chats.list``) of such chats, ``stories`` and ``profile_pictures``. A message may have
+``photo``, or ``file`` with ``media_type`` and ``mime_type``, a story ``media``; these are paths
+below the export's folder, or a sentence in parentheses where the file was not exported.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from ..names import free_name, path_text, writable
+from .files import Files, is_absent
+from .mending import Mended, read_json
+from .message import Attachment, Message, message_of, number, odd_fields, word
+
+RESULT = "result.json"
+MAX_BYTES = 1_000_000_000
+"""Bytes that a file of an export may have."""
+
+_VISUAL = ("video_file", "video_message", "animation")
+_OTHER = ("sticker", "voice_message", "audio_file")
+_NO_EXPORT = "is no chat of Telegram Desktop: export it as JSON"
+_PORTRAITS = ("edit_group_photo", "suggest_profile_photo")  # service messages that bring a photo
+_MIMES = mimetypes.MimeTypes()  # its own list, not the system's
+
+
+@dataclass(frozen=True)
+class Export:
+    """What an export holds: files with their messages, positions sent, thumbnails to pass over,
+    ``others`` to pass over too (stickers and sound), and one line for each file that is named
+    and cannot be had, by what names it.
+
+    ``documents``: files that were sent as files of no or another kind: photos and videos too, as
+    their content may tell. ``notes``: what is remarkable about it and costs nothing.
+    """
+
+    attachments: tuple[Attachment, ...]
+    places: tuple[Message, ...]
+    thumbnails: frozenset[Path]
+    failures: Mapping[str, str]
+    others: frozenset[Path] = frozenset()
+    documents: tuple[Attachment, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def is_export(folder: Path) -> bool:
+    """Whether a folder holds what may be an export."""
+    return os.path.isfile(folder / RESULT)  # noqa: PTH113 pathlib raises where it may not look
+
+
+def read_export(folder: str | Path) -> Export:
+    """Read an export's ``result.json``; the media themselves are not opened.
+
+    What is damaged in it costs only itself. Raises UsageError where it is no export or nothing
+    of it can be read.
+    """
+    folder = Path(folder).resolve()
+    path = folder / RESULT
+    mended = _load(path)
+    found = Collected(Files(folder), path_text(path))
+    for told in _records(mended.value, partial(found.fail, RESULT)):
+        found.add(told)
+    if mended.lost:
+        found.fail(
+            RESULT,
+            f"is damaged: {mended.lost}; files of the others are answered without their "
+            "messages. Copy it again from where it was exported",
+        )
+    notes = [f"{RESULT} is no proper JSON ({mended.mended}): mended, all of it was read"]
+    return found.export(notes if mended.mended else [])
+
+
+@dataclass(frozen=True)
+class Told:
+    """A record that may bring a file: the chat it is in, its kind where it is no message, and
+    what stands for a file in it."""
+
+    chat: str
+    record: Mapping[str, Any]
+    kind: str | None = None
+    media: str = ""
+
+    @property
+    def title(self) -> str:
+        """For a line on it."""
+        count = number(self.record.get("id")) or 0
+        return f"{self.kind} {count}" if self.media else f"message {count} of {self.chat}"
+
+
+@dataclass
+class Collected:
+    """An export while it is read; ``source``: the file that tells."""
+
+    files: Files
+    source: str
+    attachments: list[Attachment] = field(default_factory=list)
+    documents: list[Attachment] = field(default_factory=list)
+    places: list[Message] = field(default_factory=list)
+    thumbnails: set[Path] = field(default_factory=set)
+    others: set[Path] = field(default_factory=set)
+    failures: dict[str, str] = field(default_factory=dict)
+    odd: Counter[str] = field(default_factory=Counter)
+
+    def fail(self, name: str, reason: str) -> None:
+        """Chats of one name may have messages of one number."""
+        free = free_name(writable(name), self.failures.__contains__, "{} ({})")
+        self.failures[free] = writable(reason)
+
+    def add(self, told: Told) -> None:
+        """One record; never raises, whatever its values are."""
+        message = message_of(told.chat, told.record, self.source, told.kind)
+        self.odd.update(odd_fields(told.record))
+        if told.media and told.record.get(told.media) is None:
+            self.odd[f"{told.kind} without {told.media}"] += 1
+        if message.place:
+            self.places.append(message)
+        if thumbnail := self.files.maybe(told.record.get("thumbnail")):
+            self.thumbnails.add(thumbnail)
+        for key in dict.fromkeys(("photo", "file", told.media or "file")):
+            self._attach(told, message, key)
+
+    def _attach(self, told: Told, message: Message, key: str) -> None:
+        named, kind = told.record.get(key), word(told.record.get("media_type"))
+        if named is None:
+            return
+        if key == "file" and kind in _OTHER:
+            if other := self.files.maybe(named):
+                self.others.add(other)
+            return
+        visual = key != "file" or kind in _VISUAL or _seems_visual(told.record)
+        try:
+            path = self.files.find(_path(named), _size(told.record))
+        except UsageError as error:
+            if visual and (told.media or told.kind in (None, *_PORTRAITS)):
+                self.fail(f"{RESULT}: {told.title}", str(error))
+            return
+        (self.attachments if visual else self.documents).append(Attachment(path, message))
+
+    def export(self, notes: Sequence[str] = ()) -> Export:
+        """All of it."""
+        fields = ", ".join(f"{key} {count:,}" for key, count in sorted(self.odd.items()))
+        told = f"{RESULT} has unusual or no values in places ({fields}): read as far as they go"
+        return Export(
+            tuple(self.attachments), tuple(self.places), frozenset(self.thumbnails),
+            self.failures, frozenset(self.others), tuple(self.documents),
+            (*notes, *([told] if self.odd else [])),
+        )  # fmt: skip
+
+
+def _path(named: Any) -> str:
+    if isinstance(named, str):
+        return named
+    shown = writable(str(named))[:80]
+    raise UsageError(f"the export names {shown} where the path of its file should stand")
+
+
+def _size(record: Mapping[str, Any]) -> int | None:
+    return number(record.get("photo_file_size")) or number(record.get("file_size"))
+
+
+def _seems_visual(record: Mapping[str, Any]) -> bool:
+    """Whether a document is a photo or video by what its sender's program called it."""
+    mime = word(record.get("mime_type")) or ""
+    names = [word(record.get(key)) or "" for key in ("file", "file_name")]
+    names = [name.rpartition("/")[2] for name in names if not is_absent(name)]
+    kinds = [mime, *(_MIMES.guess_type(name)[0] or "" for name in names)]
+    return any(kind.startswith(("image/", "video/")) for kind in kinds)
+
+
+def _load(path: Path) -> Mended:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path} is larger than {MAX_BYTES:,} bytes: export fewer chats")
+        mended = read_json(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UsageError(
+            f"{path} is damaged, no message of it can be read: {reason}; copy it again from "
+            "where it was exported"
+        ) from None
+    if not isinstance(mended.value, dict) or not any(_lists(mended.value)):
+        raise UsageError(f"{path} {_NO_EXPORT}")
+    return mended
+
+
+def _lists(value: Mapping[str, Any]) -> Iterator[bool]:
+    """Whether each thing that makes an export is there."""
+    yield isinstance(value.get("messages"), list)
+    for key in ("chats", "left_chats", "stories", "profile_pictures"):
+        yield _list(value.get(key)) is not None
+
+
+def _list(value: Any) -> list[Any] | None:
+    """A list, or that of an object with ``list``."""
+    inner = value.get("list") if isinstance(value, dict) else value
+    return inner if isinstance(inner, list) else None
+
+
+def _records(value: Mapping[str, Any], fail: Callable[[str], None]) -> Iterator[Told]:
+    """Every message with its chat's name, then stories and profile pictures; what is neither
+    fails."""
+    chats = [value] if isinstance(value.get("messages"), list) else []
+    for key in ("chats", "left_chats"):
+        chats += _objects(value, key, "chats", fail)
+    for chat in chats:
+        name = _one_line(word(chat.get("name")) or word(chat.get("type")) or "chat")
+        for record in _objects(chat, "messages", f"messages of {name}", fail):
+            yield Told(name, record, _action(record))
+    owner = _owner(value.get("personal_information"))
+    for key, kind, media in (("stories", "story", "media"),
+                             ("profile_pictures", "profile picture", "photo")):  # fmt: skip
+        for place, record in enumerate(_objects(value, key, key, fail), start=1):
+            yield Told(kind, {"id": place, "from": owner} | record, kind, media)
+
+
+def _objects(
+    value: Mapping[str, Any], key: str, name: str, fail: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """The objects of a list; that there is something else is told once."""
+    entries = _list(value.get(key))
+    if entries is None:
+        if key in value or key == "messages":
+            fail(f"holds no list where the {name} should be: they were not read")
+        return []
+    objects = [entry for entry in entries if isinstance(entry, dict)]
+    if odd := len(entries) - len(objects):
+        fail(f"has {odd:,} among the {name} that are none: they were left out, the others read")
+    return objects
+
+
+def _action(record: Mapping[str, Any]) -> str | None:
+    """What a service message tells of; None for a message of somebody."""
+    return word(record.get("action")) or "service" if record.get("type") == "service" else None
+
+
+def _owner(value: Any) -> str | None:
+    told = value if isinstance(value, dict) else {}
+    names = [word(told.get(key)) for key in ("first_name", "last_name")]
+    return " ".join(filter(None, names)) or None
+
+
+def _one_line(name: str) -> str:
+    return " ".join(name.replace("\x00", " ").split()) or "chat"

@@ -1,0 +1,170 @@
+"""One message as evidence, from a record whose values may be of any type.
+
+Exporters of other versions, other programs and people with an editor write ``null``, lists,
+objects or numbers where text is usual. Each field is read for itself: an odd one costs nothing
+but what it says.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..names import writable
+
+NOT_GIVEN = "(source not given)"
+"""Who a message was forwarded from, where the export hides it: an account that is deleted or
+private."""
+
+_DIGITS = re.compile(r"-?[0-9]{1,19}")
+_MAX_ID = 1 << 63  # tables hold numbers of 64 bits
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message as evidence: all of it is what the export claims.
+
+    ``date``: ISO 8601, with offset where the export gives the moment itself; ``place``: lon,
+    lat (degrees) of a position that was sent with it; ``export``: the file that it is told in;
+    ``kind``: what it is where it is no message of a chat ("story", "profile picture") or a
+    service message (its action). ``forwarded_from`` is NOT_GIVEN where it was forwarded from
+    somebody who is not named; ``forwarded_date``: of the original.
+    """
+
+    chat: str
+    id: int
+    date: str | None = None
+    sender: str | None = None
+    text: str = ""
+    place: tuple[float, float] | None = None
+    forwarded_from: str | None = None
+    export: str | None = None
+    kind: str | None = None
+    forwarded_from_id: str | None = None
+    forwarded_date: str | None = None
+    saved_from: str | None = None
+    reply_to: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For the evidence; what is not known is left out."""
+        told = {
+            "chat": self.chat,
+            "id": self.id,
+            "kind": self.kind,
+            "date": self.date,
+            "from": self.sender,
+            "text": self.text,
+            "place": self.place and {"lon": self.place[0], "lat": self.place[1]},
+            "forwarded_from": self.forwarded_from,
+            "forwarded_from_id": self.forwarded_from_id,
+            "forwarded_date": self.forwarded_date,
+            "saved_from": self.saved_from,
+            "reply_to": self.reply_to,
+            "export": self.export,
+        }
+        return {key: value for key, value in told.items() if value not in (None, "")}
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A photo or video that a message brought."""
+
+    path: Path
+    message: Message
+
+
+_USUAL: Mapping[str, type | tuple[type, ...]] = {
+    "id": int, "date": str, "date_unixtime": str, "from": str, "actor": str, "text": (str, list),
+    "location_information": dict, "forwarded_from": str, "forwarded_from_id": str,
+    "saved_from": str, "reply_to_message_id": int, "media_type": str, "mime_type": str,
+    "thumbnail": str, "type": str, "action": str,
+}  # fmt: skip
+
+
+def odd_fields(record: Mapping[str, Any]) -> list[str]:
+    """Fields whose values have another type than the exporter gives them, and id if missing."""
+    odd = [
+        key
+        for key, usual in _USUAL.items()
+        if (value := record.get(key)) is not None and not isinstance(value, usual)
+    ]
+    absent = ("id",) if record.get("id") is None else ()
+    empty = (key for key in ("photo", "file") if key in record and record[key] is None)
+    return [*odd, *absent, *empty]
+
+
+def message_of(
+    chat: str, record: Mapping[str, Any], export: str, kind: str | None = None
+) -> Message:
+    """The message that a record of ``result.json`` tells of; never raises."""
+    return Message(
+        chat=chat,
+        id=number(record.get("id")) or 0,
+        date=_date(record, "date"),
+        sender=word(record.get("from")) or word(record.get("actor")),
+        text=text_of(record.get("text")),
+        place=place_of(record.get("location_information")),
+        forwarded_from=_forwarded(record),
+        export=export,
+        kind=kind,
+        forwarded_from_id=word(record.get("forwarded_from_id")),
+        forwarded_date=_date(record, "forwarded_date"),
+        saved_from=word(record.get("saved_from")),
+        reply_to=number(record.get("reply_to_message_id")),
+    )
+
+
+def word(value: Any) -> str | None:
+    """Text of whatever stands where a word is usual; None for nothing."""
+    if isinstance(value, str):
+        return writable(value) or None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value) if abs(value) < _MAX_ID else None  # NaN too is none
+    return text_of(value) or None
+
+
+def number(value: Any) -> int | None:
+    """A whole number that tables can hold, also where it is written as text."""
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        value = int(value)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and abs(value) < _MAX_ID else None
+
+
+def text_of(value: Any) -> str:
+    """A message's text: a string, or a list of strings and objects with ``text``."""
+    parts = value if isinstance(value, list) else [value]
+    words = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    return writable("".join(word for word in words if isinstance(word, str)).strip())
+
+
+def place_of(value: Any) -> tuple[float, float] | None:
+    """lon, lat of a position; None for what is none, and for 0, 0: it stands for nothing."""
+    try:
+        lon, lat = float(value["longitude"]), float(value["latitude"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    real = math.isfinite(lon) and math.isfinite(lat) and abs(lat) <= 90 and abs(lon) <= 180
+    return (lon, lat) if real and (lon or lat) else None
+
+
+def _date(record: Mapping[str, Any], key: str) -> str | None:
+    """The moment in UTC, or the local time of whoever exported where the moment is not given."""
+    try:
+        second = int(record[f"{key}_unixtime"])
+        moment = dt.datetime.fromtimestamp(second, dt.UTC) if second > 0 else None
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        moment = None
+    return word(record.get(key)) if moment is None else moment.isoformat()
+
+
+def _forwarded(record: Mapping[str, Any]) -> str | None:
+    """From whom; the exporter writes null for an account that is deleted or hidden."""
+    if named := word(record.get("forwarded_from")):
+        return named
+    return NOT_GIVEN if any(key.startswith("forwarded_") for key in record) else None
