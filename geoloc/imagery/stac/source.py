@@ -89,7 +89,7 @@ class StacSource:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which items are left out or called alike, what was assumed, whose changes nobody knows."""
+        """Which items are left out or called alike, assumed, or of changes unknown."""
         namesakes = sum(count for count in self._names.values() if count > 1)
         alike = (
             f"{namesakes} items share their id with another place's item: each is read, and named "
