@@ -18,7 +18,9 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 from pyproj import Transformer
+from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp, Resampling
+from rasterio.rpc import RPC
 from rasterio.shutil import copy as copy_raster
 from rasterio.transform import from_origin
 from scipy.ndimage import minimum_filter
@@ -360,6 +362,65 @@ def test_files_without_georeference_are_reported(tmp_path: Path, fault: dict[str
     path = write(tmp_path / "a.tif", noise(1), **fault)
     with pytest.raises(ImageryError, match=r"has no CRS|is not georeferenced"):
         source_of(path).bounds(CRS)
+
+
+LOCAL = 'LOCAL_CS["of a drone",UNIT["metre",1]]'
+MOON = (
+    'GEOGCS["Moon 2000",DATUM["D_Moon",SPHEROID["Moon",1737400,0]],PRIMEM["Meridian",0],'
+    'UNIT["Degree",0.0174532925199433]]'
+)
+
+
+def without_place(kind: str, path: Path) -> Path:
+    """A file that has no usable place on the Earth."""
+    if kind in ("local", "moon"):
+        crs = rasterio.crs.CRS.from_wkt(LOCAL if kind == "local" else MOON)
+        return write(path, noise(3), crs=crs)
+    if kind == "no crs":
+        return write(path, noise(3), crs=None)
+    if kind == "metres as degrees":
+        return write(path, noise(3), crs="EPSG:4326")
+    write(path, noise(3), crs=None, transform=None)
+    with rasterio.open(path, "r+") as data:
+        if kind == "control points":
+            corners = [(0, 0), (0, 50), (40, 0), (40, 50)]
+            points = [GroundControlPoint(r, c, LEFT + c, TOP - r) for r, c in corners]
+            data.gcps = points, rasterio.crs.CRS.from_string(CRS)
+        elif kind == "rpc":
+            ones = [1.0] * 20
+            data.rpcs = RPC(100, 50, 50, 1, ones, ones, 30, 1, 20, 1, ones, ones, 25, 1)
+        else:
+            data.update_tags(ns="GEOLOCATION", X_DATASET="x.tif", Y_DATASET="y.tif")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        ("local", "lies nowhere on the Earth by its CRS, local 'of a drone': assign the one"),
+        ("moon", "lies nowhere on the Earth by its CRS, 'Moon 2000'"),
+        ("no crs", "has no CRS: assign the one it was made in, with rio edit-info --crs"),
+        ("metres as degrees", "begins at 400000, 5600000, which is no place in its CRS EPSG:4326"),
+        ("control points", "ground control points only (4): rectify it, with gdalwarp -tps -t_srs "
+         "EPSG:32636"),
+        ("rpc", "rational polynomial coefficients (RPC) only: orthorectify it with a height model"),
+        ("arrays", "arrays of longitude and latitude only: rectify it, with gdalwarp -geoloc"),
+    ],
+)  # fmt: skip
+def test_a_file_without_a_place_is_a_gap_with_advice(
+    tmp_path: Path, kind: str, advice: str
+) -> None:
+    odd = without_place(kind, tmp_path / "odd.tif")
+    source = source_of(write(tmp_path / "good.tif", noise(1)), odd)
+    require_overlap(source, WINDOW)
+    np.testing.assert_array_equal(source.read(WINDOW).values, noise(1))
+    (line,) = source.unreadable
+    assert "odd.tif" in line and advice in line and "\n" not in line
+    assert source.read(WINDOW.pad(2)).attrs["errors"] == (line,)
+    with pytest.raises(ImageryError) as caught:
+        source_of(odd).read(WINDOW)
+    assert "none of 1 imagery files can be read" in str(caught.value)
+    assert advice in str(caught.value)
 
 
 def test_paths_that_match_nothing(tmp_path: Path) -> None:

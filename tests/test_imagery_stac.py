@@ -21,6 +21,8 @@ import pyproj
 import pytest
 from pydantic import ValidationError
 from pyproj import Transformer
+from rasterio.enums import ColorInterp
+from rasterio.transform import Affine
 
 from geoloc.area import GeotiffImagery, StacImagery
 from geoloc.errors import ImageryError
@@ -159,6 +161,197 @@ def test_raster_scale_and_offset_bring_items_to_one_measure(tmp_path: Path) -> N
     for date in ("2021", "2023"):
         read = source(catalog(tmp_path, *items), datetime=date, scale=[0, 0.255], rescale=True)
         np.testing.assert_array_equal(read.read(WINDOW).values, noise(4))
+
+
+def described(colours: str, key: str = "eo:bands", field: str = "common_name") -> Json:
+    """An asset ``a.tif`` whose bands are called so."""
+    bands = [{"name": f"b{n}", field: name} for n, name in enumerate(colours.split(), 1)]
+    return {"href": "../a.tif", "type": "image/tiff; application=geotiff", key: bands}
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(
+    ("key", "field"),
+    [
+        ("eo:bands", "common_name"),
+        ("eo:bands", "name"),
+        ("bands", "eo:common_name"),
+        ("bands", "common_name"),
+        ("bands", "name"),
+        ("bands", "description"),
+    ],
+)
+def test_bands_of_an_asset_are_what_the_item_calls_them(
+    tmp_path: Path, key: str, field: str, named: bool
+) -> None:
+    pixels = noise(3, bands=4)
+    pixels[3, :5] = 0
+    write(tmp_path / "a.tif", pixels)  # whose last band is alpha, if one asks the file
+    assets = {"analytic": described("Blue green RED nir", key, field)}
+    url = catalog(tmp_path, item("a", "", assets=assets))
+    options = {"assets": "analytic"} if named else {}
+    assert source(url, **options).read(WINDOW).valid.values.all()
+    np.testing.assert_array_equal(source(url, **options).read(WINDOW).values, pixels[[2, 1, 0]])
+    chosen = source(url, **options, bands=[4, 1, 2]).read(WINDOW).values
+    if named:  # a specification wins over what anybody says
+        np.testing.assert_array_equal(chosen, pixels[[3, 0, 1]])
+
+
+def test_satellites_bands_are_known_by_their_names(tmp_path: Path) -> None:
+    pixels = noise(3, bands=4)
+    write(tmp_path / "a.tif", pixels)
+    assets = {"visual": described("B02 B03 B04 B08", "bands", "name")}
+    read = source(catalog(tmp_path, item("a", "", assets=assets)))
+    np.testing.assert_array_equal(read.read(WINDOW).values, pixels[[2, 1, 0]])
+
+
+def test_the_order_of_named_assets_is_the_users(tmp_path: Path) -> None:
+    for name, band in zip(("red", "green", "blue"), noise(2), strict=True):
+        write(tmp_path / f"{name}.tif", band[None])
+    assets = {
+        name: {"href": f"../{name}.tif", "eo:bands": [{"common_name": name}]}
+        for name in ("blue", "red", "green")
+    }
+    url = catalog(tmp_path, item("a", "", assets=assets))
+    np.testing.assert_array_equal(source(url).read(WINDOW).values, noise(2))
+    turned = source(url, assets=["blue", "green", "red"]).read(WINDOW).values
+    np.testing.assert_array_equal(turned, noise(2)[::-1])
+
+
+def test_where_an_item_is_silent_its_file_is_asked(tmp_path: Path) -> None:
+    kinds = [ColorInterp.blue, ColorInterp.green, ColorInterp.red, ColorInterp.undefined]
+    write(tmp_path / "a.tif", noise(5, bands=4), colorinterp=kinds)
+    url = catalog(tmp_path, item("a", "../a.tif"))
+    for options in ({}, {"assets": "visual"}):
+        read = source(url, **options)
+        np.testing.assert_array_equal(read.read(WINDOW).values, noise(5, bands=4)[[2, 1, 0]])
+        assert read.notes == ()
+    write(tmp_path / "a.tif", noise(5, bands=4), photometric="MINISBLACK")
+    read = source(url)
+    np.testing.assert_array_equal(read.read(WINDOW).values, noise(5, bands=4)[:3])
+    assert "does not say which of its 4 bands" in read.notes[0]
+
+
+def test_previews_are_not_taken_for_data(tmp_path: Path) -> None:
+    write(tmp_path / "a.tif", noise(3))
+    preview = {"href": "../no.tif", "roles": ["overview"], "type": "image/tiff"}
+    rgb = [{"common_name": name} for name in ("red", "green", "blue")]
+    assets = {
+        "thumbnail": {"href": "../no.jpg", "eo:bands": rgb},
+        "preview": {**preview, "eo:bands": rgb},
+        "data": described("blue green red"),
+    }
+    read = source(catalog(tmp_path, item("a", "", assets=assets)))
+    np.testing.assert_array_equal(read.read(WINDOW).values, noise(3)[::-1])
+
+
+@pytest.mark.parametrize(
+    ("shift", "facts", "raster"),
+    [
+        (0, {"s2:processing_baseline": "02.14"}, None),
+        (1000, {"s2:processing_baseline": "05.09"}, None),
+        (0, {"s2:processing_baseline": "05.09", "earthsearch:boa_offset_applied": True}, None),
+        (0, {"earthsearch:boa_offset_applied": True}, {"scale": 1e-4, "offset": -0.1}),
+        (1000, {"earthsearch:boa_offset_applied": False}, {"scale": 1e-4, "offset": -0.1}),
+        (1000, {}, {"raster:scale": 1e-4, "raster:offset": -0.1}),
+    ],
+)
+def test_offsets_are_taken_off_once(
+    tmp_path: Path, shift: int, facts: Json, raster: Json | None
+) -> None:
+    write(tmp_path / "a.tif", noise(4).astype(np.uint16) * 10 + np.uint16(shift))
+    asset: Json = {"href": "../a.tif", "type": "image/tiff"}
+    if raster:
+        asset["bands" if "raster:scale" in raster else "raster:bands"] = [raster] * 3
+    url = catalog(tmp_path, item("a", "", assets={"visual": asset}, **facts))
+    read = source(url, scale=[0, 0.255], rescale=True)
+    np.testing.assert_array_equal(read.read(WINDOW).values, noise(4))
+
+
+@pytest.mark.parametrize("holder", ["raster:bands", "bands", "asset"])
+def test_what_an_item_says_is_no_data_is_none(tmp_path: Path, holder: str) -> None:
+    pixels = noise(4)
+    pixels[:, :7], pixels[:, 7:9] = 0, 9
+    write(tmp_path / "a.tif", pixels)
+    facts: Json = {"nodata": 0}
+    asset = facts if holder == "asset" else {holder: [facts] * 3}
+    url = catalog(tmp_path, item("a", "", assets={"visual": {"href": "../a.tif", **asset}}))
+    valid = source(url).read(WINDOW).valid.values
+    assert not valid[:7].any() and valid[7:].all()
+    assert source(url, nodata=9).read(WINDOW).valid.values[:7].all()
+    write(tmp_path / "a.tif", pixels, nodata=9)  # a file knows better
+    valid = source(url).read(WINDOW).valid.values
+    assert valid[:7].all() and not valid[7:9].any()
+
+
+def test_bands_may_differ_in_scale(tmp_path: Path) -> None:
+    units = [(1.0, 0.0), (0.5, 0.0), (1.0, -20.0)]
+    counts = [
+        (band - offset) / scale for band, (scale, offset) in zip(noise(4), units, strict=True)
+    ]
+    write(tmp_path / "a.tif", np.stack(counts).astype(np.uint16))
+    raster = [{"scale": scale, "offset": offset} for scale, offset in units]
+    assets = {"visual": {"href": "../a.tif", "raster:bands": raster}}
+    read = source(catalog(tmp_path, item("a", "", assets=assets)), scale=[0, 255], rescale=True)
+    np.testing.assert_array_equal(read.read(WINDOW).values, noise(4))
+
+
+def test_one_scale_for_different_zeros_is_noted(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        write(tmp_path / f"{name}.tif", noise(4).astype(np.uint16) * 10)
+    items = [
+        item(name, f"../{name}.tif", **{"s2:processing_baseline": baseline})
+        for name, baseline in (("old", "02.14"), ("new", "05.09"))
+    ]
+    read = source(catalog(tmp_path, *items), scale=[0, 2550])
+    read.read(WINDOW)
+    assert "count from different zeros (0, 1000)" in read.notes[0]
+    assert source(catalog(tmp_path, items[0]), scale=[0, 2550]).notes == ()
+
+
+@pytest.mark.parametrize("box", ["of GeoJSON", "beyond 180"])
+@pytest.mark.parametrize("zone", ["EPSG:32601", "EPSG:32660"])
+def test_items_across_180_degrees(tmp_path: Path, box: str, zone: str) -> None:
+    pixels = np.zeros((3, 100, 200), np.uint8)
+    pixels[:, :, :100], pixels[:, :, 100:] = 200, 80
+    transform = Affine(0.01, 0, 179, 0, -0.01, 60.5)
+    write(tmp_path / "a.tif", pixels, crs="EPSG:4326", transform=transform)
+    one = item("a", "../a.tif", projection="none")
+    one["bbox"] = [179, 59.5, -179 if box == "of GeoJSON" else 181, 60.5]
+    x, y = Transformer.from_crs("EPSG:4326", zone, always_xy=True).transform(180, 60)
+    window = Grid(zone, x - 8000, y + 8000, 400, 40, 40)
+    read = source(catalog(tmp_path, one))
+    require_overlap(read, window)
+    data = read.read(window)
+    assert data.valid.values.all() and data.attrs["errors"] == ()
+    assert (data.values[:, :, :18] == 200).all() and (data.values[:, :, 22:] == 80).all()
+
+
+def test_items_of_no_place_on_the_earth_lie_where_their_box_is(tmp_path: Path) -> None:
+    """Their file is told to be of no use, the others are read."""
+    local = pyproj.CRS('LOCAL_CS["of a drone",UNIT["metre",1]]').to_wkt()
+    write(tmp_path / "a.tif", noise(1), crs=local)
+    write(tmp_path / "b.tif", noise(2))
+    facts = {"proj:wkt2": local, "proj:shape": [40, 50], "proj:transform": [1, 0, 0, 0, -1, 0]}
+    drone = item("a", "../a.tif", projection="none", date="2025-01-01T00:00:00Z", **facts)
+    data = source(catalog(tmp_path, drone, item("b", "../b.tif"))).read(WINDOW)
+    np.testing.assert_array_equal(data.values, noise(2))
+    (error,) = data.attrs["errors"]
+    assert "a.tif lies nowhere on the Earth by its CRS, local 'of a drone'" in error
+
+
+def test_palettes_behind_signed_hrefs(
+    tmp_path: Path, guarded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAC_TOKEN", "sig=s3cret&se=2099-01-01T00%3A00%3A00Z")
+    index = np.random.default_rng(8).integers(0, 3, (1, 40, 50)).astype(np.uint8)
+    colours = np.array([(250, 10, 20), (0, 128, 64), (9, 8, 7)], np.uint8)
+    table = {n: (*map(int, rgb), 255) for n, rgb in enumerate(colours)}
+    write(tmp_path / "palette.tif", index, colormap=table)
+    url = catalog(tmp_path, item("a", f"{guarded}/palette.tif"))
+    data = source(url, sign="${STAC_TOKEN}").read(WINDOW)
+    assert data.attrs["errors"] == ()
+    np.testing.assert_array_equal(data.values, colours[index[0]].transpose(2, 0, 1))
 
 
 def test_items_of_several_utm_zones_lie_on_each_other(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
+import io
 import logging
 import os
 import pickle
@@ -28,6 +29,7 @@ from geoloc.grid import Grid
 from geoloc.imagery import open_source, require_overlap
 from geoloc.imagery.xyz import XyzSource, client
 from geoloc.imagery.xyz.cache import TileCache
+from geoloc.imagery.xyz.client import decode
 from geoloc.imagery.xyz.pyramid import (
     HALF,
     Tiles,
@@ -453,6 +455,64 @@ def test_bounds_and_what_is_outside(server: TileServer, tmp_path: Path) -> None:
     with pytest.raises(ImageryError, match="outside of the imagery"):
         require_overlap(near, far)
     assert server.requests == []
+
+
+@pytest.mark.parametrize("zone", ["EPSG:32601", "EPSG:32660"])
+def test_windows_across_180_degrees(tmp_path: Path, zone: str) -> None:
+    """Tiles of both ends of the map lie beside each other; the box of the tiles counts too."""
+    zoom = 9
+
+    def render(_: int, x: int, __: int) -> NDArray[np.uint8]:
+        return np.full((256, 256, 3), 200 if x >= 2 ** (zoom - 1) else 80, np.uint8)
+
+    x, y = Transformer.from_crs("EPSG:4326", zone, always_xy=True).transform(180, 60)
+    window = Grid(zone, x - 4000, y + 4000, 100, 80, 80)
+    with serve_tiles(render) as server:
+        read = source(server, tmp_path, zoom=zoom)
+        require_overlap(read, window)
+        data = read.read(window)
+        assert data.attrs["errors"] == () and len(server.requests) < 12
+        assert data.valid.values.all()
+        assert (data.values[:, :, :35] == 200).all() and (data.values[:, :, 45:] == 80).all()
+        assert source(server, tmp_path, bounds=[170, 50, 180, 70]).covers(window)
+        assert source(server, tmp_path, bounds=[-180, 50, -170, 70]).covers(window)
+        assert not source(server, tmp_path, bounds=[0, 50, 170, 70]).covers(window)
+
+
+def picture(mode: str) -> tuple[bytes, NDArray[np.uint8]]:
+    """A tile as PNG, and what it shows (y, x, rgba)."""
+    grey = np.random.default_rng(2).integers(0, 256, (256, 256)).astype(np.uint8)
+    alpha = np.full_like(grey, 255)
+    out, options, shown = io.BytesIO(), {}, np.stack([grey, grey, grey], axis=-1)
+    if mode == "I;16":
+        image = Image.fromarray(grey.astype(np.uint16) * 257)
+    elif mode == "1":
+        image = Image.fromarray(grey > 127)
+        shown = np.where(shown > 127, 255, 0).astype(np.uint8)
+    elif mode == "P":
+        image = Image.fromarray(grey % 4, "P")
+        colours = [(250, 10, 20), (0, 128, 64), (9, 8, 7), (5, 5, 200)]
+        image.putpalette([value for rgb in colours for value in rgb])
+        options, alpha = {"transparency": 2}, np.where(grey % 4 == 2, 0, alpha).astype(np.uint8)
+        shown = np.array(colours, np.uint8)[grey % 4]
+    elif mode == "L":
+        image = Image.fromarray(grey)
+        options, alpha = {"transparency": 7}, np.where(grey == 7, 0, alpha).astype(np.uint8)
+    else:
+        alpha[:9] = 0
+        image = Image.merge("LA", [Image.fromarray(grey), Image.fromarray(alpha)])
+    image.save(out, "PNG", **options)
+    return out.getvalue(), np.dstack([shown, alpha])
+
+
+@pytest.mark.parametrize("mode", ["I;16", "1", "P", "L", "LA"])
+def test_tiles_of_any_depth_are_what_they_show(mode: str) -> None:
+    data, shown = picture(mode)
+    found = decode(data, 256)
+    assert found is not None
+    np.testing.assert_array_equal(found[..., 3], shown[..., 3])
+    there = shown[..., 3] > 0
+    np.testing.assert_array_equal(found[there], shown[there])
 
 
 def test_fingerprints_tell_versions_and_places_apart(server: TileServer, tmp_path: Path) -> None:

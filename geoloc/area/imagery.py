@@ -28,7 +28,8 @@ from .spec import Spec, resolve_path, resolve_pattern
 Bounds = tuple[float, float, float, float]
 """Left, bottom, right, top."""
 
-_BANDS_DEFAULT = (1, 2, 3)
+_FORMER_BANDS = [1, 2, 3]
+"""What cubes remember of a time when bands that were not named were these."""
 _MANNERS = {
     "keep", "cache", "cache_mb", "rate", "connections", "timeout", "retries", "user_agent",
 }  # fmt: skip
@@ -50,8 +51,8 @@ def _check_scale(value: tuple[float, float] | None) -> tuple[float, float] | Non
     return value
 
 
-def _check_bands(value: tuple[int, int, int]) -> tuple[int, int, int]:
-    if min(value) < 1:
+def _check_bands(value: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+    if value is not None and min(value) < 1:
         raise ValueError(f"bands {list(value)}: bands are counted from 1")
     return value
 
@@ -116,12 +117,16 @@ class GeotiffImagery(OriginImagery):
         min_length=1,
         description="files, globs or URLs, with ${NAME} for keys from the environment",
     )
-    bands: tuple[int, int, int] = Field(
-        _BANDS_DEFAULT,
-        description="red, green, blue, counted from 1; a single band is read as grey",
+    bands: tuple[int, int, int] | None = Field(
+        None,
+        description="red, green, blue, counted from 1; default: the bands that the file says are "
+        "red, green and blue, else the first three; a single band is read as grey",
     )
     scale: tuple[float, float] | None = Field(
         None, description="input values that become 0 and 255; needed unless imagery is uint8"
+    )
+    rescale: bool = Field(
+        False, description="scale is in the units that the files' own scale and offset give"
     )
     nodata: float | None = Field(None, description="overrides the files' own nodata value")
     order: Literal["newest", "listed"] = Field(
@@ -159,12 +164,18 @@ class StacImagery(OriginImagery):
         description="one asset with several bands, or one each for red, green, blue; "
         "default: visual, or the bands that are called red, green and blue",
     )
-    bands: tuple[int, int, int] = Field(_BANDS_DEFAULT, description="of a single asset, from 1")
+    bands: tuple[int, int, int] | None = Field(
+        None,
+        description="red, green, blue of a single asset, counted from 1; default: what the item, "
+        "else the file says they are, else the first three",
+    )
     scale: tuple[float, float] | None = Field(
         None, description="input values that become 0 and 255; needed unless imagery is uint8"
     )
     rescale: bool = Field(
-        False, description="scale is in the units that raster:scale and raster:offset give"
+        False,
+        description="scale is in the units that raster:scale and raster:offset give (of "
+        "Sentinel-2 without them: reflectance)",
     )
     nodata: float | None = Field(None, description="overrides the files' own nodata value")
     order: Literal["newest", "least-cloud", "median"] = Field(
@@ -339,7 +350,13 @@ Imagery = Annotated[
 
 
 def portable(recorded: dict[str, Any]) -> Any:
-    """Recorded imagery, local paths cut down to their part below the folder common to all."""
+    """Recorded imagery as far as it tells cubes apart.
+
+    Local paths are cut down to their part below the folder common to all. What an earlier
+    version wrote of imagery whose bands were not named is the same as what is written now: where
+    pixels are not read as they were, the fingerprints of blocks tell.
+    """
+    recorded = _as_formerly(recorded)
     paths: list[str] = []
 
     def note(path: str) -> str:
@@ -351,6 +368,12 @@ def portable(recorded: dict[str, Any]) -> Any:
         return recorded
     folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120  globs
     return _each_path(recorded, lambda path: os.path.relpath(path, folder))
+
+
+def _as_formerly(recorded: dict[str, Any]) -> dict[str, Any]:
+    """The same in the words of the first version, as far as it had any for it."""
+    said = {k: v for k, v in recorded.items() if k != "rescale" or v or "url" in recorded}
+    return {k: _FORMER_BANDS if k == "bands" and v is None else v for k, v in said.items()}
 
 
 def _each_path(value: Any, change: Callable[[str], str]) -> Any:

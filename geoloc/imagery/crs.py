@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -12,10 +13,15 @@ from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import ProjError
 
 from ..area import Bounds
+from ..errors import ImageryError
 
 LONLAT = "EPSG:4326"
 
 _EDGE_POINTS = 21  # along each side of a box; sides are curves in another CRS
+_ORIGIN = "Longitude of natural origin"
+_EASTING = "False easting"
+_ROUND = ("mercator", "equidistant cylindrical", "cylindrical equal area", "plate")
+"""Words of methods under which x grows evenly with longitude."""
 
 
 @lru_cache(maxsize=256)
@@ -49,6 +55,100 @@ def pixel_side(crs: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> floa
     lon, lat = to_crs(crs, lonlat)(x, y)
     _, _, sides = geod.inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])
     return math.sqrt(sides[0] * sides[1])
+
+
+@lru_cache(maxsize=256)
+def same_crs(one: str, other: str) -> bool:
+    """Whether two texts mean one CRS."""
+    return one == other or bool(CRS.from_user_input(one) == CRS.from_user_input(other))
+
+
+def on_earth(crs: str) -> bool:
+    """Whether places in a CRS are places on the Earth that can be found in others."""
+    return not off_earth(crs)
+
+
+@lru_cache(maxsize=256)
+def off_earth(crs: str) -> str:
+    """Why a CRS leads to no place on the Earth: its kind and name; empty where it does."""
+    try:
+        system = CRS.from_user_input(crs)
+    except ProjError:
+        return "which is not known"
+    if system.is_engineering:
+        return f"local {system.name!r}"
+    try:
+        return "" if _transformer(crs, LONLAT) else repr(system.name)
+    except ProjError:
+        return repr(system.name)
+
+
+@lru_cache(maxsize=256)
+def turn_of(crs: str) -> float | None:
+    """After how many units of x a CRS is back where it was; None where it does not go round.
+
+    Longitudes do, and cylindrical projections of them.
+    """
+    system = _horizontal(crs)
+    if system.is_geographic:
+        return 2 * math.pi / system.axis_info[0].unit_conversion_factor
+    if system.is_bound:
+        return turn_of(system.source_crs.to_wkt()) if system.source_crs else None
+    if not (system.is_projected and _goes_round(system) and system.geodetic_crs):
+        return None
+    x, _ = to_crs(system.geodetic_crs.to_wkt(), system.to_wkt())(np.array([-1.0, 1.0]), np.zeros(2))
+    return float(x[1] - x[0]) * 180
+
+
+def _horizontal(crs: str) -> CRS:
+    """A CRS without its heights."""
+    system = CRS.from_user_input(crs)
+    return (system.sub_crs_list[0] if system.is_compound else system).to_2d()
+
+
+def _goes_round(system: CRS) -> bool:
+    operation = system.coordinate_operation
+    method = operation.method_name.lower() if operation else ""
+    return any(word in method for word in _ROUND) and not any(
+        word in method for word in ("transverse", "oblique", "space", "swiss")
+    )
+
+
+@lru_cache(maxsize=4096)
+def centred_on(crs: str, x: float) -> str:
+    """A CRS that goes round, with its seam opposite of ``x``: the same coordinates near there.
+
+    Raises ImageryError where it cannot be written so.
+    """
+    system = _horizontal(crs)
+    try:
+        if system.is_geographic:
+            return _centred_degrees(system.to_wkt("WKT1_GDAL"), x)
+        return _centred_projection(system.to_json_dict(), x, float(turn_of(crs) or 0))
+    except (ProjError, KeyError, StopIteration, ValueError) as error:
+        raise ImageryError(f"CRS {system.name} cannot be moved across its seam: {error}") from None
+
+
+def _centred_degrees(wkt: str, longitude: float) -> str:
+    """GDAL's own extension of WKT, which keeps the datum and its shifts.
+
+    GDAL keeps transformations by names and parameters, without the extension: the name tells.
+    """
+    middle = round(longitude)
+    plain = re.sub(r',AUTHORITY\["[^"]*","[^"]*"\]\]$', "]", wkt.strip())
+    named = re.sub(r'^(GEOGCS\["[^"]*)"', rf'\1 around {middle}"', plain)
+    return f'{named[:-1]},EXTENSION["CENTER_LONG","{middle}"]]'
+
+
+def _centred_projection(facts: dict[str, object], x: float, turn: float) -> str:
+    conversion = facts["conversion"]
+    assert isinstance(conversion, dict)
+    parameters = {p["name"]: p for p in conversion["parameters"]}
+    by = round((x - parameters[_EASTING]["value"]) / turn * 360)
+    parameters[_ORIGIN]["value"] = (parameters[_ORIGIN]["value"] + by + 180) % 360 - 180
+    parameters[_EASTING]["value"] += by / 360 * turn
+    kept = {k: v for k, v in facts.items() if k not in ("id", "area", "bbox", "scope", "usages")}
+    return str(CRS.from_json_dict({**kept, "name": "centred elsewhere"}).to_wkt())
 
 
 @lru_cache(maxsize=256)

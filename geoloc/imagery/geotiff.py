@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..area import Bounds, GeotiffImagery
 from ..errors import ImageryError
 from ..grid import Grid
 from .keys import fill_keys, hide_keys
-from .raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe, require_fit
+from .manner import Manner, manner_of, remarks
+from .placing import Part, Places
+from .raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe
 from .reading import read_onto
-from .source import Item, as_window, lay_under, touching
+from .source import Item, as_window, lay_under
 from .taken import Taken
 from .version import Versions
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _PROBES = 8  # headers read at once
+_FIRST, _GREY = (1, 2, 3), (1, 1, 1)
+_UNSAID = {"paths", "keep", "bands", "rescale"}
+"""Of a specification, what a fingerprint has no need of: where files are, and `Manner` of each."""
 
 
 class GeotiffSource:
@@ -48,7 +52,7 @@ class GeotiffSource:
             fill_keys(href)
         self._files: tuple[RasterFile, ...] | None = None
         self._unreadable: tuple[str, ...] = ()
-        self._boxes: dict[str, NDArray[np.float64]] = {}
+        self._places: Places | None = None
         self._versions = Versions()
         self._lock = threading.Lock()
 
@@ -74,8 +78,16 @@ class GeotiffSource:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Of which files nobody can tell whether they change, if of any."""
-        return self._versions.notes
+        """What was assumed of files, and of which nobody can tell whether they change."""
+        return *self._assumed(), *self._versions.notes
+
+    def _assumed(self) -> tuple[str, ...]:
+        """A line for each thing that files leave open or contradict themselves in."""
+        found: dict[str, list[RasterFile]] = {}
+        for file in self._files or ():
+            for remark in remarks(file, self.spec):
+                found.setdefault(remark, []).append(file)
+        return tuple(_noted(remark, files) for remark, files in found.items())
 
     @property
     def gsd(self) -> float:
@@ -84,7 +96,7 @@ class GeotiffSource:
 
     def bounds(self, crs: str) -> Bounds:
         """The box around all files in ``crs``: left, bottom, right, top."""
-        boxes = self._boxes_in(crs)
+        boxes = np.array([file.bounds(crs) for file in self.files], np.float64)
         boxes = boxes[np.isfinite(boxes).all(axis=1)]
         if not len(boxes):
             raise ImageryError(f"the imagery cannot be mapped in {crs}: use the UTM zone there")
@@ -102,8 +114,12 @@ class GeotiffSource:
         return self.bounds(crs)
 
     def covers(self, window: Grid) -> bool:
-        """Whether any file's box touches the window, or an unreadable file's may."""
-        return bool(self._touching(window)) or bool(self.unreadable)
+        """Whether a file may reach into the window; an unreadable one may lie anywhere."""
+        return self.holds(window) or bool(self.unreadable)
+
+    def holds(self, window: Grid) -> bool:
+        """Whether a file whose place is known may reach into the window."""
+        return bool(self._touching(window))
 
     def read(self, window: Grid) -> xr.DataArray:
         """The mosaic's pixels in the window (see ``Source.read``)."""
@@ -117,7 +133,7 @@ class GeotiffSource:
                 version = " ".join(self._version(file))
                 opened = replace(file, href=fill_keys(file.href), version=version)
                 with taken.reading(file.files):
-                    new, there = read_onto(opened, window.window(*part), self.spec)
+                    new, there = read_onto(opened, window.window(*part), manner_of(file, self.spec))
                 if lay_under(pixels[:, *part], valid[part], new, there):
                     seen.append(Item(file.id, file.shown, file.datetime, version))
             except READ_ERRORS as error:
@@ -131,28 +147,42 @@ class GeotiffSource:
 
         Raises ImageryError where a server cannot be asked just now.
         """
-        facts: list[object] = [self.spec.model_dump(exclude={"paths", "keep"})]
+        facts: list[object] = [self.spec.model_dump(exclude=_UNSAID) | {"bands": self._usual.bands}]
         touching = [file for file, _ in self._touching(window)]
         self._versions.of((path for file in touching for path in file.files), fill_keys)
-        facts += [[file.id, *self._version(file)] for file in touching]
+        facts += [[file.id, *self._version(file), *self._unusual(file)] for file in touching]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def _touching(self, window: Grid) -> list[tuple[RasterFile, tuple[slice, slice]]]:
-        """Files that may reach into the window, uppermost first, and where."""
-        files, boxes = self.files, self._boxes_in(window.crs)
-        return [(files[index], part) for index, part in touching(boxes, window)]
+    @property
+    def _usual(self) -> Manner:
+        """How files are read that are simply what the specification says."""
+        scale = self.spec.scale
+        ranges = (scale, scale, scale) if scale else None
+        return Manner(self.spec.bands or _FIRST, ranges, self.spec.nodata)
 
-    def _boxes_in(self, crs: str) -> NDArray[np.float64]:
-        """Footprints ``(file, 4)`` in ``crs``, computed once."""
+    def _unusual(self, file: RasterFile) -> list[str]:
+        """What else than its version decides a file's pixels: how it is read, if not as usual."""
+        manner = manner_of(file, self.spec)
+        grey = self.spec.bands is None and manner.bands == _GREY
+        same = replace(manner, bands=_FIRST) if grey else manner
+        told = [] if same == self._usual or file.palette else [repr(manner)]
+        return told + (["holes of several kinds"] if file.holes_differ else [])
+
+    def _touching(self, window: Grid) -> list[tuple[RasterFile, Part]]:
+        """Files that may reach into the window, uppermost first, and where."""
         files = self.files
         with self._lock:
-            if crs not in self._boxes:
-                self._boxes[crs] = np.array([file.bounds(crs) for file in files], np.float64)
-            return self._boxes[crs]
+            self._places = self._places or Places(files)
+        return [(files[index], part) for index, part in self._places.touching(window)]
 
     def _version(self, file: RasterFile) -> list[str]:
         """What changes when the content of what a file consists of does."""
         return self._versions.of(file.files, fill_keys, sure=False)
+
+
+def _noted(remark: str, files: list[RasterFile]) -> str:
+    others = "" if len(files) == 1 else f" (so of {len(files)} files)"
+    return f"{files[0].shown} {remark}{others}"
 
 
 def list_files(paths: list[str]) -> list[str]:
@@ -210,7 +240,7 @@ def _index(
     if not files:
         raise ImageryError(f"none of {len(hrefs)} imagery files can be read; first: {faults[0]}")
     for file in files:
-        require_fit(file, spec)
+        manner_of(file, spec)  # what cannot be applied is said before anything is read
     if spec.order == "newest":
         files.sort(key=lambda file: -file.datetime.timestamp() if file.datetime else np.inf)
     return tuple(files), faults

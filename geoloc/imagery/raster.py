@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,16 +18,17 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.session import DummySession
 from rasterio.transform import Affine
 
-from ..area import Bounds, GeotiffImagery
+from ..area import Bounds
 from ..errors import ImageryError
 from ..grid import Grid
 from ..stores import s3_settings, without_secrets
-from .crs import pixel_side, to_crs
+from .colours import Said, colours_of, is_another_model, transparent
+from .crs import LONLAT, off_earth, pixel_side, to_crs, turn_of
 
 READ_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError)
 """What a missing, damaged or truncated file may raise while it is opened or read."""
@@ -53,6 +55,10 @@ _last_read: dict[str, str] = {}
 """Versions of the remote files that this process, maybe a cluster's worker for weeks, has read."""
 
 _EDGE_POINTS = 21  # along each side of a footprint; sides are curves in another CRS
+_SAME_POINT = 1e-3  # of a raster's extent: what mapping there and back may miss
+_BIG_TIFF = 43
+_POLE, _TWICE_AROUND = 90.001, 720.0  # degrees
+_LAB = (9, 10)  # TIFF photometric interpretations that GDAL hands over as they are: ICC, ITU
 _TIFF_TIMES = ("%Y:%m:%d %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y:%m:%d")
 
 
@@ -61,6 +67,9 @@ class RasterFile:
     """What the header says; ``gsd`` is in m on the ground, ``files`` are what it consists of.
 
     ``version`` tells its content from what it was or will be, where somebody asked.
+    ``alpha`` numbers the bands of transparency, ``palette`` the band of colour indices (0: none),
+    ``masked`` is True where a mask lies beside the bands. ``nodata`` and ``units`` (scale and
+    offset) are each band's. ``bits`` are those used of a byte; ``inverted``: 0 is white.
     """
 
     href: str
@@ -70,14 +79,18 @@ class RasterFile:
     height: int
     bands: int
     dtype: str
-    nodata: float | None
-    alpha: bool
+    nodata: tuple[float | None, ...]
+    alpha: tuple[int, ...]
     masked: bool
-    palette: bool
+    palette: int
     overviews: tuple[int, ...]
     gsd: float
     datetime: dt.datetime | None
     files: tuple[str, ...]
+    colours: Said
+    units: tuple[tuple[float, float], ...]
+    bits: int
+    inverted: bool
     version: str = ""
 
     @property
@@ -96,19 +109,74 @@ class RasterFile:
         a, b, _, d, e, _ = self.transform
         return a > 0 > e and b == d == 0
 
+    @property
+    def holes_differ(self) -> bool:
+        """Whether it tells in several ways where it has no data, all of which count."""
+        valued = any(value is not None for value in self.nodata)
+        return sum(map(bool, (self.alpha, self.masked, valued))) > 1
+
+    @property
+    def box(self) -> Bounds:
+        """Left, bottom, right, top in its own CRS."""
+        x, y = Affine(*self.transform) @ _corners(self.width, self.height)
+        return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+
     def bounds(self, crs: str) -> Bounds:
-        """The box around the file's footprint in ``crs``; not finite where it cannot be mapped."""
-        cols, rows = _outline(self.width, self.height)
-        x, y = to_crs(self.crs, crs)(*(Affine(*self.transform) @ (cols, rows)))
+        """The box around the file's footprint in ``crs``; not finite where it cannot be mapped.
+
+        Of a footprint that is mapped in part (of the whole world, into a zone) it is around what
+        is, more or less: `placing` tells what lies where.
+        """
+        return next(
+            (box for points in (_outline, _inside) if (box := self._box(crs, points)) is not None),
+            (math.inf,) * 4,
+        )
+
+    def _box(
+        self, crs: str, points: Callable[[int, int], tuple[NDArray[np.float64], ...]]
+    ) -> Bounds | None:
+        """Around points of the file that have a place in ``crs``; None where an outline has not."""
+        at = Affine(*self.transform) @ points(self.width, self.height)
+        x, y = to_crs(self.crs, crs)(*at)
+        known = np.isfinite(x) & np.isfinite(y)
+        if not known.any():
+            return None
+        if points is _outline and not (known.all() and self._returns(crs, at, x, y)):
+            return None
+        x, y = x[known], y[known]
         return float(np.min(x)), float(np.min(y)), float(np.max(x)), float(np.max(y))
 
+    def _returns(
+        self,
+        crs: str,
+        at: tuple[NDArray[np.float64], ...],
+        x: NDArray[np.float64],
+        y: NDArray[np.float64],
+    ) -> bool:
+        """Whether mapped points lead back to where they are from, or a turn away."""
+        back = to_crs(crs, self.crs)(x, y)
+        left, bottom, right, top = self.box
+        missed = np.abs(back[0] - at[0])
+        if (turn := turn_of(self.crs)) is not None:
+            missed = np.abs((missed + turn / 2) % turn - turn / 2)
+        near = _SAME_POINT * max(right - left, top - bottom)
+        return bool((missed < near).all() and (np.abs(back[1] - at[1]) < near).all())
+
     def shrinkage(self, window: Grid) -> float:
-        """How many of the file's pixels, along a side, make one of the window's."""
-        x, y = window.center(window.ny // 2, window.nx // 2)
-        ends = np.array([x, x + window.step, x]), np.array([y, y, y + window.step])
-        cols, rows = ~Affine(*self.transform) @ np.array(to_crs(window.crs, self.crs)(*ends))
-        area = (cols[1] - cols[0]) * (rows[2] - rows[0]) - (cols[2] - cols[0]) * (rows[1] - rows[0])
-        return math.sqrt(abs(area)) if math.isfinite(area) else 1.0
+        """How many of the file's pixels, along a side, make one of the window's.
+
+        In the window's middle, or another of its places if the file's CRS has none there.
+        """
+        for down, across in ((2, 2), (4, 4), (4, 4 / 3), (4 / 3, 4), (4 / 3, 4 / 3)):
+            x, y = window.center(int(window.ny / down), int(window.nx / across))
+            ends = np.array([x, x + window.step, x]), np.array([y, y, y + window.step])
+            there = to_crs(window.crs, self.crs)(*ends)
+            if (turn := turn_of(self.crs)) is not None:
+                there = (there[0] - np.rint((there[0] - there[0][0]) / turn) * turn, there[1])
+            cols, rows = ~Affine(*self.transform) @ (there[0], there[1])
+            if math.isfinite(area := _parallelogram(cols, rows)):
+                return math.sqrt(area)
+        return 1.0
 
 
 @contextmanager
@@ -171,7 +239,10 @@ def probe(href: str) -> RasterFile:
     """Read a file's header, as it is now. Raises one of READ_ERRORS where that is impossible."""
     with _opened_anew(href) as data:
         _require_georeference(data)
-        kinds = data.colorinterp
+        _require_pixels(data)
+        kinds = [kind.name for kind in data.colorinterp]
+        facts = data.tags(ns="IMAGE_STRUCTURE")
+        inverted = facts.get("MINISWHITE") == "YES" and "palette" not in kinds
         return RasterFile(
             href=href,
             crs=_crs_text(data.crs),
@@ -180,14 +251,18 @@ def probe(href: str) -> RasterFile:
             height=data.height,
             bands=data.count,
             dtype=data.dtypes[0],
-            nodata=data.nodata,
-            alpha=ColorInterp.alpha in kinds,
-            masked=MaskFlags.per_dataset in data.mask_flag_enums[0],
-            palette=kinds[0] == ColorInterp.palette,
+            nodata=tuple(data.nodatavals),
+            alpha=transparent(kinds, data.descriptions),
+            masked=_masked(data),
+            palette=kinds.index("palette") + 1 if "palette" in kinds else 0,
             overviews=tuple(data.overviews(1)),
             gsd=_ground_gsd(data),
             datetime=_sidecar_time(href) or _tag_time(data),
             files=(href,) if is_remote(href) else tuple(data.files) or (href,),
+            colours=colours_of(kinds, data.descriptions),
+            units=_units(data),
+            bits=_bits(data),
+            inverted=inverted,
         )
 
 
@@ -201,39 +276,127 @@ def fault_line(
     return reason if shown in reason else f"{shown} cannot be read: {reason}"
 
 
-def rgb_bands(file: RasterFile, spec: GeotiffImagery) -> tuple[int, int, int]:
-    """The bands that become red, green and blue; grey files give their only band thrice."""
-    colours = file.bands - file.alpha
-    grey = colours < 3 and spec.bands == type(spec).model_fields["bands"].default
-    return (1, 1, 1) if grey else spec.bands
-
-
-def require_fit(file: RasterFile, spec: GeotiffImagery) -> None:
-    """Raise ImageryError where the specification cannot be applied to the file."""
-    if file.dtype.startswith("complex"):
-        raise ImageryError(f"{file.shown} holds {file.dtype} values, which are not a picture")
-    if file.dtype != "uint8" and spec.scale is None:
-        raise ImageryError(
-            f"{file.shown} is {file.dtype}: add to imagery the values that become black and "
-            "white, for instance scale: [0, 3000]"
-        )
-    if not file.palette and max(rgb_bands(file, spec)) > file.bands:
-        raise ImageryError(
-            f"{file.shown} has {file.bands} bands and imagery asks for bands {list(spec.bands)}"
-        )
-
-
 def _require_georeference(data: rasterio.DatasetReader) -> None:
+    """Raise ImageryError, with what helps, where nobody knows which place a pixel shows."""
+    name, placed = without_secrets(data.name), not data.transform.is_identity
+    points, crs = data.gcps
+    if points and not placed:
+        raise ImageryError(
+            f"{name} has ground control points only ({len(points)}): rectify it, with "
+            f"gdalwarp -tps -t_srs {_named(crs or data.crs)} IN OUT"
+        )
+    if data.rpcs is not None and not placed:
+        raise ImageryError(
+            f"{name} has rational polynomial coefficients (RPC) only: orthorectify it with a "
+            "height model, with gdalwarp -rpc -to RPC_DEM=HEIGHTS -t_srs EPSG:… IN OUT"
+        )
+    if data.tags(ns="GEOLOCATION") and not placed:
+        raise ImageryError(
+            f"{name} has arrays of longitude and latitude only: rectify it, with "
+            "gdalwarp -geoloc -t_srs EPSG:… IN OUT"
+        )
     if data.crs is None:
-        raise ImageryError(f"{data.name} has no CRS: assign one, for instance with rio edit-info")
-    if data.transform.is_identity:
-        raise ImageryError(f"{data.name} is not georeferenced: give orthorectified imagery")
+        raise ImageryError(
+            f"{name} has no CRS: assign the one it was made in, with rio edit-info --crs EPSG:…"
+        )
+    if not placed:
+        raise ImageryError(f"{name} is not georeferenced: give orthorectified imagery")
+    _require_place(name, data)
+
+
+def _require_place(name: str, data: rasterio.DatasetReader) -> None:
+    if reason := off_earth(_crs_text(data.crs)):
+        raise ImageryError(
+            f"{name} lies nowhere on the Earth by its CRS, {reason}: assign the one it was made "
+            "in, with rio edit-info --crs EPSG:…, or leave the file out"
+        )
+    cols, rows = _inside(data.width, data.height)
+    x, y = data.transform @ (cols, rows)
+    lon, lat = to_crs(_crs_text(data.crs), LONLAT)(x, y)
+    found = (np.abs(lat) <= _POLE) & (np.abs(lon) <= _TWICE_AROUND) & np.isfinite(lon)
+    if data.transform.determinant == 0 or not found.any():
+        raise ImageryError(
+            f"{name} begins at {x[0]:.10g}, {y[0]:.10g}, which is no place in its CRS "
+            f"{_named(data.crs)}: assign the one it was made in, with rio edit-info --crs EPSG:…"
+        )
+
+
+def _named(crs: rasterio.crs.CRS | None) -> str:
+    code = crs.to_epsg() if crs else None
+    return f"EPSG:{code}" if code else "EPSG:…"
+
+
+def _require_pixels(data: rasterio.DatasetReader) -> None:
+    """Raise ImageryError where bands hold something else than brightness or colours."""
+    name, kinds = without_secrets(data.name), [kind.name for kind in data.colorinterp]
+    if any(dtype.startswith("complex") for dtype in data.dtypes):
+        raise ImageryError(f"{name} holds {data.dtypes[0]} values, which are not a picture")
+    if is_another_model(kinds):
+        raise ImageryError(
+            f"{name} holds the colours {', '.join(kinds)}, not red, green and blue: convert it"
+        )
+    if set(kinds) == {"undefined"} and _photometric(data) in _LAB:
+        raise ImageryError(f"{name} holds CIE L*a*b* colours: convert it to red, green and blue")
+
+
+def _photometric(data: rasterio.DatasetReader) -> int | None:
+    """Of a TIFF on disk, what GDAL does not tell: the tag itself."""
+    from PIL import TiffImagePlugin
+
+    if data.driver != "GTiff" or is_remote(data.name):
+        return None
+    try:
+        with Path(data.name).open("rb") as file:
+            header = file.read(8)
+            header += file.read(8) if _BIG_TIFF in header[2:4] else b""
+            directory = TiffImagePlugin.ImageFileDirectory_v2(header)
+            file.seek(directory.next)
+            directory.load(file)
+            return int(directory[TiffImagePlugin.PHOTOMETRIC_INTERPRETATION])
+    except (OSError, ValueError, KeyError, SyntaxError, AttributeError, TypeError, struct.error):
+        return None
+
+
+def _masked(data: rasterio.DatasetReader) -> bool:
+    """Whether a mask lies beside the bands, within the file or in another; alpha is a band."""
+    flags = data.mask_flag_enums[0]
+    return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+
+
+def _units(data: rasterio.DatasetReader) -> tuple[tuple[float, float], ...]:
+    return tuple(
+        (float(scale), float(offset))
+        for scale, offset in zip(data.scales, data.offsets, strict=True)
+    )
+
+
+def _bits(data: rasterio.DatasetReader) -> int:
+    """How many bits of a byte, or of a longer number, hold values; 0 where nothing is told."""
+    told = data.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", "")
+    return int(told) if told.isdigit() else 0
 
 
 def _crs_text(crs: rasterio.crs.CRS) -> str:
     """``EPSG:…`` where the CRS has such a code, else WKT."""
     code = crs.to_epsg()
     return f"EPSG:{code}" if code else str(crs.to_wkt())
+
+
+def _corners(width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return np.array([0.0, width, 0.0, width]), np.array([0.0, 0.0, height, height])
+
+
+def _parallelogram(cols: NDArray[np.float64], rows: NDArray[np.float64]) -> float:
+    """The area between a corner and the two next to it."""
+    across = (cols[1] - cols[0]) * (rows[2] - rows[0])
+    return abs(float(across - (cols[2] - cols[0]) * (rows[1] - rows[0])))
+
+
+def _inside(width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points ``(col, row)`` all over a raster."""
+    along = np.linspace(0.0, 1.0, _EDGE_POINTS)
+    cols, rows = np.meshgrid(along * width, along * height)
+    return cols.ravel(), rows.ravel()
 
 
 def _outline(width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -246,10 +409,17 @@ def _outline(width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.f
 
 
 def _ground_gsd(data: rasterio.DatasetReader) -> float:
-    """m on the ground along a pixel's side at the file's middle, whatever its CRS."""
-    col, row = data.width / 2, data.height / 2
-    x, y = data.transform @ (np.array([col, col + 1, col]), np.array([row, row, row + 1]))
-    return pixel_side(_crs_text(data.crs), x, y)
+    """m on the ground along a pixel's side at the file's middle, whatever its CRS.
+
+    Or at another place, if its middle is none: a corner of the Earth's disc.
+    """
+    cols, rows = _inside(data.width, data.height)
+    order = np.argsort(np.hypot(cols - data.width / 2, rows - data.height / 2))
+    for col, row in zip(cols[order].tolist(), rows[order].tolist(), strict=True):
+        x, y = data.transform @ (np.array([col, col + 1, col]), np.array([row, row, row + 1]))
+        if math.isfinite(side := pixel_side(_crs_text(data.crs), x, y)):
+            return side
+    return math.inf
 
 
 def _sidecar_time(href: str) -> dt.datetime | None:

@@ -4,32 +4,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import lru_cache
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from pyproj import CRS
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import Resampling
 from rasterio.transform import Affine
-from rasterio.vrt import WarpedVRT
+from rasterio.warp import reproject
 from rasterio.windows import Window
 
-from ..area import GeotiffImagery
 from ..grid import Grid
-from .raster import RasterFile, forget_other_versions, gdal_environment, rgb_bands
+from .crs import centred_on, same_crs
+from .manner import Manner, Range
+from .placing import Mesh, mesh_of
+from .raster import RasterFile, forget_other_versions, gdal_environment
 from .resample import Axis, resample
+from .source import lay_under
 
 _WARP_MEMORY = 64  # MB a read
 _WARP_TOLERANCE = 0.05  # px: error allowed where GDAL interpolates a reprojection
 _STRIP = 2_000_000  # file pixels held at once
+_LEAST_SIDE = 16  # px: windows are halved no further
 _OVERVIEW_MARGIN = 2.0  # an overview may be badly filtered: leave so much averaging to do
+_REACH = 3  # px of a file, and of a window, around what a window's pixels lie on
+_OPAQUE = 255
 
 Pixels = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 """RGB ``(3, y, x)`` and validity ``(y, x)``."""
+Values = tuple[NDArray[np.generic], NDArray[np.bool_] | None]
+"""A file's own values ``(3 or 1, y, x)``, and which hold data (None: all)."""
 
 
-def read_onto(file: RasterFile, window: Grid, spec: GeotiffImagery) -> Pixels:
+def read_onto(file: RasterFile, window: Grid, manner: Manner) -> Pixels:
     """A file's pixels on exactly the window's lattice.
 
     Averages over the area of a pixel where the window is coarser than the file, bilinear
@@ -37,23 +45,30 @@ def read_onto(file: RasterFile, window: Grid, spec: GeotiffImagery) -> Pixels:
     """
     forget_other_versions(file)
     shrinkage = file.shrinkage(window)
-    href, options = _variant(file, shrinkage)
-    with gdal_environment(file.href), rasterio.open(href, **options) as data:
-        if file.upright and not file.palette and _same_crs(file.crs, window.crs):
-            return _read_direct(data, file, window, spec)
-        return _read_warped(data, file, window, spec, shrinkage)
+    options = _variant(file, shrinkage)
+    with gdal_environment(file.href), rasterio.open(file.href, **options) as data:
+        if file.upright and same_crs(file.crs, window.crs):
+            return _read_direct(data, file, window, manner)
+        pixels = np.zeros((3, *window.shape), np.uint8)
+        valid = np.zeros(window.shape, np.bool_)
+        _Warp(data, file, manner, shrinkage).lay(window, pixels, valid)
+        return pixels, valid
 
 
-def _variant(file: RasterFile, shrinkage: float) -> tuple[str, dict[str, int]]:
-    """What to open: a palette as colours, or the coarsest overview that loses nothing."""
-    if file.palette:
-        return f"vrt://{file.href}?expand=rgba", {}
+def _variant(file: RasterFile, shrinkage: float) -> dict[str, int]:
+    """What to open: the coarsest overview that loses nothing.
+
+    Of indices there is none; nor beside a nodata value of transparency or masks, as GDAL makes
+    overviews by one of them alone, and moves valid values, or alpha, off the nodata value.
+    """
+    if file.palette or file.holes_differ:
+        return {}
     fit = [i for i, f in enumerate(file.overviews) if f * _OVERVIEW_MARGIN <= shrinkage * 1.001]
-    return file.href, {"OVERVIEW_LEVEL": fit[-1]} if fit else {}
+    return {"OVERVIEW_LEVEL": fit[-1]} if fit else {}
 
 
 def _read_direct(
-    data: rasterio.DatasetReader, file: RasterFile, window: Grid, spec: GeotiffImagery
+    data: rasterio.DatasetReader, file: RasterFile, window: Grid, manner: Manner
 ) -> Pixels:
     """By axes, strip by strip: for lattices that differ in step and offset only."""
     step_x, _, left, _, step_y, top = tuple(data.transform)[:6]
@@ -63,9 +78,9 @@ def _read_direct(
     valid = np.zeros(window.shape, np.bool_)
     for rows in _strips(y, x):
         strip = y.part(rows.start, rows.stop)
-        values, present = _read_source(data, file, spec, strip.source, x.source)
+        values, present = _read_source(data, file, manner, strip.source, x.source)
         resampled, valid[rows] = resample(values, present, strip, x)
-        pixels[:, rows] = _to_bytes(resampled, spec.scale)
+        pixels[:, rows] = _to_bytes(resampled, manner.ranges)
     pixels[:, ~valid] = 0
     return pixels, valid
 
@@ -79,89 +94,205 @@ def _strips(y: Axis, x: Axis) -> Iterator[slice]:
 
 
 def _read_source(
-    data: rasterio.DatasetReader, file: RasterFile, spec: GeotiffImagery, rows: slice, cols: slice
-) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
-    """The file's own pixels ``(3 or 1, y, x)``, and which hold data (None: all)."""
+    data: rasterio.DatasetReader, file: RasterFile, manner: Manner, rows: slice, cols: slice
+) -> Values:
+    """The file's own values ``(3 or 1, y, x)``, and which hold data (None: all)."""
     window = Window.from_slices(rows, cols)
-    bands = rgb_bands(file, spec)
-    distinct = bands[:1] if len(set(bands)) == 1 else bands
-    values: NDArray[np.generic] = data.read(list(distinct), window=window)
-    nodata = _nodata(file, spec)
-    if file.masked:
-        present = data.dataset_mask(window=window) > 0
-    elif nodata is not None and not math.isnan(nodata):
-        present = (values != nodata).any(axis=0)
-    else:
-        present = np.ones(values.shape[1:], np.bool_)
-    if values.dtype.kind == "f":
-        present &= np.isfinite(values).all(axis=0)
-    return values, None if present.all() else present
-
-
-def _read_warped(
-    data: rasterio.DatasetReader,
-    file: RasterFile,
-    window: Grid,
-    spec: GeotiffImagery,
-    shrinkage: float,
-) -> Pixels:
-    """By GDAL's warper: for any CRS, rotation and palette."""
-    with WarpedVRT(data, **_warp_options(file, window, spec, shrinkage)) as warped:
-        bands = (1, 2, 3) if file.palette else rgb_bands(file, spec)
-        alpha = 1 + next(i for i, k in enumerate(warped.colorinterp) if k == ColorInterp.alpha)
-        wanted = sorted({*bands, alpha})
-        values = warped.read(wanted)
-    at = [wanted.index(band) for band in bands]
-    valid = values[wanted.index(alpha)] > 0
-    if values.dtype.kind == "f":
-        valid &= np.isfinite(values[at]).all(axis=0)
-    pixels = _to_bytes(values[at], spec.scale)
-    pixels[:, ~valid] = 0
-    return pixels, valid
-
-
-def _warp_options(
-    file: RasterFile, window: Grid, spec: GeotiffImagery, shrinkage: float
-) -> dict[str, object]:
-    options: dict[str, object] = {
-        "crs": window.crs,
-        "transform": Affine(*window.transform),
-        "width": window.nx,
-        "height": window.ny,
-        "resampling": Resampling.average if shrinkage > 0.999 else Resampling.bilinear,
-        "add_alpha": not (file.alpha or file.palette),
-        "warp_mem_limit": _WARP_MEMORY,
-        "tolerance": _WARP_TOLERANCE,
-        "UNIFIED_SRC_NODATA": "YES",  # no data only where every band says so: black is a colour
-    }
-    nodata = _nodata(file, spec)
-    return options if nodata is None else {**options, "src_nodata": nodata}
-
-
-def _nodata(file: RasterFile, spec: GeotiffImagery) -> float | None:
-    """The value that means no data, if the file's type can hold it; NaN always does."""
     if file.palette:
-        return None  # its colour table says which entries are transparent
-    dtype = np.dtype(file.dtype)
-    nodata = file.nodata if spec.nodata is None else spec.nodata
-    if dtype.kind == "f":
-        return math.nan if nodata is None else nodata
-    if nodata is None or not float(nodata).is_integer():
+        values, present = _read_indices(data, file, manner, window)
+    else:
+        values, present = _read_bands(data, file, manner, window)
+    if file.masked:
+        present = _both(present, data.read_masks(1, window=window) > 0)
+    return values, None if present is None or present.all() else present
+
+
+def _read_bands(
+    data: rasterio.DatasetReader, file: RasterFile, manner: Manner, window: Window
+) -> Values:
+    """Bands of colour, and what nodata values, NaN and bands of transparency leave of them."""
+    bands = manner.bands[:1] if len(set(manner.bands)) == 1 else manner.bands
+    alpha = [band for band in file.alpha if band not in (*bands, *manner.light)]
+    read: NDArray[np.generic] = data.read([*bands, *alpha], window=window)
+    values = read[: len(bands)]
+    present = _opaque(read[len(bands) :]) if alpha else None
+    nodata = [_nodata(file, manner, band) for band in bands]
+    told = [at for at, value in enumerate(nodata) if value is not None]
+    if told:  # no data only where every band says so: black is a colour
+        dtype = values.dtype
+        some = [values[at] != np.array(nodata[at]).astype(dtype) for at in told]
+        present = _both(present, np.logical_or.reduce(some))
+    if values.dtype.kind == "f":
+        present = _both(present, np.isfinite(values).all(axis=0))
+    return values, present
+
+
+def _read_indices(
+    data: rasterio.DatasetReader, file: RasterFile, manner: Manner, window: Window
+) -> Values:
+    """Colours of a palette; its transparent entries, and none at all, are no data."""
+    colours = data.colormap(file.palette)
+    table = np.zeros((max(colours) + 2, 4), np.uint8)  # the last one: what is not in it
+    for index, rgba in colours.items():
+        table[index] = rgba
+    read = data.read([file.palette, *file.alpha], window=window)
+    indices = read[0]
+    rgba = table[np.minimum(indices.astype(np.int32), len(table) - 1)]
+    present = rgba[..., 3] > 0
+    if file.alpha:
+        present &= _opaque(read[1:])
+    if (nodata := _nodata(file, manner, file.palette)) is not None:
+        present &= indices != nodata
+    return rgba[..., :3].transpose(2, 0, 1), present
+
+
+def _opaque(alpha: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Where no band of transparency ``(band, y, x)`` is 0."""
+    return np.asarray(np.greater(alpha, 0).all(axis=0))
+
+
+def _both(one: NDArray[np.bool_] | None, other: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return other if one is None else one & other
+
+
+@dataclass(frozen=True)
+class _Warp:
+    """One file and how it is read, for windows of any lattice."""
+
+    data: rasterio.DatasetReader
+    file: RasterFile
+    manner: Manner
+    shrinkage: float
+
+    def lay(self, window: Grid, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> None:
+        """Put what lies under a window into it, in place; by quarters where that is much."""
+        mesh = mesh_of(window, self.file.crs)
+        left, _, right, _ = self.file.box
+        found = [(by, self._part(mesh, by)) for by in mesh.shifts(left, right)]
+        parts = [(by, part) for by, part in found if part is not None]
+        most = max((_size(part) for _, part in parts), default=0)
+        if most <= _STRIP or max(window.shape) <= _LEAST_SIDE:
+            for by, part in parts:
+                lay_under(pixels, valid, *self._moved(mesh, by, part, window))
+            return
+        for rows, cols in _quarters(window):
+            self.lay(window.window(rows, cols), pixels[:, rows, cols], valid[rows, cols])
+
+    def _part(self, mesh: Mesh, by: float) -> tuple[slice, slice] | None:
+        transform = Affine.translation(by, 0) @ self.data.transform
+        return _source_part(mesh, transform, self.data.shape, self.shrinkage)
+
+    def _moved(self, mesh: Mesh, by: float, part: tuple[slice, slice], window: Grid) -> Pixels:
+        """A part of the file, moved by some turns of its CRS, on the window's lattice."""
+        values, present = _read_source(self.data, self.file, self.manner, *part)
+        corner = Affine.translation(part[1].start, part[0].start)
+        transform = Affine.translation(by, 0) @ self.data.transform @ corner
+        crs = centred_on(self.file.crs, _middle(mesh)) if mesh.moved else self.file.crs
+        moved, valid = _warped(_layers(values, present), transform, crs, window, self.shrinkage)
+        pixels = np.empty((3, *window.shape), np.uint8)
+        pixels[:] = _to_bytes(moved, self.manner.ranges)
+        pixels[:, ~valid] = 0
+        return pixels, valid
+
+
+def _layers(values: NDArray[np.generic], present: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """Values and, as a last band, 255 where they are any: bytes, or float32."""
+    count, height, width = values.shape
+    dtype = np.uint8 if values.dtype == np.uint8 else np.float32
+    layers = np.empty((count + 1, height, width), dtype)
+    layers[:-1] = values if present is None else np.where(present, values, 0)
+    layers[-1] = _OPAQUE if present is None else np.where(present, _OPAQUE, 0)
+    return layers
+
+
+def _warped(
+    layers: NDArray[Any], transform: Affine, crs: str, window: Grid, shrinkage: float
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """By GDAL's warper, for any CRS and rotation: values, and where there are any."""
+    moved = np.zeros((len(layers), *window.shape), layers.dtype)
+    reproject(
+        layers,
+        moved,
+        src_transform=transform,
+        src_crs=crs,
+        dst_transform=Affine(*window.transform),
+        dst_crs=window.crs,
+        src_alpha=len(layers),
+        dst_alpha=len(layers),
+        resampling=Resampling.average if shrinkage > 0.999 else Resampling.bilinear,
+        tolerance=_WARP_TOLERANCE,
+        warp_mem_limit=_WARP_MEMORY,
+        SRC_ALPHA_MAX=str(_OPAQUE),
+        DST_ALPHA_MAX=str(_OPAQUE),
+    )
+    return moved[:-1], moved[-1] > 0
+
+
+def _source_part(
+    mesh: Mesh, transform: Affine, shape: tuple[int, int], shrinkage: float
+) -> tuple[slice, slice] | None:
+    """Rows and columns of a raster that a window may need; None where it needs none."""
+    if mesh.box is None:
         return None
+    left, bottom, right, top = mesh.box
+    known = np.isfinite(mesh.x) & np.isfinite(mesh.y)
+    room = (right - left - np.ptp(mesh.x[known])) / 2, (top - bottom - np.ptp(mesh.y[known])) / 2
+    across, down = ~transform @ (mesh.x[known], mesh.y[known])
+    a, b, _, d, e, _ = (~transform)[:6]
+    reach = _REACH * max(shrinkage, 1.0) + 1
+    cols = _limits(across, abs(a) * room[0] + abs(b) * room[1] + reach, shape[1])
+    rows = _limits(down, abs(d) * room[0] + abs(e) * room[1] + reach, shape[0])
+    return (rows, cols) if rows.start < rows.stop and cols.start < cols.stop else None
+
+
+def _limits(at: NDArray[np.float64], room: float, size: int) -> slice:
+    """From the least to the greatest pixel, with some room, of those that there are."""
+    return slice(max(math.floor(at.min() - room), 0), min(math.ceil(at.max() + room), size))
+
+
+def _size(part: tuple[slice, slice]) -> int:
+    rows, cols = part
+    return int((rows.stop - rows.start) * (cols.stop - cols.start))
+
+
+def _quarters(window: Grid) -> Iterator[tuple[slice, slice]]:
+    """A window's halves along each side that can be halved."""
+    rows, cols = map(_halves, window.shape)
+    return ((row, col) for row in rows for col in cols)
+
+
+def _halves(count: int) -> list[slice]:
+    half = count // 2
+    return [slice(0, count)] if count <= _LEAST_SIDE else [slice(0, half), slice(half, count)]
+
+
+def _middle(mesh: Mesh) -> float:
+    known = mesh.x[np.isfinite(mesh.x)]
+    return float(known.min() + known.max()) / 2
+
+
+def _nodata(file: RasterFile, manner: Manner, band: int) -> float | None:
+    """The value that means no data in a band, if its type can hold it; NaN always does."""
+    dtype = np.dtype(file.dtype)
+    nodata = file.nodata[band - 1] if manner.nodata is None else manner.nodata
+    if nodata is None or math.isnan(nodata):
+        return None
+    if dtype.kind == "f":
+        return nodata
     limits = np.iinfo(dtype)
-    return nodata if limits.min <= nodata <= limits.max else None
+    fits = float(nodata).is_integer() and limits.min <= nodata <= limits.max
+    return nodata if fits else None
 
 
-def _to_bytes(values: NDArray[np.generic], scale: tuple[float, float] | None) -> NDArray[np.uint8]:
-    """Stretch ``scale`` (None: 0..255) to 0..255, round and clip; NaN becomes 0."""
-    if values.dtype == np.uint8 and scale is None:
+def _to_bytes(
+    values: NDArray[np.generic], ranges: tuple[Range, Range, Range] | None
+) -> NDArray[np.uint8]:
+    """Stretch each band's range (None: 0..255) to 0..255, round and clip; NaN becomes 0."""
+    if values.dtype == np.uint8 and ranges is None:
         return values.astype(np.uint8)
-    dark, bright = scale or (0.0, 255.0)
-    stretched = (values.astype(np.float32) - dark) * (255.0 / (bright - dark))
+    stretched = values.astype(np.float32)
+    if ranges is not None:
+        dark, bright = np.array(ranges[: len(values)], np.float32).T[..., None, None]
+        stretched = (stretched - dark) * (np.float32(255.0) / (bright - dark))
     clipped: NDArray[np.float32] = np.clip(np.nan_to_num(stretched), 0, 255)
     return np.rint(clipped).astype(np.uint8)
-
-
-@lru_cache(maxsize=256)
-def _same_crs(one: str, other: str) -> bool:
-    return one == other or bool(CRS.from_user_input(one) == CRS.from_user_input(other))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from ..grid import Grid
-from .crs import to_crs
+from .crs import to_crs, turn_of
 
 _MESH_PX = 32
 _SAMPLES = 2  # along a side of a pixel that merges several
@@ -95,7 +95,7 @@ def _shrinkage(source: Grid, window: Grid) -> float:
     """Source pixels along the side of the window's middle pixel."""
     x, y = window.center(window.ny // 2, window.nx // 2)
     ends = np.array([x, x + window.step]), np.array([y, y])
-    xs, ys = to_crs(window.crs, source.crs)(*ends)
+    xs, ys = _near(source, *to_crs(window.crs, source.crs)(*ends))
     return float(np.hypot(xs[1] - xs[0], ys[1] - ys[0])) / source.step
 
 
@@ -105,7 +105,7 @@ def _mesh(
     """Boxes of the window, and the corners ``nw sw se ne`` of each in the source's pixels."""
     rows, cols = (_nodes(count, _MESH_PX * samples) for count in window.shape)
     x, y = np.meshgrid(window.left + cols * window.step, window.top - rows * window.step)
-    sx, sy = to_crs(window.crs, source.crs)(x, y)
+    sx, sy = _near(source, *to_crs(window.crs, source.crs)(x, y))
     u, v = (sx - source.left) / source.step, (source.top - sy) / source.step
     corners = np.stack([u, v], axis=-1)
     quads = np.concatenate(
@@ -116,6 +116,17 @@ def _mesh(
         for i in range(len(rows) - 1)
         for j in range(len(cols) - 1)
     ]
+
+
+def _near(
+    source: Grid, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points in the source's CRS, moved by as many turns of it as brings them to the source."""
+    left, _, right, _ = source.bounds
+    turn = turn_of(source.crs)
+    if turn is None or right - left >= turn:
+        return x, y
+    return x - np.rint((x - (left + right) / 2) / turn) * turn, y
 
 
 def _nodes(count: int, every: int) -> NDArray[np.int64]:

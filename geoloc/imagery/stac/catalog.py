@@ -260,17 +260,24 @@ def _when(item: Json) -> str:
     return str(properties.get("datetime") or properties.get("start_datetime") or "")
 
 
-def search_box(bounds: Bounds, crs: str, margin: float = 0.05) -> Bounds:
-    """Degrees around a window, with a margin for the windows of its rim.
+def search_boxes(bounds: Bounds, crs: str, margin: float = 0.05) -> list[tuple[Bounds, Bounds]]:
+    """Degrees of a window, and with a margin for the windows of its rim; across 180 degrees two.
 
     Raises ImageryError where the CRS cannot map it.
     """
     west, south, east, north = box_in(bounds, crs, LONLAT)
     if not all(-400 < edge < 400 for edge in (west, south, east, north)):
         raise ImageryError(f"window {list(bounds)} in {crs} is not on the map: correct the area")
+    sides = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+    boxes = [(first, south, last, north) for first, last in sides]
+    return [(box, _widened(box, margin)) for box in boxes]
+
+
+def _widened(box: Bounds, by: float) -> Bounds:
+    west, south, east, north = box
     return (
-        max(west - margin, -180.0),
-        max(south - margin, -90.0),
-        min(east + margin, 180.0),
-        min(north + margin, 90.0),
+        max(west - by, -180.0),
+        max(south - by, -90.0),
+        min(east + by, 180.0),
+        min(north + by, 90.0),
     )

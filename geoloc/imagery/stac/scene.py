@@ -9,29 +9,39 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from pyproj import CRS
-from pyproj.exceptions import ProjError
-
 from ...area import Bounds, StacImagery
-from ..crs import LONLAT, box_in
+from ..colours import Rgb, by_name, of_light
+from ..crs import LONLAT, box_in, on_earth
 from ..raster import is_remote
 
 Json = dict[str, Any]
 
-_COLOURS = ("red", "green", "blue")
+_NO_DATA_ROLES = {"thumbnail", "overview"}
+_NAMES = ("eo:common_name", "common_name", "name", "description")
+_SHIFTED_SINCE = 4.0  # baseline of Sentinel-2 since which values are 1000 too high
+_REFLECTANCE = 1e-4, 0.0
+_SHIFTED = 1e-4, -0.1
 _VERSIONS = ("file:checksum", "updated", "version", "s2:processing_baseline", "processing:version")
 
 
 @dataclass(frozen=True)
 class Band:
-    """One band of a file, counted from 1; ``unit`` is its scale and offset to physical values."""
+    """One band of a file, counted from 1; ``number`` None: which one is told by the file.
+
+    ``units``: scale and offset of each band of the file to physical values, as far as told;
+    ``counts`` the same for values that are counts of Sentinel-2, if the item is of it. ``nodata``
+    is the value that the item says means no data; ``light`` numbers the bands that it names as
+    parts of the spectrum.
+    """
 
     href: str
-    number: int
-    unit: tuple[float, float] = (1.0, 0.0)
+    number: int | None
+    units: tuple[tuple[float, float], ...] = ()
+    counts: tuple[float, float] | None = None
+    nodata: float | None = None
+    light: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,8 @@ class Scene:
     version: str | None
     place: str = ""
     """Where the item itself lies, if that is known; ids are unique in a collection only."""
+    shift: float = 0.0
+    """What its values are too high by, in steps of a file's numbers, as far as that is told."""
 
     @property
     def hrefs(self) -> tuple[str, ...]:
@@ -74,7 +86,7 @@ def scene_of(item: Json, spec: StacImagery) -> Scene | None:
         return None
     properties, asset = item["properties"], item["assets"][bands[0][0]]
     crs, box = _footprint(item, asset)
-    chosen = tuple(_band(item["assets"][name], number) for name, number in bands)
+    chosen = tuple(_band(item["assets"][name], number, properties) for name, number in bands)
     return Scene(
         id=str(item["id"]),
         collection=str(item.get("collection") or ""),
@@ -86,11 +98,12 @@ def scene_of(item: Json, spec: StacImagery) -> Scene | None:
         gsd=_gsd(asset, properties),
         version=_version(item, bands),
         place=str(item.get("self") or ""),
+        shift=_shift(chosen[0]),
     )
 
 
-def _bands(assets: Json, spec: StacImagery) -> list[tuple[str, int]] | None:
-    """Asset and band number for red, green and blue."""
+def _bands(assets: Json, spec: StacImagery) -> list[tuple[str, int | None]] | None:
+    """Asset and band number for red, green and blue; None for a number: as the file says."""
     names = spec.assets
     if names is None:
         if "visual" in assets:
@@ -98,36 +111,109 @@ def _bands(assets: Json, spec: StacImagery) -> list[tuple[str, int]] | None:
         elif found := _by_colour(assets):
             return found
         else:
-            images = [n for n, a in assets.items() if "tiff" in str(a.get("type", ""))]
+            images = [name for name in assets if _is_image(name, assets[name])]
             names = images if len(images) == 1 else []
     if not names or any(name not in assets for name in names):
         return None
     if len(names) == 1:
-        return [(names[0], number) for number in spec.bands]
+        numbers = spec.bands or _colours(assets[names[0]]) or (None, None, None)
+        return [(names[0], number) for number in numbers]
     return [(name, 1) for name in names]
 
 
-def _by_colour(assets: Json) -> list[tuple[str, int]] | None:
-    """Where the bands are that are called red, green and blue."""
-    places: dict[str, tuple[str, int]] = {}
-    for name, asset in assets.items():
-        for number, band in enumerate(_described(asset), 1):
-            for key in ("eo:common_name", "common_name", "name"):
-                places.setdefault(str(band.get(key)), (name, number))
-    found = [places[colour] for colour in _COLOURS if colour in places]
-    return found if len(found) == len(_COLOURS) else None
+def _is_image(name: str, asset: Json) -> bool:
+    return "tiff" in str(asset.get("type", "")) and not _is_preview(name, asset)
+
+
+def _is_preview(name: str, asset: Json) -> bool:
+    """Whether an asset is a picture of the item, described like the item itself."""
+    return name in _NO_DATA_ROLES or bool(set(asset.get("roles") or []) & _NO_DATA_ROLES)
+
+
+def _by_colour(assets: Json) -> list[tuple[str, int | None]] | None:
+    """Where the bands are that are called red, green and blue: in one asset, or in one each."""
+    data = {name: asset for name, asset in assets.items() if not _is_preview(name, asset)}
+    for name, asset in data.items():
+        if found := _colours(asset):
+            return [(name, number) for number in found]
+    bands = [
+        (name, number, band)
+        for name in data
+        for number, band in enumerate(_described(data[name]), 1)
+    ]
+    if rgb := _named([band for _, _, band in bands]):
+        return [bands[at - 1][:2] for at in rgb]
+    rgb = by_name([name if _is_image(name, data[name]) else None for name in data])
+    return [(list(data)[at - 1], 1) for at in rgb] if rgb else None
+
+
+def _colours(asset: Json) -> Rgb | None:
+    """The bands of an asset that are called red, green and blue."""
+    return _named(_described(asset))
+
+
+def _named(bands: list[Json]) -> Rgb | None:
+    return by_name(*([band.get(key) for band in bands] for key in _NAMES))
 
 
 def _described(asset: Json) -> list[Json]:
     return asset.get("bands") or asset.get("eo:bands") or []
 
 
-def _band(asset: Json, number: int) -> Band:
-    raster = asset.get("raster:bands") or asset.get("bands") or []
-    facts = raster[number - 1] if number <= len(raster) else {}
-    scale = facts.get("raster:scale") or facts.get("scale") or asset.get("raster:scale") or 1
-    offset = facts.get("raster:offset") or facts.get("offset") or asset.get("raster:offset") or 0
-    return Band(asset["href"], number, (float(scale), float(offset)))
+def _band(asset: Json, number: int | None, properties: Json) -> Band:
+    applied = properties.get("earthsearch:boa_offset_applied") is True
+    raster = asset.get("raster:bands") or asset.get("bands") or [{}]
+    units = tuple(_unit(facts, asset, applied=applied) for facts in raster)
+    told = any(unit is not None for unit in units)
+    return Band(
+        asset["href"],
+        number,
+        tuple(unit or (1.0, 0.0) for unit in units) if told else (),
+        None if told else _sentinel_counts(properties, applied=applied),
+        _nodata(raster[(number or 1) - 1 : number or 1], asset),
+        tuple(n for n, band in enumerate(_described(asset), 1) if _of_light(band, n)),
+    )
+
+
+def _of_light(band: Json, number: int) -> bool:
+    return any(of_light(band.get(key), number) for key in _NAMES)
+
+
+def _nodata(band: list[Json], asset: Json) -> float | None:
+    """What is told of a band, or of all; as a number or, of those that JSON has not, a word."""
+    holders = (*band, asset)
+    said = [h[key] for h in holders for key in ("nodata", "raster:nodata") if key in h]
+    try:
+        return None if not said or said[0] is None else float(said[0])
+    except (TypeError, ValueError):
+        return None
+
+
+def _unit(facts: Json, asset: Json, *, applied: bool) -> tuple[float, float] | None:
+    """Scale and offset of a band; an offset that was ``applied`` to the file is none any more."""
+    holders = (facts, "raster:scale", "raster:offset"), (facts, "scale", "offset"), (
+        asset, "raster:scale", "raster:offset",
+    )  # fmt: skip
+    for holder, scale, offset in holders:
+        if holder.get(scale) is not None or holder.get(offset) is not None:
+            factor = float(holder.get(scale) or 1)
+            return factor, 0.0 if applied else float(holder.get(offset) or 0)
+    return None
+
+
+def _sentinel_counts(properties: Json, *, applied: bool) -> tuple[float, float] | None:
+    """Of Sentinel-2 products, by their baseline (ESA, Sentinel-2 Products Specification 15)."""
+    try:
+        baseline = float(properties["s2:processing_baseline"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return _SHIFTED if baseline >= _SHIFTED_SINCE and not applied else _REFLECTANCE
+
+
+def _shift(band: Band) -> float:
+    at = (band.number or 1) - 1
+    scale, offset = band.units[at] if at < len(band.units) else band.counts or (1.0, 0.0)
+    return round(0.0 - offset / scale, 6)
 
 
 def _footprint(item: Json, asset: Json) -> tuple[str, Bounds]:
@@ -136,21 +222,16 @@ def _footprint(item: Json, asset: Json) -> tuple[str, Bounds]:
         crs = _crs({**item["properties"], **facts})
         if crs is not None and (box := _projected_box(facts)) is not None:
             return crs, box
-    return LONLAT, _flat(item.get("bbox") or _box_of(_coordinates(item.get("geometry"))))
+    box = _flat(item.get("bbox") or _box_of(_coordinates(item.get("geometry"))))
+    west, south, east, north = box
+    # across 180 degrees a box of GeoJSON begins in the east (RFC 7946, 5.2)
+    return LONLAT, (west, south, east + 360 if east < west else east, north)
 
 
 def _crs(facts: Json) -> str | None:
     code = facts.get("proj:code") or facts.get("proj:epsg")
     text = f"EPSG:{code}" if isinstance(code, int) else code or facts.get("proj:wkt2")
-    return str(text) if text and _known(str(text)) else None
-
-
-@lru_cache(maxsize=256)
-def _known(crs: str) -> bool:
-    try:
-        return bool(CRS.from_user_input(crs))
-    except ProjError:
-        return False
+    return str(text) if text and on_earth(str(text)) else None
 
 
 def _projected_box(facts: Json) -> Bounds | None:
@@ -207,7 +288,7 @@ def _gsd(asset: Json, properties: Json) -> float | None:
     return float(value) if value else None
 
 
-def _version(item: Json, bands: list[tuple[str, int]]) -> str | None:
+def _version(item: Json, bands: list[tuple[str, int | None]]) -> str | None:
     """What the catalog says; files on disk are asked themselves."""
     assets = [item["assets"][name] for name in dict.fromkeys(name for name, _ in bands)]
     if not all(is_remote(asset["href"]) for asset in assets):

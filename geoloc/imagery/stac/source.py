@@ -19,17 +19,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...area import Bounds, GeotiffImagery, StacImagery
+from ...area import Bounds, StacImagery
 from ...errors import ImageryError
 from ...grid import Grid
 from ...stores import without_secrets
 from ..keys import hide_keys
-from ..raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe, require_fit
+from ..manner import Manner, manner_of, remarks
+from ..placing import Places
+from ..raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe
 from ..reading import read_onto
-from ..source import Item, as_window, lay_under, touching
+from ..source import Item, as_window, lay_under
 from ..taken import Taken
 from ..version import Versions
-from .catalog import WORLD, Catalog, search_box
+from .catalog import WORLD, Catalog, search_boxes
 from .scene import Json, Scene, scene_of
 from .sign import Signer
 from .stack import BANDS, stack_scenes
@@ -37,6 +39,7 @@ from .stack import BANDS, stack_scenes
 if TYPE_CHECKING:
     import xarray as xr
 
+_MOST_REMARKS = 5
 _MEDIAN_BYTES = 200_000_000  # of all scenes' pixels, held at once
 
 Layers = NDArray[np.uint8]
@@ -53,7 +56,7 @@ class StacSource:
         self._scenes: dict[tuple[str, ...], Scene] = {}
         self._names: dict[tuple[str, str], int] = {}  # how many scenes are called so
         self._remarks: dict[str, None] = {}
-        self._in_order: dict[str, tuple[tuple[Scene, ...], NDArray[np.float64]]] = {}
+        self._in_order: tuple[tuple[Scene, ...], Places] | None = None
         self._lacking: dict[str, tuple[str, ...]] = {}
         self._files: dict[str, RasterFile] = {}
         self._versions = Versions()
@@ -86,7 +89,7 @@ class StacSource:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which items are left out or called alike, and of which files nobody knows the version."""
+        """Which items are left out or called alike, assumed, or of changes unknown."""
         namesakes = sum(count for count in self._names.values() if count > 1)
         alike = (
             f"{namesakes} items share their id with another place's item: each is read, and named "
@@ -96,8 +99,30 @@ class StacSource:
             *self._remarks,
             *self._note_of_lacking(),
             *(alike if namesakes else ()),
+            *self._note_of_shifts(),
+            *self._assumed(),
             *self._versions.notes,
         )
+
+    def _note_of_shifts(self) -> tuple[str, ...]:
+        """Whether one scale is meant for values that do not count from the same zero."""
+        if self.spec.scale is None or self.spec.rescale:
+            return ()
+        shifts = sorted({scene.shift for scene in self._known()})
+        zeros = ", ".join(f"{shift:g}" for shift in shifts)
+        return () if len(shifts) < 2 else (
+            f"the values of items count from different zeros ({zeros}): one scale makes some of "
+            "them brighter; give scale in physical units and rescale: true",
+        )  # fmt: skip
+
+    def _assumed(self) -> tuple[str, ...]:
+        """What files leave open that were looked into here, and that their items do not say."""
+        open_bands = {b.href for s in self._known() for b in s.bands if b.number is None}
+        return tuple(
+            f"{self._hide(file.shown)} {remark}"
+            for href, file in sorted(self._files.items())
+            for remark in remarks(file, self.spec, bands_open=href in open_bands)
+        )[:_MOST_REMARKS]
 
     def _note_of_lacking(self) -> tuple[str, ...]:
         lacking = self.lacking
@@ -177,19 +202,19 @@ class StacSource:
 
     def _touching(self, window: Grid) -> list[Scene]:
         """Scenes that may reach into the window, uppermost first."""
-        self._search(search_box(window.bounds, window.crs, margin=0), window)
-        scenes, boxes = self._ranked(window.crs)
-        return [scenes[index] for index, _ in touching(boxes, window)]
+        for box, wide in search_boxes(window.bounds, window.crs):
+            self._search(box, wide)
+        scenes, places = self._ranked()
+        return [scenes[index] for index, _ in places.touching(window)]
 
-    def _ranked(self, crs: str) -> tuple[tuple[Scene, ...], NDArray[np.float64]]:
-        """All scenes known, uppermost first, and their footprints ``(scene, 4)`` in ``crs``."""
+    def _ranked(self) -> tuple[tuple[Scene, ...], Places]:
+        """All scenes known, uppermost first, and where they lie."""
         with self._lock:
-            if crs not in self._in_order:
+            if self._in_order is None:
                 rank = _least_cloud if self.spec.order == "least-cloud" else _newest
                 scenes = tuple(sorted(self._scenes.values(), key=rank))
-                boxes = np.array([scene.bounds(crs) for scene in scenes], np.float64)
-                self._in_order[crs] = scenes, boxes.reshape(-1, 4)
-            return self._in_order[crs]
+                self._in_order = scenes, Places(scenes)
+            return self._in_order
 
     def _known(self) -> list[Scene]:
         with self._lock:
@@ -206,11 +231,11 @@ class StacSource:
             "datetime, max_cloud and query"
         )
 
-    def _search(self, box: Bounds, window: Grid) -> None:
+    def _search(self, box: Bounds, wide: Bounds) -> None:
         with self._lock:
             if any(_inside(box, done) for done in self._searched):
                 return
-            self._find(search_box(window.bounds, window.crs))
+            self._find(wide)
 
     def _find(self, box: Bounds) -> None:
         """Learn of the items in a box of degrees."""
@@ -227,7 +252,7 @@ class StacSource:
 
     def _take(self, items: list[Json]) -> None:
         """Learn of items. Raises ImageryError where one is no item, or none has the assets."""
-        self._in_order.clear()
+        self._in_order = None
         for item in items:
             try:
                 scene = scene_of(item, self.spec)
@@ -288,12 +313,11 @@ class StacSource:
         for href in scene.hrefs:
             try:
                 file = self._file(scene, href)
-                spec = _reading(scene, href, self.spec)
-                require_fit(file, spec)
+                manner = _manner(scene, file, self.spec)
                 href_now = self._signer.sign(href, scene.collection)
                 signed = replace(file, href=href_now, version=" ".join(self._version(scene)))
                 with taken.reading(file.files):
-                    pixels, there = read_onto(signed, window, spec)
+                    pixels, there = read_onto(signed, window, manner)
             except READ_ERRORS as error:
                 report(fault_line(href, error, self._hide))
                 return np.zeros_like(layers)
@@ -340,22 +364,20 @@ class StacSource:
         return hide_keys(self.spec.url, self._signer.scrub(text))
 
 
-def _reading(scene: Scene, href: str, spec: StacImagery) -> GeotiffImagery:
-    """How a file is read; bands that are not in it are placeholders."""
-    here = [band for band in scene.bands if band.href == href]
-    numbers = [band.number if band.href == href else here[0].number for band in scene.bands]
-    scale = spec.scale
-    if scale is not None and spec.rescale:
-        factor, offset = here[0].unit
-        scale = (scale[0] - offset) / factor, (scale[1] - offset) / factor
-    bands = numbers[0], numbers[1], numbers[2]
-    fields = {
-        "paths": [without_secrets(href)],
-        "bands": bands,
-        "scale": scale,
-        "nodata": spec.nodata,
-    }
-    return GeotiffImagery.model_validate(fields)
+def _manner(scene: Scene, file: RasterFile, spec: StacImagery) -> Manner:
+    """How a file of a scene is read; bands that are not in it are placeholders."""
+    here = [band for band in scene.bands if band.href == file.href]
+    numbers = [(band if band.href == file.href else here[0]).number for band in scene.bands]
+    red, green, blue = numbers
+    told = None if red is None or green is None or blue is None else (red, green, blue)
+    units = here[0].units
+    if not units and here[0].counts and file.dtype != "uint8":
+        units = (here[0].counts,)
+    units += units[-1:] * (file.bands - len(units))
+    manner = manner_of(file, spec, told, units)
+    silent = manner.nodata is None and not any(value is not None for value in file.nodata)
+    nodata = here[0].nodata if silent else manner.nodata
+    return replace(manner, nodata=nodata, light=here[0].light)
 
 
 def _uppermost(stack: xr.DataArray, pixels: Layers, valid: NDArray[np.bool_]) -> list[int]:

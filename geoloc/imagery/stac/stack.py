@@ -20,9 +20,10 @@ import xarray as xr
 from numpy.typing import NDArray
 from pyproj import CRS
 
+from ...area import Bounds
 from ...errors import ImageryError
 from ...grid import Grid
-from ..source import overlap
+from ..placing import part_of
 from .scene import Scene
 
 BANDS = ("r", "g", "b", "valid")
@@ -41,7 +42,7 @@ def stack_scenes(
     the place in ``scenes``, of which those are left out that do not touch the window.
     """
     epsg = epsg_of(window.crs)
-    items = [_item(index, scene, window.crs, epsg) for index, scene in enumerate(scenes)]
+    items = [_item(index, scene, window, epsg) for index, scene in enumerate(scenes)]
     stack: xr.DataArray = stackstac.stack(
         items,
         assets=list(BANDS),
@@ -70,17 +71,25 @@ def epsg_of(crs: str) -> int:
     return int(code)
 
 
-def _item(index: int, scene: Scene, crs: str, epsg: int) -> dict[str, Any]:
+def _item(index: int, scene: Scene, window: Grid, epsg: int) -> dict[str, Any]:
     """A STAC item as stackstac likes it; its hrefs are for `_Readers`."""
+    part = part_of(scene, window)
+    box = window.window(*part).bounds if part else _beside(window)
     return {
         "id": str(index),
         "properties": {
             "datetime": scene.datetime and scene.datetime.isoformat(),
             "proj:epsg": epsg,
-            "proj:bbox": scene.bounds(crs),
+            "proj:bbox": box,
         },
         "assets": {band: {"href": f"{index}/{band}"} for band in BANDS},
     }
+
+
+def _beside(window: Grid) -> Bounds:
+    """A box that does not touch the window."""
+    _, _, right, top = window.bounds
+    return right + window.step, top + window.step, right + 2 * window.step, top + 2 * window.step
 
 
 class _Readers:
@@ -108,7 +117,7 @@ class _Readers:
     def _read_touched(self, scene: Scene, window: Grid) -> NDArray[np.uint8]:
         """Where the scene may have anything, and zeros around."""
         layers = np.zeros((len(BANDS), *window.shape), np.uint8)
-        if (part := overlap(scene.bounds(window.crs), window)) is not None:
+        if (part := part_of(scene, window)) is not None:
             layers[:, *part] = self._read(scene, window.window(*part))
         return layers
 

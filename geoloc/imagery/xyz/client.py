@@ -270,12 +270,24 @@ def decode(data: bytes, px: int) -> TilePixels | None:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if max(image.size) > 4 * px:
                 raise ValueError(f"a tile is {image.size[0]} x {image.size[1]} px, not {px}")
-            tile = image.convert("RGBA")
+            tile = _in_bytes(image).convert("RGBA")
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"a tile is damaged: {' '.join(str(error).split())[:100]}") from None
     if tile.size != (px, px):
         tile = tile.resize((px, px), Image.Resampling.BOX)
     return np.asarray(tile)
+
+
+def _in_bytes(image: Image.Image) -> Image.Image:
+    """A picture of 16-bit greys in bytes; others as they are (Pillow reads 16-bit colours so)."""
+    if not image.mode.startswith("I"):
+        return image
+    deep = np.asarray(image)
+    opaque = np.full(deep.shape, 255, np.uint8)
+    if (clear := image.info.get("transparency")) is not None:
+        opaque[deep == clear] = 0
+    greys = np.clip(np.rint(deep / 257), 0, 255).astype(np.uint8)
+    return Image.merge("LA", [Image.fromarray(greys), Image.fromarray(opaque)])
 
 
 def _retry_after(value: str | None) -> float:

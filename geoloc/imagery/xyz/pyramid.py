@@ -23,7 +23,10 @@ MAX_LATITUDE = 85.0511287798066
 
 @dataclass(frozen=True)
 class Tiles:
-    """The tiles ``[y0:y1, x0:x1]`` of a zoom, each ``px`` pixels a side."""
+    """The tiles ``[y0:y1, x0:x1]`` of a zoom, each ``px`` pixels a side.
+
+    Beyond 180 degrees columns go on counting, with the coordinates of their pixels.
+    """
 
     zoom: int
     x0: int
@@ -41,8 +44,10 @@ class Tiles:
         return Grid(MERCATOR, self.x0 * side - HALF, HALF - self.y0 * side, step, ny, nx)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """``(x, y)`` of each, row by row."""
-        return ((x, y) for y in range(self.y0, self.y1) for x in range(self.x0, self.x1))
+        """``(x, y)`` of each as servers count them, row by row."""
+        return (
+            (x % 2**self.zoom, y) for y in range(self.y0, self.y1) for x in range(self.x0, self.x1)
+        )
 
     def __len__(self) -> int:
         return (self.x1 - self.x0) * (self.y1 - self.y0)
@@ -60,13 +65,19 @@ def choose_zoom(gsd: float, latitude: float, px: int, lowest: int, highest: int)
 
 
 def tiles_of(box: Bounds, zoom: int, px: int, margin: int = 2) -> Tiles | None:
-    """The tiles under a box in EPSG:3857 and ``margin`` pixels around; None outside the map."""
+    """The tiles under a box in EPSG:3857 and ``margin`` pixels around; None outside the map.
+
+    A box may go on beyond 180 degrees, around the Earth once at most.
+    """
     side = _tile_side(zoom)
     reach = margin * side / px
     left, bottom, right, top = box
     x0, x1 = math.floor((left - reach + HALF) / side), math.ceil((right + reach + HALF) / side)
     y0, y1 = math.floor((HALF - top - reach) / side), math.ceil((HALF - bottom + reach) / side)
-    x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, 2**zoom), min(y1, 2**zoom)
+    y0, y1 = max(y0, 0), min(y1, 2**zoom)
+    if left >= -HALF and right <= HALF:
+        x0, x1 = max(x0, 0), min(x1, 2**zoom)
+    x1 = min(x1, x0 + 2**zoom)
     return Tiles(zoom, x0, x1, y0, y1, px) if x0 < x1 and y0 < y1 else None
 
 

@@ -23,6 +23,7 @@ from ...errors import ImageryError
 from ...grid import Grid
 from ..crs import LONLAT, box_in, pixel_side
 from ..keys import fill_keys
+from ..placing import mesh_of
 from ..source import Item, as_window
 from ..warp import warp
 from .client import TileClient
@@ -127,12 +128,10 @@ class XyzSource:
     def _tiles(self, window: Grid) -> Tiles | None:
         """The tiles that a window needs; None outside of ``bounds``."""
         lonlat = box_in(window.bounds, window.crs, LONLAT)
-        limits = self.spec.bounds or _WORLD
-        if not (lonlat[0] < limits[2] and lonlat[2] > limits[0]
-                and lonlat[1] < limits[3] and lonlat[3] > limits[1]):  # fmt: skip
+        if not _touch(lonlat, self.spec.bounds or _WORLD, window):
             return None
         tiles = tiles_of(
-            box_in(window.bounds, window.crs, MERCATOR),
+            _mercator_box(window),
             self._zoom(window, (lonlat[1] + lonlat[3]) / 2),
             self.spec.tile_px,
         )
@@ -161,7 +160,8 @@ class XyzSource:
         client = self._opened()
         for (x, y), got in client.fetch_all(tiles):
             size += got.size
-            rows, cols = ((n * px, (n + 1) * px) for n in (y - tiles.y0, x - tiles.x0))
+            place = y - tiles.y0, (x - tiles.x0) % 2**tiles.zoom
+            rows, cols = ((n * px, (n + 1) * px) for n in place)
             if got.fault:
                 faults[got.fault] += 1
             elif note := client.placeholder(got):
@@ -182,6 +182,24 @@ class XyzSource:
         with self._lock:
             self._client = self._client or TileClient(self.spec, self.template)
             return self._client
+
+
+def _touch(lonlat: Bounds, limits: Bounds, window: Grid) -> bool:
+    """Whether a window, in a box of degrees, touches others; across 180 its points are asked."""
+    west, south, east, north = lonlat
+    if west > east:
+        return mesh_of(window, LONLAT).part(limits) is not None
+    inside = west < limits[2] and east > limits[0]
+    return inside and south < limits[3] and north > limits[1]
+
+
+def _mercator_box(window: Grid) -> Bounds:
+    """The box around a window in EPSG:3857, which goes on beyond 180 degrees."""
+    mesh = mesh_of(window, MERCATOR)
+    if not mesh.moved:
+        return box_in(window.bounds, window.crs, MERCATOR)
+    (left, right), (bottom, top) = ((float(v.min()), float(v.max())) for v in (mesh.x, mesh.y))
+    return left, bottom, right, top
 
 
 def _resolve_template(spec: XyzImagery) -> tuple[str, int]:
