@@ -374,6 +374,12 @@ def test_a_lost_current_does_not_bring_back_an_old_generation(cube: Path) -> Non
     assert current_generation(cube) == "g0002"
 
 
+def test_metadata_of_another_generation_is_refused(cube: Path) -> None:
+    assert refresh_blocks(replace(plan_at(cube), source=mosaic(GRID, seed=1))).published
+    swap(cube, "g0001/zarr.json", "g0002/zarr.json")
+    assert "g0002/zarr.json is damaged" in one_line(lambda: read_all(cube))
+
+
 def test_a_lost_root_is_written_anew(cube: Path, built: Path) -> None:
     for content in (b"{", b""):
         (cube / "zarr.json").write_bytes(content)
@@ -451,7 +457,7 @@ def test_plain_zarr_readers_read_all_of_it(built: Path) -> None:
 
 
 def test_on_s3(s3_bucket: str) -> None:
-    url = f"{s3_bucket}/a/cube.zarr"
+    url = f"{s3_bucket}/damaged/cube.zarr"
     build_blocks(plan_at(url))
     sound = read_all(url)
     store = open_objects(url)

@@ -57,7 +57,7 @@ def require_seal(url: str | Path, generation: str, document: dict[str, Any]) -> 
     told = document["attributes"].get(SEAL)
     if told is None and CONTENTS not in document["attributes"]:
         return  # of an older version
-    if told != _digest(document):
+    if told != _digest(document, generation):
         raise CubeError(
             f"cube {url}: {generation}/zarr.json is damaged (its digest is another): "
             f"{_advice(generation)}"
@@ -66,7 +66,7 @@ def require_seal(url: str | Path, generation: str, document: dict[str, Any]) -> 
 
 def write_sealed(store: Store, generation: str, document: dict[str, Any]) -> None:
     """Replace a generation's ``zarr.json`` at once."""
-    document["attributes"][SEAL] = _digest(document)
+    document["attributes"][SEAL] = _digest(document, generation)
     write_text(store, f"{generation}/zarr.json", json.dumps(document))
 
 
@@ -163,10 +163,11 @@ def _advice(generation: str) -> str:
     return f"restore it from a copy, or delete the folder {generation} and build it again"
 
 
-def _digest(document: dict[str, Any]) -> str:
+def _digest(document: dict[str, Any], generation: str) -> str:
+    """Of all but the seal, and of where it belongs: two generations' may not change places."""
     rest = {name: value for name, value in document["attributes"].items() if name != SEAL}
     plain = json.dumps({**document, "attributes": rest}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(plain.encode()).hexdigest()
+    return hashlib.sha256(f"{generation} {plain}".encode()).hexdigest()
 
 
 def contents_key(group: zarr.Group, name: str) -> str:
