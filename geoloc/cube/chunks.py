@@ -101,6 +101,7 @@ class PlainChunks:
         ]
         if len(places) == 1:
             chunk = self._cells(places[0], self.raw(places[0]), guard)
+            chunk = chunk if chunk.flags.writeable else chunk.copy()
             top, left = places[0][0] * self.side, places[0][1] * self.side
             return chunk[y0 - top : y1 - top : dy, x0 - left : x1 - left : dx]
         out = np.empty((y1 - y0, x1 - x0, *self.shape[2:]), self.dtype)
@@ -117,8 +118,7 @@ class PlainChunks:
         counts = guard is None or guard(place, raw)
         if raw is None or not counts:
             return np.full(self._chunk_shape, self.fill, self.dtype)
-        content = raw.content if raw.content.flags.writeable else raw.content.copy()
-        return content.view(self.dtype).reshape(self._chunk_shape)
+        return raw.content.view(self.dtype).reshape(self._chunk_shape)
 
     def key(self, place: Place) -> str:
         """A chunk's name on the store."""

@@ -167,7 +167,8 @@ class BlockGuard:
         what = f"cube {self.url}: block {place} of {self.generation} is damaged: {why}"
         if written:
             raise UnavailableError(
-                f"{what}, or being written just now: try again when that has ended"
+                f"{what}, or being written just now: try again when that has ended, or run "
+                f"'geoloc cube repair {self.url}'"
             )
         raise CubeError(f"{what}: 'geoloc cube repair {self.url}' computes it again")
 

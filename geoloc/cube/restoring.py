@@ -56,7 +56,7 @@ def restore_contents(url: str | Path, generation: str) -> list[str]:
     others = [name for name in generation_names(url) if name != generation]
     for name in restored:
         key = contents_key(group, name)
-        told = group.attrs[CONTENTS][name]  # type: ignore[index, call-overload]
+        told = (group.attrs.get(CONTENTS) or {}).get(name)  # type: ignore[union-attr]
         content = _found_elsewhere(url, [f"{other}/{name}/{key}" for other in others], told)
         if content is None:
             raise CubeError(

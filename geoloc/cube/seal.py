@@ -32,6 +32,7 @@ OPTIONAL = ("distance_weight", "metric")
 SMALL = ("scale", "offset", "class_name", *OPTIONAL, "y", "x", "spatial_ref")
 """Arrays in one chunk each, written once."""
 
+_NEVER_ZERO = ("scale", "offset", "class_name", *OPTIONAL)
 _MOST_FEATURES = 1 << 16
 _MOST_COMPONENTS = 1 << 14
 _MOST_BLOCKS = 1 << 24
@@ -104,14 +105,25 @@ def require_contents(url: str | Path, generation: str, group: zarr.Group) -> Non
 
 
 def damaged_contents(url: str | Path, generation: str, group: zarr.Group) -> list[str]:
-    """Names of the small arrays that are not what was written; none of an older version's."""
+    """Names of the small arrays that are not what was written.
+
+    Of an older version's, those that are missing: zarr would read zeros in their place.
+    """
     told = group.attrs.get(CONTENTS)
     if not isinstance(told, dict):
-        return []
+        names = [name for name in _NEVER_ZERO if name in group]
+        return _missing(url, generation, group, names)
     with storage_errors(url):
         keys = {name: contents_key(group, name) for name in told}
         found = _digests(open_store(url), generation, keys)
     return [name for name, digest in told.items() if found[name] != digest]
+
+
+def _missing(url: str | Path, generation: str, group: zarr.Group, names: list[str]) -> list[str]:
+    with storage_errors(url):
+        keys = {name: contents_key(group, name) for name in names}
+        found = _digests(open_store(url), generation, keys)
+    return [name for name in names if not found[name]]
 
 
 def require_layout(url: str | Path, generation: str, group: zarr.Group, spec: CubeSpec) -> None:

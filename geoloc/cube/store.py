@@ -33,7 +33,6 @@ _MALFORMED = (
     AssertionError,
     IndexError,
     KeyError,
-    MemoryError,
     NotImplementedError,
     OverflowError,
     RecursionError,
@@ -58,6 +57,11 @@ def storage_errors(url: str | Path) -> Iterator[None]:
         yield
     except GeolocError:
         raise
+    except MemoryError as error:
+        raise CubeError(
+            f"cube {url} holds more than there is memory for ({_brief(error)}): free some, or "
+            "restore the cube from a copy if that is more than it should hold"
+        ) from error
     except _MALFORMED as error:
         raise CubeError(
             f"cube {url} is damaged ({_brief(error)}): restore it from a copy, or build it again"
