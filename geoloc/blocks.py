@@ -233,7 +233,9 @@ class BuildWork:
         checks = (*written.checks, self.writer().record(block, provenance))
         size = encoded.features.size + 4 * encoded.features[..., 0].size
         spent = encoded.spent.and_then("write", time.perf_counter() - start, size)
-        return BlockResult(_status(provenance), written.cells, provenance, spent, encoded.picture, checks)
+        return BlockResult(
+            _status(provenance), written.cells, provenance, spent, encoded.picture, checks
+        )
 
 
 def sample_size(blocks: int) -> int:

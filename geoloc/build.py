@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray

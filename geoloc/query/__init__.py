@@ -50,7 +50,15 @@ _PARTS = {
     "describing": ("describe_photos", "describe_place"),
     "evaluating": ("Evaluation", "Score", "evaluate_truth", "score"),
     "repeat": ("Repetition", "repeat_query"),
-    "target": ("Target", "cube_model", "cube_url", "open_cube", "open_target", "verify_cube_at"),
+    "target": (
+        "Target",
+        "cube_model",
+        "cube_url",
+        "open_cube",
+        "open_target",
+        "repair_cube_at",
+        "verify_cube_at",
+    ),
 }
 _PART_OF = {name: part for part, names in _PARTS.items() for name in names}
 

@@ -185,7 +185,7 @@ def repair_cube_at(
     ref: str | Path,
     *,
     cluster: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[float, int], None] | None = None,
 ) -> BuildReport:
     """Repair a cube by its area file, or by what it remembers; see `geoloc.repair.repair_cube`.
 
