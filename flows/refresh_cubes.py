@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from geoloc.account import BuildReport
 from geoloc.area import Area, load_area
 from geoloc.build import build_cube
-from geoloc.cube import Cube, current_generation
+from geoloc.cube import Cube, current_generation, damaged_blocks
 from geoloc.encoders import load_model
 from geoloc.errors import AreaError, CubeError, GeolocError, ImageryError, UnavailableError
 from geoloc.refresh import prune_cube, refresh_cube
@@ -112,12 +112,16 @@ def bring_up(area: Area, method: str | None, cluster: str, cells: int, keep: int
 
 
 def steps(cube: str) -> Iterator[str]:
-    """What a cube needs: the missing blocks first, then those whose imagery changed."""
+    """What a cube needs: missing and damaged blocks first, then those whose imagery changed."""
     published = current_generation(cube) is not None
-    if not published or not Cube.open(cube).complete:
+    if not published or not _is_whole(Cube.open(cube)):
         yield "build"
     if published:
         yield "refresh"
+
+
+def _is_whole(cube: Cube) -> bool:
+    return cube.complete and not damaged_blocks(cube, contents=False)
 
 
 @stage("encode", run_name="{step} {area.name}")

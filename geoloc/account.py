@@ -24,7 +24,9 @@ class BuildReport:
 
     ``seconds`` is elapsed time; ``stage_seconds`` and ``stage_bytes`` add up over the workers
     (see `Spent`). ``blocks_copied`` are those that a refresh took over unchanged; ``published``
-    tells whether readers open this generation now; ``stopped`` why the run ended before all of
+    tells whether readers open this generation now; ``blocks_damaged`` counts
+    those that were not what had been written, and were computed again (they are among the
+    others, too); ``stopped`` why the run ended before all of
     its blocks were tried, None where it did not. ``tiling`` is the account of the tiled copy,
     where the area keeps one.
     """
@@ -42,6 +44,7 @@ class BuildReport:
     blocks_failed: int = 0
     blocks_outside: int = 0
     blocks_copied: int = 0
+    blocks_damaged: int = 0
     published: bool = False
     stopped: str | None = None
     errors: dict[str, int] = field(default_factory=dict)

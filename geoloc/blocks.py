@@ -122,6 +122,7 @@ class BlockResult:
     """What the client learns of a block, ``cells`` being those with a vector.
 
     ``picture``: the block on the lattice of the area's overview, None without imagery.
+    ``checks``: of what was written of it, None where nothing was.
     """
 
     status: Status
@@ -129,6 +130,7 @@ class BlockResult:
     provenance: Provenance
     spent: Spent
     picture: Seen | None = None
+    checks: tuple[int, ...] | None = None
 
 
 def _status(provenance: Provenance) -> Status:
@@ -225,11 +227,15 @@ class BuildWork:
         """Write an encoded block and its provenance; the ledger is the client's to write."""
         start = time.perf_counter()
         written = self.writer().write(block, encoded.features)
-        provenance = encoded.provenance.model_copy(update={"saturated": written.saturated})
-        self.writer().record(block, provenance)
+        provenance = encoded.provenance.model_copy(
+            update={"saturated": written.saturated, "digests": written.digests}
+        )
+        checks = (*written.checks, self.writer().record(block, provenance))
         size = encoded.features.size + 4 * encoded.features[..., 0].size
         spent = encoded.spent.and_then("write", time.perf_counter() - start, size)
-        return BlockResult(_status(provenance), written.cells, provenance, spent, encoded.picture)
+        return BlockResult(
+            _status(provenance), written.cells, provenance, spent, encoded.picture, checks
+        )
 
 
 def sample_size(blocks: int) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from .cluster import Executor, Once, Outcome, open_cluster
 from .cube import (
     FIRST_GENERATION,
     BlockWriter,
+    Cube,
     CubeLock,
     CubeSpec,
     Ledger,
@@ -33,9 +35,11 @@ from .cube import (
     create_generation,
     create_root,
     current_generation,
+    damaged_blocks,
     finish_generation,
     generation_exists,
     hold_lock,
+    newest_finished,
     plan_blocks,
     resume_generation,
     stored_spec,
@@ -47,6 +51,7 @@ from .imagery import notes_of, require_overlap
 from .overview import SAVING_SECONDS, Mosaic, Overview, keep_overview, lattice_of, read_pixels
 from .planning import BuildPlan, plan_build
 from .pulse import listening
+from .stores import local_path
 from .tile import tile_kept
 from .verification import Verification, verify_cube
 
@@ -68,6 +73,8 @@ Progress = Callable[[float, int], None]
 _SAMPLE_SEED = 0
 _HOPELESS = 50  # blocks failing one after the other: a full disk, a dead archive, wrong keys
 _IN_VAIN = 1000  # blocks drawn at random of which none holds a cell, for imagery cannot be read
+_SOON_READ = 1 << 30  # bytes of features on this machine that each build reads to find damage
+_SOME = 3  # damaged blocks that a report names
 _LOOKED_AT = 64  # finished blocks whose imagery is compared with what it was
 
 
@@ -79,6 +86,7 @@ def build_cube(
     progress: Progress | None = None,
     tiling: Progress | None = None,
     max_failed: int | None = None,
+    read_all: bool = False,
 ) -> BuildReport:
     """Build an area's cube, or what is still missing of it; see ``build_blocks``.
 
@@ -91,7 +99,9 @@ def build_cube(
     given, area = area, placed(area)
     copy = tile_kept(area, method, cluster, tiling)
     plan = plan_build(area, method)
-    report = build_blocks(plan, cluster=cluster, progress=progress, max_failed=max_failed)
+    report = build_blocks(
+        plan, cluster=cluster, progress=progress, max_failed=max_failed, read_all=read_all
+    )
     report.tiling = copy
     if not area.keeps_copy:  # which has the cube's own extent
         report.notes += notes_of_growth(given, plan.source, plan.grid)
@@ -104,8 +114,13 @@ def build_blocks(
     cluster: str = "auto",
     progress: Progress | None = None,
     max_failed: int | None = None,
+    read_all: bool = False,
 ) -> BuildReport:
     """Compute the blocks that the ledger does not hold yet; publish the cube at the end.
+
+    Finished blocks that are damaged are computed again: those with a part that is missing or has
+    another size, and by their contents where the cube is small and on this machine, or where
+    ``read_all`` asks for it.
 
     A block that fails or lacks imagery that could not be read is reported and the build goes on,
     up to ``max_failed`` of them, or until a whole row of them failed one after the other. Blocks
@@ -129,6 +144,7 @@ def build_blocks(
         report = _begin_report(plan, generation, status)
         if ledger is not None:
             report.notes += _changed_imagery(plan, ledger)
+            _forget_damaged(ledger, report, read_all=read_all)
         todo = np.vstack([np.argwhere(status == s) for s in (Status.MISSING, Status.BROKEN)])
         sample = Sample(Parking(plan.url, spec.digest))
         kept = read_pixels(plan.url, generation)
@@ -187,7 +203,9 @@ def _complete_overview(
 
 def _begun(plan: BuildPlan) -> tuple[BuildPlan, str]:
     """The plan with what a cube that was begun has settled, and the generation to build."""
-    generation = current_generation(plan.url) or FIRST_GENERATION
+    generation = current_generation(plan.url) or newest_finished(plan.url) or FIRST_GENERATION
+    if generation != FIRST_GENERATION and not generation_exists(plan.url, generation):
+        Cube.open(plan.url)  # says what is wrong
     there = stored_spec(plan.url, generation) if generation_exists(plan.url, generation) else None
     return plan.resuming(there), generation
 
@@ -201,6 +219,27 @@ def _begin_report(plan: BuildPlan, generation: str, status: NDArray[np.uint8]) -
         blocks_reused=int((status == Status.DONE).sum()),
         blocks_outside=int((status == Status.OUTSIDE).sum()),
     )
+
+
+def _forget_damaged(ledger: Ledger, report: BuildReport, *, read_all: bool) -> None:
+    """Mark damaged blocks as missing, so that they are computed like any others."""
+    cube = Cube(report.url, report.generation, check_digests=read_all)
+    found = damaged_blocks(cube, contents=read_all or _is_read_soon(cube))
+    if not found:
+        return
+    ledger.forget(np.array(list(found)))
+    report.blocks_damaged = len(found)
+    report.blocks_reused = int((ledger.status == Status.DONE).sum())
+    some = "; ".join(f"{place} {why}" for place, why in islice(found.items(), _SOME))
+    report.notes.append(
+        f"{len(found)} damaged blocks were computed again: {some}"
+        f"{' …' if len(found) > _SOME else ''}"
+    )
+
+
+def _is_read_soon(cube: Cube) -> bool:
+    cells = np.isin(cube.done, (Status.DONE, Status.BROKEN)).sum() * cube.spec.block_size**2
+    return local_path(cube.url) is not None and cells * len(cube.scale) <= _SOON_READ
 
 
 def _changed_imagery(plan: BuildPlan, ledger: Ledger) -> list[str]:
@@ -408,7 +447,8 @@ class BlockRun:
 
     def _mark(self, ledger: Ledger, block: Block, result: BlockResult) -> None:
         self.lock.check()
-        ledger.mark(block.row, block.col, result.status, result.provenance.fingerprint)
+        print_ = result.provenance.fingerprint
+        ledger.mark(block.row, block.col, result.status, print_, result.checks)
         self._lacking.discard(block)
 
     def _count(self, result: BlockResult) -> None:

@@ -30,6 +30,7 @@ from .cube import (
     Status,
     create_generation,
     current_generation,
+    damaged_blocks,
     finish_generation,
     generation_exists,
     hold_lock,
@@ -129,7 +130,11 @@ def _refresh(
     spec = plan.spec(work.encoder().describe())
     require_spec(plan.url, old.spec.same_but_imagery(spec), spec)
     today = _todays_prints(plan, work, old.done)
-    same = (Ledger(plan.url, old.generation).fingerprints() == today).all(axis=-1)
+    before = Ledger(plan.url, old.generation)
+    same = (before.fingerprints() == today).all(axis=-1)
+    # whose contents are damaged carries its checksum along, and is found when it is read
+    for place in damaged_blocks(old, contents=False):
+        same[place] = False
     if same[np.isin(old.done, (Status.DONE, Status.BROKEN))].all():
         remember_imagery(plan.url, old.generation, spec)
         return _nothing_changed(plan, old)
@@ -141,7 +146,7 @@ def _refresh(
     report = _account(plan, generation, old)
     report.blocks_reused = int(there.sum())
     kept = same & (old.done == Status.DONE)
-    report.blocks_copied = _take_over(old, ledger, today, kept & ~there, lock)
+    report.blocks_copied = _take_over(before, ledger, today, kept & ~there, lock)
     todo = np.argwhere(~kept & ~there & (old.done != Status.OUTSIDE))
     run = BlockRun(
         plan, report, lock, todo, progress, max_failed, _mosaic(plan, old, generation, kept)
@@ -223,20 +228,25 @@ def _lay_out(plan: BuildPlan, old: Cube, generation: str, spec: CubeSpec) -> Non
 
 
 def _take_over(
-    old: Cube,
+    old: Ledger,
     ledger: Ledger,
     today: NDArray[np.uint8],
     which: NDArray[np.bool_],
     lock: CubeLock,
 ) -> int:
-    """Copy blocks, ``which`` ``(block_y, block_x)``, and mark them, a part at a time."""
+    """Copy blocks, ``which`` ``(block_y, block_x)``, and mark them, a part at a time.
+
+    Their checksums go with them; an older geoloc's blocks get theirs now.
+    """
     places = np.argwhere(which)
+    known = old.checks()
     copier = BlockCopier(old.url, old.generation, ledger.generation)
     with ThreadPoolExecutor(_THREADS) as pool:
         for part in _parts(places):
             list(pool.map(copier.copy, *part.T.tolist()))
             lock.check()
-            ledger.mark_many(part, Status.DONE, today[tuple(part.T)])
+            at = tuple(part.T)
+            ledger.mark_many(part, Status.DONE, today[at], None if known is None else known[at])
     return len(places)
 
 

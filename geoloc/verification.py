@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .area import Area
-from .cube import Cube
+from .cube import Cube, Inspection
 from .errors import CubeError
 from .grid import Grid
 from .imagery import open_source
@@ -26,23 +26,29 @@ class Verification:
     """How far a cube is from recomputing its cells patch by patch, beside the 2 px jitter.
 
     ``error`` and ``jitter`` are encoders.fidelity's figures: relative error and Spearman.
+    ``blocks``: what reading all blocks found, None where they were not.
     """
 
     method: str
     error: Fidelity
     jitter: Fidelity
+    blocks: Inspection | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
-        return asdict(self)
+        return {**asdict(self), "blocks": self.blocks and self.blocks.to_json()}
 
     def summary(self) -> str:
         """For people, a few lines."""
         rows = {f"cube ({self.method})": self.error, "2 px jitter": self.jitter}
+        lines = [self.blocks.summary()] if self.blocks else []
         return "\n".join(
-            f"{name:<16} relative error {f.relative_error:.3f}   Spearman {f.spearman:.4f}   "
-            f"({f.cells} cells)"
-            for name, f in rows.items()
+            lines
+            + [
+                f"{name:<16} relative error {f.relative_error:.3f}   Spearman {f.spearman:.4f}   "
+                f"({f.cells} cells)"
+                for name, f in rows.items()
+            ]
         )
 
 

@@ -22,7 +22,7 @@ LAYERS = (
     {"blocks", "search", "tile"},
     {"account", "planning", "rim", "verification"},
     {"build"},
-    {"refresh", "costs"},
+    {"refresh", "repair", "costs"},
     {"candidates"},
     {"search_areas"},
     {"pairs", "evaluation", "report"},

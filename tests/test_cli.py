@@ -140,6 +140,35 @@ def test_scene_describe_info_verify_and_evaluate(
     assert all(0 < photo["percentile"] <= 100 for photo in scores["photos"])
 
 
+def test_a_damaged_cube_is_one_line_everywhere_until_it_is_repaired(
+    place: SmallPlace, tmp_path: Path, run: Run
+) -> None:
+    here = SmallPlace(Path(shutil.copytree(place.folder, tmp_path / "here")))
+    cube, truth = here.area, (here.folder / "photos" / "truth.csv").read_text()
+    at = ",".join(truth.splitlines()[1].split(",")[1:3])
+    asked = ("scene", cube, Cube.open(here.cube).classes[2], "--check-digests", "--out")
+    sound = run(*asked, tmp_path / "sound", "--json")
+    chunk = here.cube / "g0001/features/c/0/0/0"
+    content = chunk.read_bytes()
+    chunk.write_bytes(content[:99] + bytes([content[99] ^ 1]) + content[100:])
+    for call in (
+        (*asked, tmp_path / "damaged"),
+        ("query", cube, here.photos[0], "--out", tmp_path / "damaged"),
+        ("describe", "--cube", cube, "--at", at),
+        ("bulk", cube, here.folder / "photos", "--out", tmp_path / "damaged"),
+        ("cube", "verify", cube, "--cells", 9),
+    ):
+        done = run(*call)
+        assert done.code == 1 and done.is_one_line("(0, 0)", "damaged", "geoloc cube repair"), call
+    told = json.loads(run("cube", "repair", cube, "--json").out)
+    assert (told["blocks_damaged"], told["blocks_done"]) == (1, 1)
+    assert chunk.read_bytes() == content
+    again = run(*asked, tmp_path / "sound", "--json")
+    assert (again.code, again.out) == (0, sound.out)
+    assert "none damaged" in run("cube", "verify", cube, "--cells", 9).err
+    assert run("cube", "repair", tmp_path / "none").is_one_line("does not exist")
+
+
 def test_a_place_is_described_by_its_coordinates(place: SmallPlace, run: Run) -> None:
     truth = (place.folder / "photos" / "truth.csv").read_text().splitlines()[1].split(",")
     at = f"{truth[1]},{truth[2]}"

@@ -1,4 +1,4 @@
-"""``geoloc cube build | refresh | plan | info | verify | generations | prune``."""
+"""``geoloc cube build | refresh | plan | info | verify | repair | generations | prune``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .console import known_cluster, note, print_json, print_table, progress, stages
+from .console import known_cluster, note, print_json, print_table, stages
 
 if TYPE_CHECKING:
     from ..account import BuildReport
@@ -170,15 +170,39 @@ def verify(
     seed: int = typer.Option(0, "--seed", help="Draws other cells."),
     as_json: bool = JSON,
 ) -> None:
-    """Recompute sampled cells patch by patch; error beside the network's own 2 px jitter."""
+    """Check every block's digest, and recompute sampled cells patch by patch.
+
+    The error is shown beside the network's own jitter of 2 px. Exit code 1 where blocks are
+    damaged: 'geoloc cube repair' computes them again.
+    """
     from ..query import verify_cube_at
 
-    with progress("recomputing") as advance:
-        report = verify_cube_at(cube, cells=cells, seed=seed, progress=advance)
+    with stages() as stage:
+        report = verify_cube_at(
+            cube,
+            cells=cells,
+            seed=seed,
+            reading=stage("reading blocks"),
+            progress=stage("recomputing"),
+        )
     if as_json:
         print_json(report.to_json())
     else:
         note(report.summary())
+
+
+@app.command()
+def repair(cube: str = CUBE, cluster: str = CLUSTER, as_json: bool = JSON) -> None:
+    """Check every block's digest, and compute again exactly those that are damaged.
+
+    A lost CURRENT, ledger or small array is restored where the rest of the cube tells what it
+    was. A cube that is bounded by a polygon is named by its area file.
+    """
+    from ..query import repair_cube_at
+
+    with stages() as stage:
+        report = repair_cube_at(cube, cluster=cluster, progress=stage("repairing"))
+    _tell(report, as_json)
 
 
 def _tell(report: BuildReport, as_json: bool) -> None:

@@ -40,6 +40,11 @@ CLUSTER = typer.Option(
     help="Where the cube is searched: inline (this process), or the address of a Dask scheduler "
     "whose workers are nearer to the cube; also auto (inline), local, cuda.",
 )
+DIGESTS = typer.Option(
+    False,
+    "--check-digests",
+    help="Compare the SHA-256 of every block that is read, beside its checksum, which always is.",
+)
 SHOWN = 5  # candidates on the terminal; all of them are in the files
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
@@ -73,6 +78,7 @@ def query(
     generation: str | None = GENERATION,
     day: datetime | None = DAY,
     cluster: str = CLUSTER,
+    check_digests: bool = DIGESTS,
     as_json: bool = JSON,
 ) -> None:
     """Rank the places of a cube by how well they match each photo."""
@@ -92,6 +98,7 @@ def query(
             rotate=rotate,
             epoch=_epoch(generation, day),
             cluster=cluster,
+            check_digests=check_digests,
             progress=stage,
         )
     _show(answers.results, out, as_json, answers.failures)
@@ -108,6 +115,7 @@ def scene(
     radius: float | None = RADIUS,
     generation: str | None = GENERATION,
     day: datetime | None = DAY,
+    check_digests: bool = DIGESTS,
     as_json: bool = JSON,
 ) -> None:
     """Find places of one scene class, without a photo."""
@@ -122,6 +130,7 @@ def scene(
             within=within,
             radius=radius,
             epoch=_epoch(generation, day),
+            check_digests=check_digests,
             progress=stage,
         )
     _show([result], out, as_json, {})

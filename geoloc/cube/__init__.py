@@ -15,11 +15,17 @@ On the store::
     <cube>/g0001/metric              float32 (feature, component), where the model names one
     <cube>/g0001/y, x, spatial_ref   centres of the cells, CRS
     <cube>/g0001/done                uint8 (block_y, block_x): the ledger
-    <cube>/g0001/provenance/         record (JSON text) and fingerprint (sha256) of each block
+    <cube>/g0001/provenance/         record (JSON text), fingerprint (sha256) and check (three
+                                     checksums: features, norm, record) of each block
 
 ``xarray.open_zarr(f"{cube}/g0001")`` opens it; CF's ``scale_factor`` knows only one number an
 array, so the per-class ``scale`` and ``offset`` are arrays of their own:
 ``ds.features * ds.scale + ds.offset`` is the features, missing cells NaN.
+
+What is damaged is refused, never answered from. ``g0001/zarr.json`` carries its own sha256 and
+those of the small arrays, the ledger its CRC-32C. Each block's chunks have a checksum, which is
+compared when they are first read, and a sha256 in the block's record for who reads all of them
+(``inspect_blocks``). All checks are of stored bytes, before anything is decoded.
 
 Workers write blocks (``BlockWriter``), each block being exactly one chunk; the client alone
 writes the ledger (``Ledger``), after the block's data: what the ledger does not name does not
@@ -30,6 +36,7 @@ write them in, finished blocks wait in ``.sample`` (``Parking``).
 from __future__ import annotations
 
 from .copying import BlockCopier
+from .damage import Inspection, damaged_blocks, inspect_blocks
 from .encoding import MISSING, Quantizer, distance_operator, squared_norm
 from .generations import (
     FIRST_GENERATION,
@@ -37,16 +44,19 @@ from .generations import (
     finish_generation,
     generation_of_date,
     list_generations,
+    newest_finished,
     next_generation,
     prune_generations,
+    restore_current,
 )
 from .lock import CubeLock, hold_lock
 from .parking import Parked, Parking
 from .plan import cells_inside, plan_blocks
-from .reader import Cube, generation_exists, stored_encoding, stored_spec
+from .reader import Cube, generation_exists, stored_attributes, stored_encoding, stored_spec
+from .restoring import LedgerState, restore_contents, restore_ledger
 from .schema import create_generation, create_root
 from .spec import CubeSpec, ItemRecord, Provenance, Status
-from .store import current_generation, publish
+from .store import current_generation, generation_names, publish
 from .writer import BlockWriter, Ledger, Written, remember_imagery, require_spec, resume_generation
 
 __all__ = [
@@ -58,8 +68,10 @@ __all__ = [
     "CubeLock",
     "CubeSpec",
     "Generation",
+    "Inspection",
     "ItemRecord",
     "Ledger",
+    "LedgerState",
     "Parked",
     "Parking",
     "Provenance",
@@ -70,20 +82,28 @@ __all__ = [
     "create_generation",
     "create_root",
     "current_generation",
+    "damaged_blocks",
     "distance_operator",
     "finish_generation",
     "generation_exists",
+    "generation_names",
     "generation_of_date",
     "hold_lock",
+    "inspect_blocks",
     "list_generations",
+    "newest_finished",
     "next_generation",
     "plan_blocks",
     "prune_generations",
     "publish",
     "remember_imagery",
     "require_spec",
+    "restore_contents",
+    "restore_current",
+    "restore_ledger",
     "resume_generation",
     "squared_norm",
+    "stored_attributes",
     "stored_encoding",
     "stored_spec",
 ]

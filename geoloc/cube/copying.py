@@ -12,6 +12,7 @@ from zarr.core.sync import sync
 from zarr.storage import ObjectStore
 
 from ..stores import local_path
+from .guard import block_keys
 from .store import open_store, storage_errors
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ class BlockCopier:
     def copy(self, row: int, col: int) -> None:
         """Copy one block; a chunk that holds nothing is not on the store and needs no copy."""
         with storage_errors(self.url):
-            for chunk in (f"features/c/{row}/{col}/0", f"norm/c/{row}/{col}",
-                          f"provenance/record/c/{row}/{col}"):  # fmt: skip
-                self._copy(f"{self.source}/{chunk}", f"{self.target}/{chunk}")
+            keys = (block_keys(name, (row, col)) for name in (self.source, self.target))
+            for source, target in zip(*keys, strict=True):
+                self._copy(source, target)
 
     def _copy(self, source: str, target: str) -> None:
         if self._root is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,20 +14,19 @@ from zarr.core.sync import sync
 
 from ..errors import CubeError
 from .reader import Cube
+from .seal import document_of, update_attributes
 from .spec import Status
 from .store import (
     current_generation,
-    list_folder,
+    generation_names,
+    number_of,
     open_store,
     publish,
     read_attributes,
     storage_errors,
-    update_attributes,
 )
 
 FIRST_GENERATION = "g0001"
-
-_NAME = re.compile(r"g\d{4,}")
 
 
 @dataclass(frozen=True)
@@ -57,13 +56,6 @@ class Generation:
         return {**asdict(self), "day": self.day.isoformat()}
 
 
-def generation_names(url: str | Path) -> list[str]:
-    """Names of all folders of generations, whole or not, oldest first."""
-    with storage_errors(url):
-        names = filter(_NAME.fullmatch, list_folder(open_store(url)))
-    return sorted(names, key=_number)
-
-
 def list_generations(url: str | Path) -> list[Generation]:
     """All generations that were laid out, oldest first, unfinished ones too.
 
@@ -86,15 +78,40 @@ def generation_of_date(url: str | Path, day: dt.date) -> str:
     # of several for one day the later one: it mends the earlier
     fitting = [g for g in finished if g.day <= day]
     if fitting:
-        return max(fitting, key=lambda g: (g.day, _number(g.name))).name
+        return max(fitting, key=lambda g: (g.day, number_of(g.name))).name
     there = ", ".join(f"{g.name} of {g.day}" for g in finished) or "none finished"
     raise CubeError(f"cube {url} holds nothing as old as {day}: its generations are {there}")
 
 
 def next_generation(url: str | Path, current: str) -> str:
     """The generation after the current one: one begun but never published, or a new name."""
-    newest = max(generation_names(url), key=_number, default=current)
-    return newest if _number(newest) > _number(current) else f"g{_number(current) + 1:04d}"
+    newest = max(generation_names(url), key=number_of, default=current)
+    return newest if number_of(newest) > number_of(current) else f"g{number_of(current) + 1:04d}"
+
+
+def newest_finished(url: str | Path) -> str | None:
+    """The newest generation that readers could open once; None where none is known."""
+    found = None
+    for name in generation_names(url):
+        with contextlib.suppress(CubeError):
+            if (document_of(url, name) or {"attributes": {}})["attributes"].get("finished"):
+                found = name
+    return found
+
+
+def restore_current(url: str | Path) -> str | None:
+    """Name the newest finished generation where CURRENT names none that is there.
+
+    The name that was written, or None where nothing was to be done. The caller holds the lock.
+    """
+    with contextlib.suppress(CubeError):
+        current = current_generation(url)
+        if current is not None and read_attributes(url, current) is not None:
+            return None
+    newest = newest_finished(url)
+    if newest is not None:
+        publish(url, newest)
+    return newest
 
 
 def finish_generation(url: str | Path, generation: str, dates: Iterable[str]) -> None:
@@ -123,9 +140,9 @@ def prune_generations(url: str | Path, keep: int) -> list[str]:
     if current is None:
         raise CubeError(f"cube {url} has no finished generation: there is nothing to prune")
     names = generation_names(url)
-    whole = [g.name for g in list_generations(url) if _number(g.name) <= _number(current)]
-    kept = {*sorted(whole, key=_number)[-max(keep, 1) :], current}
-    kept |= {name for name in names if _number(name) > _number(current)}
+    whole = [g.name for g in list_generations(url) if number_of(g.name) <= number_of(current)]
+    kept = {*sorted(whole, key=number_of)[-max(keep, 1) :], current}
+    kept |= {name for name in names if number_of(name) > number_of(current)}
     removed = [name for name in names if name not in kept]
     for name in removed:
         _delete(url, name)
@@ -155,10 +172,6 @@ def _describe(url: str | Path, name: str, current: str | None) -> Generation | N
         blocks_broken=int(np.count_nonzero(done == Status.BROKEN)),
         blocks_missing=int(np.count_nonzero(done == Status.MISSING)),
     )
-
-
-def _number(name: str) -> int:
-    return int(name[1:])
 
 
 def _now() -> str:

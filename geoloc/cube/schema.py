@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from datetime import UTC, datetime
@@ -11,26 +12,35 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
+from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.core.sync import sync
 
 from .. import __version__
-from ..errors import CubeError
+from ..errors import CubeError, UnavailableError
 from ..grid import Grid
+from .checks import NOTHING, PARTS, UNRECORDED
 from .encoding import MISSING, Quantizer
+from .reader import generation_exists
+from .seal import CONTENTS, contents_of, write_sealed
 from .spec import FORMAT_VERSION, CubeSpec, Status
 from .store import (
     LOCK,
-    array_of,
+    generation_names,
+    ledger_of,
     list_folder,
     open_group,
     open_store,
     read_attributes,
+    read_text,
     storage_errors,
 )
 
 LEDGER_CHUNK = 32
 """Blocks along a side of the ledger's chunks: marking one block rewrites 1 KiB, and a country
 of 400,000 blocks is read in 400 small pieces."""
+
+LOST = 255
+"""What a ledger says of blocks whose part of it is not there any more; never a Status."""
 
 _IGNORED = re.compile(rf"{LOCK}.*|.*\.partial|\..*|lost\+found|Thumbs\.db|desktop\.ini|")
 """Names of what a killed build, a file system or a desktop leaves in an empty folder."""
@@ -41,13 +51,28 @@ _LIGHT = ZstdCodec(level=1)
 def create_root(url: str | Path) -> None:
     """Make sure that there is a place for generations.
 
-    Raises CubeError where none can be, or where something else lies there.
+    The root's own metadata, which says no more than that, is written anew where it is lost.
+    Raises CubeError where there can be no place, or where something else lies there.
     """
-    if "geoloc_cube" not in (read_attributes(url) or {}):
+    if _is_root(url):
+        return
+    whole = any(generation_exists(url, name) for name in generation_names(url))
+    if not whole:
         _require_empty(url)
     with storage_errors(url):
         store = open_store(url, read_only=False)
+        if whole:
+            sync(store.delete("zarr.json"))
         zarr.open_group(store, mode="a", attributes={"geoloc_cube": FORMAT_VERSION})
+
+
+def _is_root(url: str | Path) -> bool:
+    try:
+        return "geoloc_cube" in (read_attributes(url) or {})
+    except UnavailableError:
+        raise
+    except CubeError:  # damaged
+        return False
 
 
 def _require_empty(url: str | Path) -> None:
@@ -90,8 +115,11 @@ def create_generation(
         _create_distance(group, weights, metric)
         _create_coordinates(group, spec.grid)
         _create_ledger(group, ledger)
-        group.attrs.update(_attributes(spec, model_name, area))  # last: makes it count
+        contents = contents_of(store, generation, group)
         zarr.consolidate_metadata(store, path=generation)
+        document = json.loads(read_text(store, f"{generation}/zarr.json") or "{}")
+        document["attributes"] = _attributes(spec, model_name, area) | {CONTENTS: contents}
+        write_sealed(store, generation, document)  # last: makes it count
 
 
 def _require_nothing_done(url: str | Path, generation: str) -> None:
@@ -100,8 +128,8 @@ def _require_nothing_done(url: str | Path, generation: str) -> None:
         return
     group = open_group(url, generation)
     with storage_errors(url):
-        done = np.asarray(array_of(group, "done")[:]) if "done" in group else np.zeros(0)
-    if np.isin(done, (Status.DONE, Status.BROKEN)).any():
+        done = np.asarray(ledger_of(group, "done")[:]) if "done" in group else np.zeros(0)
+    if np.isin(done, (Status.DONE, Status.BROKEN, LOST)).any():
         raise CubeError(
             f"cube {url}: {generation}/zarr.json has lost its attributes, but blocks are there: "
             f"restore it from a copy, or delete the folder {generation}"
@@ -190,8 +218,9 @@ def _create_ledger(group: zarr.Group, ledger: NDArray[np.uint8]) -> None:
         shape=ledger.shape,
         chunks=(side, side),
         dtype="uint8",
-        fill_value=0,
-        compressors=None,
+        fill_value=LOST,
+        compressors=[Crc32cCodec()],
+        config={"write_empty_chunks": True},
         dimension_names=names,
         attributes={"flag_values": [0, 1, 2, 3], "flag_meanings": "missing done broken outside"},
     )
@@ -215,6 +244,21 @@ def _create_ledger(group: zarr.Group, ledger: NDArray[np.uint8]) -> None:
         fill_value=0,
         compressors=None,
         dimension_names=(*names, "byte"),
+    )
+    provenance.create_array(
+        "check",
+        shape=(*ledger.shape, len(PARTS)),
+        chunks=(side, side, len(PARTS)),
+        dtype="uint64",
+        fill_value=UNRECORDED,
+        compressors=[Crc32cCodec()],
+        dimension_names=(*names, "part"),
+        attributes={
+            "long_name": "checksums of the stored bytes of each block's chunks",
+            "parts": list(PARTS),
+            "unrecorded": UNRECORDED,
+            "nothing_stored": NOTHING,
+        },
     )
 
 

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from ..area import portable
 from ..grid import BLOCK_SIZE, Grid
 
 FORMAT_VERSION = 1
+
+_MOST_CELLS = 1 << 26  # in a row or a column: 10 m apart they go 16 times around the Earth
+_LARGEST_BLOCK = 4096
 
 
 class _Strict(BaseModel):
@@ -43,16 +46,16 @@ class CubeSpec(_Strict):
     """
 
     crs: str
-    left: float
-    top: float
-    step: float
-    ny: int
-    nx: int
+    left: FiniteFloat
+    top: FiniteFloat
+    step: FiniteFloat = Field(gt=0)
+    ny: int = Field(ge=1, le=_MOST_CELLS)
+    nx: int = Field(ge=1, le=_MOST_CELLS)
     polygon: str | None
     imagery: dict[str, Any]
     model: str
     encoding: dict[str, Any]
-    block_size: int = BLOCK_SIZE
+    block_size: int = Field(BLOCK_SIZE, ge=1, le=_LARGEST_BLOCK)
 
     @property
     def grid(self) -> Grid:
@@ -118,7 +121,9 @@ class Provenance(_Strict):
 
     ``fingerprint`` is the imagery's sha256 for the block's window; ``missing`` counts cells of
     the area without a vector, ``saturated`` clipped values, ``errors`` names broken imagery,
-    ``notes`` what was taken for no imagery though it was there.
+    ``notes`` what was taken for no imagery though it was there. ``digests``: sha256 of the
+    block's chunks of features and norms as stored, empty for none; no such names where an older
+    version wrote it.
     """
 
     fingerprint: str
@@ -127,3 +132,4 @@ class Provenance(_Strict):
     saturated: int = 0
     errors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    digests: dict[str, str] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,30 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from .. import stores
-from ..errors import CubeError, UnavailableError
+from ..errors import CubeError, GeolocError, UnavailableError
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 CURRENT = "CURRENT"
 LOCK = "LOCK"
+GENERATION = re.compile(r"g\d{4,9}")
+"""Names of generations, and the folders that hold them."""
+
+_THOROUGH = "zarr.core.codec_pipeline.BatchedCodecPipeline"
+_LONGEST_NAME = 64  # bytes that are looked at for one
+_MALFORMED = (
+    AttributeError,
+    AssertionError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ZeroDivisionError,
+)
+"""What zarr and its codecs raise, beside ValueError, where metadata or strings make no sense."""
 
 
 def open_store(url: str | Path, *, read_only: bool = True) -> Store:
@@ -37,16 +55,31 @@ def storage_errors(url: str | Path) -> Iterator[None]:
 
     try:
         yield
+    except GeolocError:
+        raise
+    except MemoryError as error:
+        raise CubeError(
+            f"cube {url} holds more than there is memory for ({_brief(error)}): free some, or "
+            "restore the cube from a copy if that is more than it should hold"
+        ) from error
+    except _MALFORMED as error:
+        raise CubeError(
+            f"cube {url} is damaged ({_brief(error)}): restore it from a copy, or build it again"
+        ) from error
     except (OSError, BaseError, ImportError, ValueError, RuntimeError) as error:
         kind = UnavailableError if stores.may_pass(error) else CubeError
         raise kind(f"cube {url}: {stores.reason_of(error)}") from error
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
 
 
 def read_bytes(store: Store, key: str) -> bytes | None:
     """What is under a key, or None."""
     try:
         buffer = sync(store.get(key, default_buffer_prototype()))
-    except FileNotFoundError:  # not even the folder
+    except (FileNotFoundError, NotADirectoryError):  # not even the folder
         return None
     return None if buffer is None else buffer.to_bytes()
 
@@ -114,22 +147,20 @@ def list_folder(store: Store, prefix: str = "") -> list[str]:
         return []
 
 
-def update_attributes(url: str | Path, generation: str, changes: dict[str, Any]) -> None:
-    """Change attributes of a generation at once; its consolidated metadata stays as it is."""
-    with storage_errors(url):
-        store = open_store(url, read_only=False)
-        key = f"{generation}/zarr.json"
-        document = json.loads(read_text(store, key) or "{}")
-        if any(document["attributes"].get(name) != value for name, value in changes.items()):
-            document["attributes"].update(changes)
-            write_text(store, key, json.dumps(document))
-
-
 def current_generation(url: str | Path) -> str | None:
-    """Name of the generation that readers open, or None where nothing is finished."""
+    """Name of the generation that readers open, or None where nothing is finished.
+
+    Raises CubeError where it can be no name of one.
+    """
     with storage_errors(url):
-        text = read_text(open_store(url), CURRENT)
-    return text.strip() if text else None
+        content = read_bytes(open_store(url), CURRENT)
+    name = (content or b"")[:_LONGEST_NAME].decode(errors="replace").strip()
+    if name and not GENERATION.fullmatch(name):
+        raise CubeError(
+            f"cube {url}: CURRENT is damaged, it names {name!r}: 'geoloc cube repair {url}' "
+            "writes it anew"
+        )
+    return name or None
 
 
 def publish(url: str | Path, generation: str) -> None:
@@ -146,18 +177,36 @@ def open_group(url: str | Path, generation: str, mode: str = "r") -> zarr.Group:
             return zarr.open_group(store, path=generation, mode=mode)  # type: ignore[arg-type]
     except CubeError as error:
         if isinstance(error.__cause__, FileNotFoundError):
-            raise CubeError(_absent(url, generation)) from error
+            raise CubeError(absent(url, generation)) from error
         raise
 
 
-def _absent(url: str | Path, generation: str) -> str:
+def absent(url: str | Path, generation: str) -> str:
+    """What to say of a generation that is not there."""
     current = current_generation(url)
-    if current is None or current == generation:
-        return f"no feature cube at {url} ({generation}): build it with 'geoloc cube build'"
-    return (
-        f"cube {url} has no generation {generation}: the current one is {current}; "
-        "'geoloc cube generations' lists all"
-    )
+    if current is not None and current != generation:
+        return (
+            f"cube {url} has no generation {generation}: the current one is {current}; "
+            "'geoloc cube generations' lists all"
+        )
+    if current is not None and generation_names(url):
+        return (
+            f"cube {url}: CURRENT names {current}, whose metadata is not there: "
+            f"'geoloc cube repair {url}' names the newest that is finished"
+        )
+    return f"no feature cube at {url} ({generation}): build it with 'geoloc cube build'"
+
+
+def generation_names(url: str | Path) -> list[str]:
+    """Names of all folders of generations, whole or not, oldest first."""
+    with storage_errors(url):
+        names = filter(GENERATION.fullmatch, list_folder(open_store(url)))
+    return sorted(names, key=number_of)
+
+
+def number_of(name: str) -> int:
+    """Its place among the generations."""
+    return int(name[1:])
 
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
@@ -166,6 +215,12 @@ def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
     if not isinstance(array, zarr.Array):
         raise CubeError(f"cube {group.store_path}: {name} is not an array")
     return array
+
+
+def ledger_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    """An array whose chunks carry a CRC; other pipelines pass over that of chunks read in part."""
+    with zarr.config.set({"codec_pipeline.path": _THOROUGH}):
+        return array_of(group, name)
 
 
 def values_of(group: zarr.Group, name: str) -> NDArray[np.float32]:

@@ -2,44 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import zarr
 from numpy.typing import NDArray
 
-from ..errors import SpecMismatchError
+from ..errors import CubeError, SpecMismatchError
 from ..grid import Block
+from ..stores import local_path
+from .checks import PARTS, stored
+from .chunks import PlainChunks
 from .encoding import Quantizer, distance_operator, squared_norm
-from .reader import generation_exists, stored_spec
+from .guard import block_bytes, read_ledger, read_statuses, record_key
+from .reader import generation_exists, open_generation, stored_spec
 from .schema import LEDGER_CHUNK
+from .seal import update_attributes
 from .spec import CubeSpec, Provenance, Status
 from .store import (
     array_of,
-    open_group,
+    ledger_of,
+    open_store,
     optional_values_of,
+    read_bytes,
     storage_errors,
-    update_attributes,
     values_of,
 )
 
 
 @dataclass(frozen=True)
 class Written:
-    """Counts of one written block: cells with a vector, and values clipped by the code."""
+    """Counts of one written block: cells with a vector, and values clipped by the code.
+
+    ``checks``: checksums of its chunks of features and norms; ``digests``: their sha256 by name.
+    """
 
     cells: int
     saturated: int
+    checks: tuple[int, ...]
+    digests: dict[str, str]
 
 
 class BlockWriter:
     """The workers' side: writes blocks, each of them one chunk; never the ledger."""
 
     def __init__(self, url: str | Path, generation: str) -> None:
-        self.url = url
-        group = open_group(url, generation, mode="r+")
+        self.url, self._generation = url, generation
+        group, _ = open_generation(url, generation, mode="r+")
         with storage_errors(url):
-            self._features, self._norm = array_of(group, "features"), array_of(group, "norm")
+            self._store = open_store(url, read_only=False)
+            self._features = _plain(url, group, "features")
+            self._norm = _plain(url, group, "norm")
             self._records = array_of(group, "provenance/record")
             self._quantizer = Quantizer(values_of(group, "scale"), values_of(group, "offset"))
             weights = optional_values_of(group, "distance_weight")
@@ -50,56 +66,139 @@ class BlockWriter:
         """Encode and write float32 ``(y, x, feature)`` of a block, NaN where missing."""
         codes, saturated = self._quantizer.encode(features)
         values = self._quantizer.decode(codes)
+        place = block.row, block.col
         with storage_errors(self.url):
-            self._features[block.slices] = codes
-            self._norm[block.slices] = squared_norm(values, self._operator)
-        return Written(int(np.isfinite(values[..., 0]).sum()), saturated)
+            kept = (
+                stored(self._features.write(place, codes)),
+                stored(self._norm.write(place, squared_norm(values, self._operator))),
+            )
+        return Written(
+            int(np.isfinite(values[..., 0]).sum()),
+            saturated,
+            tuple(chunk.check for chunk in kept),
+            dict(zip(PARTS, (chunk.digest for chunk in kept), strict=False)),
+        )
 
-    def record(self, block: Block, provenance: Provenance) -> None:
-        """Write where the block came from."""
+    def record(self, block: Block, provenance: Provenance) -> int:
+        """Write where the block came from; the checksum of what is stored of it."""
         text = provenance.model_dump_json(exclude_defaults=True)
         with storage_errors(self.url):
             self._records[block.row, block.col] = text
+            key = record_key(self._generation, (block.row, block.col))
+            return stored(read_bytes(self._store, key)).check
+
+
+def _plain(url: str | Path, group: zarr.Group, name: str) -> PlainChunks:
+    chunks = PlainChunks.of(array_of(group, name), local_path(url))
+    if chunks is None:
+        raise CubeError(
+            f"cube {url}: {name} is compressed or sharded, which this geoloc only reads: "
+            "name another cube in the area file"
+        )
+    return chunks
 
 
 class Ledger:
     """The client's side: the state of every block, in memory and on the store.
 
     ``status``: uint8 ``(block_y, block_x)`` of Status. Only one process may hold a ledger for
-    writing: its chunks are written whole from memory.
+    writing: its chunks are written whole from memory. Raises CubeError where it is damaged.
     """
 
     def __init__(self, url: str | Path, generation: str) -> None:
         self.url, self.generation = url, generation
-        group = open_group(url, generation, mode="r+")
+        group, _ = open_generation(url, generation, mode="r+")
         with storage_errors(url):
-            self._done = array_of(group, "done")
-            self._prints = array_of(group, "provenance/fingerprint")
-            self.status: NDArray[np.uint8] = np.asarray(self._done[:])
-        self._fingerprints: dict[tuple[int, int], NDArray[np.uint8]] = {}
+            self._store = open_store(url)
+            self._done = ledger_of(group, "done")
+            self._prints = ledger_of(group, "provenance/fingerprint")
+            checked = "provenance/check" in group
+            self._check = ledger_of(group, "provenance/check") if checked else None
+        self.status: NDArray[np.uint8] = read_statuses(url, generation, self._done)
+        self._kept: dict[tuple[str, int, int], NDArray[Any]] = {}
 
-    def mark(self, row: int, col: int, status: Status, fingerprint: str) -> None:
-        """Record a block whose data is written; ``fingerprint`` is a sha256 in hex."""
+    def mark(
+        self,
+        row: int,
+        col: int,
+        status: Status,
+        fingerprint: str,
+        checks: Sequence[int] | None = None,
+    ) -> None:
+        """Record a block whose data is written; ``fingerprint`` is a sha256 in hex.
+
+        ``checks``: of its parts, as they were written; what is not given is read from the store.
+        """
         values = np.frombuffer(bytes.fromhex(fingerprint), np.uint8)
-        self.mark_many(np.array([[row, col]]), status, values[None])
+        known = None if checks is None else np.array([checks], np.uint64)
+        self.mark_many(np.array([[row, col]]), status, values[None], known)
 
     def mark_many(
-        self, places: NDArray[np.intp], status: Status, fingerprints: NDArray[np.uint8]
+        self,
+        places: NDArray[np.intp],
+        status: Status,
+        fingerprints: NDArray[np.uint8],
+        checks: NDArray[np.uint64] | None = None,
     ) -> None:
-        """`mark` for blocks ``(n, 2)`` with fingerprints ``(n, 32)``: each chunk once."""
+        """`mark` for blocks ``(n, 2)``, fingerprints ``(n, 32)``, checks ``(n, part)``.
+
+        Each chunk of the ledger is written once.
+        """
+        if checks is None:
+            checks = self._found(places)
         corners = places - places % LEDGER_CHUNK
         for top, left in np.unique(corners, axis=0).tolist():
             here = (corners == (top, left)).all(axis=1)
-            rows, cols = places[here].T
-            area = np.s_[top : top + LEDGER_CHUNK, left : left + LEDGER_CHUNK]
-            with storage_errors(self.url):
-                if (top, left) not in self._fingerprints:
-                    self._fingerprints[top, left] = np.asarray(self._prints[area])
-                prints = self._fingerprints[top, left]
-                prints[rows - top, cols - left] = fingerprints[here]
-                self._prints[area] = prints
-                self.status[rows, cols] = status  # after the rest: this makes blocks count
-                self._done[area] = self.status[area]
+            cells = places[here] - (top, left)
+            self._change("fingerprint", self._prints, (top, left), cells, fingerprints[here])
+            if self._check is not None:
+                self._change("check", self._check, (top, left), cells, checks[here])
+            self.status[tuple(places[here].T)] = status  # after the rest: it makes blocks count
+            self._write_status(top, left)
+
+    def forget(self, places: NDArray[np.intp]) -> None:
+        """Blocks ``(n, 2)`` count no more; what is remembered of them stays."""
+        self.status[tuple(places.T)] = Status.MISSING
+        for top, left in np.unique(places - places % LEDGER_CHUNK, axis=0).tolist():
+            self._write_status(top, left)
+
+    def _write_status(self, top: int, left: int) -> None:
+        area = np.s_[top : top + LEDGER_CHUNK, left : left + LEDGER_CHUNK]
+        with storage_errors(self.url):
+            self._done[area] = self.status[area]
+
+    def _change(
+        self,
+        name: str,
+        array: zarr.Array[Any],
+        corner: tuple[int, int],
+        cells: NDArray[np.intp],
+        values: NDArray[Any],
+    ) -> None:
+        """Change some cells of a chunk, and write all of it."""
+        top, left = corner
+        area = np.s_[top : top + LEDGER_CHUNK, left : left + LEDGER_CHUNK]
+        with storage_errors(self.url):
+            if (name, top, left) not in self._kept:
+                self._kept[name, top, left] = np.asarray(array[area])
+            kept = self._kept[name, top, left]
+            kept[tuple(cells.T)] = values
+            array[area] = kept
+
+    def _found(self, places: NDArray[np.intp]) -> NDArray[np.uint64]:
+        """Checksums ``(n, part)`` of what is on the store."""
+        if self._check is None:
+            return np.zeros((len(places), len(PARTS)), np.uint64)
+        with storage_errors(self.url):
+            found = [
+                [stored(content).check for content in block_bytes(self._store, self.generation, at)]
+                for at in map(tuple, places.tolist())
+            ]
+        return np.array(found, np.uint64)
+
+    def checks(self) -> NDArray[np.uint64] | None:
+        """Checksums of all blocks ``(block_y, block_x, part)``; None in an older generation."""
+        return None if self._check is None else read_ledger(self.url, self.generation, self._check)
 
     def fingerprints(self) -> NDArray[np.uint8]:
         """Fingerprints of all blocks, ``(block_y, block_x, 32)``."""

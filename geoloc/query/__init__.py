@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from .describing import describe_photos, describe_place
     from .evaluating import Evaluation, Score, evaluate_truth, score
     from .repeat import Repetition, repeat_query
-    from .target import Target, cube_model, cube_url, open_cube, open_target, verify_cube_at
+    from .target import (
+        Target,
+        cube_model,
+        cube_url,
+        open_cube,
+        open_target,
+        repair_cube_at,
+        verify_cube_at,
+    )
 
 __all__ = [
     "Answers",
@@ -31,6 +39,7 @@ __all__ = [
     "open_target",
     "query_photos",
     "query_scene",
+    "repair_cube_at",
     "repeat_query",
     "score",
     "verify_cube_at",
@@ -41,7 +50,15 @@ _PARTS = {
     "describing": ("describe_photos", "describe_place"),
     "evaluating": ("Evaluation", "Score", "evaluate_truth", "score"),
     "repeat": ("Repetition", "repeat_query"),
-    "target": ("Target", "cube_model", "cube_url", "open_cube", "open_target", "verify_cube_at"),
+    "target": (
+        "Target",
+        "cube_model",
+        "cube_url",
+        "open_cube",
+        "open_target",
+        "repair_cube_at",
+        "verify_cube_at",
+    ),
 }
 _PART_OF = {name: part for part, names in _PARTS.items() for name in names}
 

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from ..account import BuildReport
 from ..area import Area, Imagery, load_area
-from ..cube import Cube, generation_of_date
+from ..cube import (
+    FIRST_GENERATION,
+    Cube,
+    CubeSpec,
+    current_generation,
+    generation_names,
+    generation_of_date,
+    inspect_blocks,
+    stored_attributes,
+    stored_spec,
+)
 from ..encoders import Model, load_model, model_of_digest
 from ..errors import CubeError, GeolocError, ModelError
 from ..imagery import Source, open_source
 from ..overview import Overview, overview_of
+from ..repair import repair_cube, restore_name
 from ..tile import imagery_at_hand
 from ..verification import Verification, verify_cube
 
@@ -34,17 +47,7 @@ class Target:
 
         Raises ValidationError where the cube remembers no imagery.
         """
-        cube = self.cube
-        return self.area or Area(
-            name=cube.attrs["area"],
-            crs=cube.grid.crs,
-            bounds=cube.grid.bounds,
-            geometry=None,
-            step=cube.grid.step,
-            imagery=TypeAdapter[Imagery](Imagery).validate_python(cube.spec.imagery),
-            model=cube.model_name,
-            cube=cube.url,
-        )
+        return self.area or _remembered_area(self.cube.url, self.cube.spec, self.cube.attrs)
 
     @cached_property
     def source(self) -> Source | None:
@@ -74,16 +77,33 @@ class Target:
         )
 
 
-def open_target(ref: str | Path, epoch: str | dt.date | None = None) -> Target:
+def _remembered_area(url: str, spec: CubeSpec, attrs: Mapping[str, Any]) -> Area:
+    return Area(
+        name=attrs["area"],
+        crs=spec.crs,
+        bounds=spec.grid.bounds,
+        geometry=None,
+        step=spec.step,
+        imagery=TypeAdapter[Imagery](Imagery).validate_python(spec.imagery),
+        model=attrs["model_name"],
+        cube=url,
+    )
+
+
+def open_target(
+    ref: str | Path, epoch: str | dt.date | None = None, *, check_digests: bool = False
+) -> Target:
     """The cube that an area file, a path or a URL names. Raises AreaError or CubeError.
 
+    ``check_digests``: see `geoloc.cube.Cube.open`.
     ``epoch``: another generation than the current one, by its name, or the newest that shows
     no later day than this one.
     """
     area = _named_area(ref)
     url = area.cube if area else str(ref)
     generation = generation_of_date(url, epoch) if isinstance(epoch, dt.date) else epoch
-    return Target(Cube.open(url, generation), area, None if epoch is None else str(epoch))
+    cube = Cube.open(url, generation, check_digests=check_digests)
+    return Target(cube, area, None if epoch is None else str(epoch))
 
 
 def cube_url(ref: str | Path) -> str:
@@ -142,17 +162,56 @@ def verify_cube_at(
     cells: int = 200,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    reading: Callable[[int, int], None] | None = None,
 ) -> Verification:
-    """Recompute sampled cells of a cube patch by patch; see `geoloc.verification.verify_cube`.
+    """Read all blocks of a cube and recompute sampled cells; see `verification.verify_cube`.
 
-    Raises CubeError where the cube does not remember its imagery: name the area file then.
+    Raises CubeError where blocks are damaged, or where the cube does not remember its imagery:
+    name the area file then. ``reading`` is told of the blocks, ``progress`` of the cells.
     """
-    target = open_target(ref)
+    target = open_target(ref, check_digests=True)
+    blocks = inspect_blocks(target.cube, reading)
+    blocks.raise_if_damaged(target.cube.url)
     try:
         area = target.named_area
     except ValidationError:
-        raise CubeError(
-            f"cube {ref} does not say which imagery it is from: name its area file"
-        ) from None
+        raise _no_imagery(ref) from None
     model = cube_model(target)
-    return verify_cube(target.cube, area, model, cells=cells, seed=seed, progress=progress)
+    found = verify_cube(target.cube, area, model, cells=cells, seed=seed, progress=progress)
+    return replace(found, blocks=blocks)
+
+
+def repair_cube_at(
+    ref: str | Path,
+    *,
+    cluster: str = "auto",
+    progress: Callable[[float, int], None] | None = None,
+) -> BuildReport:
+    """Repair a cube by its area file, or by what it remembers; see `geoloc.repair.repair_cube`.
+
+    Raises CubeError where a cube with a polygon, or without imagery, is named without its area
+    file.
+    """
+    area = _named_area(ref)
+    if area is not None:
+        return repair_cube(area, cluster=cluster, progress=progress)
+    url = str(ref)
+    if not generation_names(url):
+        raise CubeError(f"cube {url} does not exist: run 'geoloc cube build'")
+    notes = restore_name(url)
+    generation = current_generation(url) or FIRST_GENERATION
+    spec, attrs = stored_spec(url, generation), stored_attributes(url, generation)
+    if spec.polygon is not None:
+        raise CubeError(f"cube {url} is bounded by a polygon, which its area file names: name that")
+    try:
+        remembered = _remembered_area(url, spec, attrs)
+    except ValidationError:
+        raise _no_imagery(ref) from None
+    method = spec.encoding.get("method")
+    report = repair_cube(remembered, method=method, cluster=cluster, progress=progress)
+    report.notes[:0] = notes
+    return report
+
+
+def _no_imagery(ref: str | Path) -> CubeError:
+    return CubeError(f"cube {ref} does not say which imagery it is from: name its area file")

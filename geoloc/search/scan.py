@@ -195,7 +195,8 @@ def _opener(cube: Searchable) -> Callable[[], Cube]:
     if not isinstance(cube, Cube):
         raise UsageError("only a cube in a store is searched by workers: leave the executor out")
     path = local_path(cube.url)
-    return partial(Cube, cube.url if path is None else str(path.absolute()), cube.generation)
+    url = cube.url if path is None else str(path.absolute())
+    return partial(Cube, url, cube.generation, check_digests=cube.check_digests)
 
 
 def _collect(

@@ -1,0 +1,201 @@
+"""What a generation's metadata says of itself, so that damage to it is found before it is used.
+
+``zarr.json`` carries the sha256 of its own content (attribute ``sealed``), and that of the small
+arrays whose values every answer depends on (attribute ``contents``). Both are compared before
+anything is decoded: damaged metadata can then neither shift an answer nor ask for memory.
+Generations of older versions of geoloc carry neither, and are taken as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import zarr
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+
+from ..errors import CubeError
+from .checks import sha256
+from .spec import CubeSpec
+from .store import array_of, open_store, read_text, storage_errors, write_text
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
+SEAL, CONTENTS = "sealed", "contents"
+
+OPTIONAL = ("distance_weight", "metric")
+SMALL = ("scale", "offset", "class_name", *OPTIONAL, "y", "x", "spatial_ref")
+"""Arrays in one chunk each, written once."""
+
+_NEVER_ZERO = ("scale", "offset", "class_name", *OPTIONAL)
+_MOST_FEATURES = 1 << 16
+_MOST_COMPONENTS = 1 << 14
+_MOST_BLOCKS = 1 << 24
+
+
+def document_of(url: str | Path, generation: str) -> dict[str, Any] | None:
+    """A generation's ``zarr.json`` as it is now, or None. Raises CubeError where it is damaged."""
+    with storage_errors(url):
+        text = read_text(open_store(url), f"{generation}/zarr.json")
+    if text is None:
+        return None
+    try:
+        document = json.loads(text)
+        if isinstance(document["attributes"], dict):
+            return dict(document)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise CubeError(f"cube {url}: {generation}/zarr.json is damaged: {_advice(generation)}")
+
+
+def require_seal(url: str | Path, generation: str, document: dict[str, Any]) -> None:
+    """Raises CubeError where the document is not what was written."""
+    told = document["attributes"].get(SEAL)
+    if told is None and CONTENTS not in document["attributes"]:
+        return  # of an older version
+    if told != _digest(document, generation):
+        raise CubeError(
+            f"cube {url}: {generation}/zarr.json is damaged (its digest is another): "
+            f"{_advice(generation)}"
+        )
+
+
+def write_sealed(store: Store, generation: str, document: dict[str, Any]) -> None:
+    """Replace a generation's ``zarr.json`` at once."""
+    document["attributes"][SEAL] = _digest(document, generation)
+    write_text(store, f"{generation}/zarr.json", json.dumps(document))
+
+
+def update_attributes(url: str | Path, generation: str, changes: dict[str, Any]) -> None:
+    """Change attributes of a generation at once; its consolidated metadata stays as it is.
+
+    Raises CubeError where it is damaged: a new seal would hide that.
+    """
+    document = document_of(url, generation)
+    if document is None:
+        raise CubeError(f"cube {url}: {generation}/zarr.json is missing: {_advice(generation)}")
+    require_seal(url, generation, document)
+    attributes = document["attributes"]
+    if any(attributes.get(name) != value for name, value in changes.items()):
+        attributes.update(changes)
+        with storage_errors(url):
+            write_sealed(open_store(url, read_only=False), generation, document)
+
+
+def contents_of(store: Store, generation: str, group: zarr.Group) -> dict[str, str]:
+    """The sha256 of each small array's chunk as it is stored; empty where it is not."""
+    return _digests(
+        store, generation, {name: contents_key(group, name) for name in SMALL if name in group}
+    )
+
+
+def require_contents(url: str | Path, generation: str, group: zarr.Group) -> None:
+    """Raises CubeError, naming it, where a small array is not what was written."""
+    wrong = damaged_contents(url, generation, group)
+    if wrong:
+        raise CubeError(
+            f"cube {url}: {generation}/{wrong[0]} is missing or damaged: 'geoloc cube repair' "
+            f"takes it from another generation; or else {_advice(generation)}"
+        )
+
+
+def damaged_contents(url: str | Path, generation: str, group: zarr.Group) -> list[str]:
+    """Names of the small arrays that are not what was written.
+
+    Of an older version's, those that are missing: zarr would read zeros in their place.
+    """
+    told = group.attrs.get(CONTENTS)
+    if not isinstance(told, dict):
+        names = [name for name in _NEVER_ZERO if name in group]
+        return _missing(url, generation, group, names)
+    with storage_errors(url):
+        keys = {name: contents_key(group, name) for name in told}
+        found = _digests(open_store(url), generation, keys)
+    return [name for name, digest in told.items() if found[name] != digest]
+
+
+def _missing(url: str | Path, generation: str, group: zarr.Group, names: list[str]) -> list[str]:
+    with storage_errors(url):
+        keys = {name: contents_key(group, name) for name in names}
+        found = _digests(open_store(url), generation, keys)
+    return [name for name in names if not found[name]]
+
+
+def require_layout(url: str | Path, generation: str, group: zarr.Group, spec: CubeSpec) -> None:
+    """Raises CubeError where arrays have not the shapes that the specification calls for.
+
+    Only metadata is looked at: what is refused here is never allocated.
+    """
+    features = array_of(group, "features")
+    dim, side = features.shape[-1], spec.block_size
+    shapes: dict[str, tuple[int, ...]] = {
+        "features": (spec.ny, spec.nx, dim),
+        "norm": (spec.ny, spec.nx),
+        "done": spec.grid.block_shape(side),
+        "provenance/record": spec.grid.block_shape(side),
+        "scale": (dim,),
+        "offset": (dim,),
+        "class_name": (dim,),
+        "distance_weight": (dim,),
+        "y": (spec.ny,),
+        "x": (spec.nx,),
+    }
+    if "metric" in group:
+        shapes["metric"] = (dim, min(array_of(group, "metric").shape[-1], _MOST_COMPONENTS))
+    for name, shape in shapes.items():
+        if name in OPTIONAL and name not in group:
+            continue
+        if name not in group:
+            _refuse(url, generation, f"array {name} is missing")
+        there = array_of(group, name)
+        if there.shape != shape:
+            _refuse(url, generation, f"array {name} is {there.shape} instead of {shape}")
+        if name in SMALL and there.chunks != shape:
+            _refuse(url, generation, f"array {name} is in chunks of {there.chunks}")
+    blocks = shapes["done"][0] * shapes["done"][1]
+    chunk = (side, side, dim)
+    if dim > _MOST_FEATURES or blocks > _MOST_BLOCKS or features.chunks != chunk:
+        _refuse(url, generation, f"{blocks} blocks in chunks of {features.chunks}")
+    if array_of(group, "norm").chunks != chunk[:2]:
+        _refuse(url, generation, f"norm is in chunks of {array_of(group, 'norm').chunks}")
+
+
+def _refuse(url: str | Path, generation: str, what: str) -> None:
+    raise CubeError(
+        f"cube {url}: the metadata of {generation} is damaged: {what}: {_advice(generation)}"
+    )
+
+
+def _advice(generation: str) -> str:
+    return f"restore it from a copy, or delete the folder {generation} and build it again"
+
+
+def _digest(document: dict[str, Any], generation: str) -> str:
+    """Of all but the seal, and of where it belongs: two generations' may not change places."""
+    rest = {name: value for name, value in document["attributes"].items() if name != SEAL}
+    plain = json.dumps({**document, "attributes": rest}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(f"{generation} {plain}".encode()).hexdigest()
+
+
+def contents_key(group: zarr.Group, name: str) -> str:
+    """Where the one chunk of a small array lies, below its folder."""
+    return "/".join(["c"] + ["0"] * array_of(group, name).ndim)
+
+
+def _digests(store: Store, generation: str, keys: dict[str, str]) -> dict[str, str]:
+    async def digest(name: str) -> str:
+        try:
+            found = await store.get(f"{generation}/{name}/{keys[name]}", default_buffer_prototype())
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return ""
+        return "" if found is None else sha256(found.to_bytes())
+
+    async def all_of() -> list[str]:
+        return await asyncio.gather(*map(digest, keys))
+
+    return dict(zip(keys, sync(all_of()), strict=True))
