@@ -109,6 +109,14 @@ def test_bounds_off_the_map(bounds: tuple[float, float, float, float]) -> None:
         require_ground_scale("EPSG:3031", bounds)
 
 
+@pytest.mark.parametrize("top", [55_780_000.0, 557_800_000.0, 31_000_000.0])
+def test_a_northing_past_the_pole_is_not_folded_back_onto_the_map(top: float) -> None:
+    with pytest.raises(ValueError, match="are not on the map of EPSG:32636: correct them"):
+        require_ground_scale("EPSG:32636", (364000.0, 5577000.0, 365000.0, top))
+    with pytest.raises(ValueError, match="are not on the map of EPSG:32636: correct them"):
+        require_ground_scale("EPSG:32636", (364000.0, top - 1000.0, 365000.0, top))
+
+
 @pytest.mark.parametrize(
     ("crs", "message"),
     [

@@ -19,6 +19,7 @@ from .imagery import Bounds
 _MOST_SCALE = 0.01  # of lengths, at the middle; UTM zones keep within 0.001, and 0.01 at 8 degrees
 _MOST_DISTORTION = 0.06  # in any direction, anywhere: equal-area grids of continents reach 0.03
 _REACH = 50.0  # m: how far the axes are followed to each side
+_RETURN = 1.0  # m: a point off the map comes back from degrees as another, past a pole
 _POLAR_NORTH, _POLAR_SOUTH = 84.0, -80.0  # UTM ends there
 _ANY_ZONE = "a UTM zone is EPSG:326NN (327NN in the south), NN = (longitude + 180) / 6 + 1"
 
@@ -92,6 +93,7 @@ def ground_scales(
     geod = lonlat.get_geod() or Geod(ellps="WGS84")
     try:
         lon, lat = to_lonlat.transform(x, y)
+        back = np.array(to_lonlat.transform(lon, lat, direction="INVERSE"))
         columns = [
             _moved(geod, *to_lonlat.transform(x - dx, y - dy), *to_lonlat.transform(x + dx, y + dy))
             for dx, dy in ((_REACH, 0.0), (0.0, _REACH))
@@ -99,10 +101,17 @@ def ground_scales(
     except ProjError:
         return x, y, np.full((len(x), 2), np.nan)
     jacobians = np.stack(columns, axis=-1) / (2 * _REACH)
-    there = np.isfinite(jacobians).all(axis=(1, 2))
+    there = np.isfinite(jacobians).all(axis=(1, 2)) & _returned(back, np.array([x, y]))
     scales = np.full((len(x), 2), np.nan)
     scales[there] = np.linalg.svd(jacobians[there], compute_uv=False)
     return lon, lat, scales
+
+
+def _returned(back: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which points ``(2, n)`` came back from degrees; those past a pole are folded elsewhere."""
+    with np.errstate(invalid="ignore"):
+        returned: NDArray[np.bool_] = (np.abs(back - points) <= _RETURN).all(axis=0)
+    return returned
 
 
 def _moved(
