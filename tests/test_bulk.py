@@ -145,6 +145,20 @@ def test_a_rerun_does_nothing_and_new_files_are_added(place: Place, tmp_path: Pa
     assert (lost.failures, lost.answered) == ({}, 1)
 
 
+@pytest.mark.parametrize("size", [0, 300])
+def test_torn_files_of_an_answer_are_made_again(place: Place, tmp_path: Path, size: int) -> None:
+    save(tmp_path / "in" / "a.jpg", 1)
+    out = tmp_path / "out"
+    run_bulk(place.cube, tmp_path / "in", out, top=1)
+    for path in (out / "items" / "a").iterdir():
+        path.write_bytes(path.read_bytes()[:size])
+    (out / "items" / "a" / "query.json").unlink()
+    report = run_bulk(place.cube, tmp_path / "in", out, top=1)
+    assert (report.answered, report.failures) == (1, {})
+    with Image.open(out / "items" / "a" / "photo.jpg") as preview:
+        assert preview.size == (96, 72)
+
+
 def test_an_interrupted_run_goes_on(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
