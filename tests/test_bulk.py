@@ -285,7 +285,8 @@ def test_a_chat_and_three_hundred_files_by_the_command(
     for row in table:
         answer = (out / row["report"]).parent
         assert {p.name for p in answer.iterdir()} == {
-            "candidates.geojson", "candidates.kml", "heatmap.png", "heatmap.tif", "photo.jpg",
+            "candidates.csv", "candidates.geojson", "candidates.kml", "candidates.kmz",
+            "heatmap.png", "heatmap.qml", "heatmap.tif", "heatmap_colors.tif", "photo.jpg",
             "query.json", "report.html", "heatmap-small.png", "thumb.jpg",
         }  # fmt: skip
     assert originals(folder) == before
