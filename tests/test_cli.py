@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -420,7 +421,19 @@ def test_progress_tells_the_rate(done: int, told: str) -> None:
 def test_a_line_tells_elapsed_and_remaining_apart(
     done: float, total: int | None, now: float, told: str
 ) -> None:
-    assert Course("building x", 1.0, done, total).text(now) == told
+    assert Course("building x", 1.0, 1.0, done, total).text(now) == told
+
+
+def test_what_is_made_ready_counts_as_elapsed_and_not_for_the_pace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times = iter([100.0, 220.0])
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    lines = console._Lines(early=False)
+    lines.stage("building x")(0, 4)
+    lines.stages[0].done = 1
+    told = "building x: 1 of 4 (25 %), 0:02:10 elapsed, about 0:00:30 left"
+    assert lines.stages[0].text(230.0) == told
 
 
 def test_a_build_in_a_pipe_says_how_far_it_is(

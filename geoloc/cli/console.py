@@ -95,21 +95,26 @@ def _bars() -> Iterator[Callable[[str], Advance]]:
 
 @dataclass
 class Course:
-    """How far a stage has come, and when (s of a clock) it was first told of."""
+    """How far a stage has come, when (s of a clock) it was begun, and first told of progress.
+
+    What is left is reckoned from the latter: what is made ready before says nothing of the pace.
+    """
 
     title: str
     begun: float
+    paced: float
     done: float = 0.0
     total: int | None = None
 
     def text(self, now: float) -> str:
         """One line: how much of how much, time elapsed and left."""
-        elapsed = now - self.begun
-        told = f"{_clock(elapsed)} elapsed"
+        told = f"{_clock(now - self.begun)} elapsed"
         if not self.total:
             return f"{self.title}: begun, {told}"
         share = self.done / self.total
-        left = f", about {_clock(elapsed * (1 - share) / share)} left" if share > 0 else ""
+        left = (
+            f", about {_clock((now - self.paced) * (1 - share) / share)} left" if share > 0 else ""
+        )
         count = f"{int(self.done):,} of {self.total:,}"
         return f"{self.title}: {count} ({100 * share:.0f} %), {told}{left}"
 
@@ -128,12 +133,13 @@ class _Lines:
     ended: threading.Event = field(default_factory=threading.Event)
 
     def stage(self, title: str) -> Advance:
-        course = Course(title, time.monotonic())
+        begun = time.monotonic()
+        course = Course(title, begun, begun)
         self.stages.append(course)
 
         def advance(done: float, total: int) -> None:
             if course.total is None:
-                course.begun = time.monotonic()
+                course.paced = time.monotonic()
             course.done, course.total, self.current = done, total, course
 
         return advance
