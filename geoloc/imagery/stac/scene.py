@@ -157,12 +157,18 @@ def _named(bands: list[Json]) -> Rgb | None:
 
 
 def _described(asset: Json) -> list[Json]:
-    return asset.get("bands") or asset.get("eo:bands") or []
+    """Its bands; a bare word stands for a band's name."""
+    return _objects(asset.get("bands") or asset.get("eo:bands"))
+
+
+def _objects(bands: Any) -> list[Json]:
+    found = bands if isinstance(bands, list) else []
+    return [band if isinstance(band, dict) else {"name": band} for band in found]
 
 
 def _band(asset: Json, number: int | None, properties: Json) -> Band:
     applied = properties.get("earthsearch:boa_offset_applied") is True
-    raster = asset.get("raster:bands") or asset.get("bands") or [{}]
+    raster = _objects(asset.get("raster:bands") or asset.get("bands")) or [{}]
     units = tuple(_unit(facts, asset, applied=applied) for facts in raster)
     told = any(unit is not None for unit in units)
     return Band(

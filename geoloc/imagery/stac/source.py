@@ -58,6 +58,7 @@ class StacSource:
         self._remarks: dict[str, None] = {}
         self._in_order: tuple[tuple[Scene, ...], Places] | None = None
         self._lacking: dict[str, tuple[str, ...]] = {}
+        self._invalid: dict[str, None] = {}
         self._files: dict[str, RasterFile] = {}
         self._versions = Versions()
         self._lock = threading.RLock()
@@ -97,6 +98,7 @@ class StacSource:
         )
         return (
             *self._remarks,
+            *tuple(self._invalid)[:_MOST_REMARKS],
             *self._note_of_lacking(),
             *(alike if namesakes else ()),
             *self._note_of_shifts(),
@@ -187,6 +189,8 @@ class StacSource:
             rows = _strip_rows(len(scenes), window) if self.spec.order == "median" else None
             seen = compose(stack_scenes(scenes, window, read, rows), pixels, valid)
         items = tuple(self._item(scenes[index]) for index in seen)
+        if not valid.all():  # nobody knows where these lie
+            errors.update(dict.fromkeys(tuple(self._invalid)[:_MOST_REMARKS]))
         return as_window(pixels, valid, window, items, tuple(errors), taken.total)
 
     def fingerprint(self, window: Grid) -> str:
@@ -251,22 +255,26 @@ class StacSource:
             return self._catalog
 
     def _take(self, items: list[Json]) -> None:
-        """Learn of items. Raises ImageryError where one is no item, or none has the assets."""
+        """Learn of items; one that is not valid costs only itself.
+
+        Raises ImageryError where none is valid, or none has the assets.
+        """
         self._in_order = None
         for item in items:
             try:
                 scene = scene_of(item, self.spec)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
-                name = item.get("id", "?")
-                reason = str(error) if isinstance(error, ValueError) else repr(error)
-                raise ImageryError(
-                    f"{self.spec.url}: item {name} is not valid: {self._hide(reason)}"
-                ) from None
+                name, reason = item.get("id", "?"), self._hide(_what_is_wrong(error))
+                told = f"{self.spec.url}: item {name} is not valid: {reason}; it is left out"
+                self._invalid[told] = None
+                continue
             scene = scene and replace(scene, place=self._place(scene))
             if scene is None:
                 self._lacking[str(item["id"])] = tuple(item["assets"])
             else:
                 self._keep(scene)
+        if self._invalid and not self._scenes:
+            raise ImageryError(next(iter(self._invalid)).removesuffix("; it is left out"))
         if self._lacking and not self._scenes:
             name, there = next(iter(self._lacking.items()))
             raise ImageryError(
@@ -362,6 +370,13 @@ class StacSource:
     def _hide(self, text: str) -> str:
         """A message or an href without tokens and the catalog's keys."""
         return hide_keys(self.spec.url, self._signer.scrub(text))
+
+
+def _what_is_wrong(error: Exception) -> str:
+    """What keeps an item from being read, in words."""
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]}"
+    return str(error) if isinstance(error, ValueError) else "a value in it is of the wrong type"
 
 
 def _manner(scene: Scene, file: RasterFile, spec: StacImagery) -> Manner:
