@@ -705,6 +705,37 @@ def test_an_item_that_is_not_valid_costs_only_itself(
     assert beside.attrs["errors"] == (note,)  # what is lacking there may be in it
 
 
+WAVES = (0.49, 0.56, 0.665, 0.842)
+WORDS = ("blue", "green", "red", "nir")
+SAID: dict[str, tuple[Json, Json]] = {
+    "wavelengths": ({"eo:bands": [{"center_wavelength": wave} for wave in WAVES]}, {}),
+    "wavelengths of 1.1": ({"bands": [{"eo:center_wavelength": wave} for wave in WAVES]}, {}),
+    "the item": ({}, {"eo:bands": [{"common_name": word} for word in WORDS]}),
+    "the item, of 1.1": ({}, {"bands": [{"name": word} for word in WORDS]}),
+}
+
+
+@pytest.mark.parametrize("assets", [None, ["visual"]])
+@pytest.mark.parametrize("who", SAID)
+def test_bands_may_be_told_by_wavelengths_and_by_the_item(
+    tmp_path: Path, who: str, assets: list[str] | None
+) -> None:
+    write(tmp_path / "a.tif", pixels := noise(1, bands=4), colorinterp=[ColorInterp.undefined] * 4)
+    asset, facts = SAID[who]
+    one = item("a", "../a.tif", **facts)
+    one["assets"]["visual"] |= asset
+    read = source(catalog(tmp_path, one), assets=assets)
+    np.testing.assert_array_equal(read.read(WINDOW).values, pixels[2::-1])
+    assert read.notes == ()
+
+
+def test_bands_of_the_instrument_are_not_those_of_a_picture_of_it(tmp_path: Path) -> None:
+    write(tmp_path / "a.tif", pixels := noise(1))
+    one = item("a", "../a.tif", **SAID["the item"][1])
+    found = source(catalog(tmp_path, one)).read(WINDOW).values
+    np.testing.assert_array_equal(found, pixels)
+
+
 @pytest.mark.parametrize("bands", [["blue", "green", "red", "nir"], [None, None, None, None]])
 def test_bands_may_be_words_or_nothing(tmp_path: Path, bands: list[Any]) -> None:
     write(tmp_path / "a.tif", pixels := noise(1, bands=4))

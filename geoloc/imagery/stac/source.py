@@ -23,6 +23,7 @@ from ...area import Bounds, StacImagery
 from ...errors import ImageryError
 from ...grid import Grid
 from ...stores import without_secrets
+from ..colours import Rgb
 from ..keys import hide_keys
 from ..manner import Manner, manner_of, remarks
 from ..placing import Places
@@ -32,7 +33,7 @@ from ..source import Item, as_window, lay_under
 from ..taken import Taken
 from ..version import Versions
 from .catalog import WORLD, Catalog, search_boxes
-from .scene import Json, Scene, scene_of
+from .scene import Band, Json, Scene, scene_of
 from .sign import Signer
 from .stack import BANDS, stack_scenes
 
@@ -119,7 +120,13 @@ class StacSource:
 
     def _assumed(self) -> tuple[str, ...]:
         """What files leave open that were looked into here, and that their items do not say."""
-        open_bands = {b.href for s in self._known() for b in s.bands if b.number is None}
+        open_bands = {
+            b.href
+            for s in self._known()
+            for b in s.bands
+            if b.number is None
+            and not (b.href in self._files and _of_the_item(b, self._files[b.href], self.spec))
+        }
         return tuple(
             f"{self._hide(file.shown)} {remark}"
             for href, file in sorted(self._files.items())
@@ -372,6 +379,12 @@ class StacSource:
         return hide_keys(self.spec.url, self._signer.scrub(text))
 
 
+def _of_the_item(band: Band, file: RasterFile, spec: StacImagery) -> Rgb | None:
+    """What an item says of the bands of its one file, where the file itself says nothing."""
+    silent = spec.bands is None and not file.colours.stated
+    return band.whole if silent and band.count == file.bands else None
+
+
 def _what_is_wrong(error: Exception) -> str:
     """What keeps an item from being read, in words."""
     if isinstance(error, KeyError):
@@ -385,6 +398,7 @@ def _manner(scene: Scene, file: RasterFile, spec: StacImagery) -> Manner:
     numbers = [(band if band.href == file.href else here[0]).number for band in scene.bands]
     red, green, blue = numbers
     told = None if red is None or green is None or blue is None else (red, green, blue)
+    told = told or _of_the_item(here[0], file, spec)
     units = here[0].units
     if not units and here[0].counts and file.dtype != "uint8":
         units = (here[0].counts,)
