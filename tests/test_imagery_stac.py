@@ -669,9 +669,80 @@ def test_a_catalogs_key_goes_to_no_other_host(
 def test_an_item_that_lies_nowhere(tmp_path: Path) -> None:
     lost = item("lost", "../a.tif", projection="none", bbox=None)
     lost |= {"bbox": None, "geometry": None}
-    for items in ([lost], [item("a", "../a.tif"), lost]):
-        with pytest.raises(ImageryError, match="item lost is not valid: it has neither bbox nor"):
-            source(catalog(tmp_path, *items)).covers(WINDOW)
+    with pytest.raises(ImageryError, match="item lost is not valid: it has neither bbox nor"):
+        source(catalog(tmp_path, lost)).covers(WINDOW)
+
+
+ODD: dict[str, tuple[Any, str]] = {
+    "no place": ({"bbox": None, "geometry": None, "properties": {}}, "neither bbox nor geometry"),
+    "no assets": ({"assets": None}, "a value in it is of the wrong type"),
+    "no properties": ({"properties": None}, "a value in it is of the wrong type"),
+    "a list in place of an asset": ({"assets": {"visual": []}}, "of the wrong type"),
+    "no href": ({"assets": {"visual": {"type": "image/tiff"}}}, "it has no href"),
+    "a time that is none": ({"properties": {"datetime": "yesterday"}}, "yesterday"),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+@pytest.mark.parametrize("datetime", [None, "2020-01/2030-01"])
+def test_an_item_that_is_not_valid_costs_only_itself(
+    tmp_path: Path, what: str, datetime: str | None
+) -> None:
+    facts, told = ODD[what]
+    write(tmp_path / "a.tif", pixels := noise(1))
+    odd = item("odd", "../a.tif", projection="none") | facts
+    page = {"type": "FeatureCollection", "features": [item("a", "../a.tif"), odd]}
+    path = tmp_path / "items" / "page.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(page))
+    read = source(str(path), datetime=datetime)
+    data = read.read(WINDOW)
+    np.testing.assert_array_equal(data.values, pixels)
+    assert data.valid.values.all() and data.attrs["errors"] == ()
+    (note,) = read.notes
+    assert "item odd is not valid: " in note and told in note and "left out" in note
+    beside = read.read(Grid(CRS, WINDOW.left - 20, WINDOW.top, WINDOW.step, *WINDOW.shape))
+    assert beside.attrs["errors"] == (note,)  # what is lacking there may be in it
+
+
+WAVES = (0.49, 0.56, 0.665, 0.842)
+WORDS = ("blue", "green", "red", "nir")
+SAID: dict[str, tuple[Json, Json]] = {
+    "wavelengths": ({"eo:bands": [{"center_wavelength": wave} for wave in WAVES]}, {}),
+    "wavelengths of 1.1": ({"bands": [{"eo:center_wavelength": wave} for wave in WAVES]}, {}),
+    "the item": ({}, {"eo:bands": [{"common_name": word} for word in WORDS]}),
+    "the item, of 1.1": ({}, {"bands": [{"name": word} for word in WORDS]}),
+}
+
+
+@pytest.mark.parametrize("assets", [None, ["visual"]])
+@pytest.mark.parametrize("who", SAID)
+def test_bands_may_be_told_by_wavelengths_and_by_the_item(
+    tmp_path: Path, who: str, assets: list[str] | None
+) -> None:
+    write(tmp_path / "a.tif", pixels := noise(1, bands=4), colorinterp=[ColorInterp.undefined] * 4)
+    asset, facts = SAID[who]
+    one = item("a", "../a.tif", **facts)
+    one["assets"]["visual"] |= asset
+    read = source(catalog(tmp_path, one), assets=assets)
+    np.testing.assert_array_equal(read.read(WINDOW).values, pixels[2::-1])
+    assert read.notes == ()
+
+
+def test_bands_of_the_instrument_are_not_those_of_a_picture_of_it(tmp_path: Path) -> None:
+    write(tmp_path / "a.tif", pixels := noise(1))
+    one = item("a", "../a.tif", **SAID["the item"][1])
+    found = source(catalog(tmp_path, one)).read(WINDOW).values
+    np.testing.assert_array_equal(found, pixels)
+
+
+@pytest.mark.parametrize("bands", [["blue", "green", "red", "nir"], [None, None, None, None]])
+def test_bands_may_be_words_or_nothing(tmp_path: Path, bands: list[Any]) -> None:
+    write(tmp_path / "a.tif", pixels := noise(1, bands=4))
+    one = item("a", "../a.tif")
+    one["assets"]["visual"]["eo:bands"] = bands
+    found = source(catalog(tmp_path, one)).read(WINDOW).values
+    np.testing.assert_array_equal(found, pixels[:3][:: -1 if bands[0] else 1])
 
 
 def test_planetary_computer_signs_its_own_files_alone(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import email.utils
 import io
+import itertools
 import logging
 import os
 import pickle
@@ -20,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 from pydantic import ValidationError
 from pyproj import Transformer
 
@@ -39,7 +41,7 @@ from geoloc.imagery.xyz.pyramid import (
     quadkey,
     tiles_of,
 )
-from geoloc.imagery.xyz.repeats import Repeats, is_flat
+from geoloc.imagery.xyz.repeats import Repeats, is_painted
 
 from .tile_server import TileServer, serve_tiles
 
@@ -157,15 +159,15 @@ def test_no_tile_means_no_data(tmp_path: Path) -> None:
 
 def test_transparent_pixels_are_no_data_and_do_not_bleed(tmp_path: Path) -> None:
     def half(*_: int) -> NDArray[np.uint8]:
-        tile = np.full((256, 256, 4), 200, np.uint8)
-        tile[..., 3] = 255
+        tile = np.full((256, 256, 4), (200, 200, 190, 255), np.uint8)
         tile[:, 100:] = 0
         return tile
 
     with serve_tiles(half) as server:
         data = source(server, tmp_path).read(WINDOW)
     assert 0.2 < data.valid.values.mean() < 0.6
-    assert np.abs(data.values[:, data.valid.values].astype(int) - 200).max() <= 2
+    there = data.values[:, data.valid.values].astype(int)
+    assert np.abs(there - np.array([[200], [200], [190]])).max() <= 2
 
 
 @pytest.mark.parametrize(
@@ -537,7 +539,8 @@ def placard(text: int = 120) -> NDArray[np.uint8]:
 
 def noisy(*_: int) -> NDArray[np.uint8]:
     """Water of one colour, but for what compression does to it."""
-    return np.random.default_rng(0).integers(60, 64, (256, 256, 3)).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 4, (256, 256, 3))
+    return (noise + np.array([20, 40, 60])).astype(np.uint8)
 
 
 def test_a_picture_sent_for_many_tiles_is_no_land(tmp_path: Path) -> None:
@@ -606,9 +609,42 @@ def test_a_few_tiles_alike_are_left(tmp_path: Path) -> None:
 def test_transparent_pixels_have_no_colour(clear: bool) -> None:
     pixels = np.zeros((256, 256, 4), np.uint8)
     pixels[:100] = (20, 60, 90, 255)
-    assert is_flat(pixels)
+    assert is_painted(pixels)
     pixels[150:, 0] = (90, 20, 20, 0 if clear else 255)
-    assert is_flat(pixels) is clear
+    assert is_painted(pixels) is clear
+
+
+@pytest.mark.parametrize("level", [0, 128, 204, 255])
+def test_one_grey_for_many_tiles_is_a_blank(tmp_path: Path, level: int) -> None:
+    with serve_tiles(lambda *_: np.full((256, 256, 3), level, np.uint8)) as server:
+        data = source(server, tmp_path).read(WINDOW)
+        assert not data.valid.values.any()
+        assert "one picture is sent for different tiles" in data.attrs["errors"][0]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "JPEG with a tail", "PNG"])
+def test_placeholders_may_differ_beside_their_pixels(tmp_path: Path, kind: str) -> None:
+    """By a comment, such as the time at which each was made."""
+    count = itertools.count()
+
+    def body(*_: int) -> bytes:
+        told, out = str(next(count)), io.BytesIO()
+        info = PngInfo()
+        info.add_text("Comment", told)
+        options: dict[str, Any] = {"comment": told} if kind == "JPEG" else {"pnginfo": info}
+        Image.fromarray(placard()).save(out, kind.split()[0], **options)
+        return out.getvalue() + (told.encode() if "tail" in kind else b"")
+
+    with serve_tiles(body) as server:
+        data = source(server, tmp_path).read(WINDOW)
+        assert not data.valid.values.any() and data.attrs["notes"]
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (20, 60, 90)])
+def test_a_picture_of_a_pixel_is_no_tile(tmp_path: Path, colour: tuple[int, int, int]) -> None:
+    with serve_tiles(lambda *_: np.full((1, 1, 3), colour, np.uint8)) as server:
+        data = source(server, tmp_path).read(WINDOW)
+        assert not data.valid.values.any() and data.attrs["errors"] == ()
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,7 @@ def test_the_time_of_capture_and_its_zone() -> None:
 @pytest.mark.parametrize("text", [
     "0000:00:00 00:00:00", "    :  :     :  :  ", "", None, "yesterday", "2022:13:04 11:30:05",
     "2022:02:30 11:30:05", "2022:03:04 25:00:00", "1970:01:01 00:00:00", "1904:01:01 00:00:00",
+    "1980:01:01 00:00:00", "0001:01:01 00:00:00", "1601:01:01 01:00:00",
     "2022:03:04", 20220304, (2022, 3, 4), b"\xff\xfe",
 ])  # fmt: skip
 def test_times_that_are_none(text: Any) -> None:
@@ -244,6 +245,7 @@ def test_containers_of_videos() -> None:
         video_claims({"creation_time": "1904-01-01T00:00:00.000000Z", "location": "+0.0+0.0/"})
         == {}
     )
-    assert video_claims({"creation_time": "1970-01-01T00:00:00.000000Z"}) == {}
+    for unset in ("1970-01-01T00:00:00.000000Z", "1904-01-01T00:00:05Z", "1903-12-31T22:00:00Z"):
+        assert video_claims({"creation_time": unset}) == {}
     assert video_claims({"LOCATION-eng": "-33.5-070.25/"}) == {"gps": {"lat": -33.5, "lon": -70.25}}
     assert video_claims({"creation_time": "2024-06-01 10:00:00"}) == {"time": "2024-06-01T10:00:00"}

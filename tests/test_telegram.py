@@ -188,6 +188,18 @@ def test_a_forward_is_told_though_its_source_is_not(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [({"name": "Taras", "id": 7}, "Taras"), (["Ta", "ras"], "Taras"), (False, "(source not given)"),
+     ({"id": 7}, "(source not given)"), (77, "77")],
+)  # fmt: skip
+def test_a_forwards_source_may_be_of_any_type(tmp_path: Path, named: Any, told: str) -> None:
+    save(tmp_path / "a.jpg", 1)
+    write_export(tmp_path, [message(1, photo="a.jpg", forwarded_from=named)])
+    (attachment,) = read_export(tmp_path).attachments
+    assert attachment.message.forwarded_from == told
+
+
 VALUES = (None, True, -5, 3.7, 2**70, float("nan"), "", "x", "\ud800", "a\x00b", "../x", [], ["a"],
           [[1]], {}, {"text": ["a"]}, {"list": [1]}, "9" * 5000, "--5", "²")  # fmt: skip
 """Of each type, and what is odd of it."""

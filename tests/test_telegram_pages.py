@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from geoloc.bulk.media import find_media
 from geoloc.telegram import is_page, read_pages
@@ -168,6 +170,16 @@ def test_the_pages_of_a_whole_account_are_below_its_json(tmp_path: Path) -> None
     both = find_media(tmp_path)
     assert [len(m.messages) for m in both.media] == [1, 0, 0, 0]
     assert both.failures == {}
+
+
+def test_photos_in_the_folder_of_icons_are_photos(tmp_path: Path) -> None:
+    (tmp_path / "messages.html").write_text("<html>a diary</html>")
+    save(tmp_path / "images" / "back.png", 1)
+    large = np.random.default_rng(2).integers(0, 255, (240, 320, 3)).astype(np.uint8)
+    Image.fromarray(large).save(tmp_path / "images" / "IMG_1.jpg")
+    found = find_media(tmp_path)
+    assert [m.name for m in found.media] == ["images/IMG_1.jpg"]
+    assert found.left_out == {"icons and styles of HTML exports": 1}
 
 
 def test_pictures_beside_no_pages_are_photos(tmp_path: Path) -> None:

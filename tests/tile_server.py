@@ -17,8 +17,8 @@ from PIL import Image
 
 from .loopback import serving_on_loopback
 
-Render = Callable[[int, int, int], "NDArray[np.uint8] | None"]
-"""zoom, x, y -> ``(y, x, rgb or rgba)``, or None where there is no tile."""
+Render = Callable[[int, int, int], "NDArray[np.uint8] | bytes | None"]
+"""zoom, x, y -> ``(y, x, rgb or rgba)`` or the whole body, or None where there is no tile."""
 
 
 @dataclass
@@ -98,8 +98,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def tile(self) -> bytes | None:
         zoom, x, y = map(int, self.path.split("?")[0].split(".")[0].strip("/").split("/")[-3:])
         pixels = self.state.render(zoom, x, y)
-        if pixels is None:
-            return None
+        if pixels is None or isinstance(pixels, bytes):
+            return pixels
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "PNG", compress_level=1)
         return file.getvalue()

@@ -47,6 +47,7 @@ _CAMCORDER_SUFFIXES = frozenset((".m2ts", ".m2t", ".tod", ".vob", ".asf", ".3g2"
 _AMBIGUOUS_SUFFIXES = frozenset((".ts", ".mts", ".mod"))  # programs' source text too
 _ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 _HEAD = 4096  # bytes that tell a kind
+_LARGEST_ICON = 32_768  # bytes; those of exports have 6,000 at most
 _OF_CHATS = "stickers, sound and thumbnails of chats"
 _ICONS = "icons and styles of HTML exports"
 
@@ -229,7 +230,7 @@ class _Search:
 
     def _passed_over(self, path: Path, target: Path) -> str | None:
         """Why a picture that no message brought is none, as chats know it."""
-        if not self.decoration.isdisjoint(path.parents):
+        if not self.decoration.isdisjoint(path.parents) and _is_small(target):
             return _ICONS
         thumbnail = path.stem.casefold().endswith("_thumb")
         of_pages = thumbnail and not self.paged.isdisjoint(path.parents)
@@ -271,6 +272,14 @@ def kind_of(path: Path) -> Kind | None:
     if suffix in VIDEO_SUFFIXES | _CAMCORDER_SUFFIXES:
         return "video"
     return "photo" if suffix in PHOTO_SUFFIXES | _REFUSED_SUFFIXES else None
+
+
+def _is_small(path: Path) -> bool:
+    """Whether a file may be an icon: folders called images may hold photos too."""
+    try:
+        return path.stat().st_size <= _LARGEST_ICON
+    except OSError:
+        return False  # that is told where it is read
 
 
 def _head(path: Path) -> bytes:

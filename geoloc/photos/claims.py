@@ -22,7 +22,9 @@ _TIME = re.compile(
     r"(\d{4})[:\-/.](\d{2})[:\-/.](\d{2})[ T]+(\d{2}):(\d{2})(?::(\d{2}))?(?:[.,]\d*)?\s*"
     r"(Z|[+-]\d{2}:?\d{2})?"
 )
-_NO_DATES = ("1904-01-01T00:00:00", "1970-01-01T00:00:00")  # the zeros of QuickTime and of Unix
+_NO_DATES = ("1904-01-01T00:00:00", "1970-01-01T00:00:00", "1980-01-01T00:00:00")
+"""The zeros of clocks: of QuickTime, of Unix, of DOS."""
+_FIRST_PHOTO, _FIRST_VIDEO_FILE = 1826, 1971  # years; what is before is some zero, and a zone
 _HEMISPHERES = {
     "N": 1, "NORTH": 1, "E": 1, "EAST": 1, "S": -1, "SOUTH": -1, "W": -1, "WEST": -1, "\x01": -1,
 }  # fmt: skip
@@ -71,11 +73,16 @@ def xmp_claims(xmp: bytes | str) -> dict[str, Any]:
 def video_claims(metadata: Mapping[str, str]) -> dict[str, Any]:
     """What a video's container claims of its recording."""
     tags = {key.lower(): value for key, value in metadata.items()}
-    times = (parse_time(tags.get(key)) for key in _VIDEO_TIMES)
+    times = (_of_a_file(parse_time(tags.get(key))) for key in _VIDEO_TIMES)
     places = [value for key, value in tags.items() if key.endswith("iso6709")]
     places += [value for key, value in tags.items() if key.startswith("location")]
     found = filter(None, map(parse_iso_6709, places))
     return _present(time=next(filter(None, times), None), gps=next(found, None))
+
+
+def _of_a_file(time: str | None) -> str | None:
+    """A time at which there were such files; clocks that were not set tell others."""
+    return time if time and int(time[:4]) >= _FIRST_VIDEO_FILE else None
 
 
 _VIDEO_TIMES = ("com.apple.quicktime.creationdate", "creation_time", "date_recorded")
@@ -96,7 +103,7 @@ def parse_time(text: object, zone: object = None) -> str | None:
         time = dt.datetime.fromisoformat(told).replace(tzinfo=_zone(offset or _text(zone)))
     except ValueError:
         return None
-    return None if told in _NO_DATES else time.isoformat()
+    return None if told in _NO_DATES or time.year < _FIRST_PHOTO else time.isoformat()
 
 
 def parse_iso_6709(text: object) -> Place | None:

@@ -21,6 +21,7 @@ NOT_GIVEN = "(source not given)"
 """Who a message was forwarded from, where the export hides it: an account that is deleted or
 private."""
 
+_NAMES = ("name", "title", "text", "first_name", "username")  # of an object in place of a name
 _DIGITS = re.compile(r"-?[0-9]{1,19}")
 _MAX_ID = 1 << 63  # tables hold numbers of 64 bits
 
@@ -125,6 +126,8 @@ def word(value: Any) -> str | None:
         return writable(value) or None
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value) if abs(value) < _MAX_ID else None  # NaN too is none
+    if isinstance(value, dict):
+        value = next((value[key] for key in _NAMES if isinstance(value.get(key), str)), None)
     return text_of(value) or None
 
 

@@ -123,8 +123,9 @@ class Catalog:
             query=self._query(),
             max_items=most,
         ).items_as_dicts()
-        items = (item for item in found if self._clear_enough(item))
-        return (with_absolute_hrefs(item, self._url) for item in items)
+        items = (item if isinstance(item, dict) else {} for item in found)
+        clear = (item for item in items if self._clear_enough(item))
+        return (with_absolute_hrefs(item, self._url) for item in clear)
 
     def _query(self) -> Json | None:
         """Clouds are filtered by the server where it can, which saves pages."""
@@ -138,7 +139,7 @@ class Catalog:
         return self._api is not None and bool(self._api.conforms_to(ConformanceClasses.QUERY))
 
     def _clear_enough(self, item: Json) -> bool:
-        most, cloud = self.spec.max_cloud, item["properties"].get("eo:cloud_cover")
+        most, cloud = self.spec.max_cloud, _properties(item).get("eo:cloud_cover")
         return most is None or cloud is None or cloud <= most
 
     def _walked(self) -> Iterator[Json]:
@@ -214,14 +215,21 @@ def with_absolute_hrefs(item: Json, root: str = "") -> Json:
     own = item.get("self", _self_link(item)) or ""
     item["self"] = make_absolute_href(own, root, start_is_dir=False) if own and root else own
     base = item.pop("base", None) or item["self"]
-    for asset in item["assets"].values():
-        if base:
+    assets = item.get("assets")
+    for asset in assets.values() if base and isinstance(assets, dict) else ():
+        if isinstance(asset, dict) and isinstance(asset.get("href"), str):
             asset["href"] = make_absolute_href(asset["href"], base, start_is_dir=False)
     return item
 
 
+def _properties(item: Json) -> Json:
+    """Those of an item, which may be none that is valid: that is told where it is read."""
+    found = item.get("properties")
+    return found if isinstance(found, dict) else {}
+
+
 def _self_link(item: Json) -> str | None:
-    links = item.get("links", [])
+    links = item.get("links") or []
     return next((str(link["href"]) for link in links if link.get("rel") == "self"), None)
 
 
@@ -244,10 +252,13 @@ def interval(text: str | None) -> tuple[dt.datetime, dt.datetime]:
 
 
 def _within(item: Json, begin: dt.datetime, end: dt.datetime) -> bool:
-    properties = item["properties"]
+    properties = _properties(item)
     start = properties.get("datetime") or properties.get("start_datetime")
     stop = properties.get("datetime") or properties.get("end_datetime") or start
-    return not start or (_moment(start) <= end and _moment(stop) >= begin)
+    try:
+        return not start or (_moment(start) <= end and _moment(stop or start) >= begin)
+    except (ValueError, TypeError):
+        return True  # no moment: that is told where the item is read
 
 
 def _moment(text: str) -> dt.datetime:
@@ -256,7 +267,7 @@ def _moment(text: str) -> dt.datetime:
 
 
 def _when(item: Json) -> str:
-    properties = item["properties"]
+    properties = _properties(item)
     return str(properties.get("datetime") or properties.get("start_datetime") or "")
 
 

@@ -76,7 +76,8 @@ class PagedIO(StacApiIO):
 
 
 def _content(page: Json) -> list[Json]:
-    return page.get("features") or page.get("collections") or []
+    found = page.get("features") or page.get("collections") or []
+    return [one for one in found if isinstance(one, dict)]
 
 
 def _identity(one: Json) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...area import Bounds, StacImagery
@@ -20,6 +20,8 @@ Json = dict[str, Any]
 
 _NO_DATA_ROLES = {"thumbnail", "overview"}
 _NAMES = ("eo:common_name", "common_name", "name", "description")
+_LIGHT = {"blue": (0.45, 0.51), "green": (0.53, 0.59), "red": (0.63, 0.69)}
+"""Wavelengths in µm, as instruments of today have them; narrower than the common names'."""
 _SHIFTED_SINCE = 4.0  # baseline of Sentinel-2 since which values are 1000 too high
 _REFLECTANCE = 1e-4, 0.0
 _SHIFTED = 1e-4, -0.1
@@ -42,6 +44,10 @@ class Band:
     counts: tuple[float, float] | None = None
     nodata: float | None = None
     light: tuple[int, ...] = ()
+    whole: Rgb | None = None
+    """The bands that are red, green and blue by what the item, not its one asset, says of its
+    ``count`` bands; that may be the instrument's, and holds for a file of as many."""
+    count: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,12 +87,16 @@ def scene_of(item: Json, spec: StacImagery) -> Scene | None:
 
     Raises KeyError, TypeError or ValueError for what is not a STAC item.
     """
+    properties = item["properties"]
     bands = _bands(item["assets"], spec)
     if bands is None:
         return None
-    properties, asset = item["properties"], item["assets"][bands[0][0]]
+    asset = item["assets"][bands[0][0]]
     crs, box = _footprint(item, asset)
     chosen = tuple(_band(item["assets"][name], number, properties) for name, number in bands)
+    if bands[0][1] is None and len([n for n, a in item["assets"].items() if _is_image(n, a)]) == 1:
+        whole = _described(properties)
+        chosen = tuple(replace(b, whole=_named(whole), count=len(whole)) for b in chosen)
     return Scene(
         id=str(item["id"]),
         collection=str(item.get("collection") or ""),
@@ -153,16 +163,31 @@ def _colours(asset: Json) -> Rgb | None:
 
 
 def _named(bands: list[Json]) -> Rgb | None:
-    return by_name(*([band.get(key) for band in bands] for key in _NAMES))
+    words = ([band.get(key) for band in bands] for key in _NAMES)
+    return by_name(*words) or by_name([_by_wavelength(band) for band in bands])
+
+
+def _by_wavelength(band: Json) -> str | None:
+    """The colour of a band that has no name, where its wavelength is told."""
+    told = band.get("eo:center_wavelength", band.get("center_wavelength"))
+    if not isinstance(told, int | float):
+        return None
+    return next((colour for colour, (low, high) in _LIGHT.items() if low <= told <= high), None)
 
 
 def _described(asset: Json) -> list[Json]:
-    return asset.get("bands") or asset.get("eo:bands") or []
+    """Bands of an asset, or of all of an item; a bare word stands for a band's name."""
+    return _objects(asset.get("bands") or asset.get("eo:bands"))
+
+
+def _objects(bands: Any) -> list[Json]:
+    found = bands if isinstance(bands, list) else []
+    return [band if isinstance(band, dict) else {"name": band} for band in found]
 
 
 def _band(asset: Json, number: int | None, properties: Json) -> Band:
     applied = properties.get("earthsearch:boa_offset_applied") is True
-    raster = asset.get("raster:bands") or asset.get("bands") or [{}]
+    raster = _objects(asset.get("raster:bands") or asset.get("bands")) or [{}]
     units = tuple(_unit(facts, asset, applied=applied) for facts in raster)
     told = any(unit is not None for unit in units)
     return Band(

@@ -23,6 +23,7 @@ from ...area import Bounds, StacImagery
 from ...errors import ImageryError
 from ...grid import Grid
 from ...stores import without_secrets
+from ..colours import Rgb
 from ..keys import hide_keys
 from ..manner import Manner, manner_of, remarks
 from ..placing import Places
@@ -32,7 +33,7 @@ from ..source import Item, as_window, lay_under
 from ..taken import Taken
 from ..version import Versions
 from .catalog import WORLD, Catalog, search_boxes
-from .scene import Json, Scene, scene_of
+from .scene import Band, Json, Scene, scene_of
 from .sign import Signer
 from .stack import BANDS, stack_scenes
 
@@ -58,6 +59,7 @@ class StacSource:
         self._remarks: dict[str, None] = {}
         self._in_order: tuple[tuple[Scene, ...], Places] | None = None
         self._lacking: dict[str, tuple[str, ...]] = {}
+        self._invalid: dict[str, None] = {}
         self._files: dict[str, RasterFile] = {}
         self._versions = Versions()
         self._lock = threading.RLock()
@@ -97,6 +99,7 @@ class StacSource:
         )
         return (
             *self._remarks,
+            *tuple(self._invalid)[:_MOST_REMARKS],
             *self._note_of_lacking(),
             *(alike if namesakes else ()),
             *self._note_of_shifts(),
@@ -117,7 +120,13 @@ class StacSource:
 
     def _assumed(self) -> tuple[str, ...]:
         """What files leave open that were looked into here, and that their items do not say."""
-        open_bands = {b.href for s in self._known() for b in s.bands if b.number is None}
+        open_bands = {
+            b.href
+            for s in self._known()
+            for b in s.bands
+            if b.number is None
+            and not (b.href in self._files and _of_the_item(b, self._files[b.href], self.spec))
+        }
         return tuple(
             f"{self._hide(file.shown)} {remark}"
             for href, file in sorted(self._files.items())
@@ -187,6 +196,8 @@ class StacSource:
             rows = _strip_rows(len(scenes), window) if self.spec.order == "median" else None
             seen = compose(stack_scenes(scenes, window, read, rows), pixels, valid)
         items = tuple(self._item(scenes[index]) for index in seen)
+        if not valid.all():  # nobody knows where these lie
+            errors.update(dict.fromkeys(tuple(self._invalid)[:_MOST_REMARKS]))
         return as_window(pixels, valid, window, items, tuple(errors), taken.total)
 
     def fingerprint(self, window: Grid) -> str:
@@ -251,22 +262,26 @@ class StacSource:
             return self._catalog
 
     def _take(self, items: list[Json]) -> None:
-        """Learn of items. Raises ImageryError where one is no item, or none has the assets."""
+        """Learn of items; one that is not valid costs only itself.
+
+        Raises ImageryError where none is valid, or none has the assets.
+        """
         self._in_order = None
         for item in items:
             try:
                 scene = scene_of(item, self.spec)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
-                name = item.get("id", "?")
-                reason = str(error) if isinstance(error, ValueError) else repr(error)
-                raise ImageryError(
-                    f"{self.spec.url}: item {name} is not valid: {self._hide(reason)}"
-                ) from None
+                name, reason = item.get("id", "?"), self._hide(_what_is_wrong(error))
+                told = f"{self.spec.url}: item {name} is not valid: {reason}; it is left out"
+                self._invalid[told] = None
+                continue
             scene = scene and replace(scene, place=self._place(scene))
             if scene is None:
                 self._lacking[str(item["id"])] = tuple(item["assets"])
             else:
                 self._keep(scene)
+        if self._invalid and not self._scenes:
+            raise ImageryError(next(iter(self._invalid)).removesuffix("; it is left out"))
         if self._lacking and not self._scenes:
             name, there = next(iter(self._lacking.items()))
             raise ImageryError(
@@ -364,12 +379,26 @@ class StacSource:
         return hide_keys(self.spec.url, self._signer.scrub(text))
 
 
+def _of_the_item(band: Band, file: RasterFile, spec: StacImagery) -> Rgb | None:
+    """What an item says of the bands of its one file, where the file itself says nothing."""
+    silent = spec.bands is None and not file.colours.stated
+    return band.whole if silent and band.count == file.bands else None
+
+
+def _what_is_wrong(error: Exception) -> str:
+    """What keeps an item from being read, in words."""
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]}"
+    return str(error) if isinstance(error, ValueError) else "a value in it is of the wrong type"
+
+
 def _manner(scene: Scene, file: RasterFile, spec: StacImagery) -> Manner:
     """How a file of a scene is read; bands that are not in it are placeholders."""
     here = [band for band in scene.bands if band.href == file.href]
     numbers = [(band if band.href == file.href else here[0]).number for band in scene.bands]
     red, green, blue = numbers
     told = None if red is None or green is None or blue is None else (red, green, blue)
+    told = told or _of_the_item(here[0], file, spec)
     units = here[0].units
     if not units and here[0].counts and file.dtype != "uint8":
         units = (here[0].counts,)

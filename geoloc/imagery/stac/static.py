@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -87,7 +88,7 @@ class Walk:
         """Items that lie in an object itself; what it links to is put down to do."""
         if found.get("type") == "FeatureCollection":
             for page in self._pages(found, href):
-                yield from (self._item(one, href) for one in page.get("features") or [])
+                yield from self._listed(page.get("features") or [], href)
             return
         kind = _object_type(found)
         if kind == pystac.STACObjectType.ITEM:
@@ -112,14 +113,21 @@ class Walk:
             self.io.notes[f"{href} is one page of several: the others are not read"] = None
         return iter([found])
 
-    def _item(self, found: Json, href: str) -> Json:
-        if _object_type(found) != pystac.STACObjectType.ITEM:
+    def _listed(self, features: list[Any], href: str) -> Iterator[Json]:
+        """The items of a list; raises ImageryError where none is one."""
+        items = [one if isinstance(one, dict) else {} for one in features]
+        if features and not any(_object_type(one) == pystac.STACObjectType.ITEM for one in items):
             raise ImageryError(
                 f"'{href}' holds features that are no STAC items, as they have no assets: "
                 f"give {_WHAT}"
             )
-        item = self.io.stac_object_from_dict({"stac_version": _OLDEST, **found}, href=href)
-        facts: Json = item.to_dict(include_self_link=False, transform_hrefs=False)
+        return (self._item(one, href) for one in items)
+
+    def _item(self, found: Json, href: str) -> Json:
+        facts = found
+        with suppress(Exception):  # of three libraries; what is not valid is told where it is read
+            item = self.io.stac_object_from_dict({"stac_version": _OLDEST, **found}, href=href)
+            facts = item.to_dict(include_self_link=False, transform_hrefs=False)
         own = next((k["href"] for k in found.get("links") or [] if k.get("rel") == "self"), None)
         place = make_absolute_href(own, href, start_is_dir=False) if own else ""
         return {**facts, "self": place, "base": place or href}

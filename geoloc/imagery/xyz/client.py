@@ -35,6 +35,7 @@ _MOST_BYTES = 20_000_000  # a tile; more is no tile
 _LONGEST_WAIT = 120.0  # s: a server that wants more is given up
 _FIRST_WAIT = 0.5  # s before the first retry; doubled for each further
 _GIVE_UP = 8  # tiles in a row that were asked for in vain: the server is down
+_BLANK = 4  # px a side
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8")
 _THREADS = "geoloc-tiles"
@@ -49,7 +50,7 @@ class Fetched:
 
     ``pixels`` are None where there is no tile; ``size`` in bytes is its body's, whether that
     came from the server or out of the cache; ``fault`` is one line where it could not be had;
-    ``digest`` is the body's SHA-256.
+    ``digest`` is the SHA-256 of its pixels: bodies may differ in what they say beside them.
     """
 
     pixels: TilePixels | None = None
@@ -121,7 +122,7 @@ class TileClient:
     def _opened(self, data: bytes) -> Fetched:
         """Raises ValueError for what is not a whole picture."""
         pixels = decode(data, self.spec.tile_px)
-        digest = "" if pixels is None else hashlib.sha256(data).hexdigest()
+        digest = "" if pixels is None else hashlib.sha256(pixels.tobytes()).hexdigest()
         return Fetched(pixels, len(data), digest=digest)
 
     def _fetch(self, place: tuple[int, int], zoom: int) -> Fetched:
@@ -258,7 +259,8 @@ class Refusal:
 
 
 def decode(data: bytes, px: int) -> TilePixels | None:
-    """A tile's pixels ``(y, x, rgba)``, ``px`` a side; None where the body is empty.
+    """A tile's pixels ``(y, x, rgba)``, ``px`` a side; None where the body is empty, or a picture
+    of a pixel or so, which servers send in place of nothing.
 
     Raises ValueError for what is not a whole picture.
     """
@@ -268,6 +270,8 @@ def decode(data: bytes, px: int) -> TilePixels | None:
         raise ValueError(f"an answer is no picture but begins {data[:20]!r}")
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            if max(image.size) <= _BLANK:
+                return None
             if max(image.size) > 4 * px:
                 raise ValueError(f"a tile is {image.size[0]} x {image.size[1]} px, not {px}")
             tile = _in_bytes(image).convert("RGBA")
