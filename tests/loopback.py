@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,7 +55,15 @@ class _Noting(http.server.BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         body = self.state.pages.get(path, b"")
         moved = self.state.moved.get(path)
-        self.send_response(302 if moved else 200 if path in self.state.pages else 404)
+        status = 302 if moved else 200 if path in self.state.pages else 404
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        whole = len(body)
+        if wanted and body:
+            status, body = 206, body[int(wanted[1]) : int(wanted[2]) + 1]
+        self.send_response(status)
+        if status == 206 and wanted:
+            last = int(wanted[1]) + len(body) - 1
+            self.send_header("Content-Range", f"bytes {wanted[1]}-{last}/{whole}")
         for name, value in self.state.headers.items():
             self.send_header(name, value)
         if moved:

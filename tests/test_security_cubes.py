@@ -35,6 +35,7 @@ def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("TILE_KEY", SECRET)
     monkeypatch.delenv("GEOLOC_IMAGERY_KEYS", raising=False)
+    monkeypatch.delenv("GEOLOC_PRIVATE_HOSTS")
 
 
 def _kinds(root: str, name: str) -> dict[str, dict[str, Any]]:

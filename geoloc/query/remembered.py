@@ -20,6 +20,7 @@ from ..area import Area, GeotiffImagery, Imagery, StacImagery, XyzImagery
 from ..cube import CubeSpec
 from ..errors import CubeError, GeolocError
 from ..imagery.keys import host_of, require_allowed_keys
+from ..imagery.opening import is_vrt
 from ..stores import local_path, without_secrets
 
 _OWN = ("keep", "cache", "cache_mb", "rate", "connections", "timeout", "retries", "user_agent")
@@ -93,13 +94,11 @@ def _lies_beside(imagery: Imagery, cube: str) -> bool:
 def _is_below(path: str, folder: Path) -> bool:
     """Whether a path, or all that a pattern matches, are plain files or folders in ``folder``."""
     where = None if path.startswith("/vsi") else local_path(path)
-    if where is None or where.suffix.lower() == ".vrt":
+    if where is None:
         return False
     matches = glob.glob(str(where), recursive=True) if glob.has_magic(str(where)) else []  # noqa: PTH207
     found = [Path(match) for match in matches] or [where]
-    return all(
-        one.resolve().is_relative_to(folder) and one.suffix.lower() != ".vrt" for one in found
-    )
+    return all(one.resolve().is_relative_to(folder) and not is_vrt(one) for one in found)
 
 
 def _place(imagery: Imagery) -> str:
