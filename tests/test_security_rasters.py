@@ -204,7 +204,7 @@ def test_its_own_host_and_what_the_user_allows_may_be_named(
         assert not _read(f"{server.root}/item.json")[0].coords["valid"].values.any()
         monkeypatch.setenv("GEOLOC_PRIVATE_HOSTS", f"127.0.0.1:{inner.port}")
         assert (_read(f"{server.root}/item.json")[0].values == 90).all()
-        server.pages["/item.json"] = _item(str(tmp_path / "shown.tif"))
+        server.pages["/item.json"] = _item(f"file://{tmp_path}/shown.tif")
         monkeypatch.setenv("GEOLOC_PRIVATE_HOSTS", str(tmp_path))
         assert (_read(f"{server.root}/item.json")[0].values == 90).all()
 
