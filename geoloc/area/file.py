@@ -188,7 +188,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             raise AreaError(f"area file {path} {what}: give the path of an area.yaml")
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise AreaError(f"{path} is too large for an area file: give the path of an area.yaml")
-        values = yaml.load(path.read_text(encoding="utf-8"), _Plain)  # noqa: S506  (a safe loader)
+        values = yaml.load(path.read_text(encoding="utf-8"), _Plain)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise AreaError(f"{path} is not YAML: {first_line(error)}") from None
     except OSError as error:

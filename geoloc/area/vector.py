@@ -6,6 +6,7 @@ a list of other files or servers (``<OGRVRTDataSource>``), or a pipeline of comm
 
 from __future__ import annotations
 
+import contextlib
 import re
 import xml.etree.ElementTree as ET
 import zipfile
@@ -69,19 +70,15 @@ def _of_content(stream: IO[bytes], ending: str) -> str:
         return "it is a pipeline of commands, not a file of shapes"
     if text.startswith((b"{", b"[")) or text.startswith(b"\x1e{") or ending in _TEXTS:
         return ""
-    return (
-        "it is no GeoJSON, GeoPackage, shapefile, KML, GML, GPX or FlatGeobuf: save it as one"
-    )
+    return "it is no GeoJSON, GeoPackage, shapefile, KML, GML, GPX or FlatGeobuf: save it as one"
 
 
 def _of_xml(text: bytes) -> str:
     if re.search(rb"<!(DOCTYPE|ENTITY)", text):
         return "it is XML with a document type"
     parser = ET.XMLPullParser(["start"])
-    try:
+    with contextlib.suppress(ET.ParseError):  # what is broken further on has a root all the same
         parser.feed(text)
-    except ET.ParseError:  # what is cut off, or broken further on, has a root all the same
-        pass
     root = next((element.tag for _, element in parser.read_events()), "")
     name = str(root).rpartition("}")[2]
     if name in _ROOTS:
