@@ -12,7 +12,7 @@ import geopandas
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pyproj import Geod, Transformer
@@ -113,14 +113,20 @@ def inside(ring: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.floa
 points = st.tuples(st.integers(0, 20), st.integers(0, 20))
 
 
+def runs_back(ring: Ring) -> bool:
+    """Whether edges of a ring lie on each other: what such a ring holds is a matter of taste."""
+    edges = shapely.linestrings(list(zip(ring, [*ring[1:], ring[0]], strict=True)))
+    drawn = shapely.length(edges).sum()
+    return bool(shapely.unary_union(edges).length < drawn * (1 - 1e-9))
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(points, min_size=3, max_size=8, unique=True),
     st.lists(points, min_size=3, max_size=5, unique=True),
 )
 def test_rings_that_cross_cover_what_counting_edges_says(shell: Ring, hole: Ring) -> None:
-    if shapely.Polygon(shell).length == 0:
-        return
+    assume(not (runs_back(shell) or runs_back(hole)))
     side = np.arange(0, 20, 0.1) + 0.0497
     x, y = (part.ravel() for part in np.meshgrid(side, side + 0.0013))
     there = inside(np.array(shell, float), x, y) & ~inside(np.array(hole, float), x, y)

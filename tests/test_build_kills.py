@@ -42,6 +42,10 @@ HELD_AT = 10  # blocks that may be read, by all runs, before those are over; 16 
 PATIENCE = 120.0  # seconds in which nothing happens at all, on a busy machine
 
 
+class _Process:
+    works = False  # whether this process is a worker
+
+
 @dataclass(frozen=True)
 class LoggedSource:
     """Endless noise; each window that is read leaves a line in a log, with the run's number."""
@@ -65,8 +69,9 @@ class LoggedSource:
         col = round((window.left - origin.left) / 1280)
         while Path(f"{self.log}.hold").exists() and self._is_one_too_many((row, col)):
             time.sleep(0.05)
-        with Path(self.log).open("a") as log:
-            log.write(f"{self.run} {row} {col}\n")
+        if _Process.works:  # the client reads for the overview what a killed one had seen
+            with Path(self.log).open("a") as log:
+                log.write(f"{self.run} {row} {col}\n")
         time.sleep(0.02)
         rng = np.random.default_rng([int(window.left), int(window.top)])
         pixels = rng.integers(0, 255, (3, *window.shape), np.uint8)
@@ -78,7 +83,7 @@ class LoggedSource:
 
 
 def reads(log: Path | str, run: int | None = None) -> list[Place]:
-    """Blocks whose imagery was read, by one run or by all, in the order of reading."""
+    """Blocks that were read to be computed, by one run or by all, in the order of reading."""
     text = Path(log).read_text() if Path(log).exists() else ""
     lines = (tuple(map(int, line.split())) for line in text.splitlines())
     return [(row, col) for number, row, col in lines if run in (None, number)]
@@ -103,6 +108,8 @@ def run_scheduler(host: str) -> None:
 
 def run_worker(host: str) -> None:
     from distributed import Worker
+
+    _Process.works = True
 
     async def serve() -> None:
         async with Worker(f"tcp://{host}:{PORT}", nthreads=2, dashboard=False) as worker:

@@ -51,7 +51,7 @@ def plain_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """The record alone of each answer: the pictures of 200 reports take a minute to draw."""
     from geoloc.report.evidence import write_evidence
 
-    def write(result: Any, out: Path, source: Any = None) -> Path:  # noqa: ARG001
+    def write(result: Any, out: Path, *_: Any, **__: Any) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         write_evidence(result, out / "query.json")
         return out
@@ -145,6 +145,20 @@ def test_a_rerun_does_nothing_and_new_files_are_added(place: Place, tmp_path: Pa
     assert (lost.failures, lost.answered) == ({}, 1)
 
 
+@pytest.mark.parametrize("size", [0, 300])
+def test_torn_files_of_an_answer_are_made_again(place: Place, tmp_path: Path, size: int) -> None:
+    save(tmp_path / "in" / "a.jpg", 1)
+    out = tmp_path / "out"
+    run_bulk(place.cube, tmp_path / "in", out, top=1)
+    for path in (out / "items" / "a").iterdir():
+        path.write_bytes(path.read_bytes()[:size])
+    (out / "items" / "a" / "query.json").unlink()
+    report = run_bulk(place.cube, tmp_path / "in", out, top=1)
+    assert (report.answered, report.failures) == (1, {})
+    with Image.open(out / "items" / "a" / "photo.jpg") as preview:
+        assert preview.size == (96, 72)
+
+
 def test_an_interrupted_run_goes_on(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,10 +167,10 @@ def test_an_interrupted_run_goes_on(
         save(folder / f"{seed}.jpg", seed)
     real = answering_module.write_report
 
-    def stop(*args: Any) -> Path:
+    def stop(*args: Any, **options: Any) -> Path:
         if args[1].name == "2":
             raise KeyboardInterrupt
-        return real(*args)
+        return real(*args, **options)
 
     monkeypatch.setattr(answering_module, "write_report", stop)
     with pytest.raises(KeyboardInterrupt):
@@ -271,7 +285,8 @@ def test_a_chat_and_three_hundred_files_by_the_command(
     for row in table:
         answer = (out / row["report"]).parent
         assert {p.name for p in answer.iterdir()} == {
-            "candidates.geojson", "candidates.kml", "heatmap.png", "heatmap.tif", "photo.jpg",
+            "candidates.csv", "candidates.geojson", "candidates.kml", "candidates.kmz",
+            "heatmap.png", "heatmap.qml", "heatmap.tif", "heatmap_colors.tif", "photo.jpg",
             "query.json", "report.html", "heatmap-small.png", "thumb.jpg",
         }  # fmt: skip
     assert originals(folder) == before
@@ -532,10 +547,10 @@ def test_a_picture_that_cannot_be_written_costs_only_itself(
         save(tmp_path / "in" / f"{seed}.jpg", seed)
     real = answering_module.write_report
 
-    def fail(*args: Any) -> Path:
+    def fail(*args: Any, **options: Any) -> Path:
         if args[1].name == "1":
             "\ud800".encode()
-        return real(*args)
+        return real(*args, **options)
 
     monkeypatch.setattr(answering_module, "write_report", fail)
     report = run_bulk(place.cube, tmp_path / "in", tmp_path / "out", top=1)
@@ -628,11 +643,13 @@ def test_a_missing_answer_fails_the_command(place: Place, tmp_path: Path) -> Non
     out = tmp_path / "out"
     for seed in (1, 2):
         save(tmp_path / "in" / f"{seed}.jpg", seed)
-    (out / "items" / "1" / "query.json").mkdir(parents=True)
     args = ["bulk", str(place.cube), str(tmp_path / "in"), "--out", str(out), "--json"]
+    assert CliRunner().invoke(app, args).exit_code == 0
+    (out / "items" / "1" / "query.json").unlink()
+    (out / "items" / "1" / "query.json").mkdir()
     done = CliRunner().invoke(app, args)
     told = json.loads(done.stdout)
-    assert (told["answered"], told["unanswered"], list(told["failures"])) == (1, 1, ["items/1"])
+    assert (told["kept"], told["unanswered"], list(told["failures"])) == (1, 1, ["items/1"])
     assert isinstance(done.exception, GeolocError)
     assert "1 of 2 answers are missing" in str(done.exception)
     assert (out / "index.html").is_file()

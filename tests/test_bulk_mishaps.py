@@ -68,7 +68,7 @@ def test_an_error_of_a_decoder_costs_one_file(
     assert (again.failures, again.answered, again.kept) == ({}, 1, 3)
 
 
-def _record_alone(result: Any, out: Path, source: Any = None) -> Path:  # noqa: ARG001
+def _record_alone(result: Any, out: Path, *_: Any, **__: Any) -> Path:
     from geoloc.report.evidence import write_evidence
 
     out.mkdir(parents=True, exist_ok=True)
@@ -94,14 +94,14 @@ def test_a_full_disk_ends_the_answers(
 ) -> None:
     real, calls = answering_module.write_report, []
 
-    def write(*args: Any) -> Path:
+    def write(*args: Any, **options: Any) -> Path:
         calls.append(args[1].name)
         if args[1].name == "1":
             try:
                 raise OSError(errno.ENOSPC, "No space left on device")
             except OSError as error:
                 raise OutputError("cannot write: No space left on device") from error
-        return real(*args)
+        return real(*args, **options)
 
     monkeypatch.setattr(answering_module, "write_report", write)
     with pytest.raises(OutputError, match="No space left"):
@@ -114,10 +114,10 @@ def test_a_full_disk_ends_the_answers(
 def test_an_answer_that_fails_in_any_way_costs_itself(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write(*args: Any) -> Path:
+    def write(*args: Any, **options: Any) -> Path:
         if args[1].name == "2":
             raise KeyError("nothing")
-        return _record_alone(*args)
+        return _record_alone(*args, **options)
 
     monkeypatch.setattr(answering_module, "write_report", write)
     folder, out = folder_of(tmp_path), tmp_path / "out"

@@ -14,7 +14,7 @@ from PIL import Image
 from geoloc.errors import PhotoError
 from geoloc.photos import read_photo
 from geoloc.photos.metadata import without_metadata
-from tests.media import picture
+from tests.media import damaged_png, picture
 
 SEEN = picture(4, 100, 120)
 
@@ -96,3 +96,9 @@ def test_damaged_pixels_are_refused_as_before(tmp_path: Path, kind: str) -> None
         read_photo(tmp_path / "a.bin")
     for cut in range(0, 60, 7):
         assert isinstance(without_metadata(kind, whole[:cut]), bytes)
+
+
+def test_damaged_pixels_are_not_taken_for_damaged_metadata(tmp_path: Path) -> None:
+    damaged_png(tmp_path / "a.png")
+    with pytest.raises(PhotoError, match="is damaged or cut short"):
+        read_photo(tmp_path / "a.png")

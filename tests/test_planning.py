@@ -21,7 +21,7 @@ from geoloc.build import build_blocks, build_cube
 from geoloc.cluster import InlineExecutor
 from geoloc.costs import CubePlan, Measured, _cost, measure, plan_cube
 from geoloc.cube import Cube, CubeSpec, plan_blocks
-from geoloc.cube.store import update_attributes
+from geoloc.cube.seal import update_attributes
 from geoloc.encoders import load_model
 from geoloc.errors import CubeError, ModelError, SpecMismatchError
 from geoloc.planning import BuildPlan, ModelEncoder, OpenStored, plan_build

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from pyproj import Transformer
 
-from geoloc.query.truth import true_point, with_truth
+from geoloc.errors import UsageError
+from geoloc.query.truth import known_truth, true_point, with_truth
 from geoloc.report.evidence import evidence
 from tests.report_sample import GRID, HOSTILE, heatmap, sample
 
@@ -23,7 +24,6 @@ def test_truth_ranks_as_a_naive_count_does() -> None:
     values = heatmap()
     naive = 100 * np.sum(values <= values[60, 40]) / np.sum(np.isfinite(values))
     assert marked.truth == degrees(60, 40)
-    assert marked.truth_percentile == pytest.approx(naive)
     record = evidence(marked)["truth"]
     assert record["lat"] == pytest.approx(50.55, abs=0.01)
     assert record["lon"] == pytest.approx(30.19, abs=0.01)
@@ -41,7 +41,18 @@ def test_truth_by_file_name_is_that_of_the_photo() -> None:
 def test_truth_on_no_known_cell_has_no_percentile(place: tuple[float, float]) -> None:
     marked = with_truth(sample(), place)
     assert marked.truth == place
-    assert marked.truth_percentile is None
+    assert evidence(marked)["truth"]["percentile"] is None
+
+
+@pytest.mark.parametrize("text", ["50.5576,30.1933", "30.1933,50.5576", "50.5576N 30.1933E"])
+def test_truth_as_text_is_the_place_in_the_area(text: str) -> None:
+    assert known_truth(text, GRID) == (50.5576, 30.1933)
+
+
+def test_truth_outside_of_the_area_is_latitude_first() -> None:
+    assert known_truth("10.5,20.5", GRID) == (10.5, 20.5)
+    with pytest.raises(UsageError, match="write LAT,LON"):
+        known_truth("somewhere", GRID)
 
 
 def test_a_point_that_the_crs_does_not_reach_is_none() -> None:

@@ -196,11 +196,11 @@ def photo_of(item: Item, folder: Path, told: Mapping[str, Any]) -> Photo:
     """
     record, place = item.record, folder / item.folder
     path = Path(text_path(record["path"]))
-    if not (place / PREVIEW).is_file():
-        again = {**record, **record["origin"]}
-        _write_preview(kept(reread(again)), place)
-    with Image.open(place / PREVIEW) as image:
-        pixels = np.asarray(image.convert("RGB"))
+    pixels = _preview(place / PREVIEW)
+    if pixels is None:
+        again = kept(reread({**record, **record["origin"]}))
+        _write_preview(again, place)
+        pixels = again.pixels
     origin = {**record["origin"], **told}
     return Photo(path, path.stem, record["sha256"], pixels, tuple(record["size"]),
                  record["exif"], origin, tuple(record.get("notes", ())))  # fmt: skip
@@ -249,10 +249,21 @@ def _record(photo: Photo, size: int) -> dict[str, Any]:
     }
 
 
+def _preview(path: Path) -> NDArray[np.uint8] | None:
+    """The pixels ``(h, w, 3)`` of a preview; None where it was taken away or torn."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError):
+        return None
+
+
 def _write_preview(photo: Photo, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(photo.pixels).save(folder / PREVIEW, quality=_PREVIEW_QUALITY)
+        part = folder / f".{PREVIEW}.part"
+        Image.fromarray(photo.pixels).save(part, "jpeg", quality=_PREVIEW_QUALITY)
+        part.replace(folder / PREVIEW)
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
 

@@ -81,6 +81,12 @@ def query(
     rotate: float = typer.Option(
         0.0, "--rotate", metavar="DEG", help="Turn the photo, or its crop, clockwise."
     ),
+    truth: str | None = typer.Option(
+        None,
+        "--truth",
+        metavar="LAT,LON",
+        help="Where the photos were really taken: marked in the answers, not used for them.",
+    ),
     generation: str | None = GENERATION,
     day: datetime | None = DAY,
     cluster: str = CLUSTER,
@@ -105,6 +111,7 @@ def query(
             rotate=rotate,
             epoch=_epoch(generation, day),
             cluster=cluster,
+            truth=truth,
             check_digests=check_digests,
             fetch_imagery=fetch_imagery,
             progress=stage,

@@ -168,11 +168,12 @@ def _decode(
 
 def _picture(image: Image.Image, signal: Signal | None, orientation: int | None) -> _Picture:
     """Upright RGB, its longest side at most MAX_SIDE."""
-    (claims, damage), size = photo_claims(image), image.size
+    size = image.size
     if max(size) > MAX_SIDE:
         # lets the JPEG decoder itself decode at 1/2, 1/4 or 1/8, but never below MAX_SIDE
         image.draft(None, (MAX_SIDE, MAX_SIDE))
-    image.load()
+    image.load()  # before the claims: reading these, Pillow would hide that pixels are damaged
+    claims, damage = photo_claims(image)
     picture, notes = to_rgb(image, signal)
     picture = upright(picture, orientation_of(image) or orientation or 1)
     on_its_side = (picture.width > picture.height) != (size[0] > size[1])

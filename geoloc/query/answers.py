@@ -23,7 +23,7 @@ from .ask import Ask, Question
 from .encode import encode
 from .folders import Folders
 from .target import cube_model, open_target
-from .truth import Truths, with_truth
+from .truth import LatLon, Truths, known_truth, with_truth
 
 Progress = Callable[[float, int], None]
 """Called with how many are done, and of how many."""
@@ -115,12 +115,12 @@ def answer_photos(
     ``truth``: where the photos were taken, if that is known: it is marked in the answers, and
     changes nothing else. ``epoch``: an older generation of the cube, see `open_target`.
     ``cluster``: where the cube is searched, see `geoloc.cluster.open_cluster`; the answers are
-    the same. ``inline`` and ``auto``
-    are the threads of this process, which use all of its cores. A scheduler's address can pay
-    where its workers are other machines, nearer to the cube. ``local`` does not: every distance
-    then goes from one process to another (4 million cells on two cores: 1 photo 0.8 s inline,
-    3 s by workers; 20 photos 9 and 26 s; starting them comes on top). ``check_digests``: see
-    `geoloc.cube.Cube.open`. ``fetch_imagery``: see `geoloc.query.target.Target`.
+    the same. ``inline`` and ``auto`` are the threads of this process, which use all of its
+    cores. A scheduler's address can pay where its workers are other machines, nearer to the
+    cube. ``local`` does not: every distance then goes from one process to another (4 million
+    cells on two cores: 1 photo 0.8 s inline, 3 s by workers; 20 photos 9 and 26 s; starting
+    them comes on top). ``check_digests``: see `geoloc.cube.Cube.open`.
+    ``fetch_imagery``: see `geoloc.query.target.Target`.
 
     A photo that cannot be decoded is a failure of its own; the others are answered. Raises
     UsageError, CubeError, ModelError or ClusterError before any work; CubeError and ClusterError
@@ -129,7 +129,7 @@ def answer_photos(
     paths = [photo_path(photo) for photo in photos]
     target = open_target(cube, epoch, check_digests=check_digests, fetch_imagery=fetch_imagery)
     ask = Ask.of(target, top, within, radius, weights)
-    loaded = cube_model(target, model)
+    loaded, known = cube_model(target, model), known_truth(truth, target.cube.grid)
     if out is not None:
         check_writable(Path(out))
     looks = [Look(crop, rotate) for crop in crops or (None,)]
@@ -142,7 +142,7 @@ def answer_photos(
     results, told = list[QueryResult](), progress("ranking the places")
     folders = None if out is None else Folders(Path(out))
     for question, heatmap in zip(questions, heatmaps, strict=True):
-        results.append(_answered(ask, question, heatmap, loaded, folders, truth))
+        results.append(_answered(ask, question, heatmap, loaded, folders, known))
         told(len(results), len(questions))
     return Answers(results, failures)
 
@@ -153,7 +153,7 @@ def _answered(
     heatmap: NDArray[np.float32],
     model: Model | None,
     folders: Folders | None,
-    truth: Truths = None,
+    truth: LatLon | Mapping[str, LatLon] | None = None,
 ) -> QueryResult:
     """The answer, its files in a folder of its own where there are to be any."""
     if folders is None:

@@ -11,18 +11,29 @@ from pyproj import Transformer
 from ..evaluation import Placement, place
 from ..grid import Grid
 from ..report import QueryResult
+from .coordinates import read_places
 
-Truths = tuple[float, float] | Mapping[str, tuple[float, float]] | None
-"""Latitude and longitude (WGS84) where all photos were taken, or by file name where each was."""
+LatLon = tuple[float, float]
+"""Latitude and longitude, degrees (WGS84)."""
+
+Truths = str | LatLon | Mapping[str, LatLon] | None
+"""Where all photos were taken, also as text such as ``50.45,30.52``; or by file name each."""
 
 
-def with_truth(result: QueryResult, truth: Truths) -> QueryResult:
-    """The answer with the true place of its photo, and the percentile of the cell there."""
+def known_truth(truth: Truths, grid: Grid) -> LatLon | Mapping[str, LatLon] | None:
+    """Text read as a place: that in the grid where two are meant. Raises UsageError."""
+    if not isinstance(truth, str):
+        return truth
+    readings = read_places(truth)
+    inside = (place for place in readings if place.cell(grid) is not None)
+    place = next(inside, readings[0])
+    return place.lat, place.lon
+
+
+def with_truth(result: QueryResult, truth: LatLon | Mapping[str, LatLon] | None) -> QueryResult:
+    """The answer with the true place of its photo."""
     known = truth.get(_file(result)) if isinstance(truth, Mapping) else truth
-    if known is None:
-        return result
-    placed = placement(result, true_point(result.grid, *known))
-    return replace(result, truth=known, truth_percentile=placed.percentile if placed else None)
+    return result if known is None else replace(result, truth=known)
 
 
 def true_point(grid: Grid, lat: float, lon: float) -> tuple[float, float] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,6 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from ..candidates import percentile_of
 from ..grid import Grid
 from .heat import Levels, hot_palette, palette, shrink, unsearched
 from .links import WEB_MAPS
@@ -29,7 +27,7 @@ _RING_POINTS = 4000  # of an outline
 
 def drawn(result: QueryResult, views: Views, scale: Levels) -> dict[str, Any]:
     """Values for JSON: the heatmap in levels, where pictures and candidates lie, degrees, links."""
-    truth = true_place(result)
+    truth = result.true_place
     return {
         "measure": {"name": _measure(result), "sign": "≤" if result.photos else "≥"},
         "bounds": result.grid.bounds,
@@ -53,17 +51,6 @@ def drawn(result: QueryResult, views: Views, scale: Levels) -> dict[str, Any]:
 def _measure(result: QueryResult) -> str:
     """What people read of a cell: of a scene, the probability that its distance comes from."""
     return "distance" if result.photos else "probability"
-
-
-def true_place(result: QueryResult) -> tuple[tuple[float, float], float | None] | None:
-    """Where in the grid's CRS the true place lies, and its percentile (None where it was not
-    searched); None where it is not known or lies outside of the area."""
-    if result.truth is None:
-        return None
-    lat, lon = result.truth
-    x, y = Transformer.from_crs(4326, result.grid.crs, always_xy=True).transform(lon, lat)
-    cell = result.grid.index(x, y) if math.isfinite(x) and math.isfinite(y) else None
-    return cell and ((x, y), percentile_of(result.heatmap, *cell))
 
 
 def _heat(result: QueryResult, scale: Levels) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def evidence(result: QueryResult, created: datetime | None = None) -> dict[str, 
         "candidates": [properties(c) for c in result.candidates],
         "areas": [area.to_json() for area in result.areas],
         "notes": result.notes,
-        "truth": _truth(result),
+        "truth": result.told_truth(),
         "versions": versions(),
     }
     plain = _plain(record)
@@ -110,13 +110,6 @@ def photo_record(photo: Photo) -> dict[str, Any]:
         "exif": photo.exif,
         **photo.origin,
     }
-
-
-def _truth(result: QueryResult) -> dict[str, Any] | None:
-    if result.truth is None:
-        return None
-    lat, lon = result.truth
-    return {"lat": lat, "lon": lon, "percentile": result.truth_percentile}
 
 
 def _summary(result: QueryResult) -> dict[str, Any]:

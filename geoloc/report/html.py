@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..scenes import display_name
-from .drawn import drawn, true_place
+from .drawn import drawn
 from .heat import STOPS, Levels, hot_palette, levels, shrink
 from .links import web_maps
 from .views import Picture, Views, look, photo_picture, png_uri
@@ -72,7 +72,7 @@ def write_page(
             not_searched=unsearched(result),
             match=match_words(result),
             stops=STOPS,
-            true_place=true_place(result),
+            true_place=result.true_place,
             scenes=[scene for scene in result.scenes() if scene[1] >= _VISIBLE],
             static=_static_heat(result, scale),
             data=script_data(drawn(result, views, scale)),
@@ -190,7 +190,7 @@ def _truth(result: QueryResult) -> str:
     """How well the true place came out, where it is known."""
     if result.truth is None:
         return ""
-    at, share = true_place(result) or (None, None)
+    at, share = result.true_place or (None, None)
     if at is None:
         return "The true place lies outside of the area."
     told = "could not be searched" if share is None else f"is among the best {percent(share)}"

@@ -17,7 +17,6 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
-from pyproj import Transformer
 
 from ..grid import Grid
 from .heat import TICKS, levels, palette, position, shrink
@@ -206,13 +205,9 @@ def mark_size(rank: int) -> int:
 
 def _draw_truth(image: Image.Image, sheet: _Sheet, result: QueryResult) -> None:
     """A cross at the true place, where it is known and on the map."""
-    if result.truth is None:
+    if result.true_place is None:
         return
-    lat, lon = result.truth
-    place = Transformer.from_crs(4326, sheet.grid.crs, always_xy=True).transform(lon, lat)
-    if not all(map(math.isfinite, place)) or sheet.grid.index(*place) is None:
-        return
-    x, y = sheet.at(*place)
+    x, y = sheet.at(*result.true_place[0])
     draw = ImageDraw.Draw(image)
     for thick, color in ((11, "black"), (6, _TRUTH)):
         arm = 20 + thick // 4

@@ -34,6 +34,8 @@ def write_heatmap(heatmap: NDArray[np.float32], grid: Grid, path: Path) -> None:
     # One name, not a random one: what a killed run left is written over and removed by the next.
     plain = path.with_name(f".{path.name}.part")
     try:
+        for torn in (plain, path):
+            torn.unlink(missing_ok=True)  # GDAL reads what it replaces, and may choke on it
         _write_plain(heatmap, grid, plain)
         rasterio.shutil.copy(
             plain,
@@ -60,6 +62,7 @@ def write_colors(result: QueryResult, path: Path) -> None:
     table = {0: (0, 0, 0, 0)}
     table |= {n: (*color, 255) for n, color in enumerate(_on_paper().tolist(), start=1)}
     profile = _profile(grid) | {"dtype": "uint8", "nodata": 0, "compress": "deflate"}
+    path.unlink(missing_ok=True)  # as a killed run left it, GDAL may choke on it
     with rasterio.open(path, "w", **profile, photometric="palette") as target:
         target.write(levels(result).of(small), 1)
         target.write_colormap(1, table)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pyproj import Transformer
 
+from ..candidates import percentile_of
 from ..grid import Grid
 from ..names import path_text
 from ..scenes import describe
@@ -71,7 +73,6 @@ class QueryResult:
     lacking: cells that were asked for and could not be searched, by the reason.
     asked: bool ``(y, x)``, the cells that were asked for; None where that is all of the grid.
     truth: latitude and longitude (WGS84) of the true place, where that is known.
-    truth_percentile: how many percent of the known cells are at most as far away as the one there.
     folder: where the answer's files are, if it has any.
     random, pairs: of a photo's answer, see `Match`.
     """
@@ -92,7 +93,6 @@ class QueryResult:
     lacking: Mapping[str, int] = field(default_factory=dict)
     asked: NDArray[np.bool_] | None = None
     truth: tuple[float, float] | None = None
-    truth_percentile: float | None = None
     folder: Path | None = None
     random: float | None = None
     pairs: float | None = None
@@ -192,8 +192,28 @@ class QueryResult:
             "candidates": [candidate_properties(self, c) for c in self.candidates],
             "areas": [area.to_json() for area in self.areas],
             "summary": {"cells": self.cells_asked, **self.told_unsearched()},
+            "truth": self.told_truth(),
             "notes": list(self.notes),
         }
+
+    @cached_property
+    def true_place(self) -> tuple[tuple[float, float], float | None] | None:
+        """Where in the grid's CRS the true place lies, and its percentile (None where it was not
+        searched); None where it is not known or lies outside of the area."""
+        if self.truth is None:
+            return None
+        lat, lon = self.truth
+        x, y = Transformer.from_crs(4326, self.grid.crs, always_xy=True).transform(lon, lat)
+        cell = self.grid.index(x, y) if math.isfinite(x) and math.isfinite(y) else None
+        return cell and ((x, y), percentile_of(self.heatmap, *cell))
+
+    def told_truth(self) -> dict[str, Any] | None:
+        """For machines: the true place, and the percentile of the cell there; None if unknown."""
+        if self.truth is None:
+            return None
+        lat, lon = self.truth
+        percentile = self.true_place and self.true_place[1]
+        return {"lat": lat, "lon": lon, "percentile": percentile}
 
     def told_unsearched(self) -> dict[str, Any]:
         """For machines: how many cells were not searched, and why."""
