@@ -93,6 +93,15 @@ def test_fetching_does_not_fill_in_variables(
     assert f"127.0.0.1:{stranger.port}:{name}" in " ".join(target.notes)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_fetching_does_not_reach_into_the_house(
+    kind: str, stranger: Listener, tmp_path: Path
+) -> None:
+    target = open_target(_cube(tmp_path, _kinds(stranger.root, "")[kind]), fetch_imagery=True)
+    assert target.source is None and "private host" in target.withheld
+    assert stranger.asked == []
+
+
 def test_what_the_user_allows_is_filled_in_and_fetched(
     stranger: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ a list of other files or servers (``<OGRVRTDataSource>``), or a pipeline of comm
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import xml.etree.ElementTree as ET
 import zipfile
@@ -76,11 +77,10 @@ def _of_content(stream: IO[bytes], ending: str) -> str:
 def _of_xml(text: bytes) -> str:
     if re.search(rb"<!(DOCTYPE|ENTITY)", text):
         return "it is XML with a document type"
-    parser = ET.XMLPullParser(["start"])
+    root = ""
     with contextlib.suppress(ET.ParseError):  # what is broken further on has a root all the same
-        parser.feed(text)
-    root = next((element.tag for _, element in parser.read_events()), "")
-    name = str(root).rpartition("}")[2]
+        root = next(e.tag for _, e in ET.iterparse(io.BytesIO(text), ["start"]))
+    name = root.rpartition("}")[2]
     if name in _ROOTS:
         return ""
     return f"it is XML of the kind {name[:40] or 'unknown'}, which may name other files or servers"

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from ..area import Area, GeotiffImagery, Imagery, StacImagery, XyzImagery
 from ..cube import CubeSpec
 from ..errors import CubeError, GeolocError
+from ..hosts import refusal
 from ..imagery.keys import host_of, require_allowed_keys
 from ..imagery.opening import is_vrt
 from ..stores import local_path, without_secrets
@@ -63,13 +64,27 @@ def withheld(imagery: Imagery, cube: str, *, fetch: bool = False) -> str:
         require_allowed_keys(imagery)
     except GeolocError as error:
         return str(error)
-    return ""
+    return next(
+        (f"{_place(imagery)}: {told}" for url in _urls(imagery) if (told := refusal(url))), ""
+    )
 
 
 def require_open(imagery: Imagery, cube: str, *, fetch: bool) -> None:
     """Raise CubeError where `withheld` gives a reason."""
     if reason := withheld(imagery, cube, fetch=fetch):
         raise CubeError(f"cube {cube}: {reason}")
+
+
+def _urls(imagery: Imagery) -> list[str]:
+    """Addresses of servers that it names."""
+    if isinstance(imagery, GeotiffImagery):
+        named = imagery.paths
+    elif isinstance(imagery, StacImagery):
+        named = [imagery.url, imagery.sign or ""]
+    else:
+        named = [imagery.url if isinstance(imagery, XyzImagery) else imagery.path]
+    plain = (text.removeprefix("/vsicurl/") for text in named)
+    return [text for text in plain if text.startswith(("http://", "https://"))]
 
 
 def _variables_of(imagery: Imagery) -> bool:
