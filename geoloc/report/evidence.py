@@ -29,7 +29,7 @@ FORMAT = "geoloc-query/1"
 """Changed where a reader of this format would misread a new record."""
 
 _PACKAGES = (
-    "geoloc", "numpy", "torch", "torchvision", "onnxruntime", "numba", "zarr", "zarrs",
+    "geoloc", "numpy", "torch", "torchvision", "onnxruntime", "numba", "zarr",
     "rasterio", "rioxarray", "xarray", "pyproj", "shapely", "pillow", "pillow-heif", "av",
 )  # fmt: skip
 
