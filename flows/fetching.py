@@ -15,11 +15,13 @@ import httpx
 
 from geoloc.errors import OutputError, PhotoError, UsageError
 from geoloc.names import free_name, safe_name
+from geoloc.photos import read_photo
 
+from .downloading import TooLargeError, body, opened
 from .running import shown, stage
 
 _MOST_BYTES = 200_000_000
-_SECONDS = 30.0
+_SECONDS = 300.0  # for all of it
 _LATER = (408, 425, 429)  # answers that are others after a while
 
 
@@ -60,8 +62,8 @@ def store_photo(address: str, folder: Path) -> Path:
     """Store a photo of the web under its own name; the path. What is there is not fetched again.
 
     Beside it lies a note of where it is from and when it was fetched (`origin`). Raises PhotoError
-    for what is not there or too large, UsageError for what is no address, ConnectionError where
-    nobody answers.
+    for what is not there, too large or no picture, UsageError for what is no address or a private
+    host (`geoloc.hosts`), ConnectionError where nobody answers.
     """
     path = _place(address, folder)
     if not path.exists():
@@ -70,9 +72,10 @@ def store_photo(address: str, folder: Path) -> Path:
         note = {"fetched_from": shown(address), "fetched_at": now}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _note_of(path).write_text(json.dumps(note, ensure_ascii=False) + "\n", encoding="utf-8")
             part = path.with_name(path.name + ".part")
             part.write_bytes(content)
+            _require_picture(part, address)
+            _note_of(path).write_text(json.dumps(note, ensure_ascii=False) + "\n", encoding="utf-8")
             part.replace(path)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
@@ -106,23 +109,30 @@ def _no_address(address: str) -> UsageError:
 
 
 def _download(address: str) -> bytes:
-    content = bytearray()
     try:
-        with httpx.stream("GET", address, follow_redirects=True, timeout=_SECONDS) as response:
+        with opened(address, _SECONDS) as response:
             if response.status_code >= 500 or response.status_code in _LATER:
                 raise ConnectionError(
                     f"{shown(address)}: the server answers {response.status_code}"
                 )
             if response.status_code != 200:
                 raise PhotoError(f"{shown(address)}: the server answers {response.status_code}")
-            for chunk in response.iter_bytes():
-                content += chunk
-                if len(content) > _MOST_BYTES:
-                    raise PhotoError(f"{shown(address)} is larger than {_MOST_BYTES:,} bytes")
+            return body(response, _MOST_BYTES, _SECONDS)
+    except TooLargeError:
+        raise PhotoError(f"{shown(address)} is larger than {_MOST_BYTES:,} bytes") from None
     except (httpx.InvalidURL, httpx.UnsupportedProtocol):
         raise _no_address(address) from None
     except (httpx.TooManyRedirects, httpx.DecodingError) as error:
         raise PhotoError(f"{shown(address)}: {type(error).__name__}") from None
     except httpx.HTTPError as error:
         raise ConnectionError(f"{shown(address)}: {type(error).__name__}") from None
-    return bytes(content)
+
+
+def _require_picture(part: Path, address: str) -> None:
+    """Keep nothing that is no picture: whatever a server sends would lie beside the answers."""
+    try:
+        read_photo(part)
+    except (PhotoError, UsageError) as error:
+        part.unlink()
+        reason = str(error).replace(str(part), "").strip()
+        raise PhotoError(f"{shown(address)} is no photo that can be read: {reason}") from None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 # how long an example takes says nothing on a machine that does other work as well
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+# servers of the tests are on loopback, and name files of this disk: nobody may by themselves
+os.environ["GEOLOC_PRIVATE_HOSTS"] = f"127.0.0.1, localhost, {tempfile.gettempdir()}"
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _QUIET = (

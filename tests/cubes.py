@@ -44,11 +44,14 @@ def write_cube(
     model_digest: str = "0" * 64,
     area: str = "testville",
     generation: str = "g0001",
+    imagery: dict[str, Any] | None = None,
 ) -> Cube:
     """A finished cube that holds float32 ``(y, x, feature)``, NaN where missing."""
     ny, nx, dim = features.shape
     grid = grid or grid_of(ny, nx)
-    spec = CubeSpec.of_grid(grid, polygon=None, imagery={}, model=model_digest, encoding={})
+    spec = CubeSpec.of_grid(
+        grid, polygon=None, imagery=imagery or {}, model=model_digest, encoding={}
+    )
     flat = features.reshape(-1, dim)
     quantizer = Quantizer.fit(np.nanmin(flat, axis=0), np.nanmax(flat, axis=0))
     create_generation(

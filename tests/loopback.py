@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import http.server
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @contextmanager
@@ -22,3 +25,61 @@ def serving_on_loopback(
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@dataclass
+class Listener:
+    """A server that notes what it is asked for; ``pages`` are bodies by path, all else is 404."""
+
+    port: int = 0
+    asked: list[str] = field(default_factory=list)
+    pages: dict[str, bytes] = field(default_factory=dict)
+    moved: dict[str, str] = field(default_factory=dict)
+    """Redirects by path."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Of every page."""
+
+    @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+class _Noting(http.server.BaseHTTPRequestHandler):
+    state: Listener
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.state.asked.append(self.path)
+        path = self.path.partition("?")[0]
+        body = self.state.pages.get(path, b"")
+        moved = self.state.moved.get(path)
+        status = 302 if moved else 200 if path in self.state.pages else 404
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        whole = len(body)
+        if wanted and body:
+            status, body = 206, body[int(wanted[1]) : int(wanted[2]) + 1]
+        self.send_response(status)
+        if status == 206 and wanted:
+            last = int(wanted[1]) + len(body) - 1
+            self.send_header("Content-Range", f"bytes {wanted[1]}-{last}/{whole}")
+        for name, value in self.state.headers.items():
+            self.send_header(name, value)
+        if moved:
+            self.send_header("Location", moved)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+
+@contextmanager
+def listening(**pages: bytes) -> Iterator[Listener]:
+    """A running listener."""
+    state = Listener(pages={f"/{name}": body for name, body in pages.items()})
+    with serving_on_loopback(type("Handler", (_Noting,), {"state": state})) as state.port:
+        yield state

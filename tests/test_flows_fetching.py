@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import datetime as dt
 import http.server
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from flows.fetching import origin, store_photo
 from geoloc.errors import PhotoError, UsageError
 from tests.loopback import serving_on_loopback
 
+
+def _picture() -> bytes:
+    memory = io.BytesIO()
+    Image.new("RGB", (64, 48), (90, 120, 30)).save(memory, "jpeg")
+    return memory.getvalue()
+
+
+PIXELS = _picture()
 SECRETS = "us:PASSWD@", "?sig=SECRET"
 
 
@@ -30,7 +40,7 @@ class _Photos(http.server.BaseHTTPRequestHandler):
         there = self.path.startswith("/a/street%201.jpg")
         self.send_response(200 if there else 404)
         self.end_headers()
-        self.wfile.write(b"pixels" if there else b"")
+        self.wfile.write(PIXELS if there else b"")
         return None
 
     def log_message(self, *_: object) -> None:
@@ -51,7 +61,7 @@ def _address(port: int, path: str) -> str:
 def test_a_photo_is_kept_with_a_note_where_it_is_from(port: int, tmp_path: Path) -> None:
     address = _address(port, "/a/street%201.jpg")
     path = store_photo(address, tmp_path)
-    assert (path.name, path.read_bytes()) == ("street 1.jpg", b"pixels")
+    assert (path.name, path.read_bytes()) == ("street 1.jpg", PIXELS)
     told = origin(path, address)
     assert told["fetched_from"] == f"127.0.0.1:{port}/a/street%201.jpg"
     age = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(told["fetched_at"])

@@ -166,6 +166,20 @@ def load_area(path: str | Path) -> Area:
     return area
 
 
+class _Plain(yaml.SafeLoader):
+    """YAML without aliases: 600 bytes of them unfold to more than any memory holds."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """See PyYAML. Raises ComposerError for an alias."""
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(
+                None, None, "aliases (*name) are not read: write the value itself", event.start_mark
+            )
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     """The top-level mapping of a YAML file."""
     try:
@@ -174,7 +188,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             raise AreaError(f"area file {path} {what}: give the path of an area.yaml")
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise AreaError(f"{path} is too large for an area file: give the path of an area.yaml")
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _Plain)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise AreaError(f"{path} is not YAML: {first_line(error)}") from None
     except OSError as error:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import AreaError
 from .ground import looks_like_degrees, numbers
+from .vector import READER_OPTIONS, reason_to_refuse
 
 if TYPE_CHECKING:
     from geopandas import GeoSeries
@@ -45,6 +46,8 @@ def read_polygon(path: Path, crs: str) -> Geometry:
         file, layer = _file_and_layer(path)
         if not file.is_file():
             raise AreaError(f"geometry {path} does not exist: give a GeoJSON file with a polygon")
+        if reason := reason_to_refuse(file):
+            raise AreaError(f"geometry {path} is not opened: {reason}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its reader's remarks on habits of formats
             shapes = _shapes(file, layer, path)
@@ -92,7 +95,9 @@ def _shapes(file: Path, layer: str | None, path: Path) -> GeoSeries:
 def _layers(file: Path) -> list[str]:
     """Layers that may hold geometry."""
     import geopandas  # heavy: only areas with a geometry pay for it
+    import pyogrio
 
+    pyogrio.set_gdal_config_options(READER_OPTIONS)
     layers = geopandas.list_layers(file)
     return [str(name) for name in layers.name[layers.geometry_type.notna()]]
 

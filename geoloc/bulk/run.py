@@ -98,6 +98,7 @@ def run_bulk(
     weights: Mapping[str, float] | None = None,
     model: str | Path | None = None,
     sampling: Sampling | None = None,
+    fetch_imagery: bool = False,
     progress: Stages = silent,
 ) -> BulkReport:
     """Answer every photo, video frame and chat picture below ``folder``; write all to ``out``.
@@ -119,7 +120,7 @@ def run_bulk(
             f"--out {out} is the folder of the media itself: give --out beside it or in a folder "
             "of its own"
         )
-    target = open_target(cube)
+    target = open_target(cube, fetch_imagery=fetch_imagery)
     ask = Ask.of(target, top, within, radius, weights)
     loaded = cube_model(target, model)
     sampling = sampling or Sampling()

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..names import cell_text
 from ..telegram import Message
 from .copies import Sight, claims_of, messages_of
 from .entries import Entry, Group, first_date
@@ -85,7 +86,7 @@ def _csv(failures: Mapping[str, str]) -> bytes:
     memory = io.StringIO()
     writer = csv.writer(memory, lineterminator="\n")
     writer.writerow(("file", "reason"))
-    writer.writerows(sorted(failures.items()))
+    writer.writerows(map(cell_text, row) for row in sorted(failures.items()))
     return memory.getvalue().encode("utf-8", "replace")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from .console import note, print_json, stages
-from .query import CUBE, JSON, RADIUS, TOP, WITHIN
+from .query import CUBE, FETCH, JSON, RADIUS, TOP, WITHIN
 
 _SHOWN = 5  # failures on the terminal; all of them are in failures.csv
 
@@ -21,6 +21,7 @@ def bulk(
     top: int = TOP,
     within: Path | None = WITHIN,
     radius: float | None = RADIUS,
+    fetch_imagery: bool = FETCH,
     as_json: bool = JSON,
 ) -> None:
     """Answer every photo and video below a folder; run it again to go on or to add new files.
@@ -31,7 +32,16 @@ def bulk(
     from ..bulk import run_bulk
 
     with stages() as stage:
-        report = run_bulk(cube, folder, out, top=top, within=within, radius=radius, progress=stage)
+        report = run_bulk(
+            cube,
+            folder,
+            out,
+            top=top,
+            within=within,
+            radius=radius,
+            fetch_imagery=fetch_imagery,
+            progress=stage,
+        )
     if as_json:
         print_json(report.to_json())
     else:

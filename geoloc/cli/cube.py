@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from .console import known_cluster, note, print_json, print_table, stages
+from .query import FETCH
 
 if TYPE_CHECKING:
     from ..account import BuildReport
@@ -168,6 +169,7 @@ def verify(
     cube: str = CUBE,
     cells: int = typer.Option(200, "--cells", min=2, help="Cells to recompute patch by patch."),
     seed: int = typer.Option(0, "--seed", help="Draws other cells."),
+    fetch_imagery: bool = FETCH,
     as_json: bool = JSON,
 ) -> None:
     """Check every block's digest, and recompute sampled cells patch by patch.
@@ -184,6 +186,7 @@ def verify(
             seed=seed,
             reading=stage("reading blocks"),
             progress=stage("recomputing"),
+            fetch_imagery=fetch_imagery,
         )
     if as_json:
         print_json(report.to_json())
@@ -192,7 +195,12 @@ def verify(
 
 
 @app.command()
-def repair(cube: str = CUBE, cluster: str = CLUSTER, as_json: bool = JSON) -> None:
+def repair(
+    cube: str = CUBE,
+    cluster: str = CLUSTER,
+    fetch_imagery: bool = FETCH,
+    as_json: bool = JSON,
+) -> None:
     """Check every block's digest, and compute again exactly those that are damaged.
 
     A lost CURRENT, ledger or small array is restored where the rest of the cube tells what it
@@ -201,7 +209,9 @@ def repair(cube: str = CUBE, cluster: str = CLUSTER, as_json: bool = JSON) -> No
     from ..query import repair_cube_at
 
     with stages() as stage:
-        report = repair_cube_at(cube, cluster=cluster, progress=stage("repairing"))
+        report = repair_cube_at(
+            cube, cluster=cluster, progress=stage("repairing"), fetch_imagery=fetch_imagery
+        )
     _tell(report, as_json)
 
 

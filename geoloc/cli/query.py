@@ -45,6 +45,12 @@ DIGESTS = typer.Option(
     "--check-digests",
     help="Compare the SHA-256 of every block that is read, beside its checksum, which always is.",
 )
+FETCH = typer.Option(
+    False,
+    "--fetch-imagery",
+    help="Open the imagery that the cube itself names, wherever it lies; needed where no area file "
+    "is named, and the cube is trusted.",
+)
 SHOWN = 5  # candidates on the terminal; all of them are in the files
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
@@ -85,6 +91,7 @@ def query(
     day: datetime | None = DAY,
     cluster: str = CLUSTER,
     check_digests: bool = DIGESTS,
+    fetch_imagery: bool = FETCH,
     as_json: bool = JSON,
 ) -> None:
     """Rank the places of a cube by how well they match each photo."""
@@ -106,6 +113,7 @@ def query(
             cluster=cluster,
             truth=truth,
             check_digests=check_digests,
+            fetch_imagery=fetch_imagery,
             progress=stage,
         )
     _show(answers.results, out, as_json, answers.failures)
@@ -123,6 +131,7 @@ def scene(
     generation: str | None = GENERATION,
     day: datetime | None = DAY,
     check_digests: bool = DIGESTS,
+    fetch_imagery: bool = FETCH,
     as_json: bool = JSON,
 ) -> None:
     """Find places of one scene class, without a photo."""
@@ -138,6 +147,7 @@ def scene(
             radius=radius,
             epoch=_epoch(generation, day),
             check_digests=check_digests,
+            fetch_imagery=fetch_imagery,
             progress=stage,
         )
     _show([result], out, as_json, {})

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from ..area import portable
 from ..grid import BLOCK_SIZE, Grid
 
 FORMAT_VERSION = 1
 
+_MOST_IN_ALL = 1 << 36  # cells: 10 m apart, 6.9 million km²
 _MOST_CELLS = 1 << 26  # in a row or a column: 10 m apart they go 16 times around the Earth
 _LARGEST_BLOCK = 4096
 
@@ -56,6 +57,12 @@ class CubeSpec(_Strict):
     model: str
     encoding: dict[str, Any]
     block_size: int = Field(BLOCK_SIZE, ge=1, le=_LARGEST_BLOCK)
+
+    @model_validator(mode="after")
+    def _of_this_earth(self) -> CubeSpec:
+        if self.ny * self.nx > _MOST_IN_ALL:
+            raise ValueError(f"{self.ny:,} x {self.nx:,} cells are more than any area has")
+        return self
 
     @property
     def grid(self) -> Grid:

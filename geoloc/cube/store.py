@@ -174,7 +174,7 @@ def open_group(url: str | Path, generation: str, mode: str = "r") -> zarr.Group:
     try:
         with storage_errors(url):
             store = open_store(url, read_only=mode == "r")
-            return zarr.open_group(store, path=generation, mode=mode)  # type: ignore[arg-type]
+            return zarr.open_group(store, path=generation, mode=mode, zarr_format=3)  # type: ignore[arg-type]
     except CubeError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             raise CubeError(absent(url, generation)) from error

@@ -18,6 +18,7 @@ import json
 import math
 import operator
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,10 @@ from .memory import is_out_of_memory
 _ADVICE = "export the network as ONNX instead"
 _SCHEMA_MAJOR = 8
 _MAX_BYTES = 4 << 30
+_MOST_SWOLLEN, _SMALL = 20, 64 << 20
+"""Weights are stored as they are: an archive that unpacks to so many times its size, and to more
+bytes than these, is none of a network."""
+_CONSTANT = 1 << 20  # elements of a constant that repeats what is stored
 
 # fmt: off
 _OPERATORS = frozenset((
@@ -55,6 +60,12 @@ _ARITHMETIC: dict[str, Callable[..., Any]] = {
 }
 _DTYPES = {4: torch.int32, 5: torch.int64, 6: torch.float16, 7: torch.float32, 8: torch.float64,
            12: torch.bool, 13: torch.bfloat16}  # torch._export.serde.schema.ScalarType  # fmt: skip
+
+_DAMAGED = (
+    OSError, zipfile.BadZipFile, zlib.error, KeyError, IndexError, ValueError, TypeError,
+    AttributeError, RuntimeError, OverflowError, RecursionError, EOFError,
+)  # fmt: skip
+"""What an archive raises whose parts are not what they should be."""
 
 _Values = dict[str, Any]
 
@@ -112,10 +123,16 @@ class GraphNetwork:
         archive = _Archive(path)
         graph = archive.graph
         self._path = path
-        self._input = archive.input_name
-        self._constants = {name: value.to(device) for name, value in archive.tensors().items()}
-        self._output = str(graph["outputs"][0]["as_tensor"]["name"])
-        self._steps = [_step(node, path) for node in graph["nodes"]]
+        try:
+            self._input = archive.input_name
+            self._constants = {name: t.to(device) for name, t in archive.tensors().items()}
+            self._output = str(graph["outputs"][0]["as_tensor"]["name"])
+            self._steps = [_step(node, path) for node in graph["nodes"]]
+        except _DAMAGED as error:
+            if is_out_of_memory(error):
+                raise
+            reason = " ".join(str(error).split())[:150]
+            raise ModelError(f"{path} is damaged ({reason}): {_ADVICE}") from None
         _plan_release(self._steps, self._output)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -179,8 +196,11 @@ class _Archive:
         self.path = path
         try:
             with zipfile.ZipFile(path) as archive:
-                if sum(info.file_size for info in archive.infolist()) > _MAX_BYTES:
+                unpacked = sum(info.file_size for info in archive.infolist())
+                if unpacked > _MAX_BYTES:
                     raise ModelError(f"{path} unpacks to more than 4 GB: {_ADVICE}")
+                if unpacked > max(_SMALL, _MOST_SWOLLEN * path.stat().st_size):
+                    raise ModelError(f"{path} unpacks to {unpacked:,} bytes: {_ADVICE}")
                 self._files = {
                     info.filename.partition("/")[2]: archive.read(info)
                     for info in archive.infolist()
@@ -190,7 +210,7 @@ class _Archive:
             self.graph: dict[str, Any] = program["graph_module"]["graph"]
             self._inputs: list[dict[str, Any]] = program["graph_module"]["signature"]["input_specs"]
             major = program["schema_version"]["major"]
-        except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        except _DAMAGED as error:
             raise ModelError(f"{path} is no torch.export archive ({error!r}): {_ADVICE}") from None
         if major != _SCHEMA_MAJOR:
             raise ModelError(f"{path}: torch.export schema {major} is not known here: {_ADVICE}")
@@ -234,6 +254,8 @@ class _Archive:
             return torch.zeros(sizes, dtype=dtype)
         raw = bytearray(self._files[f"data/{kind}/{meta['path_name']}"])
         offset = int(about["storage_offset"]["as_int"])
+        if math.prod(sizes) > max(len(raw) // dtype.itemsize, _CONSTANT):
+            raise ModelError(f"{self.path}: a tensor {sizes} is larger than what is stored of it")
         return torch.frombuffer(raw, dtype=dtype).as_strided(sizes, strides, offset).clone()
 
     def _refuse_code(self) -> None:

@@ -43,6 +43,7 @@ Progress = Callable[[str, int, int], None]
 _LOG = logging.getLogger(__name__)
 _SPEC_LIMIT = 4 << 20
 _CHUNK = 1 << 20
+_MOST_BYTES = 8 << 30  # of a model's files together
 _SHORT = 12  # characters of a digest that tell drafts apart
 # A large file may take its time, but not fall silent.
 _PATIENCE = {"timeout": "24 hours", "read_timeout": "60 seconds"}
@@ -219,23 +220,41 @@ def _check_free(remote: _Remote, name: str, replace: bool) -> None:
 
 def _fill(remote: _Remote, draft: Path, progress: Progress | None) -> None:
     draft.mkdir(parents=True, exist_ok=True)
+    room = _MOST_BYTES
     for name, expected in remote.model.spec.files.items():
         if not _is_right(draft / name, expected):
-            _fetch_file(remote, name, expected, draft / name, progress)
+            _fetch_file(remote, name, expected, draft / name, progress, room)
+        room -= (draft / name).stat().st_size
     write_whole(draft / SPEC_FILE, remote.spec_text)
 
 
 def _fetch_file(
-    remote: _Remote, name: str, expected: str, path: Path, progress: Progress | None
+    remote: _Remote,
+    name: str,
+    expected: str,
+    path: Path,
+    progress: Progress | None,
+    room: int,
 ) -> None:
+    """``room``: bytes that it may have."""
     part, digest, there = path.with_name(f"{name}.part"), hashlib.sha256(), 0
     with part.open("wb") as stream:
         for chunk, size in remote.chunks(name):
+            if max(size, there + len(chunk)) > room:
+                break
             stream.write(chunk)
             digest.update(chunk)
             there += len(chunk)
             if progress:
                 progress(name, there, size)
+        else:
+            size = there
+    if max(size, there) > room:
+        part.unlink()
+        raise ModelError(
+            f"{remote.shown}/{name}: with it the model has more than {_MOST_BYTES >> 20:,} MiB, "
+            "which is no model's size; correct the URL"
+        )
     if digest.hexdigest() != expected:
         part.unlink()
         raise ModelError(

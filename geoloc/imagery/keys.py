@@ -1,14 +1,32 @@
-"""Keys that stand as ``${NAME}`` in a specification: filled in at use, taken out of messages."""
+"""Keys that stand as ``${NAME}`` in a specification: filled in at use, taken out of messages.
+
+Which variable may go to which host is the user's to say, in ``GEOLOC_IMAGERY_KEYS``::
+
+    GEOLOC_IMAGERY_KEYS="tiles.example:TILE_KEY, *.maps.example:MAPS_KEY"
+
+Where it is set, nothing else is filled in. Where it is not, an area file may name any variable but
+those that belong to other services (``AWS_…``, ``GITHUB_…``, ``PREFECT_…`` and their like): an
+area file may come from a stranger. What a cube says of its own imagery may name none
+(`require_allowed_keys`).
+"""
 
 from __future__ import annotations
 
+import fnmatch
+import functools
 import logging
 import os
 import re
-from urllib.parse import quote
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlsplit
 
+from ..area import Imagery
 from ..errors import ImageryError
 from ..stores import without_secrets
+
+ALLOWED = "GEOLOC_IMAGERY_KEYS"
+"""The variable that says which others go to which hosts: ``host:NAME``, separated by commas."""
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _TALKATIVE = (  # log URLs
@@ -18,6 +36,17 @@ _TALKATIVE = (  # log URLs
 )  # fmt: skip
 _SHORTEST = 3  # characters of a key; what is shorter would be found in any word
 
+_ELSEWHERE = re.compile(
+    "(?:AWS|AZURE|ARM|GOOGLE_APPLICATION|GOOGLE_OAUTH|GCP|GCLOUD|CLOUDSDK|DIGITALOCEAN|B2|MINIO|"
+    "GITHUB|GH|GITLAB|BITBUCKET|CI|PREFECT|DASK|DISTRIBUTED|PG|POSTGRES|MYSQL|MARIADB|REDIS|MONGO|"
+    "DATABASE|DB|RABBITMQ|KUBE|KUBECONFIG|KUBERNETES|DOCKER|REGISTRY|SSH|GPG|VAULT|NPM|NODE_AUTH|PYPI|TWINE|"
+    "PIP|UV|POETRY|CONDA|HF|HUGGING|HUGGINGFACE|WANDB|MLFLOW|OPENAI|ANTHROPIC|SLACK|DISCORD|"
+    "TELEGRAM|TWILIO|SENDGRID|SMTP|MAIL|STRIPE|SENTRY|DATADOG|NETRC|CURL|XDG)(?:_.*)?|"
+    "PG[A-Z]+|HOME|PATH|PWD|HOSTNAME|LOGNAME|SECRET_KEY|(?:HTTPS?|FTP|ALL|NO)_PROXY",
+    re.IGNORECASE,
+)
+"""Names of variables that other programs own: nobody has them sent to a map server by chance."""
+
 _filled: set[str] = set()  # names of variables whose values are in URLs by now
 
 
@@ -25,20 +54,95 @@ def fill_keys(url: str) -> str:
     """A URL with ``${NAME}`` replaced from the environment; a path on disk as it is.
 
     Only for what a specification says: a catalog must not ask for the environment's secrets.
-    Raises ImageryError where a variable is not set.
+    Raises ImageryError where a variable is not set, or must not go to the URL's host.
     """
     if "://" not in url:
         return url
-    return _VARIABLE.sub(lambda found: key_called(found[1]), url)
+    return _VARIABLE.sub(lambda found: key_called(found[1], url), url)
 
 
-def key_called(name: str) -> str:
-    """A variable's value. Raises ImageryError where it is not set."""
+def key_called(name: str, url: str) -> str:
+    """The value of a variable that is to be sent to ``url``.
+
+    Raises ImageryError where it is not set, or must not go there.
+    """
+    _require_allowed(name, host_of(url))
     value = os.environ.get(name, "")
     if not value:
         raise ImageryError(f"imagery: ${{{name}}} is not set in the environment: export it")
     _filled.add(name)
     return value
+
+
+def require_allowed_keys(spec: Imagery) -> None:
+    """Raise ImageryError where a specification names a variable that no rule of the user's allows.
+
+    For what was written by others: there, what is not forbidden is not allowed yet.
+    """
+    values = spec.model_dump()
+    own = str(values.get("url") or values.get("path") or "")
+    for text in _texts(values):
+        for name in _VARIABLE.findall(text):
+            host = host_of(text if "://" in text else own)
+            if not _is_allowed(name, host):
+                raise ImageryError(_not_allowed(name, host))
+
+
+def host_of(url: str) -> str:
+    """Host, and port if there is one, that a URL leads to; empty where a variable decides that."""
+    try:
+        host = urlsplit(url).netloc.rpartition("@")[2].lower()
+    except ValueError:
+        return ""
+    return "" if "${" in host else host
+
+
+def _require_allowed(name: str, host: str) -> None:
+    if _is_allowed(name, host):
+        return
+    if os.environ.get(ALLOWED, "").strip():
+        raise ImageryError(_not_allowed(name, host))
+    if _ELSEWHERE.fullmatch(name):
+        raise ImageryError(
+            f"{_not_allowed(name, host)}, as it may be the secret of another service"
+        )
+
+
+def _not_allowed(name: str, host: str) -> str:
+    return (
+        f"imagery: ${{{name}}} is not sent to {host or 'an unknown host'}: if it is meant for it, "
+        f"add {host or 'HOST'}:{name} to {ALLOWED}"
+    )
+
+
+def _is_allowed(name: str, host: str) -> bool:
+    """Whether a rule of the user's names the variable with this host, or with its port."""
+    bare = host.partition(":")[0]
+    return bool(host) and any(
+        name == allowed and (fnmatch.fnmatchcase(host, where) or fnmatch.fnmatchcase(bare, where))
+        for where, allowed in _rules(os.environ.get(ALLOWED, ""))
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _rules(text: str) -> tuple[tuple[str, str], ...]:
+    """Pairs of host and variable. Raises ImageryError for what is no such pair."""
+    rules = []
+    for rule in filter(None, (part.strip() for part in text.split(","))):
+        host, _, name = rule.rpartition(":")
+        if not (host and re.fullmatch(r"\w+", name)):
+            raise ImageryError(f"{ALLOWED}: {rule!r} is no rule: write host:NAME, …")
+        rules.append((host.strip().lower(), name))
+    return tuple(rules)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts of a structure."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
 
 
 def hide_keys(template: str, text: str) -> str:

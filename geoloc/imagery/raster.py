@@ -29,6 +29,7 @@ from ..grid import Grid
 from ..stores import s3_settings, without_secrets
 from .colours import Said, colours_of, is_another_model, transparent
 from .crs import LONLAT, off_earth, pixel_side, to_crs, turn_of
+from .opening import VSI_OPTIONS, open_raster, require_own_pixels
 
 READ_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError)
 """What a missing, damaged or truncated file may raise while it is opened or read."""
@@ -40,6 +41,7 @@ _GDAL = {
     "GDAL_HTTP_MAX_RETRY": 3,
     "GDAL_HTTP_RETRY_DELAY": 1,
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    **VSI_OPTIONS,
     "VSI_CACHE": True,
     "VSI_CACHE_SIZE": 8_000_000,  # bytes a file
 }
@@ -209,7 +211,7 @@ def _opened_anew(href: str) -> Iterator[rasterio.DatasetReader]:
     """A file as it is now; GDAL remembers nothing of a remote one, nor what it did before."""
     # closed again, a file that is not to be cached takes all with it that was
     options = {"CPL_VSIL_CURL_NON_CACHED": "/vsi"} if is_remote(href) else {}
-    with gdal_environment(href, **options), rasterio.open(href) as data:
+    with gdal_environment(href, **options), open_raster(href) as data:
         yield data
 
 
@@ -238,6 +240,7 @@ def is_remote(href: str) -> bool:
 def probe(href: str) -> RasterFile:
     """Read a file's header, as it is now. Raises one of READ_ERRORS where that is impossible."""
     with _opened_anew(href) as data:
+        require_own_pixels(data, without_secrets(href))
         _require_georeference(data)
         _require_pixels(data)
         kinds = [kind.name for kind in data.colorinterp]

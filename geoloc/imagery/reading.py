@@ -18,6 +18,7 @@ from rasterio.windows import Window
 from ..grid import Grid
 from .crs import centred_on, same_crs
 from .manner import Manner, Range
+from .opening import open_raster
 from .placing import Mesh, mesh_of
 from .raster import RasterFile, forget_other_versions, gdal_environment
 from .resample import Axis, resample
@@ -46,7 +47,7 @@ def read_onto(file: RasterFile, window: Grid, manner: Manner) -> Pixels:
     forget_other_versions(file)
     shrinkage = file.shrinkage(window)
     options = _variant(file, shrinkage)
-    with gdal_environment(file.href), rasterio.open(file.href, **options) as data:
+    with gdal_environment(file.href), open_raster(file.href, **options) as data:
         if file.upright and same_crs(file.crs, window.crs):
             return _read_direct(data, file, window, manner)
         pixels = np.zeros((3, *window.shape), np.uint8)

@@ -15,6 +15,7 @@ from urllib3 import Retry
 from urllib3.exceptions import HTTPError
 
 from ..stores import may_pass, open_objects
+from .redirects import watched
 from .version import MISSING, Unanswered
 
 _PATIENCE = (10.0, 30.0)  # s until a server is reached, and until it answers
@@ -117,7 +118,7 @@ class Servers:
     def _session(self) -> requests.Session:
         """This thread's; it knows redirects, proxies and passwords as GDAL does."""
         if not hasattr(self._own, "session"):
-            self._own.session = requests.Session()
+            self._own.session = watched(requests.Session())
             for scheme in ("http://", "https://"):
                 self._own.session.mount(scheme, HTTPAdapter(max_retries=_RETRIES))
         session: requests.Session = self._own.session

@@ -294,7 +294,8 @@ def open_tiled(url: str, mode: str = "r", opened: str | None = None) -> zarr.Gro
     Raises ImageryError where there is none.
     """
     with reading(url):
-        group = zarr.open_group(open_store(opened or url, read_only=mode == "r"), mode=mode)  # type: ignore[arg-type]
+        store = open_store(opened or url, read_only=mode == "r")
+        group = zarr.open_group(store, mode=mode, zarr_format=3)  # type: ignore[arg-type]
         version = group.attrs.get("geoloc_imagery")
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise ImageryError(

@@ -58,6 +58,7 @@ class Options(TypedDict, total=False):
     cluster: str
     truth: Truths
     check_digests: bool
+    fetch_imagery: bool
     progress: Stages
 
 
@@ -101,6 +102,7 @@ def answer_photos(
     cluster: str = "inline",
     truth: Truths = None,
     check_digests: bool = False,
+    fetch_imagery: bool = False,
     progress: Stages = silent,
 ) -> Answers:
     """Rank the cells of a cube for each photo; nothing is written without ``out``.
@@ -118,13 +120,14 @@ def answer_photos(
     cube. ``local`` does not: every distance then goes from one process to another (4 million
     cells on two cores: 1 photo 0.8 s inline, 3 s by workers; 20 photos 9 and 26 s; starting
     them comes on top). ``check_digests``: see `geoloc.cube.Cube.open`.
+    ``fetch_imagery``: see `geoloc.query.target.Target`.
 
     A photo that cannot be decoded is a failure of its own; the others are answered. Raises
     UsageError, CubeError, ModelError or ClusterError before any work; CubeError and ClusterError
     where a block cannot be searched or the cluster is lost.
     """
     paths = [photo_path(photo) for photo in photos]
-    target = open_target(cube, epoch, check_digests=check_digests)
+    target = open_target(cube, epoch, check_digests=check_digests, fetch_imagery=fetch_imagery)
     ask = Ask.of(target, top, within, radius, weights)
     loaded, known = cube_model(target, model), known_truth(truth, target.cube.grid)
     if out is not None:
@@ -172,6 +175,7 @@ def query_scene(
     radius: float | None = None,
     epoch: str | dt.date | None = None,
     check_digests: bool = False,
+    fetch_imagery: bool = False,
     progress: Stages = silent,
 ) -> QueryResult:
     """Rank the cells of a cube by how much of one scene class they are, without a photo.
@@ -179,7 +183,8 @@ def query_scene(
     The answer goes to ``out/<class>/``, or beside what is there: see `query_photos`. Raises
     UnknownClassError with the nearest names, OutputError or CubeError before any work.
     """
-    out, target = Path(out), open_target(cube, epoch, check_digests=check_digests)
+    out = Path(out)
+    target = open_target(cube, epoch, check_digests=check_digests, fetch_imagery=fetch_imagery)
     scene = find_class(name, target.cube.classes)
     ask = Ask.of(target, top, within, radius, scene=scene)
     check_writable(out)

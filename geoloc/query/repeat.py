@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..area import polygon_file
 from ..cube import Cube, list_generations
-from ..encoders import Model, load_model, model_of_digest
+from ..encoders import Model, is_url, load_model, model_of_digest
 from ..errors import CubeError, GeolocError, ModelError, UsageError
 from ..names import text_path
 from ..photos import Look, Photo, read_photo
@@ -209,6 +209,8 @@ def _model(told: Record, target: Target) -> Model:
     """
     digest = str(told.get("digest"))
     for name in filter(None, (told.get("path"), target.cube.model_name)):
+        if is_url(name):  # a record may be a stranger's: nothing is fetched for it
+            continue
         with suppress(ModelError):
             if (model := load_model(name)).digest == digest:
                 break

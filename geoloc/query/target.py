@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from ..account import BuildReport
-from ..area import Area, Imagery, load_area
+from ..area import Area, load_area
 from ..cube import (
     FIRST_GENERATION,
     Cube,
-    CubeSpec,
     current_generation,
     generation_names,
     generation_of_date,
@@ -25,21 +24,27 @@ from ..cube import (
     stored_spec,
 )
 from ..encoders import Model, load_model, model_of_digest
+from ..encoders.spec import MODEL_NAME
 from ..errors import CubeError, GeolocError, ModelError
 from ..imagery import Source, open_source
 from ..overview import Overview, overview_of
 from ..repair import repair_cube, restore_name
 from ..tile import imagery_at_hand
 from ..verification import Verification, verify_cube
+from .remembered import remembered_area, require_open, withheld
 
 
 @dataclass(frozen=True)
 class Target:
-    """A cube, and the area file and the epoch that it was named by, where it was."""
+    """A cube, and the area file and the epoch that it was named by, where it was.
+
+    ``fetch_imagery``: what the cube itself names as its imagery is opened wherever it lies.
+    """
 
     cube: Cube
     area: Area | None = None
     epoch: str | None = None
+    fetch_imagery: bool = False
 
     @property
     def named_area(self) -> Area:
@@ -47,14 +52,27 @@ class Target:
 
         Raises ValidationError where the cube remembers no imagery.
         """
-        return self.area or _remembered_area(self.cube.url, self.cube.spec, self.cube.attrs)
+        return self.area or remembered_area(self.cube.url, self.cube.spec, self.cube.attrs)
+
+    @cached_property
+    def withheld(self) -> str:
+        """Why the imagery is not opened that the cube itself names; empty where it may be."""
+        if self.area is not None:
+            return ""
+        try:
+            return withheld(self.named_area.imagery, self.cube.url, fetch=self.fetch_imagery)
+        except (GeolocError, ValidationError):
+            return ""  # it names none
 
     @cached_property
     def source(self) -> Source | None:
         """The imagery the cube was made from, or None where it is not there any more.
 
-        The copy that the area keeps, where it is whole: it outlives its origin.
+        The copy that the area keeps, where it is whole: it outlives its origin. None as well
+        where only the cube names it, and it is not to be opened for that (``withheld``).
         """
+        if self.withheld:
+            return None
         try:
             return open_source(imagery_at_hand(self.named_area))
         except (GeolocError, ValidationError, OSError):
@@ -68,42 +86,44 @@ class Target:
     @property
     def notes(self) -> tuple[str, ...]:
         """What limits every answer of this cube."""
+        return tuple(filter(None, (self._missing, self._without_imagery)))
+
+    @property
+    def _missing(self) -> str:
         missing = int((self.cube.done == 0).sum())
         if not missing:
-            return ()
+            return ""
         return (
             f"{missing} of {self.cube.done.size} blocks of this cube are not built yet: "
-            "nothing can be found there.",
+            "nothing can be found there."
         )
 
-
-def _remembered_area(url: str, spec: CubeSpec, attrs: Mapping[str, Any]) -> Area:
-    return Area(
-        name=attrs["area"],
-        crs=spec.crs,
-        bounds=spec.grid.bounds,
-        geometry=None,
-        step=spec.step,
-        imagery=TypeAdapter[Imagery](Imagery).validate_python(spec.imagery),
-        model=attrs["model_name"],
-        cube=url,
-    )
+    @property
+    def _without_imagery(self) -> str:
+        if not self.withheld:
+            return ""
+        shown = "no base map" if self.overview is None else "no imagery but the cube's overview"
+        return f"The report shows {shown}: {self.withheld}."
 
 
 def open_target(
-    ref: str | Path, epoch: str | dt.date | None = None, *, check_digests: bool = False
+    ref: str | Path,
+    epoch: str | dt.date | None = None,
+    *,
+    check_digests: bool = False,
+    fetch_imagery: bool = False,
 ) -> Target:
     """The cube that an area file, a path or a URL names. Raises AreaError or CubeError.
 
     ``check_digests``: see `geoloc.cube.Cube.open`.
     ``epoch``: another generation than the current one, by its name, or the newest that shows
-    no later day than this one.
+    no later day than this one. ``fetch_imagery``: see `Target`.
     """
     area = _named_area(ref)
     url = area.cube if area else str(ref)
     generation = generation_of_date(url, epoch) if isinstance(epoch, dt.date) else epoch
     cube = Cube.open(url, generation, check_digests=check_digests)
-    return Target(cube, area, None if epoch is None else str(epoch))
+    return Target(cube, area, None if epoch is None else str(epoch), fetch_imagery)
 
 
 def cube_url(ref: str | Path) -> str:
@@ -133,6 +153,8 @@ def cube_model(target: Target, model: str | Path | None = None) -> Model:
     cube = target.cube
     name = model or (target.area.model if target.area else cube.model_name)
     try:
+        if model is None and target.area is None:
+            require_plain_name(cube.model_name)
         found = load_model(name)
     except ModelError:
         if model is not None:
@@ -142,6 +164,12 @@ def cube_model(target: Target, model: str | Path | None = None) -> Model:
         found = _model_by_digest(cube, found)
     cube.require_model(found.name, found.digest)
     return found
+
+
+def require_plain_name(model: str) -> None:
+    """Raise ModelError where a cube names no model of the store, but a place to get one from."""
+    if not re.fullmatch(MODEL_NAME, model):
+        raise ModelError(f"a cube names the model {model[:80]!r}, which is no model's name")
 
 
 def _model_by_digest(cube: Cube, other: Model | None = None) -> Model:
@@ -163,19 +191,23 @@ def verify_cube_at(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
     reading: Callable[[int, int], None] | None = None,
+    fetch_imagery: bool = False,
 ) -> Verification:
     """Read all blocks of a cube and recompute sampled cells; see `verification.verify_cube`.
 
     Raises CubeError where blocks are damaged, or where the cube does not remember its imagery:
     name the area file then. ``reading`` is told of the blocks, ``progress`` of the cells.
+    ``fetch_imagery``: see `Target`; CubeError where what the cube names is not opened without.
     """
-    target = open_target(ref, check_digests=True)
+    target = open_target(ref, check_digests=True, fetch_imagery=fetch_imagery)
     blocks = inspect_blocks(target.cube, reading)
     blocks.raise_if_damaged(target.cube.url)
     try:
         area = target.named_area
     except ValidationError:
         raise _no_imagery(ref) from None
+    if target.area is None:
+        require_open(area.imagery, target.cube.url, fetch=fetch_imagery)
     model = cube_model(target)
     found = verify_cube(target.cube, area, model, cells=cells, seed=seed, progress=progress)
     return replace(found, blocks=blocks)
@@ -186,11 +218,12 @@ def repair_cube_at(
     *,
     cluster: str = "auto",
     progress: Callable[[float, int], None] | None = None,
+    fetch_imagery: bool = False,
 ) -> BuildReport:
     """Repair a cube by its area file, or by what it remembers; see `geoloc.repair.repair_cube`.
 
     Raises CubeError where a cube with a polygon, or without imagery, is named without its area
-    file.
+    file, or where the imagery that it names is not opened without ``fetch_imagery`` (`Target`).
     """
     area = _named_area(ref)
     if area is not None:
@@ -204,9 +237,11 @@ def repair_cube_at(
     if spec.polygon is not None:
         raise CubeError(f"cube {url} is bounded by a polygon, which its area file names: name that")
     try:
-        remembered = _remembered_area(url, spec, attrs)
+        remembered = remembered_area(url, spec, attrs)
     except ValidationError:
         raise _no_imagery(ref) from None
+    require_open(remembered.imagery, url, fetch=fetch_imagery)
+    require_plain_name(remembered.model)
     method = spec.encoding.get("method")
     report = repair_cube(remembered, method=method, cluster=cluster, progress=progress)
     report.notes[:0] = notes

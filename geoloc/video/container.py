@@ -20,6 +20,14 @@ from .shown import square_size
 # Whose head tells a length that stays when the rest is cut off. Others' is that of what is left.
 _TELL_LENGTH = ("matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "flv", "asf")
 _SET_ANEW = ("mpegts", "mpeg")  # streams whose clock may be set anew; their length is a guess
+_ONLY = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,av1,obu,ivf,"
+    "flv,live_flv,asf,ogg,rm,mxf,dv,nut,gif,apng,mjpeg,nsv,wtv,swf,vc1,h263,3dostr,ty,vob,amv",
+}
+"""What is opened: files that hold their pictures. Lists of other files (concat, HLS, DASH, SDP)
+and numbered images are none; a chat's .mp4 may be such a text."""
+
 _MISSING_S, _MISSING = 1.0, 0.05  # s, and share of the length, that no good file lacks
 
 
@@ -67,7 +75,9 @@ class Opened:
         import av
 
         try:
-            self._container = av.open(str(self.path), metadata_errors="replace")
+            self._container = av.open(
+                str(self.path), metadata_errors="replace", options=dict(_ONLY)
+            )
         except Exception as error:  # noqa: BLE001  (av raises OS errors and its own)
             raise PhotoError(f"{self.path} is no video: {_reason(error)}") from None
         try:

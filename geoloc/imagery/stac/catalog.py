@@ -22,6 +22,7 @@ from ...errors import ImageryError
 from ..crs import LONLAT, box_in
 from ..keys import fill_keys, hide_keys
 from .paging import PagedIO
+from .reach import Reach
 from .scene import Json
 from .static import Walk, read_any
 
@@ -84,6 +85,7 @@ class Catalog:
             url = url.partition("?")[0]
             self._io.update(request_modifier=keyed, timeout=_TIMEOUT)
         url = url if _is_remote(url) else str(Path(url.removeprefix("file://")).absolute())
+        self._io.reach = Reach(url)
         found, self._url = read_any(self._io, url), url
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -16,6 +16,9 @@ from pystac.utils import make_absolute_href
 from pystac_client.stac_api_io import StacApiIO
 
 from ...errors import ImageryError
+from ...stores import without_secrets
+from ..redirects import watched
+from .reach import Reach
 
 Json = dict[str, Any]
 
@@ -26,9 +29,19 @@ _MOST_EMPTY = 20  # pages in a row
 class PagedIO(StacApiIO):
     """Reads STAC from files and servers; ``notes`` tell where a server's paging is broken."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, reach: Reach | None = None, **options: Any) -> None:
+        """``reach``: how far the catalog's links are followed; None: anywhere."""
         super().__init__(**options)
+        watched(self.session)
+        self.reach = reach
         self.notes: dict[str, None] = {}
+
+    def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
+        """What lies at a link or a place. Raises ImageryError where it is out of reach."""
+        href = source.to_dict()["href"] if isinstance(source, Link) else str(source)
+        if self.reach and (reason := self.reach.document_refusal(href)):
+            raise ImageryError(f"it links to {without_secrets(href)[:100]}, and {reason}")
+        return super().read_text(source, *args, **kwargs)
 
     def get_pages(
         self, url: str, method: str | None = None, parameters: Json | None = None

@@ -38,7 +38,7 @@ class Signer:
             return href
         if self.how == "planetary-computer" and _PLANETARY_HOST not in href:
             return href
-        token = self._token(collection)
+        token = self._token(collection, href)
         return f"{href}{'&' if '?' in href else '?'}{token}"
 
     def scrub(self, text: str) -> str:
@@ -47,7 +47,12 @@ class Signer:
             text = text.replace(f"?{token}", "").replace(token, "…")
         return text
 
-    def _token(self, collection: str) -> str:
+    def _token(self, collection: str, href: str) -> str:
+        assert self.how is not None
+        if self.how.startswith("${"):  # asked each time: it may not go to every host
+            token = key_called(self.how[2:-1], href).lstrip("?")
+            self._tokens[collection] = token, _now() + _DEFAULT_LIFE
+            return token
         with self._lock:
             token, until = self._tokens.get(collection, ("", _now()))
             if until - _EARLY <= _now():
@@ -57,8 +62,6 @@ class Signer:
 
     def _fetch(self, collection: str) -> tuple[str, dt.datetime]:
         assert self.how is not None
-        if self.how.startswith("${"):
-            return key_called(self.how[2:-1]).lstrip("?"), _now() + _DEFAULT_LIFE
         url = _PLANETARY_COMPUTER if self.how == "planetary-computer" else self.how
         url = url.replace("{collection}", collection)
         filled = fill_keys(url)

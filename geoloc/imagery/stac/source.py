@@ -7,6 +7,7 @@ as blocks are read.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -24,7 +25,7 @@ from ...errors import ImageryError
 from ...grid import Grid
 from ...stores import without_secrets
 from ..colours import Rgb
-from ..keys import hide_keys
+from ..keys import fill_keys, hide_keys
 from ..manner import Manner, manner_of, remarks
 from ..placing import Places
 from ..raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe
@@ -33,6 +34,7 @@ from ..source import Item, as_window, lay_under
 from ..taken import Taken
 from ..version import Versions
 from .catalog import WORLD, Catalog, search_boxes
+from .reach import Reach
 from .scene import Band, Json, Scene, scene_of
 from .sign import Signer
 from .stack import BANDS, stack_scenes
@@ -66,7 +68,7 @@ class StacSource:
 
     def __getstate__(self) -> dict[str, Any]:
         # a catalog holds connections
-        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_catalog")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_catalog", "_reach")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _catalog=None)
@@ -329,7 +331,7 @@ class StacSource:
             try:
                 file = self._file(scene, href)
                 manner = _manner(scene, file, self.spec)
-                href_now = self._signer.sign(href, scene.collection)
+                href_now = self._signed(href, scene.collection)
                 signed = replace(file, href=href_now, version=" ".join(self._version(scene)))
                 with taken.reading(file.files):
                     pixels, there = read_onto(signed, window, manner)
@@ -346,7 +348,9 @@ class StacSource:
     def _file(self, scene: Scene, href: str) -> RasterFile:
         """A file's header, read once a process. Raises one of READ_ERRORS."""
         if href not in self._files:
-            signed = self._signer.sign(href, scene.collection)
+            signed = self._signed(href, scene.collection)
+            if reason := self._reach.refused_on_the_way(signed):
+                raise ValueError(f"{self._hide(without_secrets(href))}: {reason}")
             try:
                 file = probe(signed)
             except ImageryError as error:  # no georeference: broken like any other
@@ -354,6 +358,16 @@ class StacSource:
             parts = (href,) if is_remote(href) else file.files
             self._files[href] = replace(file, href=href, files=parts)
         return self._files[href]
+
+    @functools.cached_property
+    def _reach(self) -> Reach:
+        return Reach(fill_keys(self.spec.url))
+
+    def _signed(self, href: str, collection: str) -> str:
+        """An href as it is opened. Raises ValueError where it is out of the catalog's reach."""
+        if reason := self._reach.refusal(href):
+            raise ValueError(f"{self._hide(without_secrets(href))[:200]} is not opened: {reason}")
+        return self._signer.sign(href, collection)
 
     def _version(self, scene: Scene) -> list[str]:
         return [scene.version] if scene.version is not None else self._ask_versions([scene])
@@ -365,6 +379,7 @@ class StacSource:
             for scene in scenes
             if scene.version is None
             for href in scene.hrefs
+            if not self._reach.refusal(href)
         }
         return self._versions.of(
             holders, lambda href: self._signer.sign(href, holders[href]), sure=sure

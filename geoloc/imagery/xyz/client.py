@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...area import XyzImagery
+from ...hosts import refused_redirect
 from ..keys import fill_keys
 from .cache import TileCache
 from .pyramid import Tiles, fill_template
@@ -80,6 +81,7 @@ class TileClient:
             timeout=spec.timeout,
             follow_redirects=True,
             limits=httpx.Limits(max_connections=spec.connections),
+            event_hooks={"response": [_check_redirect]},
         )
         self._pace = Pace(spec.rate)
         self._refusal = Refusal()
@@ -200,6 +202,13 @@ class TileClient:
             if time.monotonic() > end:  # a byte now and then is no answer
                 raise httpx.ReadTimeout("too slow")
         return b"".join(chunks)
+
+
+def _check_redirect(answer: httpx.Response) -> None:
+    """Before a redirect is followed. Raises TransportError where it leads into the house."""
+    to = answer.headers.get("Location", "")
+    if answer.has_redirect_location and refused_redirect(str(answer.url), to):
+        raise httpx.UnsupportedProtocol("redirected to a private host")
 
 
 def _declared_empty(headers: httpx.Headers) -> bool:

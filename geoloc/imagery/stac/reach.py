@@ -1,0 +1,72 @@
+"""How far what a catalog names is followed: never from a server to this disk, or into the house."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from ...hosts import ALLOWED, is_allowed_file, place_of, refusal
+from ..redirects import refused_on_the_way
+
+_WEB = ("http", "https")
+_OBJECTS = ("s3", "gs", "az")
+_GDALS = {"/vsicurl/": "", "/vsis3/": "s3://", "/vsigs/": "gs://", "/vsiaz/": "az://"}
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Of the catalog at ``url``, whose keys are filled in."""
+
+    url: str
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it lies on a server."""
+        return urlsplit(self.url).scheme in _WEB
+
+    def refusal(self, href: str) -> str:
+        """Why a file that it names is not opened; empty where it may be.
+
+        A server may name http(s) and object stores, and private hosts only where it is one
+        itself or the user allows them (`geoloc.hosts`). What lies on disk may name files there.
+        """
+        url = _as_url(href)
+        scheme = urlsplit(url).scheme
+        if url.startswith("<") or url.startswith("/vsi"):
+            return "a catalog may name files and plain URLs, none of GDAL's other paths"
+        if not self.is_remote or scheme in _OBJECTS:
+            return ""
+        if scheme in _WEB:
+            return refusal(url, self._place)
+        if scheme in ("", "file") and is_allowed_file(url.removeprefix("file://")):
+            return ""
+        return (
+            "a catalog on a server may name http, https and s3 only, and files in folders that "
+            f"{ALLOWED} lists"
+        )
+
+    def refused_on_the_way(self, href: str) -> str:
+        """Why a file is not opened to which its server's redirects lead."""
+        url = _as_url(href)
+        if not self.is_remote or urlsplit(url).scheme not in _WEB:
+            return ""
+        return refused_on_the_way(url)
+
+    def document_refusal(self, href: str) -> str:
+        """Why another part of the catalog is not read; empty where it may be."""
+        if not self.is_remote:
+            return ""
+        if urlsplit(href).scheme not in _WEB:
+            return "a catalog on a server may link to http and https only"
+        return refusal(href, self._place)
+
+    @property
+    def _place(self) -> str:
+        return place_of(self.url)
+
+
+def _as_url(href: str) -> str:
+    for prefix, scheme in _GDALS.items():
+        if href.startswith(prefix):
+            return scheme + href.removeprefix(prefix)
+    return href

@@ -1,0 +1,126 @@
+"""What a cube says of its own imagery, and how far it is followed.
+
+A cube may come from a stranger, and what it says is then the stranger's: opening it could send a
+key to their server, ask a server inside of the house, or put a picture of this disk on a page. So
+only files that lie where the cube lies are opened by themselves. Whatever else it names is opened
+where the user names the area file, or says so (``--fetch-imagery``); variables of the
+environment are filled in even then only as the user's own rules allow (`geoloc.imagery.keys`).
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from ..area import Area, GeotiffImagery, Imagery, StacImagery, XyzImagery
+from ..cube import CubeSpec
+from ..errors import CubeError, GeolocError
+from ..hosts import refusal
+from ..imagery.keys import host_of, require_allowed_keys
+from ..imagery.opening import is_vrt
+from ..stores import local_path, without_secrets
+
+_OWN = ("keep", "cache", "cache_mb", "rate", "connections", "timeout", "retries", "user_agent")
+"""How imagery is fetched and kept: the user's matter, never a cube's."""
+
+_SHOWN = 120  # characters of a place in a message
+
+
+def remembered_area(url: str, spec: CubeSpec, attrs: Mapping[str, Any]) -> Area:
+    """The area as far as a cube remembers it: without its polygon and its name of the model.
+
+    Raises ValidationError where it remembers no imagery.
+    """
+    told = {key: value for key, value in spec.imagery.items() if key not in _OWN}
+    return Area(
+        name=attrs["area"],
+        crs=spec.crs,
+        bounds=spec.grid.bounds,
+        geometry=None,
+        step=spec.step,
+        imagery=TypeAdapter[Imagery](Imagery).validate_python(told),
+        model=attrs["model_name"],
+        cube=url,
+    )
+
+
+def withheld(imagery: Imagery, cube: str, *, fetch: bool = False) -> str:
+    """Why imagery that only a cube names is not opened; empty where it may be.
+
+    ``fetch``: the user wants it opened wherever it is.
+    """
+    if not _variables_of(imagery) and _lies_beside(imagery, cube):
+        return ""
+    if not fetch:
+        return (
+            f"the cube itself names its imagery, {_place(imagery)}, and may be from anybody: "
+            "name its area file, or add --fetch-imagery, to have it opened"
+        )
+    try:
+        require_allowed_keys(imagery)
+    except GeolocError as error:
+        return str(error)
+    return next(
+        (f"{_place(imagery)}: {told}" for url in _urls(imagery) if (told := refusal(url))), ""
+    )
+
+
+def require_open(imagery: Imagery, cube: str, *, fetch: bool) -> None:
+    """Raise CubeError where `withheld` gives a reason."""
+    if reason := withheld(imagery, cube, fetch=fetch):
+        raise CubeError(f"cube {cube}: {reason}")
+
+
+def _urls(imagery: Imagery) -> list[str]:
+    """Addresses of servers that it names."""
+    if isinstance(imagery, GeotiffImagery):
+        named = imagery.paths
+    elif isinstance(imagery, StacImagery):
+        named = [imagery.url, imagery.sign or ""]
+    else:
+        named = [imagery.url if isinstance(imagery, XyzImagery) else imagery.path]
+    plain = (text.removeprefix("/vsicurl/") for text in named)
+    return [text for text in plain if text.startswith(("http://", "https://"))]
+
+
+def _variables_of(imagery: Imagery) -> bool:
+    return "${" in imagery.model_dump_json()
+
+
+def _lies_beside(imagery: Imagery, cube: str) -> bool:
+    """Whether all of it are files in the folder of the cube, or below it, links followed.
+
+    A folder that holds all of a user's files, or more, is none that a cube came with.
+    """
+    own = local_path(cube)
+    if own is None or isinstance(imagery, StacImagery | XyzImagery):
+        return False  # a catalog may name whatever it likes
+    folder = own.resolve().parent
+    if Path.home().resolve().is_relative_to(folder):
+        return False
+    paths = imagery.paths if isinstance(imagery, GeotiffImagery) else [imagery.path]
+    return all(_is_below(path, folder) for path in paths)
+
+
+def _is_below(path: str, folder: Path) -> bool:
+    """Whether a path, or all that a pattern matches, are plain files or folders in ``folder``."""
+    where = None if path.startswith("/vsi") else local_path(path)
+    if where is None:
+        return False
+    matches = glob.glob(str(where), recursive=True) if glob.has_magic(str(where)) else []  # noqa: PTH207
+    found = [Path(match) for match in matches] or [where]
+    return all(one.resolve().is_relative_to(folder) and not is_vrt(one) for one in found)
+
+
+def _place(imagery: Imagery) -> str:
+    """Where it is, as people may see it: a host, or a path."""
+    if isinstance(imagery, GeotiffImagery):
+        text = imagery.paths[0]
+    else:
+        text = imagery.path if not isinstance(imagery, StacImagery | XyzImagery) else imagery.url
+    shown = (host_of(text) or "an unknown host") if "://" in text else text
+    return without_secrets(shown)[:_SHOWN]

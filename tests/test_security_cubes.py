@@ -1,0 +1,208 @@
+"""Attacks by the attributes of a stranger's cube: keys sent, servers asked, files shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from geoloc.errors import CubeError, GeolocError, ImageryError, ModelError
+from geoloc.imagery.geotiff import GeotiffSource
+from geoloc.imagery.keys import fill_keys
+from geoloc.query import open_target, query_scene, repair_cube_at, verify_cube_at
+from geoloc.query.target import cube_model
+from tests.cubes import write_cube
+from tests.loopback import Listener, listening
+
+SECRET = "wJalrXUtnFEMI-not-for-strangers"
+FEATURES = np.random.default_rng(4).normal(0, 2, (20, 30, 5)).astype(np.float32)
+CLASSES = ("abbey", "airfield", "alley", "beach", "bridge")
+
+
+@pytest.fixture
+def stranger() -> Iterator[Listener]:
+    with listening() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("TILE_KEY", SECRET)
+    monkeypatch.delenv("GEOLOC_IMAGERY_KEYS", raising=False)
+    monkeypatch.delenv("GEOLOC_PRIVATE_HOSTS")
+
+
+def _kinds(root: str, name: str) -> dict[str, dict[str, Any]]:
+    """Each kind of imagery, with a variable in its URL."""
+    key = f"?k=${{{name}}}" if name else ""
+    return {
+        "geotiff": {"kind": "geotiff", "paths": [f"{root}/a.tif{key}"]},
+        "stac": {"kind": "stac", "url": f"{root}/catalog.json{key}"},
+        "xyz": {"kind": "xyz", "url": f"{root}/{{z}}/{{x}}/{{y}}.png{key}"},
+        "zarr": {"kind": "zarr", "path": f"{root}/${{{name}}}/copy.zarr" if name else f"{root}/a"},
+    }
+
+
+def _cube(folder: Path, imagery: dict[str, Any], **more: Any) -> Path:
+    write_cube(folder / "cube.zarr", FEATURES, classes=CLASSES, imagery=imagery, **more)
+    return folder / "cube.zarr"
+
+
+def write_tiff(path: Path) -> Path:
+    """A georeferenced picture of grey, where the cube lies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = {"crs": "EPSG:32636", "transform": from_origin(300_000, 5_600_000, 10, 10)}
+    profile = {"driver": "GTiff", "width": 30, "height": 20, "count": 3, "dtype": "uint8"}
+    with rasterio.open(path, "w", **profile, **place) as data:
+        data.write(np.full((3, 20, 30), 77, np.uint8))
+    return path
+
+
+KINDS = ("geotiff", "stac", "xyz", "zarr")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [*((kind, "AWS_SECRET_ACCESS_KEY") for kind in KINDS), ("geotiff", "TILE_KEY"), ("xyz", "")],
+)
+def test_a_query_asks_nobody_that_a_cube_names(
+    kind: str, name: str, stranger: Listener, tmp_path: Path
+) -> None:
+    cube = _cube(tmp_path, _kinds(stranger.root, name)[kind])
+    result = query_scene(cube, "beach", tmp_path / "out")
+    assert stranger.asked == []
+    page = (tmp_path / "out" / "beach" / "report.html").read_text()
+    for told in (" ".join(result.notes), page):
+        assert "no base map" in told and "--fetch-imagery" in told
+        assert SECRET not in told
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "TILE_KEY"])
+def test_fetching_does_not_fill_in_variables(
+    kind: str, name: str, stranger: Listener, tmp_path: Path
+) -> None:
+    target = open_target(_cube(tmp_path, _kinds(stranger.root, name)[kind]), fetch_imagery=True)
+    assert target.source is None and stranger.asked == []
+    assert f"127.0.0.1:{stranger.port}:{name}" in " ".join(target.notes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fetching_does_not_reach_into_the_house(
+    kind: str, stranger: Listener, tmp_path: Path
+) -> None:
+    target = open_target(_cube(tmp_path, _kinds(stranger.root, "")[kind]), fetch_imagery=True)
+    assert target.source is None and "private host" in target.withheld
+    assert stranger.asked == []
+
+
+def test_what_the_user_allows_is_filled_in_and_fetched(
+    stranger: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEOLOC_IMAGERY_KEYS", "other.example:A, 127.0.0.1:TILE_KEY")
+    monkeypatch.setenv("GEOLOC_PRIVATE_HOSTS", "127.0.0.1")
+    cube = _cube(tmp_path, _kinds(stranger.root, "TILE_KEY")["geotiff"])
+    query_scene(cube, "beach", tmp_path / "out", fetch_imagery=True)
+    assert stranger.asked and all(SECRET in path for path in stranger.asked)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("check", [verify_cube_at, repair_cube_at])
+def test_verify_and_repair_ask_nobody_that_a_cube_names(
+    kind: str, check: Any, stranger: Listener, tmp_path: Path
+) -> None:
+    cube = _cube(tmp_path, _kinds(stranger.root, "TILE_KEY")[kind])
+    with pytest.raises(CubeError, match="--fetch-imagery"):
+        check(cube)
+    with pytest.raises(GeolocError, match="GEOLOC_IMAGERY_KEYS"):
+        check(cube, fetch_imagery=True)
+    assert stranger.asked == []
+
+
+def test_files_elsewhere_on_this_disk_are_not_shown(tmp_path: Path) -> None:
+    secret = write_tiff(tmp_path / "home" / "secret.tif")
+    cube = _cube(tmp_path / "came", {"kind": "geotiff", "paths": [str(secret)]})
+    target = open_target(cube)
+    assert target.source is None and "secret.tif" in target.withheld
+    (tmp_path / "came" / "link.tif").symlink_to(secret)
+    for path in (tmp_path / "came" / "link.tif", tmp_path / "came" / ".." / "home" / "*.tif"):
+        other = _cube(tmp_path / "came", {"kind": "geotiff", "paths": [str(path)]})
+        assert open_target(other).source is None
+
+
+def test_files_beside_the_cube_are_shown(tmp_path: Path) -> None:
+    beside = write_tiff(tmp_path / "images" / "tile.tif")
+    cube = _cube(tmp_path, {"kind": "geotiff", "paths": [str(beside.parent / "*.tif")]})
+    target = open_target(cube)
+    assert target.withheld == "" and isinstance(target.source, GeotiffSource)
+
+
+def test_a_home_folder_is_nothing_that_a_cube_came_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    beside = write_tiff(tmp_path / "images" / "tile.tif")
+    cube = _cube(tmp_path, {"kind": "geotiff", "paths": [str(beside)]})
+    assert open_target(cube).source is None
+
+
+def test_a_cube_does_not_choose_where_tiles_are_kept(stranger: Listener, tmp_path: Path) -> None:
+    told = _kinds(stranger.root, "")["xyz"] | {"cache": str(tmp_path / "victim"), "cache_mb": 0}
+    area = open_target(_cube(tmp_path, told)).named_area
+    assert getattr(area.imagery, "cache", "missing") is None
+
+
+def test_a_model_is_not_fetched_because_a_cube_names_it(
+    stranger: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEOLOC_MODELS", str(tmp_path / "models"))
+    for name in (f"{stranger.root}/model", str(tmp_path), "../elsewhere"):
+        cube = _cube(tmp_path, {}, model_name=name)
+        with pytest.raises(ModelError, match="not installed"):
+            cube_model(open_target(cube))
+    assert stranger.asked == []
+
+
+@pytest.mark.parametrize(
+    "name", ["AWS_SECRET_ACCESS_KEY", "aws_session_token", "GITHUB_TOKEN", "PREFECT_API_KEY",
+             "PGPASSWORD", "HF_TOKEN", "HOME", "DATABASE_URL", "SSH_AUTH_SOCK"],
+)  # fmt: skip
+def test_an_area_file_does_not_send_what_belongs_to_others(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, SECRET)
+    url = f"https://tiles.example:8443/a.tif?k=${{{name}}}"
+    with pytest.raises(ImageryError, match=f"add tiles.example:8443:{name} to GEOLOC_IMAGERY"):
+        fill_keys(url)
+    monkeypatch.setenv("GEOLOC_IMAGERY_KEYS", f"*.example:{name}")
+    assert fill_keys(url).endswith(SECRET)
+
+
+@pytest.mark.parametrize("name", ["TILE_KEY", "MAPBOX_TOKEN", "CITY_KEY", "USER", "PLANET_KEY"])
+def test_other_variables_of_area_files_are_filled_in_as_before(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "value")
+    assert fill_keys(f"https://tiles.example/?k=${{{name}}}") == "https://tiles.example/?k=value"
+
+
+def test_rules_that_are_set_are_all_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEOLOC_IMAGERY_KEYS", "tiles.example:TILE_KEY")
+    assert fill_keys("https://u:p@tiles.example/?k=${TILE_KEY}").endswith(SECRET)
+    for url in (
+        "https://other.example/?k=${TILE_KEY}",
+        "https://tiles.example.evil.example/?k=${TILE_KEY}",
+        "https://tiles.example@evil.example/?k=${TILE_KEY}",
+        "https://${TILE_KEY}.evil.example/",
+    ):
+        with pytest.raises(ImageryError, match="not sent to"):
+            fill_keys(url)
+    monkeypatch.setenv("GEOLOC_IMAGERY_KEYS", "nonsense")
+    with pytest.raises(ImageryError, match="write host:NAME"):
+        fill_keys("https://tiles.example/?k=${TILE_KEY}")
