@@ -174,7 +174,7 @@ def test_a_query_from_the_command_line(
 
 def _look_at(service: Service, artifact: str, browser: Any) -> None:
     """The heatmap and the candidates are on the page of the Prefect UI."""
-    page = browser.new_page(viewport={"width": 1400, "height": 1500})
+    page = service.signed_in(browser, width=1400, height=1500)
     page.goto(f"{service.page}/artifacts/artifact/{artifact}")
     picture = page.locator("img[src^='data:image/webp']").first
     picture.wait_for(timeout=60_000)
@@ -182,7 +182,7 @@ def _look_at(service: Service, artifact: str, browser: Any) -> None:
     assert page.get_by_role("link", name="Google", exact=True).count() == 20
     assert page.get_by_role("link", name="Street View").first.evaluate(NOT_CUT_OFF)
     page.screenshot(path=str(service.home / "artifact.png"))
-    page.close()
+    page.context.close()
 
 
 @pytest.mark.parametrize("wrong", ["top=0", "tpo=3"])
@@ -297,12 +297,12 @@ def _told_by_address(artifacts: dict[str, dict[str, Any]], port: int) -> None:
 def _no_element_of_a_name(service: Service, run: str, browser: Any) -> None:
     """Neither the list of artifacts nor the page of one takes the photo's name for HTML."""
     answer = service.artifacts(run)["answers-again-yaml"]["id"]
-    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page = service.signed_in(browser, width=1400, height=900)
     for path in ("artifacts", f"artifacts/artifact/{answer}"):
         page.goto(f"{service.page}/{path}")
         page.get_by_text(f"{ODD}.jpg").first.wait_for(timeout=60_000)
         assert page.locator("img[src=x]").count() == 0
-    page.close()
+    page.context.close()
 
 
 def _areas_told(service: Service, run: str) -> None:
