@@ -16,6 +16,7 @@ import httpx
 from geoloc.errors import OutputError, PhotoError, UsageError
 from geoloc.names import free_name, safe_name
 
+from .addresses import filled
 from .running import shown, stage
 
 _MOST_BYTES = 200_000_000
@@ -65,7 +66,7 @@ def store_photo(address: str, folder: Path) -> Path:
     """
     path = _place(address, folder)
     if not path.exists():
-        content = _download(address)
+        content = _download(address, filled(address))
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         note = {"fetched_from": shown(address), "fetched_at": now}
         try:
@@ -105,10 +106,11 @@ def _no_address(address: str) -> UsageError:
     return UsageError(f"{shown(address)} is no address: give an http(s) address of a photo")
 
 
-def _download(address: str) -> bytes:
+def _download(address: str, secret: str) -> bytes:
+    """The content of an address, which is asked for as ``secret``: with the worker's keys."""
     content = bytearray()
     try:
-        with httpx.stream("GET", address, follow_redirects=True, timeout=_SECONDS) as response:
+        with httpx.stream("GET", secret, follow_redirects=True, timeout=_SECONDS) as response:
             if response.status_code >= 500 or response.status_code in _LATER:
                 raise ConnectionError(
                     f"{shown(address)}: the server answers {response.status_code}"

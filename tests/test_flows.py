@@ -197,7 +197,12 @@ def test_wrong_values_are_refused_before_a_run(
     assert len(service.runs("query-photo")) == before
 
 
-@pytest.mark.parametrize("wrong", [{"out": "answers"}, {"photos": []}, {"fuse": "maybe"}], ids=str)
+SHOWN = {"photos": ["https://us:PASSWD@photos.example/a.jpg"]}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"out": "answers"}, {"photos": []}, {"fuse": "maybe"}, SHOWN], ids=str
+)
 def test_the_server_refuses_wrong_values_from_whoever_asks(
     service: Service, wrong: dict[str, Any]
 ) -> None:
@@ -253,7 +258,7 @@ def test_what_is_bad_is_told_beside_the_answers_to_what_is_good(
     odd.write_bytes(place.photos[1].read_bytes())
     refreshed = service.start_run("refresh-cubes", areas=_good_and_bad_areas(place, tmp_path))
     with serving_on_loopback(partial(_Web, directory=str(place.photos[0].parent))) as port:
-        bad = ["[bad/no.jpg", "127.0.0.1:bad/no.jpg", f"us:PASSWD@127.0.0.1:{port}/no.jpg?s=SECRET"]
+        bad = ["[bad/no.jpg", "127.0.0.1:bad/no.jpg", f"127.0.0.1:{port}/no.jpg?s=SECRET"]
         good = [str(odd), f"http://127.0.0.1:{port}/street_1.jpg?s=SECRET"]
         photos = [f"http://{bad[0]}", *good, *(f"http://{address}" for address in bad[1:])]
         cubes = [str(place.area), str(_area(place, tmp_path / "again.yaml", place.cube))]
