@@ -124,7 +124,7 @@ def test_tls_settings_reach_scheduler_and_client(
         assert "TLS" not in caplog.text
         with (
             dask.config.set(bare),
-            pytest.raises(ClusterError, match="without distributed.comm.tls.ca-file, client"),
+            pytest.raises(ClusterError, match=r"without distributed\.comm\.tls\.ca-file, client"),
             open_cluster(cluster.scheduler_address),
         ):
             pass
