@@ -209,7 +209,7 @@ def test_the_server_refuses_wrong_values_from_whoever_asks(
     right = {"cube": "/cube.zarr", "photos": ["/photo.jpg"], "out": "/out"}
     with pytest.raises(httpx.HTTPStatusError) as refused:
         service.start_run("query-photo", **{**right, **wrong})
-    assert f"'{next(iter(wrong))}'" in refused.value.response.text
+    assert f"'{next(iter(wrong))}" in refused.value.response.text  # of a list: 'photos[0]'
 
 
 def test_expected_errors_end_runs_with_one_line(service: Service, place: SmallPlace) -> None:
