@@ -2,20 +2,25 @@
 
     python deploy/local.py up [--areas AREA.yaml ...]     starts what is not running yet
     python deploy/local.py status
+    eval "$(python deploy/local.py env)"                  this shell's prefect may ask it
     python deploy/local.py down                           stops it; nothing is lost
     python deploy/local.py furnish                        of a server elsewhere (PREFECT_API_URL):
                                                           pool, variables, limits, deployments
 
-State lies in ``work/service`` (``--home``): the SQLite database, logs, process ids. Another
+State lies in ``work/service`` (``--home``): the SQLite database, logs, process ids, and the
+password that ``up`` makes (``password``; ``ui.html`` opens Prefect's pages with it). Another
 database, for instance PostgreSQL: set ``PREFECT_SERVER_DATABASE_CONNECTION_URL`` before ``up``.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import base64
+import html
 import json
 import os
+import secrets
+import shlex
 import signal
 import subprocess
 import sys
@@ -38,12 +43,69 @@ class ServiceError(Exception):
     """Told in one line."""
 
 
+def pool_template() -> dict[str, Any]:
+    """How the pool's worker starts a run: nobody who asks for one may say it otherwise.
+
+    Prefect's own template takes a command, an environment and a folder from whoever makes a run.
+    Here nothing stands in it that could be replaced (an ``env`` would be, though no variable is
+    named), and the server refuses a run that names any.
+    """
+    nothing = {"type": "object", "properties": {}, "additionalProperties": False}
+    return {"job_configuration": {"stream_output": True}, "variables": nothing}
+
+
+def password(home: Path) -> str:
+    """The service's password, made at the first call; nobody but its owner may read the file.
+
+    Raises ServiceError where others may.
+    """
+    path = home / "password"
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(32))
+    if path.stat().st_mode & 0o077:
+        raise ServiceError(f"{path} may be read by others: delete it, and 'up' makes another")
+    if not (kept := path.read_text().strip()):
+        raise ServiceError(f"{path} is empty: delete it, and 'up' makes another")
+    return kept
+
+
+def write_private(path: Path, content: str) -> None:
+    """Write a file that at no moment anybody else may read."""
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(content + "\n")
+    part.replace(path)
+
+
+def entrance(home: Path, port: int, secret: str) -> Path:
+    """A page of the owner's own that opens Prefect's without asking for the password."""
+    page = home / "ui.html"
+    form = (
+        '<!doctype html><meta charset="utf-8"><title>geoloc</title>\n'
+        f'<form method="post" action="http://127.0.0.1:{port}/sign-in">'
+        f'<input type="hidden" name="password" value="{html.escape(secret)}">'
+        "<button>Open Prefect</button></form>\n"
+        "<script>document.forms[0].submit()</script>"
+    )
+    write_private(page, form)
+    return page
+
+
 def environment(home: Path, port: int) -> dict[str, str]:
-    """Of every process of the service: nothing phones home, nothing listens to the outside."""
-    url = f"http://127.0.0.1:{port}/api"
+    """Of every process of the service: nothing phones home, nothing listens to the outside,
+    and nobody is heard without the password."""
+    page, secret = f"http://127.0.0.1:{port}", password(home)
+    url = f"{page}/api"
     wanted = {
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": url,
+        "PREFECT_API_AUTH_STRING": secret,
+        "PREFECT_SERVER_API_AUTH_STRING": secret,
+        # browsers keep the password in the pages' own storage, never send it by themselves: no
+        # other site can have them ask in its name, so Prefect's CSRF tokens would add nothing
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"{page},http://localhost:{port}",
+        "GEOLOC_SERVER_HOSTS": "",  # loopback's names alone
         "PREFECT_UI_API_URL": url,  # the page asks port 4200 otherwise
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",  # --watch shows a run's log with these
@@ -55,6 +117,9 @@ def environment(home: Path, port: int) -> dict[str, str]:
         ),
     }
     own = {  # what the operator may change
+        # what the library says goes to the run's log, such as where a cluster's dashboard is
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "geoloc",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         # ten nights ahead, not a hundred: each is a write to a small database
         "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "10",
         "PREFECT_WORKER_QUERY_SECONDS": "2",  # a person may wait for the answer
@@ -75,13 +140,13 @@ def process(home: Path, name: str) -> psutil.Process | None:
 
 
 def start(home: Path, name: str, arguments: Sequence[str], env: dict[str, str], port: int) -> None:
-    """Start ``prefect ARGUMENTS`` in the background, its output in ``home/NAME.log``.
+    """Start ``python ARGUMENTS`` in the background, its output in ``home/NAME.log``.
 
     ``home/NAME.json`` says which process it is, and the port of the server.
     """
     with (home / f"{name}.log").open("ab") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "prefect", *arguments],
+            [sys.executable, *arguments],
             cwd=ROOT, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
@@ -104,12 +169,21 @@ def stop(home: Path, name: str) -> bool:
     return True
 
 
+def noted_port(home: Path) -> int | None:
+    """The port that the server of this home was started on, if it was noted."""
+    try:
+        _, _, *noted = json.loads((home / "server.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return int(noted[0]) if noted else None
+
+
 def require_port(home: Path, port: int) -> None:
     """Raise ServiceError where the server of this home runs on another port."""
-    _, _, *noted = json.loads((home / "server.json").read_text())
-    if noted and noted[0] != port:
+    noted = noted_port(home)
+    if noted not in (None, port):
         raise ServiceError(
-            f"the server of {home} runs on port {noted[0]}: give --port {noted[0]}, or 'down' first"
+            f"the server of {home} runs on port {noted}: give --port {noted}, or 'down' first"
         )
 
 
@@ -120,6 +194,30 @@ def answers(url: str) -> bool:
             return bool(response.read() == b"true")
     except (OSError, urllib.error.URLError):
         return False
+
+
+def takes(url: str, secret: str | None) -> bool:
+    """Whether the server there hears one who comes with this password, or with none."""
+    request = urllib.request.Request(f"{url}/admin/version")
+    if secret is not None:
+        token = base64.b64encode(secret.encode()).decode()
+        request.add_header("Authorization", f"Basic {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=10):
+            return True
+    except urllib.error.HTTPError:
+        return False
+    except (OSError, urllib.error.URLError) as error:
+        raise ServiceError(f"the server at {url} does not answer: {error}") from None
+
+
+def close_open_server(home: Path, url: str, secret: str) -> None:
+    """Stop a running server that hears everybody, as earlier versions started it, or that has
+    another password; its worker too."""
+    wait_for_server(home, url)
+    if takes(url, None) or not takes(url, secret):
+        print("server and worker are started anew, with the password", file=sys.stderr)
+        down(home)
 
 
 def wait_for_server(home: Path, url: str) -> None:
@@ -139,8 +237,6 @@ def furnish(areas: Sequence[str]) -> None:
     import yaml
     from prefect import get_client
     from prefect.automations import Automation
-    from prefect.client.schemas.actions import WorkPoolCreate
-    from prefect.exceptions import ObjectAlreadyExists
     from prefect.settings import PREFECT_API_URL
     from prefect.variables import Variable
 
@@ -149,8 +245,7 @@ def furnish(areas: Sequence[str]) -> None:
             "set PREFECT_API_URL to the server, for example http://127.0.0.1:4200/api"
         )
     with get_client(sync_client=True) as client:
-        with contextlib.suppress(ObjectAlreadyExists):
-            client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+        furnish_pool(client)
         present = {automation.name for automation in client.read_automations()}
     Variable.set("geoloc_work_pool", POOL, overwrite=True)
     if areas or Variable.get("geoloc_areas") is None:
@@ -163,6 +258,27 @@ def furnish(areas: Sequence[str]) -> None:
         if spec["name"] not in present:
             Automation.model_validate(spec).create()
     prefect("--no-prompt", "deploy", "--all")
+
+
+def furnish_pool(client: Any) -> None:
+    """The work pool, with the template that lets nobody name a command; one that is there too.
+
+    Raises ServiceError where a pool of that name starts runs in another way.
+    """
+    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+    from prefect.exceptions import ObjectAlreadyExists
+
+    made = WorkPoolCreate(name=POOL, type="process", base_job_template=pool_template())
+    try:
+        client.create_work_pool(made)
+    except ObjectAlreadyExists:
+        kind = client.read_work_pool(POOL).type
+        if kind != "process":
+            raise ServiceError(
+                f"the server has a work pool {POOL} of type {kind}: delete it "
+                f"(prefect work-pool delete {POOL}), the flows want one of type process"
+            ) from None
+        client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=pool_template()))
 
 
 def limit_cubes() -> None:
@@ -194,25 +310,43 @@ def up(home: Path, port: int, areas: Sequence[str], runs: int) -> None:
     for area in areas:
         if not Path(area).is_file():
             raise ServiceError(f"area file {area} does not exist")
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
     env = environment(home, port)
     url = env["PREFECT_API_URL"]
+    if process(home, "server") is not None:
+        require_port(home, port)
+        close_open_server(home, url, env["PREFECT_API_AUTH_STRING"])
     if process(home, "server") is None:
         if answers(url):
             raise ServiceError(f"port {port} is another Prefect server's: give another --port")
-        command = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        command = ["deploy/server.py", "--host", "127.0.0.1", "--port", str(port)]
         start(home, "server", command, env, port)
-    else:
-        require_port(home, port)
     wait_for_server(home, url)
     os.environ.update(env)
     furnish([str(Path(area).resolve()) for area in areas])
     if process(home, "worker") is None:
         limit = ["--limit", str(runs)] if runs else []
-        start(home, "worker", ["worker", "start", "--pool", POOL, *limit], env, port)
-    print(f"Prefect UI    http://127.0.0.1:{port}")
-    print(f"for commands  export PREFECT_API_URL={url}")
+        command = ["-m", "prefect", "worker", "start", "--pool", POOL, *limit]
+        start(home, "worker", command, env, port)
+    page = entrance(home, port, env["PREFECT_API_AUTH_STRING"])
+    print(f"Prefect UI    {page.as_uri()}  (http://127.0.0.1:{port} asks for a password)")
+    print(f'for commands  eval "$({shell_command(home)})"')
     print(f"logs          {home}/server.log, {home}/worker.log")
+
+
+def shell_command(home: Path) -> str:
+    """What prints the settings of a shell that is to ask this service."""
+    return shlex.join([sys.executable, str(ROOT / "deploy/local.py"), "env", "--home", str(home)])
+
+
+def exports(home: Path) -> str:
+    """Lines for a shell: where the service is, and its password. Raises ServiceError."""
+    port = noted_port(home)
+    if port is None or not (home / "password").exists():
+        raise ServiceError(f"no service was started in {home}: 'up' first")
+    wanted = environment(home, port)
+    names = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")
+    return "\n".join(f"export {name}={shlex.quote(wanted[name])}" for name in names)
 
 
 def down(home: Path) -> None:
@@ -232,7 +366,7 @@ def status(home: Path) -> int:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("up", "down", "status", "furnish"))
+    parser.add_argument("command", choices=("up", "down", "status", "env", "furnish"))
     parser.add_argument("--home", type=Path, default=ROOT / "work" / "service")
     parser.add_argument("--port", type=int, default=4200)
     parser.add_argument("--areas", nargs="*", default=(), help="refreshed every night")
@@ -244,6 +378,8 @@ def main() -> int:
             up(home, given.port, given.areas, given.runs)
         elif given.command == "down":
             down(home)
+        elif given.command == "env":
+            print(exports(home))
         elif given.command == "furnish":
             furnish(given.areas)
         else:

@@ -17,6 +17,7 @@ from geoloc.errors import OutputError, PhotoError, UsageError
 from geoloc.names import free_name, safe_name
 from geoloc.photos import read_photo
 
+from .addresses import filled
 from .downloading import TooLargeError, body, opened
 from .running import shown, stage
 
@@ -67,7 +68,7 @@ def store_photo(address: str, folder: Path) -> Path:
     """
     path = _place(address, folder)
     if not path.exists():
-        content = _download(address)
+        content = _download(address, filled(address))
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         note = {"fetched_from": shown(address), "fetched_at": now}
         try:
@@ -108,9 +109,10 @@ def _no_address(address: str) -> UsageError:
     return UsageError(f"{shown(address)} is no address: give an http(s) address of a photo")
 
 
-def _download(address: str) -> bytes:
+def _download(address: str, secret: str) -> bytes:
+    """The content of an address, which is asked for as ``secret``: with the worker's keys."""
     try:
-        with opened(address, _SECONDS) as response:
+        with opened(secret, _SECONDS) as response:
             if response.status_code >= 500 or response.status_code in _LATER:
                 raise ConnectionError(
                     f"{shown(address)}: the server answers {response.status_code}"

@@ -5,31 +5,62 @@ Paths are absolute, since a run works in a folder of its own on whatever machine
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from geoloc.area import Area
 
+from .addresses import holding_no_secret
+
 _ABSOLUTE = r"^/[^\x00-\x1f]*$"
-_ABSOLUTE_OR_URL = r"^(/|[A-Za-z][A-Za-z0-9+.-]*://)[^\x00-\x1f]+$"
+_CUBE = holding_no_secret(
+    r"^(/|[A-Za-z][A-Za-z0-9+.-]*://)[^\x00-\x1f]+$",
+    "keys of a store come from the worker's environment, such as AWS_SECRET_ACCESS_KEY",
+)
+_PHOTO = holding_no_secret(
+    r"^(/|https?://)[^\x00-\x1f]+$",
+    "instead of a password or signature write the name of a variable of the worker's environment "
+    "in braces after a dollar sign, see deploy/README.md",
+)
+
+
+def _matching(pattern: str, what: str) -> AfterValidator:
+    """Checks words by a pattern that pydantic's own engine does not know."""
+
+    def check(words: str) -> str:
+        if not re.search(pattern, words):
+            raise ValueError(what)
+        return words
+
+    return AfterValidator(check)
+
 
 FilePath = Annotated[str, Field(pattern=_ABSOLUTE, description="absolute path of a file")]
 FolderPath = Annotated[str, Field(pattern=_ABSOLUTE, description="absolute path of a folder")]
 CubeRef = Annotated[
     str,
-    Field(
-        pattern=_ABSOLUTE_OR_URL,
-        title="cube",
-        description="absolute path of an area file or a cube, or a cube's URL",
+    _matching(_CUBE, "an absolute path, or a URL without user, password or signature"),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": _CUBE,
+            "title": "cube",
+            "description": "absolute path of an area file or a cube, or a cube's URL",
+        }
     ),
 ]
 PhotoRef = Annotated[
     str,
-    Field(
-        pattern=r"^(/|https?://)[^\x00-\x1f]+$",
-        title="photo",
-        description="absolute path or http(s) address of a photo",
+    _matching(_PHOTO, "an absolute path, or an address with secrets as ${NAME} only"),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": _PHOTO,
+            "title": "photo",
+            "description": "absolute path or http(s) address of a photo, secrets as ${NAME}",
+        }
     ),
 ]
 Photos = Annotated[list[PhotoRef], Field(min_length=1, max_length=10_000)]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import secrets
+import shlex
 import shutil
 import socket
 import subprocess
@@ -43,7 +46,7 @@ def wait(what: str, look: Callable[[], Any], seconds: float = 150) -> Any:
 
 @dataclass(frozen=True)
 class Service:
-    """A running service: ``home`` holds its logs and process ids."""
+    """A running service: ``home`` holds its logs, process ids and password."""
 
     home: Path
     port: int
@@ -52,6 +55,18 @@ class Service:
     @property
     def page(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def password(self) -> str:
+        return self.environment["PREFECT_API_AUTH_STRING"]
+
+    def signed_in(self, browser: Any, **viewport: int) -> Any:
+        """A page, of a context of its own, in which the owner's own page opened Prefect's."""
+        page = browser.new_context(viewport=viewport).new_page()
+        page.goto((self.home / "ui.html").as_uri())
+        page.wait_for_url(f"{self.page}/**", timeout=60_000)
+        page.get_by_text("Dashboard").first.wait_for(timeout=60_000)
+        return page
 
     def local(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run ``deploy/local.py``."""
@@ -77,11 +92,18 @@ class Service:
     def _answer(self, method: str, path: str, **request: Any) -> Any:
         """What the API answers; asked again while the database is busy, as Prefect does."""
         for pause in (1, 2, 4, 8, 16, None):
-            answer = httpx.request(method, f"{self.page}/api/{path}", timeout=120, **request)
+            answer = httpx.request(
+                method, f"{self.page}/api/{path}", auth=self._authorized, timeout=120, **request
+            )
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or pause is None:
                 break
             time.sleep(pause)
         return answer.raise_for_status().json()
+
+    def _authorized(self, request: httpx.Request) -> httpx.Request:
+        token = base64.b64encode(self.password.encode()).decode()
+        request.headers["Authorization"] = f"Basic {token}"
+        return request
 
     def deployment(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self._answer("GET", f"deployments/name/{name}/{name}")
@@ -149,6 +171,12 @@ def surroundings(home: Path, port: int, **settings: str) -> dict[str, str]:
     }
 
 
+def settings_of(exports: str) -> dict[str, str]:
+    """What a shell would take from ``export NAME=VALUE`` lines."""
+    words = (shlex.split(line) for line in exports.splitlines())
+    return dict(word.split("=", 1) for _, word in words)
+
+
 @contextmanager
 def running(home: Path, *areas: Path) -> Iterator[Service]:
     """The service, stopped again at the end."""
@@ -157,6 +185,7 @@ def running(home: Path, *areas: Path) -> Iterator[Service]:
     try:
         done = service.local("up", "--areas", *map(str, areas))
         assert done.returncode == 0, done.stdout + done.stderr
+        service.environment.update(settings_of(service.local("env").stdout))
         yield service
     finally:
         service.local("down")
@@ -217,7 +246,12 @@ class Composed(Service):
 def compose(home: Path, database: str) -> Composed:
     """The service of ``compose.yaml``; nothing runs yet."""
     port, scheduler, dashboard, health = (free_port() for _ in range(4))
+    secret = secrets.token_urlsafe(32)
     settings = {
+        "PREFECT_SERVER_API_AUTH_STRING": secret,
+        "PREFECT_API_AUTH_STRING": secret,
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "geoloc",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",

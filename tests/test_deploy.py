@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from importlib import resources
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,103 @@ def test_dockerfile_copies_what_is_there_and_runs_as_nobody() -> None:
         "cuda",
         "cpu",
     ]
+
+
+def test_every_piece_of_compose_is_locked_and_bounded() -> None:
+    for name, piece in compose()["services"].items():
+        assert piece["cap_drop"] == ["ALL"], name
+        assert "cap_add" not in piece, name
+        assert piece["security_opt"] == ["no-new-privileges:true"], name
+        assert not piece.get("privileged"), name
+        assert re.fullmatch(r"(\$\{\w+:-)?\d+[mg]\}?", piece["mem_limit"]), name
+
+
+def test_pieces_of_compose_meet_only_where_they_must() -> None:
+    pieces = {name: set(piece["networks"]) for name, piece in compose()["services"].items()}
+    networks = compose()["networks"]
+    inside = {name for name, about in networks.items() if about and about.get("internal")}
+    assert inside == {"database", "prefect", "dask", "store"}
+    together = {net: {n for n, nets in pieces.items() if net in nets} for net in networks}
+    workers = {"dask-worker", "dask-worker-cuda"}
+    assert together == {
+        "database": {"postgres", "prefect"},
+        "prefect": {"prefect", "furnish", "worker"},
+        "dask": {"dask-scheduler", "worker", *workers},
+        "store": {"store", "bucket", "worker", *workers},
+        "imagery": {"worker", *workers},
+        "prefect-page": {"prefect"},
+        "dask-page": {"dask-scheduler"},
+        "results-page": {"results"},
+    }
+    for name, piece in compose()["services"].items():
+        assert not piece.get("ports") or pieces[name] - inside, f"{name} is published from nowhere"
+
+
+def test_secrets_of_compose_are_where_they_are_used_alone() -> None:
+    holders: dict[str, set[str]] = {}
+    for name, piece in compose()["services"].items():
+        for variable in set(re.findall(r"\$\{(\w+)", str(piece.get("environment", {})))):
+            holders.setdefault(variable, set()).add(name)
+    workers = {"worker", "dask-worker", "dask-worker-cuda"}
+    assert holders["S3_ROOT_USER"] == holders["S3_ROOT_PASSWORD"] == {"store", "bucket"}
+    assert holders["S3_ACCESS_KEY"] == holders["S3_SECRET_KEY"] == {"bucket", *workers}
+    assert holders["POSTGRES_PASSWORD"] == {"postgres", "prefect"}
+    assert holders["PREFECT_PASSWORD"] == {"prefect", "furnish", "worker"}
+    policy = json.loads(compose()["configs"]["policy"]["content"])
+    for statement in policy["Statement"]:
+        assert statement["Resource"][0].split("/")[0] == "arn:aws:s3:::cubes"
+        assert not any("*" in action for action in statement["Action"])
+
+
+def test_prefects_server_is_the_guarded_one() -> None:
+    server = compose()["services"]["prefect"]
+    assert server["command"][:2] == ["python", "deploy/server.py"]
+    assert server["environment"]["PREFECT_SERVER_API_AUTH_STRING"] == "${PREFECT_PASSWORD}"
+    assert "*" not in server["environment"]["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"]
+    assert "*" not in server["environment"]["GEOLOC_SERVER_HOSTS"]
+    (container,) = (
+        c for pod in pods() for c in pod["containers"] if "deploy/server.py" in c.get("args", ())
+    )
+    given = {variable["name"]: variable for variable in container["env"]}
+    assert given["PREFECT_SERVER_API_AUTH_STRING"]["valueFrom"]["secretKeyRef"]["name"] == "prefect"
+    assert given["GEOLOC_SERVER_HOSTS"]["value"] == "prefect"
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):  # else the pod's own address
+        (header,) = container[probe]["httpGet"]["httpHeaders"]
+        assert header == {"name": "Host", "value": "127.0.0.1"}
+    text = (DEPLOY / "compose.yaml").read_text() + "".join(path.read_text() for path in MANIFESTS)
+    assert not re.search(r"prefect\W+server\W+start", text)
+
+
+def test_no_pod_reaches_the_metadata_of_its_machine_or_the_network_inside() -> None:
+    policies = [o["spec"] for o in objects() if o["kind"] == "NetworkPolicy"]
+    everybody = [spec for spec in policies if spec["podSelector"] == {}]
+    assert any({"Ingress", "Egress"} <= set(spec["policyTypes"]) for spec in everybody)
+    targets = [to["ipBlock"] for spec in policies for rule in spec.get("egress", ())
+               for to in rule["to"] if "ipBlock" in to]  # fmt: skip
+    hidden = ["169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200",
+              "168.63.129.16", "10.0.0.1", "172.20.0.1", "192.168.1.1", "127.0.0.1"]  # fmt: skip
+    for address in map(ip_address, hidden):
+        for block in targets:
+            within = address in ip_network(block["cidr"])
+            assert not within or any(address in ip_network(net) for net in block["except"]), address
+    assert any(ip_address("93.184.216.34") in ip_network(block["cidr"]) for block in targets)
+    reading = [spec["podSelector"]["matchLabels"] for spec in policies if spec["podSelector"]]
+    labels = [o["spec"]["template"]["metadata"]["labels"] for o in objects()
+              if "template" in o.get("spec", {})]  # fmt: skip
+    out = [label["app"] for label in labels if any(r.items() <= label.items() for r in reading)]
+    assert sorted(out) == ["dask-worker", "dask-worker-cuda", "worker"]
+
+
+def test_pods_write_to_volumes_alone() -> None:
+    for pod in pods():
+        names = {volume["name"] for volume in pod["volumes"]}
+        assert {"emptyDir"} <= {key for volume in pod["volumes"] for key in volume}
+        for container in pod["containers"]:
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+            assert "/tmp" in mounts
+            assert {mount["name"] for mount in container["volumeMounts"]} <= names | {"database"}
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)

@@ -174,7 +174,7 @@ def test_a_query_from_the_command_line(
 
 def _look_at(service: Service, artifact: str, browser: Any) -> None:
     """The heatmap and the candidates are on the page of the Prefect UI."""
-    page = browser.new_page(viewport={"width": 1400, "height": 1500})
+    page = service.signed_in(browser, width=1400, height=1500)
     page.goto(f"{service.page}/artifacts/artifact/{artifact}")
     picture = page.locator("img[src^='data:image/webp']").first
     picture.wait_for(timeout=60_000)
@@ -182,7 +182,7 @@ def _look_at(service: Service, artifact: str, browser: Any) -> None:
     assert page.get_by_role("link", name="Google", exact=True).count() == 20
     assert page.get_by_role("link", name="Street View").first.evaluate(NOT_CUT_OFF)
     page.screenshot(path=str(service.home / "artifact.png"))
-    page.close()
+    page.context.close()
 
 
 @pytest.mark.parametrize("wrong", ["top=0", "tpo=3"])
@@ -197,14 +197,19 @@ def test_wrong_values_are_refused_before_a_run(
     assert len(service.runs("query-photo")) == before
 
 
-@pytest.mark.parametrize("wrong", [{"out": "answers"}, {"photos": []}, {"fuse": "maybe"}], ids=str)
+SHOWN = {"photos": ["https://us:PASSWD@photos.example/a.jpg"]}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"out": "answers"}, {"photos": []}, {"fuse": "maybe"}, SHOWN], ids=str
+)
 def test_the_server_refuses_wrong_values_from_whoever_asks(
     service: Service, wrong: dict[str, Any]
 ) -> None:
     right = {"cube": "/cube.zarr", "photos": ["/photo.jpg"], "out": "/out"}
     with pytest.raises(httpx.HTTPStatusError) as refused:
         service.start_run("query-photo", **{**right, **wrong})
-    assert f"'{next(iter(wrong))}'" in refused.value.response.text
+    assert f"'{next(iter(wrong))}" in refused.value.response.text  # of a list: 'photos[0]'
 
 
 def test_expected_errors_end_runs_with_one_line(service: Service, place: SmallPlace) -> None:
@@ -253,7 +258,7 @@ def test_what_is_bad_is_told_beside_the_answers_to_what_is_good(
     odd.write_bytes(place.photos[1].read_bytes())
     refreshed = service.start_run("refresh-cubes", areas=_good_and_bad_areas(place, tmp_path))
     with serving_on_loopback(partial(_Web, directory=str(place.photos[0].parent))) as port:
-        bad = ["[bad/no.jpg", "127.0.0.1:bad/no.jpg", f"us:PASSWD@127.0.0.1:{port}/no.jpg?s=SECRET"]
+        bad = ["[bad/no.jpg", "127.0.0.1:bad/no.jpg", f"127.0.0.1:{port}/no.jpg?s=SECRET"]
         good = [str(odd), f"http://127.0.0.1:{port}/street_1.jpg?s=SECRET"]
         photos = [f"http://{bad[0]}", *good, *(f"http://{address}" for address in bad[1:])]
         cubes = [str(place.area), str(_area(place, tmp_path / "again.yaml", place.cube))]
@@ -297,12 +302,12 @@ def _told_by_address(artifacts: dict[str, dict[str, Any]], port: int) -> None:
 def _no_element_of_a_name(service: Service, run: str, browser: Any) -> None:
     """Neither the list of artifacts nor the page of one takes the photo's name for HTML."""
     answer = service.artifacts(run)["answers-again-yaml"]["id"]
-    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page = service.signed_in(browser, width=1400, height=900)
     for path in ("artifacts", f"artifacts/artifact/{answer}"):
         page.goto(f"{service.page}/{path}")
         page.get_by_text(f"{ODD}.jpg").first.wait_for(timeout=60_000)
         assert page.locator("img[src=x]").count() == 0
-    page.close()
+    page.context.close()
 
 
 def _areas_told(service: Service, run: str) -> None:

@@ -110,8 +110,7 @@ def ground_scales(
 def _returned(back: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which points ``(2, n)`` came back from degrees; those past a pole are folded elsewhere."""
     with np.errstate(invalid="ignore"):
-        returned: NDArray[np.bool_] = (np.abs(back - points) <= _RETURN).all(axis=0)
-    return returned
+        return np.asarray((np.abs(back - points) <= _RETURN).all(axis=0))
 
 
 def _moved(

@@ -34,7 +34,7 @@ def check_kind(kind: str) -> str:
     if kind not in ("auto", "inline", "local", "cuda") and "://" not in kind:
         raise UsageError(
             f"--cluster {kind}: say auto, inline, local, cuda or the address of a Dask "
-            "scheduler such as tcp://host:8786"
+            "scheduler such as tls://host:8786"
         )
     return kind
 
@@ -45,7 +45,8 @@ def open_cluster(kind: str = "auto", *, blocks: int | None = None) -> Iterator[E
 
     ``auto``: GPUs where torch sees any; else workers where there are enough cores and
     ``blocks`` to pay for starting them; else this process. ``inline``, ``local``, ``cuda``, or
-    the address of a running Dask scheduler (``tcp://host:8786``). Raises ClusterError where it
+    the address of a running Dask scheduler (``tls://host:8786``; Dask's own configuration
+    ``distributed.comm.tls`` names the certificates). Raises ClusterError where it
     cannot be started or reached, UsageError for any other word.
     """
     check_kind(kind)

