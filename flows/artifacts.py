@@ -102,7 +102,7 @@ def answer_markdown(result: QueryResult, folder: Path) -> str:
     lines = [
         f"## {text(result.title)} in {text(str(result.cube.get('name', '')))}",
         "*Where to look first, not a verdict.* " + text(" ".join(_notes(result))),
-        f"![heatmap, yellow is most plausible]({thumbnail(folder / 'heatmap.png')})",
+        f"![heatmap, magenta is most plausible]({thumbnail(folder / 'heatmap.png')})",
         f"| rank | {measure} | best % of cells | from above | lat, lon | maps |\n"
         "|---:|---:|---:|---|---|---|\n" + "\n".join(_candidate_rows(result)),
         where(folder / "report.html"),

@@ -22,7 +22,7 @@ def geolocate_folder(
 ) -> str:
     """Rank the places of a cube for every photo, video frame and chat picture below a folder.
 
-    What an earlier run finished is kept. Files that cannot be read are told in failures.csv and
+    What an earlier run finished is kept. Files that cannot be read are listed in failures.csv and
     do not fail the run, unless nothing at all could be answered; a good picture whose answer is
     missing does.
 

@@ -32,7 +32,7 @@ _LEASE_SECONDS = 60.0  # so long does a killed run's claim on its cube outlive i
 
 
 class OneLine(logging.Filter):
-    """Prefect logs every error with its traceback; an expected one is told in its one line."""
+    """Prefect logs every error with its traceback; an expected one is logged in its one line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let the record pass, shortened."""

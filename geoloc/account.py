@@ -98,18 +98,16 @@ class BuildReport:
         """For people, a few lines."""
         lines = [] if self.tiling is None else [self.tiling.summary()]
         lines += [
-            f"{self.url} {self.generation}: {self.blocks_done} blocks built, "
+            f"{self.url} {self.generation}: {_count(self.blocks_done, 'block')} built, "
             f"{self._kept()}{self.blocks_broken + self.blocks_failed} "
-            f"incomplete, {self.blocks_outside} outside; {self.cells_encoded:,} cells in "
-            f"{self.seconds:.1f} s ({self.cells_per_second:,.0f} cells/s"
-            f"{', ' if self.cluster else ''}{self.cluster})"
+            f"incomplete, {self.blocks_outside} outside{self._pace()}"
         ]
         if self.stage_seconds:
             lines.append("in all workers: " + ", ".join(map(self._stage, self.stage_seconds)))
         if self.missing_cells or self.saturated_values:
             lines.append(
                 f"{self.missing_cells:,} cells without imagery, "
-                f"{self.saturated_values:,} values beyond the code's range"
+                f"{self.saturated_values:,} values cut to the range that is stored"
             )
         if self.stopped:
             lines.append(f"stopped before its end: {self.stopped}")
@@ -123,17 +121,24 @@ class BuildReport:
         some, or is older than its origin in places.
         """
         if self.stopped:
-            raise CubeError(f"{self.stopped}: mend the cause and run the same command again")
+            raise CubeError(f"{self.stopped}: fix the cause and run the same command again")
         short = self.blocks_failed + self.blocks_broken
         whole = self.blocks_done + self.blocks_reused + self.blocks_copied
         if short:
             raise CubeError(
                 f"{short} of {short + whole} blocks are "
-                f"incomplete ({next(iter(self.errors), 'unknown error')}): mend the cause and "
+                f"incomplete ({next(iter(self.errors), 'unknown error')}): fix the cause and "
                 "run the same command again; only these are computed"
             )
         if self.tiling is not None:
             self.tiling.raise_if_incomplete()
+
+    def _pace(self) -> str:
+        if not self.blocks_done:
+            return ""
+        where = f", {self.cluster}" if self.cluster else ""
+        pace = f"{self.cells_per_second:,.0f} cells/s{where}"
+        return f"; {self.cells_encoded:,} cells in {self.seconds:.1f} s ({pace})"
 
     def _kept(self) -> str:
         copied = f"{self.blocks_copied} taken over unchanged, " if self.blocks_copied else ""
@@ -150,3 +155,8 @@ class BuildReport:
     def _note(self, error: str) -> None:
         if error in self.errors or len(self.errors) < _MOST_ERRORS:
             self.errors[error] = self.errors.get(error, 0) + 1
+
+
+def _count(number: int, noun: str) -> str:
+    """``1 block``, ``12 blocks``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

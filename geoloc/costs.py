@@ -123,6 +123,10 @@ class CubePlan:
         """What an hour of a worker is."""
         return "GPU-hours" if self.sample.gpu else "CPU worker-hours"
 
+    @property
+    def _worker(self) -> str:
+        return "GPU" if self.sample.gpu else "one worker's"
+
     def cells_in(self, hours: float, row: StepCost) -> int:
         """Cells that so many hours of a worker buy."""
         return round(row.cells * hours / row.hours) if row.hours else 0
@@ -138,7 +142,7 @@ class CubePlan:
         rate = s.cells / s.seconds
         lines = [
             self._extent(),
-            f"measured on {self.cluster}: {s.cells:,} cells ({s.pixels / 1e6:.1f} Mpx) in "
+            f"measured ({self.cluster}): {s.cells:,} cells ({s.pixels / 1e6:.1f} Mpx) in "
             f"{s.seconds:.2f} s, {rate:,.0f} cells/s a worker, {s.method}",
         ]
         budget = self._budget(self.own) if self.own.hours else None
@@ -155,13 +159,10 @@ class CubePlan:
         )
 
     def _budget(self, row: StepCost) -> str:
-        """What a hundred hours are good for; a small area takes less."""
+        """What the area takes; of one that takes more, what a hundred hours are good for."""
         share = 100 / row.hours
         if share >= 1:
-            return (
-                f"at {row.step:g} m the whole area takes {_hours(row.hours)} of {self.unit}, so "
-                f"that 100 {self.unit} are more than enough"
-            )
+            return f"the whole area takes {_hours(row.hours)} of {self._worker} time"
         return (
             f"100 {self.unit} buy {self.cells_in(100, row):,} cells at {row.step:g} m: "
             f"{100 * share:.3g} % of the area"

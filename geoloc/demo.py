@@ -49,13 +49,16 @@ def run_demo(
     that is complete is not built again.
     """
     out = Path(out)
-    write_sandbox(out, seed=seed, km=km, photos=photos, progress=progress("rendering the world"))
+    write_sandbox(out, seed=seed, km=km, photos=photos, stages=progress)
     area = load_area(out / "area.yaml")
     report = build_cube(area, progress=progress("encoding the imagery"))
     report.raise_if_incomplete()
     truths = read_truth(out / "photos" / "truth.csv")
     paths = [out / "photos" / truth.file for truth in truths]
-    answers = query_photos(out / "area.yaml", paths, out / "answers", progress=progress)
+    places = {truth.file: (truth.lat, truth.lon) for truth in truths}
+    answers = query_photos(
+        out / "area.yaml", paths, out / "answers", truth=places, progress=progress
+    )
     evaluation = Evaluation(tuple(score(answers.results, truths)), answers.failures)
     demo = Demo(report.cells, report.seconds, evaluation, out / "answers")
     (out / "demo.json").write_text(json.dumps(demo.to_json(), indent=1))

@@ -99,7 +99,7 @@ class TileReport:
             state = "out of date" if short == self.tiles_kept else "incomplete"
             raise ImageryError(
                 f"{short} of {short + self.tiles_done + self.tiles_reused} tiles are {state} "
-                f"({next(iter(self.errors), 'unknown error')}): mend the cause and run the same "
+                f"({next(iter(self.errors), 'unknown error')}): fix the cause and run the same "
                 "command again; only these are tiled"
             )
 

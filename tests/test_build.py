@@ -561,7 +561,7 @@ def test_too_many_failures_end_the_build(
     assert report.to_json()["stopped"] == report.stopped
     assert f"stopped before its end: {told}" in report.summary()
     assert report.blocks_failed == limit + 1
-    advice = "the archive is offline: mend the cause and run the same command again$"
+    advice = "the archive is offline: fix the cause and run the same command again$"
     with pytest.raises(CubeError, match=f"^{told}, the last: {advice}"):
         report.raise_if_incomplete()
     assert not report.published

@@ -340,7 +340,7 @@ def test_a_build_that_is_stopped_gives_its_report_and_fails(
     assert report["stopped"].startswith("1 block failed, the last: ")
     assert "tile.tif" in report["stopped"]
     told = done.err.strip().splitlines()[-1]
-    assert told == f"error: {report['stopped']}: mend the cause and run the same command again"
+    assert told == f"error: {report['stopped']}: fix the cause and run the same command again"
     text = run("cube", step, here.area, "--method", "patch", "--max-failed", "0")
     assert text.code == 1
     assert "stopped before its end: 1 block failed" in text.err + text.out

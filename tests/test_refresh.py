@@ -201,7 +201,7 @@ def test_a_refresh_that_is_stopped_leaves_readers_where_they_are(
     stopped = refresh_blocks(plan_of(tmp_path, GRID, replace(today, broken=(hole,))), max_failed=0)
     assert (stopped.blocks_broken, stopped.blocks_done, stopped.published) == (1, 0, False)
     assert "stopped before its end: 1 block failed, the last: array" in stopped.summary()
-    with pytest.raises(CubeError, match=r"^1 block failed, the last: .*: mend the cause"):
+    with pytest.raises(CubeError, match=r"^1 block failed, the last: .*: fix the cause"):
         stopped.raise_if_incomplete()
     assert current_generation(tmp_path) == "g0001"
     mended = refresh_blocks(plan_of(tmp_path, GRID, today))

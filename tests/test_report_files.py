@@ -111,16 +111,16 @@ def test_heatmap_without_a_known_cell(tmp_path: Path) -> None:
 # --- heatmap.png ---------------------------------------------------------------------------
 
 
-def test_picture_is_yellow_at_the_best_place_and_blue_at_the_worst(tmp_path: Path) -> None:
+def test_picture_is_hot_at_the_best_place_and_grey_at_the_worst(tmp_path: Path) -> None:
     write_picture(sample(candidates=()), tmp_path / "heatmap.png")
     pixels = np.asarray(Image.open(tmp_path / "heatmap.png").convert("RGB")).astype(int)
     assert 900 < pixels.shape[1] < 2500
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-    yellow = (red > 230) & (green > 230) & (blue < 215)
-    dark_blue = (red < 30) & (green < 60) & (blue > 80)
+    hot = (red > 150) & (green < 90)
+    grey = (abs(red - 205) < 6) & (abs(green - 205) < 6) & (abs(blue - 205) < 6)
     map_side = pixels.shape[1] * 4 // 5  # the colour bar lies to the right of it
-    assert np.median(np.nonzero(yellow[:, :map_side])[1]) > map_side / 2
-    assert np.median(np.nonzero(dark_blue[:, :map_side])[1]) < map_side / 2
+    assert np.median(np.nonzero(hot[:, :map_side])[1]) > map_side / 2
+    assert np.median(np.nonzero(grey[:, :map_side])[1]) < map_side / 2
 
 
 def test_picture_shows_the_ground_faintly_the_truth_and_larger_marks_for_better_ranks(

@@ -22,7 +22,7 @@ from ..photos import Photo
 from ..query.answers import Progress, Stages
 from ..query.ask import Ask, Question
 from ..report import QueryResult, write_report
-from ..report.heat import levels, palette, shrink
+from ..report.heat import levels, paper_palette, shrink
 from ..report.vector import properties
 from .entries import SMALL
 from .mishaps import contained
@@ -157,7 +157,7 @@ def summary(result: QueryResult) -> _Summary:
 
 
 def write_small_heat(result: QueryResult, path: Path) -> None:
-    """The heatmap of a card, yellow for the best, with a dot at the best candidate."""
+    """The heatmap of a card, magenta for the best, with a dot at the best candidate."""
     small, grid = shrink(result.heatmap, result.grid, _HEAT_PIXELS)
     index = levels(result).of(small)
     index = np.where(index > 0, 1 + (index - 1) // _HEAT_STEP, 0).astype(np.uint8)
@@ -165,7 +165,7 @@ def write_small_heat(result: QueryResult, path: Path) -> None:
         row, col = cell
         index[max(0, row - 1) : row + 2, max(0, col - 1) : col + 2] = 255
     colors = np.full((256, 3), 128, np.uint8)
-    steps = palette()[_HEAT_STEP // 2 :: _HEAT_STEP]
+    steps = paper_palette()[_HEAT_STEP // 2 :: _HEAT_STEP]
     colors[1 : 1 + len(steps)], colors[255] = steps, _DOT
     image = Image.fromarray(index)
     image.putpalette(colors.reshape(-1).tolist())

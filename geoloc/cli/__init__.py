@@ -1,6 +1,6 @@
 """The command line: ``geoloc``. Every command is a thin call of the library.
 
-Exit codes: 0 the work is done, 1 it failed (also in part), 2 it was asked for wrongly.
+Exit codes: 0 the work is done, 1 it failed (also in part), 2 invalid usage.
 The library is imported inside the commands, so that ``geoloc --help`` answers at once.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 import typer
 
@@ -50,6 +51,8 @@ def root(
 
 def main() -> None:
     """Run the command line; turn every expected failure into one line and an exit code."""
+    # rasterio says so of arrays that it wraps, whose place lies beside them
+    warnings.filterwarnings("ignore", message="Dataset has no geotransform")
     try:
         app()
     except GeolocError as error:

@@ -26,6 +26,8 @@ def describe(
 ) -> None:
     """Name the scene classes of photos, or of a place as the cube sees it."""
     from ..query import describe_photos, describe_place
+    from ..report.words import percent
+    from ..scenes import display_name
 
     if bool(photos) == bool(cube) or bool(at) != bool(cube):
         raise UsageError("describe either photos, or a place: --cube CUBE --at LAT,LON")
@@ -38,7 +40,7 @@ def describe(
         return
     columns = {"": "left", "scene": "left", "share": "right"}
     rows = [
-        [name if i == 0 else "", scene, f"{share:.0%}"]
+        [name if i == 0 else "", display_name(scene), percent(100 * share)]
         for name, scenes in described.items()
         for i, (scene, share) in enumerate(scenes)
     ]

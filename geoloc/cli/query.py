@@ -163,7 +163,7 @@ def repeat(
     ),
     as_json: bool = JSON,
 ) -> None:
-    """Run a recorded query again and tell whether it gives the same answer.
+    """Run a recorded query again and report whether it gives the same answer.
 
     Exit code 0 where it does, to the last bit or but for rounding; 1 where it does not.
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import GeolocError
-from .console import note, print_json, print_table, progress, stages
+from .console import note, print_json, print_table, stages
 
 if TYPE_CHECKING:
     from ..demo import Demo
@@ -29,8 +29,8 @@ def sandbox(
     """Write a synthetic world: imagery, STAC catalog, roads, photos with truth, Telegram export."""
     from ..sandbox.write import write_sandbox
 
-    with progress("rendering the world") as advance:
-        files = write_sandbox(folder, seed=seed, km=km, photos=photos, progress=advance)
+    with stages() as stage:
+        files = write_sandbox(folder, seed=seed, km=km, photos=photos, stages=stage)
     if as_json:
         print_json(files)
     else:

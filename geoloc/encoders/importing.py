@@ -103,6 +103,8 @@ class ImportSpec(_Import):
 def read_import_spec(path: str | Path) -> ImportSpec:
     """An ``ImportSpec`` from a .toml or .json file. Raises UsageError naming the wrong value."""
     path = Path(path)
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: name the .toml or .json file of the model")
     try:
         text = path.read_text(encoding="utf-8")
         raw = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)

@@ -88,18 +88,23 @@ def read_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
 
 
 def photo_path(photo: str | Path) -> Path:
-    """The path of a photo's file. Raises UsageError for a URL: nothing is fetched here."""
+    """The path of a photo's file.
+
+    Raises UsageError for a URL, as nothing is fetched here, for a folder, and where there is
+    nothing: before any long work.
+    """
     if "://" in str(photo):
         shown = re.sub(r"(?<=//)[^/]*@|[?#].*", "", str(photo))  # without what may be secret
         raise UsageError(f"{shown} is a URL, and photos are read from files: download it first")
-    return Path(photo)
-
-
-def _read_bytes(path: Path) -> bytes:
+    path = Path(photo)
     if path.is_dir():
         raise UsageError(f"{path} is a folder: name the photos in it")
     if not path.is_file():
         raise UsageError(f"photo {path} does not exist: correct the path")
+    return path
+
+
+def _read_bytes(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:

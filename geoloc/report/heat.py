@@ -1,9 +1,9 @@
-"""How distances become colours, in the picture and in the page.
+"""How distances become colours, the same in the page, in pictures and over other maps.
 
-The yellow-green-blue scale runs with the *rank* of the distance among the cells: yellow is the
-smallest distance, the most plausible place, and shines out of a dark blue surrounding. Rank,
+The scale runs with the *rank* of the distance among the cells: magenta is the smallest distance,
+the most plausible place, yellow the last of the best 10 %, and what lies beyond fades away. Rank,
 because the distances of most cells lie close together, so that a scale linear in them would
-hide the few cells that matter.
+hide the few cells that matter. The page also has the study's yellow-green-blue.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ LEVELS = 255
 
 HOT_SHARE, SEEN_SHARE = 0.1, 0.5
 """Over maps of other programs the best cells are hot, and those beyond the second share clear."""
+
+PAPER = 205
+"""Grey under colours that are not opaque, where there is no map."""
 
 _OPAQUE, _FAINT = 235, 110  # opacity (0..255) of hot cells, and of the next ones
 _ROWS = 1024
@@ -144,6 +147,16 @@ def overlay_palette() -> NDArray[np.uint8]:
     return found
 
 
+@cache
+def paper_palette() -> NDArray[np.uint8]:
+    """RGB ``(LEVELS, 3)`` of the overlay's colours on light grey, where there is no opacity."""
+    colors = overlay_palette().astype(float)
+    seen = colors[:, 3:] / 255
+    found = np.asarray((colors[:, :3] * seen + PAPER * (1 - seen)).round(), np.uint8)
+    found.flags.writeable = False
+    return found
+
+
 def position(share: float) -> float:
-    """Where a share of the best cells (0..1) lies on the colour scale, 0 at its yellow end."""
+    """Where a share of the best cells (0..1) lies on the colour scale, 0 at its best end."""
     return float(share**0.5)

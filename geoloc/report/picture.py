@@ -9,17 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from ..grid import Grid
-from .heat import TICKS, levels, palette, position, shrink
+from .heat import PAPER, TICKS, levels, overlay_palette, paper_palette, position, shrink
 
 if TYPE_CHECKING:
     from .result import QueryResult
@@ -30,8 +31,9 @@ _LEAST = 420  # px, height that the colour bar needs
 _MARGIN, _HEAD, _FOOT = 24, 58, 40  # px around the map, and for title and foot line
 _BAR = 26  # px, width of the colour bar
 _LEGEND = 196  # px, from the map to the right edge: the bar and its words
-_UNKNOWN = (217, 217, 217)
-_GROUND = 0.35  # how much of the base map shines through the heat
+_UNKNOWN = (235, 235, 235, 190)
+_PAPER = (PAPER, PAPER, PAPER, 255)
+_LIGHTER = [110 + value // 2 for value in range(256)]  # grey of a base map, so that it is faint
 _LARGEST, _SMALLEST, _RANKS = 22, 10, 20  # px of the letters in marks, from rank 1 to this one
 _TRUTH = "#00e5ff"
 _COLOURS, _EFFORT = 256, 3  # of the file: measured, the smallest that costs no more time
@@ -117,15 +119,15 @@ def _draw_heat(
     image: Image.Image, sheet: _Sheet, result: QueryResult, ground: Picture | None
 ) -> None:
     small, grid = shrink(result.heatmap, result.grid, _SIDE)
-    heat = Image.fromarray(levels(result).of(small))
-    heat.putpalette([*_UNKNOWN, *palette().reshape(-1).tolist()])
     # a reduced picture may reach beyond the last cell by part of a pixel
     seen = (0.0, 0.0, result.grid.nx * result.grid.step / grid.step,
             result.grid.ny * result.grid.step / grid.step)  # fmt: skip
-    drawn = heat.resize((sheet.width, sheet.height), Image.Resampling.NEAREST, box=seen)
-    if ground is not None:
-        drawn = Image.blend(drawn.convert("RGB"), _grey_ground(ground, sheet), _GROUND)
-    image.paste(drawn, (sheet.left, sheet.top))
+    heat = Image.fromarray(levels(result).of(small)).resize(
+        (sheet.width, sheet.height), Image.Resampling.NEAREST, box=seen
+    )
+    under = _grey_ground(ground, sheet) if ground else Image.new("RGBA", heat.size, _PAPER)
+    under.alpha_composite(Image.fromarray(_colors()[np.asarray(heat)]))
+    image.paste(under.convert("RGB"), (sheet.left, sheet.top))
     frame = (sheet.left - 1, sheet.top - 1, sheet.left + sheet.width, sheet.top + sheet.height)
     ImageDraw.Draw(image).rectangle(frame, outline=_INK)
 
@@ -140,7 +142,13 @@ def _grey_ground(ground: Picture, sheet: _Sheet) -> Image.Image:
     inside = (max(0.0, box[0]), max(0.0, box[1]),
               min(float(ground.width), box[2]), min(float(ground.height), box[3]))  # fmt: skip
     drawn = ground.image().convert("L").resize((sheet.width, sheet.height), box=inside)
-    return drawn.convert("RGB")
+    return drawn.point(_LIGHTER).convert("RGBA")
+
+
+@cache
+def _colors() -> NDArray[np.uint8]:
+    """RGBA ``(level, 4)``, of what is not known first."""
+    return np.vstack([np.array([_UNKNOWN], np.uint8), overlay_palette()])
 
 
 def _draw_color_bar(
@@ -149,14 +157,14 @@ def _draw_color_bar(
     """Ticks name the share of cells that are as good or better, and their distance."""
     left, height = sheet.left + sheet.width + 22, max(sheet.height, _LEAST) * 85 // 100
     top = sheet.top + (max(sheet.height, _LEAST) - height) // 2
-    bar = Image.fromarray(palette()[:, None]).resize((_BAR, height), Image.Resampling.NEAREST)
+    bar = Image.fromarray(paper_palette()[:, None]).resize((_BAR, height), Image.Resampling.NEAREST)
     image.paste(bar, (left, top))
     draw.rectangle((left - 1, top - 1, left + _BAR, top + height), outline=_INK)
     for share, words in _ticks(result):
         y, right = top + position(share) * height, left + _BAR
         draw.line((right, y, right + 7, y), _INK, 2)
         draw.multiline_text((right + 12, y), words, _INK, font(16), "lm", spacing=3)
-    label = "rank and distance   (yellow: most plausible)"
+    label = "rank and distance   (magenta: most plausible)"
     _draw_upwards(image, label, (sheet.size[0] - _MARGIN + 4, top + height / 2))
 
 

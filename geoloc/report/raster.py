@@ -15,13 +15,12 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from ..grid import Grid
-from .heat import levels, overlay_palette, shrink
+from .heat import levels, paper_palette, shrink
 
 if TYPE_CHECKING:
     from .result import QueryResult
 
 _COLOUR_PIXELS = 4096
-_PAPER = 205  # grey under colours that are not opaque
 _ROWS = 512  # rows written at a time: a heatmap may be larger than memory
 _TILE = 256
 
@@ -60,19 +59,12 @@ def write_colors(result: QueryResult, path: Path) -> None:
     """
     small, grid = shrink(result.heatmap, result.grid, _COLOUR_PIXELS)
     table = {0: (0, 0, 0, 0)}
-    table |= {n: (*color, 255) for n, color in enumerate(_on_paper().tolist(), start=1)}
+    table |= {n: (*color, 255) for n, color in enumerate(paper_palette().tolist(), start=1)}
     profile = _profile(grid) | {"dtype": "uint8", "nodata": 0, "compress": "deflate"}
     path.unlink(missing_ok=True)  # as a killed run left it, GDAL may choke on it
     with rasterio.open(path, "w", **profile, photometric="palette") as target:
         target.write(levels(result).of(small), 1)
         target.write_colormap(1, table)
-
-
-def _on_paper() -> NDArray[np.uint8]:
-    """RGB ``(level, 3)`` of the overlay's colours on light grey: such tables know no opacity."""
-    colors = overlay_palette().astype(float)
-    seen = colors[:, 3:] / 255
-    return np.asarray((colors[:, :3] * seen + _PAPER * (1 - seen)).round(), np.uint8)
 
 
 def _write_plain(heatmap: NDArray[np.float32], grid: Grid, path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..names import cell_text
+from ..scenes import display_name
 from .links import web_maps
 from .words import differences, scene_list
 
@@ -37,8 +38,8 @@ _COLUMNS = (
 def _row(candidate: Candidate, result: QueryResult) -> dict[str, Any]:
     words = {
         "seen_from_above": scene_list(result.places.get(candidate.rank, ())),
-        "photo_and_place_show": ", ".join(term.scene for term in candidate.shared),
-        "differ_most": ", ".join(term.scene for term in differences(candidate)),
+        "photo_and_place_show": ", ".join(display_name(term.scene) for term in candidate.shared),
+        "differ_most": ", ".join(display_name(term.scene) for term in differences(candidate)),
         "crs": result.grid.crs,
         "map": web_maps(candidate.lon, candidate.lat)["OpenStreetMap"],
     }

@@ -12,6 +12,8 @@ from .photos import write_photos
 from .telegram import write_telegram
 
 Progress = Callable[[int, int], None]
+Stages = Callable[[str], Progress]
+"""Gives, for the name of a stage, what is told how far it has come."""
 
 _MARK = "sandbox.json"
 
@@ -22,7 +24,7 @@ def write_sandbox(
     seed: int = 0,
     km: float = 3.0,
     photos: int = 40,
-    progress: Progress | None = None,
+    stages: Stages | None = None,
 ) -> dict[str, object]:
     """Write imagery with its catalog, roads, heights, photos with truth, and a chat export.
 
@@ -33,12 +35,18 @@ def write_sandbox(
     folder = Path(folder)
     asked = {"seed": seed, "km": km, "photos": photos}
     if not _already(folder, asked):
-        world = write_world(folder, seed, km, progress)
-        write_photos(world, folder / "photos", photos, seed=seed, progress=progress)
+        stage = stages or _silent
+        world = write_world(folder, seed, km, stage("rendering imagery"))
+        seen = stage("rendering photos")
+        write_photos(world, folder / "photos", photos, seed=seed, progress=seen)
         write_telegram(world, folder / "telegram", seed)
         # last, so that a world that was interrupted is made anew
         (folder / _MARK).write_text(json.dumps(asked))
     return {**asked, "area": str(folder / "area.yaml")}
+
+
+def _silent(_stage: str) -> Progress:
+    return lambda _done, _total: None
 
 
 def _already(folder: Path, asked: dict[str, float]) -> bool:
