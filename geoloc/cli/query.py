@@ -220,7 +220,7 @@ def _failed(failures: dict[str, str], asked: int) -> str:
 
 
 def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[str, str]) -> None:
-    from ..report.words import areas_text, match_words, unsearched
+    from ..report.words import areas_text, match_words, truth_text, unsearched
 
     if as_json:
         print_json(
@@ -241,7 +241,7 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
         }
         rows = [_row(result, candidate) for candidate in result.candidates[:SHOWN]]
         print_table(f"{result.title} ({result.folder})", columns, rows)
-        if words := match_words(result):
+        for words in filter(None, (match_words(result), truth_text(result))):
             note(words)
         if result.areas:
             note(areas_text(result.areas))

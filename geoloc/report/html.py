@@ -29,6 +29,7 @@ from .words import (
     measured,
     percent,
     scene_list,
+    truth_text,
     unsearched,
 )
 
@@ -68,7 +69,7 @@ def write_page(
             candidates=list(cards.values()),
             areas=[_area_card(area, cards) for area in result.areas],
             search=areas_text(result.areas),
-            truth=_truth(result),
+            truth=truth_text(result),
             not_searched=unsearched(result),
             match=match_words(result),
             stops=STOPS,
@@ -184,17 +185,6 @@ def _area_card(area: SearchArea, cards: Mapping[int, dict[str, Any]]) -> dict[st
         "size": least + area_size(area.km2),
         "candidates": [cards[rank] for rank in area.candidates],
     }
-
-
-def _truth(result: QueryResult) -> str:
-    """How well the true place came out, where it is known."""
-    if result.truth is None:
-        return ""
-    at, share = result.true_place or (None, None)
-    if at is None:
-        return "The true place lies outside of the area."
-    told = "could not be searched" if share is None else f"is among the best {percent(share)}"
-    return f"The true place {told}."
 
 
 def _dates(result: QueryResult, views: Views) -> str:

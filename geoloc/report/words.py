@@ -143,3 +143,14 @@ def differences(candidate: Candidate, top: int = 3) -> list[Term]:
 def scene_list(scenes: Sequence[tuple[str, float]]) -> str:
     """Scenes with their shares in one line: highway 41 %, wheat field 22 %."""
     return ", ".join(f"{display_name(name)} {percent(100 * share)}" for name, share in scenes)
+
+
+def truth_text(result: QueryResult) -> str:
+    """How well the true place came out, where it is known."""
+    if result.truth is None:
+        return ""
+    at, share = result.true_place or (None, None)
+    if at is None:
+        return "The true place lies outside of the area."
+    told = "could not be searched" if share is None else f"is among the best {percent(share)}"
+    return f"The true place {told}."
