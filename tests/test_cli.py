@@ -146,7 +146,8 @@ def test_a_damaged_cube_is_one_line_everywhere_until_it_is_repaired(
 ) -> None:
     here = SmallPlace(Path(shutil.copytree(place.folder, tmp_path / "here")))
     cube, truth = here.area, (here.folder / "photos" / "truth.csv").read_text()
-    at = ",".join(truth.splitlines()[1].split(",")[1:3])
+    lon, lat = truth.splitlines()[1].split(",")[1:3]
+    at = f"{lat},{lon}"
     asked = ("scene", cube, Cube.open(here.cube).classes[2], "--check-digests", "--out")
     sound = run(*asked, tmp_path / "sound", "--json")
     chunk = here.cube / "g0001/features/c/0/0/0"
@@ -360,7 +361,7 @@ def test_wrong_usage_is_exit_code_2(run: Run) -> None:
     assert run("query").code == 2
     assert run("cube", "build", "gone.yaml").code == 2
     done = run("cube", "build", "gone.yaml", "--cluster", "foo")
-    assert done.code == 2 and done.is_one_line("--cluster foo", "tcp://")
+    assert done.code == 2 and done.is_one_line("--cluster foo", "tls://")
     assert run("train", "gone.csv", "--teacher", "x", "--out", "y", "--set", "epochs").code == 2
 
 
