@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import http.server
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
 import pytest
+from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from flows.addresses import filled
@@ -80,6 +82,15 @@ def test_who_is_refused_reads_what_to_do() -> None:
     assert "a variable of the worker's environment" in refused.value.message
 
 
+def _photo() -> bytes:
+    memory = io.BytesIO()
+    Image.new("RGB", (64, 48), (90, 120, 30)).save(memory, "jpeg")
+    return memory.getvalue()
+
+
+PHOTO = _photo()
+
+
 class _Guarded(http.server.BaseHTTPRequestHandler):
     """A photo for one who brings the user, the password and the signature."""
 
@@ -88,7 +99,7 @@ class _Guarded(http.server.BaseHTTPRequestHandler):
         known = self.headers.get("Authorization") == f"Basic {right}"
         self.send_response(200 if known and self.path == "/a.jpg?sig=S%2FG%26n" else 403)
         self.end_headers()
-        self.wfile.write(b"pixels")
+        self.wfile.write(PHOTO)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -107,7 +118,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 def test_the_workers_secrets_are_used_and_kept_nowhere(port: int, tmp_path: Path) -> None:
     address = f"http://${{P_USER}}:${{P_PASS}}@127.0.0.1:{port}/a.jpg?sig=${{P_SIG}}"
     path = store_photo(address, tmp_path)
-    assert path.read_bytes() == b"pixels"
+    assert path.read_bytes() == PHOTO
     assert origin(path, address)["fetched_from"] == f"127.0.0.1:{port}/a.jpg"
     kept = [str(file) + file.read_text(errors="replace") for file in tmp_path.rglob("*.*")]
     assert not any(value in text for text in kept for value in ("us er", "p@ss", "S/G", "S%2FG"))
