@@ -23,7 +23,8 @@ _SET_ANEW = ("mpegts", "mpeg")  # streams whose clock may be set anew; their len
 _ONLY = {
     "protocol_whitelist": "file",
     "format_whitelist": "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,av1,obu,ivf,"
-    "flv,live_flv,asf,ogg,rm,mxf,dv,nut,gif,apng,mjpeg,nsv,wtv,swf,vc1,h263,3dostr,ty,vob,amv",
+    "flv,live_flv,asf,ogg,rm,mxf,dv,nut,gif,apng,mjpeg,nsv,wtv,swf,vc1,h263,3dostr,ty,vob,amv,"
+    "yuv4mpegpipe,vvc,cavsvideo,avs2,avs3,dirac,dnxhd,gxf",
 }
 """What is opened: files that hold their pictures. Lists of other files (concat, HLS, DASH, SDP)
 and numbered images are none; a chat's .mp4 may be such a text."""
