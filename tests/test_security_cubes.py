@@ -11,10 +11,12 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
+from geoloc.area import GeotiffImagery
 from geoloc.errors import CubeError, GeolocError, ImageryError, ModelError
 from geoloc.imagery.geotiff import GeotiffSource
 from geoloc.imagery.keys import fill_keys
 from geoloc.query import open_target, query_scene, repair_cube_at, verify_cube_at
+from geoloc.query.remembered import require_open, withheld
 from geoloc.query.target import cube_model
 from tests.cubes import write_cube
 from tests.loopback import Listener, listening
@@ -206,3 +208,19 @@ def test_rules_that_are_set_are_all_that_is_allowed(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("GEOLOC_IMAGERY_KEYS", "nonsense")
     with pytest.raises(ImageryError, match="write host:NAME"):
         fill_keys("https://tiles.example/?k=${TILE_KEY}")
+
+
+def test_plain_files_of_this_disk_serve_to_compute_cells_anew(tmp_path: Path) -> None:
+    """To verify or repair a cube that was copied shows nothing of them; nothing else is opened."""
+    (tmp_path / "far").mkdir()
+    for name in ("a.tif", "b.vrt"):
+        (tmp_path / "far" / name).write_bytes(b"")
+    cube = str(tmp_path / "near" / "cube.zarr")
+    files = GeotiffImagery(paths=[f"{tmp_path}/far/a.tif"])
+    require_open(files, cube, fetch=False)
+    assert "name its area file" in withheld(files, cube)  # on a page they would be shown
+    for path in ("far/b.vrt", "far/${HOME}.tif"):
+        with pytest.raises(CubeError, match="name its area file"):
+            require_open(GeotiffImagery(paths=[f"{tmp_path}/{path}"]), cube, fetch=False)
+    with pytest.raises(CubeError, match="name its area file"):
+        require_open(GeotiffImagery(paths=["https://example.org/a.tif"]), cube, fetch=False)

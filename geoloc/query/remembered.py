@@ -70,7 +70,12 @@ def withheld(imagery: Imagery, cube: str, *, fetch: bool = False) -> str:
 
 
 def require_open(imagery: Imagery, cube: str, *, fetch: bool) -> None:
-    """Raise CubeError where `withheld` gives a reason."""
+    """Raise CubeError where `withheld` gives a reason, to compute cells anew.
+
+    Plain files of this disk may be read for that wherever they lie: none of them is shown.
+    """
+    if not _variables_of(imagery) and _are_files(imagery):
+        return
     if reason := withheld(imagery, cube, fetch=fetch):
         raise CubeError(f"cube {cube}: {reason}")
 
@@ -97,13 +102,17 @@ def _lies_beside(imagery: Imagery, cube: str) -> bool:
     A folder that holds all of a user's files, or more, is none that a cube came with.
     """
     own = local_path(cube)
-    if own is None or isinstance(imagery, StacImagery | XyzImagery):
-        return False  # a catalog may name whatever it likes
-    folder = own.resolve().parent
-    if Path.home().resolve().is_relative_to(folder):
+    if own is None or Path.home().resolve().is_relative_to(own.resolve().parent):
         return False
+    return _are_files(imagery, own.resolve().parent)
+
+
+def _are_files(imagery: Imagery, folder: Path | None = None) -> bool:
+    """Whether all of it are plain files or folders of this disk, below ``folder``."""
+    if isinstance(imagery, StacImagery | XyzImagery):
+        return False  # a catalog may name whatever it likes
     paths = imagery.paths if isinstance(imagery, GeotiffImagery) else [imagery.path]
-    return all(_is_below(path, folder) for path in paths)
+    return all(_is_below(path, folder or Path("/")) for path in paths)
 
 
 def _is_below(path: str, folder: Path) -> bool:
