@@ -214,7 +214,7 @@ def test_plain_files_of_this_disk_serve_to_compute_cells_anew(tmp_path: Path) ->
     """To verify or repair a cube that was copied shows nothing of them; nothing else is opened."""
     (tmp_path / "far").mkdir()
     for name in ("a.tif", "b.vrt"):
-        (tmp_path / "far" / name).write_bytes(b"")
+        (tmp_path / "far" / name).write_text("<VRTDataset/>" if name == "b.vrt" else "")
     cube = str(tmp_path / "near" / "cube.zarr")
     files = GeotiffImagery(paths=[f"{tmp_path}/far/a.tif"])
     require_open(files, cube, fetch=False)
