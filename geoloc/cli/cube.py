@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Build and look at feature cubes.", no_args_is_help=True)
 
 AREA = typer.Argument(..., metavar="AREA.yaml", help="The area file.")
-CUBE = typer.Argument(..., metavar="CUBE", help="An area file, a path or a URL.")
+CUBE = typer.Argument(..., metavar="CUBE", help="An area file, or the folder or URL of a cube.")
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
 

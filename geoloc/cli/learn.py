@@ -19,7 +19,7 @@ def pairs(
     ground: Path = typer.Option(..., "--ground", help="Folder of class folders of photos."),
     overhead: Path = typer.Option(..., "--overhead", help="Folder of class folders of chips."),
     out: Path = typer.Option(..., "--out", metavar="PAIRS.csv", help="The pairs file to write."),
-    seed: int = typer.Option(0, "--seed", help="Another seed is another split."),
+    seed: int = typer.Option(0, "--seed", help="Random seed of the split."),
     holdout: float = typer.Option(0.2, "--holdout", min=0, max=0.9, help="Share for the test."),
 ) -> None:
     """Pair photos with overhead images of the same class, with a held-out share."""
@@ -55,7 +55,9 @@ def train(
 
 
 def evaluate(
-    cube: str = typer.Argument(..., metavar="CUBE", help="An area file, a path or a URL."),
+    cube: str = typer.Argument(
+        ..., metavar="CUBE", help="An area file, or the folder or URL of a cube."
+    ),
     truth: Path = typer.Argument(
         ..., metavar="TRUTH.csv", help="file, lon, lat; the photos lie beside it."
     ),

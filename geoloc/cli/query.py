@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from ..candidates import Candidate
     from ..report import QueryResult
 
-CUBE = typer.Argument(..., metavar="CUBE", help="An area file, a path or a URL.")
+CUBE = typer.Argument(..., metavar="CUBE", help="An area file, or the folder or URL of a cube.")
 PHOTOS = typer.Argument(..., metavar="PHOTO…", help="Ground photos: files, no URLs.")
 OUT = typer.Option(..., "--out", metavar="DIR", help="Folder for the answers.")
 TOP = typer.Option(20, "--top", min=1, help="How many candidates.")
 WITHIN = typer.Option(
     None, "--within", metavar="POLY.geojson", help="Search only inside this polygon."
 )
-RADIUS = typer.Option(None, "--radius", min=0, help="Candidates lie at least so far apart, m.")
+RADIUS = typer.Option(
+    None, "--radius", min=0, help="Least distance between candidates, m; 150 by default."
+)
 GENERATION = typer.Option(
     None, "--generation", metavar="G", help="Search this generation of the cube, such as g0001."
 )
@@ -51,6 +53,31 @@ FETCH = typer.Option(
     help="Open the imagery that the cube itself names, wherever it lies; needed where no area file "
     "is named, and the cube is trusted.",
 )
+FUSE = typer.Option(
+    False, "--fuse", help="All photos show one place: average them into one answer."
+)
+WEIGHT = typer.Option(
+    [],
+    "--weight",
+    metavar="NAME=W",
+    help="Weight of a scene class, or of the group indoor, natural or manmade.",
+)
+CROP = typer.Option(
+    [],
+    "--crop",
+    metavar="L,T,R,B",
+    help="Ask about this part of each photo: left,top,right,bottom in pixels. "
+    "Several crops are several queries.",
+)
+ROTATE = typer.Option(
+    0.0, "--rotate", metavar="DEG", help="Turn the photo, or its crop, clockwise."
+)
+TRUTH = typer.Option(
+    None,
+    "--truth",
+    metavar="LAT,LON",
+    help="Where the photos were really taken: marked in the answers, not used for them.",
+)
 SHOWN = 5  # candidates on the terminal; all of them are in the files
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
@@ -62,31 +89,11 @@ def query(
     top: int = TOP,
     within: Path | None = WITHIN,
     radius: float | None = RADIUS,
-    fuse: bool = typer.Option(
-        False, "--fuse", help="All photos show one place: average them into one answer."
-    ),
-    weight: list[str] = typer.Option(
-        [],
-        "--weight",
-        metavar="NAME=W",
-        help="Weight of a scene class, or of the group indoor, natural or manmade.",
-    ),
-    crop: list[str] = typer.Option(
-        [],
-        "--crop",
-        metavar="L,T,R,B",
-        help="Ask about this part of each photo: left,top,right,bottom in pixels. "
-        "Several crops are several queries.",
-    ),
-    rotate: float = typer.Option(
-        0.0, "--rotate", metavar="DEG", help="Turn the photo, or its crop, clockwise."
-    ),
-    truth: str | None = typer.Option(
-        None,
-        "--truth",
-        metavar="LAT,LON",
-        help="Where the photos were really taken: marked in the answers, not used for them.",
-    ),
+    fuse: bool = FUSE,
+    weight: list[str] = WEIGHT,
+    crop: list[str] = CROP,
+    rotate: float = ROTATE,
+    truth: str | None = TRUTH,
     generation: str | None = GENERATION,
     day: datetime | None = DAY,
     cluster: str = CLUSTER,
