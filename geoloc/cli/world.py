@@ -13,7 +13,7 @@ from .console import note, print_json, print_table, stages
 if TYPE_CHECKING:
     from ..demo import Demo
 
-SEED = typer.Option(7, "--seed", help="Another seed is another world.")
+SEED = typer.Option(7, "--seed", help="Random seed of the world.")
 KM = typer.Option(3.0, "--km", min=1.0, max=200.0, help="Side of the square world, km.")
 PHOTOS = typer.Option(40, "--photos", min=1, max=100_000, help="Ground photos to render.")
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
