@@ -295,7 +295,7 @@ def test_a_build_ends_when_the_archive_refuses_everything(
     plan = plan_of(tmp_path, grid, source, open_encoder=cubes.CoarseEncoder)  # type: ignore[arg-type]
     report = build_blocks(plan)
     assert (report.blocks_done, report.blocks_broken, report.published) == (0, drawn, False)
-    with pytest.raises(CubeError, match=r"no block could be encoded: array: .*: mend"):
+    with pytest.raises(CubeError, match=r"no block could be encoded: array: .*: fix"):
         report.raise_if_incomplete()
 
 
