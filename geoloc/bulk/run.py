@@ -82,8 +82,8 @@ class BulkReport:
             raise GeolocError(f"none of {self.files} files could be answered: see {told}")
         if self.unanswered:
             raise GeolocError(
-                f"{self.unanswered} of {asked} answers are missing: mend what {told} tells of "
-                "them and run the same command again"
+                f"{self.unanswered} of {asked} answers are missing: fix what {told} reports "
+                "of them and run the same command again"
             )
 
 
