@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from geoloc.area import Area
 
-from .addresses import holding_no_secret
+from .addresses import EveryText, holding_no_secret
 
 _ABSOLUTE = r"^/[^\x00-\x1f]*$"
 _CUBE = holding_no_secret(
@@ -23,6 +23,12 @@ _PHOTO = holding_no_secret(
     r"^(/|https?://)[^\x00-\x1f]+$",
     "instead of a password or signature write the name of a variable of the worker's environment "
     "in braces after a dollar sign, see deploy/README.md",
+)
+_AREA = holding_no_secret(
+    "^",
+    "an area's addresses show no password, key or signature, a store's come from the worker's "
+    "environment and those of imagery are written as the name of a variable of it in braces "
+    "after a dollar sign, see deploy/README.md",
 )
 
 
@@ -65,7 +71,15 @@ PhotoRef = Annotated[
 ]
 Photos = Annotated[list[PhotoRef], Field(min_length=1, max_length=10_000)]
 Cubes = CubeRef | Annotated[list[CubeRef], Field(min_length=1, max_length=100)]
-Areas = Annotated[list[FilePath | Area], Field(min_length=1, max_length=1000)]
+InlineArea = Annotated[
+    Area,
+    EveryText(
+        _AREA,
+        "write passwords, keys and signatures of imagery as ${NAME}; those of stores and models "
+        "come from the worker's environment",
+    ),
+]
+Areas = Annotated[list[FilePath | InlineArea], Field(min_length=1, max_length=1000)]
 Top = Annotated[int, Field(ge=1, le=1000, description="how many candidates")]
 Cells = Annotated[int, Field(ge=0, le=100_000, description="cells to recompute; 0 for none")]
 Generations = Annotated[int, Field(ge=1, le=100, description="how many stay, the newest")]

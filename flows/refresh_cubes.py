@@ -22,7 +22,7 @@ from geoloc.refresh import prune_cube, refresh_cube
 from geoloc.verification import Verification, verify_cube
 
 from .artifacts import progress, show_build, show_failures, show_verification
-from .parameters import Areas, Cells, Cluster, FilePath, Generations, Method
+from .parameters import Areas, Cells, Cluster, FilePath, Generations, InlineArea, Method
 from .running import brief, limit_cube, only_run_on, run_name, say_why, stage
 
 AREAS_VARIABLE = "geoloc_areas"
@@ -73,10 +73,13 @@ def scheduled_areas() -> list[FilePath | Area]:
     """The areas that the Prefect variable names. Raises AreaError where it holds no areas."""
     value: object = Variable.get(AREAS_VARIABLE, default=[])
     try:
-        return TypeAdapter[list[FilePath | Area]](list[FilePath | Area]).validate_python(value)
+        return TypeAdapter[list[FilePath | Area]](list[FilePath | InlineArea]).validate_python(
+            value
+        )
     except ValidationError:
         raise AreaError(
-            f"Prefect variable {AREAS_VARIABLE}: write a list of absolute paths of area files"
+            f"Prefect variable {AREAS_VARIABLE}: write a list of absolute paths of area files, "
+            "or areas that show no password, key or signature"
         ) from None
 
 

@@ -7,15 +7,19 @@ import http.server
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 from PIL import Image
+from prefect.utilities.callables import parameter_schema
 from pydantic import TypeAdapter, ValidationError
 
 from flows.addresses import filled
 from flows.fetching import origin, store_photo
-from flows.parameters import CubeRef, PhotoRef
+from flows.parameters import Areas, CubeRef, PhotoRef
+from flows.refresh_cubes import refresh_cubes
+from geoloc.area import Area
 from geoloc.errors import UsageError
 from tests.loopback import serving_on_loopback
 
@@ -152,3 +156,66 @@ def test_a_secret_that_is_allowed_but_not_set_is_told(monkeypatch: pytest.Monkey
     monkeypatch.delenv("GONE", raising=False)
     with pytest.raises(UsageError, match=r"\$\{GONE\} is not set in the worker's environment"):
         filled("https://photos.example/?sig=${GONE}")
+
+
+def _area(**changes: Any) -> dict[str, Any]:
+    place = {"name": "a", "crs": "EPSG:32636", "bounds": [300000, 5600000, 301000, 5601000]}
+    files = {"imagery": {"kind": "geotiff", "paths": ["/srv/a.tif"]}}
+    return {**place, **files, "model": "sandbox", "cube": "s3://cubes/a.zarr", **changes}
+
+
+def _stac(**changes: Any) -> dict[str, Any]:
+    return _area(imagery={"kind": "stac", "url": "https://stac.example/", **changes})
+
+
+SHOWING_AREAS = [
+    _area(cube="s3://us:SECRET@cubes/a.zarr"),
+    _area(cube="https://store.example/a.zarr?sig=SECRET"),
+    _area(model="https://us:SECRET@models.example/m"),
+    _area(model="https://models.example/m?token=SECRET"),
+    _area(bounds=None, geometry="/vsicurl/https://us:SECRET@files.example/a.geojson"),
+    _area(bounds=None, geometry="https://files.example/a.geojson?X-Amz-Signature=SECRET"),
+    _area(imagery={"kind": "geotiff", "paths": ["/a.tif", "https://t.example/a.tif?sig=SECRET"]}),
+    _area(imagery={"kind": "geotiff", "paths": ["/vsicurl/https://u:SECRET@t.example/a.tif"]}),
+    _area(imagery={"kind": "geotiff", "paths": ["/vsis3/b/a.tif?AWS_SECRET_ACCESS_KEY=SECRET"]}),
+    _area(imagery={"kind": "xyz", "url": "https://t.example/{z}/{x}/{y}?key=SECRET"}),
+    _area(imagery={"kind": "zarr", "path": "https://u:SECRET@t.example/a-imagery.zarr"}),
+    _stac(url="https://u:SECRET@stac.example/"),
+    _stac(sign="https://sign.example/{collection}?apikey=SECRET"),
+    _stac(sign="sv=2024&sig=SECRET"),
+    _stac(query={"a": {"eq": "https://t.example/?sig=SECRET"}}),
+    _stac(query={"a": [{"in": ["b", "https://u:SECRET@t.example/"]}]}),
+    _stac(query={"https://u:SECRET@t.example/": 1}),
+]
+HARMLESS_AREAS = [
+    _area(),
+    _area(cube="/srv/a.zarr", bounds=None, geometry="/srv/in/a@b.geojson", step=12.5),
+    _area(imagery={"kind": "geotiff", "paths": ["https://t.example/a.tif?sig=${SIG}"]}),
+    _area(imagery={"kind": "geotiff", "paths": ["https://${U}:${P}@t.example/a.tif"]}),
+    _area(imagery={"kind": "xyz", "url": "https://{s}.t.example/{z}/{x}/{y}?quadkey={q}&key=${K}"}),
+    _area(imagery={"kind": "xyz", "url": "Esri.WorldImagery", "user_agent": "us (me@b.example)"}),
+    _stac(sign="planetary-computer", query={"eo:cloud_cover": {"lt": 20}, "p": {"in": ["a"]}}),
+    _stac(sign="${SIGN}", datetime="2024-04-01/.."),
+    _stac(sign="https://sign.example/{collection}?apikey=${KEY}"),
+]
+
+
+def _parameters() -> dict[str, Any]:
+    """The schema that Prefect's server holds a run's parameters against before it keeps them."""
+    schema: dict[str, Any] = parameter_schema(refresh_cubes).model_dump_for_openapi()
+    return schema
+
+
+@pytest.mark.parametrize("area", SHOWING_AREAS)
+def test_an_area_in_a_run_that_shows_a_secret_is_refused(area: dict[str, Any]) -> None:
+    given = {"areas": ["/srv/a.yaml", area]}
+    assert not jsonschema.Draft202012Validator(_parameters()).is_valid(given)
+    with pytest.raises(ValidationError):
+        TypeAdapter(Areas).validate_python(given["areas"])
+
+
+@pytest.mark.parametrize("area", HARMLESS_AREAS)
+def test_an_area_in_a_run_without_is_taken(area: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator(_parameters()).validate({"areas": ["/srv/a.yaml", area]})
+    (_, taken) = TypeAdapter(Areas).validate_python(["/srv/a.yaml", area])
+    assert taken == Area.model_validate(area)

@@ -185,6 +185,7 @@ class StacImagery(OriginImagery):
         None,
         description="planetary-computer, the URL of a token endpoint ({collection} is filled "
         "in), or ${NAME}: a query string in the environment; added to every https href",
+        json_schema_extra={"pattern": r"^(planetary-computer$|\$\{\w+\}$|https?://)"},
     )
 
     _bands = field_validator("bands")(_check_bands)
