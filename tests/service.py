@@ -22,6 +22,7 @@ import httpx
 import psutil
 import pytest
 import yaml
+from distributed import Client
 
 ROOT = Path(__file__).parent.parent
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -191,6 +192,19 @@ def running(home: Path, *areas: Path) -> Iterator[Service]:
         service.local("down")
 
 
+@contextmanager
+def stopped(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Ask a process to end at the end; end it and its children where they do not."""
+    try:
+        yield
+    finally:
+        own = psutil.Process(process.pid)
+        family = [own, *own.children(recursive=True)]
+        process.terminate()
+        for straggler in psutil.wait_procs(family, timeout=20)[1]:
+            straggler.kill()
+
+
 @dataclass(frozen=True)
 class Composed(Service):
     """The service as ``compose.yaml`` has it: every piece a process of its own, on loopback.
@@ -220,13 +234,8 @@ class Composed(Service):
             process = subprocess.Popen(
                 self.command(name), cwd=self.checkout, env=self.environment, stdout=log, stderr=log
             )
-        try:
+        with stopped(process):
             yield
-        finally:
-            family = psutil.Process(process.pid).children(recursive=True)
-            process.terminate()
-            for straggler in psutil.wait_procs([*family, process], timeout=20)[1]:
-                straggler.kill()
 
     def healthy(self) -> bool:
         """Whether the server answers."""
@@ -267,8 +276,11 @@ def compose(home: Path, database: str) -> Composed:
 
 
 @contextmanager
-def postgresql() -> Iterator[str]:
-    """The URL of a fresh PostgreSQL database; tests are skipped where there is no PostgreSQL."""
+def postgresql(port: int | None = None) -> Iterator[str]:
+    """The URL of a fresh PostgreSQL database; tests are skipped where there is no PostgreSQL.
+
+    Its server takes any password, and has another database that is named ``prefect``.
+    """
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     initdb = str(programs[-1]) if programs else shutil.which("initdb")
     if initdb is None:
@@ -277,7 +289,7 @@ def postgresql() -> Iterator[str]:
     if root and shutil.which("runuser") is None:
         pytest.skip("PostgreSQL does not run as root, and there is no runuser")
     as_postgres = ["runuser", "-u", "postgres", "--"] if root else []
-    folder, port = Path(tempfile.mkdtemp(prefix="geoloc-pg-")), free_port()
+    folder, port = Path(tempfile.mkdtemp(prefix="geoloc-pg-")), port or free_port()
     control = [*as_postgres, str(Path(initdb).with_name("pg_ctl")), "-D", str(folder / "data")]
     options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories="
     try:
@@ -287,7 +299,18 @@ def postgresql() -> Iterator[str]:
         subprocess.run(setup, check=True, capture_output=True, cwd="/")
         start = [*control, "-w", "-l", str(folder / "log"), "-o", options, "start"]
         subprocess.run(start, check=True, stdout=subprocess.DEVNULL, cwd="/")
+        where = ["-h", "127.0.0.1", "-p", str(port), "-U", "prefect"]
+        subprocess.run([Path(initdb).with_name("createdb"), *where, "prefect"], check=True, cwd="/")
         yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], check=False, cwd="/")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def tasks_seen(scheduler: str) -> int:
+    """How often a task has changed its state at a Dask scheduler."""
+    with Client(scheduler, timeout=60) as client:
+        found: int = client.run_on_scheduler(
+            lambda dask_scheduler: dask_scheduler.transition_counter
+        )
+    return found

@@ -15,14 +15,13 @@ from typing import Any
 
 import httpx
 import pytest
-from distributed import Client
 
 from flows.running import limit_name
 from geoloc.area import load_area
 from geoloc.cube import Cube, list_generations
 from geoloc.errors import CubeError
 from tests.loopback import serving_on_loopback
-from tests.service import Composed, Service, compose, postgresql, running, wait
+from tests.service import Composed, Service, compose, postgresql, running, tasks_seen, wait
 from tests.small_place import SmallPlace, write_place
 
 pytestmark = pytest.mark.slow
@@ -394,13 +393,13 @@ def test_on_postgresql_and_a_dask_cluster(
         run = composed.start_run("refresh-cubes", **given)
         ended = composed.finished(run)
         assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
-        seen = _tasks_seen(composed.scheduler)
+        seen = tasks_seen(composed.scheduler)
         assert seen > 0
         asked = _query(place, tmp_path, f"cluster={composed.scheduler}")
         query = ["deployment", "run", "query-photo/query-photo", *asked]
         done = composed.prefect(*query, "--watch")
         assert done.returncode == 0, done.stdout + done.stderr
-        assert _tasks_seen(composed.scheduler) > seen
+        assert tasks_seen(composed.scheduler) > seen
     assert (tmp_path / "street_2" / "query.json").is_file()
     artifacts = composed.artifacts(run)
     assert artifacts["tiling"]["data"] == artifacts["progress"]["data"] == 100
@@ -411,12 +410,3 @@ def test_on_postgresql_and_a_dask_cluster(
 
 def _of(run: str) -> dict[str, Any]:
     return {"flow_run_id": {"any_": [run]}}
-
-
-def _tasks_seen(scheduler: str) -> int:
-    """How often a task has changed its state at a Dask scheduler."""
-    with Client(scheduler, timeout=60) as client:
-        found: int = client.run_on_scheduler(
-            lambda dask_scheduler: dask_scheduler.transition_counter
-        )
-    return found
