@@ -72,7 +72,14 @@ clean:
 	find geoloc -name __pycache__ -prune -exec rm -rf {} +  # numba's cache does not see all edits
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: up down
+.PHONY: up down lock images
+
+lock: $(VENV)/bin/python  ## the images' lock files from constraints.txt; asks the package index
+	$(PIP) uv
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python deploy/lock.py
+
+images: $(VENV)/.test  ## built and run without a container runtime; root, buildah, debootstrap; 30 GB
+	$(BIN)/python -m tests.benchmarks.build_images
 
 up: $(VENV)/.run  ## server, work pool, deployments and worker on this machine: see deploy/README.md
 	$(BIN)/python deploy/local.py up
