@@ -339,6 +339,7 @@ def ask_the_service(pieces: Pieces, data: Path) -> None:
     folder = pieces.shop.folder
     service = Service(folder, 4200, surroundings(folder, 4200, PREFECT_API_AUTH_STRING=secret))
     area, photo = "/data/sandbox/stored.yaml", "/data/sandbox/photos/0001.jpg"
+    assert "dask cuda worker" in pieces.ask("dask-worker-cuda", "dask", "cuda", "worker", "--help")
     refuse_strangers(service)
     with timed("refresh-cubes on the Dask cluster, cube in the store"):
         complete(service, "refresh-cubes", areas=[area], cluster=SCHEDULER, verify_cells=5)
