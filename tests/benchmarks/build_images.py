@@ -1,6 +1,6 @@
-"""The images built for real, and run as compose.yaml runs them; as root, in ten minutes or so.
+"""The images built for real, and run as compose.yaml runs them: eight minutes, on busy cores thirty.
 
-    python -m tests.benchmarks.build_images [--target cpu|cuda] [--folder FOLDER]
+    python -m tests.benchmarks.build_images [--target cpu|cuda] [--folder FOLDER]        as root
 
 No container runtime is needed: ``debootstrap`` makes a base of Debian's packages, ``buildah``
 imports it under the Dockerfile's name for its own base and builds by ``chroot``. The pieces of
