@@ -1,4 +1,4 @@
-"""The images built for real, and run as compose.yaml runs them: eight minutes, on busy cores thirty.
+"""The images built, and run as compose.yaml runs them: eight minutes, on busy cores thirty.
 
     python -m tests.benchmarks.build_images [--target cpu|cuda] [--folder FOLDER]        as root
 
