@@ -36,6 +36,8 @@ class Listener:
     pages: dict[str, bytes] = field(default_factory=dict)
     moved: dict[str, str] = field(default_factory=dict)
     """Redirects by path."""
+    moved_after: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Redirects by path that begin after so many requests for it."""
     headers: dict[str, str] = field(default_factory=dict)
     """Of every page."""
 
@@ -54,7 +56,7 @@ class _Noting(http.server.BaseHTTPRequestHandler):
         self.state.asked.append(self.path)
         path = self.path.partition("?")[0]
         body = self.state.pages.get(path, b"")
-        moved = self.state.moved.get(path)
+        moved = self.state.moved.get(path) or self._later(path)
         status = 302 if moved else 200 if path in self.state.pages else 404
         wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         whole = len(body)
@@ -72,6 +74,10 @@ class _Noting(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+    def _later(self, path: str) -> str | None:
+        honest, to = self.state.moved_after.get(path, (0, None))
+        return to if self.state.asked.count(path) > honest else None
 
     def do_HEAD(self) -> None:
         self.do_GET()
