@@ -15,6 +15,8 @@ from torch import Tensor
 
 from ..errors import ModelError, UsageError
 from ..scenes import canonical
+from .exported import CHECK_BYTES, confine
+from .memory import is_out_of_memory
 from .model import Model, load_model, publish, refuse_other_folder, store_dir, write_model
 from .networks import build_network, load_state, weights_bytes
 from .overhead import check_method, open_overhead
@@ -147,6 +149,7 @@ def check_model(model: Model) -> None:
 
     Raises ModelError otherwise.
     """
+    confine(CHECK_BYTES)
     side = model.spec.ground.input_px
     _check_network(model, model.spec.ground, side, "ground")
     overhead = model.spec.overhead
@@ -246,8 +249,10 @@ def _check_network(model: Model, spec: GroundSpec | OverheadSpec, side: int, par
     for n in _CHECK_BATCHES:
         try:
             y = engine.run(network, to_input(noise[:n].to(torch.uint8), spec))
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
+        except Exception as error:  # onnxruntime's, where memory is out, are of kinds of its own
+            if not isinstance(error, RuntimeError) and not is_out_of_memory(error):
+                raise
+            reason = " ".join(str(error).split())[-200:]
             raise ModelError(f"{where} fails on images of {side} px: {reason}") from None
         check_output(y, n, model.dim, where)
         if not torch.isfinite(y).all():
