@@ -40,6 +40,8 @@ class Listener:
     """Redirects by path that begin after so many requests for it."""
     headers: dict[str, str] = field(default_factory=dict)
     """Of every page."""
+    headers_of: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Of single pages, by path."""
 
     @property
     def root(self) -> str:
@@ -66,7 +68,7 @@ class _Noting(http.server.BaseHTTPRequestHandler):
         if status == 206 and wanted:
             last = int(wanted[1]) + len(body) - 1
             self.send_header("Content-Range", f"bytes {wanted[1]}-{last}/{whole}")
-        for name, value in self.state.headers.items():
+        for name, value in (self.state.headers | self.state.headers_of.get(path, {})).items():
             self.send_header(name, value)
         if moved:
             self.send_header("Location", moved)

@@ -52,7 +52,8 @@ those held at once as much `_MOST_HELD` times; the widest networks known (VGG-16
 
 _MOST_HELD = 4
 _MOST_STEPS = 50_000
-_PATIENCE = 300.0  # s for the first answer of a network, of any size
+_PATIENCE, CHECK_PATIENCE = 300.0, 30.0
+"""s for a network's first answer, which may be to a large tile; and while one is imported."""
 
 # fmt: off
 _OPERATORS = frozenset((
@@ -161,7 +162,7 @@ class OnnxNetwork:
         if len(session.get_inputs()) != 1:
             raise ModelError(f"{path} has {len(session.get_inputs())} inputs: one image is needed")
         self._path = path
-        self._answered = False
+        self.patience, self._answered = _PATIENCE, False
         self._session = session
         self._input = session.get_inputs()[0].name
 
@@ -184,7 +185,7 @@ class OnnxNetwork:
 
         how = onnxruntime.RunOptions()
         how.log_severity_level = 4
-        late = threading.Timer(_PATIENCE, setattr, (how, "terminate", True))
+        late = threading.Timer(self.patience, setattr, (how, "terminate", True))
         late.daemon = True
         if not self._answered:
             late.start()
@@ -192,7 +193,7 @@ class OnnxNetwork:
             found: NDArray[np.float32] = self._session.run(None, {self._input: pixels}, how)[0]
         except Exception:
             if how.terminate:
-                raise _too_slow(self._path) from None
+                raise _too_slow(self._path, self.patience) from None
             raise
         finally:
             late.cancel()
@@ -220,10 +221,11 @@ class GraphNetwork:
             raise ModelError(f"{path} is damaged ({reason}): {_ADVICE}") from None
         _plan_release(self._steps, self._output)
         self._sizes: set[tuple[int, ...]] = set()
+        self.patience = _PATIENCE
 
     def __call__(self, x: Tensor) -> Tensor:
         """``(n, 3, h, w)`` -> ``(n, D)``."""
-        patience = math.inf if self._sizes else _PATIENCE
+        patience = math.inf if self._sizes else self.patience
         try:
             if tuple(x.shape) not in self._sizes:
                 self._require_sane(x)
@@ -241,7 +243,7 @@ class GraphNetwork:
         for step in self._steps:
             step.run(values)
             if time.monotonic() > end:
-                raise _too_slow(self._path)
+                raise _too_slow(self._path, patience)
         return cast(Tensor, values[self._output])
 
     def _require_sane(self, x: Tensor) -> None:
@@ -291,8 +293,8 @@ def _storage(t: Tensor) -> int:
     return int(t.untyped_storage()._cdata)
 
 
-def _too_slow(path: Path) -> ModelError:
-    return ModelError(f"{path} gives no answer within {_PATIENCE:g} s: it is of no use here")
+def _too_slow(path: Path, patience: float) -> ModelError:
+    return ModelError(f"{path} gives no answer within {patience:g} s: it is of no use here")
 
 
 def _failed(path: Path, x: Tensor, error: Exception) -> ModelError:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import ModelError, UsageError
 from ..scenes import canonical
-from .exported import CHECK_BYTES, confine
+from .exported import CHECK_BYTES, CHECK_PATIENCE, GraphNetwork, OnnxNetwork, confine
 from .memory import is_out_of_memory
 from .model import Model, load_model, publish, refuse_other_folder, store_dir, write_model
 from .networks import build_network, load_state, weights_bytes
@@ -243,6 +243,8 @@ def _weights(network: NetworkImport, dim: int) -> bytes:
 def _check_network(model: Model, spec: GroundSpec | OverheadSpec, side: int, part: str) -> None:
     engine = open_engine(spec, "cpu", "float32")
     network = open_network(model, spec, engine)
+    if isinstance(network, OnnxNetwork | GraphNetwork):
+        network.patience = CHECK_PATIENCE
     generator = torch.Generator().manual_seed(0)
     noise = torch.randint(0, 256, (max(_CHECK_BATCHES), 3, side, side), generator=generator)
     where = f"{part} network {cast(NetworkSpec, spec).weights} of model {model.name}"
