@@ -149,6 +149,23 @@ def test_sidecars_that_are_no_tiff_are_refused(secret: Path, tmp_path: Path) -> 
     assert GeotiffSource(GeotiffImagery(paths=[str(path)])).files[0].overviews == (2, 4)
 
 
+def test_parts_that_fill_the_memory_are_refused(tmp_path: Path) -> None:
+    """Small files: one tile of 800 MB; five thousand bands."""
+    place = {"crs": CRS, "transform": from_origin(LEFT, TOP, 0.1, 0.1)}
+    packed = {"count": 3, "dtype": "uint8", "compress": "deflate", "sparse_ok": True}
+    attacks: dict[str, dict[str, Any]] = {
+        "tile": {"width": 20_000, "height": 20_000, "tiled": True}
+        | dict.fromkeys(("blockxsize", "blockysize"), 16_384),
+        "bands": {"width": 64, "height": 64, "count": 5_000},
+    }
+    for name, more in attacks.items():
+        with rasterio.open(tmp_path / name, "w", driver="GTiff", **{**packed, **place, **more}):
+            pass
+        assert (tmp_path / name).stat().st_size < 2_000_000
+        told = _refused(str(tmp_path / name))
+        assert "5,000 bands" in told if name == "bands" else "gdal_translate" in told
+
+
 def test_a_mosaic_of_ones_own_files_is_read(tmp_path: Path) -> None:
     picture(tmp_path / "tiles" / "a.tif", 90)
     inside = _written(tmp_path / "in.vrt", _vrt("tiles/a.tif", relative=1))

@@ -61,6 +61,8 @@ _last_read: dict[str, str] = {}
 _EDGE_POINTS = 21  # along each side of a footprint; sides are curves in another CRS
 _SAME_POINT = 1e-3  # of a raster's extent: what mapping there and back may miss
 _BIG_TIFF = 43
+_LARGEST_PART = 256 << 20  # bytes of a block
+_MOST_BANDS = 1000  # hyperspectral sensors have some 400
 _POLE, _TWICE_AROUND = 90.001, 720.0  # degrees
 _LAB = (9, 10)  # TIFF photometric interpretations that GDAL hands over as they are: ICC, ITU
 _TIFF_TIMES = ("%Y:%m:%d %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y:%m:%d")
@@ -371,6 +373,22 @@ def _require_pixels(data: rasterio.DatasetReader) -> None:
         )
     if set(kinds) == {"undefined"} and _photometric(data) in _LAB:
         raise ImageryError(f"{name} holds CIE L*a*b* colours: convert it to red, green and blue")
+    if data.count > _MOST_BANDS:
+        raise ImageryError(f"{name} has {data.count:,} bands: give one of at most {_MOST_BANDS:,}")
+    if (part := _part_bytes(data)) > _LARGEST_PART:
+        raise ImageryError(
+            f"{name} is stored in parts of {part >> 20:,} MiB, each of which has to be read whole: "
+            "store it in tiles, with gdal_translate -co TILED=YES IN OUT"
+        )
+
+
+def _part_bytes(data: rasterio.DatasetReader) -> int:
+    """Of the largest block, with all bands where they lie together."""
+    together = data.count if data.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "PIXEL" else 1
+    return max(
+        rows * cols * np.dtype(dtype).itemsize * together
+        for (rows, cols), dtype in zip(data.block_shapes, data.dtypes, strict=True)
+    )
 
 
 def _photometric(data: rasterio.DatasetReader) -> int | None:
