@@ -385,9 +385,9 @@ def _require_pixels(data: rasterio.DatasetReader) -> None:
 def _part_bytes(data: rasterio.DatasetReader) -> int:
     """Of the largest block, with all bands where they lie together."""
     together = data.count if data.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "PIXEL" else 1
+    shapes = zip(data.block_shapes, data.dtypes, strict=True)
     return max(
-        rows * cols * np.dtype(dtype).itemsize * together
-        for (rows, cols), dtype in zip(data.block_shapes, data.dtypes, strict=True)
+        int(rows * cols * np.dtype(kind).itemsize * together) for (rows, cols), kind in shapes
     )
 
 
