@@ -251,7 +251,7 @@ class GraphNetwork:
         most = max(_MOST_VALUES * x.numel() * x.element_size(), _ANY_VALUES)
         fixed = {name: t.to("meta") for name, t in self._constants.items()}
         values: _Values = {**fixed, self._input: x.to("meta")}
-        held = _Held(fixed.values())
+        held = _Held(_tensors(values.values()))
         for step in self._steps:
             gone = [values[name] for name in step.release]
             step.run(values)

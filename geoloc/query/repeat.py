@@ -190,8 +190,8 @@ def _cube(record: Record, moved: str | Path | None) -> Cube:
     url, generation = moved or record["cube"]["cube"], record["cube"]["generation"]
     if moved is None and local_path(url) is None:
         raise UsageError(
-            f"the record names the cube {without_secrets(str(url))[:200]}, which is not on this disk, "
-            "and a record may be from anybody: if you know it, name it with --cube"
+            f"the record names the cube {without_secrets(str(url))[:200]}, which is not on this "
+            "disk, and a record may be from anybody: if you know it, name it with --cube"
         )
     there = [found.name for found in list_generations(url)]
     if there and generation not in there:

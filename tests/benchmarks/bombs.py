@@ -13,6 +13,7 @@ import gzip
 import io
 import json
 import os
+import resource
 import struct
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,21 +70,28 @@ class Outcome:
 def measured(attack: Attack, folder: Path) -> Outcome:
     """Run an attack in a process of its own."""
     start = time.monotonic()
+    command, nothing = [sys.executable, "-m", *attack.command], subprocess.DEVNULL
     with (folder / "out.txt").open("w+") as out:
-        child = subprocess.Popen(
-            [sys.executable, "-m", *attack.command],
-            stdout=out,
-            stderr=out,
-            stdin=subprocess.DEVNULL,
-        )
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        child = subprocess.Popen(command, stdout=out, stderr=out, stdin=nothing)
+        peak = 0.0
+        while child.poll() is None:
+            peak = _resident(child.pid) or peak
+            time.sleep(0.02)
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         out.seek(0)
         text = out.read()
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     told = "Traceback" if "Traceback" in text else lines[-1] if lines else ""
-    took, cpu = time.monotonic() - start, usage.ru_utime + usage.ru_stime
-    return Outcome(attack, told, usage.ru_maxrss * 1024 / 1e6, took, cpu, child.returncode)
+    cpu = usage.ru_utime + usage.ru_stime - before.ru_utime - before.ru_stime
+    return Outcome(attack, told, peak, time.monotonic() - start, cpu, child.returncode)
+
+
+def _resident(pid: int) -> float:
+    """The most MB that a process has held so far, without what it was forked from; 0: it ended."""
+    with suppress(OSError, IndexError):
+        return int(Path(f"/proc/{pid}/status").read_text().split("VmHWM:")[1].split()[0]) / 1000
+    return 0.0
 
 
 # --- entries of the library, for what no command takes by itself
