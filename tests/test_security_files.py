@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -79,6 +80,23 @@ def test_vector_files_that_name_others_are_not_opened(tmp_path: Path) -> None:
         assert server.asked == []
     (tmp_path / "f.geojson").write_text("PG:dbname=inner")
     assert "is no GeoJSON" in _refused(tmp_path / "f.geojson")
+
+
+def test_a_crs_that_is_an_address_is_not_fetched(tmp_path: Path) -> None:
+    """Shown: GDAL asks a server for the CRS that a GeoJSON names, whoever's server that is."""
+    with listening() as server:
+        href = f'{server.root}/crs", "type": "proj4'
+        for kind, name, value in (("link", "href", href), ("name", "name", f"{server.root}/crs")):
+            crs = f'{{"type": "{kind}", "properties": {{"{name}": "{value}"}}}}'
+            (tmp_path / "a.geojson").write_text(SQUARE[:-1] + f', "crs": {crs}}}')
+            with contextlib.suppress(AreaError):
+                read_polygon(tmp_path / "a.geojson", CRS)
+            features = f'"features": [{{"type": "Feature", "geometry": {SQUARE}}}]'
+            whole = f'{{"type": "FeatureCollection", "crs": {crs}, {features}}}'
+            (tmp_path / "b.geojson").write_text(whole)
+            with contextlib.suppress(AreaError):
+                read_polygon(tmp_path / "b.geojson", CRS)
+        assert server.asked == []
 
 
 def test_vector_files_with_shapes_are_read(tmp_path: Path) -> None:

@@ -25,11 +25,11 @@ from rasterio.transform import Affine
 
 from ..area import Bounds
 from ..errors import ImageryError
+from ..gate import Visit, gate, place_named
 from ..grid import Grid
 from ..stores import s3_settings, without_secrets
 from .colours import Said, colours_of, is_another_model, transparent
 from .crs import LONLAT, off_earth, pixel_side, to_crs, turn_of
-from .gate import Visit, gate, place_named
 from .opening import VSI_OPTIONS, is_vrt, on_disk, open_raster, require_own_pixels
 
 READ_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError)
@@ -191,7 +191,7 @@ class RasterFile:
 def gdal_environment(href: str, known: str | None = None, **options: str) -> Iterator[None]:
     """GDAL with bounded caches and time-outs; sidecar files are only looked for on disk.
 
-    Servers are asked through `geoloc.imagery.gate`: private ones only at ``known`` (host:port; by
+    Servers are asked through `geoloc.gate`: private ones only at ``known`` (host:port; by
     default the place that the href itself names), none for a picture of this disk. S3 is reached
     as cubes are. Raises ValueError for what was refused, CubeError for a profile that is of no use.
     """

@@ -27,6 +27,7 @@ Json = dict[str, Any]
 _MOST_PAGES = 10_000  # of one search: a million items
 _MOST_EMPTY = 20  # pages in a row
 _MOST_PARTS = 2_000_000  # lists and objects of a document: half a gigabyte once read
+_WORDS_A_PART = 8  # quotation marks that take as much
 
 
 def _require_document(path: Path) -> None:
@@ -56,7 +57,8 @@ class PagedIO(StacApiIO):
         if urlsplit(href).scheme not in ("http", "https"):
             _require_document(Path(href))
         text = super().read_text(source, *args, **kwargs)
-        if text.count("{") + text.count("[") > _MOST_PARTS:
+        parts = text.count("{") + text.count("[") + text.count('"') // _WORDS_A_PART
+        if parts > _MOST_PARTS:
             raise ImageryError(f"{without_secrets(href)[:100]} has more parts than any catalog's")
         return text
 

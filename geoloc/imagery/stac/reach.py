@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from ...gate import gate
 from ...hosts import ALLOWED, is_allowed_file, place_of, refusal
-from ..gate import gate
 from ..redirects import refused_on_the_way
 
 _WEB = ("http", "https")

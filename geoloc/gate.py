@@ -23,7 +23,7 @@ import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ..hosts import addresses, place_of, refused_address
+from .hosts import addresses, place_of, refused_address
 
 _CONNECT = 10.0  # s, as GDAL's own
 _PIECE = 1 << 18  # bytes
@@ -147,7 +147,7 @@ def _connected(client: socket.socket, visit: Visit, host: str, port: int) -> soc
 
 def _reason_to_refuse(visit: Visit, host: str, port: int, found: list[str]) -> str:
     if visit.shut:
-        return f"no server is asked for a picture of this disk, which names {host}"
+        return f"no server is asked for a file of this disk, which names {host}"
     if visit.known == f"{host.lower()}:{port}":
         return ""
     told = (refused_address(host, port, address) for address in found)
