@@ -105,6 +105,12 @@ def test_vector_files_with_shapes_are_read(tmp_path: Path) -> None:
         assert 70e6 < read_polygon(tmp_path / name, CRS).area < 90e6
 
 
+def test_an_archive_of_shapes_that_swells_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.geojson", SQUARE + " " * 300_000_000)
+    assert "unpacks to 300," in _refused(tmp_path / "a.zip")
+
+
 def test_yaml_that_unfolds_is_refused_at_once(tmp_path: Path) -> None:
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     for this, last in zip("bcdefghij", "abcdefghi", strict=True):

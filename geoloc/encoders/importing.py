@@ -254,7 +254,9 @@ def _check_network(model: Model, spec: GroundSpec | OverheadSpec, side: int, par
         except Exception as error:  # onnxruntime's, where memory is out, are of kinds of its own
             if not isinstance(error, RuntimeError) and not is_out_of_memory(error):
                 raise
-            reason = " ".join(str(error).split())[-200:]
+            reason = " ".join(str(error).split())[:200]
+            if is_out_of_memory(error):
+                reason = f"it needs more memory than an import may take ({CHECK_BYTES >> 20:,} MiB)"
             raise ModelError(f"{where} fails on images of {side} px: {reason}") from None
         check_output(y, n, model.dim, where)
         if not torch.isfinite(y).all():
