@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from geoloc.encoders import exported
 from geoloc.encoders.exported import open_exported
-from geoloc.encoders.importing import GroundImport, ImportSpec, import_model
+from geoloc.encoders.importing import GroundImport, ImportSpec, import_model, read_state_dict
 from geoloc.encoders.memory import is_out_of_memory
 from geoloc.encoders.networks import build_network
 from geoloc.errors import ModelError
@@ -257,6 +258,14 @@ def test_a_loop_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(ModelError, match=r"no answer within 0\.3 s"):
         network(torch.rand(2, 3, SIDE, SIDE))
     assert not any(isinstance(t, threading.Timer) for t in threading.enumerate())
+
+
+def test_a_checkpoint_that_swells_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "p.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("p/data.pkl", bytes(200_000_000))
+        archive.writestr("p/version", "3")
+    with pytest.raises(ModelError, match="unpacks to 200,000,001 bytes"):
+        read_state_dict(tmp_path / "p.pth")
 
 
 def test_an_onnx_network_reaches_no_other_file(tmp_path: Path) -> None:

@@ -338,6 +338,13 @@ def _plan_release(steps: list[_Step], output: str) -> None:
         needed |= step.inputs()
 
 
+def require_no_swelling(archive: zipfile.ZipFile, path: Path) -> None:
+    """Raise ModelError where an archive of weights unpacks to far more than its own size."""
+    unpacked = sum(info.file_size for info in archive.infolist())
+    if unpacked > max(_SMALL, _MOST_SWOLLEN * path.stat().st_size):
+        raise ModelError(f"{path} unpacks to {unpacked:,} bytes: {_ADVICE}")
+
+
 class _Archive:
     """The parts of a .pt2 that are data: the graph (JSON) and raw tensors."""
 
@@ -345,11 +352,9 @@ class _Archive:
         self.path = path
         try:
             with zipfile.ZipFile(path) as archive:
-                unpacked = sum(info.file_size for info in archive.infolist())
-                if unpacked > _MAX_BYTES:
+                if sum(info.file_size for info in archive.infolist()) > _MAX_BYTES:
                     raise ModelError(f"{path} unpacks to more than 4 GB: {_ADVICE}")
-                if unpacked > max(_SMALL, _MOST_SWOLLEN * path.stat().st_size):
-                    raise ModelError(f"{path} unpacks to {unpacked:,} bytes: {_ADVICE}")
+                require_no_swelling(archive, path)
                 self._files = {
                     info.filename.partition("/")[2]: archive.read(info)
                     for info in archive.infolist()

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -15,7 +16,14 @@ from torch import Tensor
 
 from ..errors import ModelError, UsageError
 from ..scenes import canonical
-from .exported import CHECK_BYTES, CHECK_PATIENCE, GraphNetwork, OnnxNetwork, confine
+from .exported import (
+    CHECK_BYTES,
+    CHECK_PATIENCE,
+    GraphNetwork,
+    OnnxNetwork,
+    confine,
+    require_no_swelling,
+)
 from .memory import is_out_of_memory
 from .model import Model, load_model, publish, refuse_other_folder, store_dir, write_model
 from .networks import build_network, load_state, weights_bytes
@@ -188,7 +196,12 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     try:
         if Path(path).suffix == ".safetensors":
             return load_file(path)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                require_no_swelling(archive, Path(path))
         loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except ModelError:
+        raise
     except Exception as error:  # noqa: BLE001 - a hostile file may fail in any way
         reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
         raise ModelError(f"{path} holds no plain tensors ({reason}): save its state_dict") from None

@@ -477,12 +477,16 @@ def attacks(folder: Path) -> Iterator[dict[str, Callable[[], Iterator[Attack]]]]
         return folder / name
 
     def in_folders() -> Iterator[Attack]:
+        from geoloc.encoders import load_model
+
         from ..cubes import write_cube
+        from ..encoder_models import CLASSES, tiny_model
 
         place = below("folders")
-        features = np.random.default_rng(4).normal(0, 2, (20, 30, 5)).astype(np.float32)
-        classes = ("abbey", "airfield", "alley", "beach", "bridge")
-        write_cube(place / "cube.zarr", features, classes=classes)
+        tiny_model(folder / "store" / "tiny")
+        digest = load_model("tiny").digest
+        features = np.random.default_rng(4).normal(0, 2, (20, 30, len(CLASSES))).astype(np.float32)
+        write_cube(place / "cube.zarr", features, classes=CLASSES, model_digest=digest)
         return folders(place, place / "cube.zarr")
 
     with listening() as server:
