@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -91,3 +92,22 @@ def listening(**pages: bytes) -> Iterator[Listener]:
     state = Listener(pages={f"/{name}": body for name, body in pages.items()})
     with serving_on_loopback(type("Handler", (_Noting,), {"state": state})) as state.port:
         yield state
+
+
+class Dripping(http.server.BaseHTTPRequestHandler):
+    """A byte now and then: of the body, or of the head."""
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        if self.path == "/body":
+            self.send_response(200)
+            self.end_headers()
+        try:
+            for _ in range(100):
+                self.wfile.write(b"x")
+                self.wfile.flush()
+                time.sleep(0.1)
+        except OSError:
+            pass

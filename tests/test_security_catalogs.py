@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import http.server
 import json
 import os
 import time
 import tracemalloc
 import zlib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,7 +17,7 @@ from geoloc.errors import ImageryError
 from geoloc.grid import Grid
 from geoloc.imagery import bodies
 from geoloc.imagery.stac import StacSource, paging
-from tests.loopback import listening, serving_on_loopback
+from tests.loopback import Dripping, listening, serving_on_loopback
 
 WINDOW = Grid("EPSG:32636", 300_000.0, 5_600_000.0, 10.0, 20, 30)
 CATALOG = {"type": "Catalog", "id": "c", "stac_version": "1.0.0", "description": "c", "links": []}
@@ -72,30 +70,11 @@ def test_a_packed_document_is_read_and_one_packed_twice_is_not() -> None:
             assert "which was not asked for" in _refused(f"{server.root}/catalog.json")
 
 
-class _Dripping(http.server.BaseHTTPRequestHandler):
-    """A byte now and then: of the body, or of the head."""
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        if self.path == "/body":
-            self.send_response(200)
-            self.end_headers()
-        try:
-            for _ in range(100):
-                self.wfile.write(b"x")
-                self.wfile.flush()
-                time.sleep(0.1)
-        except OSError:
-            pass
-
-
 @pytest.mark.parametrize("path", ["/body", "/head"])
 def test_a_dripping_catalog_is_given_up(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "SECONDS", 0.4)
     monkeypatch.setattr("geoloc.imagery.stac.catalog._RETRIES", 0)
-    with serving_on_loopback(_Dripping) as port:
+    with serving_on_loopback(Dripping) as port:
         start = time.monotonic()
         _refused(f"http://127.0.0.1:{port}{path}")
         assert time.monotonic() - start < 8  # of the 10 s that it would take
