@@ -8,7 +8,7 @@ from geoloc.bulk import BulkReport, run_bulk
 from geoloc.query.answers import TOP
 
 from .artifacts import progress, show_bulk
-from .parameters import CubeRef, FilePath, FolderPath, Top
+from .parameters import CubeRef, FetchImagery, FilePath, FolderPath, Top
 from .running import run_name, say_why, stage
 
 
@@ -19,6 +19,7 @@ def geolocate_folder(
     out: FolderPath,
     top: Top = TOP,
     within: FilePath | None = None,
+    fetch_imagery: FetchImagery = False,
 ) -> str:
     """Rank the places of a cube for every photo, video frame and chat picture below a folder.
 
@@ -32,19 +33,31 @@ def geolocate_folder(
         out: folder for the answers; index.html in it leads to them
         top: how many candidates a picture gets
         within: GeoJSON file with a polygon, to search only there
+        fetch_imagery: open what a cube itself names as its imagery, wherever it lies; not needed
+            where an area file is named
 
     Returns the path of index.html.
     """
-    report = answer(cube, folder, out, top, within)
+    report = answer(cube, folder, out, top, within, fetch_imagery)
     show_bulk(report)
     report.raise_if_unanswered()
     return str(report.index)
 
 
 @stage("answer")
-def answer(cube: str, folder: str, out: str, top: int, within: str | None) -> BulkReport:
+def answer(
+    cube: str, folder: str, out: str, top: int, within: str | None, fetch_imagery: bool = False
+) -> BulkReport:
     """See `geoloc.bulk.run_bulk`."""
-    report = run_bulk(cube, folder, out, top=top, within=within, progress=progress)
+    report = run_bulk(
+        cube,
+        folder,
+        out,
+        top=top,
+        within=within,
+        fetch_imagery=fetch_imagery,
+        progress=progress,
+    )
     get_run_logger().info(
         "%d pictures: %d answered, %d kept, %d failures; %s",
         report.pictures, report.answered, report.kept, len(report.failures), report.index,

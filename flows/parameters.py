@@ -83,6 +83,9 @@ Areas = Annotated[list[FilePath | InlineArea], Field(min_length=1, max_length=10
 Top = Annotated[int, Field(ge=1, le=1000, description="how many candidates")]
 Cells = Annotated[int, Field(ge=0, le=100_000, description="cells to recompute; 0 for none")]
 Generations = Annotated[int, Field(ge=1, le=100, description="how many stay, the newest")]
+FetchImagery = Annotated[
+    bool, Field(description="open what a cube itself names as its imagery, wherever it lies")
+]
 SceneName = Annotated[
     str, Field(min_length=1, max_length=100, description="a scene class, as 'soccer stadium'")
 ]

@@ -13,7 +13,7 @@ from geoloc.query.answers import TOP
 
 from .artifacts import progress, show_answers, show_failures
 from .fetching import Fetched, fetch_photos
-from .parameters import Cluster, CubeRef, Cubes, FilePath, FolderPath, Photos, Top
+from .parameters import Cluster, CubeRef, Cubes, FetchImagery, FilePath, FolderPath, Photos, Top
 from .running import brief, run_name, say_why, stage
 
 
@@ -26,6 +26,7 @@ def query_photo(
     within: FilePath | None = None,
     fuse: bool = False,
     cluster: Cluster = "inline",
+    fetch_imagery: FetchImagery = False,
 ) -> list[str]:
     """Rank the places of a cube for each photo and write reports.
 
@@ -38,6 +39,8 @@ def query_photo(
         fuse: all photos show one place and make one answer
         cluster: where a cube is searched: inline, or the address of a Dask scheduler; also auto
             (inline), local, cuda
+        fetch_imagery: open what a cube itself names as its imagery, wherever it lies; not needed
+            where an area file is named
 
     Returns the folders of the answers.
     """
@@ -47,7 +50,16 @@ def query_photo(
     folders: list[str] = []
     for ref, name in zip(cubes, unique_names(map(brief, cubes)), strict=True):
         folder = Path(out) if len(cubes) == 1 else Path(out) / name
-        answers = ask(ref, fetched, str(folder), top=top, within=within, fuse=fuse, cluster=cluster)
+        answers = ask(
+            ref,
+            fetched,
+            str(folder),
+            top=top,
+            within=within,
+            fuse=fuse,
+            cluster=cluster,
+            fetch_imagery=fetch_imagery,
+        )
         failures.update(answers.failures)
         folders += tell(answers, f"answers-{name}" if len(cubes) > 1 else "answers")
     show_failures(failures)
@@ -67,6 +79,7 @@ def ask(
     within: str | None = None,
     fuse: bool = False,
     cluster: str = "inline",
+    fetch_imagery: bool = False,
 ) -> Answers:
     """One pass over one cube for all photos; see `geoloc.query.query_photos`."""
     answers = query_photos(
@@ -78,6 +91,7 @@ def ask(
         within=within,
         fuse=fuse,
         cluster=cluster,
+        fetch_imagery=fetch_imagery,
         progress=progress,
     )
     get_run_logger().info("%d answers in %s", len(answers.results), out)

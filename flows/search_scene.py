@@ -9,7 +9,7 @@ from geoloc.query.answers import TOP
 from geoloc.report import QueryResult
 
 from .artifacts import progress, show_answers
-from .parameters import CubeRef, FilePath, FolderPath, SceneName, Top
+from .parameters import CubeRef, FetchImagery, FilePath, FolderPath, SceneName, Top
 from .running import run_name, say_why, stage
 
 
@@ -20,6 +20,7 @@ def search_scene(
     out: FolderPath,
     top: Top = TOP,
     within: FilePath | None = None,
+    fetch_imagery: FetchImagery = False,
 ) -> str:
     """Rank the places of a cube by how much of one scene class they are.
 
@@ -30,17 +31,29 @@ def search_scene(
             where that is taken
         top: how many candidates
         within: GeoJSON file with a polygon, to search only there
+        fetch_imagery: open what a cube itself names as its imagery, wherever it lies; not needed
+            where an area file is named
 
     Returns the folder of the answer.
     """
-    result = search(cube, scene, out, top, within)
+    result = search(cube, scene, out, top, within, fetch_imagery)
     show_answers([result], "scene")
     return str(result.folder)
 
 
 @stage("search")
-def search(cube: str, scene: str, out: str, top: int, within: str | None) -> QueryResult:
+def search(
+    cube: str, scene: str, out: str, top: int, within: str | None, fetch_imagery: bool = False
+) -> QueryResult:
     """See `geoloc.query.query_scene`."""
-    result = query_scene(cube, scene, out, top=top, within=within, progress=progress)
+    result = query_scene(
+        cube,
+        scene,
+        out,
+        top=top,
+        within=within,
+        fetch_imagery=fetch_imagery,
+        progress=progress,
+    )
     get_run_logger().info("%d candidates for %s", len(result.candidates), result.title)
     return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,8 +37,12 @@ class Listener:
     pages: dict[str, bytes] = field(default_factory=dict)
     moved: dict[str, str] = field(default_factory=dict)
     """Redirects by path."""
+    moved_after: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Redirects by path that begin after so many requests for it."""
     headers: dict[str, str] = field(default_factory=dict)
     """Of every page."""
+    headers_of: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Of single pages, by path."""
 
     @property
     def root(self) -> str:
@@ -54,7 +59,7 @@ class _Noting(http.server.BaseHTTPRequestHandler):
         self.state.asked.append(self.path)
         path = self.path.partition("?")[0]
         body = self.state.pages.get(path, b"")
-        moved = self.state.moved.get(path)
+        moved = self.state.moved.get(path) or self._later(path)
         status = 302 if moved else 200 if path in self.state.pages else 404
         wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         whole = len(body)
@@ -64,7 +69,7 @@ class _Noting(http.server.BaseHTTPRequestHandler):
         if status == 206 and wanted:
             last = int(wanted[1]) + len(body) - 1
             self.send_header("Content-Range", f"bytes {wanted[1]}-{last}/{whole}")
-        for name, value in self.state.headers.items():
+        for name, value in (self.state.headers | self.state.headers_of.get(path, {})).items():
             self.send_header(name, value)
         if moved:
             self.send_header("Location", moved)
@@ -72,6 +77,10 @@ class _Noting(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+    def _later(self, path: str) -> str | None:
+        honest, to = self.state.moved_after.get(path, (0, None))
+        return to if self.state.asked.count(path) > honest else None
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -83,3 +92,22 @@ def listening(**pages: bytes) -> Iterator[Listener]:
     state = Listener(pages={f"/{name}": body for name, body in pages.items()})
     with serving_on_loopback(type("Handler", (_Noting,), {"state": state})) as state.port:
         yield state
+
+
+class Dripping(http.server.BaseHTTPRequestHandler):
+    """A byte now and then: of the body, or of the head."""
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        if self.path == "/body":
+            self.send_response(200)
+            self.end_headers()
+        try:
+            for _ in range(100):
+                self.wfile.write(b"x")
+                self.wfile.flush()
+                time.sleep(0.1)
+        except OSError:
+            pass

@@ -16,6 +16,7 @@ PACKAGE = ROOT / "geoloc"
 LAYERS = (
     {"errors"},
     {"grid", "hosts", "names", "pulse", "scenes", "stores"},
+    {"gate"},
     {"area", "points", "photos"},
     {"imagery", "encoders", "cube", "cluster", "telegram", "video"},
     {"extent", "overview"},

@@ -104,6 +104,42 @@ def test_fetching_does_not_reach_into_the_house(
     assert stranger.asked == []
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/vsizip//vsicurl/{root}/a.zip/a.tif", "zip+{root}/a.zip!a.tif", "/vsicurl?url={root}/a.tif",
+     "/vsicurl/{root}/a.tif", "/vsitar/vsicurl/{root}/a.tar", "GTIFF_DIR:1:/vsicurl/{root}/a.tif",
+     "/vsis3/bucket/a.tif", "/vsicurl_streaming/{root}/a.tif", "/vsisubfile/0_9,/vsicurl/{root}/a",
+     "ftp://127.0.0.1:{port}/a.tif", "WMS:{root}/a", "<VRTDataset/>"],
+)  # fmt: skip
+def test_fetching_takes_no_roundabout_way(path: str, stranger: Listener, tmp_path: Path) -> None:
+    """Shown: GDAL's other paths, whose host nobody looked at."""
+    told = path.format(root=stranger.root, port=stranger.port)
+    target = open_target(_cube(tmp_path, {"kind": "geotiff", "paths": [told]}), fetch_imagery=True)
+    assert target.source is None and target.withheld
+    query_scene(target.cube.url, "beach", tmp_path / "out", fetch_imagery=True)
+    assert stranger.asked == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["simplecache::{root}/a.zarr", "filecache::{root}/a", "reference://?fo={root}/a.json",
+     "zip::{root}/a.zip", "file::{root}/a", "memory://a", "sftp://127.0.0.1/a", "github://a/b",
+     "smb://127.0.0.1/a", "hf://a", "dask::{root}/a", "blockcache::s3://a/b", "local://etc"],
+)  # fmt: skip
+def test_fetching_takes_no_protocol_of_a_library(
+    path: str, stranger: Listener, tmp_path: Path
+) -> None:
+    told = path.format(root=stranger.root)
+    cube = _cube(tmp_path, {"kind": "zarr", "path": told})
+    target = open_target(cube, fetch_imagery=True)
+    assert target.source is None and "\n" not in target.withheld and target.withheld
+    for check in (verify_cube_at, repair_cube_at):
+        with pytest.raises(GeolocError) as refused:
+            check(cube, fetch_imagery=True)
+        assert "\n" not in str(refused.value)
+    assert stranger.asked == []
+
+
 def test_what_the_user_allows_is_filled_in_and_fetched(
     stranger: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import http.server
 import io
 import time
 import zlib
@@ -18,7 +17,7 @@ from flows import downloading, fetching
 from flows.fetching import store_photo
 from geoloc.errors import PhotoError, UsageError
 from geoloc.hosts import refusal
-from tests.loopback import Listener, listening, serving_on_loopback
+from tests.loopback import Dripping, Listener, listening, serving_on_loopback
 
 
 def _jpeg() -> bytes:
@@ -108,31 +107,12 @@ def test_a_packed_photo_is_unpacked(server: Listener, tmp_path: Path) -> None:
     assert store_photo(f"{server.root}/b.jpg", tmp_path).read_bytes() == _jpeg()
 
 
-class _Dripping(http.server.BaseHTTPRequestHandler):
-    """A byte now and then: of the body, or of the headers."""
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        if self.path == "/body":
-            self.send_response(200)
-            self.end_headers()
-        try:
-            for _ in range(100):
-                self.wfile.write(b"x")
-                self.wfile.flush()
-                time.sleep(0.1)
-        except OSError:
-            pass
-
-
 @pytest.mark.parametrize("path", ["/body", "/headers"])
 def test_a_dripping_server_is_given_up(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetching, "_SECONDS", 0.5)
-    with serving_on_loopback(_Dripping) as port:
+    with serving_on_loopback(Dripping) as port:
         start = time.monotonic()
         with pytest.raises(ConnectionError, match="ReadTimeout"):
             store_photo(f"http://127.0.0.1:{port}{path}", tmp_path)

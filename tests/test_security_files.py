@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -81,10 +82,33 @@ def test_vector_files_that_name_others_are_not_opened(tmp_path: Path) -> None:
     assert "is no GeoJSON" in _refused(tmp_path / "f.geojson")
 
 
+def test_a_crs_that_is_an_address_is_not_fetched(tmp_path: Path) -> None:
+    """Shown: GDAL asks a server for the CRS that a GeoJSON names, whoever's server that is."""
+    with listening() as server:
+        href = f'{server.root}/crs", "type": "proj4'
+        for kind, name, value in (("link", "href", href), ("name", "name", f"{server.root}/crs")):
+            crs = f'{{"type": "{kind}", "properties": {{"{name}": "{value}"}}}}'
+            (tmp_path / "a.geojson").write_text(SQUARE[:-1] + f', "crs": {crs}}}')
+            with contextlib.suppress(AreaError):
+                read_polygon(tmp_path / "a.geojson", CRS)
+            features = f'"features": [{{"type": "Feature", "geometry": {SQUARE}}}]'
+            whole = f'{{"type": "FeatureCollection", "crs": {crs}, {features}}}'
+            (tmp_path / "b.geojson").write_text(whole)
+            with contextlib.suppress(AreaError):
+                read_polygon(tmp_path / "b.geojson", CRS)
+        assert server.asked == []
+
+
 def test_vector_files_with_shapes_are_read(tmp_path: Path) -> None:
     for name, text in (("a.geojson", SQUARE), ("a.kml", KML), ("b.kml", "\ufeff" + KML)):
         (tmp_path / name).write_text(text)
         assert 70e6 < read_polygon(tmp_path / name, CRS).area < 90e6
+
+
+def test_an_archive_of_shapes_that_swells_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.geojson", SQUARE + " " * 300_000_000)
+    assert "unpacks to 300," in _refused(tmp_path / "a.zip")
 
 
 def test_yaml_that_unfolds_is_refused_at_once(tmp_path: Path) -> None:

@@ -149,6 +149,23 @@ def test_sidecars_that_are_no_tiff_are_refused(secret: Path, tmp_path: Path) -> 
     assert GeotiffSource(GeotiffImagery(paths=[str(path)])).files[0].overviews == (2, 4)
 
 
+def test_parts_that_fill_the_memory_are_refused(tmp_path: Path) -> None:
+    """Small files: one tile of 800 MB; five thousand bands."""
+    place = {"crs": CRS, "transform": from_origin(LEFT, TOP, 0.1, 0.1)}
+    packed = {"count": 3, "dtype": "uint8", "compress": "deflate", "sparse_ok": True}
+    attacks: dict[str, dict[str, Any]] = {
+        "tile": {"width": 20_000, "height": 20_000, "tiled": True}
+        | dict.fromkeys(("blockxsize", "blockysize"), 16_384),
+        "bands": {"width": 64, "height": 64, "count": 5_000},
+    }
+    for name, more in attacks.items():
+        with rasterio.open(tmp_path / name, "w", driver="GTiff", **{**packed, **place, **more}):
+            pass
+        assert (tmp_path / name).stat().st_size < 2_000_000
+        told = _refused(str(tmp_path / name))
+        assert "5,000 bands" in told if name == "bands" else "gdal_translate" in told
+
+
 def test_a_mosaic_of_ones_own_files_is_read(tmp_path: Path) -> None:
     picture(tmp_path / "tiles" / "a.tif", 90)
     inside = _written(tmp_path / "in.vrt", _vrt("tiles/a.tif", relative=1))
@@ -215,6 +232,79 @@ def test_a_file_that_redirects_into_the_house_is_not_opened(inner: Listener) -> 
         server.moved["/a.tif"] = f"{inner.root}/admin"
         _, errors = _read(f"{server.root}/item.json")
         assert "redirects" in errors and "private host" in errors
+    assert inner.asked == []
+
+
+def _striped(path: Path) -> bytes:
+    """A picture of many parts that no one request holds all of."""
+    noise = np.random.default_rng(1).integers(90, 95, (3, 1024, 1024), dtype=np.uint8)
+    place = {"crs": CRS, "transform": from_origin(LEFT, TOP, 1, 1)}
+    profile = {"driver": "GTiff", "width": 1024, "height": 1024, "count": 3, "dtype": "uint8"}
+    with rasterio.open(path, "w", **profile, **place, tiled=True) as data:
+        data.write(noise)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("late", [1, 2, 4])
+@pytest.mark.parametrize("named_by", ["area", "catalog"])
+def test_a_file_that_redirects_later_is_not_followed(
+    named_by: str, late: int, inner: Listener, tmp_path: Path
+) -> None:
+    """An honest server at first; a redirect at the second header request, or at a later range."""
+    inner.pages["/a.tif"] = body = _striped(tmp_path / "a.tif")
+    window = Grid(CRS, LEFT + 600, TOP - 600, 1.0, 300, 300)
+    with listening(**{"a.tif": body}) as server:
+        server.pages["/item.json"] = _item(f"{server.root}/a.tif")
+        server.moved_after["/a.tif"] = (late, f"{inner.root}/a.tif")
+        if named_by == "catalog":
+            found, errors = _read(f"{server.root}/item.json", window)
+            assert not found.coords["valid"].values.all()
+        else:
+            source = GeotiffSource(GeotiffImagery(paths=[f"{server.root}/a.tif"]))
+            with pytest.raises(ImageryError) as refused:
+                errors = " ".join(source.read(window).attrs["errors"])
+                raise ImageryError(errors)
+            errors = str(refused.value)
+        assert server.asked.count("/a.tif") > late
+        assert "redirects" in errors and "127.0.0.1 is a private host" in errors
+    assert inner.asked == []
+
+
+def test_a_proxy_exception_of_the_environment_is_no_way_around(
+    inner: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1, localhost")
+    monkeypatch.setenv("no_proxy", "*")
+    with listening() as server:
+        server.moved["/a.tif"] = f"{inner.root}/admin"
+        assert "private host" in _refused(f"{server.root}/a.tif")
+    assert inner.asked == []
+
+
+def test_pictures_and_mosaics_of_this_disk_ask_nobody_inside(
+    inner: Listener, tmp_path: Path
+) -> None:
+    """Shown: a TIFF whose metadata name a server, which GDAL asks before anyone can look."""
+    path = picture(tmp_path / "bait.tif")
+    for name in (f"/vsicurl/{inner.root}/a.tif", f"{inner.root}/a.tif"):
+        with rasterio.open(path, "r+") as data:
+            data.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=name)
+        assert "\n" not in _refused(str(path))
+        mosaic = _written(tmp_path / "a.vrt", _vrt(name))
+        assert "127.0.0.1 is a private host" in _refused(mosaic)
+    assert inner.asked == []
+
+
+def test_a_name_that_moves_is_caught_by_the_gate(
+    inner: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: public when the catalog's href is judged, private when GDAL connects."""
+    names = iter([["93.184.215.14"]])
+    monkeypatch.setattr("geoloc.hosts.addresses", lambda *_: next(names, ["127.0.0.1"]))
+    monkeypatch.setattr("geoloc.gate.addresses", lambda *_: ["127.0.0.1"])
+    with listening() as server:
+        server.pages["/item.json"] = _item(f"http://moving.example:{inner.port}/a.tif")
+        _read(f"{server.root}/item.json")
     assert inner.asked == []
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AreaError
+from ..gate import gate
 from .ground import looks_like_degrees, numbers
 from .vector import READER_OPTIONS, reason_to_refuse
 
@@ -97,9 +98,15 @@ def _layers(file: Path) -> list[str]:
     import geopandas  # heavy: only areas with a geometry pay for it
     import pyogrio
 
-    pyogrio.set_gdal_config_options(READER_OPTIONS)
+    pyogrio.set_gdal_config_options(READER_OPTIONS | _without_servers())
     layers = geopandas.list_layers(file)
     return [str(name) for name in layers.name[layers.geometry_type.notna()]]
+
+
+def _without_servers() -> dict[str, str]:
+    """Options by which no server is asked: a GeoJSON may give its CRS as an address."""
+    guard = gate()
+    return {} if guard is None else guard.options(guard.visit(shut=True))
 
 
 def _polygons(file: Path, layer: str) -> GeoSeries:

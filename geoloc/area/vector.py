@@ -29,6 +29,7 @@ _PARTS = (
 _MAGIC = (b"\0\0\x27\x0a", b"fgb", b"SQLite format 3\0", b"OSM", b"\0\0\0\x0d\x0a\x09OSMHeader")
 _PIPELINE = b"gdal_streamed_alg"
 _HEAD = 1 << 20
+_MOST_SWOLLEN, _SMALL = 100, 256 << 20  # times its size, and bytes, that an archive may unpack to
 
 READER_OPTIONS = {"GML_DOWNLOAD_SCHEMA": "NO", "GML_SKIP_RESOLVE_ELEMS": "ALL"}
 """What the reader shall not do for a file that it may open."""
@@ -45,6 +46,9 @@ def reason_to_refuse(file: Path) -> str:
 def _of_archive(file: Path) -> str:
     try:
         with zipfile.ZipFile(file) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+            if unpacked > max(_SMALL, _MOST_SWOLLEN * file.stat().st_size):
+                return f"it unpacks to {unpacked:,} bytes"
             for info in archive.infolist():
                 ending = Path(info.filename).suffix.lower()
                 if info.is_dir() or "__MACOSX" in info.filename:

@@ -163,7 +163,7 @@ def scene(
 def repeat(
     record: Path = typer.Argument(..., metavar="query.json", help="The record of an answer."),
     cube: str | None = typer.Option(
-        None, "--cube", help="Where the same cube is now, if it was moved."
+        None, "--cube", help="Where the same cube is now, if it was moved or is not on this disk."
     ),
     media: Path | None = typer.Option(
         None, "--media", metavar="DIR", help="Where the original files are now, if moved."

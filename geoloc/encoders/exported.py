@@ -17,14 +17,20 @@ from __future__ import annotations
 import json
 import math
 import operator
+import threading
+import time
+import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ModelError
@@ -37,6 +43,17 @@ _MOST_SWOLLEN, _SMALL = 20, 64 << 20
 """Weights are stored as they are: an archive that unpacks to so many times its size, and to more
 bytes than these, is none of a network."""
 _CONSTANT = 1 << 20  # elements of a constant that repeats what is stored
+_MOST_COPIES = 2  # of all that is stored, as tied weights are
+_LARGEST = 1 << 62
+
+_MOST_VALUES, _ANY_VALUES = 128, 1 << 27
+"""A value of a graph has at most so many bytes for each byte of its images or so many in all, and
+those held at once as much `_MOST_HELD` times; the widest networks known (VGG-16) need 22 a byte."""
+
+_MOST_HELD = 4
+_MOST_STEPS = 50_000
+_PATIENCE, CHECK_PATIENCE = 300.0, 30.0
+"""s for a network's first answer, which may be to a large tile; and while one is imported."""
 
 # fmt: off
 _OPERATORS = frozenset((
@@ -54,10 +71,25 @@ _OPERATORS = frozenset((
     "_to_copy", "roll", "sym_size",
 ))
 # fmt: on
+
+
+def _of_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Arithmetic of sizes: of lists it would repeat them, and of sizes again and again it grows."""
+
+    def bounded(*numbers: Any) -> Any:
+        if not all(isinstance(number, int | float) for number in numbers):
+            raise TypeError("arithmetic of what is no number")
+        if abs(result := function(*numbers)) > _LARGEST:
+            raise ValueError("a size beyond all bounds")
+        return result
+
+    return bounded
+
+
 _ARITHMETIC: dict[str, Callable[..., Any]] = {
-    f"_operator.{name}": getattr(operator, name)
-    for name in ("add", "sub", "mul", "floordiv", "mod", "neg", "getitem")
-}
+    f"_operator.{name}": _of_numbers(getattr(operator, name))
+    for name in ("add", "sub", "mul", "floordiv", "mod", "neg")
+} | {"_operator.getitem": operator.getitem}
 _DTYPES = {4: torch.int32, 5: torch.int64, 6: torch.float16, 7: torch.float32, 8: torch.float64,
            12: torch.bool, 13: torch.bfloat16}  # torch._export.serde.schema.ScalarType  # fmt: skip
 
@@ -69,6 +101,11 @@ _DAMAGED = (
 
 _Values = dict[str, Any]
 
+CHECK_BYTES, _COMPUTE_BYTES = 1 << 30, 2 << 30
+"""Of memory for what ONNX networks compute: while one is imported, and ever."""
+
+_CONFINED: list[int] = []
+
 
 def open_exported(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
     """A callable ``(n, 3, h, w) float32 -> (n, D)`` from a .onnx or .pt2 file.
@@ -76,6 +113,27 @@ def open_exported(path: Path, device: torch.device) -> Callable[[Tensor], Tensor
     Raises ModelError for a damaged, unsafe or unsuitable file.
     """
     return OnnxNetwork(path, device) if path.suffix == ".onnx" else GraphNetwork(path, device)
+
+
+def confine(most: int) -> None:
+    """Give all ONNX networks of this process no more than so many bytes of the CPU's memory.
+
+    Weights do not count. Said once a process, by whoever is first: later calls change nothing.
+    What does not fit fails as where memory is out (`geoloc.encoders.memory`).
+    """
+    import onnxruntime
+
+    if _CONFINED:
+        return
+    _CONFINED.append(most)
+    memory = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    arena = onnxruntime.OrtArenaCfg(
+        {"max_mem": most, "arena_extend_strategy": -1, "initial_chunk_size_bytes": -1,
+         "max_dead_bytes_per_chunk": -1}
+    )  # fmt: skip
+    onnxruntime.create_and_register_allocator(memory, arena)
 
 
 class OnnxNetwork:
@@ -87,7 +145,10 @@ class OnnxNetwork:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+        confine(_COMPUTE_BYTES)
         wanted = ["CPUExecutionProvider"]
         if device.type == "cuda":
             wanted.insert(0, "CUDAExecutionProvider")
@@ -101,6 +162,7 @@ class OnnxNetwork:
         if len(session.get_inputs()) != 1:
             raise ModelError(f"{path} has {len(session.get_inputs())} inputs: one image is needed")
         self._path = path
+        self.patience, self._answered = _PATIENCE, False
         self._session = session
         self._input = session.get_inputs()[0].name
 
@@ -108,12 +170,34 @@ class OnnxNetwork:
         """``(n, 3, h, w)`` -> ``(n, D)``."""
         pixels = x.float().contiguous().cpu().numpy()
         try:
-            answer = self._session.run(None, {self._input: pixels})[0]
+            answer = self._run(pixels)
+        except ModelError:
+            raise
         except Exception as error:
             if is_out_of_memory(error):
                 raise
             raise _failed(self._path, x, error) from None
+        self._answered = True
         return torch.from_numpy(answer)
+
+    def _run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        import onnxruntime
+
+        how = onnxruntime.RunOptions()
+        how.log_severity_level = 4
+        late = threading.Timer(self.patience, setattr, (how, "terminate", True))
+        late.daemon = True
+        if not self._answered:
+            late.start()
+        try:
+            found: NDArray[np.float32] = self._session.run(None, {self._input: pixels}, how)[0]
+        except Exception:
+            if how.terminate:
+                raise _too_slow(self._path, self.patience) from None
+            raise
+        finally:
+            late.cancel()
+        return found
 
 
 class GraphNetwork:
@@ -127,6 +211,8 @@ class GraphNetwork:
             self._input = archive.input_name
             self._constants = {name: t.to(device) for name, t in archive.tensors().items()}
             self._output = str(graph["outputs"][0]["as_tensor"]["name"])
+            if len(graph["nodes"]) > _MOST_STEPS:
+                raise ModelError(f"{path} has {len(graph['nodes']):,} operators: {_ADVICE}")
             self._steps = [_step(node, path) for node in graph["nodes"]]
         except _DAMAGED as error:
             if is_out_of_memory(error):
@@ -134,18 +220,81 @@ class GraphNetwork:
             reason = " ".join(str(error).split())[:150]
             raise ModelError(f"{path} is damaged ({reason}): {_ADVICE}") from None
         _plan_release(self._steps, self._output)
+        self._sizes: set[tuple[int, ...]] = set()
+        self.patience = _PATIENCE
 
     def __call__(self, x: Tensor) -> Tensor:
         """``(n, 3, h, w)`` -> ``(n, D)``."""
-        values: _Values = {**self._constants, self._input: x}
+        patience = math.inf if self._sizes else self.patience
         try:
-            for step in self._steps:
-                step.run(values)
-        except (RuntimeError, TypeError, KeyError, ValueError) as error:
+            if tuple(x.shape) not in self._sizes:
+                self._require_sane(x)
+                self._sizes.add(tuple(x.shape))
+            return self._run({**self._constants, self._input: x}, patience)
+        except ModelError:
+            raise
+        except Exception as error:
             if is_out_of_memory(error):
                 raise
             raise _failed(self._path, x, error) from None
+
+    def _run(self, values: _Values, patience: float) -> Tensor:
+        end = time.monotonic() + patience
+        for step in self._steps:
+            step.run(values)
+            if time.monotonic() > end:
+                raise _too_slow(self._path, patience)
         return cast(Tensor, values[self._output])
+
+    def _require_sane(self, x: Tensor) -> None:
+        """Raise ModelError where values would swell; by sizes alone, nothing is computed."""
+        most = max(_MOST_VALUES * x.numel() * x.element_size(), _ANY_VALUES)
+        fixed = {name: t.to("meta") for name, t in self._constants.items()}
+        values: _Values = {**fixed, self._input: x.to("meta")}
+        held = _Held(_tensors(values.values()))
+        for step in self._steps:
+            gone = [values[name] for name in step.release]
+            step.run(values)
+            size = held.update([values.get(name) for name in step.outputs], gone)
+            if size > most or held.bytes > _MOST_HELD * most:
+                raise ModelError(
+                    f"{self._path} computes a value of {size >> 20:,} MiB, and holds "
+                    f"{held.bytes >> 20:,} MiB, of images {tuple(x.shape)}: no network needs "
+                    f"more than {most >> 20:,} and {_MOST_HELD * most >> 20:,} MiB; {_ADVICE}"
+                )
+
+
+class _Held:
+    """How many bytes the values of a graph take; those that view another one take none."""
+
+    def __init__(self, fixed: Iterable[Tensor]) -> None:
+        self._counts = Counter({_storage(t): 1 for t in fixed})
+        self.bytes = 0
+
+    def update(self, new: list[Any], gone: list[Any]) -> int:
+        """Count values that came and went; bytes of the largest that came, as far as it reaches."""
+        came, went = (_tensors(values) for values in (new, gone))
+        for t in came:
+            self.bytes += 0 if self._counts[_storage(t)] else t.untyped_storage().nbytes()
+            self._counts[_storage(t)] += 1
+        for t in went:
+            self._counts[_storage(t)] -= 1
+            self.bytes -= 0 if self._counts[_storage(t)] > 0 else t.untyped_storage().nbytes()
+        return max((t.numel() * t.element_size() for t in came), default=0)
+
+
+def _tensors(values: Iterable[Any]) -> list[Tensor]:
+    """Those among values, and in lists of them."""
+    parts = (value if isinstance(value, list | tuple) else [value] for value in values)
+    return [t for part in parts for t in part if isinstance(t, Tensor)]
+
+
+def _storage(t: Tensor) -> int:
+    return int(t.untyped_storage()._cdata)
+
+
+def _too_slow(path: Path, patience: float) -> ModelError:
+    return ModelError(f"{path} gives no answer within {patience:g} s: it is of no use here")
 
 
 def _failed(path: Path, x: Tensor, error: Exception) -> ModelError:
@@ -189,6 +338,13 @@ def _plan_release(steps: list[_Step], output: str) -> None:
         needed |= step.inputs()
 
 
+def require_no_swelling(archive: zipfile.ZipFile, path: Path) -> None:
+    """Raise ModelError where an archive of weights unpacks to far more than its own size."""
+    unpacked = sum(info.file_size for info in archive.infolist())
+    if unpacked > max(_SMALL, _MOST_SWOLLEN * path.stat().st_size):
+        raise ModelError(f"{path} unpacks to {unpacked:,} bytes: {_ADVICE}")
+
+
 class _Archive:
     """The parts of a .pt2 that are data: the graph (JSON) and raw tensors."""
 
@@ -196,11 +352,9 @@ class _Archive:
         self.path = path
         try:
             with zipfile.ZipFile(path) as archive:
-                unpacked = sum(info.file_size for info in archive.infolist())
-                if unpacked > _MAX_BYTES:
+                if sum(info.file_size for info in archive.infolist()) > _MAX_BYTES:
                     raise ModelError(f"{path} unpacks to more than 4 GB: {_ADVICE}")
-                if unpacked > max(_SMALL, _MOST_SWOLLEN * path.stat().st_size):
-                    raise ModelError(f"{path} unpacks to {unpacked:,} bytes: {_ADVICE}")
+                require_no_swelling(archive, path)
                 self._files = {
                     info.filename.partition("/")[2]: archive.read(info)
                     for info in archive.infolist()
@@ -226,6 +380,7 @@ class _Archive:
 
     def tensors(self) -> dict[str, Tensor]:
         """Graph name -> weight, buffer or constant."""
+        self._room = _MOST_COPIES * sum(map(len, self._files.values())) + _SMALL
         weights = self._payload("weights")
         constants = self._payload("constants")
         found = {}
@@ -252,11 +407,17 @@ class _Archive:
             raise ModelError(f"{self.path}: tensor type {about['dtype']} is not known: {_ADVICE}")
         if math.prod(sizes) == 0:
             return torch.zeros(sizes, dtype=dtype)
-        raw = bytearray(self._files[f"data/{kind}/{meta['path_name']}"])
+        raw = self._files[f"data/{kind}/{meta['path_name']}"]
         offset = int(about["storage_offset"]["as_int"])
         if math.prod(sizes) > max(len(raw) // dtype.itemsize, _CONSTANT):
             raise ModelError(f"{self.path}: a tensor {sizes} is larger than what is stored of it")
-        return torch.frombuffer(raw, dtype=dtype).as_strided(sizes, strides, offset).clone()
+        self._room -= math.prod(sizes) * dtype.itemsize
+        if self._room < 0:
+            raise ModelError(f"{self.path}: its tensors are larger than what is stored: {_ADVICE}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the bytes cannot be written: it is a copy
+            stored = torch.frombuffer(raw, dtype=dtype)
+        return stored.as_strided(sizes, strides, offset).clone()
 
     def _refuse_code(self) -> None:
         pickled = [

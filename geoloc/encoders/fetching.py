@@ -11,8 +11,11 @@ import contextlib
 import fcntl
 import hashlib
 import logging
+import queue
 import re
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,8 +48,9 @@ _SPEC_LIMIT = 4 << 20
 _CHUNK = 1 << 20
 _MOST_BYTES = 8 << 30  # of a model's files together
 _SHORT = 12  # characters of a digest that tell drafts apart
-# A large file may take its time, but not fall silent.
+# A large file may take its time, but not fall silent, nor come by drips.
 _PATIENCE = {"timeout": "24 hours", "read_timeout": "60 seconds"}
+_SLOWEST, _WINDOW = 4096, 300.0  # bytes/s on the average of so many s; s until an answer begins
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,41 @@ class Fetched:
 
     model: Model
     new: bool
+
+
+class _Pace:
+    """Raises TimeoutError where less comes than any line would bring."""
+
+    def __init__(self) -> None:
+        self._since, self._bytes = time.monotonic(), 0
+
+    def count(self, size: int) -> None:
+        self._bytes += size
+        if (took := time.monotonic() - self._since) < _WINDOW:
+            return
+        if self._bytes < _SLOWEST * took:
+            raise TimeoutError(f"less than {_SLOWEST} bytes a second for {took:.0f} s")
+        self._since, self._bytes = time.monotonic(), 0
+
+
+def _in_time(ask: Callable[[], Any]) -> Any:
+    """What is asked for, if it comes within _WINDOW; a head may come by drips as well."""
+    answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put((ask(), None))
+        except BaseException as error:  # noqa: BLE001 - raised again by who waits
+            answers.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        found, error = answers.get(timeout=_WINDOW)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {_WINDOW:g} s") from None
+    if error is not None:
+        raise error
+    return found
 
 
 @dataclass(frozen=True)
@@ -94,14 +133,16 @@ class _Remote:
         """What the directory says it holds; its ``path`` means nothing."""
         return Model(Path(), _complete(parse_spec(self.spec_text, f"{self.shown}/{SPEC_FILE}")))
 
-    def chunks(self, name: str) -> Iterator[tuple[bytes, int]]:
-        """A file piece by piece, and its length. Raises ModelError."""
+    def chunks(self, name: str, start: int = 0) -> Iterator[tuple[bytes, int]]:
+        """A file piece by piece from a byte on, and its length. Raises ModelError."""
         import obstore
 
+        wanted: Any = {"range": {"offset": start}} if start else None
         with self._told(f"/{name}"):
-            found = obstore.get(self.store, name)
-            size = int(found.meta["size"])
-            for chunk in found.stream(min_chunk_size=_CHUNK):
+            found = _in_time(lambda: obstore.get(self.store, name, options=wanted))
+            size, pace = int(found.meta["size"]), _Pace()
+            for chunk in found.stream(min_chunk_size=1):  # else drips would be collected
+                pace.count(len(chunk))
                 yield bytes(chunk), size
 
     @contextlib.contextmanager
@@ -237,9 +278,10 @@ def _fetch_file(
     room: int,
 ) -> None:
     """``room``: bytes that it may have."""
-    part, digest, there = path.with_name(f"{name}.part"), hashlib.sha256(), 0
-    with part.open("wb") as stream:
-        for chunk, size in remote.chunks(name):
+    part = path.with_name(f"{name}.part")
+    digest, there = _begun(remote, name, part)
+    with part.open("ab") as stream:
+        for chunk, size in remote.chunks(name, there):
             if max(size, there + len(chunk)) > room:
                 break
             stream.write(chunk)
@@ -262,6 +304,23 @@ def _fetch_file(
             f"{SPEC_FILE} says {expected[:12]}…: fetch it again, or have the model published again"
         )
     part.replace(path)
+
+
+def _begun(remote: _Remote, name: str, part: Path) -> tuple[Any, int]:
+    """The digest and the bytes of what came in an attempt before, if the server goes on from there.
+
+    Else the part is emptied. Whether both belong together the digest of the whole tells.
+    """
+    digest, there = hashlib.sha256(), 0
+    if part.is_file() and (size := part.stat().st_size):
+        with contextlib.suppress(ModelError):
+            next(remote.chunks(name, size))
+            with part.open("rb") as stream:
+                for chunk in iter(lambda: stream.read(_CHUNK), b""):
+                    digest.update(chunk)
+            return digest, size
+    part.write_bytes(b"")
+    return digest, there
 
 
 def _is_right(path: Path, expected: str) -> bool:

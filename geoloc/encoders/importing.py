@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -15,6 +16,15 @@ from torch import Tensor
 
 from ..errors import ModelError, UsageError
 from ..scenes import canonical
+from .exported import (
+    CHECK_BYTES,
+    CHECK_PATIENCE,
+    GraphNetwork,
+    OnnxNetwork,
+    confine,
+    require_no_swelling,
+)
+from .memory import is_out_of_memory
 from .model import Model, load_model, publish, refuse_other_folder, store_dir, write_model
 from .networks import build_network, load_state, weights_bytes
 from .overhead import check_method, open_overhead
@@ -147,6 +157,7 @@ def check_model(model: Model) -> None:
 
     Raises ModelError otherwise.
     """
+    confine(CHECK_BYTES)
     side = model.spec.ground.input_px
     _check_network(model, model.spec.ground, side, "ground")
     overhead = model.spec.overhead
@@ -185,7 +196,12 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     try:
         if Path(path).suffix == ".safetensors":
             return load_file(path)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                require_no_swelling(archive, Path(path))
         loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except ModelError:
+        raise
     except Exception as error:  # noqa: BLE001 - a hostile file may fail in any way
         reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
         raise ModelError(f"{path} holds no plain tensors ({reason}): save its state_dict") from None
@@ -240,14 +256,20 @@ def _weights(network: NetworkImport, dim: int) -> bytes:
 def _check_network(model: Model, spec: GroundSpec | OverheadSpec, side: int, part: str) -> None:
     engine = open_engine(spec, "cpu", "float32")
     network = open_network(model, spec, engine)
+    if isinstance(network, OnnxNetwork | GraphNetwork):
+        network.patience = CHECK_PATIENCE
     generator = torch.Generator().manual_seed(0)
     noise = torch.randint(0, 256, (max(_CHECK_BATCHES), 3, side, side), generator=generator)
     where = f"{part} network {cast(NetworkSpec, spec).weights} of model {model.name}"
     for n in _CHECK_BATCHES:
         try:
             y = engine.run(network, to_input(noise[:n].to(torch.uint8), spec))
-        except RuntimeError as error:
+        except Exception as error:  # onnxruntime's, where memory is out, are of kinds of its own
+            if not isinstance(error, RuntimeError) and not is_out_of_memory(error):
+                raise
             reason = " ".join(str(error).split())[:200]
+            if is_out_of_memory(error):
+                reason = f"it needs more memory than an import may take ({CHECK_BYTES >> 20:,} MiB)"
             raise ModelError(f"{where} fails on images of {side} px: {reason}") from None
         check_output(y, n, model.dim, where)
         if not torch.isfinite(y).all():

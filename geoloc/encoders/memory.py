@@ -15,7 +15,9 @@ import torch
 from ..errors import ModelError
 from ..pulse import tell
 
-_FAILED_TO_ALLOCATE = ("DefaultCPUAllocator", "Failed to allocate memory")  # torch's, onnxruntime's
+_FAILED_TO_ALLOCATE = (  # torch's; onnxruntime's, and where its bound is reached
+    "DefaultCPUAllocator", "Failed to allocate memory", "is smaller than requested bytes",
+)  # fmt: skip
 
 
 def is_out_of_memory(error: Exception) -> bool:

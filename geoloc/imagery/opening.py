@@ -20,6 +20,8 @@ from rasterio._path import _parse_path
 from rasterio.drivers import is_blacklisted
 from rasterio.io import DatasetReader
 
+from ..hosts import refusal
+
 REMOTE = ("GTiff", "JP2OpenJPEG", "JP2KAK", "PNG", "JPEG", "WEBP", "GIF")
 """Drivers of what lies elsewhere."""
 
@@ -149,6 +151,9 @@ def _file_fault(path: Path, name: str, depth: int) -> str:
 
 def _remote_fault(name: str) -> str:
     """Of a source elsewhere: it must open as a picture, which takes a request."""
+    url = name.removeprefix("/vsicurl/")
+    if url.startswith(("http://", "https://")) and (reason := refusal(url)):
+        return f"its source {url.partition('?')[0][:80]!r} is not asked for: {reason}"
     try:
         with DatasetReader(_parse_path(name), driver=_registered(REMOTE), sharing=False):
             return ""

@@ -25,11 +25,12 @@ from rasterio.transform import Affine
 
 from ..area import Bounds
 from ..errors import ImageryError
+from ..gate import Visit, gate, place_named
 from ..grid import Grid
 from ..stores import s3_settings, without_secrets
 from .colours import Said, colours_of, is_another_model, transparent
 from .crs import LONLAT, off_earth, pixel_side, to_crs, turn_of
-from .opening import VSI_OPTIONS, open_raster, require_own_pixels
+from .opening import VSI_OPTIONS, is_vrt, on_disk, open_raster, require_own_pixels
 
 READ_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError)
 """What a missing, damaged or truncated file may raise while it is opened or read."""
@@ -53,12 +54,15 @@ _S3_NAMES = {
     "skip_signature": "AWS_NO_SIGN_REQUEST",
 }
 _S3 = ("s3://", "/vsis3/")
+_OBJECTS = (*_S3, "gs://", "/vsigs/", "az://", "/vsiaz/")  # strangers cannot have these redirect
 _last_read: dict[str, str] = {}
 """Versions of the remote files that this process, maybe a cluster's worker for weeks, has read."""
 
 _EDGE_POINTS = 21  # along each side of a footprint; sides are curves in another CRS
 _SAME_POINT = 1e-3  # of a raster's extent: what mapping there and back may miss
 _BIG_TIFF = 43
+_LARGEST_PART = 256 << 20  # bytes of a block
+_MOST_BANDS = 1000  # hyperspectral sensors have some 400
 _POLE, _TWICE_AROUND = 90.001, 720.0  # degrees
 _LAB = (9, 10)  # TIFF photometric interpretations that GDAL hands over as they are: ICC, ITU
 _TIFF_TIMES = ("%Y:%m:%d %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y:%m:%d")
@@ -72,6 +76,7 @@ class RasterFile:
     ``alpha`` numbers the bands of transparency, ``palette`` the band of colour indices (0: none),
     ``masked`` is True where a mask lies beside the bands. ``nodata`` and ``units`` (scale and
     offset) are each band's. ``bits`` are those used of a byte; ``inverted``: 0 is white.
+    ``known``: see `gdal_environment`.
     """
 
     href: str
@@ -94,6 +99,7 @@ class RasterFile:
     bits: int
     inverted: bool
     version: str = ""
+    known: str | None = None
 
     @property
     def id(self) -> str:
@@ -182,15 +188,38 @@ class RasterFile:
 
 
 @contextmanager
-def gdal_environment(href: str, **options: str) -> Iterator[None]:
+def gdal_environment(href: str, known: str | None = None, **options: str) -> Iterator[None]:
     """GDAL with bounded caches and time-outs; sidecar files are only looked for on disk.
 
-    S3 is reached as cubes are. Raises CubeError for a profile that is of no use.
+    Servers are asked through `geoloc.gate`: private ones only at ``known`` (host:port; by
+    default the place that the href itself names), none for a picture of this disk. S3 is reached
+    as cubes are. Raises ValueError for what was refused, CubeError for a profile that is of no use.
     """
     look = "EMPTY_DIR" if is_remote(href) else "TRUE"
     session = _S3Session() if href.startswith(_S3) else None
-    with rasterio.Env(session, GDAL_DISABLE_READDIR_ON_OPEN=look, **_GDAL, **options):
-        yield
+    visit, through = _through_gate(href, known)
+    before = visit.refused if visit else 0
+    settings = {**_GDAL, **through, **options, "GDAL_DISABLE_READDIR_ON_OPEN": look}
+    with rasterio.Env(session, **settings):
+        try:
+            yield
+        except (RasterioError, CPLE_BaseError):
+            if visit and visit.refused > before:
+                told = f"{without_secrets(href)} redirects to, or names, what is not asked"
+                raise ValueError(f"{told}: {visit.reason}") from None
+            raise
+
+
+def _through_gate(href: str, known: str | None) -> tuple[Visit | None, dict[str, str]]:
+    """How servers are asked for a file, and GDAL's options for that."""
+    if href.startswith(_OBJECTS) or (guard := gate()) is None:
+        return None, {}
+    local = on_disk(href)
+    shut = local is not None and not is_vrt(local)
+    visit = guard.visit(
+        place_named(href) if known is None and not local else known or "", shut=shut
+    )
+    return visit, guard.options(visit) | ({"GDAL_HTTP_MAX_RETRY": "0"} if shut else {})
 
 
 def forget_other_versions(file: RasterFile) -> None:
@@ -201,17 +230,17 @@ def forget_other_versions(file: RasterFile) -> None:
     for part in parts:
         name = re.split("[?#]", part)[0]  # a signature is another each time
         if _last_read.setdefault(name, file.version) != file.version:
-            with contextlib.suppress(RasterioError, CPLE_BaseError), _opened_anew(part):
+            with contextlib.suppress(*READ_ERRORS), _opened_anew(part, file.known):
                 pass
             _last_read[name] = file.version
 
 
 @contextmanager
-def _opened_anew(href: str) -> Iterator[rasterio.DatasetReader]:
+def _opened_anew(href: str, known: str | None) -> Iterator[rasterio.DatasetReader]:
     """A file as it is now; GDAL remembers nothing of a remote one, nor what it did before."""
     # closed again, a file that is not to be cached takes all with it that was
     options = {"CPL_VSIL_CURL_NON_CACHED": "/vsi"} if is_remote(href) else {}
-    with gdal_environment(href, **options), open_raster(href) as data:
+    with gdal_environment(href, known, **options), open_raster(href) as data:
         yield data
 
 
@@ -237,9 +266,12 @@ def is_remote(href: str) -> bool:
     return ("://" in href and not href.startswith("file://")) or href.startswith("/vsi")
 
 
-def probe(href: str) -> RasterFile:
-    """Read a file's header, as it is now. Raises one of READ_ERRORS where that is impossible."""
-    with _opened_anew(href) as data:
+def probe(href: str, known: str | None = None) -> RasterFile:
+    """Read a file's header, as it is now. Raises one of READ_ERRORS where that is impossible.
+
+    ``known``: see `gdal_environment`.
+    """
+    with _opened_anew(href, known) as data:
         require_own_pixels(data, without_secrets(href))
         _require_georeference(data)
         _require_pixels(data)
@@ -266,6 +298,7 @@ def probe(href: str) -> RasterFile:
             units=_units(data),
             bits=_bits(data),
             inverted=inverted,
+            known=known,
         )
 
 
@@ -340,6 +373,22 @@ def _require_pixels(data: rasterio.DatasetReader) -> None:
         )
     if set(kinds) == {"undefined"} and _photometric(data) in _LAB:
         raise ImageryError(f"{name} holds CIE L*a*b* colours: convert it to red, green and blue")
+    if data.count > _MOST_BANDS:
+        raise ImageryError(f"{name} has {data.count:,} bands: give one of at most {_MOST_BANDS:,}")
+    if (part := _part_bytes(data)) > _LARGEST_PART:
+        raise ImageryError(
+            f"{name} is stored in parts of {part >> 20:,} MiB, each of which has to be read whole: "
+            "store it in tiles, with gdal_translate -co TILED=YES IN OUT"
+        )
+
+
+def _part_bytes(data: rasterio.DatasetReader) -> int:
+    """Of the largest block, with all bands where they lie together."""
+    together = data.count if data.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "PIXEL" else 1
+    shapes = zip(data.block_shapes, data.dtypes, strict=True)
+    return max(
+        int(rows * cols * np.dtype(kind).itemsize * together) for (rows, cols), kind in shapes
+    )
 
 
 def _photometric(data: rasterio.DatasetReader) -> int | None:

@@ -47,7 +47,7 @@ def read_onto(file: RasterFile, window: Grid, manner: Manner) -> Pixels:
     forget_other_versions(file)
     shrinkage = file.shrinkage(window)
     options = _variant(file, shrinkage)
-    with gdal_environment(file.href), open_raster(file.href, **options) as data:
+    with gdal_environment(file.href, file.known), open_raster(file.href, **options) as data:
         if file.upright and same_crs(file.crs, window.crs):
             return _read_direct(data, file, window, manner)
         pixels = np.zeros((3, *window.shape), np.uint8)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from ..errors import UsageError
 from ..report.evidence import FORMAT
 
+_MOST_BYTES = 32 << 20
 _Path = Annotated[str, Field(pattern=r"^[^\x00]+$")]
 
 
@@ -97,6 +98,8 @@ def read_record(path: Path) -> dict[str, Any]:
 
 def _load(path: Path) -> Any:
     try:
+        if path.exists() and not (path.is_file() and path.stat().st_size <= _MOST_BYTES):
+            raise UsageError(f"{path} is no record of a query: no file, or larger than any")
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None

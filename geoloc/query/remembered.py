@@ -27,6 +27,7 @@ from ..stores import local_path, without_secrets
 _OWN = ("keep", "cache", "cache_mb", "rate", "connections", "timeout", "retries", "user_agent")
 """How imagery is fetched and kept: the user's matter, never a cube's."""
 
+_PLAIN = ("http://", "https://", "s3://", "gs://", "az://", "file://", "/vsicurl/http")
 _SHOWN = 120  # characters of a place in a message
 
 
@@ -60,6 +61,8 @@ def withheld(imagery: Imagery, cube: str, *, fetch: bool = False) -> str:
             f"the cube itself names its imagery, {_place(imagery)}, and may be from anybody: "
             "name its area file, or add --fetch-imagery, to have it opened"
         )
+    if odd := [text for text in _named(imagery) if not _is_plain(text)]:
+        return f"a cube may name files, http(s) and object stores only, not {odd[0][:_SHOWN]!r}"
     try:
         require_allowed_keys(imagery)
     except GeolocError as error:
@@ -82,14 +85,24 @@ def require_open(imagery: Imagery, cube: str, *, fetch: bool) -> None:
 
 def _urls(imagery: Imagery) -> list[str]:
     """Addresses of servers that it names."""
-    if isinstance(imagery, GeotiffImagery):
-        named = imagery.paths
-    elif isinstance(imagery, StacImagery):
-        named = [imagery.url, imagery.sign or ""]
-    else:
-        named = [imagery.url if isinstance(imagery, XyzImagery) else imagery.path]
-    plain = (text.removeprefix("/vsicurl/") for text in named)
+    plain = (text.removeprefix("/vsicurl/") for text in _named(imagery))
     return [text for text in plain if text.startswith(("http://", "https://"))]
+
+
+def _named(imagery: Imagery) -> list[str]:
+    """All places that it names."""
+    if isinstance(imagery, GeotiffImagery):
+        return list(imagery.paths)
+    if isinstance(imagery, StacImagery):
+        return [imagery.url, *([imagery.sign] if imagery.sign and ":/" in imagery.sign else [])]
+    return [imagery.url if isinstance(imagery, XyzImagery) else imagery.path]
+
+
+def _is_plain(text: str) -> bool:
+    """Whether it is a file, or an address of which it is known who is asked for it."""
+    if text.startswith(_PLAIN):
+        return "::" not in text.partition("?")[0].partition("://")[0]
+    return not text.startswith(("/vsi", "<")) and ":" not in text.partition("/")[0]
 
 
 def _variables_of(imagery: Imagery) -> bool:

@@ -21,6 +21,7 @@ from ..photos import Look, Photo, read_photo
 from ..report import QueryResult
 from ..report.evidence import evidence
 from ..search import fuse
+from ..stores import local_path, without_secrets
 from ..video import read_frame
 from .answers import answer_scene
 from .ask import Ask, Question, file_digest
@@ -35,6 +36,7 @@ searched for together with others takes other kernels, which add in another orde
 _NUMBERS = ("vector", "candidates", "summary")
 _CUBE = ("area", "model", "model_digest", "metric", "encoding", "classes", "cells")  # never change
 _SHOWN = 120  # characters of a value that a line quotes
+_MADE_UP = ("/proc", "/sys", "/dev/fd", "/dev/pts")
 
 Record = Mapping[str, Any]
 
@@ -83,9 +85,11 @@ def repeat_query(
     """Ask again what ``query.json`` records, of the same originals, cube generation and model.
 
     ``cube``: where the cube is now; ``media``: the folder where the originals are now. Nothing
-    is written. Raises UsageError for a file that is no record or is damaged, and for an original
-    that is missing or changed; CubeError and ModelError where cube or model, by its digest,
-    cannot be had any more.
+    is written. A record may be a stranger's: no server is asked that it alone names, and files
+    that it names are read no further than to see whether they have the recorded SHA-256. Raises
+    UsageError for a file that is no record or is damaged, for an original that is missing or
+    changed, and for a cube elsewhere that ``cube`` does not name; CubeError and ModelError where
+    cube or model, by its digest, cannot be had any more.
     """
     before = read_record(Path(record))
     result = _answer(before, cube, None if media is None else Path(media))
@@ -184,6 +188,11 @@ def _answer(record: Record, cube: str | Path | None, media: Path | None) -> Quer
 def _cube(record: Record, moved: str | Path | None) -> Cube:
     """The recorded generation, whichever is the current one."""
     url, generation = moved or record["cube"]["cube"], record["cube"]["generation"]
+    if moved is None and local_path(url) is None:
+        raise UsageError(
+            f"the record names the cube {without_secrets(str(url))[:200]}, which is not on this "
+            "disk, and a record may be from anybody: if you know it, name it with --cube"
+        )
     there = [found.name for found in list_generations(url)]
     if there and generation not in there:
         raise CubeError(
@@ -197,6 +206,7 @@ def _polygon(told: Record) -> Path | None:
     if told["within"] is None:
         return None
     path = Path(text_path(told["within"]))
+    _require_stored(polygon_file(path))
     if file_digest(polygon_file(path)) != told.get("within_sha256"):
         raise UsageError(f"polygon {path} was changed since: restore it")
     return path
@@ -266,9 +276,17 @@ def _original(told: Record, media: Path | None) -> Path:
     if not found:
         raise UsageError(_missing(told, media))
     for path in found:
+        _require_stored(path)
         if file_digest(path) == told["sha256"]:
             return path
     raise UsageError(f"{found[0]} was changed since: its SHA-256 is not {told['sha256']}")
+
+
+def _require_stored(path: Path) -> None:
+    """Raise UsageError for what the system makes up as it is read, which may have no end."""
+    made_up = any(path.resolve().is_relative_to(folder) for folder in _MADE_UP)
+    if made_up or (path.exists() and not path.is_file()):
+        raise UsageError(f"{path} is no file of a disk: no original, nor a polygon")
 
 
 def _places(told: Record, media: Path | None) -> list[Path]:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from ..errors import CubeError
 from .credentials import s3_settings
+from .hiding import without_secrets
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -25,21 +27,25 @@ def local_path(url: str | Path) -> Path | None:
 
 
 def open_store(url: str | Path, *, read_only: bool = True) -> Store:
-    """A Zarr store for a path or URL. Raises what its library does, CubeError for a profile.
+    """A Zarr store for a path or URL. Raises what its library does, CubeError for a profile and for
+    other kinds of addresses.
 
     Credentials are found as the cloud's own tools find them: the environment
     (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``…), the
     profiles in ``~/.aws``, the machine's role.
     """
-    from zarr.storage import FsspecStore, LocalStore, ObjectStore
+    from zarr.storage import LocalStore, ObjectStore
 
     path = local_path(url)
     if path is not None:
         return LocalStore(path, read_only=read_only)
     text = os.fspath(url)
-    if urlsplit(text).scheme in _OBJECT_STORES:
-        return ObjectStore(open_objects(text), read_only=read_only)
-    return FsspecStore.from_url(text, read_only=read_only)
+    if urlsplit(text).scheme not in _OBJECT_STORES or "::" in text.partition("://")[0]:
+        raise CubeError(
+            f"{without_secrets(text)[:200]} is no address of a store: give a path, or one that "
+            "begins with s3://, gs://, az://, https:// or http://"
+        )
+    return ObjectStore(open_objects(text), read_only=read_only)
 
 
 def open_objects(url: str, **client: Any) -> Any:

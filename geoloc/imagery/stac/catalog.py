@@ -42,7 +42,6 @@ class Catalog:
 
     def __init__(self, spec: StacImagery) -> None:
         self.spec = spec
-        self._io = PagedIO(max_retries=_RETRIES, timeout=_TIMEOUT)
         self._url = spec.url
         self._api: Client | None = None
         self._walk: Walk | None = None
@@ -79,13 +78,13 @@ class Catalog:
         return (box if self.searchable else WORLD), found
 
     def _open(self) -> None:
-        url = fill_keys(self.spec.url)
+        asked = url = fill_keys(self.spec.url)
         if url != self.spec.url:
-            keyed = _key_adder(url)
             url = url.partition("?")[0]
-            self._io.update(request_modifier=keyed, timeout=_TIMEOUT)
         url = url if _is_remote(url) else str(Path(url.removeprefix("file://")).absolute())
-        self._io.reach = Reach(url)
+        self._io = PagedIO(Reach(url), max_retries=_RETRIES, timeout=_TIMEOUT)
+        if asked != self.spec.url:
+            self._io.update(request_modifier=_key_adder(asked), timeout=_TIMEOUT)
         found, self._url = read_any(self._io, url), url
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pystac import Link
 from pystac.utils import make_absolute_href
@@ -17,13 +19,23 @@ from pystac_client.stac_api_io import StacApiIO
 
 from ...errors import ImageryError
 from ...stores import without_secrets
-from ..redirects import watched
+from ..bodies import MOST_BYTES, bounded_session
 from .reach import Reach
 
 Json = dict[str, Any]
 
 _MOST_PAGES = 10_000  # of one search: a million items
 _MOST_EMPTY = 20  # pages in a row
+_MOST_PARTS = 2_000_000  # lists and objects of a document: half a gigabyte once read
+_WORDS_A_PART = 8  # quotation marks that take as much
+
+
+def _require_document(path: Path) -> None:
+    """Raise ImageryError for a device or the like, which may have no end, and for a huge file."""
+    if path.exists() and not path.is_file():
+        raise ImageryError(f"{path} is no file")
+    if path.exists() and path.stat().st_size > MOST_BYTES:
+        raise ImageryError(f"{path} is larger than {MOST_BYTES >> 20} MiB: split it")
 
 
 class PagedIO(StacApiIO):
@@ -32,7 +44,8 @@ class PagedIO(StacApiIO):
     def __init__(self, reach: Reach | None = None, **options: Any) -> None:
         """``reach``: how far the catalog's links are followed; None: anywhere."""
         super().__init__(**options)
-        watched(self.session)
+        known = reach.known if reach else None
+        self.session = bounded_session(known, max_retries=options.get("max_retries", 0))
         self.reach = reach
         self.notes: dict[str, None] = {}
 
@@ -41,7 +54,13 @@ class PagedIO(StacApiIO):
         href = source.to_dict()["href"] if isinstance(source, Link) else str(source)
         if self.reach and (reason := self.reach.document_refusal(href)):
             raise ImageryError(f"it links to {without_secrets(href)[:100]}, and {reason}")
-        return super().read_text(source, *args, **kwargs)
+        if urlsplit(href).scheme not in ("http", "https"):
+            _require_document(Path(href))
+        text = super().read_text(source, *args, **kwargs)
+        parts = text.count("{") + text.count("[") + text.count('"') // _WORDS_A_PART
+        if parts > _MOST_PARTS:
+            raise ImageryError(f"{without_secrets(href)[:100]} has more parts than any catalog's")
+        return text
 
     def get_pages(
         self, url: str, method: str | None = None, parameters: Json | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from ...gate import gate
 from ...hosts import ALLOWED, is_allowed_file, place_of, refusal
 from ..redirects import refused_on_the_way
 
@@ -23,6 +24,11 @@ class Reach:
     def is_remote(self) -> bool:
         """Whether it lies on a server."""
         return urlsplit(self.url).scheme in _WEB
+
+    @property
+    def known(self) -> str | None:
+        """The private place that its files may be read from (`geoloc.imagery.raster`)."""
+        return self._place if self.is_remote else None
 
     def refusal(self, href: str) -> str:
         """Why a file that it names is not opened; empty where it may be.
@@ -48,8 +54,8 @@ class Reach:
     def refused_on_the_way(self, href: str) -> str:
         """Why a file is not opened to which its server's redirects lead."""
         url = _as_url(href)
-        if not self.is_remote or urlsplit(url).scheme not in _WEB:
-            return ""
+        if not self.is_remote or urlsplit(url).scheme not in _WEB or gate() is not None:
+            return ""  # each connection is judged
         return refused_on_the_way(url)
 
     def document_refusal(self, href: str) -> str:

@@ -7,10 +7,9 @@ import json
 import threading
 from typing import Any
 
-from pystac_client.stac_api_io import StacApiIO
-
 from ...errors import ImageryError
 from ..keys import fill_keys, hide_keys, key_called
+from .paging import PagedIO
 
 _PLANETARY_COMPUTER = "https://planetarycomputer.microsoft.com/api/sas/v1/token/{collection}"
 _PLANETARY_HOST = ".blob.core.windows.net/"
@@ -66,7 +65,7 @@ class Signer:
         url = url.replace("{collection}", collection)
         filled = fill_keys(url)
         try:
-            facts = json.loads(StacApiIO(timeout=30).read_text(filled))
+            facts = json.loads(PagedIO(timeout=30).read_text(filled))
             token = str(facts["token"]).lstrip("?")
         except Exception as error:  # noqa: BLE001  (it raises errors of several libraries)
             reason = hide_keys(url, _brief(error))

@@ -352,7 +352,7 @@ class StacSource:
             if reason := self._reach.refused_on_the_way(signed):
                 raise ValueError(f"{self._hide(without_secrets(href))}: {reason}")
             try:
-                file = probe(signed)
+                file = probe(signed, self._reach.known)
             except ImageryError as error:  # no georeference: broken like any other
                 raise ValueError(str(error)) from None
             parts = (href,) if is_remote(href) else file.files
