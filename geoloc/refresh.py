@@ -33,6 +33,7 @@ from .cube import (
     damaged_blocks,
     finish_generation,
     generation_exists,
+    generation_names,
     hold_lock,
     next_generation,
     prune_generations,
@@ -42,7 +43,7 @@ from .cube import (
 from .errors import CubeError
 from .extent import notes_of_growth, placed
 from .imagery import notes_of, require_overlap
-from .overview import Mosaic, drop_overview, read_pixels
+from .overview import Mosaic, drop_overviews, read_pixels
 from .planning import BuildPlan, plan_build
 from .tile import tile_kept
 
@@ -112,8 +113,7 @@ def prune_cube(url: str, keep: int) -> list[str]:
         raise CubeError(f"cube {url} has no finished generation: there is nothing to prune")
     with hold_lock(url, "cube prune"):
         removed = prune_generations(url, keep)
-        for generation in removed:
-            drop_overview(url, generation)
+        drop_overviews(url, generation_names(url))
         return removed
 
 

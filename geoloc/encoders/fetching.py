@@ -195,9 +195,8 @@ def _into_store(remote: _Remote, name: str, replace: bool, progress: Progress | 
             draft = store / f".{name}.{digest[:_SHORT]}.fetching"
             _fill(remote, draft, progress)
             publish(draft, target)
-            for other in store.glob(
-                f".{name}.{'?' * _SHORT}.fetching"
-            ):  # of a model that was given up
+        for ending in ("fetching", "old"):  # of a model that was given up, or of a kill
+            for other in store.glob(f".{name}.{'?' * _SHORT}.{ending}"):
                 shutil.rmtree(other)
         _origin(remote.shown).parent.mkdir(exist_ok=True)
         write_whole(_origin(remote.shown), digest.encode())

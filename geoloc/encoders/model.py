@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from ..errors import ModelError
+from ..swap import swap
 from .spec import SPEC_FILE, ModelSpec
 
 SHIPPED = Path(__file__).parent.parent / "sandbox" / "model"
@@ -322,7 +323,14 @@ def refuse_other_folder(target: Path) -> None:
 
 
 def publish(draft: Path, target: Path) -> None:
-    """Rename a finished model into place; what was there goes away after it."""
+    """Put a finished model into place: whoever looks finds what was there or the new one.
+
+    Where the file system cannot exchange two folders, there is none for a moment. A kill leaves
+    what was there under the draft's name, for the next one to remove.
+    """
+    if target.exists() and swap(draft, target):
+        shutil.rmtree(draft, ignore_errors=True)
+        return
     old = draft.with_suffix(".old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():

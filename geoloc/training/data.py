@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -110,3 +111,10 @@ def read_chip(path: Path, size: int) -> Chips:
 def fingerprint(*parts: object) -> str:
     """A short name of what a cached file was made from."""
     return hashlib.sha256("\n".join(str(part) for part in parts).encode()).hexdigest()[:16]
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """Keep an array as .npy, all of it or nothing: a kill leaves no half of one to be read."""
+    part = path.with_suffix(".part.npy")
+    np.save(part, array)
+    part.replace(path)
