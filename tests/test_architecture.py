@@ -15,7 +15,8 @@ PACKAGE = ROOT / "geoloc"
 
 LAYERS = (
     {"errors"},
-    {"grid", "hosts", "names", "pulse", "scenes", "stores", "swap"},
+    {"errors"},
+    {"files", "grid", "hosts", "names", "pulse", "scenes", "stores", "swap"},
     {"area", "points", "photos"},
     {"imagery", "encoders", "cube", "cluster", "telegram", "video"},
     {"extent", "overview"},

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from geoloc.report import placing
+from geoloc.report import placing, write_report
+from geoloc.report.outputs import RECORD, faults_of_outputs
 from geoloc.report.placing import place, settle_all
+from geoloc.report.write import PART
 from tests.dying import die
+from tests.report_sample import sample
 
-PART = ".geoloc-part"
 OLD = {"query.json": json.dumps({"outputs": {"a.tif": "", "gone.png": ""}}), "a.tif": "old",
        "gone.png": "old"}  # fmt: skip
 NEW = {"query.json": "{}", "a.tif": "new", "b.png": "new"}
@@ -68,6 +70,29 @@ def test_whenever_it_is_killed(out: Path, change: str) -> None:
     write(out / PART, NEW)
     assert place(out / PART, out)
     assert read(out) == NEW | OTHERS
+
+
+@pytest.mark.parametrize(
+    ("change", "title"),
+    [(r"open .*report\.html", "old"), (r"rename .*geoloc-new", "old"), (r"remove (\w|\.)+$", "new")],
+)
+def test_a_report_killed_as_it_is_written_anew(tmp_path: Path, change: str, title: str) -> None:
+    """While it is written, as it is put beside, and as the old one is removed."""
+    out = tmp_path / "a"
+    write_report(sample(title="old"), out)
+    die(
+        "from pathlib import Path; from geoloc.report import write_report\n"
+        "from tests.report_sample import sample\n"
+        f"write_report(sample(title='new'), Path({str(out)!r}))",
+        change,
+    )
+    record = json.loads((out / RECORD).read_text())
+    assert record["title"] == title
+    assert list(faults_of_outputs(out, record)) == []
+    write_report(sample(title="third"), out)
+    assert json.loads((out / RECORD).read_text())["title"] == "third"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert not (out / PART).exists()
 
 
 def test_an_interruption_leaves_nothing_beside(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..swap import swap
+from .outputs import RECORD
 
 _BESIDE = ".geoloc-new"
-_RECORD = "query.json"
 
 
 def place(part: Path, out: Path) -> bool:
@@ -107,7 +107,7 @@ def _link_others(out: Path, aside: Path, but: Set[str]) -> Iterator[Path]:
 def _recorded(out: Path) -> set[str]:
     """The files of the answer that is there."""
     try:
-        told = json.loads((out / _RECORD).read_text(encoding="utf-8"))
-        return {_RECORD, *told.get("outputs", ())}
+        told = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        return {RECORD, *told.get("outputs", ())}
     except (OSError, ValueError, AttributeError, TypeError):
         return set()
