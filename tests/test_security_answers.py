@@ -349,7 +349,11 @@ from geoloc.report import write_report
 from geoloc.report.evidence import evidence
 from tests.report_sample import photo, sample
 out, digest = pathlib.Path(sys.argv[1]), sys.argv[2]
-asked = sample(title=digest, photos=(dataclasses.replace(photo("a.jpg"), sha256=digest),))
+asked = sample(
+    title=digest, photos=(dataclasses.replace(photo("a.jpg"), sha256=digest),),
+    cube={"name": "x", "cube": "/c.zarr", "generation": "g0001"},
+    parameters={"top": 3, "within": None, "radius": 1.0},
+)
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(3):
