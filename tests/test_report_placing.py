@@ -11,8 +11,7 @@ import pytest
 
 from geoloc.report import placing, write_report
 from geoloc.report.outputs import RECORD, faults_of_outputs
-from geoloc.report.placing import place, settle_all
-from geoloc.report.write import PART
+from geoloc.report.placing import PART, place, settle_all
 from tests.dying import die
 from tests.report_sample import sample
 
@@ -74,7 +73,11 @@ def test_whenever_it_is_killed(out: Path, change: str) -> None:
 
 @pytest.mark.parametrize(
     ("change", "title"),
-    [(r"open .*report\.html", "old"), (r"rename .*geoloc-new", "old"), (r"remove (\w|\.)+$", "new")],
+    [
+        (r"open .*report\.html", "old"),
+        (r"rename .*geoloc-new", "old"),
+        (r"remove (\w|\.)+$", "new"),
+    ],
 )
 def test_a_report_killed_as_it_is_written_anew(tmp_path: Path, change: str, title: str) -> None:
     """While it is written, as it is put beside, and as the old one is removed."""
@@ -116,6 +119,15 @@ def test_where_it_cannot_be_done_nothing_has_changed(
     assert [path.name for path in out.parent.iterdir()] == ["street"]
 
 
+def test_a_folder_where_a_file_belongs_is_not_ours_to_remove(out: Path) -> None:
+    (out / "a.tif").unlink()
+    write(out / "a.tif", {"x": "mine"})
+    with pytest.raises(IsADirectoryError, match=r"a\.tif"):
+        place(out / PART, out)
+    assert read(out / "a.tif") == {"x": "mine"}
+    assert read(out / PART) == NEW
+
+
 def test_a_link_to_a_folder_stays_a_link(out: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(out)
@@ -131,9 +143,13 @@ def test_a_folder_that_is_being_written_is_left_alone(out: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         settle_all(out.parent)
-        assert aside.exists()
+        assert aside.exists() and (out / PART).exists()
     finally:
         os.close(handle)
     settle_all(out.parent)
-    assert not aside.exists()
+    assert not aside.exists() and not (out / PART).exists()
     assert read(out) == OLD | OTHERS
+    (out / RECORD).unlink()
+    (out / PART).mkdir()
+    settle_all(out.parent)
+    assert (out / PART).exists()  # it is of the answer that is not there yet

@@ -8,6 +8,7 @@ after it the new; what is left beside is settled by the next answer there, or by
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -18,6 +19,9 @@ from pathlib import Path
 
 from ..swap import swap
 from .outputs import RECORD
+
+PART = ".geoloc-part"
+"""Folder of an answer that is being written, in the answer's own."""
 
 _BESIDE = ".geoloc-new"
 
@@ -32,6 +36,7 @@ def place(part: Path, out: Path) -> bool:
     out = Path(os.path.realpath(out))
     aside = _beside(out)
     _settle(aside, out)
+    _refuse_folders(out, {path.name for path in part.iterdir()})
     try:
         (out / part.name).rename(aside)
     except OSError:
@@ -53,11 +58,18 @@ def place(part: Path, out: Path) -> bool:
 
 
 def settle_all(folder: Path) -> None:
-    """Settle what killed processes left beside the answers in a folder, but for those held."""
+    """Settle what killed processes left beside the answers in a folder, but for those held.
+
+    In an answer's folder as well, if the answer is there; without one it is of an answer to come.
+    """
     for aside in sorted(folder.glob(f".*{_BESIDE}")):
         out = folder / aside.name[1 : -len(_BESIDE)]
         with contextlib.suppress(OSError), _held(out):
             _settle(aside, out)
+    for part in sorted(folder.glob(f"*/{PART}")):
+        with contextlib.suppress(OSError), _held(part.parent):
+            if (part.parent / RECORD).is_file():
+                shutil.rmtree(part)
 
 
 def _beside(out: Path) -> Path:
@@ -72,6 +84,13 @@ def _settle(aside: Path, out: Path) -> None:
         if entry.is_dir() and not entry.is_symlink() and not (out / entry.name).exists():
             entry.rename(out / entry.name)
     shutil.rmtree(aside)
+
+
+def _refuse_folders(out: Path, names: Set[str]) -> None:
+    """Raises IsADirectoryError where a user's folder has the name of a file of the answer."""
+    for name in sorted(names):
+        if (out / name).is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(out / name))
 
 
 @contextmanager

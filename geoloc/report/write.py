@@ -16,7 +16,7 @@ from .holding import hold_folder
 from .html import write_page
 from .outputs import RECORD, output_digests
 from .picture import write_picture
-from .placing import place
+from .placing import PART, place
 from .qgis import write_style
 from .raster import write_colors, write_heatmap
 from .table import write_table
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 Writer = Callable[["QueryResult", Path], None]
 """Writes one file of an answer."""
-
-PART = ".geoloc-part"
-"""Folder of an answer that is being written."""
 
 NOTHING_MORE: Mapping[str, Writer] = {}
 

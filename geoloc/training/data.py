@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import PhotoError, UsageError
+from ..files import whole_file
 from ..pairs import Pair, Split
 
 Chips = NDArray[np.uint8]
@@ -115,6 +116,5 @@ def fingerprint(*parts: object) -> str:
 
 def save_array(path: Path, array: NDArray[Any]) -> None:
     """Keep an array as .npy, all of it or nothing: a kill leaves no half of one to be read."""
-    part = path.with_suffix(".part.npy")
-    np.save(part, array)
-    part.replace(path)
+    with whole_file(path, alone=True) as part:
+        np.save(part, array)

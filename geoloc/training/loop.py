@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from ..errors import OutputError, SpecMismatchError
+from ..files import write_whole
 
 METRICS = "metrics.jsonl"
 """Name of the file in a run's folder that holds one JSON object an epoch."""
@@ -192,9 +193,7 @@ def _cut_metrics(path: Path, epochs: int) -> None:
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [line for line in lines if _counts(line, epochs)]
     if kept != lines:
-        part = path.with_suffix(".part")
-        part.write_text("".join(kept), encoding="utf-8")
-        part.replace(path)
+        write_whole(path, "".join(kept), alone=True)
 
 
 def _counts(line: str, epochs: int) -> bool:
