@@ -21,7 +21,7 @@ from geoloc.errors import OutputError
 from geoloc.query import query_photos, query_scene
 from geoloc.query.folders import Folders, cube_key, picture_key, question_key
 from geoloc.report import write_report
-from geoloc.report.write import PART
+from geoloc.report.placing import PART
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES, tiny_model
 from tests.media import save

@@ -29,7 +29,7 @@ from geoloc.query import query_photos, repeat_query
 from geoloc.report import write as write_module
 from geoloc.report import write_report
 from geoloc.report.outputs import RECORD, faults_of_outputs, output_digests
-from geoloc.report.write import PART
+from geoloc.report.placing import PART
 from tests.bulk_place import Place
 from tests.media import save
 from tests.report_sample import sample

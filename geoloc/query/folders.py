@@ -19,8 +19,8 @@ from ..files import is_remains
 from ..names import alike, free_name, path_text
 from ..report.holding import hold_folder
 from ..report.outputs import RECORD
-from ..report.placing import settle_all
-from ..report.write import PART, output_errors
+from ..report.placing import PART, settle_all
+from ..report.write import output_errors
 from ..stores import local_path
 from .record import read_record
 
