@@ -83,9 +83,11 @@ def attack(kind: Kind, kills: int, rng: random.Random, runner: Runner, keep: Pat
         for _ in range(rng.randint(1, IN_A_ROW)):
             run = runner.run(kind.command(), aim(kind, rng))
             _count(tally, kind, run)
-            _note(tally, kind, run, kind.check(rng), keep)
+            _note(tally, kind, run, _ended_in_order(run, kind) + kind.check(rng), keep)
             if not run.killed or tally.kills == kills:
                 break
+            if tally.kills % 10 == 0:
+                print(f"  {tally.kills} kills", flush=True)
         last = kind.last_command(rng)
         kind.pass_time()
         before = kind.progress()
@@ -104,6 +106,14 @@ def _count(tally: Tally, kind: Kind, run: Run) -> None:
     tally.phases[kind.phase(run)] += 1
     name = "TERM" if run.shot.signal == signal.SIGTERM else "KILL"
     tally.hows[f"{name} {run.shot.how}{' whole' if run.shot.whole else ''}"] += 1
+
+
+def _ended_in_order(run: Run, kind: Kind) -> list[str]:
+    """What is wrong with an end by SIGTERM, once the command has begun to heed it."""
+    if run.shot.signal != signal.SIGTERM or run.code < 0:
+        return []
+    told = ["traceback after SIGTERM"] if "Traceback" in run.err else []
+    return told + (["lock left after SIGTERM"] if (kind.state / "LOCK").exists() else [])
 
 
 def _ended_well(run: Run) -> list[str]:
