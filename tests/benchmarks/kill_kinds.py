@@ -297,8 +297,7 @@ class Bulk(_Answers):
         media = self.place / "media"
         copy(self._world() / "telegram", media / "telegram")
         shutil.rmtree(media / "telegram" / "video_files")
-        for number in (1, 2, 3):
-            shutil.copy2(self._world() / "photos" / f"000{number}.jpg", media)
+        shutil.copy2(self._world() / "photos" / "0001.jpg", media)
         super().prepare()
         self.keys = [self._answers(self.place / f"right-{top}") for top in self.tops]
 

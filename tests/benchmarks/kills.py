@@ -1,6 +1,7 @@
 """Kills at random over everything that writes: nothing mixed, nothing half, nothing lost.
 
     python -m tests.benchmarks.kills [--kills 200] [--seed S] [--only query,bulk,…] [--world DIR]
+                                     [--minutes M]
 
 Each kind runs its command to the end first, in a process of its own, which gives the right
 result. Then the command is killed again and again, by SIGKILL and SIGTERM: just before a change
@@ -74,11 +75,13 @@ def aim(kind: Kind, rng: random.Random) -> Shot:
     )  # fmt: skip
 
 
-def attack(kind: Kind, kills: int, rng: random.Random, runner: Runner, keep: Path) -> Tally:
-    """Kill until there were so many kills."""
+def attack(
+    kind: Kind, kills: int, rng: random.Random, runner: Runner, keep: Path, until: float
+) -> Tally:
+    """Kill until there were so many kills, or the time is up."""
     tally, start = Tally(kind.name), time.monotonic()
     kind.prepare()
-    while tally.kills < kills:
+    while tally.kills < kills and time.monotonic() < until:
         kind.begin(rng)
         for _ in range(rng.randint(1, IN_A_ROW)):
             run = runner.run(kind.command(), aim(kind, rng))
@@ -140,6 +143,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default=",".join(SHARES))
     parser.add_argument("--world", type=Path, help="a sandbox world of 1 km, made if not there")
+    parser.add_argument("--minutes", type=float, default=600, help="of each kind, at most")
     given = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="kills-")).resolve()
     (work / "tmp").mkdir()
@@ -157,8 +161,9 @@ def main() -> int:
         rng = random.Random(f"{given.seed} {name}")
         kills = max(1, round(given.kills * SHARES[name] / whole))
         print(f"{name}: {kills} kills …", flush=True)
+        until = time.monotonic() + 60 * given.minutes
         try:
-            tallies.append(attack(kind, kills, rng, runner, work / "faults"))
+            tallies.append(attack(kind, kills, rng, runner, work / "faults", until))
         except Exception:  # noqa: BLE001  the other kinds are tried all the same
             traceback.print_exc()
             tallies.append(Tally(name, faults=["the harness failed"]))
