@@ -205,3 +205,21 @@ def test_a_model_that_is_trained_anew_is_the_old_or_the_new(
     assert load_model(out).name == "other"
     assert [path.name for path in tmp_path.glob("*student*")] == ["student"]
     assert not (out / "notes.txt").exists()
+
+
+def test_a_training_begins_alike_whether_the_teacher_was_asked_before(
+    pairs: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after its vectors were kept and before the first checkpoint, it is the same one."""
+    states = []
+
+    def begin(*_: Any) -> None:
+        states.append(torch.get_rng_state())
+        raise Killed
+
+    monkeypatch.setattr(train_module, "_learner", begin)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            train_student(spec_of(pairs, teacher, tmp_path / "student"))
+        assert list((tmp_path / "student.run").glob("teacher-*.npy"))
+    assert torch.equal(*states)

@@ -83,12 +83,12 @@ def train_student(spec: TrainSpec, progress: Progress | None = None) -> Trained:
     specification, the training goes on where it was. Raises UsageError for unusable pairs,
     ModelError for an unusable teacher, SpecMismatchError for a run of another specification.
     """
-    torch.manual_seed(spec.loop.seed)
     teacher = load_model(spec.teacher)
     run = spec.out.with_name(spec.out.name + ".run")
     splits = _load(spec, teacher, run)
     learning = splits["train"]
     metric = within_group_metric(learning) if spec.metric == "within-group" else None
+    torch.manual_seed(spec.loop.seed)  # here: a cached teacher has drawn no numbers
     learner = _learner(spec, teacher.dim, run)
     identity = fingerprint(spec.model_dump_json(), teacher.digest, learning.chips.tobytes())
     learner.fit(learning, splits.get("valid", learning), metric, identity, progress)
