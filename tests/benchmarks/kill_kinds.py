@@ -517,7 +517,7 @@ class Prune(_Cubes):
         assert differences(tree(self.state, self.leave_out), self.whole) == []
 
     def command(self) -> list[str]:
-        return ["cube", "prune", str(self.state), "--keep", "1", "--json"]
+        return ["cube", "prune", str(self.state), "--keep", "1", "--grace", "0", "--json"]
 
     def begin(self, rng: random.Random) -> None:  # noqa: ARG002
         copy(self.place / "old", self.state)
