@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..encoders import Model
 from ..errors import OutputError, PhotoError
-from ..files import file_sha256
+from ..files import file_sha256, whole_file
 from ..names import alike, free_name, path_text, safe_name, text_path
 from ..photos import Photo, read_photo
 from ..query.answers import Progress, Stages
@@ -261,9 +261,8 @@ def _preview(path: Path) -> NDArray[np.uint8] | None:
 def _write_preview(photo: Photo, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f".{PREVIEW}.part"
-        Image.fromarray(photo.pixels).save(part, "jpeg", quality=_PREVIEW_QUALITY)
-        part.replace(folder / PREVIEW)
+        with whole_file(folder / PREVIEW, alone=True) as part:
+            Image.fromarray(photo.pixels).save(part, "jpeg", quality=_PREVIEW_QUALITY)
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
 
