@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from geoloc.errors import OutputError, PhotoError, UsageError
+from geoloc.files import write_whole
 from geoloc.names import free_name, safe_name
 from geoloc.photos import read_photo
 
@@ -76,7 +77,7 @@ def store_photo(address: str, folder: Path) -> Path:
             part = path.with_name(path.name + ".part")
             part.write_bytes(content)
             _require_picture(part, address)
-            _note_of(path).write_text(json.dumps(note, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_whole(_note_of(path), json.dumps(note, ensure_ascii=False) + "\n")
             part.replace(path)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from None

@@ -23,7 +23,7 @@ import io
 import math
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +34,14 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .cube import Status
-from .cube.store import delete_folder, open_store, read_bytes, storage_errors, write_bytes
+from .cube.store import (
+    delete_folder,
+    list_folder,
+    open_store,
+    read_bytes,
+    storage_errors,
+    write_bytes,
+)
 from .encoders.lattice import Reading
 from .errors import GeolocError
 from .grid import BLOCK_SIZE, Block, Grid
@@ -275,10 +282,13 @@ def keep_overview(url: str | Path, generation: str, mosaic: Mosaic) -> Overview:
     return made
 
 
-def drop_overview(url: str | Path, generation: str) -> None:
-    """Keep none of a generation any more."""
+def drop_overviews(url: str | Path, kept: Collection[str]) -> None:
+    """Keep those of these generations alone, whoever was killed before it had dropped one."""
     with contextlib.suppress(GeolocError), storage_errors(url):
-        delete_folder(open_store(url, read_only=False), f"{FOLDER}/{generation}")
+        store = open_store(url, read_only=False)
+        for generation in list_folder(store, FOLDER):
+            if generation not in kept:
+                delete_folder(store, f"{FOLDER}/{generation}")
 
 
 def overview_of(cube: Cube, source: Source | None) -> Overview | None:

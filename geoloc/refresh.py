@@ -33,6 +33,7 @@ from .cube import (
     damaged_blocks,
     finish_generation,
     generation_exists,
+    generation_names,
     hold_lock,
     next_generation,
     prune_generations,
@@ -42,7 +43,7 @@ from .cube import (
 from .errors import CubeError
 from .extent import notes_of_growth, placed
 from .imagery import notes_of, require_overlap
-from .overview import Mosaic, drop_overview, read_pixels
+from .overview import Mosaic, drop_overviews, read_pixels
 from .planning import BuildPlan, plan_build
 from .tile import tile_kept
 
@@ -103,17 +104,21 @@ def _require_built(url: str) -> None:
         raise CubeError(f"cube {url} is not built yet: run 'geoloc cube build' first")
 
 
-def prune_cube(url: str, keep: int) -> list[str]:
+GRACE = 3600.0
+"""Seconds for which a generation stays, by default, that somebody may still read."""
+
+
+def prune_cube(url: str, keep: int, *, grace: float = 0.0, now: float | None = None) -> list[str]:
     """Delete all but the ``keep`` newest generations, never the current one; their names.
 
-    Raises CubeError where there is no cube or somebody writes to it.
+    ``grace``, ``now``: see `geoloc.cube.prune_generations`. Raises CubeError where there is no
+    cube or somebody writes to it.
     """
     if current_generation(url) is None:
         raise CubeError(f"cube {url} has no finished generation: there is nothing to prune")
     with hold_lock(url, "cube prune"):
-        removed = prune_generations(url, keep)
-        for generation in removed:
-            drop_overview(url, generation)
+        removed = prune_generations(url, keep, grace=grace, now=now)
+        drop_overviews(url, generation_names(url))
         return removed
 
 

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "geoloc"
 
 LAYERS = (
     {"errors"},
-    {"grid", "hosts", "names", "pulse", "scenes", "stores"},
+    {"files", "grid", "hosts", "names", "pulse", "scenes", "stores", "swap"},
     {"gate"},
     {"area", "points", "photos"},
     {"imagery", "encoders", "cube", "cluster", "telegram", "video"},

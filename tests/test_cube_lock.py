@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from geoloc.cube import create_root, hold_lock, lock
@@ -209,3 +210,32 @@ def test_signs_of_life(url: str) -> None:
         assert later is not None
         assert later.renewed > first.renewed
         assert later.token == first.token
+
+
+def test_an_owner_that_is_dead_and_unburied_holds_nothing(url: str) -> None:
+    """A zombie: nobody asks for it where a container has no init."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        started = psutil.Process(child.pid).create_time()
+        leave_behind(url, pid=child.pid, started=started)
+        with pytest.raises(UnavailableError):
+            hold_lock(url, "cube build").__enter__()
+        child.kill()
+        while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        with hold_lock(url, "cube build") as mine:
+            mine.check()
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_claim_to_break_a_lock_does_not_outlive_who_was_killed(url: str) -> None:
+    store = open_store(url, read_only=False)
+    dead = replace(Owner.this_process("cube build"), started=1.0)
+    theirs = replace(Owner.this_process("cube build"), machine="elsewhere")
+    write_text(store, f"{LOCK}.broken-1", dead.to_text())
+    write_text(store, f"{LOCK}.broken-2", theirs.to_text())
+    with hold_lock(url, "cube build"):
+        pass
+    assert [name for name in list_folder(store) if name.startswith(LOCK)] == [f"{LOCK}.broken-2"]

@@ -16,6 +16,7 @@ from geoloc.encoders.model import Model, list_models, load_exact, load_model, wr
 from geoloc.errors import GeolocError, ModelError, UsageError
 
 from . import cubes
+from .dying import die
 from .encoder_models import spec
 from .model_server import ModelServer, serving
 
@@ -273,3 +274,41 @@ def test_several_processes_fetch_it_once(
 def test_fetching_does_not_import_torch() -> None:
     code = "import sys, geoloc.encoders.fetching; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_killed_as_it_takes_another_s_place_one_of_both_is_there(
+    store: Path, server: ModelServer, published: Model
+) -> None:
+    first = fetch_model(server.url("mine"), name="m").model
+    rewrite(published, training={"note": "another"})
+    code = (
+        "from geoloc.encoders.fetching import fetch_model\n"
+        f"fetch_model({server.url('mine')!r}, name='m', replace=True)"
+    )
+    for change in (r"rename .*overhead", r"rename .*model\.json"):
+        die(code, change)
+        assert load_model("m").digest == first.digest
+    die(code, r"remove ")  # of what was there
+    second = load_model("m")
+    assert second.digest != first.digest
+    asked = server.asked("ground.safetensors")
+    assert not fetch_model(server.url("mine"), name="m", replace=True).new
+    assert server.asked("ground.safetensors") == asked
+    assert [p.name for p in sorted(store.iterdir())] == [".m.lock", ".origins", "m"]
+
+
+def test_where_folders_cannot_be_exchanged_a_kill_is_mended_by_the_next(
+    store: Path, server: ModelServer, published: Model
+) -> None:
+    fetch_model(server.url("mine"), name="m")
+    rewrite(published, training={"note": "another"})
+    code = (
+        "from geoloc.encoders import model, fetching\nmodel.swap = lambda *_: False\n"
+        f"fetching.fetch_model({server.url('mine')!r}, name='m', replace=True)"
+    )
+    die(code, r"rename \S+ \S+/m$")
+    assert seen(store) == []
+    asked = server.asked("ground.safetensors")
+    assert fetch_model(server.url("mine"), name="m", replace=True).new
+    assert server.asked("ground.safetensors") == asked
+    assert [p.name for p in sorted(store.iterdir())] == [".m.lock", ".origins", "m"]

@@ -29,10 +29,12 @@ from geoloc.errors import CubeError, SpecMismatchError
 from geoloc.grid import Block, Grid
 from geoloc.imagery import ArraySource
 from geoloc.imagery.source import Item
+from geoloc.overview import FOLDER
 from geoloc.refresh import prune_cube, refresh_blocks
 
 from . import cubes
 from .cubes import TinyEncoder, grid_of, mosaic, plan_of
+from .dying import die
 
 GRID = grid_of(300, 420)  # 3 x 4 blocks
 
@@ -389,3 +391,17 @@ def test_an_unfinished_first_generation_is_shown_and_not_opened(
     assert (only.finished, only.current, only.blocks_missing) == (None, False, 6)
     with pytest.raises(CubeError, match="is not finished: run 'geoloc cube build'"):
         Cube.open(tmp_path)
+
+
+def test_overviews_of_generations_that_a_killed_prune_deleted_go(epochs: Path) -> None:
+    for name in ("g0001", "g0002", "g0003"):
+        (epochs / FOLDER / name).mkdir(parents=True, exist_ok=True)
+        (epochs / FOLDER / name / "pixels").touch()
+    die(
+        f"from geoloc.refresh import prune_cube\nprune_cube({str(epochs)!r}, 2)",
+        r"(remove|rmdir|open) .*\.overview",
+    )
+    assert not (epochs / "g0001").exists()
+    assert (epochs / FOLDER / "g0001").exists()
+    assert prune_cube(str(epochs), 2) == []
+    assert sorted(path.name for path in (epochs / FOLDER).iterdir()) == ["g0002", "g0003"]

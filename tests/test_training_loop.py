@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from geoloc.errors import SpecMismatchError
 from geoloc.training.loop import METRICS, Epoch, LoopSpec, fit
+from tests.dying import die
 
 SPEC = LoopSpec(epochs=6, lr=0.05, schedule="cosine")
 
@@ -83,3 +84,40 @@ def test_another_training_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     for spec, identity in ((SPEC.model_copy(update={"lr": 0.1}), "data a"), (SPEC, "data b")):
         with pytest.raises(SpecMismatchError, match="holds another training"):
             fit(Line(), spec, tmp_path, identity=identity)
+
+
+def test_metrics_tell_of_epochs_that_count_and_of_each_once(tmp_path: Path) -> None:
+    """A kill between the line and the checkpoint, or in the middle of the line."""
+
+    def stop(epoch: Epoch) -> None:
+        if epoch.number == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Line(), SPEC, tmp_path, stop)
+    metrics = tmp_path / METRICS
+    whole = metrics.read_text()
+    metrics.write_text(whole + whole.splitlines()[-1].replace('"number": 3', '"number": 4') + "\n{")
+    fit(Line(), SPEC, tmp_path)
+    lines = metrics.read_text().splitlines()
+    assert [json.loads(line)["number"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert lines[:3] == whole.splitlines()
+
+
+def test_killed_as_an_epoch_is_kept_it_ends_where_a_whole_run_does(tmp_path: Path) -> None:
+    whole = Line()
+    fit(whole, SPEC, tmp_path / "whole")
+    die(
+        "from tests.test_training_loop import *\n"
+        f"fit(Line(), SPEC, Path({str(tmp_path)!r}) / 'killed')",
+        r"open .*metrics",
+        at=3,
+    )
+    again = Line()
+    fit(again, SPEC, tmp_path / "killed")
+    assert weights(again) == weights(whole)
+    lines = (tmp_path / "killed" / METRICS).read_text().splitlines()
+    assert [json.loads(line)["number"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == [
+        "best.pt", "last.pt", METRICS,
+    ]  # fmt: skip

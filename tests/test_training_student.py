@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +18,11 @@ from geoloc.errors import UsageError
 from geoloc.grid import Grid
 from geoloc.pairs import pair_classes, write_pairs
 from geoloc.training import TrainSpec, train_student
+from geoloc.training import train as train_module
 from geoloc.training.data import pair_data
 from geoloc.training.loop import METRICS, LoopSpec
 from geoloc.training.student import LossSpec, within_group_metric
+from geoloc.training.train import _put, teacher_vectors
 
 COLORS = {"Farm": (190, 170, 60), "Lake": (30, 60, 120), "Wood": (20, 90, 30)}
 ARCH = "shufflenet_v2_x0_5"
@@ -150,3 +153,73 @@ def test_a_split_without_rows_is_refused(pairs: Path) -> None:
     rows = [row for row in read_pairs(pairs) if row.split != "test"]
     with pytest.raises(UsageError, match="no pairs of the split 'test'"):
         pair_data(rows, "test", np.zeros((99, 3), np.float32), 8)
+
+
+class Killed(BaseException):
+    """Nothing catches it."""
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+    """The next call of this function does not come back."""
+
+    def dead(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    monkeypatch.setattr(owner, name, dead)
+
+
+def test_half_of_the_teacher_s_vectors_is_never_read(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [tmp_path / f"{number}.png" for number in range(3)]
+    for number, photo in enumerate(photos):
+        Image.new("RGB", (40, 30), (60 * number, 90, 10)).save(photo)
+    model, run = load_model(teacher), tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, Path, "replace")
+        teacher_vectors(model, photos, run)
+    assert not [path for path in run.iterdir() if not path.name.endswith(".part.npy")]
+    vectors = teacher_vectors(model, photos, run)
+    assert vectors.shape == (3, 5)
+    assert [path.suffixes for path in run.iterdir()] == [[".npy"]]
+    assert np.array_equal(teacher_vectors(model, photos, run), vectors)
+
+
+def test_a_model_that_is_trained_anew_is_the_old_or_the_new(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, old = tmp_path / "student", load_model(teacher)
+    told = old.spec.model_dump(mode="json") | {"name": "student"}
+    files: dict[str, Path | bytes] = {"ground.safetensors": old.file("ground.safetensors")}
+    _put(out, told, files)
+    first = load_model(out).digest
+    (out / "notes.txt").write_text("mine")
+    _put(out, told, files)  # the same: nothing is touched
+    assert (out / "notes.txt").exists()
+    for owner, name in ((Path, "replace"), (train_module, "publish")):
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            kill_at(patch, owner, name)
+            _put(out, told | {"name": "other"}, files)
+        assert load_model(out).digest == first
+    _put(out, told | {"name": "other"}, files)
+    assert load_model(out).name == "other"
+    assert [path.name for path in tmp_path.glob("*student*")] == ["student"]
+    assert not (out / "notes.txt").exists()
+
+
+def test_a_training_begins_alike_whether_the_teacher_was_asked_before(
+    pairs: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after its vectors were kept and before the first checkpoint, it is the same one."""
+    states = []
+
+    def begin(*_: Any) -> None:
+        states.append(torch.get_rng_state())
+        raise Killed
+
+    monkeypatch.setattr(train_module, "_learner", begin)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            train_student(spec_of(pairs, teacher, tmp_path / "student"))
+        assert list((tmp_path / "student.run").glob("teacher-*.npy"))
+    assert torch.equal(*states)

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from PIL import Image
 from pyproj import Geod
 
+from ..files import whole_file
 from ..report.html import assets, environment
 from ..report.links import web_maps
 from ..report.words import degrees, metres, percent
@@ -176,5 +177,6 @@ def _thumb(folder: Path) -> bool:
     except OSError:
         return False
     small.thumbnail(_THUMB, Image.Resampling.LANCZOS)
-    small.save(thumb, "jpeg", quality=_QUALITY, optimize=True)
+    with whole_file(thumb, alone=True) as part:
+        small.save(part, "jpeg", quality=_QUALITY, optimize=True)
     return True

@@ -17,6 +17,7 @@ from ..query.answers import Stages, silent
 from ..query.ask import Ask
 from ..query.folders import cube_key
 from ..report import check_writable
+from ..report.placing import settle_all
 from ..search import fuse
 from ..video import Sampling
 from .answering import Answering, Asked
@@ -206,7 +207,9 @@ class _Run:
         asked = [*self._single(), *self._fused()]
         told = {number: evidence_of(sights) for number, sights in self._sights.items()}
         answering = Answering(self.ask, self.model, self.store, self.out, self.out / ITEMS, told)
-        pending = answering.pending(asked)
+        for folder in (ITEMS, CLUSTERS):
+            settle_all(self.out / folder)
+        pending = answering.pending(asked, progress("checking the answers"))
         failed = answering.answer(pending, progress) if pending else {}
         self._failures |= failed
         self._answered, self._unanswered = len(pending) - len(failed), len(failed)

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..files import write_whole
 from ..names import cell_text
 from ..telegram import Message
 from .copies import Sight, claims_of, messages_of
@@ -77,9 +78,7 @@ def write_changed(path: Path, content: bytes) -> None:
     """Put ``content`` there in one step, unless it is there already."""
     if path.is_file() and path.read_bytes() == content:
         return
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
+    write_whole(path, content, alone=True)
 
 
 def _csv(failures: Mapping[str, str]) -> bytes:

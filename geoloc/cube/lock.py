@@ -27,7 +27,16 @@ import psutil
 from zarr.core.sync import sync
 
 from ..errors import CubeError, UnavailableError
-from .store import LOCK, open_store, read_text, storage_errors, write_text, write_text_once
+from .remains import sweep
+from .store import (
+    LOCK,
+    list_folder,
+    open_store,
+    read_text,
+    storage_errors,
+    write_text,
+    write_text_once,
+)
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -80,9 +89,15 @@ class Owner:
         return json.dumps(asdict(self))
 
     def lives(self) -> bool:
-        """Whether its process runs; to be asked on its own machine."""
+        """Whether its process runs; to be asked on its own machine.
+
+        One that is dead and whose parent has not asked for it yet (a zombie) does not: in a
+        container without an init that may last for ever.
+        """
         try:
-            return abs(psutil.Process(self.pid).create_time() - self.started) < 1
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < 1
+            return same and process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
         except psutil.Error:
             return False
 
@@ -140,7 +155,9 @@ def hold_lock(url: str | Path, purpose: str) -> Iterator[CubeLock]:
     with storage_errors(url):
         store = open_store(url, read_only=False)
         owner = Owner.this_process(purpose)
-        _acquire(url, store, owner)
+        killed = _acquire(url, store, owner)
+        sweep(url, killed=killed)
+        _drop_claims(store, owner)
     lock = CubeLock(url, store, owner)
     try:
         yield lock
@@ -148,10 +165,12 @@ def hold_lock(url: str | Path, purpose: str) -> Iterator[CubeLock]:
         lock.release()
 
 
-def _acquire(url: str | Path, store: Store, owner: Owner) -> None:
+def _acquire(url: str | Path, store: Store, owner: Owner) -> bool:
+    """Take the lock; whether another owner had left it behind."""
+    killed = False
     for _ in range(_ATTEMPTS):
         if write_text_once(store, LOCK, owner.to_text()):
-            return
+            return killed
         text = read_text(store, LOCK)
         if text is None:
             continue  # given back meanwhile
@@ -160,6 +179,7 @@ def _acquire(url: str | Path, store: Store, owner: Owner) -> None:
                 f"cube {url} is being written by {_who(text)}: wait for it, or stop it"
             )
         _break(store, LOCK, text, owner)
+        killed = True
     raise UnavailableError(f"cube {url}: others keep taking its lock: try again")
 
 
@@ -195,6 +215,17 @@ def _break(store: Store, key: str, text: str, owner: Owner) -> None:
     if read_text(store, key) == text:
         sync(store.delete(key))
     sync(store.delete(claim))
+
+
+def _drop_claims(store: Store, owner: Owner) -> None:
+    """Remove claims to break a lock whose owners were killed between that and their removal."""
+    for key in list_folder(store):
+        if not key.startswith(f"{LOCK}.broken-"):
+            continue
+        other = Owner.parse(read_text(store, key) or "")
+        if other is not None and other.machine == owner.machine and not other.lives():
+            with contextlib.suppress(FileNotFoundError):  # others tidy as well
+                sync(store.delete(key))
 
 
 def _read(store: Store) -> Owner | None:

@@ -24,6 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import GeolocError, ModelError, UsageError
+from ..files import file_sha256
 from ..stores import local_path, open_objects, without_secrets
 from .model import (
     Model,
@@ -34,7 +35,6 @@ from .model import (
     parse_spec,
     publish,
     refuse_other_folder,
-    sha256_of,
     store_dir,
     write_whole,
 )
@@ -236,9 +236,8 @@ def _into_store(remote: _Remote, name: str, replace: bool, progress: Progress | 
             draft = store / f".{name}.{digest[:_SHORT]}.fetching"
             _fill(remote, draft, progress)
             publish(draft, target)
-            for other in store.glob(
-                f".{name}.{'?' * _SHORT}.fetching"
-            ):  # of a model that was given up
+        for ending in ("fetching", "old"):  # of a model that was given up, or of a kill
+            for other in store.glob(f".{name}.{'?' * _SHORT}.{ending}"):
                 shutil.rmtree(other)
         _origin(remote.shown).parent.mkdir(exist_ok=True)
         write_whole(_origin(remote.shown), digest.encode())
@@ -324,7 +323,7 @@ def _begun(remote: _Remote, name: str, part: Path) -> tuple[Any, int]:
 
 
 def _is_right(path: Path, expected: str) -> bool:
-    return path.is_file() and sha256_of(path) == expected
+    return path.is_file() and file_sha256(path) == expected
 
 
 def _is_whole(target: Path, digest: str) -> bool:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import PhotoError, UsageError
+from ..files import whole_file
 from ..pairs import Pair, Split
 
 Chips = NDArray[np.uint8]
@@ -110,3 +112,9 @@ def read_chip(path: Path, size: int) -> Chips:
 def fingerprint(*parts: object) -> str:
     """A short name of what a cached file was made from."""
     return hashlib.sha256("\n".join(str(part) for part in parts).encode()).hexdigest()[:16]
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """Keep an array as .npy, all of it or nothing: a kill leaves no half of one to be read."""
+    with whole_file(path, alone=True) as part:
+        np.save(part, array)

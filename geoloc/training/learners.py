@@ -14,7 +14,7 @@ from ..encoders.lite0 import CHANNELS, NORMALIZATION, pretrained_lite0
 from ..encoders.networks import build_dense, dense_forward, weights_bytes
 from ..encoders.spec import IMAGENET_MEAN, IMAGENET_STD
 from .augment import NONE, Augmentation, windows
-from .data import Chips, PairData, fingerprint
+from .data import Chips, PairData, fingerprint, save_array
 from .export import onnx_bytes
 from .loop import LoopSpec, Progress, fit
 from .student import HeadTask, LossSpec, StudentTask
@@ -119,9 +119,7 @@ class FrozenTrunk:
             path = self.run / f"features-{name}-{view}.npy"
             if not path.exists():
                 features = self._features(chips, self.augment if view else NONE, view)
-                part = path.with_suffix(".part.npy")
-                np.save(part, features)
-                part.replace(path)
+                save_array(path, features)
             found.append(np.load(path))
         return np.stack(found)
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from ..errors import OutputError, SpecMismatchError
+from ..files import whole_file, write_whole
 
 METRICS = "metrics.jsonl"
 """Name of the file in a run's folder that holds one JSON object an epoch."""
@@ -149,6 +150,7 @@ class _State:
         """Load the last checkpoint if there is one; the number of the first epoch to train."""
         path = self.run / "last.pt"
         if not path.exists():
+            _cut_metrics(self.run / METRICS, 0)
             return 0
         saved = torch.load(path, weights_only=True)
         if saved["identity"] != self.identity:
@@ -159,10 +161,17 @@ class _State:
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state_dict(saved["schedule"])
         self.best = saved["best"]
+        _cut_metrics(self.run / METRICS, int(saved["epoch"]))
         return int(saved["epoch"])
 
     def save(self, epoch: Epoch) -> None:
-        """Write the checkpoints, each replaced atomically, then a line of metrics."""
+        """Write a line of metrics, then the checkpoints, each replaced atomically.
+
+        The last one makes the epoch count: where a kill comes before it, `resume` takes the line
+        back, and the epoch is trained again to the same end.
+        """
+        with (self.run / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(epoch)) + "\n")
         if epoch.best:
             self.best = epoch.figures
             _replace(self.net.state_dict(), self.run / "best.pt")
@@ -175,8 +184,23 @@ class _State:
             "best": self.best,
         }
         _replace(last, self.run / "last.pt")
-        with (self.run / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(epoch)) + "\n")
+
+
+def _cut_metrics(path: Path, epochs: int) -> None:
+    """Keep the lines of so many epochs; others, half ones too, are of epochs that do not count."""
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if _counts(line, epochs)]
+    if kept != lines:
+        write_whole(path, "".join(kept), alone=True)
+
+
+def _counts(line: str, epochs: int) -> bool:
+    try:
+        return line.endswith("\n") and int(json.loads(line)["number"]) <= epochs
+    except ValueError:
+        return False
 
 
 def _factor(schedule: str, done: float) -> float:
@@ -184,6 +208,5 @@ def _factor(schedule: str, done: float) -> float:
 
 
 def _replace(value: object, path: Path) -> None:
-    part = path.with_suffix(".part")
-    torch.save(value, part)
-    part.replace(path)
+    with whole_file(path, alone=True) as part:
+        torch.save(value, part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..encoders.ground import open_ground
-from ..encoders.model import Model, load_model, write_model
-from ..errors import OutputError
+from ..encoders.model import Model, load_model, publish, write_model
+from ..encoders.spec import SPEC_FILE
+from ..errors import ModelError, OutputError
 from ..evaluation import ClassRetrieval, evaluate_classes
 from ..pairs import Split, read_pairs
 from ..photos import read_photo
 from .augment import Augmentation
-from .data import PairData, fingerprint, pair_data, unique_photos
+from .data import PairData, fingerprint, pair_data, save_array, unique_photos
 from .learners import FrozenTrunk, Learner, WholeNetwork
 from .loop import LoopSpec, Progress
 from .student import LossSpec, distances, within_group_metric
@@ -81,12 +83,12 @@ def train_student(spec: TrainSpec, progress: Progress | None = None) -> Trained:
     specification, the training goes on where it was. Raises UsageError for unusable pairs,
     ModelError for an unusable teacher, SpecMismatchError for a run of another specification.
     """
-    torch.manual_seed(spec.loop.seed)
     teacher = load_model(spec.teacher)
     run = spec.out.with_name(spec.out.name + ".run")
     splits = _load(spec, teacher, run)
     learning = splits["train"]
     metric = within_group_metric(learning) if spec.metric == "within-group" else None
+    torch.manual_seed(spec.loop.seed)  # here: a cached teacher has drawn no numbers
     learner = _learner(spec, teacher.dim, run)
     identity = fingerprint(spec.model_dump_json(), teacher.digest, learning.chips.tobytes())
     learner.fit(learning, splits.get("valid", learning), metric, identity, progress)
@@ -118,7 +120,7 @@ def teacher_vectors(teacher: Model, photos: Sequence[Path], run: Path) -> NDArra
     )
     try:
         run.mkdir(parents=True, exist_ok=True)
-        np.save(path, vectors)
+        save_array(path, vectors)
     except OSError as error:
         raise OutputError(f"{run}: cannot be written ({error.strerror})") from error
     return vectors
@@ -174,7 +176,27 @@ def _write(
             "test": Trained(spec.out, figures).test_json(),
         },
     }
-    write_model(spec.out, json.loads(json.dumps(model)), contents)
+    _put(spec.out, json.loads(json.dumps(model)), contents)
+
+
+def _put(out: Path, model: dict[str, Any], contents: dict[str, Path | bytes]) -> None:
+    """Write the model; another one that was there stays whole until it is replaced at once."""
+    if not (out / SPEC_FILE).is_file():
+        write_model(out, model, contents)
+        return
+    draft = out.with_name(f".{out.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    if write_model(draft, model, contents).digest == _digest_of(out):
+        shutil.rmtree(draft)
+    else:
+        publish(draft, out)
+
+
+def _digest_of(folder: Path) -> str | None:
+    try:
+        return load_model(folder).digest
+    except ModelError:
+        return None
 
 
 def _npy(array: NDArray[np.float32]) -> bytes:
