@@ -19,6 +19,7 @@ from PIL import Image
 
 from ..encoders import Model
 from ..photos import Photo
+from ..modes import open_answer
 from ..query.answers import Progress, Stages
 from ..query.ask import Ask, Question
 from ..report import QueryResult, write_report
@@ -169,4 +170,5 @@ def write_small_heat(result: QueryResult, path: Path) -> None:
     colors[1 : 1 + len(steps)], colors[255] = steps, _DOT
     image = Image.fromarray(index)
     image.putpalette(colors.reshape(-1).tolist())
-    image.save(path, "png", optimize=True)
+    with open_answer(path, "wb") as file:
+        image.save(file, "png", optimize=True)

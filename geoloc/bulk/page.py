@@ -15,6 +15,7 @@ from urllib.parse import quote
 from PIL import Image
 from pyproj import Geod
 
+from ..modes import open_answer
 from ..report.html import assets, environment
 from ..report.links import web_maps
 from ..report.words import degrees, metres, percent
@@ -176,5 +177,6 @@ def _thumb(folder: Path) -> bool:
     except OSError:
         return False
     small.thumbnail(_THUMB, Image.Resampling.LANCZOS)
-    small.save(thumb, "jpeg", quality=_QUALITY, optimize=True)
+    with open_answer(thumb, "wb") as file:
+        small.save(file, "jpeg", quality=_QUALITY, optimize=True)
     return True

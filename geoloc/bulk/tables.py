@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..modes import open_answer
 from ..names import cell_text
 from ..telegram import Message
 from .copies import Sight, claims_of, messages_of
@@ -78,7 +79,8 @@ def write_changed(path: Path, content: bytes) -> None:
     if path.is_file() and path.read_bytes() == content:
         return
     part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
+    with open_answer(part, "wb") as file:
+        file.write(content)
     part.replace(path)
 
 

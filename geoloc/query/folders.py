@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..modes import make_closed_folder
 from ..names import alike, free_name, path_text
 from ..report.write import PART, RECORD, output_errors
 from ..stores import local_path
@@ -148,7 +149,7 @@ def _is_free(folder: Path, key: str) -> bool:
 def _lock(folder: Path) -> int | None:
     """Makes the folder and begins an answer in it; None where another process is at that."""
     with output_errors(folder):
-        (folder / PART).mkdir(parents=True, exist_ok=True)
+        make_closed_folder(folder / PART)
         handle = os.open(folder / PART, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

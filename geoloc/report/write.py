@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import OutputError
+from ..modes import make_closed_folder, make_folder, set_file_mode
 from ..names import path_text
 from .earth import write_kml, write_kmz
 from .evidence import write_evidence
@@ -75,7 +76,7 @@ def _write_files(result: QueryResult, out: Path, views: Views) -> None:
 
 def _empty(part: Path) -> None:
     """Make the folder, or take away what an answer that was killed left in it."""
-    part.mkdir(exist_ok=True)
+    make_closed_folder(part)
     for entry in part.iterdir():
         entry.unlink()
 
@@ -83,6 +84,8 @@ def _empty(part: Path) -> None:
 def _publish(part: Path, out: Path) -> None:
     """Move the files into place; the record of what was there goes first, the new comes last."""
     (out / RECORD).unlink(missing_ok=True)
+    for entry in part.iterdir():
+        set_file_mode(entry)
     for entry in sorted(part.iterdir(), key=lambda entry: entry.name == RECORD):
         entry.replace(out / entry.name)
     part.rmdir()
@@ -93,7 +96,7 @@ def check_writable(out: Path) -> None:
     if (shown := path_text(out)) != str(out):
         raise OutputError(f"cannot write to {shown}: its name is no text: choose another --out")
     with output_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         tempfile.TemporaryFile(dir=out).close()  # without a name: nothing stays if killed here
 
 
