@@ -19,6 +19,7 @@ def geolocate_folder(
     out: FolderPath,
     top: Top = TOP,
     within: FilePath | None = None,
+    sensitive: bool | None = None,
 ) -> str:
     """Rank the places of a cube for every photo, video frame and chat picture below a folder.
 
@@ -32,19 +33,25 @@ def geolocate_folder(
         out: folder for the answers; index.html in it leads to them
         top: how many candidates a picture gets
         within: GeoJSON file with a polygon, to search only there
+        sensitive: pages hide pictures until their reader chooses to see them: they do, unless
+            this or the area file says otherwise
 
     Returns the path of index.html.
     """
-    report = answer(cube, folder, out, top, within)
+    report = answer(cube, folder, out, top, within, sensitive)
     show_bulk(report)
     report.raise_if_unanswered()
     return str(report.index)
 
 
 @stage("answer")
-def answer(cube: str, folder: str, out: str, top: int, within: str | None) -> BulkReport:
+def answer(
+    cube: str, folder: str, out: str, top: int, within: str | None, sensitive: bool | None = None
+) -> BulkReport:
     """See `geoloc.bulk.run_bulk`."""
-    report = run_bulk(cube, folder, out, top=top, within=within, progress=progress)
+    report = run_bulk(
+        cube, folder, out, top=top, within=within, sensitive=sensitive, progress=progress
+    )
     get_run_logger().info(
         "%d pictures: %d answered, %d kept, %d failures; %s",
         report.pictures, report.answered, report.kept, len(report.failures), report.index,

@@ -26,6 +26,7 @@ def query_photo(
     within: FilePath | None = None,
     fuse: bool = False,
     cluster: Cluster = "inline",
+    sensitive: bool | None = None,
 ) -> list[str]:
     """Rank the places of a cube for each photo and write reports.
 
@@ -38,6 +39,8 @@ def query_photo(
         fuse: all photos show one place and make one answer
         cluster: where a cube is searched: inline, or the address of a Dask scheduler; also auto
             (inline), local, cuda
+        sensitive: reports hide the photos until their reader chooses to see them; by default as
+            the area file says
 
     Returns the folders of the answers.
     """
@@ -47,7 +50,10 @@ def query_photo(
     folders: list[str] = []
     for ref, name in zip(cubes, unique_names(map(brief, cubes)), strict=True):
         folder = Path(out) if len(cubes) == 1 else Path(out) / name
-        answers = ask(ref, fetched, str(folder), top=top, within=within, fuse=fuse, cluster=cluster)
+        answers = ask(
+            ref, fetched, str(folder),
+            top=top, within=within, fuse=fuse, cluster=cluster, sensitive=sensitive,
+        )  # fmt: skip
         failures.update(answers.failures)
         folders += tell(answers, f"answers-{name}" if len(cubes) > 1 else "answers")
     show_failures(failures)
@@ -67,6 +73,7 @@ def ask(
     within: str | None = None,
     fuse: bool = False,
     cluster: str = "inline",
+    sensitive: bool | None = None,
 ) -> Answers:
     """One pass over one cube for all photos; see `geoloc.query.query_photos`."""
     answers = query_photos(
@@ -78,6 +85,7 @@ def ask(
         within=within,
         fuse=fuse,
         cluster=cluster,
+        sensitive=sensitive,
         progress=progress,
     )
     get_run_logger().info("%d answers in %s", len(answers.results), out)

@@ -57,7 +57,8 @@ class Asked:
         """Stands for all that an answer depends on: where it is the same, so is the answer."""
         cube = ask.target.cube
         told = [[evidence.get(item.id, {}), item.record] for item in self.items]
-        text = json.dumps([self.title, told, ask.parameters, cube.url, cube.generation])
+        asked = [self.title, told, ask.parameters, cube.url, cube.generation, ask.sensitive]
+        text = json.dumps(asked)
         return hashlib.sha256(text.encode() + self.vector.tobytes()).hexdigest()
 
 

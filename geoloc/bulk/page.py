@@ -56,10 +56,13 @@ def write_index(
     failures: Mapping[str, str],
     cube: Mapping[str, Any],
     remarks: Sequence[str] = (),
+    *,
+    sensitive: bool = True,
 ) -> Path:
     """Write the page, unless it is the same already; everything in it is escaped and inlined.
 
-    ``remarks``: lines on what was found, such as how many files are left out.
+    ``remarks``: lines on what was found, such as how many files are left out. ``sensitive``:
+    pictures are blurred until they are clicked, and are not printed.
     """
     clusters = {group.name: number for number, group in enumerate(groups, start=1)}
     cards = [_card(entry, out, clusters.get(entry.cluster or "")) for entry in entries]
@@ -74,6 +77,7 @@ def write_index(
             scenes=sorted({card["scene"] for card in cards if card["scene"]}),
             cube=cube,
             remarks=remarks,
+            sensitive=sensitive,
             **assets("geoloc.bulk", "index.css", "index.js", pictures="'self' file:"),
         )
     )

@@ -75,6 +75,7 @@ class QueryResult:
     truth: latitude and longitude (WGS84) of the true place, where that is known.
     folder: where the answer's files are, if it has any.
     random, pairs: of a photo's answer, see `Match`.
+    sensitive: the page hides the photos until its reader chooses to see them.
     """
 
     title: str
@@ -96,6 +97,7 @@ class QueryResult:
     folder: Path | None = None
     random: float | None = None
     pairs: float | None = None
+    sensitive: bool = False
 
     @property
     def unsearched(self) -> int:
