@@ -82,7 +82,7 @@ def open_answer(path: Path, mode: str = "w", **options: Any) -> IO[Any]:
                 os.fchmod(handle, bits)  # one that was there, or a umask that takes more away
         return handle
 
-    return open(path, mode, opener=opener, **options)  # noqa: PTH123  Path.open takes no opener
+    return open(path, mode, opener=opener, **options)
 
 
 def create_file(path: Path) -> None:

@@ -30,6 +30,7 @@ LAYERS = (
     {"sandbox"},
     {"query"},
     {"bulk", "demo"},
+    {"sharing"},
     {"cli"},
 )
 """A module imports only from lower layers, and from its own package."""

@@ -1,4 +1,4 @@
-"""Sensitive pictures on a page: hidden until the reader chooses, by the pixels of a real browser."""
+"""Sensitive pictures on a page: hidden until the reader chooses, by pixels of a real browser."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_beside_a_candidate_it_is_hidden_too(shown: Any) -> None:
     assert seen(shown) == 0
 
 
-def test_the_choice_is_not_remembered(shown: Any, page_file: Path) -> None:
+def test_the_choice_is_not_remembered(shown: Any) -> None:
     shown.click(".sensitive summary")
     assert seen(shown) > 5000
     shown.reload()

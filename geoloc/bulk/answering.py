@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..encoders import Model
-from ..photos import Photo
 from ..modes import open_answer
+from ..photos import Photo
 from ..query.answers import Progress, Stages
 from ..query.ask import Ask, Question
 from ..report import QueryResult, write_report

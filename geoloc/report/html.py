@@ -122,7 +122,7 @@ def _photo(photo: Photo, count: int) -> dict[str, Any]:
     return {
         "file": photo.file,
         "sha256": photo.sha256,
-        "picture": photo_picture(photo, count),
+        "picture": photo_picture(photo, count) if photo.pixels.size else None,
         "size": f"{photo.size[0]} × {photo.size[1]}",
         "exif": _claims(photo),
         "origin": _origin(photo),

@@ -56,12 +56,14 @@ def write_report(
     part = out / PART
     with output_errors(out):
         _empty(part)
-        _write_files(result, part, look(result, source, overview, sharp=sharp))
+        write_files(result, part, look(result, source, overview, sharp=sharp))
+        write_evidence(result, part / RECORD)
         _publish(part, out)
     return out / "report.html"
 
 
-def _write_files(result: QueryResult, out: Path, views: Views) -> None:
+def write_files(result: QueryResult, out: Path, views: Views) -> None:
+    """All files of an answer but its record."""
     write_heatmap(result.heatmap, result.grid, out / "heatmap.tif")
     write_style(result, out / "heatmap.qml")
     write_colors(result, out / "heatmap_colors.tif")
@@ -71,7 +73,6 @@ def _write_files(result: QueryResult, out: Path, views: Views) -> None:
     write_kml(result, out / "candidates.kml")
     write_kmz(result, out / "candidates.kmz")
     write_page(result, out / "report.html", views=views)
-    write_evidence(result, out / RECORD)
 
 
 def _empty(part: Path) -> None:
