@@ -168,7 +168,7 @@ def _card(candidate: Candidate, chip: Picture | None, result: QueryResult) -> di
         "value": measured(result, candidate),
         "lat": f"{candidate.lat:.7f}",
         "lon": f"{candidate.lon:.7f}",
-        "coordinates": degrees(candidate.lon, candidate.lat),
+        "coordinates": degrees(candidate.lon, candidate.lat, result.digits),
         "grid": f"{candidate.x:.0f} E, {candidate.y:.0f} N ({result.grid.crs})",
         "chip": chip,
         "above": scene_list(result.places.get(candidate.rank, ())),

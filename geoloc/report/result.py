@@ -110,6 +110,21 @@ class QueryResult:
         return self.grid.size if self.asked is None else int(np.count_nonzero(self.asked))
 
     @property
+    def step(self) -> float:
+        """m between the cells that were searched."""
+        return self.grid.step
+
+    @property
+    def digits(self) -> int:
+        """Decimals of degrees that people read."""
+        return 6
+
+    @property
+    def original(self) -> str | None:
+        """SHA-256 of the record that this is a copy of, to be shared; None for an answer itself."""
+        return None
+
+    @property
     def photo(self) -> Photo | None:
         """The first photo, or None for a search of a scene class."""
         return self.photos[0] if self.photos else None

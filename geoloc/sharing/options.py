@@ -22,6 +22,17 @@ KEEP = {
 }
 """What is left out unless it is named, by the word that names it."""
 
+KINDS = {
+    "text": "captions",
+    **dict.fromkeys(("from", "forwarded_from", "forwarded_from_id", "saved_from"), "senders"),
+    "chat": "chat",
+    **dict.fromkeys(("gps", "place"), "gps"),
+    **dict.fromkeys(("date", "forwarded_date", "time"), "time"),
+    "file": "names",
+    **dict.fromkeys(("path", "href", "export", "fetched_from", "within", "cube"), "paths"),
+}
+"""By key of a record, which of these it tells."""
+
 PhotoShown = Literal["blurred", "omitted", "shown"]
 PHOTO: tuple[PhotoShown, ...] = ("blurred", "omitted", "shown")
 

@@ -155,7 +155,8 @@ def _decoded(uri: str) -> Image.Image:
         with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
             if image.width * image.height > _MOST_PIXELS:
                 raise ValueError("it is too large")
-            return image.convert("RGB")
+            # a picture of its pixels alone: what was read would take its comments along
+            return Image.fromarray(np.asarray(image.convert("RGB")))
     except (OSError, SyntaxError, ValueError, binascii.Error, Image.DecompressionBombError) as e:
         raise UsageError(f"a picture of the report cannot be read ({e})") from None
 

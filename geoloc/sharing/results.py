@@ -50,11 +50,14 @@ _NOTHING = np.zeros((0, 0, 3), np.uint8)
 class SharedResult(QueryResult):
     """An answer whose verdicts are those of the record: its own distances may be coarser.
 
-    cells: that were asked for. told: how well the best place matches. percentile: of the true
-    place.
+    cells, searched: that were asked for, and m between them. told: how well the best place
+    matches. percentile: of the true place. decimals: of degrees. record_sha256: of the original.
     """
 
     cells: int = 0
+    searched: float = 0.0
+    decimals: int = 6
+    record_sha256: str = ""
     told: Match | None = None
     percentile: float | None = None
 
@@ -62,6 +65,21 @@ class SharedResult(QueryResult):
     def cells_asked(self) -> int:
         """As recorded."""
         return self.cells
+
+    @property
+    def step(self) -> float:
+        """As recorded, whatever the copy's own grid is."""
+        return self.searched
+
+    @property
+    def digits(self) -> int:
+        """No more than the copy's coordinates have."""
+        return self.decimals
+
+    @property
+    def original(self) -> str | None:
+        """Of its record."""
+        return self.record_sha256
 
     @cached_property
     def match(self) -> Match | None:
@@ -140,6 +158,9 @@ def _result(answer: Answer, telling: _Telling) -> SharedResult:
         truth=_truth(known, scrub),
         sensitive=options.photo == "blurred",
         cells=int(told.get("cells_asked", told["cells"])),
+        searched=answer.grid.step,
+        decimals=options.rounding.digits if options.rounding else 6,
+        record_sha256=answer.sha256,
         told=_match(record.get("match")),
         percentile=number(known.get("percentile")) if known else None,
     )
@@ -236,9 +257,11 @@ def _shared(told: Record, vector: Record, strengths: list[tuple[float, float]]) 
 
 
 def _places(record: Record) -> Iterator[tuple[int, tuple[tuple[str, float], ...]]]:
-    for rank, scenes in dict(record.get("places") or {}).items():
-        known = [(str(name), float(share)) for name, share in scenes if name in record["vector"]]
-        yield int(rank), tuple(known)
+    places = record.get("places")
+    for rank, scenes in places.items() if isinstance(places, Mapping) else ():
+        if rank.isdecimal():
+            known = [(name, float(n)) for name, n in sequence(scenes) if name in record["vector"]]
+            yield int(rank), tuple(known)
 
 
 def _match(told: Any) -> Match | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
+from ..query.coverage import UNKNOWN
 from .options import Options
 
 Record = Mapping[str, Any]
@@ -26,6 +27,11 @@ _SUFFIX = re.compile(
     r"|mp4|mov|m4v|mkv|webm|avi|3gp|mpe?g|ts|wmv)",
     re.IGNORECASE,
 )
+
+_OF_CUBE = re.compile(r"\d+ of \d+ blocks of this cube are not built yet: .{1,60}")
+_OF_IMAGERY = re.compile(r"The report shows [^:/\\]{1,60}(?=:)")
+_OF_PART = "the part of "
+_OF_PHOTO = re.compile(": | has only | that was looked at has only ")
 
 _OF_MESSAGES = {
     "captions": ("text",),
@@ -199,19 +205,23 @@ class Scrub:
         return kept
 
     def notes(self, told: Any, photos: Iterable[Record]) -> tuple[str, ...]:
-        """The notes for the reader, originals by their new names; nothing that names a place of
-        a disk or an address."""
-        lines = texts(told)
-        for photo in photos:
-            old, new = str(photo["file"]), self.names[photo["sha256"]]
-            lines = [line.replace(old, new) for line in lines]
-        return tuple(dict.fromkeys(filter(None, map(self._note, lines))))
+        """The notes for the reader, as far as they are known sentences: originals by their new
+        names, and nothing that names a place of a disk or an address."""
+        photos, lines = list(photos), texts(told)
+        of_cube = (line for line in lines if line == UNKNOWN or _OF_CUBE.fullmatch(line))
+        shown = (f"{found[0]}." for line in lines if (found := _OF_IMAGERY.match(line)))
+        of_photos = (
+            note for line in lines for photo in photos if (note := self._note(line, photo))
+        )
+        return tuple(dict.fromkeys((*of_cube, *shown, *of_photos)))
 
-    def _note(self, line: str) -> str:
-        if self.keeps("paths") or not re.search(r"[/\\]", line):
-            return line
-        head = line.partition(":")[0]
-        return "" if re.search(r"[/\\]", head) else f"{head}."
+    def _note(self, line: str, photo: Record) -> str:
+        """A sentence on a photo, which begins with its name; empty where it is another."""
+        old, new = str(photo["file"]), self.names[photo["sha256"]]
+        part = _OF_PART if line.startswith(_OF_PART) else ""
+        rest = line.removeprefix(part).removeprefix(old)
+        known = line.startswith(part + old) and _OF_PHOTO.match(rest)
+        return f"{part}{new}{rest}" if known and not re.search(r"[/\\]", rest) else ""
 
 
 def _frame(told: Record) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from PIL import Image
 from rasterio.errors import RasterioError
 
 from ..scenes import display_name
+from .options import KINDS
 
 _LEAST = 4  # characters of a text that can be told from chance
 _LONG = 40  # of a long text its ends are searched for: it may have been cut
@@ -40,7 +41,9 @@ _PLAIN = {"jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi", "progressi
 """What a picture may say of itself beside its pixels."""
 
 
-_OF_PLACES = ("candidates", "areas")  # their texts are links: their coordinates are looked for
+_OTHERWISE = ("candidates", "areas", "notes")
+"""Parts of a record whose texts are links, of which the coordinates are looked for, and sentences,
+of which the names and paths are."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,11 @@ def secrets_of(
     vocabulary = "\n".join([_templates(), *_vocabulary(copied)])
     kept = set(_leaves(copied))
     found: dict[str, str] = {}
-    told = {key: value for key, value in original.items() if key not in _OF_PLACES}
+    told = {key: value for key, value in original.items() if key not in _OTHERWISE}
     for kind, text in _texts(told):
         for part in _parts(text) if text not in kept else ():
             if len(part) >= _LEAST and part not in vocabulary:
-                found.setdefault(part, kind)
+                found.setdefault(part, KINDS.get(kind, kind))
     if len(home) > 1 and home not in vocabulary:
         found.setdefault(home.rstrip("/") + "/", "the home folder")
     places = [Secret(kind, pair) for kind, pair in _places(original, copied)]
@@ -189,7 +192,7 @@ def _places(
     there = set(_pairs(copied))
     for kind, (lat, lon) in dict.fromkeys(_named_pairs(original)):
         if not any(abs(lat - a) < 1e-5 and abs(lon - b) < 1e-5 for a, b in there):
-            yield f"coordinates ({kind})", (_digits(lat), _digits(lon))
+            yield KINDS.get(kind, f"coordinates of {kind}"), (_digits(lat), _digits(lon))
 
 
 def _digits(value: float) -> str:
@@ -216,7 +219,7 @@ def _tags(path: Path) -> dict[str, Any]:
     """All tags of a GeoTIFF, of its bands too."""
     try:
         with rasterio.open(path, driver="GTiff") as raster:
-            spaces = raster.tag_namespaces()
+            spaces = set(raster.tag_namespaces()) - {"DERIVED_SUBDATASETS"}  # GDAL's, of its name
             found: dict[str, Any] = {space: raster.tags(ns=space) for space in spaces}
             bands = {str(band): raster.tags(band) for band in raster.indexes}
             return {**found, "": raster.tags(), **bands, "names": raster.descriptions}

@@ -7,15 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .options import KEEP, Options
-
-_KEYS = {
-    "text": "captions", "from": "senders", "forwarded_from": "senders",
-    "forwarded_from_id": "senders", "saved_from": "senders", "chat": "chat", "gps": "gps",
-    "place": "gps", "date": "time", "forwarded_date": "time", "time": "time", "cube": "paths", "file": "names", "path": "paths",
-    "href": "paths", "export": "paths", "fetched_from": "paths", "within": "paths",
-}  # fmt: skip
-"""By key of a record, what kind of thing it tells."""
+from .options import KEEP, KINDS, Options
 
 _TELLING = ("photos", "parameters", "model", "cube", "imagery")
 """Parts of a record that tell of more than the answer."""
@@ -93,8 +85,8 @@ def _told(record: Mapping[str, Any]) -> Iterator[str]:
 def _kinds(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
         for key, one in value.items():
-            if key in _KEYS and one not in (None, "", [], {}):
-                yield _KEYS[key]
+            if key in KINDS and one not in (None, "", [], {}):
+                yield KINDS[key]
             if key != "frame":  # whose time is that in the video
                 yield from _kinds(one)
     elif isinstance(value, list | tuple):
