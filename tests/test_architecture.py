@@ -15,7 +15,7 @@ PACKAGE = ROOT / "geoloc"
 
 LAYERS = (
     {"errors"},
-    {"grid", "hosts", "modes", "names", "pulse", "scenes", "stores"},
+    {"files", "grid", "hosts", "modes", "names", "pulse", "scenes", "stores"},
     {"area", "points", "photos"},
     {"imagery", "encoders", "cube", "cluster", "telegram", "video"},
     {"extent", "overview"},

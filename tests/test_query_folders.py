@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -121,20 +122,55 @@ import pathlib, sys
 from geoloc.query.folders import Folders
 with Folders(pathlib.Path(sys.argv[1])).claim("photo", sys.argv[2]):
     print("held", flush=True)
-    sys.stdin.read()
+    if told := sys.stdin.read():
+        pathlib.Path(sys.argv[1], "photo", "query.json").write_text(told)
 """
+WRITE = json.dumps(
+    {
+        "format": "geoloc-query/1", "title": "x", "photos": [
+            {"file": "a.jpg", "path": "/a.jpg", "sha256": "a" * 64}
+        ],
+        "parameters": {"top": 1, "radius": 1.0, "within": None},
+        "model": {"name": "m"}, "cube": {"cube": "/c.zarr", "generation": "g0001"},
+        "grid": {}, "imagery": [], "vector": {}, "candidates": [],
+        "summary": {"cells": 1, "cells_known": 1, "distance_quantiles": {}},
+    }
+)  # fmt: skip
+"""An answer to `asked`."""
 
 
-def test_two_processes_do_not_meet(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("question", "name"), [(asked(), "photo"), (asked("b" * 64), "photo-2")])
+def test_who_comes_second_waits_and_then_looks_what_it_is(
+    tmp_path: Path, question: str, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "geoloc")
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path), asked()],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as other:  # fmt: skip
+    ) as other, ThreadPoolExecutor(1) as pool:  # fmt: skip
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        assert claimed(tmp_path, "photo", asked()) == "photo-2"
-        other.communicate()
-    assert claimed(tmp_path, "photo", asked()) == "photo"
+        second = pool.submit(claimed, tmp_path, "photo", question)
+        while "waiting for it" not in caplog.text:
+            assert not second.done(), second.result()
+        assert not second.done()
+        other.communicate(WRITE)
+        assert second.result() == name
+    assert other.returncode == 0
+
+
+def test_whose_folder_was_removed_meanwhile_makes_its_own(tmp_path: Path) -> None:
+    """Who held it wrote nothing: the folder that was waited for is none any more."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path), asked()],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as other, ThreadPoolExecutor(2) as pool:  # fmt: skip
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        waiting = [pool.submit(claimed, tmp_path, "photo", asked(), "mine") for _ in range(2)]
+        other.communicate("")
+        assert sorted(one.result() for one in waiting) == ["photo", "photo-2"]
+    assert (tmp_path / "photo" / "note.txt").read_text() == "mine"
 
 
 def test_names_of_one_call_differ(tmp_path: Path) -> None:

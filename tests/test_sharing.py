@@ -25,7 +25,15 @@ from geoloc.sharing import Options, read_keep, read_rounding, share
 from tests.bulk_place import Place
 from tests.media import save
 from tests.report_sample import CLASSES, sample
-from tests.shared_answers import MARKS, blob, holders, pictures, telling, write_telling
+from tests.shared_answers import (
+    MARKS,
+    blob,
+    forget_digests,
+    holders,
+    pictures,
+    telling,
+    write_telling,
+)
 
 FILES = {
     "query.json", "heatmap.tif", "heatmap.qml", "heatmap_colors.tif", "heatmap.png",
@@ -49,7 +57,8 @@ def test_what_was_found_and_how_stays_the_same(answer: Path, tmp_path: Path) -> 
     assert {path.name for path in (tmp_path / "out" / "answer-1").iterdir()} == FILES
     for key in ("vector", "candidates", "areas", "grid", "places", "match"):
         assert after[key] == before[key], key
-    assert after["summary"] == {**before["summary"]}
+    assert after["summary"] == before["summary"]
+    assert after["original"]["outputs"] == before["outputs"]
     assert after["photos"][0]["sha256"] == before["photos"][0]["sha256"]
     assert after["model"]["digest"] == before["model"]["digest"]
     assert after["cube"]["generation"] == "g0001"
@@ -245,6 +254,9 @@ def test_files_of_two_answers_are_no_answer(answer: Path, tmp_path: Path) -> Non
     heat[5, 8] += 1
     other = write_telling(tmp_path / "other", imagery=False, heatmap=heat)
     (other / "heatmap.tif").write_bytes((answer / "heatmap.tif").read_bytes())
+    with pytest.raises(UsageError, match=r"heatmap\.tif is not the file that was written with"):
+        share([other], tmp_path / "out")
+    forget_digests(other)
     with pytest.raises(UsageError, match="is not the one that"):
         share([other], tmp_path / "out")
 
@@ -303,16 +315,19 @@ def test_an_older_answer_without_places_is_shared(answer: Path, tmp_path: Path) 
     for path in answer.iterdir():
         (old / path.name).write_bytes(path.read_bytes())
     told = record(answer)
-    for key in ("places", "truth", "match"):
+    for key in ("places", "truth", "match", "outputs"):
         told.pop(key)
     (old / "query.json").write_text(json.dumps(told))
     share([old], tmp_path / "out")
     assert record(tmp_path / "out" / "answer-1")["candidates"] == told["candidates"]
 
 
-def test_without_its_report_an_answer_is_shared_without_pictures(tmp_path: Path) -> None:
+def test_an_older_answer_without_its_report_is_shared_without_pictures(tmp_path: Path) -> None:
     folder = write_telling(tmp_path / "a")
     (folder / "report.html").unlink()
+    with pytest.raises(UsageError, match=r"report\.html is missing"):
+        share([folder], tmp_path / "out")
+    forget_digests(folder)
     share([folder], tmp_path / "out")
     assert len(pictures(tmp_path / "out")) == 3
 

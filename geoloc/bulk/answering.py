@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,12 +19,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..encoders import Model
+from ..files import file_sha256
 from ..modes import open_answer
 from ..photos import Photo
 from ..query.answers import Progress, Stages
 from ..query.ask import Ask, Question
+from ..query.folders import recorded
 from ..report import QueryResult, write_report
 from ..report.heat import levels, paper_palette, shrink
+from ..report.outputs import RECORD, faults_of_outputs
 from ..report.vector import properties
 from .entries import SMALL
 from .mishaps import contained
@@ -40,6 +44,9 @@ _DOT = (255, 45, 120)
 
 Told = Mapping[int, Mapping[str, Any]]
 """By item: what its evidence tells of it beside its record; see `copies.evidence_of`."""
+
+_DIGEST = "record_sha256"  # of a summary: which query.json it is of
+_LOG = logging.getLogger(__name__)
 
 _Summary = dict[str, Any]
 
@@ -73,15 +80,34 @@ class Answering:
     items: Path
     told: Told
 
-    def pending(self, asked: Sequence[Asked]) -> list[Asked]:
-        """The questions that are not answered yet, or were asked otherwise."""
+    def pending(self, asked: Sequence[Asked], progress: Progress) -> list[Asked]:
+        """The questions that are not answered yet, were asked otherwise, or whose answer is not
+        whole: every file of it is read and compared with its SHA-256."""
         known = self.store.answers()
-        return [
-            one
-            for one in asked
-            if known.get(one.folder, ("", {}))[0] != one.key(self.ask, self.told)
-            or not all((self.out / one.folder / name).is_file() for name in ("query.json", SMALL))
-        ]
+        same = [
+            one for one in asked
+            if known.get(one.folder, ("", {}))[0] == one.key(self.ask, self.told)
+        ]  # fmt: skip
+        kept, count = set[str](), min(_WRITERS, len(os.sched_getaffinity(0)))
+        with ThreadPoolExecutor(count, thread_name_prefix="checks") as pool:
+            whole = pool.map(lambda one: self._is_whole(one, known[one.folder][1]), same)
+            for done, (one, sound) in enumerate(zip(same, whole, strict=True), start=1):
+                kept |= {one.folder} if sound else set()
+                progress(done, len(same))
+        return [one for one in asked if one.folder not in kept]
+
+    def _is_whole(self, one: Asked, told: Mapping[str, Any]) -> bool:
+        """Whether the record is the very one that this run's list is of, and all files are its."""
+        folder = self.out / one.folder
+        try:
+            same = file_sha256(folder / RECORD) == told.get(_DIGEST)
+        except OSError:
+            return False
+        record = recorded(folder) if same else None
+        faults = ["it has no record"] if record is None else [*faults_of_outputs(folder, record)]
+        if same and faults:
+            _LOG.info("%s is answered again: %s", folder, "; ".join(faults))
+        return not faults
 
     def answer(self, asked: Sequence[Asked], progress: Stages) -> dict[str, str]:
         """Write each answer as soon as it is known; what fails is told, by folder.
@@ -125,9 +151,11 @@ class Answering:
         told = replace(question, photos=photos, folder=folder)
         result = self.ask.answer(told, heatmap, self.model)
         target = self.ask.target  # a thousand pages: their maps stay small
-        write_report(result, folder, target.source, target.overview, sharp=False)
-        write_small_heat(result, folder / SMALL)
-        return summary(result)
+        write_report(
+            result, folder, target.source, target.overview, sharp=False,
+            more={SMALL: write_small_heat},
+        )  # fmt: skip
+        return summary(result) | {_DIGEST: file_sha256(folder / RECORD)}
 
     def _photo(self, item: Item) -> Photo:
         return photo_of(item, self.items, self.told.get(item.id, {}))

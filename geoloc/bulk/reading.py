@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from PIL import Image
 
 from ..encoders import Model
 from ..errors import OutputError, PhotoError
+from ..files import file_sha256
 from ..modes import make_folder, open_answer
 from ..names import alike, free_name, path_text, safe_name, text_path
 from ..photos import Photo, read_photo
@@ -283,7 +283,6 @@ def _digest(path: Path) -> str:
     if not path.is_file():
         raise PhotoError(f"{path} is no regular file, or a link to nothing: get the file again")
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise PhotoError(f"{path} cannot be read: {error.strerror}") from None

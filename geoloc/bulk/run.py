@@ -209,7 +209,7 @@ class _Run:
         asked = [*self._single(), *self._fused()]
         told = {number: evidence_of(sights) for number, sights in self._sights.items()}
         answering = Answering(self.ask, self.model, self.store, self.out, self.out / ITEMS, told)
-        pending = answering.pending(asked)
+        pending = answering.pending(asked, progress("checking the answers"))
         failed = answering.answer(pending, progress) if pending else {}
         self._failures |= failed
         self._answered, self._unanswered = len(pending) - len(failed), len(failed)

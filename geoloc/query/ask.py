@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from ..cube import Cube
 from ..encoders import Model, model_info
 from ..encoders.figures import read_figures
 from ..errors import UsageError
+from ..files import file_sha256
 from ..names import path_text
 from ..photos import Photo
 from ..report import QueryResult
@@ -200,8 +200,7 @@ def _notes_of(photos: Sequence[Photo]) -> Iterator[str]:
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes. Raises UsageError where it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
 

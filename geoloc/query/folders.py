@@ -7,19 +7,20 @@ number. Names that some file systems take for one (capitals, composed letters) a
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping, Set
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..files import is_remains
 from ..modes import make_closed_folder
 from ..names import alike, free_name, path_text
-from ..report.write import PART, RECORD, output_errors
+from ..report.holding import hold_folder
+from ..report.outputs import RECORD
+from ..report.write import PART, output_errors
 from ..stores import local_path
 from .record import read_record
 
@@ -74,7 +75,7 @@ def holds_picture(folder: Path, key: list[Any], cube: str, unfinished: Set[str])
     except OSError:
         return False
     if RECORD not in names:
-        return PART in names or names <= unfinished
+        return PART in names or all(name in unfinished or is_remains(name) for name in names)
     record = recorded(folder)
     if record is None or cube_key(record["cube"]["cube"]) != cube:
         return False
@@ -99,37 +100,38 @@ class Folders:
 
         Called ``name``, or ``name-2`` and so on where that is not free: the same at each call.
         """
-        held: list[tuple[Path, int]] = []
+        found: list[tuple[Path, ExitStack]] = []
 
         def taken(candidate: str) -> bool:
-            found = None if alike(candidate) in self._used else self._hold(candidate, key)
-            held.extend([found] if found else [])
-            return found is None
+            one = None if alike(candidate) in self._used else self._hold(candidate, key)
+            found.extend([one] if one else [])
+            return one is None
 
         own = free_name(name, taken)
-        folder, lock = held[0]
+        folder, held = found[0]
         self._used.add(alike(own))
         if own != name and alike(name) in self._there:
             log.info(
                 "%s is of another answer, or not of one: this one goes to %s",
                 self._out / name, folder,
             )  # fmt: skip
-        try:
+        with held:
             yield folder
-        finally:
-            with suppress(OSError):  # nothing was written: nothing stays
-                (folder / PART).rmdir()
-            with suppress(OSError):
-                folder.rmdir()
-            os.close(lock)
 
-    def _hold(self, name: str, key: str) -> tuple[Path, int] | None:
-        """The folder of this name, held against other processes; None where it is not free."""
+    def _hold(self, name: str, key: str) -> tuple[Path, ExitStack] | None:
+        """The folder of this name, held against other processes; None where it is not free.
+
+        Who writes there is waited for: it may be an answer to the same question.
+        """
         for folder in self._there.get(alike(name), [self._out / name]):
-            if _is_free(folder, key) and (lock := _lock(folder)) is not None:
-                if _is_free(folder, key):  # nobody finished another answer in the meantime
-                    return folder, lock
-                os.close(lock)
+            if not _is_free(folder, key):
+                continue
+            with output_errors(folder), ExitStack() as held:
+                held.enter_context(hold_folder(folder))
+                held.callback(_leave_nothing, folder)
+                if _is_free(folder, key):
+                    make_closed_folder(folder / PART)  # from now on it is of an answer
+                    return folder, held.pop_all()
         return None
 
 
@@ -146,16 +148,9 @@ def _is_free(folder: Path, key: str) -> bool:
     return record is not None and question_key(record) == key
 
 
-def _lock(folder: Path) -> int | None:
-    """Makes the folder and begins an answer in it; None where another process is at that."""
-    with output_errors(folder):
-        make_closed_folder(folder / PART)
-        handle = os.open(folder / PART, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    except OSError:
-        pass  # a file system without locks: there is one process, as a rule
-    return handle
+def _leave_nothing(folder: Path) -> None:
+    """Remove what was made for an answer that was not written then."""
+    with suppress(OSError):
+        (folder / PART).rmdir()
+    with suppress(OSError):
+        folder.rmdir()

@@ -67,6 +67,9 @@ class _Summary(_Part):
     distance_quantiles: dict[str, FiniteFloat]
 
 
+_Name = Annotated[str, Field(pattern=r"^[^/\\\x00]+$")]  # beside the record, nowhere else
+
+
 class _Record(_Part):
     title: str
     photos: list[_Photo]
@@ -79,6 +82,7 @@ class _Record(_Part):
     summary: _Summary
     candidates: list[_Candidate]
     versions: dict[str, str] = {}
+    outputs: dict[_Name, str] | None = None
 
 
 def read_record(path: Path) -> dict[str, Any]:

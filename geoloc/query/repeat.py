@@ -20,6 +20,7 @@ from ..names import text_path
 from ..photos import Look, Photo, read_photo
 from ..report import QueryResult
 from ..report.evidence import evidence
+from ..report.outputs import faults_of_outputs, stands_alone
 from ..search import fuse
 from ..video import read_frame
 from .answers import answer_scene
@@ -83,13 +84,33 @@ def repeat_query(
     """Ask again what ``query.json`` records, of the same originals, cube generation and model.
 
     ``cube``: where the cube is now; ``media``: the folder where the originals are now. Nothing
-    is written. Raises UsageError for a file that is no record or is damaged, and for an original
+    is written. The files beside the record are compared with its digests first: where one is not
+    what was written with it, the answer is not reproduced, whatever the numbers say. Raises
+    UsageError for a file that is no record or is damaged, and for an original
     that is missing or changed; CubeError and ModelError where cube or model, by its digest,
     cannot be had any more.
     """
-    before = read_record(Path(record))
+    path = Path(record)
+    before = read_record(path)
+    faults, notes = _of_files(path.parent, before)
     result = _answer(before, cube, None if media is None else Path(media))
-    return compare(before, evidence(result))
+    found = compare(before, evidence(result))
+    if faults:
+        numbers = ("the numbers of the record are reproduced",) if found.same else ()
+        found = replace(found, exact=False, same=False, differences=numbers + found.differences)
+    return replace(found, differences=(*faults, *notes, *found.differences))
+
+
+def _of_files(folder: Path, record: Record) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is wrong with the files beside a record, and what could not be compared."""
+    if record.get("outputs") is None:
+        return (), (
+            "an older geoloc wrote this record, without digests of its files: they were not "
+            "compared",
+        )
+    if stands_alone(folder, record):
+        return (), ("the record lies without its files: they were not compared",)
+    return tuple(faults_of_outputs(folder, record)), ()
 
 
 def compare(before: Record, after: Record) -> Repetition:

@@ -69,9 +69,15 @@ def evidence(result: QueryResult, created: datetime | None = None) -> dict[str, 
     return plain
 
 
-def write_evidence(result: QueryResult, path: Path) -> None:
-    """Write the record; it can be read by any strict JSON parser."""
-    text = json.dumps(evidence(result), allow_nan=False, ensure_ascii=False, indent=1)
+def write_evidence(
+    result: QueryResult, path: Path, outputs: Mapping[str, str] | None = None
+) -> None:
+    """Write the record; it can be read by any strict JSON parser.
+
+    ``outputs``: SHA-256 (hex) of the other files of the answer, by name.
+    """
+    record = {**evidence(result), "outputs": dict(outputs or {})}
+    text = json.dumps(record, allow_nan=False, ensure_ascii=False, indent=1)
     path.write_text(text + "\n", encoding="utf-8")
 
 

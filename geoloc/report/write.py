@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,9 @@ from ..modes import make_closed_folder, make_folder, set_file_mode
 from ..names import path_text
 from .earth import write_kml, write_kmz
 from .evidence import write_evidence
+from .holding import hold_folder
 from .html import write_page
+from .outputs import RECORD, output_digests
 from .picture import write_picture
 from .qgis import write_style
 from .raster import write_colors, write_heatmap
@@ -26,12 +28,13 @@ if TYPE_CHECKING:
     from ..overview import Overview
     from .result import QueryResult
 
-
-RECORD = "query.json"
-"""Written last: where it is, the answer is whole, and all files are of the same answer."""
+Writer = Callable[["QueryResult", Path], None]
+"""Writes one file of an answer."""
 
 PART = ".geoloc-part"
 """Folder of an answer that is being written."""
+
+NOTHING_MORE: Mapping[str, Writer] = {}
 
 
 def write_report(
@@ -41,6 +44,7 @@ def write_report(
     overview: Overview | None = None,
     *,
     sharp: bool = True,
+    more: Mapping[str, Writer] = NOTHING_MORE,
 ) -> Path:
     """Write all files of an answer, ``query.json`` last.
 
@@ -49,15 +53,23 @@ def write_report(
 
     ``source`` gives the map its imagery and the candidates their chips; ``overview`` is the
     cube's, which saves reading the area again. ``sharp``: the map can be zoomed, for two to
-    three megabytes a page. Returns the path of report.html. Raises OutputError where ``out``
-    cannot be written; what was there then stays.
+    three megabytes a page; ``more``: further files of the answer. The record names the SHA-256
+    of every one. Who else writes an answer there is waited for. Returns the path of report.html.
+    Raises OutputError where ``out`` cannot be written; what was there then stays.
     """
     check_writable(out)
     part = out / PART
-    with output_errors(out):
-        _empty(part)
-        write_files(result, part, look(result, source, overview, sharp=sharp))
-        write_evidence(result, part / RECORD)
+    with hold_folder(out), output_errors(out):
+        try:
+            _empty(part)
+            write_files(result, part, look(result, source, overview, sharp=sharp))
+            for name, write in more.items():
+                write(result, part / name)
+            write_evidence(result, part / RECORD, output_digests(part))
+        except BaseException:
+            with suppress(OSError):
+                _empty(part)
+            raise
         _publish(part, out)
     return out / "report.html"
 
@@ -83,8 +95,20 @@ def _empty(part: Path) -> None:
 
 
 def _publish(part: Path, out: Path) -> None:
-    """Move the files into place; the record of what was there goes first, the new comes last."""
-    (out / RECORD).unlink(missing_ok=True)
+    """Move the files into place, all of them even where the user interrupts that."""
+    try:
+        _move(part, out)
+    except (KeyboardInterrupt, SystemExit):
+        _move(part, out)
+        raise
+
+
+def _move(part: Path, out: Path) -> None:
+    """The record of what was there goes first, the new one comes last; goes on if begun."""
+    if not part.exists():
+        return
+    if (part / RECORD).exists():
+        (out / RECORD).unlink(missing_ok=True)
     for entry in part.iterdir():
         set_file_mode(entry)
     for entry in sorted(part.iterdir(), key=lambda entry: entry.name == RECORD):

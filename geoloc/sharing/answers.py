@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,10 @@ from rasterio.errors import RasterioError
 from ..bulk.store import CLUSTERS, ITEMS
 from ..errors import UsageError
 from ..grid import Grid
+from ..query.ask import file_digest
 from ..query.record import read_record
 from ..report.evidence import heatmap_digest
-from ..report.write import RECORD
+from ..report.outputs import RECORD, faults_of_outputs
 from .pages import Page, read_page
 
 Record = Mapping[str, Any]
@@ -67,11 +67,9 @@ def _folders_of(path: Path) -> Iterator[Path]:
 def read_answer(folder: Path) -> Answer:
     """Read an answer. Raises UsageError where it is none, damaged, or of mixed files."""
     path = folder / RECORD
-    record = read_record(path)
-    try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    record, digest = read_record(path), file_digest(path)
+    if faults := list(faults_of_outputs(folder, record)):
+        raise UsageError(f"{folder} is not as it was written: {faults[0]}: ask again")
     grid = _grid(path, record["grid"])
     heatmap = _heatmap(folder / "heatmap.tif", grid)
     told = record["summary"].get("heatmap_sha256")

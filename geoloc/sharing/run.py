@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -15,9 +14,11 @@ from typing import Any
 
 from .. import __version__
 from ..errors import GeolocError, OutputError
+from ..files import file_sha256
 from ..names import path_text
 from ..query.record import read_record
-from ..report.write import RECORD, output_errors, write_files
+from ..report.outputs import RECORD, output_digests
+from ..report.write import output_errors, write_files
 from .answers import answer_folders, read_answer
 from .options import Options
 from .results import Copy, copy_of
@@ -112,14 +113,14 @@ def _write(folder: Path, part: Path, names: Mapping[str, str], options: Options)
     copy = copy_of(answer, names, options)
     part.mkdir()
     write_files(copy.result, part, copy.views)
-    outputs = {path.name: _digest(path) for path in sorted(part.iterdir())}
+    outputs = output_digests(part)
     _write_json({**copy.record, "outputs": outputs}, part / RECORD)
     _require_clean(folder, part, answer.record, copy)
     return {
         "folder": part.name,
         "title": copy.result.title,
         "original_sha256": answer.sha256,
-        "outputs": {**outputs, RECORD: _digest(part / RECORD)},
+        "outputs": {**outputs, RECORD: file_sha256(part / RECORD)},
     }
 
 
@@ -136,8 +137,3 @@ def _require_clean(folder: Path, part: Path, original: Mapping[str, Any], copy: 
 def _write_json(value: Mapping[str, Any], path: Path) -> None:
     text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1)
     path.write_text(text + "\n", encoding="utf-8")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

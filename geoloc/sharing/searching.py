@@ -17,6 +17,7 @@ import unicodedata
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from xml.sax.saxutils import escape
 import rasterio
 from markupsafe import escape as markup
 from PIL import Image
+from pyproj import CRS
 from rasterio.errors import RasterioError
 
 from ..scenes import display_name
@@ -46,6 +48,19 @@ _OTHERWISE = ("candidates", "areas", "notes")
 of which the names and paths are."""
 
 
+_LEAST_PACKED = 6  # bytes of a text that chance does not make in compressed data
+_OF_FORMATS = (
+    "STATISTICS_MINIMUM STATISTICS_MAXIMUM STATISTICS_MEAN STATISTICS_STDDEV "
+    "STATISTICS_VALID_PERCENT STATISTICS_APPROXIMATE DESCRIPTION GDALMetadata Item name sample "
+    "role description GDAL_STRUCTURAL_METADATA_SIZE LAYOUT=IFDS_BEFORE_DATA BLOCK_ORDER=ROW_MAJOR "
+    "BLOCK_LEADER=SIZE_AS_UINT4 BLOCK_TRAILER=LAST_4_BYTES_REPEATED KNOWN_INCOMPATIBLE_EDITION=NO "
+    "COMPRESSION INTERLEAVE BAND LAYOUT COG AREA_OR_POINT Area IMAGE_STRUCTURE DEFLATE DERIVED "
+    "WGS 84 / UTM zone JFIF Exif Adobe IHDR PLTE IDAT IEND tRNS tEXt doc.kml ZipInfo filename "
+    "compress_type deflate file_size compress_size filemode external_attr"
+)
+"""Words that formats have of themselves."""
+
+
 @dataclass(frozen=True)
 class Secret:
     """What must not be found: texts that each tell of it, all of them; ``kind`` for people."""
@@ -55,14 +70,24 @@ class Secret:
 
     def is_in(self, content: bytes) -> bool:
         """Whether all its texts are there, each in some form."""
-        return all(any(form in content for form in forms(text)) for text in self.texts)
+        least = _LEAST_PACKED if b"\0" in content else _LEAST
+        return all(
+            any(len(form) >= least and form in content for form in self.forms(text))
+            for text in self.texts
+        )
+
+    @staticmethod
+    @lru_cache(maxsize=10_000)
+    def forms(text: str) -> frozenset[bytes]:
+        """See `forms`."""
+        return frozenset(forms(text))
 
 
 def secrets_of(
     original: Mapping[str, Any], copied: Mapping[str, Any], home: str = ""
 ) -> list[Secret]:
     """What a record tells and its copy does not."""
-    vocabulary = "\n".join([_templates(), *_vocabulary(copied)])
+    vocabulary = "\n".join([_fixed(), *_vocabulary(original, copied)])
     kept = set(_leaves(copied))
     found: dict[str, str] = {}
     told = {key: value for key, value in original.items() if key not in _OTHERWISE}
@@ -227,18 +252,23 @@ def _tags(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _templates() -> str:
-    """What stands on every page."""
-    folder = files("geoloc.report") / "templates"
-    return "\n".join(one.read_text(encoding="utf-8") for one in folder.iterdir() if one.is_file())
+@cache
+def _fixed() -> str:
+    """Words that any copy has: those of the pages and of the code that writes the files."""
+    report = files("geoloc.report")
+    folders = (report, report / "templates", files("geoloc.sharing"))
+    found = [one for folder in folders for one in folder.iterdir() if one.is_file()]
+    return "\n".join([*(one.read_text(encoding="utf-8") for one in found), _OF_FORMATS])
 
 
-def _vocabulary(copied: Mapping[str, Any]) -> Iterator[str]:
+def _vocabulary(original: Mapping[str, Any], copied: Mapping[str, Any]) -> Iterator[str]:
     """Words of the copy that say nothing of people: of scenes, of the cube, of its files."""
+    yield CRS(copied["grid"]["crs"]).to_wkt()
+    yield from (key for key in copied)
     for part in ("cube", "model", "versions", "parameters", "original", "summary", "grid"):
         yield from (text for _, text in _texts(copied.get(part)))
         yield from (str(key) for key in copied.get(part) or {})
-    for name in copied.get("vector") or {}:
+    for name in original["vector"]:
         yield from (name, display_name(name))
     yield from (photo["file"] for photo in copied["photos"])
     yield copied["title"]
