@@ -138,8 +138,8 @@ words = st.one_of(
     st.text(min_size=1, max_size=40),
     st.text("aeinort ", min_size=3, max_size=6),
     st.sampled_from(["a", "highway", "photo", "answer-1", "sample", "0", "wheat field", "geoloc",
-                     "photo-1", "query.json", "N", "lat", "/", "e", "OpenStreetMap", "zone", "DESCRIPTION",
-                     "explanation", "Where to look first"]),
+                     "photo-1", "query.json", "N", "lat", "/", "e", "OpenStreetMap", "zone",
+                     "DESCRIPTION", "explanation", "Where to look first"]),
 )  # fmt: skip
 
 

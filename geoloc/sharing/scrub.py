@@ -174,8 +174,9 @@ class Scrub:
 
     def cube(self, told: Record) -> dict[str, Any]:
         """The cube by its generation and what it holds."""
-        words = ("area", "name", "model", "crs", "generation")
+        words = ("model", "crs", "generation")
         kept: dict[str, Any] = {
+            **{key: label(told.get(key)) for key in ("area", "name")},
             **{key: word(told.get(key)) for key in words},
             **{key: number(told.get(key)) for key in _CUBE_NUMBERS},
             **{key: date(told.get(key)) for key in ("imagery_first", "imagery_last", "created")},
@@ -294,6 +295,12 @@ def texts(value: Any) -> list[str]:
 def word(value: Any) -> str | None:
     """A name of the field: short, without separators of paths."""
     return value if isinstance(value, str) and _WORD.fullmatch(value) else None
+
+
+def label(value: Any) -> str:
+    """The name that somebody gave an area; empty for what is none."""
+    fit = isinstance(value, str) and re.fullmatch(r"[^/\\\x00-\x1f]{1,100}", value)
+    return str(value) if fit else ""
 
 
 def date(value: Any) -> str | None:
