@@ -48,8 +48,8 @@ class Statement:
         if self.options.rounding:
             yield from self._rounded()
         yield (
-            "Kept: ranks, distances, method, parameters, versions, the names of area and model, and "
-            "the digests of photos, model and cube. Whoever has a photo can recognise it by its SHA-256."
+            "Kept: ranks, distances, method, parameters, versions, the names of area and model, "
+            "and digests of photos, model and cube. Whoever has a photo knows it by its SHA-256."
         )
 
     def _rounded(self) -> Iterator[str]:
