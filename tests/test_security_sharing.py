@@ -387,6 +387,25 @@ def test_gps_in_a_kept_caption_is_found(tmp_path: Path) -> None:
         share([folder], tmp_path / "out", Options(frozenset({"captions"})))
 
 
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("vector", {}), ("grid", {}),
+     ("grid", {"crs": "EPSG:0", "bounds": [0, 0, 1, 1], "step": 0, "shape": [1, 1]}),
+     ("candidates", [{"rank": 1, "lon": 1e300, "lat": 0, "distance": 0}]),
+     ("places", {"1": [["highway"]]}), ("match", {"likelier": ["x"]}), ("truth", ["x"]),
+     ("summary", {"cells": 1, "cells_known": 1, "distance_quantiles": {}, "cells_asked": "x"})],
+)  # fmt: skip
+def test_a_damaged_record_is_an_error_of_one_line(
+    plain: Path, tmp_path: Path, part: str, value: Any
+) -> None:
+    shutil.copytree(plain, tmp_path / "a")
+    edit_record(tmp_path / "a", **{part: value})
+    with pytest.raises(GeolocError, match=r"damaged|not of the grid|ask again") as refused:
+        share([tmp_path / "a"], tmp_path / "out", Options(frozenset({"truth"})))
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_link_out_of_the_folder_is_not_followed(plain: Path, tmp_path: Path) -> None:
     """An answer whose heatmap is another file of this disk: it is read as a raster or refused."""
     shutil.copytree(plain, tmp_path / "a")

@@ -21,6 +21,8 @@ from ..report.evidence import heatmap_digest
 from ..report.outputs import RECORD, faults_of_outputs
 from .pages import Page, read_page
 
+_MOST_CELLS = 1 << 30  # 4 GiB of distances, which are held in memory
+
 Record = Mapping[str, Any]
 
 
@@ -70,6 +72,8 @@ def read_answer(folder: Path) -> Answer:
     record, digest = read_record(path), file_digest(path)
     if faults := list(faults_of_outputs(folder, record)):
         raise UsageError(f"{folder} is not as it was written: {faults[0]}: ask again")
+    if not record["vector"]:
+        raise UsageError(f"{path} is damaged (vector): ask again with 'geoloc query'")
     grid = _grid(path, record["grid"])
     heatmap = _heatmap(folder / "heatmap.tif", grid)
     told = record["summary"].get("heatmap_sha256")
@@ -95,6 +99,8 @@ def _heatmap(path: Path, grid: Grid) -> NDArray[np.float32]:
         with rasterio.open(path, driver="GTiff") as raster:
             if (raster.count, raster.shape, raster.dtypes[0]) != (1, grid.shape, "float32"):
                 raise UsageError(f"{path} is not of the grid of its record: ask again")
+            if grid.size > _MOST_CELLS:
+                raise UsageError(f"{path} has {grid.size:,} cells, too many to be shared")
             return np.asarray(raster.read(1), np.float32)
     except (RasterioError, OSError):
         raise UsageError(f"{path} is missing or cannot be read: ask again") from None

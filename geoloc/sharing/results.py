@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
+from pyproj.exceptions import ProjError
 
 from ..candidates import Candidate, Term
 from ..errors import UsageError
@@ -43,6 +44,7 @@ from .scrub import (
     word,
 )
 
+_DAMAGED = (AttributeError, ArithmeticError, LookupError, TypeError, ValueError, ProjError)
 _NOTHING = np.zeros((0, 0, 3), np.uint8)
 
 
@@ -112,7 +114,7 @@ def copy_of(answer: Answer, names: Mapping[str, str], options: Options) -> Copy:
         result = _result(answer, telling)
         record = _record(answer, result, telling.scrub)
         views = _views(answer, options)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
+    except _DAMAGED as error:
         raise UsageError(
             f"{answer.folder} is damaged ({type(error).__name__}: {error}): ask again"
         ) from None
