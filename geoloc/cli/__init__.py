@@ -1,6 +1,7 @@
 """The command line: ``geoloc``. Every command is a thin call of the library.
 
-Exit codes: 0 the work is done, 1 it failed (also in part), 2 invalid usage.
+Exit codes: 0 the work is done, 1 it failed (also in part), 2 invalid usage; 143 after SIGTERM
+and 129 after SIGHUP, which end a command as Ctrl-C does.
 The library is imported inside the commands, so that ``geoloc --help`` answers at once.
 """
 
@@ -15,6 +16,7 @@ import typer
 from ..errors import GeolocError
 from . import bulk, cube, describe, imagery, learn, models, query, share, world
 from .console import INTERRUPTED, err, show_remarks
+from .ending import Terminated, end_in_order
 
 app = typer.Typer(
     name="geoloc",
@@ -53,10 +55,13 @@ def main() -> None:
     """Run the command line; turn every expected failure into one line and an exit code."""
     # rasterio says so of arrays that it wraps, whose place lies beside them
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")
+    end_in_order()
     try:
         app()
     except GeolocError as error:
         _fail(str(error), error.exit_code)
+    except Terminated as end:
+        _fail(INTERRUPTED, int(end.code or 1))
     except KeyboardInterrupt:
         _fail(INTERRUPTED, 1)
     except BrokenPipeError:

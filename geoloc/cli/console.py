@@ -28,6 +28,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import GeolocError
+from .ending import Terminated
 
 INTERRUPTED = "interrupted; what was finished is kept: run the same command again to go on"
 
@@ -62,17 +63,23 @@ def stages(*, long: bool = False) -> Iterator[Callable[[str], Advance]]:
     """Progress on stderr: bars, one a stage of the work, or lines where that is no terminal.
 
     A line comes every 30 s; of ``long`` work also once there is anything to tell. An
-    interruption by the user becomes an error of one line.
+    interruption by the user becomes an error of one line. However it is ended, how far it came
+    is the last line before that.
     """
+    lines = _Lines(long)
     try:
-        with _bars() if err.is_terminal else _lines(long) as stage:
+        with _bars(lines) if err.is_terminal else _speaking(lines) as stage:
             yield stage
     except KeyboardInterrupt:
+        lines.tell()
         raise GeolocError(INTERRUPTED) from None
+    except Terminated:
+        lines.tell()
+        raise
 
 
 @contextmanager
-def _bars() -> Iterator[Callable[[str], Advance]]:
+def _bars(lines: _Lines) -> Iterator[Callable[[str], Advance]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -87,8 +94,13 @@ def _bars() -> Iterator[Callable[[str], Advance]]:
     with Progress(*columns, console=err, transient=True) as bars:
 
         def stage(title: str) -> Advance:
-            task = bars.add_task(title, total=None)
-            return lambda done, total: bars.update(task, completed=done, total=total)
+            task, note_course = bars.add_task(title, total=None), lines.stage(title)
+
+            def advance(done: float, total: int) -> None:
+                note_course(done, total)
+                bars.update(task, completed=done, total=total)
+
+            return advance
 
         yield stage
 
@@ -144,6 +156,11 @@ class _Lines:
 
         return advance
 
+    def tell(self) -> None:
+        """How far that stage is now, if there is anything to tell."""
+        if self.current:
+            note(self.current.text(time.monotonic()))
+
     def speak(self) -> None:
         """Until the work has ended."""
         last, early = time.monotonic(), self.early
@@ -156,8 +173,7 @@ class _Lines:
 
 
 @contextmanager
-def _lines(early: bool) -> Iterator[Callable[[str], Advance]]:
-    lines = _Lines(early)
+def _speaking(lines: _Lines) -> Iterator[Callable[[str], Advance]]:
     speaker = threading.Thread(target=lines.speak, name="progress", daemon=True)
     speaker.start()
     try:
