@@ -112,6 +112,17 @@ def test_notes_stay_without_names_and_paths(answer: Path, tmp_path: Path) -> Non
     assert len(notes) == 3
 
 
+def test_a_note_that_is_no_known_sentence_is_missed(tmp_path: Path) -> None:
+    """It may name anybody, so it stays; but its reader has to know that there is more."""
+    notes = ("Olena says that this is the bridge.", "2 of 9 blocks of this cube are not built yet: "
+             "nothing can be found there.")  # fmt: skip
+    share([write_telling(tmp_path / "a", imagery=False, notes=notes)], tmp_path / "out")
+    told = record(tmp_path / "out" / "answer-1")["notes"]
+    assert told[0] == notes[1]
+    assert "A note of the original cannot be shared: ask for it before you rely on this." in told
+    assert holders(tmp_path / "out", "Olena says") == []
+
+
 def test_one_photo_has_one_name_in_all_answers(tmp_path: Path) -> None:
     one, other = telling().photos[0], replace(telling().photos[0], sha256="ba" * 32)
     folders = [
@@ -301,6 +312,8 @@ def test_answers_of_queries_are_shared(place: Place, tmp_path: Path) -> None:
     query_scene(place.cube, "beach", out)
     shared = share([out, out / "QX", out / "beach" / "query.json"], tmp_path / "out")
     assert sorted(one["title"] for one in shared.answers) == ["beach", "photo-1.jpg"]
+    scene = share([out / "beach"], tmp_path / "scene")
+    assert not [line for line in scene.statement.lines() if line.startswith("Photos")]
     names = {
         entry.filename
         for one in shared.answers

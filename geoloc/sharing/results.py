@@ -40,6 +40,7 @@ from .scrub import (
     number,
     sequence,
     summary,
+    texts,
     versions,
     word,
 )
@@ -166,7 +167,8 @@ def _result(answer: Answer, telling: _Telling) -> SharedResult:
         told=_match(record.get("match")),
         percentile=number(known.get("percentile")) if known else None,
     )
-    notes = (*result.notes, *_own_notes(options))
+    dropped = len(set(texts(record.get("notes")))) - len(result.notes)
+    notes = (*result.notes, *_own_notes(options, dropped))
     return replace(result, asked=_asked(answer, result), notes=notes)
 
 
@@ -176,9 +178,12 @@ def _truth(told: Record | None, scrub: Scrub) -> tuple[float, float] | None:
     return None if found is None else (found["lat"], found["lon"])
 
 
-def _own_notes(options: Options) -> Iterator[str]:
-    """What a reader of the copy has to know of it."""
+def _own_notes(options: Options, dropped: int) -> Iterator[str]:
+    """What a reader of the copy has to know of it; ``dropped``: notes that it does not have."""
     yield "This is a copy that was made to be shared: SHARED.md says what was left out of it."
+    if dropped > 0:
+        some = "A note" if dropped == 1 else f"{dropped} notes"
+        yield f"{some} of the original cannot be shared: ask for it before you rely on this."
     if options.rounding:
         yield (
             f"Coordinates are rounded to {options.rounding.text}. What was searched was finer; "

@@ -22,16 +22,20 @@ _PHOTO = {
 
 @dataclass(frozen=True)
 class Statement:
-    """What became of what the answers told; ``removed``: how many of each kind of KEEP."""
+    """What became of what the answers told; ``removed``: how many of each kind of KEEP;
+    ``photos``: there are any."""
 
     options: Options
     removed: Mapping[str, int]
+    photos: bool = True
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]], options: Options) -> Statement:
         """Count what the original records tell of each kind."""
+        records = list(records)
         counted = Counter(kind for record in records for kind in _told(record))
-        return cls(options, {k: counted[k] for k in KEEP if counted[k] and k not in options.keep})
+        removed = {k: counted[k] for k in KEEP if counted[k] and k not in options.keep}
+        return cls(options, removed, any(record["photos"] for record in records))
 
     def lines(self) -> Iterator[str]:
         """For people, one thing a line."""
@@ -40,7 +44,8 @@ class Statement:
         yield "Left out: EXIF, XMP and all else that pictures say beside their pixels."
         for kind in sorted(self.options.keep):
             yield f"Kept, as asked for: {KEEP[kind]}."
-        yield _PHOTO[self.options.photo]
+        if self.photos:
+            yield _PHOTO[self.options.photo]
         if self.options.imagery:
             yield "Kept: pictures of the imagery, which may be licensed or private (--no-imagery)."
         else:
