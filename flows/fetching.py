@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from geoloc.errors import OutputError, PhotoError, UsageError
+from geoloc.files import whole_file
 from geoloc.modes import make_folder, open_answer
 from geoloc.names import free_name, safe_name
 from geoloc.photos import read_photo
@@ -78,7 +79,7 @@ def store_photo(address: str, folder: Path) -> Path:
             with open_answer(part, "wb") as file:
                 file.write(content)
             _require_picture(part, address)
-            with open_answer(_note_of(path), encoding="utf-8") as noted:
+            with whole_file(_note_of(path)) as own, open_answer(own, encoding="utf-8") as noted:
                 noted.write(json.dumps(note, ensure_ascii=False) + "\n")
             part.replace(path)
         except OSError as error:

@@ -18,7 +18,7 @@ from geoloc.build import build_cube
 from geoloc.cube import Cube, current_generation, damaged_blocks
 from geoloc.encoders import load_model
 from geoloc.errors import AreaError, CubeError, GeolocError, ImageryError, UnavailableError
-from geoloc.refresh import prune_cube, refresh_cube
+from geoloc.refresh import GRACE, prune_cube, refresh_cube
 from geoloc.verification import Verification, verify_cube
 
 from .artifacts import progress, show_build, show_failures, show_verification
@@ -47,7 +47,8 @@ def refresh_cubes(
         method: dense or patch; empty: the fastest that the model supports
         cluster: auto, inline, local, cuda, or the address of a Dask scheduler
         verify_cells: cells to recompute patch by patch where anything was built; 0 for none
-        keep: generations that stay, the newest; older ones are deleted
+        keep: generations that stay, the newest; older ones are deleted, once nobody has opened
+            them, and none of them was the current one, for an hour
 
     Returns the addresses of the cubes.
     """
@@ -107,7 +108,7 @@ def bring_up(area: Area, method: str | None, cluster: str, cells: int, keep: int
         reports = [encode(area, step, method, cluster) for step in steps(area.cube)]
         if cells and any(report.blocks_done for report in reports):
             show_verification(area.name, verify(area, cells))
-        if removed := prune_cube(area.cube, keep):
+        if removed := prune_cube(area.cube, keep, grace=GRACE):
             get_run_logger().info("deleted old generations %s", ", ".join(removed))
 
 

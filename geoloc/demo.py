@@ -10,6 +10,7 @@ from typing import Any
 from .area import load_area
 from .build import build_cube
 from .evaluation import read_truth
+from .files import write_whole
 from .query import query_photos
 from .query.answers import Stages, silent
 from .query.evaluating import Evaluation, score
@@ -61,5 +62,5 @@ def run_demo(
     )
     evaluation = Evaluation(tuple(score(answers.results, truths)), answers.failures)
     demo = Demo(report.cells, report.seconds, evaluation, out / "answers")
-    (out / "demo.json").write_text(json.dumps(demo.to_json(), indent=1))
+    write_whole(out / "demo.json", json.dumps(demo.to_json(), indent=1))
     return demo

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from .errors import OutputError, UsageError
+from .files import whole_file
 
 Split = Literal["train", "valid", "test"]
 COLUMNS = ("photo", "overhead", "lon", "lat", "split", "group")
@@ -115,7 +116,7 @@ def write_pairs(pairs: Iterable[Pair], path: str | Path) -> Path:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="", encoding="utf-8") as file:
+        with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
             writer.writerows(_row(pair, path.parent.resolve()) for pair in pairs)

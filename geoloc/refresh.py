@@ -103,15 +103,20 @@ def _require_built(url: str) -> None:
         raise CubeError(f"cube {url} is not built yet: run 'geoloc cube build' first")
 
 
-def prune_cube(url: str, keep: int) -> list[str]:
+GRACE = 3600.0
+"""Seconds for which a generation stays, by default, that somebody may still read."""
+
+
+def prune_cube(url: str, keep: int, *, grace: float = 0.0, now: float | None = None) -> list[str]:
     """Delete all but the ``keep`` newest generations, never the current one; their names.
 
-    Raises CubeError where there is no cube or somebody writes to it.
+    ``grace``, ``now``: see `geoloc.cube.prune_generations`. Raises CubeError where there is no
+    cube or somebody writes to it.
     """
     if current_generation(url) is None:
         raise CubeError(f"cube {url} has no finished generation: there is nothing to prune")
     with hold_lock(url, "cube prune"):
-        removed = prune_generations(url, keep)
+        removed = prune_generations(url, keep, grace=grace, now=now)
         for generation in removed:
             drop_overview(url, generation)
         return removed

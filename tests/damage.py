@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import zarr
 
 from geoloc.errors import GeolocError
 from geoloc.query import open_target
@@ -120,3 +122,21 @@ def mutate_and_ask(cube: Path, other: Path, mutations: int, seed: int) -> Iterat
             except GeolocError as refused:
                 same, error = False, str(refused)
         yield Outcome(what, same, error, time.perf_counter() - start)
+
+
+def make_old(cube: Path) -> None:
+    """As an older version left it: no checksums, no digests, a ledger without a CRC."""
+    group = zarr.open_group(cube / "g0001", mode="r+", use_consolidated=False)
+    done = np.asarray(group["done"][:])
+    del group["done"], group["provenance/check"]
+    array = group.create_array(
+        "done", shape=done.shape, chunks=(32, 32), dtype="uint8", fill_value=0, compressors=None
+    )
+    array[:] = done
+    for row, col in np.ndindex(done.shape):
+        record = json.loads(str(group["provenance/record"][row, col]))
+        record.pop("digests", None)
+        group["provenance/record"][row, col] = json.dumps(record)
+    for name in ("sealed", "contents"):
+        del group.attrs[name]
+    zarr.consolidate_metadata(cube / "g0001")

@@ -123,6 +123,30 @@ def test_what_nohup_ignores_stays_ignored() -> None:
     assert done.stdout.split() == ["True", "_end"]
 
 
+FLOW_RUN = """
+import os, signal, sys
+from prefect.utilities.engine import capture_sigterm
+from geoloc.build import build_blocks
+from tests.cubes import grid_of, mosaic, plan_of
+def told(done, total):
+    if done >= 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+grid = grid_of(150, 150)
+with capture_sigterm():  # as every flow run is
+    build_blocks(plan_of(sys.argv[1], grid, mosaic(grid)), cluster="inline", progress=told)
+"""
+
+
+def test_a_flow_run_that_is_cancelled_lets_go_of_the_cube(tmp_path: Path) -> None:
+    """A Prefect worker sends SIGTERM, of which Prefect makes an exception of its own."""
+    pytest.importorskip("prefect")
+    told = [sys.executable, "-c", FLOW_RUN, str(tmp_path / "cube.zarr")]
+    done = subprocess.run(told, cwd=ROOT, check=False, capture_output=True, timeout=300)
+    assert done.returncode == -signal.SIGTERM, done.stderr
+    assert (tmp_path / "cube.zarr").exists()
+    assert not (tmp_path / "cube.zarr" / "LOCK").exists()
+
+
 @pytest.mark.slow
 def test_workers_of_this_machine_end_with_the_command(tmp_path: Path) -> None:
     place = write_place(tmp_path / "here", ny=132, nx=264, step=10)

@@ -32,7 +32,7 @@ from geoloc.stores import open_objects
 
 from . import cubes
 from .cubes import CoarseEncoder, grid_of, mosaic, plan_of, write_cube
-from .damage import files_of, mutate_and_ask
+from .damage import files_of, make_old, mutate_and_ask
 
 s3_bucket = cubes.s3_bucket  # the fixture
 
@@ -410,24 +410,6 @@ def test_copied_blocks_keep_their_digests(cube: Path) -> None:
     np.testing.assert_array_equal(
         Ledger(cube, "g0002").checks()[1, 0], Ledger(cube, "g0001").checks()[1, 0]
     )
-
-
-def make_old(cube: Path) -> None:
-    """As an older version left it: no checksums, no digests, a ledger without a CRC."""
-    group = zarr.open_group(cube / "g0001", mode="r+", use_consolidated=False)
-    done = np.asarray(group["done"][:])
-    del group["done"], group["provenance/check"]
-    array = group.create_array(
-        "done", shape=done.shape, chunks=(32, 32), dtype="uint8", fill_value=0, compressors=None
-    )
-    array[:] = done
-    for row, col in np.ndindex(done.shape):
-        record = json.loads(str(group["provenance/record"][row, col]))
-        del record["digests"]
-        group["provenance/record"][row, col] = json.dumps(record)
-    for name in ("sealed", "contents"):
-        del group.attrs[name]
-    zarr.consolidate_metadata(cube / "g0001")
 
 
 def test_cubes_of_an_older_version_are_read_refreshed_and_repaired(cube: Path) -> None:

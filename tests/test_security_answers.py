@@ -24,7 +24,6 @@ from typer.testing import CliRunner
 from geoloc.bulk import run_bulk
 from geoloc.cli import app
 from geoloc.errors import UsageError
-from geoloc.files import write_whole
 from geoloc.query import query_photos, repeat_query
 from geoloc.report import write as write_module
 from geoloc.report import write_report
@@ -404,13 +403,3 @@ def test_two_bulk_runs_at_once_into_one_folder(place: Place, tmp_path: Path) -> 
         told[1].startswith("refused") and "another run is at work there" in told[1]
     )
     assert all(is_whole(path) for path in (tmp_path / "out" / "items").iterdir())
-
-
-# --- files that are whole or not there ----------------------------------------------------
-
-
-def test_a_file_that_cannot_be_finished_leaves_the_one_before(tmp_path: Path) -> None:
-    write_whole(tmp_path / "a.csv", b"old")
-    with pytest.raises(TypeError):
-        write_whole(tmp_path / "a.csv", 3)  # type: ignore[arg-type]
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.csv": b"old"}

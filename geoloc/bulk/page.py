@@ -15,6 +15,7 @@ from urllib.parse import quote
 from PIL import Image
 from pyproj import Geod
 
+from ..files import whole_file
 from ..modes import open_answer
 from ..report.html import assets, environment
 from ..report.links import web_maps
@@ -181,6 +182,6 @@ def _thumb(folder: Path) -> bool:
     except OSError:
         return False
     small.thumbnail(_THUMB, Image.Resampling.LANCZOS)
-    with open_answer(thumb, "wb") as file:
+    with whole_file(thumb, alone=True) as part, open_answer(part, "wb") as file:
         small.save(file, "jpeg", quality=_QUALITY, optimize=True)
     return True

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..files import whole_file
 from ..modes import open_answer
 from ..names import cell_text
 from ..telegram import Message
@@ -78,10 +79,8 @@ def write_changed(path: Path, content: bytes) -> None:
     """Put ``content`` there in one step, unless it is there already."""
     if path.is_file() and path.read_bytes() == content:
         return
-    part = path.with_name(f".{path.name}.part")
-    with open_answer(part, "wb") as file:
+    with whole_file(path, alone=True) as part, open_answer(part, "wb") as file:
         file.write(content)
-    part.replace(path)
 
 
 def _csv(failures: Mapping[str, str]) -> bytes:

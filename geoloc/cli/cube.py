@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from ..errors import UsageError
 from .console import known_cluster, note, print_json, print_table, stages
 from .query import FETCH
 
@@ -138,13 +140,20 @@ def generations(cube: str = CUBE, as_json: bool = JSON) -> None:
 def prune(
     cube: str = CUBE,
     keep: int = typer.Option(..., "--keep", min=1, metavar="N", help="How many stay, the newest."),
+    grace: str = typer.Option(
+        "1h",
+        "--grace",
+        metavar="TIME",
+        help="Keep also what was current, or opened on this machine, within this time: such as "
+        "90s, 30m, 1h, 2d, or 0. Cubes on S3 tell only what was current.",
+    ),
     as_json: bool = JSON,
 ) -> None:
-    """Delete old generations; never the one that readers open."""
+    """Delete old generations; never the one that readers open, nor what they may still read."""
     from ..query import cube_url
     from ..refresh import prune_cube
 
-    removed = prune_cube(cube_url(cube), keep)
+    removed = prune_cube(cube_url(cube), keep, grace=_seconds(grace))
     if as_json:
         print_json({"removed": removed})
     else:
@@ -213,6 +222,14 @@ def repair(
             cube, cluster=cluster, progress=stage("repairing"), fetch_imagery=fetch_imagery
         )
     _tell(report, as_json)
+
+
+def _seconds(span: str) -> float:
+    """Of a time such as 90s, 30m, 1h, 2d. Raises UsageError."""
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)([smhd]?)", span.strip().lower())
+    if found is None or (not found[2] and float(found[1])):
+        raise UsageError(f"--grace {span}: write a number and s, m, h or d, such as 30m, or 0")
+    return float(found[1]) * {"": 0, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
 def _tell(report: BuildReport, as_json: bool) -> None:

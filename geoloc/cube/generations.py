@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import logging
+import math
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +17,7 @@ from zarr.core.sync import sync
 
 from ..errors import CubeError
 from .reader import Cube
+from .readers import last_used
 from .seal import document_of, update_attributes
 from .spec import Status
 from .store import (
@@ -27,6 +31,8 @@ from .store import (
 )
 
 FIRST_GENERATION = "g0001"
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -130,23 +136,53 @@ def finish_generation(url: str | Path, generation: str, dates: Iterable[str]) ->
     publish(url, generation)
 
 
-def prune_generations(url: str | Path, keep: int) -> list[str]:
+def prune_generations(
+    url: str | Path, keep: int, *, grace: float = 0.0, now: float | None = None
+) -> list[str]:
     """Delete old generations but for the ``keep`` newest; names of those deleted.
 
     The current generation and an unfinished one after it always stay; remains of an
-    interrupted deletion go. The caller holds the cube's lock.
+    interrupted deletion go. ``grace``: seconds for which one stays that was current or, as far
+    as readers leave word (`readers`), opened, counted back from ``now`` (s since 1970); a remark
+    in the log names those that stay for it. The caller holds the cube's lock.
     """
     current = current_generation(url)
     if current is None:
         raise CubeError(f"cube {url} has no finished generation: there is nothing to prune")
     names = generation_names(url)
-    whole = [g.name for g in list_generations(url) if number_of(g.name) <= number_of(current)]
+    found = list_generations(url)
+    whole = [g.name for g in found if number_of(g.name) <= number_of(current)]
     kept = {*sorted(whole, key=number_of)[-max(keep, 1) :], current}
     kept |= {name for name in names if number_of(name) > number_of(current)}
-    removed = [name for name in names if name not in kept]
+    now = time.time() if now is None else now
+    used = {name: _last_use(url, name, found) for name in names if name not in kept}
+    spared = {name: moment for name, moment in used.items() if now - moment < grace}
+    for name, moment in spared.items():
+        _LOG.info(
+            "%s stays for now: it was current, or opened, %s ago, and what was within %s is kept "
+            "for who may still read it (--grace)",
+            name, _span(max(now - moment, 0)), _span(grace),
+        )  # fmt: skip
+    removed = [name for name in used if name not in spared]
     for name in removed:
         _delete(url, name)
     return removed
+
+
+def _last_use(url: str | Path, name: str, found: list[Generation]) -> float:
+    """When a generation was opened last, or could be without being named (s since 1970).
+
+    It stopped being the current one when the next was finished.
+    """
+    if name not in {generation.name for generation in found}:
+        return -math.inf  # remains of a deletion
+    later = [g.finished for g in found if g.finished and number_of(g.name) > number_of(name)]
+    ended = dt.datetime.fromisoformat(later[0]).timestamp() if later else -math.inf
+    return max(ended, last_used(url, name) or -math.inf)
+
+
+def _span(seconds: float) -> str:
+    return str(dt.timedelta(seconds=round(seconds)))
 
 
 def _delete(url: str | Path, name: str) -> None:

@@ -17,7 +17,16 @@ from ..errors import CubeError, UnavailableError
 from .checks import NOTHING, PARTS, UNRECORDED, checksum, sha256
 from .chunks import Guard, PlainChunks, Raw
 from .spec import CubeSpec, Status
-from .store import LOCK, array_of, ledger_of, open_store, read_bytes, storage_errors
+from .store import (
+    LOCK,
+    array_of,
+    generation_errors,
+    ledger_of,
+    open_store,
+    read_bytes,
+    require_there,
+    storage_errors,
+)
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -50,7 +59,11 @@ class BlockGuard:
     @cached_property
     def status(self) -> NDArray[np.uint8]:
         """The ledger, uint8 ``(block_y, block_x)`` of Status, as it was when first asked."""
-        return read_statuses(self.url, self.generation, self._done)
+        with generation_errors(self.url, self.generation):
+            status = read_statuses(self.url, self.generation, self._done)
+        if (status == Status.MISSING).any():  # an older ledger that is lost says that of all
+            require_there(self.url, self.generation)
+        return status
 
     @cached_property
     def checks(self) -> NDArray[np.uint64] | None:
@@ -124,6 +137,7 @@ class BlockGuard:
         """
         if part == _RECORD:
             return True
+        require_there(self.url, self.generation)
         other = block_keys(self.generation, place)[1 - part]
         with storage_errors(self.url):
             if read_bytes(self._store, other) is not None:
@@ -136,6 +150,8 @@ class BlockGuard:
         if not self.counts(place):
             return {}
         raw = self._record_bytes(place)
+        if raw is None:
+            require_there(self.url, self.generation)
         if self.checks is not None:
             self._require(_RECORD, place, raw, _size(raw))
         found = _parsed(raw)

@@ -18,16 +18,19 @@ from .checks import NOTHING, PARTS
 from .chunks import PlainChunks
 from .encoding import MISSING, Quantizer
 from .guard import BlockGuard
+from .readers import mark_read
 from .seal import document_of, require_contents, require_layout, require_seal
 from .spec import FORMAT_VERSION, CubeSpec
 from .store import (
     absent,
     array_of,
     current_generation,
+    generation_errors,
     generation_names,
     open_group,
     optional_values_of,
     read_attributes,
+    require_there,
     storage_errors,
     values_of,
 )
@@ -46,7 +49,7 @@ class Cube:
         self.url, self.generation, self.check_digests = str(url), generation, check_digests
         group, self.spec = open_generation(url, generation)
         self.attrs: dict[str, Any] = dict(group.attrs)
-        with storage_errors(url):
+        with generation_errors(url, generation):
             self._features, self._norm = array_of(group, "features"), array_of(group, "norm")
             root = local_path(url)
             self._chunks = PlainChunks.of(self._features, root)
@@ -70,7 +73,13 @@ class Cube:
         name = generation or current_generation(url)
         if name is None:
             raise CubeError(_not_finished(url))
-        return cls(url, name, check_digests=check_digests)
+        cube = cls(url, name, check_digests=check_digests)
+        cube.mark_read()
+        return cube
+
+    def mark_read(self) -> None:
+        """Leave word that this generation is being read, for `prune_generations` to spare it."""
+        mark_read(self.url, self.generation)
 
     @property
     def grid(self) -> Grid:
@@ -113,10 +122,12 @@ class Cube:
         Quickest for whole blocks. Raises CubeError, naming it, where a block is not what was
         written: the checksum of each is compared when it is first read.
         """
-        with storage_errors(self.url):
+        with generation_errors(self.url, self.generation):
             if self._chunks and _forward(rows, cols):
                 return self._chunks.read(rows, cols, self._guard.of("features", self._chunks))
             codes = np.asarray(self._features[rows, cols])
+            if (codes[..., 0] == MISSING).any():  # zarr takes a chunk that is not there for that
+                require_there(self.url, self.generation)
         uncounted = self._uncounted(rows, cols)
         if uncounted is not None:
             codes[uncounted] = MISSING
@@ -128,10 +139,12 @@ class Cube:
         Under ``distance_operator(D, weights, metric)`` of this cube, that is with the model's
         own weights: it does not hold for weights changed at query time.
         """
-        with storage_errors(self.url):
+        with generation_errors(self.url, self.generation):
             if self._norms and _forward(rows, cols):
                 return self._norms.read(rows, cols, self._guard.of("norm", self._norms))
             norm = np.asarray(self._norm[rows, cols])
+            if np.isnan(norm).any():
+                require_there(self.url, self.generation)
         uncounted = self._uncounted(rows, cols)
         if uncounted is not None:
             norm[uncounted] = np.nan
@@ -149,7 +162,8 @@ class Cube:
 
         Raises CubeError where it is damaged.
         """
-        return self._guard.record((block.row, block.col))
+        with generation_errors(self.url, self.generation):
+            return self._guard.record((block.row, block.col))
 
     @property
     def checked(self) -> bool:
@@ -262,10 +276,10 @@ def open_generation(
     Raises CubeError where they are not, naming what is damaged, before anything is decoded.
     """
     spec = stored_spec(url, generation)
-    group = open_group(url, generation, mode)
-    with storage_errors(url):
+    with generation_errors(url, generation):
+        group = open_group(url, generation, mode)
         require_layout(url, generation, group, spec)
-    require_contents(url, generation, group)
+        require_contents(url, generation, group)
     return group, spec
 
 

@@ -197,6 +197,40 @@ def absent(url: str | Path, generation: str) -> str:
     return f"no feature cube at {url} ({generation}): build it with 'geoloc cube build'"
 
 
+@contextlib.contextmanager
+def generation_errors(url: str | Path, generation: str) -> Iterator[None]:
+    """`storage_errors` of reading a generation that was there: where it was deleted meanwhile,
+    that is the error, and not what is missing now."""
+    try:
+        with storage_errors(url):
+            yield
+    except CubeError:
+        require_there(url, generation)
+        raise
+
+
+def require_there(url: str | Path, generation: str) -> None:
+    """Raise UnavailableError where a generation that was opened is not there any more.
+
+    Whatever is missing of it was then not missing when it was written. The first thing that is
+    deleted of a generation is what is looked for here.
+    """
+    with storage_errors(url):
+        if read_bytes(open_store(url), f"{generation}/zarr.json") is not None:
+            return
+    current = current_generation(url)
+    if current is None:
+        raise UnavailableError(
+            f"cube {url} was deleted or moved while its generation {generation} was read: name "
+            "where it is now"
+        )
+    raise UnavailableError(
+        f"cube {url}: generation {generation} was deleted ('geoloc cube prune') while it was read, "
+        f"so there is no answer: run the same command again, without --generation or --date, to "
+        f"ask the current one, {current}"
+    )
+
+
 def generation_names(url: str | Path) -> list[str]:
     """Names of all folders of generations, whole or not, oldest first."""
     with storage_errors(url):

@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import GeolocError, ModelError, UsageError
+from ..files import file_sha256
 from ..stores import local_path, open_objects, without_secrets
 from .model import (
     Model,
@@ -31,7 +32,6 @@ from .model import (
     parse_spec,
     publish,
     refuse_other_folder,
-    sha256_of,
     store_dir,
     write_whole,
 )
@@ -265,7 +265,7 @@ def _fetch_file(
 
 
 def _is_right(path: Path, expected: str) -> bool:
-    return path.is_file() and sha256_of(path) == expected
+    return path.is_file() and file_sha256(path) == expected
 
 
 def _is_whole(target: Path, digest: str) -> bool:

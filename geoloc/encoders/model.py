@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from ..errors import ModelError
+from ..files import file_sha256, whole_file
 from .spec import SPEC_FILE, ModelSpec
 
 SHIPPED = Path(__file__).parent.parent / "sandbox" / "model"
@@ -278,18 +279,12 @@ def _check_file(model: Model, name: str, verify: bool) -> None:
         raise ModelError(f"{model.path / SPEC_FILE} has no sha256 of {name}: write the model again")
     if not path.is_file():
         raise ModelError(f"{path} is missing: fetch or import the model {model.name} again")
-    actual = sha256_of(path) if verify else expected
+    actual = file_sha256(path) if verify else expected
     if actual != expected:
         raise ModelError(
             f"{path}: sha256 is {actual[:12]}…, {SPEC_FILE} says {expected[:12]}…: the file was "
             f"altered or damaged; fetch or import the model {model.name} again"
         )
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file, which may be larger than memory."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _canonical(spec: ModelSpec) -> str:
@@ -307,10 +302,9 @@ def _content(source: Path | bytes) -> bytes:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it is never seen unfinished. Raises ModelError."""
-    part = path.with_name(path.name + ".part")
     try:
-        part.write_bytes(data)
-        part.replace(path)
+        with whole_file(path, alone=True) as part:
+            part.write_bytes(data)
     except OSError as error:
         raise ModelError(f"{path} cannot be written ({error.strerror})") from None
 
@@ -327,7 +321,12 @@ def publish(draft: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         target.rename(old)
-    draft.rename(target)
+    try:
+        draft.rename(target)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -116,6 +116,7 @@ class Ask:
         cube = self.target.cube
         if not questions:
             return np.empty((0, *cube.grid.shape), np.float32)
+        cube.mark_read()  # a bulk run takes hours
         query = Query(np.stack([question.vector for question in questions]), self.weights)
         return heatmaps(
             cube,

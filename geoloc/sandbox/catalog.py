@@ -22,6 +22,7 @@ from pystac.layout import TemplateLayoutStrategy
 from rasterio.transform import Affine
 
 from ..errors import OutputError, UsageError
+from ..files import write_whole
 from ..grid import Grid
 from .overhead import ACQUISITIONS, Acquisition, render_overhead
 from .roads import Road
@@ -208,4 +209,4 @@ def write_area(world: World, path: Path) -> None:
         "model": "sandbox",
         "cube": "cube.zarr",
     }
-    path.write_text(yaml.safe_dump(area, sort_keys=False), encoding="utf-8")
+    write_whole(path, yaml.safe_dump(area, sort_keys=False))

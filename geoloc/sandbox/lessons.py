@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import OutputError
+from ..files import whole_file
 from .camera import Camera
 from .overhead import ACQUISITIONS, render_overhead
 from .painted import PaintedWorld
@@ -158,10 +159,9 @@ def load_lesson(seed: int, km: float, photos: int, folder: Path) -> Lesson:
 
 def save_arrays(value: object, path: Path) -> None:
     """Write a dataclass of arrays where an interrupted run finds it whole or not at all."""
-    part = path.with_suffix(".part.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(part, **vars(value))
-        part.replace(path)
+        with whole_file(path) as part:
+            np.savez(part, **vars(value))
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error

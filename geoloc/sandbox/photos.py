@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import GeolocError, OutputError
+from ..files import whole_file
 from .camera import Camera
 from .relief import Relief
 from .scene import LANDUSE
@@ -127,7 +128,7 @@ def write_photos(
             if progress is not None:
                 progress(index + 1, n)
         table = folder / "truth.csv"
-        with table.open("w", newline="", encoding="utf-8") as file:
+        with whole_file(table) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(TRUTH_COLUMNS)
             writer.writerows(rows)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import GeolocError, OutputError
+from ..files import whole_file, write_whole
 from .camera import Camera
 from .photos import take_photo
 from .relief import Relief
@@ -93,7 +94,7 @@ def _write(world: Town, folder: Path, seed: int, size: tuple[int, int] | None) -
     export = {"name": "Sandbox watch", "type": "private_channel", "id": 1900000000 + seed,
               "messages": messages}  # fmt: skip
     path = folder / "result.json"
-    path.write_text(json.dumps(export, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(export, ensure_ascii=False, indent=1) + "\n")
     truth = [(data["photo"], shots[n].lon, shots[n].lat)
              for data, n in zip([*photos, again], (0, 1, 2, 0), strict=True)]  # fmt: skip
     _write_truth(folder / "truth.csv", [*truth, (video["file"], lon, lat)])
@@ -101,7 +102,7 @@ def _write(world: Town, folder: Path, seed: int, size: tuple[int, int] | None) -
 
 
 def _write_truth(path: Path, rows: list[tuple[str, float, float]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("file", "lon", "lat"))
         writer.writerows((name, f"{lon:.7f}", f"{lat:.7f}") for name, lon, lat in rows)

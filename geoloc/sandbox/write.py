@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import OutputError
+from ..files import write_whole
 from .catalog import write_world
 from .photos import write_photos
 from .telegram import write_telegram
@@ -41,7 +42,7 @@ def write_sandbox(
         write_photos(world, folder / "photos", photos, seed=seed, progress=seen)
         write_telegram(world, folder / "telegram", seed)
         # last, so that a world that was interrupted is made anew
-        (folder / _MARK).write_text(json.dumps(asked))
+        write_whole(folder / _MARK, json.dumps(asked))
     return {**asked, "area": str(folder / "area.yaml")}
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..encoders.lite0 import CHANNELS, NORMALIZATION, pretrained_lite0
 from ..encoders.networks import build_dense, dense_forward, weights_bytes
 from ..encoders.spec import IMAGENET_MEAN, IMAGENET_STD
+from ..files import whole_file
 from .augment import NONE, Augmentation, windows
 from .data import Chips, PairData, fingerprint
 from .export import onnx_bytes
@@ -119,9 +120,8 @@ class FrozenTrunk:
             path = self.run / f"features-{name}-{view}.npy"
             if not path.exists():
                 features = self._features(chips, self.augment if view else NONE, view)
-                part = path.with_suffix(".part.npy")
-                np.save(part, features)
-                part.replace(path)
+                with whole_file(path) as part:
+                    np.save(part, features)
             found.append(np.load(path))
         return np.stack(found)
 

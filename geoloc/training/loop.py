@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from ..errors import OutputError, SpecMismatchError
+from ..files import whole_file
 
 METRICS = "metrics.jsonl"
 """Name of the file in a run's folder that holds one JSON object an epoch."""
@@ -184,6 +185,5 @@ def _factor(schedule: str, done: float) -> float:
 
 
 def _replace(value: object, path: Path) -> None:
-    part = path.with_suffix(".part")
-    torch.save(value, part)
-    part.replace(path)
+    with whole_file(path, alone=True) as part:
+        torch.save(value, part)

@@ -18,6 +18,7 @@ from ..encoders.ground import open_ground
 from ..encoders.model import Model, load_model, write_model
 from ..errors import OutputError
 from ..evaluation import ClassRetrieval, evaluate_classes
+from ..files import whole_file
 from ..pairs import Split, read_pairs
 from ..photos import read_photo
 from .augment import Augmentation
@@ -118,7 +119,8 @@ def teacher_vectors(teacher: Model, photos: Sequence[Path], run: Path) -> NDArra
     )
     try:
         run.mkdir(parents=True, exist_ok=True)
-        np.save(path, vectors)
+        with whole_file(path) as part:
+            np.save(part, vectors)
     except OSError as error:
         raise OutputError(f"{run}: cannot be written ({error.strerror})") from error
     return vectors
