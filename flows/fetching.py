@@ -14,7 +14,8 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from geoloc.errors import OutputError, PhotoError, UsageError
-from geoloc.files import write_whole
+from geoloc.files import whole_file
+from geoloc.modes import make_folder, open_answer
 from geoloc.names import free_name, safe_name
 from geoloc.photos import read_photo
 
@@ -73,11 +74,13 @@ def store_photo(address: str, folder: Path) -> Path:
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         note = {"fetched_from": shown(address), "fetched_at": now}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             part = path.with_name(path.name + ".part")
-            part.write_bytes(content)
+            with open_answer(part, "wb") as file:
+                file.write(content)
             _require_picture(part, address)
-            write_whole(_note_of(path), json.dumps(note, ensure_ascii=False) + "\n")
+            with whole_file(_note_of(path)) as own, open_answer(own, encoding="utf-8") as noted:
+                noted.write(json.dumps(note, ensure_ascii=False) + "\n")
             part.replace(path)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from None

@@ -20,6 +20,7 @@ def geolocate_folder(
     top: Top = TOP,
     within: FilePath | None = None,
     fetch_imagery: FetchImagery = False,
+    sensitive: bool | None = None,
 ) -> str:
     """Rank the places of a cube for every photo, video frame and chat picture below a folder.
 
@@ -35,10 +36,12 @@ def geolocate_folder(
         within: GeoJSON file with a polygon, to search only there
         fetch_imagery: open what a cube itself names as its imagery, wherever it lies; not needed
             where an area file is named
+        sensitive: pages hide pictures until their reader chooses to see them: they do, unless
+            this or the area file says otherwise
 
     Returns the path of index.html.
     """
-    report = answer(cube, folder, out, top, within, fetch_imagery)
+    report = answer(cube, folder, out, top, within, fetch_imagery, sensitive)
     show_bulk(report)
     report.raise_if_unanswered()
     return str(report.index)
@@ -46,7 +49,13 @@ def geolocate_folder(
 
 @stage("answer")
 def answer(
-    cube: str, folder: str, out: str, top: int, within: str | None, fetch_imagery: bool = False
+    cube: str,
+    folder: str,
+    out: str,
+    top: int,
+    within: str | None,
+    fetch_imagery: bool = False,
+    sensitive: bool | None = None,
 ) -> BulkReport:
     """See `geoloc.bulk.run_bulk`."""
     report = run_bulk(
@@ -56,6 +65,7 @@ def answer(
         top=top,
         within=within,
         fetch_imagery=fetch_imagery,
+        sensitive=sensitive,
         progress=progress,
     )
     get_run_logger().info(

@@ -27,6 +27,7 @@ def query_photo(
     fuse: bool = False,
     cluster: Cluster = "inline",
     fetch_imagery: FetchImagery = False,
+    sensitive: bool | None = None,
 ) -> list[str]:
     """Rank the places of a cube for each photo and write reports.
 
@@ -41,6 +42,8 @@ def query_photo(
             (inline), local, cuda
         fetch_imagery: open what a cube itself names as its imagery, wherever it lies; not needed
             where an area file is named
+        sensitive: reports hide the photos until their reader chooses to see them; by default as
+            the area file says
 
     Returns the folders of the answers.
     """
@@ -59,6 +62,7 @@ def query_photo(
             fuse=fuse,
             cluster=cluster,
             fetch_imagery=fetch_imagery,
+            sensitive=sensitive,
         )
         failures.update(answers.failures)
         folders += tell(answers, f"answers-{name}" if len(cubes) > 1 else "answers")
@@ -80,6 +84,7 @@ def ask(
     fuse: bool = False,
     cluster: str = "inline",
     fetch_imagery: bool = False,
+    sensitive: bool | None = None,
 ) -> Answers:
     """One pass over one cube for all photos; see `geoloc.query.query_photos`."""
     answers = query_photos(
@@ -92,6 +97,7 @@ def ask(
         fuse=fuse,
         cluster=cluster,
         fetch_imagery=fetch_imagery,
+        sensitive=sensitive,
         progress=progress,
     )
     get_run_logger().info("%d answers in %s", len(answers.results), out)

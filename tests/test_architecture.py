@@ -15,7 +15,7 @@ PACKAGE = ROOT / "geoloc"
 
 LAYERS = (
     {"errors"},
-    {"files", "grid", "hosts", "names", "pulse", "scenes", "stores", "swap"},
+    {"files", "grid", "hosts", "modes", "names", "pulse", "scenes", "stores", "swap"},
     {"gate"},
     {"area", "points", "photos"},
     {"imagery", "encoders", "cube", "cluster", "telegram", "video"},
@@ -31,6 +31,7 @@ LAYERS = (
     {"sandbox"},
     {"query"},
     {"bulk", "demo"},
+    {"sharing"},
     {"cli"},
 )
 """A module imports only from lower layers, and from its own package."""

@@ -130,6 +130,20 @@ def test_pictures_are_blurred_until_they_are_clicked(page: Any) -> None:
     assert {pictures.nth(n).evaluate(look) for n in range(6)} == {"none"}
 
 
+def test_pictures_are_not_printed(page: Any) -> None:
+    look = "e => getComputedStyle(e).visibility"
+    page.click("#item-2 .thumb")
+    page.emulate_media(media="print")
+    assert {page.locator("button.thumb").nth(n).evaluate(look) for n in range(6)} == {"hidden"}
+
+
+def test_the_choice_is_forgotten_when_the_page_is_loaded_again(page: Any) -> None:
+    look = "e => getComputedStyle(e).filter"
+    page.check("#unblur")
+    page.reload()
+    assert page.locator("button.thumb img").first.evaluate(look) == "blur(16px)"
+
+
 def test_cards_are_sorted(page: Any) -> None:
     for choice, order in {
         "distance": ["3", "2", "1", "4"],  # 1/3, 1/2, 1; no answer comes last

@@ -138,6 +138,20 @@ def test_pieces_of_compose_meet_only_where_they_must() -> None:
         assert not piece.get("ports") or pieces[name] - inside, f"{name} is published from nowhere"
 
 
+def test_the_file_server_may_read_answers_and_nobody_else() -> None:
+    """Answers are their writer's and its group's; the server of results is of that group."""
+    services = compose()["services"]
+    writers = {
+        name: piece["environment"]["GEOLOC_ANSWERS_MODE"]
+        for name, piece in services.items()
+        if "GEOLOC_RESULTS" in (piece.get("environment") or {})
+    }
+    assert set(writers.values()) == {"group"}
+    group = re.search(r"groupadd --gid (\d+) geoloc", (DEPLOY / "Dockerfile").read_text())
+    assert group is not None
+    assert services["results"]["group_add"] == [group[1]]
+
+
 def test_secrets_of_compose_are_where_they_are_used_alone() -> None:
     holders: dict[str, set[str]] = {}
     for name, piece in compose()["services"].items():

@@ -6,6 +6,7 @@ import datetime as dt
 import http.server
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +70,16 @@ def test_a_photo_is_kept_with_a_note_where_it_is_from(port: int, tmp_path: Path)
     notes = [file.read_text() for file in tmp_path.rglob("*.json")]
     assert [json.loads(note) for note in notes] == [told]
     assert not any(secret in note for note in notes for secret in ("PASSWD", "SECRET"))
+
+
+def test_a_photo_and_its_note_may_be_read_by_nobody_else(port: int, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        store_photo(_address(port, "/a/street%201.jpg"), tmp_path / "fetched")
+    finally:
+        os.umask(before)
+    modes = {oct(path.stat().st_mode & 0o777) for path in tmp_path.rglob("*")}
+    assert modes == {"0o700", "0o600"}
 
 
 def test_what_is_there_is_not_fetched_again(port: int, tmp_path: Path) -> None:

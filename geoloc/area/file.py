@@ -10,6 +10,7 @@ An area file is YAML::
     model: sandbox                                   # a model's name, folder or URL
     cube: cube.zarr                                  # a path or a URL
 
+``sensitive: true`` has reports hide their photos until a reader chooses to see them.
 ``geometry: area.geojson`` may stand in place of ``bounds``; without either, the area is as far
 as its imagery reaches. Relative paths are meant from the file's own folder. A metre of the CRS
 has to be one on the ground, too: Web Mercator's (EPSG:3857) is one only at the equator (0.86 m
@@ -54,6 +55,9 @@ class Area(Spec):
     imagery: Imagery
     model: str = Field(min_length=1, description="a name in the model store, a folder or a URL")
     cube: str = Field(min_length=1, description="path or URL of the feature cube")
+    sensitive: bool | None = Field(
+        None, description="reports hide photos until their reader chooses to see them"
+    )
 
     @field_validator("crs", mode="before")
     @classmethod

@@ -20,6 +20,7 @@ from PIL import Image
 
 from ..encoders import Model
 from ..files import file_sha256
+from ..modes import open_answer
 from ..photos import Photo
 from ..query.answers import Progress, Stages
 from ..query.ask import Ask, Question
@@ -63,7 +64,8 @@ class Asked:
         """Stands for all that an answer depends on: where it is the same, so is the answer."""
         cube = ask.target.cube
         told = [[evidence.get(item.id, {}), item.record] for item in self.items]
-        text = json.dumps([self.title, told, ask.parameters, cube.url, cube.generation])
+        asked = [self.title, told, ask.parameters, cube.url, cube.generation, ask.sensitive]
+        text = json.dumps(asked)
         return hashlib.sha256(text.encode() + self.vector.tobytes()).hexdigest()
 
 
@@ -197,4 +199,5 @@ def write_small_heat(result: QueryResult, path: Path) -> None:
     colors[1 : 1 + len(steps)], colors[255] = steps, _DOT
     image = Image.fromarray(index)
     image.putpalette(colors.reshape(-1).tolist())
-    image.save(path, "png", optimize=True)
+    with open_answer(path, "wb") as file:
+        image.save(file, "png", optimize=True)

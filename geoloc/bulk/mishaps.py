@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ClusterError, CubeError, GeolocError, ModelError
+from ..modes import make_folder, open_answer
 from ..names import writable
 
 DETAILS = "errors.log"
@@ -76,8 +77,9 @@ def _reason(name: str, error: Exception) -> str:
 
 class _Quiet(logging.FileHandler):
     def _open(self) -> Any:
-        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
-        return super()._open()
+        path = Path(self.baseFilename)
+        make_folder(path.parent)
+        return open_answer(path, self.mode, encoding=self.encoding, errors=self.errors)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  as logging calls it
         """A log that cannot be written stops nothing."""

@@ -16,6 +16,7 @@ from PIL import Image
 from pyproj import Geod
 
 from ..files import whole_file
+from ..modes import open_answer
 from ..report.html import assets, environment
 from ..report.links import web_maps
 from ..report.words import degrees, metres, percent
@@ -56,10 +57,13 @@ def write_index(
     failures: Mapping[str, str],
     cube: Mapping[str, Any],
     remarks: Sequence[str] = (),
+    *,
+    sensitive: bool = True,
 ) -> Path:
     """Write the page, unless it is the same already; everything in it is escaped and inlined.
 
-    ``remarks``: lines on what was found, such as how many files are left out.
+    ``remarks``: lines on what was found, such as how many files are left out. ``sensitive``:
+    pictures are blurred until they are clicked, and are not printed.
     """
     clusters = {group.name: number for number, group in enumerate(groups, start=1)}
     cards = [_card(entry, out, clusters.get(entry.cluster or "")) for entry in entries]
@@ -74,6 +78,7 @@ def write_index(
             scenes=sorted({card["scene"] for card in cards if card["scene"]}),
             cube=cube,
             remarks=remarks,
+            sensitive=sensitive,
             **assets("geoloc.bulk", "index.css", "index.js", pictures="'self' file:"),
         )
     )
@@ -177,6 +182,6 @@ def _thumb(folder: Path) -> bool:
     except OSError:
         return False
     small.thumbnail(_THUMB, Image.Resampling.LANCZOS)
-    with whole_file(thumb, alone=True) as part:
-        small.save(part, "jpeg", quality=_QUALITY, optimize=True)
+    with whole_file(thumb, alone=True) as part, open_answer(part, "wb") as file:
+        small.save(file, "jpeg", quality=_QUALITY, optimize=True)
     return True

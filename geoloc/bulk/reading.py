@@ -16,6 +16,7 @@ from PIL import Image
 from ..encoders import Model
 from ..errors import OutputError, PhotoError
 from ..files import file_sha256, whole_file
+from ..modes import make_folder, open_answer
 from ..names import alike, free_name, path_text, safe_name, text_path
 from ..photos import Photo, read_photo
 from ..query.answers import Progress, Stages
@@ -260,9 +261,9 @@ def _preview(path: Path) -> NDArray[np.uint8] | None:
 
 def _write_preview(photo: Photo, folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(folder / PREVIEW, alone=True) as part:
-            Image.fromarray(photo.pixels).save(part, "jpeg", quality=_PREVIEW_QUALITY)
+        make_folder(folder)
+        with whole_file(folder / PREVIEW, alone=True) as part, open_answer(part, "wb") as file:
+            Image.fromarray(photo.pixels).save(file, "jpeg", quality=_PREVIEW_QUALITY)
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
 

@@ -100,6 +100,7 @@ def run_bulk(
     model: str | Path | None = None,
     sampling: Sampling | None = None,
     fetch_imagery: bool = False,
+    sensitive: bool | None = None,
     progress: Stages = silent,
 ) -> BulkReport:
     """Answer every photo, video frame and chat picture below ``folder``; write all to ``out``.
@@ -110,7 +111,8 @@ def run_bulk(
     failures.csv. What an earlier run finished is kept; nothing bad stops the run, see
     `BulkReport.raise_if_unanswered`.
 
-    Keywords are those of `geoloc.query.answer_photos`; ``progress`` gives, for the name of a
+    Keywords are those of `geoloc.query.answer_photos`, but that pictures are ``sensitive`` unless
+    the area file or the user says that they are not; ``progress`` gives, for the name of a
     stage, what is told how far it has come. Raises UsageError, CubeError, ModelError or
     OutputError before any work; OutputError where another run writes to ``out``, or where answers
     of another cube, or other things under the names of the lists, lie there.
@@ -122,7 +124,8 @@ def run_bulk(
             "of its own"
         )
     target = open_target(cube, fetch_imagery=fetch_imagery)
-    ask = Ask.of(target, top, within, radius, weights)
+    hidden = target.hides_photos(sensitive, usual=True)
+    ask = Ask.of(target, top, within, radius, weights, sensitive=hidden)
     loaded = cube_model(target, model)
     sampling = sampling or Sampling()
     with kept_details(out):
@@ -223,7 +226,7 @@ class _Run:
             write_tables(self.out, entries, groups, self.found.places, self._failures)
             write_index(
                 self.out, entries, groups, self._failures, self.ask.info,
-                self.found.remarks(),
+                self.found.remarks(), sensitive=self.ask.sensitive,
             )  # fmt: skip
         except OSError as error:
             raise OutputError(f"cannot write to {self.out}: {error.strerror or error}") from error

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OutputError
+from ..modes import create_file
 from .pictures import Signature
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Store:
         """
         self._path = out / NAME
         with self._errors():
+            create_file(self._path)  # SQLite gives its mode to the files that it puts beside it
             self._db = sqlite3.connect(self._path, timeout=0.2)
             self._db.execute("pragma locking_mode = exclusive")
             # a commit per answer survives kill -9 without waiting for the disk each time
@@ -207,6 +209,8 @@ class Store:
             raise OutputError(f"cannot use {self._path}: {reason}") from None
         except sqlite3.DatabaseError as error:
             raise OutputError(f"{self._path} is damaged ({error}): delete it") from None
+        except OSError as error:
+            raise OutputError(f"cannot use {self._path}: {error.strerror or error}") from None
 
 
 def _item(number: int, folder: str, record: str, bits: bytes, color: bytes, vector: bytes) -> Item:

@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..files import write_whole
+from ..files import whole_file
+from ..modes import open_answer
 from ..names import cell_text
 from ..telegram import Message
 from .copies import Sight, claims_of, messages_of
@@ -78,7 +79,8 @@ def write_changed(path: Path, content: bytes) -> None:
     """Put ``content`` there in one step, unless it is there already."""
     if path.is_file() and path.read_bytes() == content:
         return
-    write_whole(path, content, alone=True)
+    with whole_file(path, alone=True) as part, open_answer(part, "wb") as file:
+        file.write(content)
 
 
 def _csv(failures: Mapping[str, str]) -> bytes:

@@ -22,12 +22,20 @@ def bulk(
     within: Path | None = WITHIN,
     radius: float | None = RADIUS,
     fetch_imagery: bool = FETCH,
+    sensitive: bool | None = typer.Option(
+        None,
+        "--sensitive/--no-sensitive",
+        help="Pages hide pictures until their reader chooses to see them: they do, unless you or "
+        "the area file (sensitive: false) say otherwise.",
+        show_default=False,
+    ),
     as_json: bool = JSON,
 ) -> None:
     """Answer every photo and video below a folder; run it again to go on or to add new files.
 
     Exit code 0 where every good picture is answered; bad files are listed in failures.csv. Exit
-    code 1 where an answer is missing; the others are there.
+    code 1 where an answer is missing; the others are there. Answers may be read by you alone:
+    GEOLOC_ANSWERS_MODE=group opens them to the group, =umask leaves it to the umask.
     """
     from ..bulk import run_bulk
 
@@ -40,6 +48,7 @@ def bulk(
             within=within,
             radius=radius,
             fetch_imagery=fetch_imagery,
+            sensitive=sensitive,
             progress=stage,
         )
     if as_json:

@@ -53,6 +53,13 @@ FETCH = typer.Option(
     help="Open the imagery that the cube itself names, wherever it lies; needed where no area file "
     "is named, and the cube is trusted.",
 )
+SENSITIVE = typer.Option(
+    None,
+    "--sensitive/--no-sensitive",
+    help="Reports hide the photo until their reader chooses to see it; by default as the area "
+    "file says (sensitive: true).",
+    show_default=False,
+)
 FUSE = typer.Option(
     False, "--fuse", help="All photos show one place: average them into one answer."
 )
@@ -99,9 +106,14 @@ def query(
     cluster: str = CLUSTER,
     check_digests: bool = DIGESTS,
     fetch_imagery: bool = FETCH,
+    sensitive: bool | None = SENSITIVE,
     as_json: bool = JSON,
 ) -> None:
-    """Rank the places of a cube by how well they match each photo."""
+    """Rank the places of a cube by how well they match each photo.
+
+    Answers may be read by you alone: GEOLOC_ANSWERS_MODE=group opens them to the group, =umask
+    leaves it to the umask.
+    """
     from ..query import query_photos
 
     with stages() as stage:
@@ -121,6 +133,7 @@ def query(
             truth=truth,
             check_digests=check_digests,
             fetch_imagery=fetch_imagery,
+            sensitive=sensitive,
             progress=stage,
         )
     _show(answers.results, out, as_json, answers.failures)

@@ -59,6 +59,7 @@ class Options(TypedDict, total=False):
     truth: Truths
     check_digests: bool
     fetch_imagery: bool
+    sensitive: bool | None
     progress: Stages
 
 
@@ -103,6 +104,7 @@ def answer_photos(
     truth: Truths = None,
     check_digests: bool = False,
     fetch_imagery: bool = False,
+    sensitive: bool | None = None,
     progress: Stages = silent,
 ) -> Answers:
     """Rank the cells of a cube for each photo; nothing is written without ``out``.
@@ -120,7 +122,8 @@ def answer_photos(
     cube. ``local`` does not: every distance then goes from one process to another (4 million
     cells on two cores: 1 photo 0.8 s inline, 3 s by workers; 20 photos 9 and 26 s; starting
     them comes on top). ``check_digests``: see `geoloc.cube.Cube.open`.
-    ``fetch_imagery``: see `geoloc.query.target.Target`.
+    ``fetch_imagery``: see `geoloc.query.target.Target`. ``sensitive``: the pages hide the photos
+    until their reader chooses to see them; by default as the area file says.
 
     A photo that cannot be decoded is a failure of its own; the others are answered. Raises
     UsageError, CubeError, ModelError or ClusterError before any work; CubeError and ClusterError
@@ -128,7 +131,8 @@ def answer_photos(
     """
     paths = [photo_path(photo) for photo in photos]
     target = open_target(cube, epoch, check_digests=check_digests, fetch_imagery=fetch_imagery)
-    ask = Ask.of(target, top, within, radius, weights)
+    hidden = target.hides_photos(sensitive)
+    ask = Ask.of(target, top, within, radius, weights, sensitive=hidden)
     loaded, known = cube_model(target, model), known_truth(truth, target.cube.grid)
     if out is not None:
         check_writable(Path(out))

@@ -58,6 +58,7 @@ class Ask:
     weights: NDArray[np.float32] | None
     parameters: dict[str, Any]
     info: dict[str, Any]
+    sensitive: bool = False
     _covered: list[Coverage] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
@@ -70,8 +71,11 @@ class Ask:
         weights: Mapping[str, float] | None = None,
         *,
         scene: str | None = None,
+        sensitive: bool = False,
     ) -> Ask:
         """Check what is asked; ``scene``: the class that is searched for without a photo.
+
+        ``sensitive``: the pages hide the photos until their reader chooses to see them.
 
         Raises UsageError, before any work.
         """
@@ -96,6 +100,7 @@ class Ask:
             class_weights(weights, cube.classes),
             parameters,
             {**info, "name": info["area"]},
+            sensitive,
         )
 
     def heatmaps(
@@ -155,6 +160,7 @@ class Ask:
             folder=question.folder,
             random=judged.get("random"),
             pairs=judged.get("pairs"),
+            sensitive=self.sensitive,
         )
 
     def _notes(self, question: Question, covered: Coverage) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..files import is_remains
+from ..modes import make_closed_folder
 from ..names import alike, free_name, path_text
 from ..report.holding import hold_folder
 from ..report.outputs import RECORD
@@ -131,7 +132,7 @@ class Folders:
                 held.enter_context(hold_folder(folder))
                 held.callback(_leave_nothing, folder)
                 if _is_free(folder, key):
-                    (folder / PART).mkdir(exist_ok=True)  # from now on it is of an answer
+                    make_closed_folder(folder / PART)  # from now on it is of an answer
                     return folder, held.pop_all()
         return None
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from ..errors import UsageError
-from ..report.evidence import FORMAT
+from ..report.evidence import FORMAT, SHARED_FORMAT
 
 _MOST_BYTES = 32 << 20
 _Path = Annotated[str, Field(pattern=r"^[^\x00]+$")]
@@ -89,6 +89,8 @@ class _Record(_Part):
 def read_record(path: Path) -> dict[str, Any]:
     """A ``query.json``. Raises UsageError where it is none, or a part of it is not as written."""
     value = _load(path)
+    if isinstance(value, dict) and value.get("format") == SHARED_FORMAT:
+        raise UsageError(_shared(path, value))
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise UsageError(f"{path} is no record of a query in the format {FORMAT}")
     try:
@@ -109,6 +111,19 @@ def _load(path: Path) -> Any:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no record of a query: {error}") from None
+
+
+def _shared(path: Path, value: dict[str, Any]) -> str:
+    """What a copy lacks, and of which record it is."""
+    original = value.get("original")
+    digest = original.get("sha256") if isinstance(original, dict) else None
+    lacking = ["where the originals, the cube and the model are"]
+    lacking += ["the vector", "the cell of each candidate"] if not value.get("vector") else []
+    return (
+        f"{path} is a shared copy of an answer, which cannot be repeated or shared again: it "
+        f"lacks {', '.join(lacking)}. Ask whoever shared it for the original query.json, of "
+        f"SHA-256 {str(digest)[:64]}"
+    )
 
 
 def _first(error: ValidationError) -> str:

@@ -46,6 +46,7 @@ def remembered_area(url: str, spec: CubeSpec, attrs: Mapping[str, Any]) -> Area:
         imagery=TypeAdapter[Imagery](Imagery).validate_python(told),
         model=attrs["model_name"],
         cube=url,
+        sensitive=None,
     )
 
 

@@ -83,6 +83,11 @@ class Target:
         """The picture of the whole area that the cube keeps, or that can be made now."""
         return overview_of(self.cube, self.source)
 
+    def hides_photos(self, wish: bool | None, usual: bool = False) -> bool:
+        """Whether pages hide photos: as the user wishes, else the area file, else as usual."""
+        told = wish if wish is not None or self.area is None else self.area.sensitive
+        return usual if told is None else told
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What limits every answer of this cube."""

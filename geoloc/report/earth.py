@@ -21,7 +21,7 @@ from rasterio.warp import calculate_default_transform, reproject
 
 from ..grid import Grid
 from .heat import levels, overlay_palette, shrink
-from .words import candidate_text, scene_list
+from .words import candidate_text, degrees, scene_list
 
 if TYPE_CHECKING:
     from shapely import LinearRing, Polygon
@@ -89,7 +89,7 @@ def _placemark(candidate: Candidate, result: QueryResult) -> str:
     style = next(name for last, name, _ in _SIZES if candidate.rank <= last)
     above = scene_list(result.places.get(candidate.rank, ()))
     lines = [
-        f"{candidate.lat:.6f}, {candidate.lon:.6f} (lat, lon)",
+        f"{degrees(candidate.lon, candidate.lat, result.digits)} (lat, lon)",
         *([f"Seen from above: {above}."] if above else []),
         *candidate_text(candidate, result.probability(candidate)).splitlines(),
     ]
@@ -132,7 +132,9 @@ def _truth(result: QueryResult) -> str:
     if result.truth is None:
         return ""
     lat, lon = result.truth
-    return _point("true place", "truth", [f"{lat:.6f}, {lon:.6f} (lat, lon)"], lon, lat)
+    return _point(
+        "true place", "truth", [f"{degrees(lon, lat, result.digits)} (lat, lon)"], lon, lat
+    )
 
 
 def _point(name: str, style: str, lines: list[str], lon: float, lat: float) -> str:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 FORMAT = "geoloc-query/1"
 """Changed where a reader of this format would misread a new record."""
 
+SHARED_FORMAT = "geoloc-shared/1"
+"""Of a copy that ``geoloc share`` wrote: it lacks what would be needed to repeat the answer."""
+
 _PACKAGES = (
     "geoloc", "numpy", "torch", "torchvision", "onnxruntime", "numba", "zarr",
     "rasterio", "rioxarray", "xarray", "pyproj", "shapely", "pillow", "pillow-heif", "av",
@@ -56,6 +59,7 @@ def evidence(result: QueryResult, created: datetime | None = None) -> dict[str, 
         "match": match_record(result),
         "candidates": [properties(c) for c in result.candidates],
         "areas": [area.to_json() for area in result.areas],
+        "places": {str(rank): scenes for rank, scenes in result.places.items()},
         "notes": result.notes,
         "truth": result.told_truth(),
         "versions": versions(),

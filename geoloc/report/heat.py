@@ -53,7 +53,13 @@ def shrink(
 
     So a single good cell is still seen in a picture of a whole country. Reads by strips.
     """
-    factor = -(-max(grid.shape) // limit)
+    return reduced(heatmap, grid, -(-max(grid.shape) // limit))
+
+
+def reduced(
+    heatmap: NDArray[np.float32], grid: Grid, factor: int
+) -> tuple[NDArray[np.float32], Grid]:
+    """The heatmap of squares of ``factor`` by ``factor`` cells, each with its smallest distance."""
     ny, nx = -(-grid.ny // factor), -(-grid.nx // factor)
     coarse = Grid(grid.crs, grid.left, grid.top, grid.step * factor, ny, nx)
     if factor == 1:

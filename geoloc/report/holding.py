@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..modes import make_folder
+
 _LOG = logging.getLogger(__name__)
 _MINE = threading.local()
 """Of each thread: the folders that it holds."""
@@ -40,7 +42,7 @@ def hold_folder(folder: Path) -> Iterator[None]:
 def _locked(folder: Path) -> int:
     """The folder, opened and locked: that which has this name now, not one that was removed."""
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         handle = os.open(folder, os.O_RDONLY)
         try:
             _wait(handle, folder)

@@ -122,7 +122,7 @@ def _photo(photo: Photo, count: int) -> dict[str, Any]:
     return {
         "file": photo.file,
         "sha256": photo.sha256,
-        "picture": photo_picture(photo, count),
+        "picture": photo_picture(photo, count) if photo.pixels.size else None,
         "size": f"{photo.size[0]} × {photo.size[1]}",
         "exif": _claims(photo),
         "origin": _origin(photo),
@@ -168,7 +168,7 @@ def _card(candidate: Candidate, chip: Picture | None, result: QueryResult) -> di
         "value": measured(result, candidate),
         "lat": f"{candidate.lat:.7f}",
         "lon": f"{candidate.lon:.7f}",
-        "coordinates": degrees(candidate.lon, candidate.lat),
+        "coordinates": degrees(candidate.lon, candidate.lat, result.digits),
         "grid": f"{candidate.x:.0f} E, {candidate.y:.0f} N ({result.grid.crs})",
         "chip": chip,
         "above": scene_list(result.places.get(candidate.rank, ())),

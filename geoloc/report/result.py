@@ -75,6 +75,7 @@ class QueryResult:
     truth: latitude and longitude (WGS84) of the true place, where that is known.
     folder: where the answer's files are, if it has any.
     random, pairs: of a photo's answer, see `Match`.
+    sensitive: the page hides the photos until its reader chooses to see them.
     """
 
     title: str
@@ -96,6 +97,7 @@ class QueryResult:
     folder: Path | None = None
     random: float | None = None
     pairs: float | None = None
+    sensitive: bool = False
 
     @property
     def unsearched(self) -> int:
@@ -106,6 +108,21 @@ class QueryResult:
     def cells_asked(self) -> int:
         """How many cells were asked for: those of the area, or of the polygon in it."""
         return self.grid.size if self.asked is None else int(np.count_nonzero(self.asked))
+
+    @property
+    def step(self) -> float:
+        """m between the cells that were searched."""
+        return self.grid.step
+
+    @property
+    def digits(self) -> int:
+        """Decimals of degrees that people read."""
+        return 6
+
+    @property
+    def original(self) -> str | None:
+        """SHA-256 of the record that this is a copy of, to be shared; None for an answer itself."""
+        return None
 
     @property
     def photo(self) -> Photo | None:

@@ -46,8 +46,8 @@ def _row(candidate: Candidate, result: QueryResult) -> dict[str, Any]:
     numbers = {
         "rank": int(candidate.rank),
         "area": result.area_of(candidate.rank),
-        "lat": f"{candidate.lat:.7f}",
-        "lon": f"{candidate.lon:.7f}",
+        "lat": f"{candidate.lat:.{result.digits + 1}f}",
+        "lon": f"{candidate.lon:.{result.digits + 1}f}",
         "distance": f"{candidate.distance:.6g}",
         "percentile": f"{candidate.percentile:.4g}",
         "x": f"{candidate.x:.2f}",

@@ -193,6 +193,11 @@ def _read(source: Source, window: Grid, quality: int) -> Picture | None:
     return Picture(uri, image.width, image.height, window.bounds, tuple(dates))
 
 
+def plain_jpeg(image: Image.Image) -> str:
+    """A data URI of the pixels alone, of what was compressed before."""
+    return _jpeg(image, 90)
+
+
 def _jpeg(image: Image.Image, quality: int) -> str:
     return _uri(image, "jpeg", quality=quality, optimize=True, progressive=True)
 

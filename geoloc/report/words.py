@@ -22,9 +22,9 @@ def percent(value: float) -> str:
     return f"{value:.{digits}f}\u202f%".replace(".0\u202f", "\u202f")
 
 
-def degrees(lon: float, lat: float) -> str:
+def degrees(lon: float, lat: float, digits: int = 6) -> str:
     """Latitude and longitude as web maps take them: latitude first."""
-    return f"{lat:.6f}, {lon:.6f}"
+    return f"{lat:.{digits}f}, {lon:.{digits}f}"
 
 
 def metres(length: float) -> str:

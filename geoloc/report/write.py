@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import OutputError
+from ..modes import make_closed_folder, make_folder, set_file_mode
 from ..names import path_text
 from .earth import write_kml, write_kmz
 from .evidence import write_evidence
@@ -59,7 +60,7 @@ def write_report(
     with hold_folder(out), output_errors(out):
         try:
             _empty(part)
-            _write_files(result, part, look(result, source, overview, sharp=sharp))
+            write_files(result, part, look(result, source, overview, sharp=sharp))
             for name, write in more.items():
                 write(result, part / name)
             write_evidence(result, part / RECORD, output_digests(part))
@@ -71,7 +72,8 @@ def write_report(
     return out / "report.html"
 
 
-def _write_files(result: QueryResult, out: Path, views: Views) -> None:
+def write_files(result: QueryResult, out: Path, views: Views) -> None:
+    """All files of an answer but its record."""
     write_heatmap(result.heatmap, result.grid, out / "heatmap.tif")
     write_style(result, out / "heatmap.qml")
     write_colors(result, out / "heatmap_colors.tif")
@@ -85,7 +87,7 @@ def _write_files(result: QueryResult, out: Path, views: Views) -> None:
 
 def _empty(part: Path) -> None:
     """Make the folder, or take away what an answer that was killed left in it."""
-    part.mkdir(exist_ok=True)
+    make_closed_folder(part)
     for entry in part.iterdir():
         entry.unlink()
 
@@ -107,6 +109,8 @@ def _move(part: Path, out: Path) -> None:
         return
     if (part / RECORD).exists():
         (out / RECORD).unlink(missing_ok=True)
+    for entry in part.iterdir():
+        set_file_mode(entry)
     for entry in sorted(part.iterdir(), key=lambda entry: entry.name == RECORD):
         entry.replace(out / entry.name)
     part.rmdir()
@@ -117,7 +121,7 @@ def check_writable(out: Path) -> None:
     if (shown := path_text(out)) != str(out):
         raise OutputError(f"cannot write to {shown}: its name is no text: choose another --out")
     with output_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         tempfile.TemporaryFile(dir=out).close()  # without a name: nothing stays if killed here
 
 

@@ -69,7 +69,7 @@
   });
   control("reset").addEventListener("click", () => {
     control("controls").reset();
-    document.body.classList.remove("unblurred");
+    document.body.classList.toggle("unblurred", control("unblur").checked);
     sort();
     draw();
   });

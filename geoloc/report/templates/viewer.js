@@ -77,13 +77,17 @@
 
   // --- photo and place side by side, equally high ------------------------------------------
   const ratio = (image) => (image ? image.width / image.height : 0);
+  const covered = (image) => Boolean(image?.closest("details.sensitive:not([open])"));
   const widthOf = (image) => ({ width: +image.getAttribute("width"), height: +image.getAttribute("height") });
 
   function side(name, image) {
     const figure = $(`compare-${name}`), shape = image && widthOf(image);
     figure.hidden = !image;
     if (!image) return 0;
-    Object.assign(figure.querySelector("img"), { src: image.src, ...shape });
+    const shown = figure.querySelector("img");
+    Object.assign(shown, shape);
+    if (covered(image)) shown.removeAttribute("src");
+    else shown.src = image.src;
     figure.style.flexGrow = ratio(shape);
     return ratio(shape);
   }
@@ -92,6 +96,9 @@
     const { rank, area } = chosen, chip = card(rank).querySelector(".chip img"), bounds = data.chips[rank];
     $("compare-title").textContent = `${rank} of ${marks.length} · area ${area}`;
     const wide = side("photo", photos[photo]) + side("chip", chip);
+    const hidden = covered(photos[photo]);
+    $("uncover").hidden = !hidden;
+    $("compare-photo").querySelector(".magnify").hidden = hidden;
     $("pair").hidden = !wide;
     $("pair").style.setProperty("--ratio", wide);
     $("pair").classList.toggle("stacked", wide > 4); // beside a panorama the place would be tiny
@@ -107,6 +114,26 @@
   $("other-photo").addEventListener("click", () => {
     photo = (photo + 1) % photos.length;
     fillCompare();
+  });
+  // --- sensitive pictures: what is shown is the reader's choice each time ------------------
+  const covers = all("details.sensitive");
+  for (const cover of covers) {
+    cover.addEventListener("toggle", () => {
+      if (chosen) fillCompare();
+    });
+  }
+  $("uncover").addEventListener("click", () => {
+    photos[photo].closest("details").open = true;
+    fillCompare();
+    $("compare-photo").querySelector(".magnify").focus();
+  });
+  addEventListener("pagehide", () => {
+    for (const cover of covers) cover.open = false;
+    if (covers.length) {
+      lightbox.close();
+      lightbox.firstElementChild.removeAttribute("src");
+    }
+    if (chosen) fillCompare();
   });
   for (const button of all(".enlarge, .magnify")) {
     button.addEventListener("click", () => {

@@ -1,0 +1,96 @@
+"""What may stay in a copy, how its photo is shown, and how coarse its coordinates are."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import UsageError
+
+KEEP = {
+    "captions": "texts of messages",
+    "senders": "who sent, forwarded or saved a message",
+    "chat": "names of chats, the numbers of their messages, files of exports",
+    "gps": "coordinates that files or messages claim",
+    "time": "times that files or messages claim",
+    "names": "names of the original files",
+    "paths": "paths and addresses of photos, cube, model, polygon and imagery",
+    "truth": "the true place, as far as it was given",
+}
+"""What is left out unless it is named, by the word that names it."""
+
+KINDS = {
+    "text": "captions",
+    **dict.fromkeys(("from", "forwarded_from", "forwarded_from_id", "saved_from"), "senders"),
+    "chat": "chat",
+    **dict.fromkeys(("gps", "place"), "gps"),
+    **dict.fromkeys(("date", "forwarded_date", "time"), "time"),
+    "file": "names",
+    **dict.fromkeys(("path", "href", "export", "fetched_from", "within", "cube"), "paths"),
+}
+"""By key of a record, which of these it tells."""
+
+PhotoShown = Literal["blurred", "omitted", "shown"]
+PHOTO: tuple[PhotoShown, ...] = ("blurred", "omitted", "shown")
+
+_METRES_A_DEGREE = 111_320.0  # of latitude; of longitude it is less: squares are coarser there
+_ROUNDING = re.compile(r"(\d+\.?\d*|\.\d+)\s*(km|m|°|deg)?")
+_MOST = 1_000_000.0  # m
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """Coordinates are those of squares this large, m; ``digits``: decimals of their degrees."""
+
+    metres: float
+    text: str
+
+    @property
+    def degrees(self) -> float:
+        """The same of latitude."""
+        return self.metres / _METRES_A_DEGREE
+
+    @property
+    def digits(self) -> int:
+        """Enough for the middle of a square."""
+        return max(0, math.ceil(-math.log10(self.degrees) - 1e-9))
+
+
+@dataclass(frozen=True)
+class Options:
+    """How answers are shared; ``keep``: words of KEEP. Raises UsageError for other values."""
+
+    keep: frozenset[str] = frozenset()
+    photo: PhotoShown = "blurred"
+    rounding: Rounding | None = None
+    imagery: bool = True
+
+    def __post_init__(self) -> None:
+        for word in sorted(self.keep - KEEP.keys()):
+            raise UsageError(f"--keep {word}: write some of {', '.join(KEEP)}")
+        if self.photo not in PHOTO:
+            raise UsageError(f"--photo {self.photo}: write one of {', '.join(PHOTO)}")
+
+
+def read_keep(texts: Iterable[str]) -> frozenset[str]:
+    """Words of one or several lists with commas."""
+    words = (word.strip() for text in texts for word in text.split(","))
+    return frozenset(filter(None, words))
+
+
+def read_rounding(text: str | None) -> Rounding | None:
+    """``0.01`` degrees, ``1km`` or ``500m``. Raises UsageError for anything else."""
+    if text is None:
+        return None
+    found = _ROUNDING.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"--round {text}: write degrees or a length, such as 0.01, 1km or 500m")
+    value, unit = float(found[1]), found[2]
+    metres = value * {"km": 1000.0, "m": 1.0}.get(unit or "", _METRES_A_DEGREE)
+    if not 0 < metres <= _MOST:
+        raise UsageError(f"--round {text}: write more than nothing and at most 1000km")
+    shown = f"{value:g} {unit}" if unit in ("km", "m") else f"{value:g}°"
+    return Rounding(metres, shown)

@@ -1,0 +1,123 @@
+"""What was left out of a copy and what was kept, in words and for machines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .options import KEEP, KINDS, Options
+
+_TELLING = ("photos", "parameters", "model", "cube", "imagery")
+"""Parts of a record that tell of more than the answer."""
+
+_PHOTO = {
+    "blurred": "Photos are in the reports, hidden until their reader chooses to see them. They are "
+    "NOT gone: whoever has the file has the photo. Use --photo omitted to leave them out.",
+    "omitted": "Photos were left out of every file.",
+    "shown": "Photos are shown in the reports, openly.",
+}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What became of what the answers told; ``removed``: how many of each kind of KEEP;
+    ``photos``: there are any."""
+
+    options: Options
+    removed: Mapping[str, int]
+    photos: bool = True
+
+    @classmethod
+    def of(cls, records: Iterable[Mapping[str, Any]], options: Options) -> Statement:
+        """Count what the original records tell of each kind."""
+        records = list(records)
+        counted = Counter(kind for record in records for kind in _told(record))
+        removed = {k: counted[k] for k in KEEP if counted[k] and k not in options.keep}
+        return cls(options, removed, any(record["photos"] for record in records))
+
+    def lines(self) -> Iterator[str]:
+        """For people, one thing a line."""
+        for kind, count in self.removed.items():
+            yield f"Left out: {KEEP[kind]} ({count})."
+        yield "Left out: EXIF, XMP and all else that pictures say beside their pixels."
+        for kind in sorted(self.options.keep):
+            yield f"Kept, as asked for: {KEEP[kind]}."
+        if self.photos:
+            yield _PHOTO[self.options.photo]
+        if self.options.imagery:
+            yield "Kept: pictures of the imagery, which may be licensed or private (--no-imagery)."
+        else:
+            yield "Left out: pictures of the imagery."
+        if self.options.rounding:
+            yield from self._rounded()
+        yield (
+            "Kept: ranks, distances, method, parameters, versions, the names of area and model, "
+            "and digests of photos, model and cube. Whoever has a photo knows it by its SHA-256."
+        )
+
+    def _rounded(self) -> Iterator[str]:
+        assert self.options.rounding
+        yield (
+            f"Rounded to {self.options.rounding.text}: every coordinate, the heatmap, the outlines "
+            "of areas. Left out for it: close views, the names of images, the photo's vector, and "
+            "the scenes of single places, which would lead to the cell."
+        )
+        yield (
+            "Rounding does not hold against whoever has the same cube and the photo (or the scene "
+            "that was searched for): they can ask again."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        rounding = self.options.rounding
+        return {
+            "kept": sorted(self.options.keep),
+            "removed": dict(self.removed),
+            "photo": self.options.photo,
+            "imagery": self.options.imagery,
+            "rounded_to_m": rounding and round(rounding.metres, 3),
+        }
+
+
+def _told(record: Mapping[str, Any]) -> Iterator[str]:
+    yield from (kind for part in _TELLING for kind in _kinds(record.get(part)))
+    if record.get("truth"):
+        yield "truth"
+
+
+def _kinds(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            if key in KINDS and one not in (None, "", [], {}):
+                yield KINDS[key]
+            if key != "frame":  # whose time is that in the video
+                yield from _kinds(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _kinds(one)
+
+
+def page(statement: Statement, answers: Iterable[Mapping[str, Any]]) -> str:
+    """``SHARED.md``."""
+    rows = "".join(
+        f"| [{one['folder']}]({one['folder']}/report.html) | {_cell(one['title'])} "
+        f"| `{one['original_sha256']}` |\n"
+        for one in answers
+    )
+    return (
+        "# Shared answers\n\n"
+        "Copies of answers of geoloc, made to be given away. **They say where to look first, "
+        "not where a photo was taken.**\n\n"
+        + "".join(f"- {line}\n" for line in statement.lines())
+        + "\n| answer | of | SHA-256 of the original query.json |\n|---|---|---|\n"
+        + rows
+        + "\nWhoever holds an original can prove that a copy is of it: `sha256sum query.json` in "
+        "its folder gives the digest above, which the copy's own query.json names too. That one "
+        "lists the SHA-256 of each file beside it; shared.json has all of this for machines.\n"
+    )
+
+
+def _cell(text: str) -> str:
+    return "".join(f"\\{c}" if c in "\\`*_[]|#!<>&" else c for c in " ".join(text.split()))
