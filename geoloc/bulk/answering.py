@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..encoders import Model
+from ..models import Model
 from ..photos import Photo
 from ..query.answers import Progress, Stages
 from ..query.ask import Ask, Question

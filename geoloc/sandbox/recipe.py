@@ -29,10 +29,11 @@ from ..cube import Cube
 from ..encoders.figures import PairFigures, write_figures
 from ..encoders.ground import open_ground
 from ..encoders.lite0 import NORMALIZATION, PhotoLite0, PlaceLite0
-from ..encoders.model import SHIPPED, Model, load_model, write_model
 from ..encoders.networks import weights_bytes
 from ..evaluation import Placement, Truth, place, read_truth, summarize
 from ..grid import Grid
+from ..models.load import load_model
+from ..models.model import SHIPPED, Model, write_model
 from ..photos import read_photo
 from ..search import Query, heatmaps
 from ..training.crossview import CrossViewSpec, CrossViewTask, Duo, PlaceData

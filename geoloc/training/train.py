@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..encoders.ground import open_ground
-from ..encoders.model import Model, load_model, write_model
 from ..errors import OutputError
 from ..evaluation import ClassRetrieval, evaluate_classes
+from ..models.load import load_model
+from ..models.model import Model, write_model
 from ..pairs import Split, read_pairs
 from ..photos import read_photo
 from .augment import Augmentation

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from geoloc.encoders.fetching import fetch_model
-from geoloc.encoders.model import Model, list_models, load_exact, load_model, write_model
 from geoloc.errors import GeolocError, ModelError, UsageError
+from geoloc.models.fetch import fetch_model
+from geoloc.models.load import load_exact, load_model
+from geoloc.models.model import Model, write_model
+from geoloc.models.store import list_models
 
 from . import cubes
 from .encoder_models import spec
@@ -254,9 +256,7 @@ def test_a_newer_model_at_the_url_is_had_when_it_is_meant(
 def test_several_processes_fetch_it_once(
     server: ModelServer, published: Model, store: Path
 ) -> None:
-    code = (
-        "import sys; from geoloc.encoders import load_model; print(load_model(sys.argv[1]).digest)"
-    )
+    code = "import sys; from geoloc.models import load_model; print(load_model(sys.argv[1]).digest)"
     started = [
         subprocess.Popen(
             [sys.executable, "-c", code, server.url("mine")], stdout=subprocess.PIPE, text=True
@@ -271,5 +271,5 @@ def test_several_processes_fetch_it_once(
 
 
 def test_fetching_does_not_import_torch() -> None:
-    code = "import sys, geoloc.encoders.fetching; sys.exit('torch' in sys.modules)"
+    code = "import sys, geoloc.models.fetch; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
