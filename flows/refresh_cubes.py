@@ -16,8 +16,8 @@ from geoloc.account import BuildReport
 from geoloc.area import Area, load_area
 from geoloc.build import build_cube
 from geoloc.cube import Cube, current_generation, damaged_blocks
-from geoloc.encoders import load_model
 from geoloc.errors import AreaError, CubeError, GeolocError, ImageryError, UnavailableError
+from geoloc.models import load_model
 from geoloc.refresh import GRACE, prune_cube, refresh_cube
 from geoloc.verification import Verification, verify_cube
 

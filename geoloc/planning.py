@@ -58,7 +58,8 @@ class ModelEncoder:
 
 @functools.cache  # one network a process, however many builds it serves
 def _open_encoder(how: ModelEncoder) -> Encoder:
-    from .encoders import load_exact, open_overhead
+    from .encoders import open_overhead
+    from .models import load_exact
 
     model = load_exact(how.model, how.digest)
     return open_overhead(model, how.step, how.method, precision=how.precision)
@@ -184,7 +185,7 @@ def plan_build(area: Area, method: str | None = None, imagery: Imagery | None = 
 
     ``imagery``: other than what is built from (``area.read_imagery``).
     """
-    from .encoders import is_url, load_model
+    from .models import is_url, load_model
 
     area = placed(area)
     model = load_model(area.model)

@@ -187,7 +187,8 @@ def imagery_at_hand(area: Area) -> Imagery:
 
 def encoder_lattice(area: Area, method: str | None) -> Grid:
     """The pixels that encoding the whole area reads, margin included."""
-    from .encoders import load_model, open_overhead
+    from .encoders import open_overhead
+    from .models import load_model
 
     return open_overhead(load_model(area.model), area.step, method).window(area.grid)
 

@@ -17,8 +17,8 @@ from .grid import Grid
 from .imagery import open_source
 
 if TYPE_CHECKING:
-    from .encoders import Model
     from .encoders.fidelity import Fidelity
+    from .models import Model
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geoloc.encoders import load_model
+from geoloc.models import load_model
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES, tiny_model
 

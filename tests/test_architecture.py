@@ -18,6 +18,7 @@ LAYERS = (
     {"files", "grid", "hosts", "modes", "names", "pulse", "scenes", "stores", "swap"},
     {"gate"},
     {"area", "points", "photos"},
+    {"models"},
     {"imagery", "encoders", "cube", "cluster", "telegram", "video"},
     {"extent", "overview"},
     {"blocks", "search", "tile"},
@@ -144,7 +145,8 @@ def test_imports_stay_light(module: str) -> None:
 def test_a_query_by_the_shipped_model_does_not_wait_for_torchvision() -> None:
     """Which takes a second and a half and 200 MB to import."""
     code = (
-        "import sys, geoloc.query; from geoloc.encoders import load_model, open_ground;"
+        "import sys, geoloc.query; from geoloc.encoders import open_ground;"
+        "from geoloc.models import load_model;"
         "open_ground(load_model('sandbox')); print('torchvision' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -721,7 +721,7 @@ def area(tmp_path: Path) -> Area:
 
 
 def test_from_files_to_a_verified_cube(area: Area) -> None:
-    from geoloc.encoders import load_model
+    from geoloc.models import load_model
 
     report = build_cube(area, method="patch", cluster="inline")
     assert (report.cells_encoded, report.missing_cells) == (600, 0)
@@ -749,7 +749,7 @@ def test_a_plan_computes_nothing(area: Area) -> None:
 
 
 def test_verifying_wants_the_cube_s_own_model(area: Area, in_peace: Path) -> None:
-    from geoloc.encoders import load_model
+    from geoloc.models import load_model
 
     with pytest.raises(SpecMismatchError, match="was built by model tiny"):
         verify_cube(Cube.open(in_peace), area, load_model(area.model))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from geoloc.encoders.ground import open_ground
 from geoloc.encoders.preprocess import stretch, to_input
-from geoloc.encoders.spec import IMAGENET_MEAN, IMAGENET_STD, GroundSpec
+from geoloc.models.spec import IMAGENET_MEAN, IMAGENET_STD, GroundSpec
 
 from .encoder_models import imagery, tiny_model
 

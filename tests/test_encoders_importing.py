@@ -21,11 +21,11 @@ from geoloc.encoders.importing import (
     read_import_spec,
     read_state_dict,
 )
-from geoloc.encoders.model import load_model
 from geoloc.encoders.networks import build_network
 from geoloc.encoders.overhead import open_overhead
 from geoloc.errors import ModelError, UsageError
 from geoloc.grid import Grid
+from geoloc.models.load import load_model
 
 from .encoder_models import CLASSES, imagery
 

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from geoloc.encoders import overhead
 from geoloc.encoders.lattice import Reading
-from geoloc.encoders.model import Model, load_model
 from geoloc.encoders.overhead import OverheadEncoder, open_overhead, open_patches
 from geoloc.errors import GeolocError, ModelError, UsageError
 from geoloc.grid import Grid
+from geoloc.models.load import load_model
+from geoloc.models.model import Model
 from geoloc.pulse import listening
 
 from .encoder_models import dense_section, imagery, tiny_model

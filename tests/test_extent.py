@@ -15,9 +15,9 @@ from geoloc.area import Area, load_area
 from geoloc.build import build_cube
 from geoloc.costs import plan_cube
 from geoloc.cube import Cube
-from geoloc.encoders import load_model
 from geoloc.errors import AreaError, ImageryError, SpecMismatchError
 from geoloc.extent import placed
+from geoloc.models import load_model
 from geoloc.planning import plan_build
 from geoloc.query import open_target
 from geoloc.refresh import refresh_cube

@@ -22,7 +22,8 @@ from geoloc.grid import Grid
 from geoloc.imagery import open_source
 from geoloc.imagery.keys import fill_keys
 from geoloc.imagery.servers import Servers, _told
-from geoloc.imagery.version import Unanswered, Versions
+from geoloc.imagery.unanswered import Unanswered
+from geoloc.imagery.version import Versions
 from geoloc.refresh import refresh_blocks
 
 from .cubes import plan_of

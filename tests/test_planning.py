@@ -22,8 +22,8 @@ from geoloc.cluster import InlineExecutor
 from geoloc.costs import CubePlan, Measured, _cost, measure, plan_cube
 from geoloc.cube import Cube, CubeSpec, plan_blocks
 from geoloc.cube.seal import update_attributes
-from geoloc.encoders import load_model
 from geoloc.errors import CubeError, ModelError, SpecMismatchError
+from geoloc.models import load_model
 from geoloc.planning import BuildPlan, ModelEncoder, OpenStored, plan_build
 from geoloc.query import open_target
 from geoloc.rim import foresee_rim

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pyproj import Transformer
 
-from geoloc.encoders import load_model, open_ground
+from geoloc.encoders import open_ground
 from geoloc.errors import (
     AreaError,
     ClusterError,
@@ -27,6 +27,7 @@ from geoloc.errors import (
     UnknownClassError,
     UsageError,
 )
+from geoloc.models import load_model
 from geoloc.photos import read_photo
 from geoloc.query import (
     answer_photos,

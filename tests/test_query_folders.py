@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from geoloc.bulk import run_bulk
-from geoloc.encoders import load_model
 from geoloc.errors import OutputError
+from geoloc.models import load_model
 from geoloc.query import query_photos, query_scene
 from geoloc.query.folders import Folders, cube_key, picture_key, question_key
 from geoloc.report import write_report

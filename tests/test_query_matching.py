@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from geoloc.encoders.figures import FIGURES_FILE, PairFigures, read_figures, write_figures
-from geoloc.encoders.model import SHIPPED, load_model
 from geoloc.errors import ModelError
+from geoloc.models.load import load_model
+from geoloc.models.model import SHIPPED
 from geoloc.query import query_photos, query_scene
 from geoloc.query.matching import random_share, sample_cells
 from geoloc.report import QueryResult

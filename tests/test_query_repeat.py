@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from geoloc.bulk import run_bulk
 from geoloc.cli import app
 from geoloc.cube import prune_generations
-from geoloc.encoders import load_model
 from geoloc.errors import CubeError, GeolocError, ModelError, UsageError
+from geoloc.models import load_model
 from geoloc.query import query_photos, repeat_query
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES, tiny_model

@@ -1,4 +1,4 @@
-"""Features of lessons lie where the places are, however the imagery is turned."""
+"""Features of worlds lie where the places are, however the imagery is turned."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from geoloc.sandbox.features import (
     SPARES,
     _turned,
     join,
-    lesson_features,
     load_features,
+    world_features,
 )
-from geoloc.sandbox.lessons import GSD, MARGIN_PX, PHOTO_PX, Lesson, save_arrays
 from geoloc.sandbox.scene import LANDUSE
+from geoloc.sandbox.training_data import GSD, MARGIN_PX, PHOTO_PX, TrainingWorld, save_arrays
 
 
-def lesson(side: int = 256) -> Lesson:
+def world(side: int = 256) -> TrainingWorld:
     rng = np.random.default_rng(3)
     shares = rng.dirichlet(np.ones(len(LANDUSE)), 3).astype(np.float32)
-    return Lesson(
+    return TrainingWorld(
         photos=rng.integers(0, 255, (3, 3, PHOTO_PX, PHOTO_PX), np.uint8),
         visible=shares,
         around=shares[::-1].copy(),
@@ -45,9 +45,9 @@ def test_places_turn_with_the_imagery(turns: int, mirrored: bool) -> None:
 def test_features_are_those_that_are_served(tmp_path: Path) -> None:
     torch.manual_seed(0)
     photo_net, place_net = PhotoLite0(20).eval(), PlaceLite0(20).eval()
-    made = lesson()
+    made = world()
     with torch.inference_mode():
-        data = lesson_features(made, 5, photo_net, place_net)
+        data = world_features(made, 5, photo_net, place_net)
     assert data.places.shape == (3, 4, PlaceLite0.FEATURES)
     assert data.spares.shape == (SPARES, 4, PlaceLite0.FEATURES)
     assert data.labels.sum(axis=1) == pytest.approx(1, abs=1e-3)

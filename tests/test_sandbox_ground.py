@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from geoloc.grid import Grid
 from geoloc.sandbox.camera import Camera, Frame
-from geoloc.sandbox.cast import cast
+from geoloc.sandbox.raycast import cast_rays
 from geoloc.sandbox.relief import HALF_A, HALF_B, STRAIGHT, Relief, make_level, shadow_heights
 from geoloc.sandbox.scene import LANDUSE, Material, Scene
-from geoloc.sandbox.shade import shade
+from geoloc.sandbox.shading import shade
 from geoloc.sandbox.sky import make_light, sun_direction
 from geoloc.sandbox.view import Surroundings, View, render, visible_shares
 
@@ -205,7 +205,7 @@ def test_a_hit_names_a_body_of_the_level_at_its_distance() -> None:
     for heading in range(0, 360, 45):
         camera = Camera(X0, Y0, heading, 60, width=300, height=60)
         frame = Frame.covering(camera, 1.5)
-        hits = cast(relief, camera, 101.6, frame, 190.0)
+        hits = cast_rays(relief, camera, 101.6, frame, 190.0)
         near = hits.body[hits.distance <= 50.0]
         assert near.max() < len(relief.levels[0].boxes)
         assert np.isfinite(shade(relief, camera, 101.6, frame, hits, LIGHT)).all()

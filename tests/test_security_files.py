@@ -21,11 +21,11 @@ from geoloc.area import load_area
 from geoloc.area.polygon import read_polygon
 from geoloc.bulk.tables import _csv
 from geoloc.cube import Cube
-from geoloc.encoders import fetching
 from geoloc.encoders.exported import open_exported
-from geoloc.encoders.model import write_model
 from geoloc.encoders.networks import build_network
 from geoloc.errors import AreaError, CubeError, ModelError, PhotoError
+from geoloc.models import fetch
+from geoloc.models.model import write_model
 from geoloc.video import read_frame
 from tests.cubes import write_cube
 from tests.encoder_models import spec
@@ -187,7 +187,7 @@ def test_an_archive_that_swells_is_refused_before_it_is_unpacked(
 
 def test_a_model_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEOLOC_MODELS", str(tmp_path / "store"))
-    monkeypatch.setattr(fetching, "_MOST_BYTES", 3_000_000)
+    monkeypatch.setattr(fetch, "_MOST_BYTES", 3_000_000)
     files: dict[str, Path | bytes] = {
         "ground.safetensors": bytes(2_000_000), "overhead.safetensors": bytes(2_000_000)
     }  # fmt: skip
@@ -196,7 +196,7 @@ def test_a_model_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.Mon
         serving(tmp_path / "www") as server,
         pytest.raises(ModelError, match="more than 2 MiB, which is no model's size"),
     ):
-        fetching.fetch_model(server.url("mine"))
+        fetch.fetch_model(server.url("mine"))
     left = sum(path.stat().st_size for path in (tmp_path / "store").rglob("*") if path.is_file())
     assert left <= 3_000_000
 

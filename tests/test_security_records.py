@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from geoloc.cli import app
-from geoloc.encoders import load_model
 from geoloc.errors import CubeError, UsageError
+from geoloc.models import load_model
 from geoloc.query import query_photos, query_scene, repeat_query
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES, tiny_model

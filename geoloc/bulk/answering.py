@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..encoders import Model
 from ..files import file_sha256
+from ..models import Model
 from ..modes import open_answer
 from ..photos import Photo
 from ..query.answers import Progress, Stages

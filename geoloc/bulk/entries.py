@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import Any
 
 from .copies import Claim, Sight, claims_of, conflicts_of, in_order, moment
+from .layout import CLUSTERS, ITEMS
 from .media import Medium
 from .pictures import Cluster, Picture
-from .store import CLUSTERS, ITEMS, Done, Item
+from .store import Done, Item
 
 _UNZONED = 1e12  # s: far from all times that are told
 

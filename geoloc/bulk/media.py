@@ -26,8 +26,8 @@ from ..telegram import (
 )
 from ..video import SUFFIXES as VIDEO_SUFFIXES
 from ..video import is_video_content
+from .layout import CLUSTERS, ITEMS, PROGRESS
 from .mishaps import contained
-from .store import CLUSTERS, ITEMS, NAME
 
 PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff",
                             ".heic", ".heif", ".hif", ".avif", ".gif", ".bmp"))  # fmt: skip
@@ -171,7 +171,7 @@ class _Search:
         """Whether a folder is where this run writes, or of another run; not all of the root is."""
         if folder == self.root or not folder.is_relative_to(self.root):
             return False
-        of_folders = folder.name in (ITEMS, CLUSTERS) and _are_there(folder.parent, NAME)
+        of_folders = folder.name in (ITEMS, CLUSTERS) and _are_there(folder.parent, PROGRESS)
         of_a_query = _are_there(folder, "query.json", "heatmap.tif")
         return of_folders or of_a_query or folder.resolve() == self.skipped
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..encoders import Model
 from ..errors import OutputError, PhotoError
 from ..files import file_sha256, whole_file
+from ..models import Model
 from ..modes import make_folder, open_answer
 from ..names import alike, free_name, path_text, safe_name, text_path
 from ..photos import Photo, read_photo
@@ -25,10 +25,11 @@ from ..query.folders import holds_picture, picture_key
 from ..query.repeat import reread
 from ..video import Sampling, read_frames
 from .copies import Sight, lead_record, leads_already
+from .layout import CLUSTERS
 from .media import Medium
 from .mishaps import contained, is_foreseen
 from .pictures import Seen, Signature
-from .store import CLUSTERS, Done, Item, Sighting, Store
+from .store import Done, Item, Sighting, Store
 
 PREVIEW = "photo.jpg"
 """The picture of an item beside its answer: of a video's frame there is no other file."""

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..encoders import Model
 from ..errors import GeolocError, OutputError, UsageError
+from ..models import Model
 from ..query import cube_model, open_target
 from ..query.answers import Stages, silent
 from ..query.ask import Ask
@@ -30,12 +30,13 @@ from .entries import (
     picture_of,
     sights_of,
 )
+from .layout import CLUSTERS, ITEMS, PROGRESS
 from .media import Found, find_media
 from .mishaps import kept_details
 from .page import INDEX, is_index, write_index
 from .pictures import Cluster, propose_clusters
 from .reading import Reader
-from .store import CLUSTERS, ITEMS, NAME, Item, Store
+from .store import Item, Store
 from .tables import TABLES, write_tables
 
 
@@ -151,7 +152,7 @@ def run_bulk(
 
 def refuse_other_output(out: Path) -> None:
     """Raises OutputError where lists lie in ``out`` that no run wrote there."""
-    if (out / NAME).is_file() or is_index(out / INDEX):
+    if (out / PROGRESS).is_file() or is_index(out / INDEX):
         return
     for name in (INDEX, *TABLES):
         if (out / name).exists():

@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 
 from ..errors import OutputError
 from ..modes import create_file
+from .layout import PROGRESS
 from .pictures import Signature
 
 if TYPE_CHECKING:
     from .media import Kind
 
-NAME = "progress.sqlite"
-ITEMS, CLUSTERS = "items", "clusters"  # folders of answers beside it
 _FORM = 2  # changed with _SCHEMA
 _TABLES = ("setting", "medium", "sighting", "item", "answer")
 How = Literal["original", "same bytes", "looks the same"]
@@ -91,7 +90,7 @@ class Store:
         Raises OutputError where it cannot be written, another run is at work, or the answers there
         are of another ``cube`` (its `cube_key`): they are not replaced.
         """
-        self._path = out / NAME
+        self._path = out / PROGRESS
         with self._errors():
             create_file(self._path)  # SQLite gives its mode to the files that it puts beside it
             self._db = sqlite3.connect(self._path, timeout=0.2)

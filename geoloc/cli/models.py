@@ -21,7 +21,7 @@ JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 @app.command("list")
 def list_(as_json: bool = JSON) -> None:
     """The models of this machine: the shipped one and those of the store."""
-    from ..encoders import list_models, model_info
+    from ..models import list_models, model_info
 
     facts = {model.installed_as: model_info(model) for model in list_models()}
     if as_json:
@@ -48,8 +48,8 @@ def fetch(
     as_json: bool = JSON,
 ) -> None:
     """Copy a model from a URL into the store, every file checked; goes on where it was cut off."""
-    from ..encoders import model_info
-    from ..encoders.fetching import fetch_model
+    from ..models import model_info
+    from ..models.fetch import fetch_model
 
     with stages() as stage:
         bar = functools.cache(stage)
@@ -77,8 +77,8 @@ def import_(
     as_json: bool = JSON,
 ) -> None:
     """Make a model of your own two networks and class names, and check that it computes."""
-    from ..encoders import model_info
     from ..encoders.importing import import_model, read_import_spec
+    from ..models import model_info
     from ..scenes import without_group
 
     model = import_model(read_import_spec(spec), replace=replace)
@@ -101,7 +101,7 @@ def info(
     as_json: bool = JSON,
 ) -> None:
     """What a model is: networks, methods, imagery it fits, how it was trained."""
-    from ..encoders import load_model, model_info
+    from ..models import load_model, model_info
 
     found = load_model(model)
     facts = model_info(found)

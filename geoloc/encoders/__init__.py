@@ -1,8 +1,5 @@
-"""From pixels to feature vectors: model directories, ground encoders, overhead encoders.
+"""From pixels to feature vectors: ground encoders, overhead encoders.
 
-``spec``        what model.json may say
-``model``       a checked model directory, the model store, digests (no torch)
-``fetching``    models by URL, copied into the store (no torch)
 ``networks``    torchvision networks split into trunk and head, dilation, the dense function
 ``exported``    networks from ONNX and torch.export files, loaded safely
 ``runtime``     device, number format, threads; one callable for every kind of network
@@ -21,22 +18,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .model import Model, is_url, list_models, load_exact, load_model, model_info, model_of_digest
-
 if TYPE_CHECKING:
     from .ground import GroundEncoder, open_ground
     from .overhead import OverheadEncoder, open_overhead, open_patches
 
 __all__ = [
     "GroundEncoder",
-    "Model",
     "OverheadEncoder",
-    "is_url",
-    "list_models",
-    "load_exact",
-    "load_model",
-    "model_info",
-    "model_of_digest",
     "open_ground",
     "open_overhead",
     "open_patches",

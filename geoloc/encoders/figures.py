@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from ..errors import ModelError
-from .model import Model, write_whole
+from ..models.model import Model, write_whole
 
 FIGURES_FILE = "figures.json"
 _QUANTILES = 101

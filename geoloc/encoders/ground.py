@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..models.model import Model
 from .memory import BatchSize
-from .model import Model
 from .preprocess import stretch, to_input
 from .runtime import Engine, Network, Precision, check_output, open_engine, open_network
 

@@ -15,6 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from ..errors import ModelError, UsageError
+from ..models.load import load_model
+from ..models.model import Model, write_model
+from ..models.spec import IMAGENET_MEAN, IMAGENET_STD, GroundSpec, NetworkSpec, OverheadSpec, Triple
+from ..models.store import publish, refuse_other_folder, store_dir
 from ..scenes import canonical
 from .exported import (
     CHECK_BYTES,
@@ -25,12 +29,10 @@ from .exported import (
     require_no_swelling,
 )
 from .memory import is_out_of_memory
-from .model import Model, load_model, publish, refuse_other_folder, store_dir, write_model
 from .networks import build_network, load_state, weights_bytes
 from .overhead import check_method, open_overhead
 from .preprocess import to_input
 from .runtime import check_output, open_engine, open_network
-from .spec import IMAGENET_MEAN, IMAGENET_STD, GroundSpec, NetworkSpec, OverheadSpec, Triple
 
 _PLACES_LINE = re.compile(r"^/[a-z]/(?P<name>\S+?)(?:\s+\d+)?$")
 _CHECK_BATCHES = (1, 3)

@@ -17,15 +17,15 @@ from torch import Tensor
 
 from ..errors import ModelError, UsageError
 from ..grid import Grid
+from ..models.model import Model
+from ..models.spec import DenseSpec, OverheadSpec
 from ..pulse import tell
 from . import lattice
 from .lattice import MIN_VALID, Reading, Sampling
 from .memory import BatchSize, fits, halved
-from .model import Model
 from .networks import SplitNetwork, build_dense, dense_features, dense_forward, load_weights
 from .preprocess import fill_missing, to_input
 from .runtime import Engine, Network, Precision, check_output, open_engine, open_network
-from .spec import DenseSpec, OverheadSpec
 
 EXACT_HALO_PX = 320
 """A receptive field that reaches this far is covered in full: blocks then agree exactly."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from .spec import GroundSpec, NetworkSpec
+from ..models.spec import GroundSpec, NetworkSpec
 
 MIDDLE_GREY = 128
 

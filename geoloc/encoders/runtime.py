@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import ModelError, UsageError
+from ..models.model import Model
+from ..models.spec import NetworkSpec
 from .exported import open_exported
-from .model import Model
 from .networks import build_network, load_weights
 from .preprocess import as_tensor
-from .spec import NetworkSpec
 
 Network = Callable[[Tensor], Tensor]
 _Module = TypeVar("_Module", bound=nn.Module)

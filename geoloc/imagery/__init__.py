@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .source import ArraySource, Item, Source, notes_of, open_source, require_overlap
+from .registry import open_source
+from .source import ArraySource, Item, Source, notes_of, require_overlap
 
 __all__ = ["ArraySource", "Item", "Source", "notes_of", "open_source", "require_overlap"]

@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from ..stores import may_pass, open_objects
 from .redirects import watched
-from .version import MISSING, Unanswered
+from .unanswered import MISSING, Unanswered
 
 _PATIENCE = (10.0, 30.0)  # s until a server is reached, and until it answers
 _RETRIES = Retry(

@@ -6,13 +6,12 @@ import datetime as dt
 import hashlib
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..area import Bounds, GeotiffImagery, Imagery, StacImagery, XyzImagery
+from ..area import Bounds
 from ..errors import ImageryError
 from ..grid import Grid
 
@@ -64,31 +63,6 @@ class Source(Protocol):
 
     def fingerprint(self, window: Grid) -> str:
         """SHA-256 over the ids and versions of the images that touch the window."""
-
-
-def open_source(spec: Imagery, base: Path | None = None) -> Source:
-    """The source that an imagery specification describes.
-
-    ``base`` is the folder that relative paths are meant from. Raises ImageryError where a
-    path matches no file, or where what the specification names is not there.
-    """
-    # each kind is kept out of reach of those who do not use it: their libraries are heavy
-    spec = spec if base is None else spec.resolve(base)
-    if isinstance(spec, GeotiffImagery):
-        from .geotiff import GeotiffSource
-
-        return GeotiffSource(spec)
-    if isinstance(spec, StacImagery):
-        from .stac import StacSource
-
-        return StacSource(spec)
-    if isinstance(spec, XyzImagery):
-        from .xyz import XyzSource
-
-        return XyzSource(spec)
-    from .zarr import ZarrSource
-
-    return ZarrSource(spec)
 
 
 @runtime_checkable

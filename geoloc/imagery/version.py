@@ -13,17 +13,10 @@ from urllib.parse import urlsplit
 from ..errors import ImageryError
 from ..stores import without_secrets
 from .raster import is_remote
+from .unanswered import MISSING, Unanswered
 
 if TYPE_CHECKING:
     from .servers import Servers
-
-MISSING = "missing"
-"""The version of a file that is not there."""
-
-
-class Unanswered(Exception):  # noqa: N818  (no fault of ours, and never shown)
-    """A server that cannot be asked just now, and why; it may tell later."""
-
 
 _AT_ONCE = 16  # servers' answers waited for
 

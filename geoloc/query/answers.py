@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cluster import open_cluster
-from ..encoders import Model
+from ..models import Model
 from ..names import safe_name
 from ..photos import Crop, Look, Photo, photo_path
 from ..report import QueryResult, check_writable, write_report

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..encoders import load_model
 from ..errors import CubeError, UsageError
+from ..models import load_model
 from ..names import path_text
 from ..photos import photo_path
 from ..scenes import describe

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..encoders import Model
 from ..errors import PhotoError
+from ..models import Model
 from ..names import path_text, writable
 from ..photos import Look, Photo, read_photo
 

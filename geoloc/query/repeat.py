@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ..area import polygon_file
 from ..cube import Cube, list_generations
-from ..encoders import Model, is_url, load_model, model_of_digest
 from ..errors import CubeError, GeolocError, ModelError, UsageError
+from ..models import Model, is_url, load_model, model_of_digest
 from ..names import text_path
 from ..photos import Look, Photo, read_photo
 from ..report import QueryResult

@@ -23,10 +23,10 @@ from ..cube import (
     stored_attributes,
     stored_spec,
 )
-from ..encoders import Model, load_model, model_of_digest
-from ..encoders.spec import MODEL_NAME
 from ..errors import CubeError, GeolocError, ModelError
 from ..imagery import Source, open_source
+from ..models import Model, load_model, model_of_digest
+from ..models.spec import MODEL_NAME
 from ..overview import Overview, overview_of
 from ..repair import repair_cube, restore_name
 from ..tile import imagery_at_hand

@@ -1,4 +1,4 @@
-"""What frozen trunks see of lessons: computed once, so that heads learn in minutes."""
+"""What frozen trunks see of worlds: computed once, so that heads learn in minutes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..encoders.lite0 import NORMALIZATION, PhotoLite0, PlaceLite0
 from ..encoders.networks import sliding_mean
 from ..training.augment import NONE, Augmentation, windows
 from ..training.crossview import PlaceData
-from .lessons import GSD, MARGIN_PX, Lesson
 from .scene import LANDUSE
+from .training_data import GSD, MARGIN_PX, TrainingWorld
 
 PHOTO_VIEWS, SPARES = 6, 3000
 PHOTO_AUGMENT = Augmentation(rotate=3, area=(0.5, 1.0), shift=12, tint=0.05, haze=0.15)
@@ -26,25 +26,25 @@ _AT_CAMERA = 0.35  # share of the place itself in a photo's label; the rest is w
 _BATCH = 64
 
 
-def lesson_features(
-    lesson: Lesson, world: int, photo_net: PhotoLite0, place_net: PlaceLite0
+def world_features(
+    world: TrainingWorld, number: int, photo_net: PhotoLite0, place_net: PlaceLite0
 ) -> PlaceData:
-    """Features of one lesson's photos, of their places, and of `SPARES` other places."""
-    rng = np.random.default_rng(world)
-    side = lesson.mosaics.shape[-1]
-    spots = np.floor(lesson.places[:, ::-1] / GSD).astype(np.int64) + MARGIN_PX
+    """Features of one world's photos, of their places, and of `SPARES` other places."""
+    rng = np.random.default_rng(number)
+    side = world.mosaics.shape[-1]
+    spots = np.floor(world.places[:, ::-1] / GSD).astype(np.int64) + MARGIN_PX
     others = rng.integers(MARGIN_PX, side - MARGIN_PX, size=(SPARES, 2))
     everywhere = np.concatenate([spots, others])
-    seen = np.stack([_look(lesson.mosaics, place_net, everywhere, *view) for view in _SIDES], 1)
+    seen = np.stack([_look(world.mosaics, place_net, everywhere, *view) for view in _SIDES], 1)
     count = len(spots)
     return PlaceData(
-        photos=photo_features(lesson.photos, photo_net, world),
+        photos=photo_features(world.photos, photo_net, number),
         places=seen[:count],
-        labels=_labels(lesson),
-        place_labels=lesson.around,
-        spots=_of_world(world, spots),
+        labels=_labels(world),
+        place_labels=world.around,
+        spots=_of_world(number, spots),
         spares=seen[count:],
-        spare_spots=_of_world(world, others),
+        spare_spots=_of_world(number, others),
     )
 
 
@@ -92,12 +92,12 @@ def _normalise(x: Tensor) -> Tensor:
     return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def _labels(lesson: Lesson) -> NDArray[np.float32]:
+def _labels(world: TrainingWorld) -> NDArray[np.float32]:
     """What a photo shows, and to a share where it was taken: ``(photo, class)``, sums of 1."""
-    at = np.eye(len(LANDUSE), dtype=np.float32)[lesson.at]
-    seen = lesson.visible.sum(axis=1, keepdims=True)
+    at = np.eye(len(LANDUSE), dtype=np.float32)[world.at]
+    seen = world.visible.sum(axis=1, keepdims=True)
     share = np.where(seen > 0, _AT_CAMERA, 1.0)
-    labels = share * at + (1 - share) * lesson.visible / np.maximum(seen, 1e-6)
+    labels = share * at + (1 - share) * world.visible / np.maximum(seen, 1e-6)
     return np.asarray(labels.astype(np.float32))
 
 

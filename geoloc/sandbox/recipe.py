@@ -29,17 +29,18 @@ from ..cube import Cube
 from ..encoders.figures import PairFigures, write_figures
 from ..encoders.ground import open_ground
 from ..encoders.lite0 import NORMALIZATION, PhotoLite0, PlaceLite0
-from ..encoders.model import SHIPPED, Model, load_model, write_model
 from ..encoders.networks import weights_bytes
 from ..evaluation import Placement, Truth, place, read_truth, summarize
 from ..grid import Grid
+from ..models.load import load_model
+from ..models.model import SHIPPED, Model, write_model
 from ..photos import read_photo
 from ..search import Query, heatmaps
 from ..training.crossview import CrossViewSpec, CrossViewTask, Duo, PlaceData
 from ..training.loop import Epoch, LoopSpec, fit
-from .features import join, lesson_features, load_features
-from .lessons import GSD, PHOTO_PX, load_lesson, save_arrays
+from .features import join, load_features, world_features
 from .scene import LANDUSE
+from .training_data import GSD, PHOTO_PX, load_training_world, save_arrays
 from .write import write_sandbox
 
 TRAIN_SEEDS = range(1000, 1010)
@@ -52,7 +53,7 @@ BATCH = 256
 
 
 def train(work: Path, out: Path) -> Model:
-    """Make the shipped model anew: lessons, their features, then both heads together."""
+    """Make the shipped model anew: worlds, their features, then both heads together."""
     torch.manual_seed(0)
     ground, overhead = PhotoLite0(len(LANDUSE)).eval(), PlaceLite0(len(LANDUSE)).eval()
     learning = _features(TRAIN_SEEDS, work, ground, overhead)
@@ -70,14 +71,14 @@ def train(work: Path, out: Path) -> Model:
 def _features(
     seeds: Iterable[int], work: Path, ground: PhotoLite0, overhead: PlaceLite0
 ) -> PlaceData:
-    """Features of the lessons of these seeds, rendered and computed once, kept in ``work``."""
+    """Features of the worlds of these seeds, rendered and computed once, kept in ``work``."""
     parts = []
     for seed in seeds:
         path = work / "features" / f"world-{seed}.npz"
         if not path.exists():
-            lesson = load_lesson(seed, KM, PHOTOS, work / "lessons")
+            world = load_training_world(seed, KM, PHOTOS, work / "worlds")
             with torch.inference_mode():
-                save_arrays(lesson_features(lesson, seed, ground, overhead), path)
+                save_arrays(world_features(world, seed, ground, overhead), path)
         parts.append(load_features(path))
         print(f"world {seed}", flush=True)
     return join(parts)
@@ -224,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m geoloc.sandbox.recipe")
     commands = parser.add_subparsers(dest="command", required=True)
     training = commands.add_parser("train", help="make the shipped weights anew; resumable")
-    training.add_argument("--work", type=Path, default=Path("work"), help="lessons, checkpoints")
+    training.add_argument("--work", type=Path, default=Path("work"), help="worlds, checkpoints")
     training.add_argument("--out", type=Path, default=SHIPPED, help="the model directory")
     measuring = commands.add_parser("evaluate", help="figures on unseen worlds")
     measuring.add_argument("--seeds", type=_seeds, default=_seeds("1-5"), help="as 1-5")

@@ -16,7 +16,7 @@ from pyproj import Transformer
 from ..errors import GeolocError
 from ..grid import Grid
 from .camera import Camera, Frame
-from .cast import LEAF_HIT, SIDE_HIT, TRUNK_HIT, cast
+from .raycast import LEAF_HIT, SIDE_HIT, TRUNK_HIT, cast_rays
 from .relief import BASE, GROUND, O_MAT, TOP, USE, Relief
 from .scene import Material
 from .sky import Light, make_light, sun_direction
@@ -176,7 +176,7 @@ def shows_place(relief: Relief, camera: Camera) -> bool:
     small = Camera(camera.x, camera.y, camera.heading, camera.fov, camera.pitch, camera.roll,
                    camera.eye, 40, max(round(40 * camera.height / camera.width), 8))  # fmt: skip
     frame = Frame.covering(small, 1.0)
-    hits = cast(relief, small, eye_height(relief, small), frame, min(150.0, relief.radii[-1]))
+    hits = cast_rays(relief, small, eye_height(relief, small), frame, min(150.0, relief.radii[-1]))
     close = np.isin(hits.kind, (SIDE_HIT, LEAF_HIT, TRUNK_HIT))
     very = (close & (hits.distance < 3.5)).mean()
     near = (close & (hits.distance < 9)).mean()

@@ -1,6 +1,6 @@
 """The ground view: what a phone's camera at eye height sees of the world.
 
-scenes (finest first) -> Relief -> cast -> shade -> warp -> sensor -> View
+scenes (finest first) -> Relief -> cast_rays -> shade -> warp -> sensor -> View
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from ..grid import Grid
 from .camera import Camera, Frame
-from .cast import GROUND_HIT, Hits, cast
+from .raycast import GROUND_HIT, Hits, cast_rays
 from .relief import Relief
 from .scene import LANDUSE, Material, Scene
-from .shade import shade
+from .shading import shade
 from .sky import Light
 
 NO_LANDUSE = 255
@@ -124,7 +124,7 @@ def render(
     """Take a picture. ``seed`` draws the sensor's noise; ``oversample``: rays a px, each way."""
     frame = Frame.covering(camera, oversample)
     eye_z = eye_height(relief, camera)
-    hits = cast(relief, camera, eye_z, frame, relief.radii[-1])
+    hits = cast_rays(relief, camera, eye_z, frame, relief.radii[-1])
     linear = shade(relief, camera, eye_z, frame, hits, light)
     colors = frame.warp(_tone(linear), camera)
     landuse = frame.pick(hits.use, camera).astype(np.uint8)

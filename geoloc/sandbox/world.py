@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..grid import Grid
-from .furnish import furnish
 from .ground import tables
 from .layout import Layout
 from .objects import REACH, X, Y, draw
+from .place_objects import place_objects
 from .raster import paint_ground
 from .roads import Road, find_roads
 from .roadside import furnish_chunk, line_chunks
@@ -37,7 +37,7 @@ class World:
         self.seed = int(seed)
         self.km = float(km)
         self.layout = Layout(self.seed, CENTER)
-        self._plot_objects = lru_cache(maxsize=512)(self._furnish)
+        self._plot_objects = lru_cache(maxsize=512)(self._place_objects)
         self._line_objects = lru_cache(maxsize=1024)(partial(furnish_chunk, self.layout))
 
     def __reduce__(self) -> tuple[type[World], tuple[int, float]]:
@@ -81,8 +81,8 @@ class World:
         )  # fmt: skip
         return scene
 
-    def _furnish(self, i: int, j: int) -> NDArray[np.float64]:
-        return furnish(self.layout, self.layout.plot(i, j))
+    def _place_objects(self, i: int, j: int) -> NDArray[np.float64]:
+        return place_objects(self.layout, self.layout.plot(i, j))
 
     def _objects(self, window: Grid) -> NDArray[np.float64]:
         """Objects that touch a window, always in the same order."""

@@ -12,7 +12,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
-from ..bulk.store import CLUSTERS, ITEMS
+from ..bulk.layout import CLUSTERS, ITEMS
 from ..errors import UsageError
 from ..grid import Grid
 from ..query.ask import file_digest

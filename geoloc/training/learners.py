@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..encoders.lite0 import CHANNELS, NORMALIZATION, pretrained_lite0
 from ..encoders.networks import build_dense, dense_forward, weights_bytes
-from ..encoders.spec import IMAGENET_MEAN, IMAGENET_STD
+from ..models.spec import IMAGENET_MEAN, IMAGENET_STD
 from .augment import NONE, Augmentation, windows
 from .data import Chips, PairData, fingerprint, save_array
 from .export import onnx_bytes

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..encoders.ground import open_ground
-from ..encoders.model import Model, load_model, publish, write_model
-from ..encoders.spec import SPEC_FILE
 from ..errors import ModelError, OutputError
 from ..evaluation import ClassRetrieval, evaluate_classes
+from ..models.load import load_model
+from ..models.model import Model, write_model
+from ..models.spec import SPEC_FILE
+from ..models.store import publish
 from ..pairs import Split, read_pairs
 from ..photos import read_photo
 from .augment import Augmentation

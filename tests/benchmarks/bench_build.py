@@ -250,7 +250,7 @@ def write_cog(path: Path, grid: Grid) -> None:
 
 def network_plan(folder: Path, grid: Grid) -> BuildPlan:
     """A build of the COG in ``folder`` by the shipped network."""
-    from geoloc.encoders import load_model  # torch, which the processes that `peaks` weighs lack
+    from geoloc.models import load_model  # torch, which the processes that `peaks` weighs lack
 
     model = load_model("sandbox")
     source = open_source(GeotiffImagery(kind="geotiff", paths=(str(folder / "a.tif"),)))

@@ -22,10 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 from geoloc.encoders import fidelity
-from geoloc.encoders.model import SHIPPED, Model, load_model, write_model
 from geoloc.encoders.networks import build_network, weights_bytes
 from geoloc.encoders.overhead import OverheadEncoder, PatchEncoder, open_overhead, open_patches
 from geoloc.grid import BLOCK_SIZE, Grid
+from geoloc.models.load import load_model
+from geoloc.models.model import SHIPPED, Model, write_model
 
 STEP = 10.0  # m
 SAMPLED = 24  # cells compared patch by patch

@@ -480,7 +480,7 @@ def attacks(folder: Path) -> Iterator[dict[str, Callable[[], Iterator[Attack]]]]
         return folder / name
 
     def in_folders() -> Iterator[Attack]:
-        from geoloc.encoders import load_model
+        from geoloc.models import load_model
 
         from ..cubes import write_cube
         from ..encoder_models import CLASSES, tiny_model

@@ -24,8 +24,9 @@ import rasterio
 from PIL import Image
 
 from geoloc.cube import Cube, Ledger, Status, generation_exists, list_generations
-from geoloc.encoders.model import load_model, write_model
 from geoloc.errors import GeolocError
+from geoloc.models.load import load_model
+from geoloc.models.model import write_model
 
 from ..encoder_models import imagery, spec, tiny_model, weights
 from ..loopback import serving_on_loopback

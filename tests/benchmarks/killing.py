@@ -28,7 +28,7 @@ PRELOADED = (
     "numba", "pyarrow.parquet", "PIL.Image", "av", "pyproj", "shapely", "dask.array", "xarray",
     "distributed", "safetensors.torch", "yaml", "pandas", "geoloc.cli", "geoloc.query",
     "geoloc.query.repeat", "geoloc.bulk", "geoloc.build", "geoloc.refresh", "geoloc.tile",
-    "geoloc.training.train", "geoloc.encoders.fetching", "geoloc.encoders.overhead",
+    "geoloc.training.train", "geoloc.models.fetch", "geoloc.encoders.overhead",
     "geoloc.encoders.ground", "geoloc.imagery.geotiff", "tests.benchmarks.killing",
 )  # fmt: skip
 _CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.truncate"}

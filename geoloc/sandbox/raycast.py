@@ -45,7 +45,7 @@ class Hits:
     use: NDArray[np.uint8]
 
 
-def cast(relief: Relief, camera: Camera, eye_z: float, frame: Frame, reach: float) -> Hits:
+def cast_rays(relief: Relief, camera: Camera, eye_z: float, frame: Frame, reach: float) -> Hits:
     """Cast all rays of ``frame`` from height ``eye_z`` (absolute, m), out to ``reach`` m."""
     shape = frame.columns, frame.rows
     hits = Hits(np.full(shape, np.inf, np.float32), np.zeros(shape, np.uint8),
@@ -235,25 +235,101 @@ def row_of(z, eye, t, v0, dv, rows):
 
 
 @njit(cache=True, nogil=True)
+def _edge(lattice, heights, looks, body, boxes, x, y, dx, dy, near, far):
+    """Where between two distances along a line a body begins."""
+    for _ in range(7):
+        middle = 0.5 * (near + far)
+        if probe(lattice, heights, looks, body, boxes, x + dx * middle, y + dy * middle)[3] > 0:
+            far = middle
+        else:
+            near = middle
+    return far
+
+
+@njit(cache=True, nogil=True)
+def _stop_at_trunk(trunk, foot, ground, landuse, eye, v0, dv, slope, nxt, distance, kind, angle,
+                   material, use):  # fmt: skip
+    """Stop the rays that a trunk catches, above ``ground`` in front of it."""
+    ahead, rows = max(trunk[0], 0.1), slope.shape[0]
+    r = free(nxt, row_of(foot, eye, ahead, v0, dv, rows))
+    end = row_of(trunk[3], eye, ahead, v0, dv, rows)
+    while r < end:
+        if eye + slope[r] * ahead > ground:
+            distance[r], kind[r], angle[r] = ahead, TRUNK_HIT, trunk[1]
+            material[r], use[r] = _TREE, landuse
+            nxt[r] = r + 1
+        r = free(nxt, r + 1)
+
+
+@njit(cache=True, nogil=True)
+def _stop_at_leaves(lattice, heights, first, end, x, y, t, at, top, base, px, look, box, eye,
+                    slope, nxt, distance, kind, body, material, use):  # fmt: skip
+    """Stop the rays that meet leaves of a crown, ``t`` m away."""
+    i, j, a, b = locate(lattice, heights, x, y)
+    depth = blend(heights, i, j, a, b, 5)
+    r = free(nxt, first)
+    while r < end:
+        if leaf(x, y, eye + slope[r] * t, top, base, depth, t * px):
+            distance[r], kind[r], body[r] = at, LEAF_HIT, box
+            material[r], use[r] = look[1], look[2]
+            nxt[r] = r + 1
+        r = free(nxt, r + 1)
+
+
+@njit(cache=True, nogil=True)
+def _outward(boxes, box, heights, i, j, x, y):
+    """Direction in which the side of a body looks."""
+    return face_of(boxes[box], x, y) if box >= 0 else facing(heights, i, j, 2)
+
+
+@njit(cache=True, nogil=True)
+def _stop_at_body(first, end, t0, t, starts, entering, top0, base0, top, base, ground, side, look,
+                  box, eye, slope, nxt, distance, kind, body, angle, material,
+                  use):  # fmt: skip
+    """Stop the rays that meet a solid body between two distances: its side, top or underside."""
+    r = free(nxt, first)
+    while r < end:
+        z0, at, hit = eye + slope[r] * t0, t, SIDE_HIT
+        if not entering:
+            if z0 >= top0 and top - top0 < 1.5 * (t - t0) + 0.05:
+                above0, below = z0 - top0, top - (eye + slope[r] * t)
+                at = t0 + (t - t0) * above0 / max(above0 + below, 1e-9)
+                hit = TOP_HIT
+            elif z0 <= base0 and base > ground + 1.0:
+                hit = UNDER_HIT
+        distance[r], kind[r], body[r] = max(at, starts), hit, box
+        material[r], use[r] = look[1], look[2]
+        if hit == SIDE_HIT:
+            angle[r] = side
+        nxt[r] = r + 1
+        r = free(nxt, r + 1)
+
+
+@njit(cache=True, nogil=True)
+def _stop_at_horizon(first, reach, slope, nxt, distance, kind):
+    """What is left at or below the horizon ends in the distance."""
+    r = free(nxt, first)
+    while r < slope.shape[0] and slope[r] <= 0.004:
+        distance[r], kind[r] = reach, FAR_HIT
+        r = free(nxt, r + 1)
+
+
+@njit(cache=True, nogil=True)
 def _walk(lattices, heights, looks, bodies, boxes, radii, found, view, dx, dy, v0, dv, reach,
           slope, nxt, distance, kind, body, angle, material, use):  # fmt: skip
     """March along one column's vertical plane and stop its rays."""
-    rows = slope.shape[0]
-    level, last = 0, len(radii) - 1
-    eye = view[2]
-    t, trunk = 0.05, 0
+    rows, eye = slope.shape[0], view[2]
+    t, level, trunk, first = 0.05, 0, 0, 0
     starts = 0.0  # where this level starts: whoever reads a hit finds its level by distance
     growth = min(max(2 * view[7], 0.005), 0.015)  # a coarse picture bears longer steps
     ground, top, base, cover, i, j = probe(
         lattices[0], heights[0], looks[0], bodies[0], boxes[0], view[0], view[1]
     )
     highest = 130.0 + ground
-    first = 0
     while t < reach:
         t0, ground0, top0, base0, cover0 = t, ground, top, base, cover
-        cell = lattices[level][2]
-        t = t0 + max(0.45 * cell, growth * t0)
-        if t > radii[level] and level < last:
+        t = t0 + max(0.45 * lattices[level][2], growth * t0)
+        if t > radii[level] and level < len(radii) - 1:
             starts = radii[level] + 0.001
             level += 1
         ground, top, base, cover, i, j = probe(
@@ -261,84 +337,41 @@ def _walk(lattices, heights, looks, bodies, boxes, radii, found, view, dx, dy, v
             view[0] + dx * t, view[1] + dy * t)  # fmt: skip
         entering = cover > 0 and cover0 == 0
         leafy = cover > 0 and looks[level][i, j, 1] == _TREE
-        depth = 0.0
-        if leafy:
-            where = locate(lattices[level], heights[level], view[0] + dx * t, view[1] + dy * t)
-            depth = blend(heights[level], where[0], where[1], where[2], where[3], 5)
         if entering and not leafy:
-            near, far = t0, t
-            for _ in range(7):
-                middle = 0.5 * (near + far)
-                x, y = view[0] + dx * middle, view[1] + dy * middle
-                c = probe(lattices[level], heights[level], looks[level], bodies[level],
-                          boxes[level], x, y)[3]  # fmt: skip
-                if c > 0:
-                    far = middle
-                else:
-                    near = middle
-            t = far
+            t = _edge(lattices[level], heights[level], looks[level], bodies[level], boxes[level],
+                      view[0], view[1], dx, dy, t0, t)  # fmt: skip
             ground, top, base, cover, i, j = probe(
                 lattices[level], heights[level], looks[level], bodies[level], boxes[level],
                 view[0] + dx * t, view[1] + dy * t)  # fmt: skip
         while trunk < found.shape[0] and found[trunk, 0] < t:
-            ahead = max(found[trunk, 0], 0.1)
-            r = free(nxt, row_of(min(found[trunk, 2], ground) - 0.2, eye, ahead, v0, dv, rows))
-            end = row_of(found[trunk, 3], eye, ahead, v0, dv, rows)
-            while r < end:
-                if eye + slope[r] * ahead > ground0 - 0.3:
-                    distance[r], kind[r], angle[r] = ahead, 6, found[trunk, 1]
-                    material[r], use[r] = _TREE, looks[level][i, j, 2]
-                    nxt[r] = r + 1
-                r = free(nxt, r + 1)
+            _stop_at_trunk(found[trunk], min(found[trunk, 2], ground) - 0.2, ground0 - 0.3,
+                           looks[level][i, j, 2], eye, v0, dv, slope, nxt, distance, kind, angle,
+                           material, use)  # fmt: skip
             trunk += 1
-        # the ground between the two points
-        r = free(nxt, first)
-        while r < rows:
-            above = eye + slope[r] * t - ground
+        first = free(nxt, first)
+        while first < rows:  # the ground between the two points
+            above = eye + slope[first] * t - ground
             if above > 0:
                 break
-            above0 = max(eye + slope[r] * t0 - ground0, 0.0)
-            distance[r] = t0 + (t - t0) * above0 / max(above0 - above, 1e-9)
-            kind[r], material[r], use[r] = 1, looks[level][i, j, 0], looks[level][i, j, 2]
-            nxt[r] = r + 1
-            r = free(nxt, r + 1)
-        first = r
+            above0 = max(eye + slope[first] * t0 - ground0, 0.0)
+            distance[first] = t0 + (t - t0) * above0 / max(above0 - above, 1e-9)
+            kind[first], nxt[first] = GROUND_HIT, first + 1
+            material[first], use[first] = looks[level][i, j, 0], looks[level][i, j, 2]
+            first = free(nxt, first + 1)
         if first >= rows or (slope[first] > 0 and eye + slope[first] * t > highest):
             break
         if cover == 0:
             continue
-        lo = row_of(base, eye, t, v0, dv, rows)
-        hi = row_of(top, eye, t, v0, dv, rows)
-        r = free(nxt, lo)
-        while r < hi:
-            z = eye + slope[r] * t
-            hit = 3
-            if leafy:
-                if not leaf(view[0] + dx * t, view[1] + dy * t, z, top, base, depth, t * view[7]):
-                    r = free(nxt, r + 1)
-                    continue
-                hit = 5
-            elif not entering:
-                z0 = eye + slope[r] * t0
-                if z0 >= top0 and top - top0 < 1.5 * (t - t0) + 0.05:
-                    hit = 2
-                elif z0 <= base0 and base > ground + 1.0:
-                    hit = 4
-            at = t
-            if hit == 2:
-                above0, above = z0 - top0, top - z
-                at = t0 + (t - t0) * above0 / max(above0 + above, 1e-9)
-            distance[r], kind[r], body[r] = max(at, starts), hit, bodies[level][i, j]
-            material[r], use[r] = looks[level][i, j, 1], looks[level][i, j, 2]
-            if hit == 3:
-                b = bodies[level][i, j]
-                if b >= 0:
-                    angle[r] = face_of(boxes[level][b], view[0] + dx * t, view[1] + dy * t)
-                else:
-                    angle[r] = facing(heights[level], i, j, 2)
-            nxt[r] = r + 1
-            r = free(nxt, r + 1)
-    r = free(nxt, first)
-    while r < rows and slope[r] <= 0.004:
-        distance[r], kind[r] = reach, 7
-        r = free(nxt, r + 1)
+        x, y = view[0] + dx * t, view[1] + dy * t
+        lo, hi = row_of(base, eye, t, v0, dv, rows), row_of(top, eye, t, v0, dv, rows)
+        look, b = looks[level][i, j], bodies[level][i, j]
+        if leafy:
+            _stop_at_leaves(lattices[level], heights[level], lo, hi, x, y, t, max(t, starts), top,
+                            base, view[7], look, b, eye, slope, nxt, distance, kind, body,
+                            material, use)  # fmt: skip
+            continue
+        side = _outward(boxes[level], b, heights[level], i, j, x, y) if free(nxt, lo) < hi else 0.0
+        _stop_at_body(lo, hi, t0, t, starts, entering, top0, base0, top, base, ground, side, look,
+                      b, eye, slope, nxt, distance, kind, body, angle, material,
+                      use)  # fmt: skip
+    _stop_at_horizon(first, reach, slope, nxt, distance, kind)

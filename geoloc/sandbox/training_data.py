@@ -46,7 +46,7 @@ _RINGS = ((25.0, 0.5), (60.0, 0.3), (120.0, 0.2))
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingWorld:
     """One world: photos, what they show, and its imagery.
 
     photos: uint8 ``(photo, 3, PHOTO_PX, PHOTO_PX)``. visible, around: float32
@@ -63,7 +63,7 @@ class Lesson:
     mosaics: NDArray[np.uint8]
 
 
-def make_lesson(seed: int, km: float, photos: int) -> Lesson:
+def render_training_world(seed: int, km: float, photos: int) -> TrainingWorld:
     """Render a world's imagery and ``photos`` photos of it."""
     world = PaintedWorld(seed, km)
     left, _, _, top = world.bounds
@@ -71,7 +71,7 @@ def make_lesson(seed: int, km: float, photos: int) -> Lesson:
     landuse = world.rasterize(world.grid(2.0)).landuse
     places = np.array([(s.x - left, top - s.y) for s in samples])
     find_spots.cache_clear()  # it would keep the whole painted world
-    return Lesson(
+    return TrainingWorld(
         photos=np.stack([_stretch(s.pixels) for s in samples]),
         visible=np.stack([s.visible for s in samples]).astype(np.float32),
         around=np.stack([_around(landuse, *place) for place in places]),
@@ -148,13 +148,13 @@ def _mosaic(world: PaintedWorld, flight: int) -> NDArray[np.uint8]:
     return out
 
 
-def load_lesson(seed: int, km: float, photos: int, folder: Path) -> Lesson:
-    """The lesson of a seed, rendered once and kept in ``folder``."""
+def load_training_world(seed: int, km: float, photos: int, folder: Path) -> TrainingWorld:
+    """The world of a seed, rendered once and kept in ``folder``."""
     path = folder / f"world-{seed}-{km:g}km-{photos}.npz"
     if not path.exists():
-        save_arrays(make_lesson(seed, km, photos), path)
+        save_arrays(render_training_world(seed, km, photos), path)
     with np.load(path) as stored:
-        return Lesson(**{name: stored[name] for name in stored.files})
+        return TrainingWorld(**{name: stored[name] for name in stored.files})
 
 
 def save_arrays(value: object, path: Path) -> None:

@@ -11,15 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geoloc.encoders.model import (
-    list_models,
-    load_exact,
-    load_model,
-    model_info,
-    model_of_digest,
-    write_model,
-)
 from geoloc.errors import ModelError
+from geoloc.models.load import load_exact, load_model
+from geoloc.models.model import model_info, write_model
+from geoloc.models.store import list_models, model_of_digest
 
 from .encoder_models import CLASSES, spec, tiny_model
 
@@ -152,5 +147,5 @@ def test_a_pickled_metric_is_refused(tmp_path: Path) -> None:
 
 
 def test_reading_a_model_does_not_import_torch() -> None:
-    code = "import sys, geoloc.encoders.model; sys.exit('torch' in sys.modules)"
+    code = "import sys, geoloc.models.model; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

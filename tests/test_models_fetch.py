@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from geoloc.encoders.fetching import fetch_model
-from geoloc.encoders.model import Model, list_models, load_exact, load_model, write_model
 from geoloc.errors import GeolocError, ModelError, UsageError
+from geoloc.models.fetch import fetch_model
+from geoloc.models.load import load_exact, load_model
+from geoloc.models.model import Model, write_model
+from geoloc.models.store import list_models
 
 from . import cubes
 from .dying import die
@@ -255,9 +257,7 @@ def test_a_newer_model_at_the_url_is_had_when_it_is_meant(
 def test_several_processes_fetch_it_once(
     server: ModelServer, published: Model, store: Path
 ) -> None:
-    code = (
-        "import sys; from geoloc.encoders import load_model; print(load_model(sys.argv[1]).digest)"
-    )
+    code = "import sys; from geoloc.models import load_model; print(load_model(sys.argv[1]).digest)"
     started = [
         subprocess.Popen(
             [sys.executable, "-c", code, server.url("mine")], stdout=subprocess.PIPE, text=True
@@ -272,7 +272,7 @@ def test_several_processes_fetch_it_once(
 
 
 def test_fetching_does_not_import_torch() -> None:
-    code = "import sys, geoloc.encoders.fetching; sys.exit('torch' in sys.modules)"
+    code = "import sys, geoloc.models.fetch; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -282,7 +282,7 @@ def test_killed_as_it_takes_another_s_place_one_of_both_is_there(
     first = fetch_model(server.url("mine"), name="m").model
     rewrite(published, training={"note": "another"})
     code = (
-        "from geoloc.encoders.fetching import fetch_model\n"
+        "from geoloc.models.fetch import fetch_model\n"
         f"fetch_model({server.url('mine')!r}, name='m', replace=True)"
     )
     for change in (r"rename .*overhead", r"rename .*model\.json"):
@@ -303,8 +303,8 @@ def test_where_folders_cannot_be_exchanged_a_kill_is_mended_by_the_next(
     fetch_model(server.url("mine"), name="m")
     rewrite(published, training={"note": "another"})
     code = (
-        "from geoloc.encoders import model, fetching\nmodel.swap = lambda *_: False\n"
-        f"fetching.fetch_model({server.url('mine')!r}, name='m', replace=True)"
+        "from geoloc.models import fetch, store\nstore.swap = lambda *_: False\n"
+        f"fetch.fetch_model({server.url('mine')!r}, name='m', replace=True)"
     )
     die(code, r"rename \S+ \S+/m$")
     assert seen(store) == []

@@ -296,7 +296,7 @@ FURNISH: dict[int, Callable[[Spot], None]] = {
 }  # fmt: skip
 
 
-def furnish(layout: Layout, plot: Plot) -> F64:
+def place_objects(layout: Layout, plot: Plot) -> F64:
     """Objects ``(n, COLUMNS)`` of a plot and of its side of the roads around it."""
     spot = Spot(layout, plot)
     if plot.landuse in FURNISH:

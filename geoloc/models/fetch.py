@@ -26,19 +26,9 @@ from urllib.parse import urlsplit
 from ..errors import GeolocError, ModelError, UsageError
 from ..files import file_sha256
 from ..stores import local_path, open_objects, without_secrets
-from .model import (
-    Model,
-    is_url,
-    known_models,
-    list_models,
-    load_model,
-    parse_spec,
-    publish,
-    refuse_other_folder,
-    store_dir,
-    write_whole,
-)
+from .model import Model, parse_spec, read_model, write_whole
 from .spec import MODEL_NAME, SPEC_FILE, ModelSpec
+from .store import known_models, list_models, publish, refuse_other_folder, store_dir
 
 Progress = Callable[[str, int, int], None]
 """Told while a file arrives: its name, bytes there, bytes in all."""
@@ -166,6 +156,11 @@ class _Remote:
             ) from None
 
 
+def is_url(model: str | Path) -> bool:
+    """Whether a model is given by the URL of its directory."""
+    return "://" in str(model)
+
+
 def fetch_model(
     url: str, *, name: str | None = None, replace: bool = False, progress: Progress | None = None
 ) -> Fetched:
@@ -241,7 +236,7 @@ def _into_store(remote: _Remote, name: str, replace: bool, progress: Progress | 
                 shutil.rmtree(other)
         _origin(remote.shown).parent.mkdir(exist_ok=True)
         write_whole(_origin(remote.shown), digest.encode())
-    return Fetched(load_model(target, verify=False), new)
+    return Fetched(read_model(target, verify=False), new)
 
 
 def _check_free(remote: _Remote, name: str, replace: bool) -> None:
@@ -329,13 +324,13 @@ def _is_right(path: Path, expected: str) -> bool:
 def _is_whole(target: Path, digest: str) -> bool:
     """Whether this model is there, every file as it should be."""
     with contextlib.suppress(ModelError):
-        return target.is_dir() and load_model(target).digest == digest
+        return target.is_dir() and read_model(target).digest == digest
     return False
 
 
 def _digest_at(folder: Path) -> str | None:
     with contextlib.suppress(ModelError):
-        return load_model(folder, verify=False).digest
+        return read_model(folder, verify=False).digest
     return None
 
 

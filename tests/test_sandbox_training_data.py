@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from geoloc.grid import Grid
-from geoloc.sandbox.lessons import GSD, MARGIN_PX, PHOTO_PX, load_lesson
 from geoloc.sandbox.painted import PaintedWorld
 from geoloc.sandbox.scene import LANDUSE
+from geoloc.sandbox.training_data import GSD, MARGIN_PX, PHOTO_PX, load_training_world
 from geoloc.sandbox.world import World
 
 
@@ -30,11 +30,11 @@ def test_a_painted_world_is_the_world(painted: PaintedWorld) -> None:
 
 
 @pytest.mark.slow
-def test_lessons_are_kept_and_point_at_their_places(tmp_path: Path) -> None:
-    lesson = load_lesson(12, 0.6, 6, tmp_path)
-    again = load_lesson(12, 0.6, 6, tmp_path)
-    assert np.array_equal(lesson.photos, again.photos)
-    assert lesson.photos.shape == (6, 3, PHOTO_PX, PHOTO_PX)
-    assert lesson.around.sum(axis=1) == pytest.approx(1, abs=1e-4)
-    assert lesson.mosaics.shape[-1] == round(600 / GSD) + 2 * MARGIN_PX
-    assert lesson.visible.shape == (6, len(LANDUSE))
+def test_training_worlds_are_kept_and_point_at_their_places(tmp_path: Path) -> None:
+    world = load_training_world(12, 0.6, 6, tmp_path)
+    again = load_training_world(12, 0.6, 6, tmp_path)
+    assert np.array_equal(world.photos, again.photos)
+    assert world.photos.shape == (6, 3, PHOTO_PX, PHOTO_PX)
+    assert world.around.sum(axis=1) == pytest.approx(1, abs=1e-4)
+    assert world.mosaics.shape[-1] == round(600 / GSD) + 2 * MARGIN_PX
+    assert world.visible.shape == (6, len(LANDUSE))

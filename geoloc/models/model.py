@@ -7,11 +7,8 @@ This module never imports torch: reading a model's facts must stay cheap.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,10 +21,9 @@ from pydantic import ValidationError
 
 from ..errors import ModelError
 from ..files import file_sha256, whole_file
-from ..swap import swap
 from .spec import SPEC_FILE, ModelSpec
 
-SHIPPED = Path(__file__).parent.parent / "sandbox" / "model"
+SHIPPED = Path(__file__).parent / "shipped" / "sandbox"
 
 
 @dataclass(frozen=True)
@@ -90,109 +86,16 @@ def parse_spec(text: bytes, where: str) -> ModelSpec:
     return _validate(raw, where)
 
 
-def is_url(model: str | Path) -> bool:
-    """Whether a model is given by the URL of its directory."""
-    return "://" in str(model)
-
-
-def store_dir() -> Path:
-    """Where models live: ``$GEOLOC_MODELS``, else the user's data directory (XDG)."""
-    chosen = os.environ.get("GEOLOC_MODELS")
-    if chosen:
-        return Path(chosen).expanduser()
-    data = os.environ.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "geoloc" / "models"
-
-
-def find_model(name_or_path: str | Path) -> Path:
-    """Directory of a model: a path, a name in the store, the shipped ``sandbox``, or a URL.
-
-    What a URL names is fetched into the store once (see ``fetching``).
-    Raises ModelError where there is none, naming the models that exist.
-    """
-    text = str(name_or_path)
-    if is_url(text):
-        from .fetching import model_at_url
-
-        return model_at_url(text)
-    places = [Path(text).expanduser()]
-    if Path(text).name == text:
-        places += [store_dir() / text, *([SHIPPED] if text == "sandbox" else [])]
-    for place in places:
-        if (place / SPEC_FILE).is_file():
-            return place
-    known = ", ".join(name for name in known_models()) or "none"
-    raise ModelError(
-        f"model {text!r} is neither a directory with {SPEC_FILE} nor in the store {store_dir()} "
-        f"(known: {known}): bring it in with 'geoloc models fetch' or 'import', or correct the name"
-    )
-
-
-def load_model(name_or_path: str | Path, *, verify: bool = True) -> Model:
-    """Read and check a model; no network is loaded yet.
+def read_model(directory: Path, *, verify: bool = True) -> Model:
+    """Read and check a model directory; no network is loaded yet.
 
     Raises ModelError for a missing, invalid or altered model (wrong sha256 of a file).
     """
-    path = find_model(name_or_path).resolve()
+    path = directory.resolve()
     model = Model(path, _read_spec(path / SPEC_FILE))
     for name in model.spec.used_files():
         _check_file(model, name, verify)
     return model
-
-
-def list_models() -> list[Model]:
-    """The models of the store and the shipped one, by name; invalid ones are left out."""
-    found = []
-    for path in known_models().values():
-        try:
-            found.append(load_model(path, verify=False))
-        except ModelError:
-            continue
-    return found
-
-
-def model_of_digest(digest: str) -> Model | None:
-    """An installed model that is this very function, under whatever name; its files checked."""
-    for model in list_models():
-        if model.digest == digest:
-            try:
-                return load_model(model.path)
-            except ModelError:  # damaged: perhaps there is another copy
-                continue
-    return None
-
-
-def load_exact(name_or_path: str | Path, digest: str) -> Model:
-    """The model of this digest: an installed one under whatever name, else the one named.
-
-    Raises ModelError where there is none: another function's vectors are never taken for its.
-    """
-    found = model_of_digest(digest)
-    if found is not None:
-        return found
-    try:
-        named = load_model(name_or_path)
-        what = f"is {named.digest[:12]}"
-        if named.digest != digest and is_url(name_or_path):
-            named = _fetched_again(str(name_or_path)) or named
-        if named.digest == digest:
-            return named
-    except ModelError as error:
-        what = f"cannot be used ({error})"
-    raise ModelError(
-        f"the work is planned for model {digest[:12]}, but on this machine {name_or_path} {what}: "
-        "install the same model here ('geoloc models fetch' or 'import'), or start the work again "
-        "with this one"
-    )
-
-
-def _fetched_again(url: str) -> Model | None:
-    """What the URL holds today, where it can be had: what was fetched earlier may be older."""
-    from .fetching import fetch_aside
-
-    with contextlib.suppress(ModelError):
-        return fetch_aside(url)
-    return None
 
 
 def model_info(model: Model) -> dict[str, Any]:
@@ -236,20 +139,6 @@ def write_model(
     text = json.dumps(checked.model_dump(mode="json"), indent=1, ensure_ascii=False)
     write_whole(directory / SPEC_FILE, (text + "\n").encode())
     return Model(directory.resolve(), checked)
-
-
-def known_models() -> dict[str, Path]:
-    """Directories of the models of the store and of the shipped one, by the name of each."""
-    store = store_dir()
-    folders = sorted(store.iterdir()) if store.is_dir() else []
-    found = {
-        path.name: path
-        for path in folders
-        if not path.name.startswith(".") and (path / SPEC_FILE).is_file()  # drafts are hidden
-    }
-    if (SHIPPED / SPEC_FILE).is_file():
-        found.setdefault("sandbox", SHIPPED)
-    return found
 
 
 def _read_spec(path: Path) -> ModelSpec:
@@ -308,34 +197,6 @@ def write_whole(path: Path, data: bytes) -> None:
             part.write_bytes(data)
     except OSError as error:
         raise ModelError(f"{path} cannot be written ({error.strerror})") from None
-
-
-def refuse_other_folder(target: Path) -> None:
-    """Raise ModelError where something lies there that is no model, and so is not ours."""
-    if target.exists() and not (target / SPEC_FILE).is_file():
-        raise ModelError(f"{target} is there and is no model: move it away, or choose another name")
-
-
-def publish(draft: Path, target: Path) -> None:
-    """Put a finished model into place: whoever looks finds what was there or the new one.
-
-    Where the file system cannot exchange two folders, there is none for a moment. A kill leaves
-    what was there under the draft's name, for the next one to remove.
-    """
-    if target.exists() and swap(draft, target):
-        shutil.rmtree(draft, ignore_errors=True)
-        return
-    old = draft.with_suffix(".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    try:
-        draft.rename(target)
-    except BaseException:
-        if old.exists() and not target.exists():
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _read_metric(path: Path, dim: int) -> NDArray[np.float32]:

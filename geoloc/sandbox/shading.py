@@ -11,9 +11,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .camera import Camera, Frame
-from .cast import Hits, blend, in_halves, locate
 from .detail import bark, fbm2, ground_tone, hash3, leaf_tone, noise2
 from .facades import building, car, fence, style_of, wagon
+from .raycast import Hits, blend, in_halves, locate
 from .relief import Level, Relief, along, shadow_heights
 from .sky import Light, sky_color
 

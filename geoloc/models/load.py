@@ -1,0 +1,70 @@
+"""A model by its name, its directory, its URL or its digest."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from ..errors import ModelError
+from .fetch import fetch_aside, is_url, model_at_url
+from .model import SHIPPED, Model, read_model
+from .spec import SPEC_FILE
+from .store import known_models, model_of_digest, store_dir
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """Directory of a model: a path, a name in the store, the shipped ``sandbox``, or a URL.
+
+    What a URL names is fetched into the store once (see ``fetch``).
+    Raises ModelError where there is none, naming the models that exist.
+    """
+    text = str(name_or_path)
+    if is_url(text):
+        return model_at_url(text)
+    places = [Path(text).expanduser()]
+    if Path(text).name == text:
+        places += [store_dir() / text, *([SHIPPED] if text == "sandbox" else [])]
+    for place in places:
+        if (place / SPEC_FILE).is_file():
+            return place
+    known = ", ".join(name for name in known_models()) or "none"
+    raise ModelError(
+        f"model {text!r} is neither a directory with {SPEC_FILE} nor in the store {store_dir()} "
+        f"(known: {known}): bring it in with 'geoloc models fetch' or 'import', or correct the name"
+    )
+
+
+def load_model(name_or_path: str | Path, *, verify: bool = True) -> Model:
+    """Find, read and check a model (`find_model`, `read_model`); no network is loaded yet."""
+    return read_model(find_model(name_or_path), verify=verify)
+
+
+def load_exact(name_or_path: str | Path, digest: str) -> Model:
+    """The model of this digest: an installed one under whatever name, else the one named.
+
+    Raises ModelError where there is none: another function's vectors are never taken for its.
+    """
+    found = model_of_digest(digest)
+    if found is not None:
+        return found
+    try:
+        named = load_model(name_or_path)
+        what = f"is {named.digest[:12]}"
+        if named.digest != digest and is_url(name_or_path):
+            named = _fetched_again(str(name_or_path)) or named
+        if named.digest == digest:
+            return named
+    except ModelError as error:
+        what = f"cannot be used ({error})"
+    raise ModelError(
+        f"the work is planned for model {digest[:12]}, but on this machine {name_or_path} {what}: "
+        "install the same model here ('geoloc models fetch' or 'import'), or start the work again "
+        "with this one"
+    )
+
+
+def _fetched_again(url: str) -> Model | None:
+    """What the URL holds today, where it can be had: what was fetched earlier may be older."""
+    with contextlib.suppress(ModelError):
+        return fetch_aside(url)
+    return None
