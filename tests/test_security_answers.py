@@ -193,6 +193,30 @@ def test_a_bulk_run_answers_again_what_is_mixed_and_keeps_the_rest(
     assert (last.answered, last.kept) == (0, 4)
 
 
+def test_a_folder_that_is_a_link_to_another_answer_replaces_it_not(
+    bulk: Path, place: Place, tmp_path: Path
+) -> None:
+    items = bulk / "items"
+    kept = (items / "1" / RECORD).read_bytes()
+    shutil.rmtree(items / "0")
+    (items / "0").symlink_to(items / "1")
+    again = run_bulk(place.cube, tmp_path / "in", bulk, top=2)
+    assert (again.answered, again.kept, again.failures) == (1, 3, {})
+    assert not (items / "0").is_symlink()
+    assert (items / "1" / RECORD).read_bytes() == kept
+    assert record_of(items / "0")["photos"][0]["file"] == "0.jpg"
+
+
+def test_a_picture_of_another_item_is_not_shown(bulk: Path, place: Place, tmp_path: Path) -> None:
+    """Its preview was exchanged: the answer that is written again shows the original."""
+    items = bulk / "items"
+    own = (items / "0" / "photo.jpg").read_bytes()
+    shutil.copy(items / "1" / "photo.jpg", items / "0" / "photo.jpg")
+    (items / "0" / "report.html").unlink()
+    assert run_bulk(place.cube, tmp_path / "in", bulk, top=2).failures == {}
+    assert (items / "0" / "photo.jpg").read_bytes() == own
+
+
 def test_a_bulk_run_answers_again_what_is_whole_and_another_answer(
     bulk: Path, place: Place, tmp_path: Path
 ) -> None:

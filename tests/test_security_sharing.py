@@ -24,7 +24,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from geoloc.bulk import run_bulk
 from geoloc.errors import GeolocError
-from geoloc.sharing import Options, read_rounding, share
+from geoloc.report import write_report
+from geoloc.sharing import KEEP, Options, read_rounding, share
 from geoloc.sharing.run import FILES
 from geoloc.sharing.searching import Secret, findings
 from tests.bulk_place import Place
@@ -280,10 +281,72 @@ def test_rounding_tells_nothing_of_the_cell(tmp_path: Path) -> None:
         found = (replace(candidate(1, row, col), rank=1, distance=0.5), candidate(2, 60, 40))
         folder = write_telling(tmp_path / f"{n}", heatmap=values, candidates=found)
         copy = rounded(folder, tmp_path / f"out-{n}")
-        copy["query.json"]["summary"].pop("heatmap_sha256")
-        copy["query.json"]["original"].pop("outputs")
         made.append(copy)
     assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("rounding", [None, "300m"])
+def test_no_digest_tells_a_file_that_the_copy_lacks(
+    answer: Path, tmp_path: Path, rounding: str | None
+) -> None:
+    """Or whoever guesses the photo's name, or the cell of a single candidate, knows it for sure."""
+    share([answer], tmp_path / "out", Options(rounding=read_rounding(rounding)))
+    before = json.loads((answer / "query.json").read_text(encoding="utf-8"))["outputs"]
+    after = json.loads((tmp_path / "out" / "answer-1" / "query.json").read_text())["outputs"]
+    for name, digest in before.items():
+        told = bool(holders(tmp_path / "out", digest))
+        assert told == (after.get(name) == digest), name
+
+
+NUMBERS = ("0002", "0004", "2023", "0.50", "300200", "1000", "dead", "face", "Qtile_r01")
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_what_looks_like_a_number_or_a_digest_can_be_left_out(tmp_path: Path, text: str) -> None:
+    """Photos called 0002.jpg, messages of a year, images by the names of their files."""
+    message = {"chat": text, "from": text, "text": text, "id": 5}
+    shown = replace(
+        telling().photos[0], path=Path("/x") / f"{text}.jpg", origin={"messages": [message]}
+    )
+    image = {"id": text, "href": f"/x/{text}.tif", "date": "2023-01-02", "candidates": [1]}
+    write_report(telling(photos=(shown,), imagery=(image,)), tmp_path / "a")
+    share([tmp_path / "a"], tmp_path / "out")
+    assert (tmp_path / "out" / "answer-1" / "query.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("href", "told"),
+    [("/x/Qclient flight.tif", False), ("Qclient flight.tif", False),
+     ("file:///x/Qclient flight.tif", False), (None, False),
+     ("https://a.test/Qclient flight.tif", True), ("s3://b/Qclient flight.tif", True)],
+)  # fmt: skip
+def test_names_of_imagery_on_a_disk_are_left_out(
+    tmp_path: Path, href: str | None, told: bool
+) -> None:
+    image = {"id": "Qclient flight", "href": href, "date": "2023-01-02", "candidates": [1]}
+    write_report(telling(imagery=(image,)), tmp_path / "a")
+    share([tmp_path / "a"], tmp_path / "out")
+    assert bool(holders(tmp_path / "out", "Qclient")) == told
+    share([tmp_path / "a"], tmp_path / "kept", Options(frozenset(KEEP)))
+    assert holders(tmp_path / "kept", "Qclient flight")
+
+
+def test_no_copy_is_written_into_an_answer(plain: Path, tmp_path: Path) -> None:
+    """It would be opened to all inside of what is closed, and go along with it."""
+    shutil.copytree(plain, tmp_path / "a")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    for out in (tmp_path / "a" / "out", tmp_path / "link" / "x" / "out"):
+        with pytest.raises(GeolocError, match="choose a folder outside of it"):
+            share([tmp_path / "a"], out)
+    assert not (tmp_path / "a" / "x").exists()
+
+
+def test_half_characters_are_an_error_of_one_line(plain: Path, tmp_path: Path) -> None:
+    shutil.copytree(plain, tmp_path / "a")
+    path = tmp_path / "a" / "query.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("Qarl", "\\ud800"))
+    with pytest.raises(GeolocError, match="half a character"):
+        share([tmp_path / "a"], tmp_path / "out", Options(frozenset({"senders"})))
 
 
 def test_no_file_of_a_rounded_copy_has_a_finer_coordinate(answer: Path, tmp_path: Path) -> None:

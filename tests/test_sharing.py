@@ -58,7 +58,9 @@ def test_what_was_found_and_how_stays_the_same(answer: Path, tmp_path: Path) -> 
     for key in ("vector", "candidates", "areas", "grid", "places", "match"):
         assert after[key] == before[key], key
     assert after["summary"] == before["summary"]
-    assert after["original"]["outputs"] == before["outputs"]
+    same = after["original"]["outputs"]
+    assert same.items() <= before["outputs"].items()
+    assert {"heatmap.tif", "heatmap.qml", "candidates.csv"} <= same.keys()
     assert after["photos"][0]["sha256"] == before["photos"][0]["sha256"]
     assert after["model"]["digest"] == before["model"]["digest"]
     assert after["cube"]["generation"] == "g0001"
@@ -121,6 +123,16 @@ def test_a_note_that_is_no_known_sentence_is_missed(tmp_path: Path) -> None:
     assert told[0] == notes[1]
     assert "A note of the original cannot be shared: ask for it before you rely on this." in told
     assert holders(tmp_path / "out", "Olena says") == []
+
+
+def test_a_photo_that_two_answers_name_otherwise_keeps_the_name_of_each(tmp_path: Path) -> None:
+    """The same bytes under two names: with its own record, each copy says what its answer said."""
+    named = [replace(telling().photos[0], path=Path("/x") / name) for name in ("a1.jpg", "b2.jpg")]
+    folders = [write_telling(tmp_path / shown.path.stem, False, photos=(shown,)) for shown in named]
+    share(folders, tmp_path / "out", Options(frozenset({"names"})))
+    told = [record(tmp_path / "out" / f"answer-{n}") for n in (1, 2)]
+    assert [one["photos"][0]["file"] for one in told] == ["a1.jpg", "b2.jpg"]
+    assert [one["title"] for one in told] == ["a1.jpg", "b2.jpg"]
 
 
 def test_one_photo_has_one_name_in_all_answers(tmp_path: Path) -> None:

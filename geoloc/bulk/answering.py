@@ -100,7 +100,7 @@ class Answering:
         """Whether the record is the very one that this run's list is of, and all files are its."""
         folder = self.out / one.folder
         try:
-            same = file_sha256(folder / RECORD) == told.get(_DIGEST)
+            same = not folder.is_symlink() and file_sha256(folder / RECORD) == told.get(_DIGEST)
         except OSError:
             return False
         record = recorded(folder) if same else None
@@ -146,8 +146,10 @@ class Answering:
                 yield one, partial(self._write, one, question, heatmap)
 
     def _write(self, one: Asked, question: Question, heatmap: NDArray[np.float32]) -> _Summary:
-        photos = tuple(self._photo(item) for item in one.items)
         folder = self.out / one.folder
+        if folder.is_symlink():  # writing there would replace another answer
+            folder.unlink()
+        photos = tuple(self._photo(item) for item in one.items)
         told = replace(question, photos=photos, folder=folder)
         result = self.ask.answer(told, heatmap, self.model)
         target = self.ask.target  # a thousand pages: their maps stay small

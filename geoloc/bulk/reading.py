@@ -193,19 +193,26 @@ def photo_of(item: Item, folder: Path, told: Mapping[str, Any]) -> Photo:
     """An item's picture for its report, with all that is known of where it is from: ``told``
     goes into its origin.
 
-    A preview that was taken away is made again from the original; raises UsageError or
-    PhotoError where that cannot be had.
+    A preview that was taken away, or shows another picture, is made again from the original;
+    raises UsageError or PhotoError where that cannot be had.
     """
     record, place = item.record, folder / item.folder
     path = Path(text_path(record["path"]))
     pixels = _preview(place / PREVIEW)
-    if pixels is None:
+    if pixels is None or not _shows(item, pixels):
         again = kept(reread({**record, **record["origin"]}))
         _write_preview(again, place)
         pixels = again.pixels
     origin = {**record["origin"], **told}
     return Photo(path, path.stem, record["sha256"], pixels, tuple(record["size"]),
                  record["exif"], origin, tuple(record.get("notes", ())))  # fmt: skip
+
+
+def _shows(item: Item, pixels: NDArray[np.uint8]) -> bool:
+    """Whether a preview is of this very picture."""
+    seen = Seen()
+    seen.add(item.id, item.signature)
+    return seen.find(Signature.of(pixels)) is not None
 
 
 def _decode(medium: Medium, sha256: str, sampling: Sampling) -> Iterator[Photo]:

@@ -96,6 +96,8 @@ def _publish(part: Path, out: Path) -> None:
     """Let the new answer take the old one's place: in one step, or where the file system has no
     such step file by file, all of them even where the user interrupts that."""
     try:
+        for entry in part.iterdir():  # before they can be in a folder that others may read
+            set_file_mode(entry)
         if not place(part, out):
             _move(part, out)
     except (KeyboardInterrupt, SystemExit):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,7 @@ def read_answer(folder: Path) -> Answer:
     """Read an answer. Raises UsageError where it is none, damaged, or of mixed files."""
     path = folder / RECORD
     record, digest = read_record(path), file_digest(path)
+    _require_text(path, record)
     if faults := list(faults_of_outputs(folder, record)):
         raise UsageError(f"{folder} is not as it was written: {faults[0]}: ask again")
     if not record["vector"]:
@@ -83,6 +85,14 @@ def read_answer(folder: Path) -> Answer:
             "with 'geoloc query'"
         )
     return Answer(folder, record, digest, grid, heatmap, read_page(folder / "report.html"))
+
+
+def _require_text(path: Path, record: Record) -> None:
+    """Raise UsageError where a text has half characters, which no file can hold."""
+    try:
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{path} is damaged (half a character): ask again") from None
 
 
 def _grid(path: Path, told: Mapping[str, Any]) -> Grid:

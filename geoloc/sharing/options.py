@@ -28,7 +28,7 @@ KINDS = {
     "chat": "chat",
     **dict.fromkeys(("gps", "place"), "gps"),
     **dict.fromkeys(("date", "forwarded_date", "time"), "time"),
-    "file": "names",
+    **dict.fromkeys(("file", "title"), "names"),
     **dict.fromkeys(("path", "href", "export", "fetched_from", "within", "cube"), "paths"),
 }
 """By key of a record, which of these it tells."""

@@ -34,7 +34,6 @@ from .rounding import Squares
 from .scrub import (
     Scrub,
     date,
-    digests,
     mappings,
     measures,
     number,
@@ -116,8 +115,9 @@ def copy_of(answer: Answer, names: Mapping[str, str], options: Options) -> Copy:
         record = _record(answer, result, telling.scrub)
         views = _views(answer, options)
     except _DAMAGED as error:
+        why = " ".join(str(error).split())
         raise UsageError(
-            f"{answer.folder} is damaged ({type(error).__name__}: {error}): ask again"
+            f"{answer.folder} is damaged ({type(error).__name__}: {why}): ask again"
         ) from None
     return Copy(result, views, record)
 
@@ -324,7 +324,6 @@ def _record(answer: Answer, result: SharedResult, scrub: Scrub) -> dict[str, Any
         "original": {
             "sha256": answer.sha256,
             "created": date(record.get("created")),
-            "outputs": digests(record.get("outputs")),
         },
         "title": result.title,
         "photos": [scrub.photo(photo) for photo in record["photos"]],
@@ -334,7 +333,7 @@ def _record(answer: Answer, result: SharedResult, scrub: Scrub) -> dict[str, Any
         "grid": {"crs": grid.crs, "bounds": grid.bounds, "step": grid.step, "shape": grid.shape},
         "imagery": result.imagery,
         "vector": None if scrub.options.rounding else dict(record["vector"]),
-        "summary": summary(record["summary"]),
+        "summary": summary(record["summary"], coarse=scrub.options.rounding is not None),
         "match": match_record(result),
         "candidates": [properties(candidate) for candidate in result.candidates],
         "areas": [area.to_json() for area in result.areas],

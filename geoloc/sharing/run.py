@@ -21,8 +21,8 @@ from ..report.outputs import RECORD, output_digests
 from ..report.write import output_errors, write_files
 from .answers import answer_folders, read_answer
 from .options import Options
-from .results import Copy, copy_of
-from .scrub import neutral_names
+from .results import copy_of
+from .scrub import neutral_names, own_names
 from .searching import findings, secrets_of
 from .statement import Statement, page
 
@@ -68,9 +68,9 @@ def share(answers: Iterable[str | Path], out: str | Path, options: Options = ASK
     out to tell what it should not: then nothing is left of it.
     """
     out, folders = Path(out), answer_folders(answers)
-    _require_free(out)
+    _require_free(out, folders)
     records = [read_record(folder / RECORD) for folder in folders]
-    names = neutral_names(records, "names" in options.keep)
+    names = neutral_names(records)
     statement = Statement.of(records, options)
     with _made(out) as part:
         told = [
@@ -83,12 +83,15 @@ def share(answers: Iterable[str | Path], out: str | Path, options: Options = ASK
     return shared
 
 
-def _require_free(out: Path) -> None:
+def _require_free(out: Path, folders: Iterable[Path]) -> None:
     if path_text(out) != str(out):
         raise OutputError(f"cannot write to {path_text(out)}: its name is no text: choose another")
     with output_errors(out):
         if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
             raise OutputError(f"{out} is there already: choose a new folder for --out")
+    for folder in folders:
+        if out.resolve().is_relative_to(folder.resolve()):
+            raise OutputError(f"{out} is inside of {folder}: choose a folder outside of it")
 
 
 @contextmanager
@@ -110,12 +113,17 @@ def _made(out: Path) -> Iterator[Path]:
 def _write(folder: Path, part: Path, names: Mapping[str, str], options: Options) -> dict[str, Any]:
     """Write one copy and look through it; what the list tells of it."""
     answer = read_answer(folder)
+    if "names" in options.keep:
+        names = own_names(answer.record)
     copy = copy_of(answer, names, options)
     part.mkdir()
     write_files(copy.result, part, copy.views)
     outputs = output_digests(part)
-    _write_json({**copy.record, "outputs": outputs}, part / RECORD)
-    _require_clean(folder, part, answer.record, copy)
+    same = _same_files(answer.record.get("outputs") or {}, outputs)
+    original = {**copy.record["original"], "outputs": same}
+    record = {**copy.record, "original": original, "outputs": outputs}
+    _write_json(record, part / RECORD)
+    _require_clean(folder, part, answer.record, record)
     return {
         "folder": part.name,
         "title": copy.result.title,
@@ -124,8 +132,19 @@ def _write(folder: Path, part: Path, names: Mapping[str, str], options: Options)
     }
 
 
-def _require_clean(folder: Path, part: Path, original: Mapping[str, Any], copy: Copy) -> None:
-    secrets = secrets_of(original, copy.record, str(Path.home()))
+def _same_files(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
+    """Digests of the original's files, as far as the copy has these very files.
+
+    Of another file the digest tells: who knows all of it but the photo's name, or but the cell
+    that was rounded away, finds that by trial.
+    """
+    return {name: digest for name, digest in after.items() if before.get(name) == digest}
+
+
+def _require_clean(
+    folder: Path, part: Path, original: Mapping[str, Any], copied: Mapping[str, Any]
+) -> None:
+    secrets = secrets_of(original, copied, str(Path.home()))
     found = sorted(set(findings(part, secrets, FILES)))
     if found:
         raise GeolocError(

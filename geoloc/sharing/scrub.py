@@ -19,6 +19,7 @@ Record = Mapping[str, Any]
 Place = Callable[[float, float], tuple[float, float]]
 """lon, lat (degrees) as the copy has them."""
 
+_REMOTE = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _WORD = re.compile(r"[\w .,:;()+°%-]{1,120}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ][0-9:.]+(?:Z|[+-]\d{2}:?\d{2})?)?")
@@ -188,7 +189,10 @@ class Scrub:
         return {key: value for key, value in kept.items() if value is not None}
 
     def imagery(self, told: Any) -> list[dict[str, Any]]:
-        """The images near candidates: ids without paths, days; when rounded, days alone."""
+        """The images near candidates, and their days; when rounded, days alone.
+
+        By the ids of their catalog; what lies on a disk has the names that somebody gave its files.
+        """
         records = list(mappings(told))
         if self.options.rounding:
             days = {day for one in records if (day := date(one.get("date")))}
@@ -196,8 +200,9 @@ class Scrub:
         return [self._image(n, one) for n, one in enumerate(records, start=1)]
 
     def _image(self, count: int, told: Record) -> dict[str, Any]:
+        known = self.keeps("paths") or _REMOTE.match(str(told.get("href")))
         kept = {
-            "id": word(told.get("id")) or f"image {count}",
+            "id": (known and word(told.get("id"))) or f"image {count}",
             "date": date(told.get("date")),
             "candidates": numbers(told.get("candidates")),
         }
@@ -233,8 +238,9 @@ def _frame(told: Record) -> dict[str, Any]:
     }
 
 
-def summary(told: Record) -> dict[str, Any]:
-    """The figures of the whole heatmap."""
+def summary(told: Record, *, coarse: bool = False) -> dict[str, Any]:
+    """The figures of the whole heatmap; of a coarse copy without the digest of the fine one, which
+    finds the cell by trial where few were searched."""
     scenes = [
         {"scene": word(one.get("scene")), "share": number(one.get("share"))}
         for one in mappings(told.get("scenes"))
@@ -242,7 +248,7 @@ def summary(told: Record) -> dict[str, Any]:
     return {
         **{key: number(told[key]) for key in _SUMMARY_NUMBERS if key in told},
         "unsearched_reasons": measures(told.get("unsearched_reasons")),
-        "heatmap_sha256": digest(told.get("heatmap_sha256")),
+        "heatmap_sha256": None if coarse else digest(told.get("heatmap_sha256")),
         "distance_quantiles": measures(told.get("distance_quantiles")),
         "scenes": scenes,
     }
@@ -257,18 +263,19 @@ def versions(told: Any) -> dict[str, str]:
     return kept
 
 
-def neutral_names(records: Iterable[Record], keep: bool) -> dict[str, str]:
-    """What the originals are called in the copy, by SHA-256: ``photo-1.jpg`` and so on.
-
-    ``keep``: by their own names.
-    """
+def neutral_names(records: Iterable[Record]) -> dict[str, str]:
+    """What the originals are called in the copy, by SHA-256: ``photo-1.jpg`` and so on."""
     names: dict[str, str] = {}
     for record in records:
         for photo in record["photos"]:
-            key, count = photo["sha256"], len(names) + 1
-            if key not in names:
-                names[key] = base_name(photo["file"]) if keep else _neutral(photo, count)
+            if photo["sha256"] not in names:
+                names[photo["sha256"]] = _neutral(photo, len(names) + 1)
     return names
+
+
+def own_names(record: Record) -> dict[str, str]:
+    """By SHA-256, what an answer's own record calls its originals: another may say otherwise."""
+    return {photo["sha256"]: base_name(photo["file"]) for photo in record["photos"]}
 
 
 def _neutral(photo: Record, count: int) -> str:

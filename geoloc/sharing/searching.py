@@ -34,6 +34,8 @@ from ..scenes import display_name
 from .options import KINDS
 
 _LEAST = 4  # characters of a text that can be told from chance
+_NUMBER = re.compile(r"[\d\s.,:;+%-]{1,7}")  # such as 2024: any answer may have it of its own
+_HEX = re.compile(rb"[0-9A-Fa-f]{1,8}")
 _LONG = 40  # of a long text its ends are searched for: it may have been cut
 _URI = re.compile(rb"data:image/[a-z]+;base64,([A-Za-z0-9+/=]+)")
 _PACKED = re.compile(rb'"(H4sI[A-Za-z0-9+/=]+)"')  # gzip in base64, as the page has it
@@ -72,7 +74,7 @@ class Secret:
         """Whether all its texts are there, each in some form."""
         least = _LEAST_PACKED if b"\0" in content else _LEAST
         return all(
-            any(len(form) >= least and form in content for form in self.forms(text))
+            any(len(form) >= least and _stands_in(form, content) for form in self.forms(text))
             for text in self.texts
         )
 
@@ -88,17 +90,26 @@ def secrets_of(
 ) -> list[Secret]:
     """What a record tells and its copy does not."""
     vocabulary = "\n".join([_fixed(), *_vocabulary(original, copied)])
-    kept = set(_leaves(copied))
+    kept = {part for leaf in _leaves(copied) for part in (leaf, leaf.rpartition(".")[0])}
     found: dict[str, str] = {}
     told = {key: value for key, value in original.items() if key not in _OTHERWISE}
     for kind, text in _texts(told):
         for part in _parts(text) if text not in kept else ():
-            if len(part) >= _LEAST and part not in vocabulary:
+            if len(part) < _LEAST or _NUMBER.fullmatch(part) or part in kept:
+                continue
+            if part not in vocabulary:
                 found.setdefault(part, KINDS.get(kind, kind))
     if len(home) > 1 and home not in vocabulary:
         found.setdefault(home.rstrip("/") + "/", "the home folder")
     places = [Secret(kind, pair) for kind, pair in _places(original, copied)]
     return [*(Secret(kind, (text,)) for text, kind in found.items()), *places]
+
+
+def _stands_in(form: bytes, content: bytes) -> bool:
+    """Whether a text is there; one of hex digits alone by itself, as digests have all of them."""
+    if form not in content or not _HEX.fullmatch(form):
+        return form in content
+    return re.search(rb"(?<![0-9A-Za-z])" + form + rb"(?![0-9A-Za-z])", content) is not None
 
 
 def findings(folder: Path, secrets: Iterable[Secret], expected: Iterable[str]) -> Iterator[str]:
