@@ -4,8 +4,8 @@ They follow redirects by themselves, at the first request and at any later one. 
 that, so all their connections go through a proxy of this process, on loopback, which looks names
 up itself, judges every address, and connects to the one that it judged: a redirect, a later range
 and a name that has moved meanwhile are all the same to it. It passes bytes on as they are, those
-of TLS as well. GDAL speaks SOCKS to it; stores know HTTP proxies alone, whose plain requests go on
-one to a connection (`geoloc.proxied`).
+of TLS as well. GDAL speaks SOCKS to it; stores know HTTP proxies alone, whose plain requests
+(`geoloc.proxied`) go on as if there were none.
 
 Who has a proxy set reaches servers through that alone, which looks names up elsewhere: then names
 are judged before a file is opened (`geoloc.imagery.redirects`), and nothing more is.
@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .hosts import addresses, place_of, refused_address
-from .proxied import TICKET, read_request
+from .proxied import TICKET, ProxyRequest, read_request
 
 _CONNECT = 10.0  # s, as GDAL's own
 _PIECE = 1 << 18  # bytes
@@ -87,6 +87,7 @@ class Gate:
     def _serve(self) -> None:
         while True:
             client, _ = self._listener.accept()
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self._pass, args=(client,), daemon=True).start()
 
     def _pass(self, client: socket.socket) -> None:
@@ -104,7 +105,6 @@ class Gate:
 
     def _pass_web(self, client: socket.socket) -> None:
         request = read_request(client)
-        client.settimeout(None)
         visit = self._admitted(request.user, request.password)
         code, server = _connected(visit, request.host, request.port)
         if server is None:
@@ -113,9 +113,10 @@ class Gate:
         with server:
             if request.tunnel:
                 client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-            server.sendall(request.onward)
-            _pass_body(client, server, request.missing)
-            _exchange(client, server, both=request.tunnel)
+                server.sendall(request.onward)
+                _exchange(client, server)
+            else:
+                _pass_requests(client, server, request)
 
     def _greeted(self, client: socket.socket) -> Visit:
         """By user and password (RFC 1929). Raises ValueError for strangers."""
@@ -186,6 +187,7 @@ def _connected(visit: Visit, host: str, port: int) -> tuple[int, socket.socket |
         with suppress(OSError):
             server = socket.create_connection((address, port), _CONNECT)
             server.settimeout(None)
+            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return _CONNECTED, server
     return _FAILED, None
 
@@ -208,6 +210,17 @@ def _reason_to_refuse(visit: Visit, host: str, port: int, found: list[str]) -> s
     return next(filter(None, told), "")
 
 
+def _pass_requests(client: socket.socket, server: socket.socket, first: ProxyRequest) -> None:
+    """One after another until a side ends, or the client asks another server, or as another."""
+    request = first
+    while request.whom == first.whom:
+        server.sendall(request.onward)
+        _pass_body(client, server, request.missing)
+        if not _answered(client, server):
+            return
+        request = read_request(client)
+
+
 def _pass_body(client: socket.socket, server: socket.socket, missing: int) -> None:
     while missing:
         if not (piece := client.recv(min(missing, _PIECE))):
@@ -216,13 +229,23 @@ def _pass_body(client: socket.socket, server: socket.socket, missing: int) -> No
         missing -= len(piece)
 
 
-def _exchange(client: socket.socket, server: socket.socket, *, both: bool = True) -> None:
-    """Pass bytes on until one side ends; if not ``both``, the client has no more to say."""
+def _answered(client: socket.socket, server: socket.socket) -> bool:
+    """Pass on what the server says until the client goes on, or ends; False: the server ended."""
+    buffer = bytearray(_PIECE)
+    while server in select.select([client, server], [], [])[0]:
+        if not (count := server.recv_into(buffer)):
+            return False
+        client.sendall(memoryview(buffer)[:count])
+    return True
+
+
+def _exchange(client: socket.socket, server: socket.socket) -> None:
+    """Pass bytes on until one side ends."""
     buffer = bytearray(_PIECE)
     across = {client: server, server: client}
     while True:
         for one in select.select([client, server], [], [])[0]:
-            if not (count := one.recv_into(buffer)) or (one is client and not both):
+            if not (count := one.recv_into(buffer)):
                 return
             across[one].sendall(memoryview(buffer)[:count])
 

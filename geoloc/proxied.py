@@ -40,6 +40,11 @@ class ProxyRequest:
     onward: bytes
     missing: int
 
+    @property
+    def whom(self) -> tuple[str, int, str, str, bool]:
+        """All that may not change from one request of a connection to the next."""
+        return self.host, self.port, self.user, self.password, self.tunnel
+
 
 def read_request(client: socket.socket) -> ProxyRequest:
     """The next request of a client.
@@ -66,7 +71,7 @@ def read_request(client: socket.socket) -> ProxyRequest:
 
 def _head_onward(method: str, path: str, told: dict[str, str]) -> bytes:
     kept = [f"{name}: {value}" for name, value in told.items() if name not in _OWN]
-    lines = [f"{method} {path} HTTP/1.1", *kept, "connection: close", "", ""]
+    lines = [f"{method} {path} HTTP/1.1", *kept, "", ""]
     return "\r\n".join(lines).encode("latin-1")
 
 
@@ -95,5 +100,6 @@ def _read_head(client: socket.socket) -> tuple[bytes, bytes]:
         if not (piece := client.recv(_PIECE)):
             raise EOFError
         found += piece
+    client.settimeout(None)
     head, _, body = bytes(found).partition(b"\r\n\r\n")
     return head, body
