@@ -55,9 +55,10 @@ def read_request(client: socket.socket) -> ProxyRequest:
     first, *lines = head.decode("latin-1").split("\r\n")
     method, target, _ = first.split(" ")
     told = {name.lower(): value.strip() for name, _, value in (one.partition(":") for one in lines)}
-    if "transfer-encoding" in told:
-        raise ValueError("a body of unknown length")
     place, path = (target, "") if method == "CONNECT" else _split(target)
+    missing = int(told.get("content-length", 0)) - len(body)
+    if path and ("transfer-encoding" in told or missing < 0):
+        raise ValueError("a body of unknown length")
     parts = urlsplit(f"//{place}")
     return ProxyRequest(
         parts.hostname or "",
@@ -65,7 +66,7 @@ def read_request(client: socket.socket) -> ProxyRequest:
         *_login(told),
         tunnel=not path,
         onward=(_head_onward(method, path, told) if path else b"") + body,
-        missing=max(int(told.get("content-length", 0)) - len(body), 0),
+        missing=max(missing, 0),
     )
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -84,6 +85,12 @@ class _Noting(http.server.BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self.do_GET()
+
+
+def pages_of(folder: Path, at: str) -> dict[str, bytes]:
+    """All files of a folder, as pages of a listener below a path."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {f"{at}/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in files}
 
 
 @contextmanager
