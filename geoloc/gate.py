@@ -8,7 +8,7 @@ of TLS as well. GDAL speaks SOCKS to it; stores know HTTP proxies alone, whose p
 (`geoloc.proxied`) go on as if there were none.
 
 Who has a proxy set reaches servers through that alone, which looks names up elsewhere: then names
-are judged before a file is opened (`geoloc.imagery.redirects`), and nothing more is.
+are judged before GDAL opens a file (`geoloc.imagery.redirects`), and nothing more is.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def _pass_body(client: socket.socket, server: socket.socket, missing: int) -> No
 def _answered(client: socket.socket, server: socket.socket) -> bool:
     """Pass on what the server says until the client goes on, or ends; False: the server ended."""
     buffer = bytearray(_PIECE)
-    while server in select.select([client, server], [], [])[0]:
+    while server in _ready(client, server):
         if not (count := server.recv_into(buffer)):
             return False
         client.sendall(memoryview(buffer)[:count])
@@ -244,10 +244,19 @@ def _exchange(client: socket.socket, server: socket.socket) -> None:
     buffer = bytearray(_PIECE)
     across = {client: server, server: client}
     while True:
-        for one in select.select([client, server], [], [])[0]:
+        for one in _ready(client, server):
             if not (count := one.recv_into(buffer)):
                 return
             across[one].sendall(memoryview(buffer)[:count])
+
+
+def _ready(*sockets: socket.socket) -> list[socket.socket]:
+    """Those that have something, or have ended, once one has; of any number, unlike `select`."""
+    poll = select.poll()
+    for one in sockets:
+        poll.register(one, select.POLLIN)
+    found = {number for number, _ in poll.poll()}
+    return [one for one in sockets if one.fileno() in found]
 
 
 def _exactly(one: socket.socket, count: int) -> bytes:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import base64
 import http.server
+import shutil
 import socket
+import ssl
+import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import obstore
+import obstore.exceptions
 import pytest
 from obstore.store import HTTPStore
 
 from geoloc.gate import Gate, Visit, gate
-from geoloc.stores import open_objects
-from tests.loopback import Listener, listening, serving_on_loopback
+from geoloc.stores import may_pass, open_objects, reason_of
+from tests.loopback import Listener, listening, noting, serving_on_loopback
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "GDAL_HTTP_PROXY")
 
@@ -145,6 +150,37 @@ def test_a_connection_stays_with_its_server(kept: tuple[str, list[Any]], server:
     login = _login(guard, guard.visit(kept[0].removeprefix("http://")))
     told = _said(guard, _get(f"{kept[0]}/a"), _get(f"{server.root}/a"), login=login)
     assert told.count(b"HTTP/1.1 ") == 1 and server.asked == [] and len(kept[1]) == 1
+
+
+@contextmanager
+def _by_tls(state: Listener, folder: Path) -> Iterator[bytes]:
+    """Serves a listener's pages by TLS as well, on the port it is then given; its certificate."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-keyout", key, "-out", certificate, "-days", "3650", "-subj", "/CN=tests",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with serving_on_loopback(noting(state), context) as state.port:
+        yield certificate.read_bytes()
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make a certificate")
+def test_tls_passes_as_it_is(server: Listener, tmp_path: Path) -> None:
+    secure = Listener(pages={"/x/a": b"by TLS"})
+    with _by_tls(secure, tmp_path) as certificate:
+        store = open_objects(f"https://127.0.0.1:{secure.port}/x", root_certificate=certificate)
+        assert bytes(obstore.get(store, "a").bytes()) == b"by TLS"
+        assert len(secure.asked) == 1
+        secure.moved["/x/a"] = f"https://127.0.0.1:{server.port}/a"
+        with pytest.raises(obstore.exceptions.BaseError) as refused:
+            obstore.get(store, "a")
+    assert server.asked == []
+    assert "127.0.0.1 is a private host" in reason_of(refused.value)
+    assert not may_pass(refused.value)
 
 
 @pytest.mark.parametrize("odd", ["GET / HTTP/1.1\r\n\r\n", "\x04\x01\0P", "\x16\x03\x01\r\n\r\n"])
