@@ -1,13 +1,14 @@
-"""The gate through which GDAL asks servers: each connection is judged, whoever asked for it.
+"""The gate through which GDAL and stores ask servers: each connection is judged, whoever wants it.
 
-GDAL follows redirects by itself, at the first request and at any later one. No option forbids
-that, so all its connections go through a SOCKS server of this process, on loopback, which looks
-names up itself, judges every address, and connects to the one that it judged: a redirect, a later
-range and a name that has moved meanwhile are all the same to it. It passes bytes on as they are,
-those of TLS as well.
+They follow redirects by themselves, at the first request and at any later one. No option forbids
+that, so all their connections go through a proxy of this process, on loopback, which looks names
+up itself, judges every address, and connects to the one that it judged: a redirect, a later range
+and a name that has moved meanwhile are all the same to it. It passes bytes on as they are, those
+of TLS as well. GDAL speaks SOCKS to it; stores know HTTP proxies alone, whose plain requests
+(`geoloc.proxied`) go on as if there were none.
 
 Who has a proxy set reaches servers through that alone, which looks names up elsewhere: then names
-are judged before a file is opened (`geoloc.imagery.redirects`), and nothing more is.
+are judged before GDAL opens a file (`geoloc.imagery.redirects`), and nothing more is.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ import select
 import socket
 import threading
 import urllib.request
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
+from typing import Any
 
 from .hosts import addresses, place_of, refused_address
+from .proxied import TICKET, ProxyRequest, read_request
 
 _CONNECT = 10.0  # s, as GDAL's own
 _PIECE = 1 << 18  # bytes
 _REFUSED, _FAILED, _CONNECTED = 2, 4, 0  # RFC 1928
-_REST = b"\0\1" + bytes(6)
+_VERSION, _REST = b"\5", b"\0\1" + bytes(6)
 _WEB = re.compile(r"https?://[^/?#\s]+")
 
 
@@ -43,13 +46,13 @@ class Visit:
     shut: bool = False
     refused: int = 0
     reason: str = ""
+    secret: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
 
 
 class Gate:
-    """A SOCKS5 server; only who knows its secret is served, with the rights of a `Visit`."""
+    """A SOCKS5 and HTTP proxy: who knows the secret of a `Visit` is served, with its rights."""
 
     def __init__(self) -> None:
-        self._secret = secrets.token_hex(16)
         self._visits: dict[tuple[str, bool], Visit] = {}
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         threading.Thread(target=self._serve, name="geoloc-gate", daemon=True).start()
@@ -60,36 +63,78 @@ class Gate:
 
     def options(self, visit: Visit) -> dict[str, str]:
         """Of GDAL, to have all connections made as this visit."""
-        number = list(self._visits.values()).index(visit)
         return {
-            "GDAL_HTTP_PROXY": f"socks5h://127.0.0.1:{self._listener.getsockname()[1]}",
-            "GDAL_HTTP_PROXYUSERPWD": f"{number}:{self._secret}",
+            "GDAL_HTTP_PROXY": f"socks5h://{self._place}",
+            "GDAL_HTTP_PROXYUSERPWD": self._login(visit),
         }
+
+    def client_options(self, visit: Visit, *, plain: bool) -> dict[str, Any]:
+        """Of obstore, to have all connections made as this visit; ``plain``: not by TLS alone.
+
+        The header would reach a server by TLS: what it opens is what that server itself may name.
+        """
+        login = self._login(visit)
+        ticket = {"default_headers": {TICKET: login}} if plain else {}
+        return {"proxy_url": f"http://{login}@{self._place}", **ticket}
+
+    @property
+    def _place(self) -> str:
+        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def _login(self, visit: Visit) -> str:
+        return f"{list(self._visits.values()).index(visit)}:{visit.secret}"
 
     def _serve(self) -> None:
         while True:
             client, _ = self._listener.accept()
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self._pass, args=(client,), daemon=True).start()
 
     def _pass(self, client: socket.socket) -> None:
         with client, suppress(OSError, ValueError, EOFError, IndexError):
-            visit = self._admitted(client)
-            server = _connected(client, visit, *_asked(client))
-            if server is not None:
-                with server:
-                    _exchange(client, server)
+            speaks_socks = client.recv(1, socket.MSG_PEEK) == _VERSION
+            (self._pass_socks if speaks_socks else self._pass_web)(client)
 
-    def _admitted(self, client: socket.socket) -> Visit:
+    def _pass_socks(self, client: socket.socket) -> None:
+        visit = self._greeted(client)
+        code, server = _connected(visit, *_asked(client))
+        with server or nullcontext():
+            client.sendall(_VERSION + bytes([code]) + _REST)
+            if server is not None:
+                _exchange(client, server)
+
+    def _pass_web(self, client: socket.socket) -> None:
+        request = read_request(client)
+        visit = self._admitted(request.user, request.password)
+        code, server = _connected(visit, request.host, request.port)
+        if server is None:
+            client.sendall(_told(code, visit))
+            return
+        with server:
+            if request.tunnel:
+                client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                server.sendall(request.onward)
+                _exchange(client, server)
+            else:
+                _pass_requests(client, server, request)
+
+    def _greeted(self, client: socket.socket) -> Visit:
         """By user and password (RFC 1929). Raises ValueError for strangers."""
         _, count = _exactly(client, 2)
         _exactly(client, count)
-        client.sendall(b"\5\2")
+        client.sendall(_VERSION + b"\2")
         _exactly(client, 1)
-        user, password = (_exactly(client, _exactly(client, 1)[0]) for _ in range(2))
-        if not secrets.compare_digest(password, self._secret.encode()):
-            raise ValueError("not known")
+        user, password = (_exactly(client, _exactly(client, 1)[0]).decode() for _ in range(2))
+        visit = self._admitted(user, password)
         client.sendall(b"\1\0")
-        return list(self._visits.values())[int(user)]
+        return visit
+
+    def _admitted(self, user: str, password: str) -> Visit:
+        """Raises ValueError for strangers."""
+        visit = list(self._visits.values())[int(user)]
+        if not secrets.compare_digest(password.encode(), visit.secret.encode()):
+            raise ValueError("not known")
+        return visit
 
 
 @functools.lru_cache(maxsize=1)
@@ -97,10 +142,14 @@ def _gate_of(_process: int) -> Gate:
     return Gate()
 
 
-def gate() -> Gate | None:
-    """This process's; None where the user has a proxy set, which is asked instead."""
+def gate(*, gdal: bool = True) -> Gate | None:
+    """This process's; None where the user has a proxy set, which is asked instead.
+
+    ``gdal``: a proxy of GDAL's alone counts as well.
+    """
     set_for = urllib.request.getproxies()
-    if os.environ.get("GDAL_HTTP_PROXY") or any(set_for.get(n) for n in ("http", "https", "all")):
+    own = gdal and os.environ.get("GDAL_HTTP_PROXY")
+    if own or any(set_for.get(name) for name in ("http", "https", "all")):
         return None
     for name in ("no_proxy", "NO_PROXY"):  # without any proxy they say nothing, but GDAL heeds them
         os.environ.pop(name, None)
@@ -128,21 +177,28 @@ def _asked(client: socket.socket) -> tuple[str, int]:
     return host, int.from_bytes(_exactly(client, 2), "big")
 
 
-def _connected(client: socket.socket, visit: Visit, host: str, port: int) -> socket.socket | None:
-    """The server, where it may be asked and answers; the client is told."""
+def _connected(visit: Visit, host: str, port: int) -> tuple[int, socket.socket | None]:
+    """The server, where it may be asked and answers; before it what the client is told."""
     found = addresses(host, port)
     if reason := _reason_to_refuse(visit, host, port, found):
         visit.refused, visit.reason = visit.refused + 1, reason
-        client.sendall(bytes([5, _REFUSED]) + _REST)
-        return None
+        return _REFUSED, None
     for address in found:
         with suppress(OSError):
             server = socket.create_connection((address, port), _CONNECT)
             server.settimeout(None)
-            client.sendall(bytes([5, _CONNECTED]) + _REST)
-            return server
-    client.sendall(bytes([5, _FAILED]) + _REST)
-    return None
+            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return _CONNECTED, server
+    return _FAILED, None
+
+
+def _told(code: int, visit: Visit) -> bytes:
+    """An answer of HTTP where there is no server."""
+    refused = code == _REFUSED
+    body = (visit.reason if refused else "the server cannot be reached").encode()
+    status = "403 Forbidden" if refused else "502 Bad Gateway"
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + body
 
 
 def _reason_to_refuse(visit: Visit, host: str, port: int, found: list[str]) -> str:
@@ -154,15 +210,53 @@ def _reason_to_refuse(visit: Visit, host: str, port: int, found: list[str]) -> s
     return next(filter(None, told), "")
 
 
+def _pass_requests(client: socket.socket, server: socket.socket, first: ProxyRequest) -> None:
+    """One after another until a side ends, or the client asks another server, or as another."""
+    request = first
+    while request.whom == first.whom:
+        server.sendall(request.onward)
+        _pass_body(client, server, request.missing)
+        if not _answered(client, server):
+            return
+        request = read_request(client)
+
+
+def _pass_body(client: socket.socket, server: socket.socket, missing: int) -> None:
+    while missing:
+        if not (piece := client.recv(min(missing, _PIECE))):
+            raise EOFError
+        server.sendall(piece)
+        missing -= len(piece)
+
+
+def _answered(client: socket.socket, server: socket.socket) -> bool:
+    """Pass on what the server says until the client goes on, or ends; False: the server ended."""
+    buffer = bytearray(_PIECE)
+    while server in _ready(client, server):
+        if not (count := server.recv_into(buffer)):
+            return False
+        client.sendall(memoryview(buffer)[:count])
+    return True
+
+
 def _exchange(client: socket.socket, server: socket.socket) -> None:
     """Pass bytes on until one side ends."""
     buffer = bytearray(_PIECE)
     across = {client: server, server: client}
     while True:
-        for one in select.select([client, server], [], [])[0]:
+        for one in _ready(client, server):
             if not (count := one.recv_into(buffer)):
                 return
             across[one].sendall(memoryview(buffer)[:count])
+
+
+def _ready(*sockets: socket.socket) -> list[socket.socket]:
+    """Those that have something, or have ended, once one has; of any number, unlike `select`."""
+    poll = select.poll()
+    for one in sockets:
+        poll.register(one, select.POLLIN)
+    found = {number for number, _ in poll.poll()}
+    return [one for one in sockets if one.fileno() in found]
 
 
 def _exactly(one: socket.socket, count: int) -> bytes:

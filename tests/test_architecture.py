@@ -16,8 +16,9 @@ PACKAGE = ROOT / "geoloc"
 
 LAYERS = (
     {"errors"},
-    {"files", "grid", "hosts", "modes", "names", "pulse", "scenes", "stores", "swap"},
+    {"files", "grid", "hosts", "modes", "names", "proxied", "pulse", "scenes", "swap"},
     {"gate"},
+    {"stores"},
     {"area", "points", "photos"},
     {"models"},
     {"imagery", "encoders", "cube", "cluster", "telegram", "video"},
