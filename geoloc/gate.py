@@ -1,49 +1,49 @@
 """The gate through which GDAL and stores ask servers: each connection is judged, whoever wants it.
 
 They follow redirects by themselves, at the first request and at any later one. No option forbids
-that, so all their connections go through a proxy of this process, on loopback, which looks names
-up itself, judges every address, and connects to the one that it judged: a redirect, a later range
-and a name that has moved meanwhile are all the same to it. It passes bytes on as they are, those
-of TLS as well. GDAL speaks SOCKS to it; stores know HTTP proxies alone, whose plain requests
-(`geoloc.proxied`) go on as if there were none.
+that, so all their connections go through a proxy on loopback, which looks names up itself, judges
+every address, and connects to the one that it judged: a redirect, a later range and a name that
+has moved meanwhile are all the same to it. It passes bytes on as they are, those of TLS as well.
+GDAL speaks SOCKS to it; stores know HTTP proxies alone, whose plain requests (`geoloc.proxied`) go
+on as if there were none.
 
-Who has a proxy set reaches servers through that alone, which looks names up elsewhere: then names
-are judged before GDAL opens a file (`geoloc.imagery.redirects`), and nothing more is.
+It is a process of its own, started when a server may first be asked, and it ends with the process
+that it serves: GDAL waits for servers in places where it keeps Python's lock, and a proxy in
+threads of the same process would then wait for GDAL.
 """
 
 from __future__ import annotations
 
-import functools
-import os
-import re
+import json
 import secrets
 import select
 import socket
+import sys
 import threading
-import urllib.request
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from .hosts import addresses, place_of, refused_address
-from .proxied import TICKET, ProxyRequest, read_request
+from .hosts import addresses, refused_address
+from .proxied import ProxyRequest, read_request
 
 _CONNECT = 10.0  # s, as GDAL's own
 _PIECE = 1 << 18  # bytes
 _REFUSED, _FAILED, _CONNECTED = 2, 4, 0  # RFC 1928
 _VERSION, _REST = b"\5", b"\0\1" + bytes(6)
-_WEB = re.compile(r"https?://[^/?#\s]+")
 
 
 @dataclass
 class Visit:
     """Connections of one kind. ``known``: host and port that may be private, as the user names it.
 
-    ``shut``: nothing may be asked at all. ``refused``: how many were refused, and why the last was.
+    ``shut``: nothing may be asked at all. ``allowed``: private hosts, as `geoloc.hosts.ALLOWED`
+    has them. ``refused``: how many connections were refused, and why the last was.
     """
 
     known: str = ""
     shut: bool = False
+    allowed: str = ""
     refused: int = 0
     reason: str = ""
     secret: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
@@ -53,36 +53,23 @@ class Gate:
     """A SOCKS5 and HTTP proxy: who knows the secret of a `Visit` is served, with its rights."""
 
     def __init__(self) -> None:
-        self._visits: dict[tuple[str, bool], Visit] = {}
+        self._visits: list[Visit] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         threading.Thread(target=self._serve, name="geoloc-gate", daemon=True).start()
 
-    def visit(self, known: str = "", *, shut: bool = False) -> Visit:
-        """The one for these rights."""
-        return self._visits.setdefault((known, shut), Visit(known, shut))
-
-    def options(self, visit: Visit) -> dict[str, str]:
-        """Of GDAL, to have all connections made as this visit."""
-        return {
-            "GDAL_HTTP_PROXY": f"socks5h://{self._place}",
-            "GDAL_HTTP_PROXYUSERPWD": self._login(visit),
-        }
-
-    def client_options(self, visit: Visit, *, plain: bool) -> dict[str, Any]:
-        """Of obstore, to have all connections made as this visit; ``plain``: not by TLS alone.
-
-        The header would reach a server by TLS: what it opens is what that server itself may name.
-        """
-        login = self._login(visit)
-        ticket = {"default_headers": {TICKET: login}} if plain else {}
-        return {"proxy_url": f"http://{login}@{self._place}", **ticket}
-
     @property
-    def _place(self) -> str:
-        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+    def port(self) -> int:
+        """Of loopback."""
+        return int(self._listener.getsockname()[1])
 
-    def _login(self, visit: Visit) -> str:
-        return f"{list(self._visits.values()).index(visit)}:{visit.secret}"
+    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        """What is asked by the process that is served: a new visit, or how one has fared."""
+        if "number" in question:
+            visit = self._visits[question["number"]]
+            return {"refused": visit.refused, "reason": visit.reason}
+        visit = Visit(**question)
+        self._visits.append(visit)
+        return {"login": f"{len(self._visits) - 1}:{visit.secret}", "port": self.port}
 
     def _serve(self) -> None:
         while True:
@@ -131,37 +118,17 @@ class Gate:
 
     def _admitted(self, user: str, password: str) -> Visit:
         """Raises ValueError for strangers."""
-        visit = list(self._visits.values())[int(user)]
+        visit = self._visits[int(user)]
         if not secrets.compare_digest(password.encode(), visit.secret.encode()):
             raise ValueError("not known")
         return visit
 
 
-@functools.lru_cache(maxsize=1)
-def _gate_of(_process: int) -> Gate:
-    return Gate()
-
-
-def gate(*, gdal: bool = True) -> Gate | None:
-    """This process's; None where the user has a proxy set, which is asked instead.
-
-    ``gdal``: a proxy of GDAL's alone counts as well.
-    """
-    set_for = urllib.request.getproxies()
-    own = gdal and os.environ.get("GDAL_HTTP_PROXY")
-    if own or any(set_for.get(name) for name in ("http", "https", "all")):
-        return None
-    for name in ("no_proxy", "NO_PROXY"):  # without any proxy they say nothing, but GDAL heeds them
-        os.environ.pop(name, None)
-    return _gate_of(os.getpid())
-
-
-def place_named(href: str) -> str:
-    """Host and port of the web address in a path of GDAL's; empty where there is none."""
-    found = _WEB.search(href)
-    with suppress(ValueError):
-        return place_of(found[0]) if found else ""
-    return ""
+def serve() -> None:
+    """Be the gate of the process that started this one, whose questions come as lines of JSON."""
+    guard = Gate()
+    for line in sys.stdin:
+        print(json.dumps(guard.answer(json.loads(line))), flush=True)
 
 
 def _asked(client: socket.socket) -> tuple[str, int]:
@@ -206,7 +173,7 @@ def _reason_to_refuse(visit: Visit, host: str, port: int, found: list[str]) -> s
         return f"no server is asked for a file of this disk, which names {host}"
     if visit.known == f"{host.lower()}:{port}":
         return ""
-    told = (refused_address(host, port, address) for address in found)
+    told = (refused_address(host, port, address, visit.allowed) for address in found)
     return next(filter(None, told), "")
 
 

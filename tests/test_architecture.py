@@ -18,6 +18,7 @@ LAYERS = (
     {"errors"},
     {"files", "grid", "hosts", "modes", "names", "proxied", "pulse", "scenes", "swap"},
     {"gate"},
+    {"gated"},
     {"stores"},
     {"area", "points", "photos"},
     {"models"},

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import ctypes
 import http.server
 import shutil
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,10 +17,12 @@ from typing import Any
 
 import obstore
 import obstore.exceptions
+import psutil
 import pytest
 from obstore.store import HTTPStore
 
-from geoloc.gate import Gate, Visit, gate
+from geoloc.gate import Gate
+from geoloc.gated import GateProcess, gate
 from geoloc.stores import may_pass, open_objects, reason_of
 from tests.loopback import Listener, listening, noting, serving_on_loopback
 
@@ -39,15 +43,13 @@ def server() -> Iterator[Listener]:
         yield state
 
 
-def _place(guard: Gate) -> tuple[str, int]:
-    host, port = guard.options(guard.visit())["GDAL_HTTP_PROXY"].rpartition("/")[2].split(":")
-    return host, int(port)
-
-
 def _said(guard: Gate, *pieces: str, login: str = "") -> bytes:
     """All that the gate answers, piece by piece; ``login``: ``number:secret``."""
     encoded, found = base64.b64encode(login.encode()).decode(), b""
-    with socket.create_connection(_place(guard), 10) as client, suppress(ConnectionError):
+    with (
+        socket.create_connection(("127.0.0.1", guard.port), 10) as client,
+        suppress(ConnectionError),
+    ):
         for piece in pieces:
             client.sendall(piece.replace("LOGIN", f"Basic {encoded}").encode())
             found += client.recv(1 << 16)
@@ -56,8 +58,12 @@ def _said(guard: Gate, *pieces: str, login: str = "") -> bytes:
     return found
 
 
-def _login(guard: Gate, visit: Visit) -> str:
-    return guard.options(visit)["GDAL_HTTP_PROXYUSERPWD"]
+def _login(guard: Gate, known: str) -> str:
+    return str(guard.answer({"known": known})["login"])
+
+
+def _refusals(guard: Gate, login: str) -> int:
+    return int(guard.answer({"number": int(login.partition(":")[0])})["refused"])
 
 
 def _get(url: str) -> str:
@@ -70,33 +76,32 @@ def _connect(server: Listener) -> str:
 
 def test_strangers_are_not_served(server: Listener) -> None:
     guard = Gate()
-    open_one = guard.visit(f"127.0.0.1:{server.port}")
-    secret = _login(guard, guard.visit("elsewhere:1")).partition(":")[2]
-    for login in ("", "0:", "0:wrong", f"0:{secret}", f"7:{secret}", f"x:{open_one.secret}"):
+    open_one = _login(guard, f"127.0.0.1:{server.port}").partition(":")[2]
+    secret = _login(guard, "elsewhere:1").partition(":")[2]
+    for login in ("", "0:", "0:wrong", f"0:{secret}", f"7:{secret}", f"x:{open_one}"):
         for asks in (_get(f"{server.root}/a"), _connect(server)):
             assert _said(guard, asks, login=login) == b""
     assert server.asked == []
-    assert secret not in repr(guard.visit("elsewhere:1"))
 
 
 def test_only_the_known_place_of_private_ones_is_asked(server: Listener) -> None:
     guard = Gate()
-    ours, other = guard.visit(f"127.0.0.1:{server.port}"), guard.visit("127.0.0.1:1")
+    ours, other = (_login(guard, f"127.0.0.1:{port}") for port in (server.port, 1))
     for asks in (_get(f"{server.root}/a"), _connect(server)):
-        refused = _said(guard, asks, login=_login(guard, other))
+        refused = _said(guard, asks, login=other)
         assert refused.startswith(b"HTTP/1.1 403 ") and b"127.0.0.1 is a private host" in refused
-    assert server.asked == [] and other.refused == 2
-    assert _said(guard, _get(f"{server.root}/a"), login=_login(guard, ours)).endswith(b"\r\n\r\nA")
-    through = _said(guard, _connect(server), "GET /b HTTP/1.0\r\n\r\n", login=_login(guard, ours))
+    assert server.asked == [] and _refusals(guard, other) == 2
+    assert _said(guard, _get(f"{server.root}/a"), login=ours).endswith(b"\r\n\r\nA")
+    through = _said(guard, _connect(server), "GET /b HTTP/1.0\r\n\r\n", login=ours)
     assert through.startswith(b"HTTP/1.1 200 OK\r\n\r\nHTTP/") and through.endswith(b"\r\n\r\nB")
-    assert server.asked == ["/a", "/b"] and ours.refused == 0
+    assert server.asked == ["/a", "/b"] and _refusals(guard, ours) == 0
 
 
 def test_a_place_that_does_not_answer() -> None:
     guard = Gate()
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    login = _login(guard, guard.visit(f"127.0.0.1:{port}"))
+    login = _login(guard, f"127.0.0.1:{port}")
     assert _said(guard, _get(f"http://127.0.0.1:{port}/"), login=login).startswith(b"HTTP/1.1 502 ")
 
 
@@ -147,7 +152,7 @@ def test_a_server_sees_nothing_of_the_gate(kept: tuple[str, list[Any]]) -> None:
 
 def test_a_connection_stays_with_its_server(kept: tuple[str, list[Any]], server: Listener) -> None:
     guard = Gate()
-    login = _login(guard, guard.visit(kept[0].removeprefix("http://")))
+    login = _login(guard, kept[0].removeprefix("http://"))
     told = _said(guard, _get(f"{kept[0]}/a"), _get(f"{server.root}/a"), login=login)
     assert told.count(b"HTTP/1.1 ") == 1 and server.asked == [] and len(kept[1]) == 1
 
@@ -207,3 +212,56 @@ def test_clouds_do_not_pass_the_gate(url: str, monkeypatch: pytest.MonkeyPatch) 
     """They find their keys on private hosts."""
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     assert "proxy_url" not in (open_objects(url).client_options or {})
+
+
+def test_it_serves_while_python_s_lock_is_held() -> None:
+    """As by GDAL, which waits for servers inside of calls that keep it."""
+    code = (
+        "import http.server as h;"
+        "s = h.HTTPServer(('127.0.0.1', 0), h.SimpleHTTPRequestHandler);"
+        "print(s.server_port, flush=True); s.handle_request()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        port = int(other.stdout.readline())
+        rights = GateProcess().rights(f"127.0.0.1:{port}")
+        encoded = base64.b64encode(rights.login.encode()).decode()
+        asks = _get(f"http://127.0.0.1:{port}/").replace("LOGIN", f"Basic {encoded}")
+        with socket.create_connection(("127.0.0.1", rights.port), 10) as client:
+            client.settimeout(None)
+            client.sendall(asks.encode())
+            answer = ctypes.create_string_buffer(12)
+            keeping_the_lock = ctypes.PyDLL(None).recv  # as CDLL's do not
+            assert keeping_the_lock(client.fileno(), answer, 12, 0) == 12
+    assert answer.raw == b"HTTP/1.0 200"
+
+
+def test_it_knows_what_is_allowed_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = gate()
+    assert guard is not None and guard is gate()
+    before = guard.rights()
+    assert (before.refused, before.reason) == (0, "") and before is guard.rights()
+    monkeypatch.setenv("GEOLOC_PRIVATE_HOSTS", "127.0.0.1")
+    assert guard.rights() is not before
+    assert guard.rights().login.partition(":")[2] not in before.login
+
+
+def test_it_ends_with_the_process_that_it_serves() -> None:
+    code = (
+        "import os; from geoloc.gated import gate; g = gate(); g.rights();"
+        "print(g._process.pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -9
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(int(done.stdout)).wait(60)
+
+
+def test_one_that_was_ended_is_started_anew() -> None:
+    first = gate()
+    assert first is not None
+    first._process.kill()
+    first._process.wait()
+    second = gate()
+    assert second is not None and second is not first
+    assert second.rights().refused == 0

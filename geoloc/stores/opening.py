@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from ..errors import CubeError
-from ..gate import gate
+from ..gated import gate
 from ..hosts import place_of
 from .credentials import s3_settings
 from .hiding import without_secrets
@@ -73,5 +73,4 @@ def _through_gate(url: str) -> dict[str, Any]:
 
     if obstore.parse_scheme(url) != "http" or (guard := gate(gdal=False)) is None:
         return {}
-    visit = guard.visit(place_of(url))
-    return guard.client_options(visit, plain=url.startswith("http://"))
+    return guard.rights(place_of(url)).client_options(plain=url.startswith("http://"))

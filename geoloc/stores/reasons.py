@@ -6,7 +6,7 @@ import errno
 import json
 import re
 
-from ..gate import gate
+from ..gated import gate
 from ..hosts import place_of
 
 _FIXES = {
@@ -75,7 +75,7 @@ def _refused(line: str) -> str:
     asked, guard = _ASKED.search(line), gate(gdal=False)
     if asked is None or guard is None:
         return ""
-    reason = guard.visit(place_of(asked[1])).reason
+    reason = guard.rights(place_of(asked[1])).reason
     return reason if reason and (reason in line or _NO_TUNNEL in line) else ""
 
 
