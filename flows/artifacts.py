@@ -31,8 +31,9 @@ from geoloc.account import BuildReport
 from geoloc.bulk import BulkReport
 from geoloc.query import Evaluation
 from geoloc.report import QueryResult
+from geoloc.report.formatting import degrees
 from geoloc.report.links import web_maps
-from geoloc.report.words import degrees, match_words, measured
+from geoloc.report.words import measured
 from geoloc.scenes import display_name
 from geoloc.verification import Verification
 
@@ -123,7 +124,7 @@ def _candidate_rows(result: QueryResult) -> Iterator[str]:
 
 def _notes(result: QueryResult) -> list[str]:
     """What the reader has to know, a poor match first."""
-    return [*filter(None, [match_words(result)]), *result.notes]
+    return [*filter(None, [result.match_words]), *result.notes]
 
 
 def thumbnail(picture: Path) -> str:

@@ -1,118 +1,134 @@
-"""The gate through which GDAL asks servers: each connection is judged, whoever asked for it.
+"""The gate through which GDAL and stores ask servers: each connection is judged, whoever wants it.
 
-GDAL follows redirects by itself, at the first request and at any later one. No option forbids
-that, so all its connections go through a SOCKS server of this process, on loopback, which looks
-names up itself, judges every address, and connects to the one that it judged: a redirect, a later
-range and a name that has moved meanwhile are all the same to it. It passes bytes on as they are,
-those of TLS as well.
+They follow redirects by themselves, at the first request and at any later one. No option forbids
+that, so all their connections go through a proxy on loopback, which looks names up itself, judges
+every address, and connects to the one that it judged: a redirect, a later range and a name that
+has moved meanwhile are all the same to it. It passes bytes on as they are, those of TLS as well.
+GDAL speaks SOCKS to it; stores know HTTP proxies alone, whose plain requests (`geoloc.proxied`) go
+on as if there were none.
 
-Who has a proxy set reaches servers through that alone, which looks names up elsewhere: then names
-are judged before a file is opened (`geoloc.imagery.redirects`), and nothing more is.
+It is a process of its own, started when a server may first be asked, and it ends with the process
+that it serves: GDAL waits for servers in places where it keeps Python's lock, and a proxy in
+threads of the same process would then wait for GDAL.
 """
 
 from __future__ import annotations
 
-import functools
-import os
-import re
+import json
 import secrets
 import select
 import socket
+import sys
 import threading
-import urllib.request
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
+from typing import Any
 
-from .hosts import addresses, place_of, refused_address
+from .hosts import addresses, refused_address
+from .proxied import ProxyRequest, read_request
 
 _CONNECT = 10.0  # s, as GDAL's own
 _PIECE = 1 << 18  # bytes
 _REFUSED, _FAILED, _CONNECTED = 2, 4, 0  # RFC 1928
-_REST = b"\0\1" + bytes(6)
-_WEB = re.compile(r"https?://[^/?#\s]+")
+_VERSION, _REST = b"\5", b"\0\1" + bytes(6)
 
 
 @dataclass
 class Visit:
     """Connections of one kind. ``known``: host and port that may be private, as the user names it.
 
-    ``shut``: nothing may be asked at all. ``refused``: how many were refused, and why the last was.
+    ``shut``: nothing may be asked at all. ``allowed``: private hosts, as `geoloc.hosts.ALLOWED`
+    has them. ``refused``: how many connections were refused, and why the last was.
     """
 
     known: str = ""
     shut: bool = False
+    allowed: str = ""
     refused: int = 0
     reason: str = ""
+    secret: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
 
 
 class Gate:
-    """A SOCKS5 server; only who knows its secret is served, with the rights of a `Visit`."""
+    """A SOCKS5 and HTTP proxy: who knows the secret of a `Visit` is served, with its rights."""
 
     def __init__(self) -> None:
-        self._secret = secrets.token_hex(16)
-        self._visits: dict[tuple[str, bool], Visit] = {}
+        self._visits: list[Visit] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         threading.Thread(target=self._serve, name="geoloc-gate", daemon=True).start()
 
-    def visit(self, known: str = "", *, shut: bool = False) -> Visit:
-        """The one for these rights."""
-        return self._visits.setdefault((known, shut), Visit(known, shut))
+    @property
+    def port(self) -> int:
+        """Of loopback."""
+        return int(self._listener.getsockname()[1])
 
-    def options(self, visit: Visit) -> dict[str, str]:
-        """Of GDAL, to have all connections made as this visit."""
-        number = list(self._visits.values()).index(visit)
-        return {
-            "GDAL_HTTP_PROXY": f"socks5h://127.0.0.1:{self._listener.getsockname()[1]}",
-            "GDAL_HTTP_PROXYUSERPWD": f"{number}:{self._secret}",
-        }
+    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        """What is asked by the process that is served: a new visit, or how one has fared."""
+        if "number" in question:
+            visit = self._visits[question["number"]]
+            return {"refused": visit.refused, "reason": visit.reason}
+        visit = Visit(**question)
+        self._visits.append(visit)
+        return {"login": f"{len(self._visits) - 1}:{visit.secret}", "port": self.port}
 
     def _serve(self) -> None:
         while True:
             client, _ = self._listener.accept()
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self._pass, args=(client,), daemon=True).start()
 
     def _pass(self, client: socket.socket) -> None:
         with client, suppress(OSError, ValueError, EOFError, IndexError):
-            visit = self._admitted(client)
-            server = _connected(client, visit, *_asked(client))
-            if server is not None:
-                with server:
-                    _exchange(client, server)
+            speaks_socks = client.recv(1, socket.MSG_PEEK) == _VERSION
+            (self._pass_socks if speaks_socks else self._pass_web)(client)
 
-    def _admitted(self, client: socket.socket) -> Visit:
+    def _pass_socks(self, client: socket.socket) -> None:
+        visit = self._greeted(client)
+        code, server = _connected(visit, *_asked(client))
+        with server or nullcontext():
+            client.sendall(_VERSION + bytes([code]) + _REST)
+            if server is not None:
+                _exchange(client, server)
+
+    def _pass_web(self, client: socket.socket) -> None:
+        request = read_request(client)
+        visit = self._admitted(request.user, request.password)
+        code, server = _connected(visit, request.host, request.port)
+        if server is None:
+            client.sendall(_told(code, visit))
+            return
+        with server:
+            if request.tunnel:
+                client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                server.sendall(request.onward)
+                _exchange(client, server)
+            else:
+                _pass_requests(client, server, request)
+
+    def _greeted(self, client: socket.socket) -> Visit:
         """By user and password (RFC 1929). Raises ValueError for strangers."""
         _, count = _exactly(client, 2)
         _exactly(client, count)
-        client.sendall(b"\5\2")
+        client.sendall(_VERSION + b"\2")
         _exactly(client, 1)
-        user, password = (_exactly(client, _exactly(client, 1)[0]) for _ in range(2))
-        if not secrets.compare_digest(password, self._secret.encode()):
-            raise ValueError("not known")
+        user, password = (_exactly(client, _exactly(client, 1)[0]).decode() for _ in range(2))
+        visit = self._admitted(user, password)
         client.sendall(b"\1\0")
-        return list(self._visits.values())[int(user)]
+        return visit
+
+    def _admitted(self, user: str, password: str) -> Visit:
+        """Raises ValueError for strangers."""
+        visit = self._visits[int(user)]
+        if not secrets.compare_digest(password.encode(), visit.secret.encode()):
+            raise ValueError("not known")
+        return visit
 
 
-@functools.lru_cache(maxsize=1)
-def _gate_of(_process: int) -> Gate:
-    return Gate()
-
-
-def gate() -> Gate | None:
-    """This process's; None where the user has a proxy set, which is asked instead."""
-    set_for = urllib.request.getproxies()
-    if os.environ.get("GDAL_HTTP_PROXY") or any(set_for.get(n) for n in ("http", "https", "all")):
-        return None
-    for name in ("no_proxy", "NO_PROXY"):  # without any proxy they say nothing, but GDAL heeds them
-        os.environ.pop(name, None)
-    return _gate_of(os.getpid())
-
-
-def place_named(href: str) -> str:
-    """Host and port of the web address in a path of GDAL's; empty where there is none."""
-    found = _WEB.search(href)
-    with suppress(ValueError):
-        return place_of(found[0]) if found else ""
-    return ""
+def serve() -> None:
+    """Be the gate of the process that started this one, whose questions come as lines of JSON."""
+    guard = Gate()
+    for line in sys.stdin:
+        print(json.dumps(guard.answer(json.loads(line))), flush=True)
 
 
 def _asked(client: socket.socket) -> tuple[str, int]:
@@ -128,21 +144,28 @@ def _asked(client: socket.socket) -> tuple[str, int]:
     return host, int.from_bytes(_exactly(client, 2), "big")
 
 
-def _connected(client: socket.socket, visit: Visit, host: str, port: int) -> socket.socket | None:
-    """The server, where it may be asked and answers; the client is told."""
+def _connected(visit: Visit, host: str, port: int) -> tuple[int, socket.socket | None]:
+    """The server, where it may be asked and answers; before it what the client is told."""
     found = addresses(host, port)
     if reason := _reason_to_refuse(visit, host, port, found):
         visit.refused, visit.reason = visit.refused + 1, reason
-        client.sendall(bytes([5, _REFUSED]) + _REST)
-        return None
+        return _REFUSED, None
     for address in found:
         with suppress(OSError):
             server = socket.create_connection((address, port), _CONNECT)
             server.settimeout(None)
-            client.sendall(bytes([5, _CONNECTED]) + _REST)
-            return server
-    client.sendall(bytes([5, _FAILED]) + _REST)
-    return None
+            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return _CONNECTED, server
+    return _FAILED, None
+
+
+def _told(code: int, visit: Visit) -> bytes:
+    """An answer of HTTP where there is no server."""
+    refused = code == _REFUSED
+    body = (visit.reason if refused else "the server cannot be reached").encode()
+    status = "403 Forbidden" if refused else "502 Bad Gateway"
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + body
 
 
 def _reason_to_refuse(visit: Visit, host: str, port: int, found: list[str]) -> str:
@@ -150,8 +173,37 @@ def _reason_to_refuse(visit: Visit, host: str, port: int, found: list[str]) -> s
         return f"no server is asked for a file of this disk, which names {host}"
     if visit.known == f"{host.lower()}:{port}":
         return ""
-    told = (refused_address(host, port, address) for address in found)
+    told = (refused_address(host, port, address, visit.allowed) for address in found)
     return next(filter(None, told), "")
+
+
+def _pass_requests(client: socket.socket, server: socket.socket, first: ProxyRequest) -> None:
+    """One after another until a side ends, or the client asks another server, or as another."""
+    request = first
+    while request.whom == first.whom:
+        server.sendall(request.onward)
+        _pass_body(client, server, request.missing)
+        if not _answered(client, server):
+            return
+        request = read_request(client)
+
+
+def _pass_body(client: socket.socket, server: socket.socket, missing: int) -> None:
+    while missing:
+        if not (piece := client.recv(min(missing, _PIECE))):
+            raise EOFError
+        server.sendall(piece)
+        missing -= len(piece)
+
+
+def _answered(client: socket.socket, server: socket.socket) -> bool:
+    """Pass on what the server says until the client goes on, or ends; False: the server ended."""
+    buffer = bytearray(_PIECE)
+    while server in _ready(client, server):
+        if not (count := server.recv_into(buffer)):
+            return False
+        client.sendall(memoryview(buffer)[:count])
+    return True
 
 
 def _exchange(client: socket.socket, server: socket.socket) -> None:
@@ -159,10 +211,19 @@ def _exchange(client: socket.socket, server: socket.socket) -> None:
     buffer = bytearray(_PIECE)
     across = {client: server, server: client}
     while True:
-        for one in select.select([client, server], [], [])[0]:
+        for one in _ready(client, server):
             if not (count := one.recv_into(buffer)):
                 return
             across[one].sendall(memoryview(buffer)[:count])
+
+
+def _ready(*sockets: socket.socket) -> list[socket.socket]:
+    """Those that have something, or have ended, once one has; of any number, unlike `select`."""
+    poll = select.poll()
+    for one in sockets:
+        poll.register(one, select.POLLIN)
+    found = {number for number, _ in poll.poll()}
+    return [one for one in sockets if one.fileno() in found]
 
 
 def _exactly(one: socket.socket, count: int) -> bytes:

@@ -43,9 +43,12 @@ def refusal(url: str, known: str = "") -> str:
     return next((told for one in addresses(host, port) if (told := _told(host, port, one))), "")
 
 
-def refused_address(host: str, port: int, address: str) -> str:
-    """Why an address that a host has is not connected to; empty where it may be."""
-    return _told(host, port, address)
+def refused_address(host: str, port: int, address: str, allowed: str | None = None) -> str:
+    """Why an address that a host has is not connected to; empty where it may be.
+
+    ``allowed``: what `ALLOWED` holds, where that is not this process's own.
+    """
+    return _told(host, port, address, allowed)
 
 
 def refused_redirect(asked: str, location: str) -> str:
@@ -68,12 +71,12 @@ def addresses(host: str, port: int = 0) -> list[str]:
     return list(dict.fromkeys(str(one[4][0]) for one in found))
 
 
-def _told(host: str, port: int, address: str) -> str:
+def _told(host: str, port: int, address: str, allowed: str | None = None) -> str:
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return f"{address} is no address"
-    if _is_public(found) or _is_allowed(host.lower(), port, found):
+    if _is_public(found) or _is_allowed(host.lower(), port, found, _rules(allowed)):
         return ""
     shown = host if host == address else f"{host} ({address})"
     return f"{shown} is a private host: if it is meant, add {host} to {ALLOWED}"
@@ -102,14 +105,15 @@ def is_allowed_file(path: str) -> bool:
     return any(found.is_relative_to(folder.resolve()) for folder in folders)
 
 
-def _rules() -> list[str]:
-    rules = (rule.strip() for rule in os.environ.get(ALLOWED, "").split(","))
+def _rules(allowed: str | None = None) -> list[str]:
+    told = os.environ.get(ALLOWED, "") if allowed is None else allowed
+    rules = (rule.strip() for rule in told.split(","))
     return [rule for rule in rules if rule]
 
 
-def _is_allowed(host: str, port: int, address: Address) -> bool:
-    rules = map(str.lower, _rules())
-    return any(rule in (host, f"{host}:{port}") or _holds(rule, address) for rule in rules)
+def _is_allowed(host: str, port: int, address: Address, rules: list[str]) -> bool:
+    lower = map(str.lower, rules)
+    return any(rule in (host, f"{host}:{port}") or _holds(rule, address) for rule in lower)
 
 
 def _holds(rule: str, address: Address) -> bool:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import http.server
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
 @contextmanager
 def serving_on_loopback(
     handler: Callable[..., http.server.BaseHTTPRequestHandler],
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[int]:
     """The port of a server that runs for the length of a ``with`` block."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
@@ -86,11 +91,22 @@ class _Noting(http.server.BaseHTTPRequestHandler):
         self.do_GET()
 
 
+def noting(state: Listener) -> type[http.server.BaseHTTPRequestHandler]:
+    """The handler of a listener."""
+    return type("Handler", (_Noting,), {"state": state})
+
+
+def pages_of(folder: Path, at: str) -> dict[str, bytes]:
+    """All files of a folder, as pages of a listener below a path."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {f"{at}/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in files}
+
+
 @contextmanager
 def listening(**pages: bytes) -> Iterator[Listener]:
     """A running listener."""
     state = Listener(pages={f"/{name}": body for name, body in pages.items()})
-    with serving_on_loopback(type("Handler", (_Noting,), {"state": state})) as state.port:
+    with serving_on_loopback(noting(state)) as state.port:
         yield state
 
 

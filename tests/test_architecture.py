@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ PACKAGE = ROOT / "geoloc"
 
 LAYERS = (
     {"errors"},
-    {"files", "grid", "hosts", "modes", "names", "pulse", "scenes", "stores", "swap"},
+    {"files", "grid", "hosts", "modes", "names", "proxied", "pulse", "scenes", "swap"},
     {"gate"},
+    {"gated"},
+    {"stores"},
     {"area", "points", "photos"},
     {"models"},
     {"imagery", "encoders", "cube", "cluster", "telegram", "video"},
@@ -105,6 +108,35 @@ def test_every_module_has_a_layer() -> None:
 def test_modules_import_only_from_lower_layers() -> None:
     known = [p for p in modules() if dotted(p).split(".")[0] in set().union(*LAYERS)]
     assert [b for p in known for b in breaches_of_layers(p)] == []
+
+
+def imported(path: Path, known: set[str]) -> set[str]:
+    """The modules of the package that a file imports anywhere, for typing or lazily too.
+
+    ``from package import module`` names the module, not the package above it.
+    """
+    names = {name for _, name in imports(path)}
+    names -= {name.rpartition(".")[0] for name in names & known}
+    return {name if name in known else name.rpartition(".")[0] for name in names} & known
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import one another in a ring, if there are any."""
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    names = {".".join(filter(None, ["geoloc", dotted(p)])): p for p in modules()}
+    graph = {name: imported(p, set(names)) - {name, "geoloc"} for name, p in names.items()}
+    assert circle(graph) == []
+
+
+def test_circles_are_seen() -> None:
+    assert set(circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}})) == {"b", "c"}
 
 
 def test_heavy_dependencies_have_owners() -> None:

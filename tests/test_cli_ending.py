@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -21,6 +23,7 @@ ROOT = Path(__file__).parent.parent
 COMMAND = """
 import importlib, os, signal, sys
 from geoloc.cli import main
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as where the tests were not started by nohup
 where, number, count, *words = sys.argv[1:]
 module, _, name = where.partition(":")
 owner = importlib.import_module(module)
@@ -31,6 +34,9 @@ real, left = getattr(owner, last), [int(count)]
 def signalled(*args, **options):
     left[0] -= 1
     if not left[0]:
+        if seen := os.environ.get("GEOLOC_TEST_SEEN"):
+            import pathlib, psutil
+            pathlib.Path(seen).write_text(str(len(psutil.Process().children(recursive=True))))
         os.kill(os.getpid(), int(number))
     return real(*args, **options)
 setattr(owner, last, signalled)
@@ -40,11 +46,27 @@ main()
 
 
 def ended(
-    where: str, *words: object, count: int = 1, number: int = signal.SIGTERM
+    where: str, *words: object, count: int = 1, number: int = signal.SIGTERM, mark: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """A command that gets a signal as it calls a function (``module:name``) for the n-th time."""
+    """A command that gets a signal as it calls a function (``module:name``) for the n-th time.
+
+    ``mark``: in its environment, and so in that of every process that it starts.
+    """
     told = [sys.executable, "-c", COMMAND, where, str(int(number)), str(count), *map(str, words)]
-    return subprocess.run(told, cwd=ROOT, check=False, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        told, cwd=ROOT, check=False, capture_output=True, text=True, timeout=300,
+        env={**os.environ, "GEOLOC_TEST_MARK": mark},
+    )  # fmt: skip
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """The processes whose environment holds a mark."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("GEOLOC_TEST_MARK") == mark:
+                found.append(process)
+    return found
 
 
 def assert_in_order(done: subprocess.CompletedProcess[str], code: int = 143) -> None:
@@ -148,20 +170,16 @@ def test_a_flow_run_that_is_cancelled_lets_go_of_the_cube(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_workers_of_this_machine_end_with_the_command(tmp_path: Path) -> None:
+def test_workers_of_this_machine_end_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = write_place(tmp_path / "here", ny=132, nx=264, step=10)
     words = ["cube", "build", place.area, "--method", "patch", "--cluster", "local", "--json"]
-    command = [sys.executable, "-m", "geoloc", *map(str, words)]
-    building = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert building.stderr is not None
-    while "0 of 6" not in building.stderr.readline():
-        assert building.poll() is None
-    children = psutil.Process(building.pid).children(recursive=True)
-    assert children
-    os.kill(building.pid, signal.SIGTERM)
-    _, told = building.communicate(timeout=120)
-    assert building.returncode == 143, told
-    assert "Traceback" not in told
-    _, alive = psutil.wait_procs(children, timeout=20)
+    mark, seen = uuid4().hex, tmp_path / "seen"
+    monkeypatch.setenv("GEOLOC_TEST_SEEN", str(seen))
+    done = ended("geoloc.build:BlockRun._mark", *words, mark=mark)
+    assert_in_order(done)
+    assert int(seen.read_text()) > 1  # workers were there
+    _, alive = psutil.wait_procs(marked(mark), timeout=60)
     assert not alive
     assert not list(place.folder.rglob("LOCK"))

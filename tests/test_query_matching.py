@@ -18,8 +18,9 @@ from geoloc.query import query_photos, query_scene
 from geoloc.query.matching import random_share, sample_cells
 from geoloc.report import QueryResult
 from geoloc.report.evidence import evidence
-from geoloc.report.vector import candidate_properties
-from geoloc.report.words import candidate_text, match_words, measured
+from geoloc.report.formatting import candidate_text
+from geoloc.report.properties import properties
+from geoloc.report.words import measured
 from geoloc.search import Ruler
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES, tiny_model
@@ -60,7 +61,7 @@ def scene(probability: float, *tops: tuple[str, float]) -> QueryResult:
     ],
 )
 def test_a_scene_that_is_not_there_is_said(result: QueryResult, words: str | None) -> None:
-    found = match_words(result)
+    found = result.match_words
     assert (found and found.replace("\u202f", " ")) == words
     assert result.match and result.match.weak == (words is not None)
 
@@ -69,14 +70,14 @@ def test_a_scene_is_measured_by_its_probability() -> None:
     result = scene(0.25, ("highway", 0.25))
     best = result.candidates[0]
     assert result.probability(best) == pytest.approx(0.25)
-    assert candidate_properties(result, best)["probability"] == pytest.approx(0.25)
+    assert properties(best, result.probability(best))["probability"] == pytest.approx(0.25)
     assert measured(result, best).replace("\u202f", " ") == "25 %"
     assert "probability 25" in candidate_text(best, result.probability(best))
     told = result.to_json()
     assert told["match"]["probability"] == pytest.approx(0.25) and told["match"]["words"] is None
     photo = sample()
     assert photo.probability(best) is None and "distance" in candidate_text(best)
-    assert "probability" not in candidate_properties(photo, best)
+    assert "probability" not in properties(best, photo.probability(best))
     json.dumps(evidence(result), allow_nan=False)
 
 
@@ -95,18 +96,18 @@ def test_a_scene_is_measured_by_its_probability() -> None:
 def test_a_photo_from_elsewhere_is_said(changes: dict[str, float], weak: bool) -> None:
     result = sample(**changes)
     assert result.match and result.match.weak == weak
-    assert (match_words(result) is not None) == weak
+    assert (result.match_words is not None) == weak
     flat = sample(heatmap=np.full((90, 140), 0.55, np.float32), **changes)  # best 0.5
     assert flat.match and flat.match.closer == pytest.approx(1 - 0.5 / 0.55)
     assert flat.match.weak == (weak or "pairs" not in changes)
 
 
 def test_the_words_of_a_photo_tell_what_was_found() -> None:
-    words = match_words(sample(pairs=0.08)) or ""
+    words = sample(pairs=0.08).match_words or ""
     assert "92\u202f% of photos match their own place better" in words
-    words = match_words(sample(random=0.4)) or ""
+    words = sample(random=0.4).match_words or ""
     assert "closer to it than an ordinary one, and 40\u202f% of random vectors do as well" in words
-    assert match_words(sample(candidates=())) is None  # nothing is known: nothing is said
+    assert sample(candidates=()).match_words is None  # nothing is known: nothing is said
 
 
 def test_random_vectors_come_as_near_to_no_place_that_is_there() -> None:

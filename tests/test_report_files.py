@@ -29,6 +29,7 @@ from geoloc.grid import Grid
 from geoloc.report import check_writable, write_report
 from geoloc.report.earth import overlay, write_kml, write_kmz
 from geoloc.report.evidence import evidence, write_evidence
+from geoloc.report.formatting import metres, percent
 from geoloc.report.heat import (
     LEVELS,
     STOPS,
@@ -43,7 +44,6 @@ from geoloc.report.raster import write_colors, write_heatmap
 from geoloc.report.table import write_table
 from geoloc.report.vector import write_geojson
 from geoloc.report.views import look
-from geoloc.report.words import metres, percent
 from tests.report_sample import GRID, HOSTILE, FlatImagery, candidate, heatmap, sample
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ import rasterio
 from rasterio.transform import from_origin
 
 from geoloc.area import GeotiffImagery
-from geoloc.errors import CubeError, GeolocError, ImageryError, ModelError
+from geoloc.cube import Cube
+from geoloc.errors import CubeError, GeolocError, ImageryError, ModelError, UnavailableError
 from geoloc.imagery.geotiff import GeotiffSource
 from geoloc.imagery.keys import fill_keys
+from geoloc.imagery.zarr import open_tiled
 from geoloc.query import open_target, query_scene, repair_cube_at, verify_cube_at
 from geoloc.query.remembered import require_open, withheld
 from geoloc.query.target import cube_model
 from tests.cubes import write_cube
-from tests.loopback import Listener, listening
+from tests.loopback import Listener, listening, pages_of
 
 SECRET = "wJalrXUtnFEMI-not-for-strangers"
 FEATURES = np.random.default_rng(4).normal(0, 2, (20, 30, 5)).astype(np.float32)
@@ -260,3 +263,88 @@ def test_plain_files_of_this_disk_serve_to_compute_cells_anew(tmp_path: Path) ->
             require_open(GeotiffImagery(paths=[f"{tmp_path}/{path}"]), cube, fetch=False)
     with pytest.raises(CubeError, match="name its area file"):
         require_open(GeotiffImagery(paths=["https://example.org/a.tif"]), cube, fetch=False)
+
+
+@pytest.fixture
+def shared(stranger: Listener, tmp_path: Path) -> Iterator[Listener]:
+    """A server of a cube, which the one inside of the house has as well."""
+    stranger.pages = pages_of(_cube(tmp_path, {}), "/cube.zarr")
+    with listening() as server:
+        server.pages = dict(stranger.pages)
+        yield server
+
+
+FIRST = ("CURRENT", "g0001/zarr.json", "g0001/scale/c/0")
+LATER = ("g0001/features/c/0/0/0", "g0001/provenance/record/c/0/0")
+
+
+def _read_all(url: str) -> Any:
+    return Cube.open(url).read(slice(0, 20), slice(0, 30))
+
+
+@pytest.mark.parametrize("key", [*FIRST, *LATER])
+def test_a_cube_s_server_does_not_lead_into_the_house(
+    key: str, shared: Listener, stranger: Listener, tmp_path: Path
+) -> None:
+    """Shown: what an inner server answers was taken for a part of the cube."""
+    url = f"{shared.root}/cube.zarr"
+    shared.moved[f"/cube.zarr/{key}"] = f"{stranger.root}/cube.zarr/{key}"
+    with pytest.raises(CubeError, match=r"redirects to.*127\.0\.0\.1 is a private host") as refused:
+        query_scene(url, "beach", tmp_path / "out")
+    assert stranger.asked == [] and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("to", ["/cube.zarr/{key}", "/elsewhere"])
+def test_nor_does_it_once_the_cube_is_open(to: str, shared: Listener, stranger: Listener) -> None:
+    cube, key = Cube.open(f"{shared.root}/cube.zarr"), LATER[0]
+    want = cube.read(slice(0, 20), slice(0, 30))
+    shared.moved[f"/cube.zarr/{key}"] = stranger.root + to.format(key=key)
+    for _ in range(2):
+        with pytest.raises(CubeError, match="is a private host") as refused:
+            _read_all(cube.url)
+        assert "\n" not in str(refused.value)
+    assert stranger.asked == []
+    shared.moved.clear()
+    np.testing.assert_array_equal(_read_all(cube.url), want)  # one refusal spoils nothing
+
+
+def test_nor_by_tls(shared: Listener) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as inner:
+        to = f"https://127.0.0.1:{inner.getsockname()[1]}/"
+        shared.moved["/cube.zarr/CURRENT"] = to
+        with pytest.raises(CubeError, match="is a private host") as refused:
+            Cube.open(f"{shared.root}/cube.zarr")
+        inner.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody has knocked
+            inner.accept()
+    assert "\n" not in str(refused.value) and not isinstance(refused.value, UnavailableError)
+
+
+def test_nor_by_several_steps_or_another_spelling(shared: Listener, stranger: Listener) -> None:
+    at = f"{stranger.port}/cube.zarr/CURRENT"
+    for host in ("localhost", "[::1]", "0.0.0.0", "2130706433", "127.1", "[::ffff:127.0.0.1]"):
+        shared.moved["/cube.zarr/CURRENT"] = "/step"
+        shared.moved["/step"] = f"http://{host}:{at}"
+        with pytest.raises(CubeError, match="is a private host"):
+            Cube.open(f"{shared.root}/cube.zarr")
+    assert stranger.asked == []
+
+
+def test_an_honest_redirect_of_a_cube_is_followed(
+    shared: Listener, stranger: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    want = _read_all(f"{shared.root}/cube.zarr")
+    for key in LATER:
+        shared.moved[f"/cube.zarr/{key}"] = f"{stranger.root}/cube.zarr/{key}"
+    shared.moved["/cube.zarr/CURRENT"] = "/current"
+    shared.pages["/current"] = shared.pages["/cube.zarr/CURRENT"]
+    monkeypatch.setenv("GEOLOC_PRIVATE_HOSTS", f"127.0.0.1:{stranger.port}")
+    np.testing.assert_array_equal(_read_all(f"{shared.root}/cube.zarr"), want)
+    assert f"/cube.zarr/{LATER[0]}" in stranger.asked
+
+
+def test_a_copy_s_server_does_not_lead_into_the_house(shared: Listener, stranger: Listener) -> None:
+    shared.moved["/copy.zarr/zarr.json"] = f"{stranger.root}/cube.zarr/g0001/zarr.json"
+    with pytest.raises(ImageryError, match="is a private host") as refused:
+        open_tiled(f"{shared.root}/copy.zarr")
+    assert stranger.asked == [] and "\n" not in str(refused.value)

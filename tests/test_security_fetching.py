@@ -16,7 +16,7 @@ from geoloc.models import fetch
 from geoloc.models.fetch import fetch_model
 from geoloc.models.model import Model, write_model
 from tests.encoder_models import spec
-from tests.loopback import serving_on_loopback
+from tests.loopback import Listener, listening, pages_of, serving_on_loopback
 
 WEIGHTS = bytes(range(256)) * 4000
 FILES: dict[str, Path | bytes] = {"ground.safetensors": WEIGHTS, "overhead.safetensors": b"o" * 100}
@@ -131,3 +131,40 @@ def test_a_part_of_another_file_is_not_believed(
     with pytest.raises(ModelError, match="sha256 of what came"):
         fetch_model(url)
     assert fetch_model(url).model.digest == published.digest
+
+
+@pytest.fixture
+def inner(published: Model, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
+    """A server inside of the house, which has the model as well."""
+    monkeypatch.delenv("GEOLOC_PRIVATE_HOSTS")
+    with listening() as server:
+        server.pages = pages_of(published.path, "/mine")
+        yield server
+
+
+@pytest.fixture
+def outer(inner: Listener) -> Iterator[Listener]:
+    with listening() as server:
+        server.pages = dict(inner.pages)
+        yield server
+
+
+@pytest.mark.parametrize("name", ["model.json", "ground.safetensors"])
+def test_a_model_s_server_does_not_lead_into_the_house(
+    name: str, inner: Listener, outer: Listener
+) -> None:
+    """Shown: what an inner server answers was taken, and kept."""
+    outer.moved[f"/mine/{name}"] = f"{inner.root}/mine/{name}"
+    with pytest.raises(ModelError, match=r"redirects to.*127\.0\.0\.1 is a private") as refused:
+        fetch_model(f"{outer.root}/mine")
+    assert inner.asked == [] and "\n" not in str(refused.value)
+
+
+def test_an_honest_redirect_of_a_model_is_followed(
+    inner: Listener, outer: Listener, published: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("model.json", "ground.safetensors"):
+        outer.moved[f"/mine/{name}"] = f"{inner.root}/mine/{name}"
+    monkeypatch.setenv("GEOLOC_PRIVATE_HOSTS", f"127.0.0.1:{inner.port}")
+    assert fetch_model(f"{outer.root}/mine").model.digest == published.digest
+    assert inner.asked == ["/mine/model.json", "/mine/ground.safetensors"]

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AreaError
-from ..gate import gate
+from ..gated import gate
 from .ground import looks_like_degrees, numbers
 from .vector import READER_OPTIONS, reason_to_refuse
 
@@ -106,7 +106,7 @@ def _layers(file: Path) -> list[str]:
 def _without_servers() -> dict[str, str]:
     """Options by which no server is asked: a GeoJSON may give its CRS as an address."""
     guard = gate()
-    return {} if guard is None else guard.options(guard.visit(shut=True))
+    return {} if guard is None else guard.rights(shut=True).options()
 
 
 def _polygons(file: Path, layer: str) -> GeoSeries:

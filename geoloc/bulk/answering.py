@@ -28,7 +28,7 @@ from ..query.folders import recorded
 from ..report import QueryResult, write_report
 from ..report.heat import levels, paper_palette, shrink
 from ..report.outputs import RECORD, faults_of_outputs
-from ..report.vector import properties
+from ..report.properties import properties
 from .entries import SMALL
 from .mishaps import contained
 from .reading import photo_of

@@ -17,9 +17,9 @@ from pyproj import Geod
 
 from ..files import whole_file
 from ..modes import open_answer
+from ..report.formatting import degrees, metres, percent
 from ..report.html import assets, environment
 from ..report.links import web_maps
-from ..report.words import degrees, metres, percent
 from ..scenes import display_name
 from .copies import Sight
 from .entries import SMALL, Answer, Entry, Group

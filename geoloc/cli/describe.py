@@ -26,7 +26,7 @@ def describe(
 ) -> None:
     """Name the scene classes of photos, or of a place as the cube sees it."""
     from ..query import describe_photos, describe_place
-    from ..report.words import percent
+    from ..report.formatting import percent
     from ..scenes import display_name
 
     if bool(photos) == bool(cube) or bool(at) != bool(cube):

@@ -240,7 +240,8 @@ def _failed(failures: dict[str, str], asked: int) -> str:
 
 
 def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[str, str]) -> None:
-    from ..report.words import areas_text, match_words, truth_text, unsearched
+    from ..report.formatting import areas_text
+    from ..report.words import truth_text, unsearched
 
     if as_json:
         print_json(
@@ -261,7 +262,7 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
         }
         rows = [_row(result, candidate) for candidate in result.candidates[:SHOWN]]
         print_table(f"{result.title} ({result.folder})", columns, rows)
-        for words in filter(None, (match_words(result), truth_text(result))):
+        for words in filter(None, (result.match_words, truth_text(result))):
             note(words)
         if result.areas:
             note(areas_text(result.areas))
@@ -275,7 +276,8 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
 
 
 def _row(result: QueryResult, candidate: Candidate) -> list[str]:
-    from ..report.words import degrees, measured, scene_list
+    from ..report.formatting import degrees, scene_list
+    from ..report.words import measured
 
     return [
         str(candidate.rank),

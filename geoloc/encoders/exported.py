@@ -52,7 +52,7 @@ those held at once as much `_MOST_HELD` times; the widest networks known (VGG-16
 
 _MOST_HELD = 4
 _MOST_STEPS = 50_000
-_PATIENCE, CHECK_PATIENCE = 300.0, 30.0
+_PATIENCE, CHECK_PATIENCE = 600.0, 120.0
 """s for a network's first answer, which may be to a large tile; and while one is imported."""
 
 # fmt: off

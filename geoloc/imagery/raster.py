@@ -25,7 +25,7 @@ from rasterio.transform import Affine
 
 from ..area import Bounds
 from ..errors import ImageryError
-from ..gate import Visit, gate, place_named
+from ..gated import Rights, gate, place_named
 from ..grid import Grid
 from ..stores import s3_settings, without_secrets
 from .colours import Said, colours_of, is_another_model, transparent
@@ -197,29 +197,29 @@ def gdal_environment(href: str, known: str | None = None, **options: str) -> Ite
     """
     look = "EMPTY_DIR" if is_remote(href) else "TRUE"
     session = _S3Session() if href.startswith(_S3) else None
-    visit, through = _through_gate(href, known)
-    before = visit.refused if visit else 0
+    rights, through = _through_gate(href, known)
+    before = rights.refused if rights else 0
     settings = {**_GDAL, **through, **options, "GDAL_DISABLE_READDIR_ON_OPEN": look}
     with rasterio.Env(session, **settings):
         try:
             yield
         except (RasterioError, CPLE_BaseError):
-            if visit and visit.refused > before:
+            if rights and rights.refused > before:
                 told = f"{without_secrets(href)} redirects to, or names, what is not asked"
-                raise ValueError(f"{told}: {visit.reason}") from None
+                raise ValueError(f"{told}: {rights.reason}") from None
             raise
 
 
-def _through_gate(href: str, known: str | None) -> tuple[Visit | None, dict[str, str]]:
+def _through_gate(href: str, known: str | None) -> tuple[Rights | None, dict[str, str]]:
     """How servers are asked for a file, and GDAL's options for that."""
     if href.startswith(_OBJECTS) or (guard := gate()) is None:
         return None, {}
     local = on_disk(href)
     shut = local is not None and not is_vrt(local)
-    visit = guard.visit(
+    rights = guard.rights(
         place_named(href) if known is None and not local else known or "", shut=shut
     )
-    return visit, guard.options(visit) | ({"GDAL_HTTP_MAX_RETRY": "0"} if shut else {})
+    return rights, rights.options() | ({"GDAL_HTTP_MAX_RETRY": "0"} if shut else {})
 
 
 def forget_other_versions(file: RasterFile) -> None:

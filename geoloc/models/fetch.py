@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from ..errors import GeolocError, ModelError, UsageError
 from ..files import file_sha256
-from ..stores import local_path, open_objects, without_secrets
+from ..stores import local_path, open_objects, reason_of, without_secrets
 from .model import Model, parse_spec, read_model, write_whole
 from .spec import MODEL_NAME, SPEC_FILE, ModelSpec
 from .store import known_models, list_models, publish, refuse_other_folder, store_dir
@@ -149,7 +149,7 @@ class _Remote:
         except ModelError:
             raise
         except (BaseError, GeolocError, OSError, ValueError) as error:
-            reason = without_secrets((str(error).splitlines() or [type(error).__name__])[0])
+            reason = without_secrets(reason_of(error))
             raise ModelError(
                 f"{self.shown}{what} cannot be fetched ({reason.split('<')[0].strip()[:300]}): "
                 "what has arrived is kept; try again, or correct the URL or its credentials"

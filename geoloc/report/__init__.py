@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .result import Match, QueryResult
+from .match import Match
+from .result import QueryResult
 from .write import check_writable, write_report
 
 __all__ = ["Match", "QueryResult", "check_writable", "write_report"]

@@ -20,8 +20,8 @@ from rasterio.transform import array_bounds
 from rasterio.warp import calculate_default_transform, reproject
 
 from ..grid import Grid
+from .formatting import candidate_text, degrees, scene_list
 from .heat import levels, overlay_palette, shrink
-from .words import candidate_text, degrees, scene_list
 
 if TYPE_CHECKING:
     from shapely import LinearRing, Polygon

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..names import path_text, writable
-from .vector import properties
-from .words import match_record
+from .match import match_record
+from .properties import properties
 
 if TYPE_CHECKING:
     from ..photos import Photo
@@ -56,7 +56,7 @@ def evidence(result: QueryResult, created: datetime | None = None) -> dict[str, 
         "imagery": result.imagery,
         "vector": dict(zip(result.classes, np.asarray(result.vector).tolist(), strict=True)),
         "summary": _summary(result),
-        "match": match_record(result),
+        "match": match_record(result.match, result.title),
         "candidates": [properties(c) for c in result.candidates],
         "areas": [area.to_json() for area in result.areas],
         "places": {str(rank): scenes for rank, scenes in result.places.items()},

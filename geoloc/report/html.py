@@ -16,22 +16,11 @@ from markupsafe import Markup
 
 from ..scenes import display_name
 from .drawn import drawn
+from .formatting import area_size, areas_text, closeness, degrees, differences, percent, scene_list
 from .heat import STOPS, Levels, hot_palette, levels, shrink
 from .links import web_maps
 from .views import Picture, Views, look, photo_picture, png_uri
-from .words import (
-    area_size,
-    areas_text,
-    closeness,
-    degrees,
-    differences,
-    match_words,
-    measured,
-    percent,
-    scene_list,
-    truth_text,
-    unsearched,
-)
+from .words import measured, truth_text, unsearched
 
 if TYPE_CHECKING:
     from ..candidates import Candidate
@@ -71,7 +60,7 @@ def write_page(
             search=areas_text(result.areas),
             truth=truth_text(result),
             not_searched=unsearched(result),
-            match=match_words(result),
+            match=result.match_words,
             stops=STOPS,
             true_place=result.true_place,
             scenes=[scene for scene in result.scenes() if scene[1] >= _VISIBLE],

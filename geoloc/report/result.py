@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from ..grid import Grid
 from ..names import path_text
 from ..scenes import describe
 from ..search_areas import SearchArea, search_areas
+from .match import Match, match_record, match_words
+from .properties import properties
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,31 +33,6 @@ _UNLIKELY = 0.1  # a probability of the searched class below which nothing was f
 _TYPICAL = 0.5  # a photo from here has a best place nearer than a typical photo's own place
 _CLOSER = 0.15  # below that the best place is as good as any: random vectors reach 0.1
 _CHANCE = 0.25  # share of random vectors that do as well: what shows nothing
-
-
-@dataclass(frozen=True)
-class Match:
-    """How well the best place matches what was asked, beside its rank: some cell is always first.
-
-    weak: hardly; the answer of a search for what is not there looks so. Of a scene: probability
-    (0..1) of the class at the best place, and the class that is likelier there, if one is, with
-    its own. Of a photo: closer, by how much (0..1) the best place is closer to it than the middle
-    place; random, the share of random vectors whose best place is as close (None where not
-    measured); pairs, the share of photos of known places that lie at least as far from their own
-    place as this one from the best of all (None where the model has no such figures).
-    """
-
-    weak: bool
-    probability: float | None = None
-    likelier: tuple[str, float] | None = None
-    closer: float | None = None
-    random: float | None = None
-    pairs: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """For machines; what does not apply is null."""
-        likelier = self.likelier and dict(zip(("scene", "probability"), self.likelier, strict=True))
-        return {**asdict(self), "likelier": likelier}
 
 
 @dataclass(frozen=True)
@@ -143,6 +120,11 @@ class QueryResult:
             return None
         return self._photo_match() if self.photos else self._scene_match()
 
+    @property
+    def match_words(self) -> str | None:
+        """One sentence where even the best place hardly matches; None where all is well."""
+        return match_words(self.match, self.title)
+
     def _scene_match(self) -> Match:
         best, wanted = self.candidates[0], self.classes[int(np.argmax(self.vector))]
         probability = math.exp(-best.distance)
@@ -197,16 +179,13 @@ class QueryResult:
 
     def to_json(self) -> dict[str, Any]:
         """The answer for machines: title, photos, scenes, candidates and areas to search."""
-        from .vector import candidate_properties
-        from .words import match_record
-
         return {
             "title": self.title,
             "folder": self.folder and path_text(self.folder),
             "photos": [{"file": p.file, "sha256": p.sha256} for p in self.photos],
             "scenes": [{"scene": name, "share": share} for name, share in self.scenes()],
-            "match": match_record(self),
-            "candidates": [candidate_properties(self, c) for c in self.candidates],
+            "match": match_record(self.match, self.title),
+            "candidates": [properties(c, self.probability(c)) for c in self.candidates],
             "areas": [area.to_json() for area in self.areas],
             "summary": {"cells": self.cells_asked, **self.told_unsearched()},
             "truth": self.told_truth(),

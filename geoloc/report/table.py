@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..names import cell_text
 from ..scenes import display_name
+from .formatting import differences, scene_list
 from .links import web_maps
-from .words import differences, scene_list
 
 if TYPE_CHECKING:
     from ..candidates import Candidate

@@ -6,43 +6,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .links import web_maps
+from .properties import properties
 
 if TYPE_CHECKING:
-    from ..candidates import Candidate, Term
+    from ..candidates import Candidate
     from .result import QueryResult
-
-_DEGREES = 7  # decimals: about a centimetre
-
-
-def candidate_properties(result: QueryResult, candidate: Candidate) -> dict[str, Any]:
-    """`properties`, with what its answer knows of the candidate: of a scene, its probability."""
-    probability = result.probability(candidate)
-    known = {} if probability is None else {"probability": probability}
-    return {**properties(candidate), **known}
-
-
-def properties(candidate: Candidate) -> dict[str, Any]:
-    """What is told of a candidate; numbers and text only, so that every GIS reads it."""
-    return {
-        "rank": int(candidate.rank),
-        "distance": float(candidate.distance),
-        "percentile": float(candidate.percentile),
-        "lon": round(float(candidate.lon), _DEGREES),
-        "lat": round(float(candidate.lat), _DEGREES),
-        "explanation": [_term(term) for term in candidate.explanation],
-        "shared": [term.scene for term in candidate.shared],
-        "links": web_maps(candidate.lon, candidate.lat),
-    }
-
-
-def _term(term: Term) -> dict[str, Any]:
-    return {
-        "scene": term.scene,
-        "photo": float(term.photo),
-        "place": float(term.place),
-        "share": float(term.share),
-    }
 
 
 def write_geojson(result: QueryResult, path: Path) -> None:
@@ -57,7 +25,7 @@ def write_geojson(result: QueryResult, path: Path) -> None:
 
 
 def _feature(result: QueryResult, candidate: Candidate) -> dict[str, Any]:
-    told = candidate_properties(result, candidate)
+    told = properties(candidate, result.probability(candidate))
     return {
         "type": "Feature",
         "id": told["rank"],

@@ -24,9 +24,9 @@ from ..grid import Grid
 from ..photos import Photo
 from ..report import Match, QueryResult
 from ..report.evidence import SHARED_FORMAT
-from ..report.vector import properties
+from ..report.match import match_record
+from ..report.properties import properties
 from ..report.views import Views
-from ..report.words import match_record
 from ..scenes import display_name
 from .answers import Answer, Record
 from .options import Options
@@ -334,7 +334,7 @@ def _record(answer: Answer, result: SharedResult, scrub: Scrub) -> dict[str, Any
         "imagery": result.imagery,
         "vector": None if scrub.options.rounding else dict(record["vector"]),
         "summary": summary(record["summary"], coarse=scrub.options.rounding is not None),
-        "match": match_record(result),
+        "match": match_record(result.match, result.title),
         "candidates": [properties(candidate) for candidate in result.candidates],
         "areas": [area.to_json() for area in result.areas],
         "places": {str(rank): scenes for rank, scenes in result.places.items()},

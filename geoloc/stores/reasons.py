@@ -6,6 +6,9 @@ import errno
 import json
 import re
 
+from ..gated import gate
+from ..hosts import place_of
+
 _FIXES = {
     errno.EACCES: "correct the rights, or name another place",
     errno.EROFS: "name another place",
@@ -16,6 +19,8 @@ _FIXES = {
 }
 _ROLE = "169.254.169.254"  # asked for a machine's role once no credentials were found
 _PASSING = re.compile(r" - HTTP error: |status code: (429|5\d\d)\b")  # no answer, or overloaded
+_ASKED = re.compile(r"Error performing \w+ (https?://\S+) in ")
+_NO_TUNNEL = " - HTTP error: error sending request"  # all that is said of a proxy that refuses
 _CODEC = re.compile(r"(?i)zstd|blosc|lz4|gzip|decompress|decode|checksum|\bcrc")
 _DAMAGED = "restore it from a copy, or delete it and run the same command again"
 
@@ -35,7 +40,8 @@ def may_pass(error: Exception) -> bool:
     """Whether the same may work in a minute: the store is out of reach, or overloaded."""
     if isinstance(error, ConnectionError | TimeoutError):
         return True
-    return _ROLE not in str(error) and bool(_PASSING.search(_first_line(error)))
+    line = _first_line(error)
+    return bool(_PASSING.search(line)) and _ROLE not in str(error) and not _refused(line)
 
 
 def _is_of_a_codec(error: Exception) -> bool:
@@ -45,6 +51,8 @@ def _is_of_a_codec(error: Exception) -> bool:
 
 def _remote_reason(line: str, text: str) -> str:
     """The same of an object store, whose errors are known by their text alone."""
+    if reason := _refused(line):
+        return f"its server redirects to, or names, what is not asked: {reason}"
     if _ROLE in text:
         return (
             "no credentials for the object store were found: set AWS_ACCESS_KEY_ID and "
@@ -57,6 +65,18 @@ def _remote_reason(line: str, text: str) -> str:
     if "AccessDenied" in text or "403 Forbidden" in text:
         return f"the object store refuses access: check the rights of these credentials ({line})"
     return line
+
+
+def _refused(line: str) -> str:
+    """Why `geoloc.gate` let a request go no further; empty where that is not why it failed.
+
+    By TLS the error itself does not say it: then it is so where the gate has refused before.
+    """
+    asked, guard = _ASKED.search(line), gate(gdal=False)
+    if asked is None or guard is None:
+        return ""
+    reason = guard.rights(place_of(asked[1])).reason
+    return reason if reason and (reason in line or _NO_TUNNEL in line) else ""
 
 
 def _first_line(error: Exception) -> str:

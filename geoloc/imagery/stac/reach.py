@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from ...gate import gate
+from ...gated import gate
 from ...hosts import ALLOWED, is_allowed_file, place_of, refusal
 from ..redirects import refused_on_the_way
 

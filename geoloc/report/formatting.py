@@ -1,0 +1,92 @@
+"""Numbers, places and scenes as people read them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..scenes import display_name
+
+if TYPE_CHECKING:
+    from ..candidates import Candidate, Term
+    from ..search_areas import SearchArea
+
+
+def percent(value: float) -> str:
+    """A percentage with as many digits as it deserves: 0.02 %, 0.4 %, 17 %."""
+    if value < 0.0001:
+        return "<0.0001\u202f%"
+    digits = 0 if value >= 10 else 1 if value >= 0.1 else 1 - math.floor(math.log10(value))
+    return f"{value:.{digits}f}\u202f%".replace(".0\u202f", "\u202f")
+
+
+def degrees(lon: float, lat: float, digits: int = 6) -> str:
+    """Latitude and longitude as web maps take them: latitude first."""
+    return f"{lat:.{digits}f}, {lon:.{digits}f}"
+
+
+def metres(length: float) -> str:
+    """A length on the ground: 85 m, 1.3 km, 240 km."""
+    if length < 1000:
+        return f"{length:.0f}\u202fm"
+    return f"{length / 1000:,.{1 if length < 100_000 else 0}f}\u202fkm"
+
+
+def area_size(km2: float) -> str:
+    """A size on the ground: 2,100 m², 0.042 km², 0.42 km², 17 km²."""
+    if km2 < 0.01:
+        return f"{km2 * 1e6:,.0f}\u202fm²"
+    digits = 3 if km2 < 0.1 else 2 if km2 < 1 else 1 if km2 < 10 else 0
+    return f"{km2:,.{digits}f}\u202fkm²"
+
+
+def areas_text(areas: Sequence[SearchArea]) -> str:
+    """How much there is to search: 20 candidates in 3 areas to search, 0.42 km² in all."""
+    points = sum(len(area.candidates) for area in areas)
+    size = area_size(sum(area.km2 for area in areas))
+    least = "" if all(area.whole for area in areas) else "at least "
+    return (
+        f"{points} candidate{'s' * (points != 1)} in {len(areas)} "
+        f"area{'s' * (len(areas) != 1)} to search, {least}{size}{' in all' * (len(areas) > 1)}"
+    )
+
+
+def candidate_text(candidate: Candidate, probability: float | None = None) -> str:
+    """One paragraph about a candidate, for places where no markup is possible.
+
+    ``probability`` (0..1): of the scene that was searched for, in the place of a distance.
+    """
+    lines = [
+        f"Rank {candidate.rank}: {closeness(candidate, probability)}, "
+        f"among the best {percent(candidate.percentile)} of the area."
+    ]
+    if candidate.shared:
+        scenes = ", ".join(display_name(t.scene) for t in candidate.shared)
+        lines.append(f"Both photo and place show: {scenes}.")
+    lines += [
+        f"{display_name(t.scene)}: photo {t.photo:+.1f}, place {t.place:+.1f}, "
+        f"{100 * t.share:.0f} % of the squared distance."
+        for t in candidate.explanation
+    ]
+    return "\n".join(lines)
+
+
+def closeness(candidate: Candidate, probability: float | None) -> str:
+    """How near a place comes to what was asked: probability 83 %, or distance 1.234."""
+    if probability is not None:
+        return f"probability {percent(100 * probability)}"
+    return f"distance {candidate.distance:.3f}"
+
+
+def differences(candidate: Candidate, top: int = 3) -> list[Term]:
+    """Scenes that keep photo and place apart, the largest part of the distance first.
+
+    Under a model's own metric a part may be negative; such a term takes nothing apart.
+    """
+    return sorted((t for t in candidate.explanation if t.share > 0), key=lambda t: -t.share)[:top]
+
+
+def scene_list(scenes: Sequence[tuple[str, float]]) -> str:
+    """Scenes with their shares in one line: highway 41 %, wheat field 22 %."""
+    return ", ".join(f"{display_name(name)} {percent(100 * share)}" for name, share in scenes)

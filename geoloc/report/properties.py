@@ -1,0 +1,40 @@
+"""A candidate as the properties of a point."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .links import web_maps
+
+if TYPE_CHECKING:
+    from ..candidates import Candidate, Term
+
+_DEGREES = 7  # decimals: about a centimetre
+
+
+def properties(candidate: Candidate, probability: float | None = None) -> dict[str, Any]:
+    """What is reported of a candidate; numbers and text only, so that every GIS reads it.
+
+    ``probability`` (0..1): of the scene that was searched for, where one was.
+    """
+    known = {} if probability is None else {"probability": probability}
+    return {
+        "rank": int(candidate.rank),
+        "distance": float(candidate.distance),
+        "percentile": float(candidate.percentile),
+        "lon": round(float(candidate.lon), _DEGREES),
+        "lat": round(float(candidate.lat), _DEGREES),
+        "explanation": [_term(term) for term in candidate.explanation],
+        "shared": [term.scene for term in candidate.shared],
+        "links": web_maps(candidate.lon, candidate.lat),
+        **known,
+    }
+
+
+def _term(term: Term) -> dict[str, Any]:
+    return {
+        "scene": term.scene,
+        "photo": float(term.photo),
+        "place": float(term.place),
+        "share": float(term.share),
+    }
