@@ -426,6 +426,6 @@ def test_two_bulk_runs_at_once_into_one_folder(place: Place, tmp_path: Path) -> 
     assert told[0] == "answered 3"
     # the second was refused, or came when the first had ended
     assert told[1] == "answered 0" or (
-        told[1].startswith("refused") and "another run is at work there" in told[1]
+        told[1].startswith("refused") and "another bulk run is writing there" in told[1]
     )
     assert all(is_whole(path) for path in (tmp_path / "out" / "items").iterdir())

@@ -208,7 +208,7 @@ def test_what_was_current_within_the_grace_stays(
     caplog.set_level(logging.INFO, "geoloc")
     now = DAY + 2 * HOUR + 1800  # half an hour after g0002 was superseded
     assert prune_cube(epochs, 1, grace=HOUR, now=now) == ["g0001"]
-    assert "g0002 stays for now" in caplog.text
+    assert "g0002 is kept for now" in caplog.text
     assert "0:30:00 ago" in caplog.text
     assert "1:00:00" in caplog.text
     assert prune_cube(epochs, 1, grace=HOUR, now=now + 1799) == []
@@ -239,7 +239,7 @@ def test_the_command_spares_by_default_and_says_so(tmp_path: Path) -> None:
     runner = CliRunner()
     done = runner.invoke(app, ["cube", "prune", str(url), "--keep", "1"])
     assert done.exit_code == 0
-    assert "g0001 stays for now" in done.output
+    assert "g0001 is kept for now" in done.output
     assert "nothing to delete" in done.output
     for wrong in ("1", "x", "-1h", "1y"):
         done = runner.invoke(app, ["cube", "prune", str(url), "--keep", "1", f"--grace={wrong}"])

@@ -220,7 +220,7 @@ def test_other_sizes_are_refused(text: str) -> None:
         read_rounding(text)
 
 
-@pytest.mark.parametrize("text", ["1m", "1000km"])
+@pytest.mark.parametrize("text", ["101m", "1000km"])
 def test_the_finest_and_the_coarsest_rounding(tmp_path: Path, text: str) -> None:
     folder = write_telling(tmp_path / "a", imagery=False)
     share([folder], tmp_path / "out", Options(rounding=read_rounding(text)))
@@ -229,7 +229,8 @@ def test_the_finest_and_the_coarsest_rounding(tmp_path: Path, text: str) -> None
 
 def test_unknown_words_are_refused() -> None:
     assert read_keep(["gps, time", "names"]) == {"gps", "time", "names"}
-    with pytest.raises(UsageError, match="--keep all: write some of captions, senders"):
+    assert read_keep(["paths"]) == {"paths", "names"}  # a path ends in a name
+    with pytest.raises(UsageError, match="--keep all is not known: choose from captions, senders"):
         Options(read_keep(["all"]))
     with pytest.raises(UsageError, match="--photo sharp"):
         Options(photo="sharp")  # type: ignore[arg-type]
@@ -307,11 +308,22 @@ def test_a_copy_can_be_neither_repeated_nor_shared(answer: Path, tmp_path: Path)
         assert digest in str(refused.value)
 
 
+def test_a_rounding_that_rounds_nothing_is_refused(answer: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"leaves the cells of \d+ m as they are"):
+        share([answer], tmp_path / "out", Options(rounding=read_rounding("1m")))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_bulk_run_is_shared_whole(place: Place, tmp_path: Path) -> None:
     for number in (1, 2):
         save(tmp_path / "in" / f"QX{number}.jpg", number)
+    save(tmp_path / "in" / "below" / "QX3.jpg", 1)
     run_bulk(place.cube, tmp_path / "in", tmp_path / "bulk")
     count = len(list((tmp_path / "bulk").glob("*/*/query.json")))
+    share([tmp_path / "bulk"], tmp_path / "with-paths", Options(read_keep(["paths"])))
+    told = [record(folder)["photos"][0] for folder in (tmp_path / "with-paths").glob("answer-*")]
+    names = {copy["file"] for photo in told for copy in photo.get("copies", [])}
+    assert {"QX1.jpg", "below/QX3.jpg"} <= names
     shared = share([tmp_path / "bulk"], tmp_path / "out")
     assert len(shared.answers) == count >= 2
     assert holders(tmp_path / "out", "QX1") == []

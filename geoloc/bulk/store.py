@@ -204,7 +204,7 @@ class Store:
             yield
         except sqlite3.OperationalError as error:
             busy = "locked" in str(error)
-            reason = "another run is at work there: wait for it" if busy else str(error)
+            reason = "another bulk run is writing there: wait until it ends" if busy else str(error)
             raise OutputError(f"cannot use {self._path}: {reason}") from None
         except sqlite3.DatabaseError as error:
             raise OutputError(f"{self._path} is damaged ({error}): delete it") from None

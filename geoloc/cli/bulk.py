@@ -25,8 +25,8 @@ def bulk(
     sensitive: bool | None = typer.Option(
         None,
         "--sensitive/--no-sensitive",
-        help="Pages hide pictures until their reader chooses to see them: they do, unless you or "
-        "the area file (sensitive: false) say otherwise.",
+        help="Pages hide pictures until their reader chooses to see them. Hidden by default; "
+        "--no-sensitive, or sensitive: false in the area file, shows them.",
         show_default=False,
     ),
     as_json: bool = JSON,
@@ -35,7 +35,7 @@ def bulk(
 
     Exit code 0 where every good picture is answered; bad files are listed in failures.csv. Exit
     code 1 where an answer is missing; the others are there. Answers may be read by you alone:
-    GEOLOC_ANSWERS_MODE=group opens them to the group, =umask leaves it to the umask.
+    GEOLOC_ANSWERS_MODE=group opens them to the group, =umask leaves it to the system.
     """
     from ..bulk import run_bulk
 

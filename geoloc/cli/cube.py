@@ -144,8 +144,8 @@ def prune(
         "1h",
         "--grace",
         metavar="TIME",
-        help="Keep also what was current, or opened on this machine, within this time: such as "
-        "90s, 30m, 1h, 2d, or 0. Cubes on S3 tell only what was current.",
+        help="Also keep what was in use within this time: current, or opened on this machine. "
+        "90s, 30m, 1h, 2d, or 0. Of cubes on S3 only what was current is known.",
     ),
     as_json: bool = JSON,
 ) -> None:

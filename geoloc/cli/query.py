@@ -45,7 +45,7 @@ CLUSTER = typer.Option(
 DIGESTS = typer.Option(
     False,
     "--check-digests",
-    help="Compare the SHA-256 of every block that is read, beside its checksum, which always is.",
+    help="Also compare the SHA-256 of every block that is read; checksums always are.",
 )
 FETCH = typer.Option(
     False,
@@ -112,7 +112,7 @@ def query(
     """Rank the places of a cube by how well they match each photo.
 
     Answers may be read by you alone: GEOLOC_ANSWERS_MODE=group opens them to the group, =umask
-    leaves it to the umask.
+    leaves it to the system.
     """
     from ..query import query_photos
 

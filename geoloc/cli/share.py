@@ -13,13 +13,18 @@ def share(
     answers: list[Path] = typer.Argument(
         ..., metavar="ANSWER…", help="Folders of answers, of bulk runs or of queries."
     ),
-    out: Path = typer.Option(..., "--out", metavar="DIR", help="A new folder for the copies."),
+    out: Path = typer.Option(
+        ...,
+        "--out",
+        metavar="DIR",
+        help="A folder for the copies that is not there yet, or is empty.",
+    ),
     keep: list[str] = typer.Option(
         [],
         "--keep",
         metavar="WORDS",
         help="What may stay, with commas between: captions, senders, chat, gps, time, names, "
-        "paths, truth. All of these are left out unless they are named.",
+        "paths (and with them names), truth. All of these are left out unless they are named.",
     ),
     photo: str = typer.Option(
         "blurred",
@@ -32,8 +37,8 @@ def share(
         None,
         "--round",
         metavar="SIZE",
-        help="Round every coordinate: 0.01 (degrees), 1km or 500m. Close views of places are left "
-        "out then.",
+        help="Round every coordinate: 0.01 (degrees), 1km or 500m, more than a cell. Close views "
+        "of places are left out then.",
     ),
     imagery: bool = typer.Option(
         True, "--imagery/--no-imagery", help="Pictures of the imagery, which may be licensed."

@@ -159,8 +159,8 @@ def prune_generations(
     spared = {name: moment for name, moment in used.items() if now - moment < grace}
     for name, moment in spared.items():
         _LOG.info(
-            "%s stays for now: it was current, or opened, %s ago, and what was within %s is kept "
-            "for who may still read it (--grace)",
+            "%s is kept for now: it was last in use %s ago, and what was within %s may still be "
+            "read by somebody (--grace 0 deletes it all the same)",
             name, _span(max(now - moment, 0)), _span(grace),
         )  # fmt: skip
     removed = [name for name in used if name not in spared]

@@ -104,6 +104,8 @@ def read_record(path: Path) -> dict[str, Any]:
 
 def _load(path: Path) -> Any:
     try:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder: name the query.json in it")
         if path.exists() and not (path.is_file() and path.stat().st_size <= _MOST_BYTES):
             raise UsageError(f"{path} is no record of a query: no file, or larger than any")
         return json.loads(path.read_text(encoding="utf-8"))

@@ -218,7 +218,7 @@ def _cube(record: Record, moved: str | Path | None) -> Cube:
     if there and generation not in there:
         raise CubeError(
             f"cube {url} no longer has generation {generation}, which gave this answer: it was "
-            f"pruned, and the answer cannot be repeated (there are {', '.join(there)})"
+            f"pruned, and the answer cannot be repeated (still there: {', '.join(there)})"
         )
     return Cube.open(url, generation)
 

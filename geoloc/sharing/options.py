@@ -70,15 +70,16 @@ class Options:
 
     def __post_init__(self) -> None:
         for word in sorted(self.keep - KEEP.keys()):
-            raise UsageError(f"--keep {word}: write some of {', '.join(KEEP)}")
+            raise UsageError(f"--keep {word} is not known: choose from {', '.join(KEEP)}")
         if self.photo not in PHOTO:
             raise UsageError(f"--photo {self.photo}: write one of {', '.join(PHOTO)}")
 
 
 def read_keep(texts: Iterable[str]) -> frozenset[str]:
-    """Words of one or several lists with commas."""
+    """Words of one or several lists with commas; paths cannot be kept without names."""
     words = (word.strip() for text in texts for word in text.split(","))
-    return frozenset(filter(None, words))
+    kept = frozenset(filter(None, words))
+    return kept | {"names"} if "paths" in kept else kept  # a path ends in a name
 
 
 def read_rounding(text: str | None) -> Rounding | None:
@@ -91,6 +92,6 @@ def read_rounding(text: str | None) -> Rounding | None:
     value, unit = float(found[1]), found[2]
     metres = value * {"km": 1000.0, "m": 1.0}.get(unit or "", _METRES_A_DEGREE)
     if not 0 < metres <= _MOST:
-        raise UsageError(f"--round {text}: write more than nothing and at most 1000km")
+        raise UsageError(f"--round {text}: it must be more than 0 and at most 1000km")
     shown = f"{value:g} {unit}" if unit in ("km", "m") else f"{value:g}°"
     return Rounding(metres, shown)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
 
+from ..errors import UsageError
 from ..grid import Grid
 from ..report.heat import reduced
 from .options import Rounding
@@ -31,7 +32,12 @@ class Squares:
         cls, heatmap: NDArray[np.float32], grid: Grid, rounding: Rounding
     ) -> tuple[Squares, NDArray[np.float32]]:
         """The squares of a grid, and its distances ``(y, x)``: the smallest of each square."""
-        factor = max(1, math.ceil(rounding.metres / grid.step))
+        if rounding.metres <= grid.step:
+            raise UsageError(
+                f"--round {rounding.text} leaves the cells of {grid.step:g} m as they are: "
+                "round to more than that"
+            )
+        factor = math.ceil(rounding.metres / grid.step)
         factor = min(factor, max(grid.shape))
         small, coarse = reduced(heatmap, grid, factor)
         return cls(coarse, factor, rounding), small

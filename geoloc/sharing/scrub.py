@@ -125,7 +125,7 @@ class Scrub:
         """One of the copies of a picture that the run saw."""
         name = str(told.get("file", ""))
         kept = {
-            "file": base_name(name) if self.keeps("names") else f"copy {number_}",
+            "file": self._name_of_copy(name, number_),
             "path": text(told.get("path")) if self.keeps("paths") else None,
             "how": word(told.get("how")),
             "sha256": digest(told.get("sha256")),
@@ -135,6 +135,12 @@ class Scrub:
             "messages": list(filter(None, map(self.message, mappings(told.get("messages"))))),
         }
         return {key: value for key, value in kept.items() if value not in (None, [], {})}
+
+    def _name_of_copy(self, name: str, number_: int) -> str:
+        """A copy's name, below its folder where paths may be told."""
+        if not self.keeps("names"):
+            return f"copy {number_}"
+        return name if self.keeps("paths") else base_name(name)
 
     def claim(self, told: Record) -> dict[str, Any]:
         """A claim of a place or a time; by whom, where names and chats may be told."""

@@ -41,7 +41,7 @@ class Statement:
         """For people, one thing a line."""
         for kind, count in self.removed.items():
             yield f"Left out: {KEEP[kind]} ({count})."
-        yield "Left out: EXIF, XMP and all else that pictures say beside their pixels."
+        yield "Left out: EXIF, XMP and all other metadata of pictures."
         for kind in sorted(self.options.keep):
             yield f"Kept, as asked for: {KEEP[kind]}."
         if self.photos:
@@ -65,8 +65,9 @@ class Statement:
             "the scenes of single places, which would lead to the cell."
         )
         yield (
-            "Rounding does not hold against whoever has the same cube and the photo (or the scene "
-            "that was searched for): they can ask again."
+            "Rounding does not hold against somebody who has the same cube: distances and ranks "
+            "stay as they were and narrow the place down, and with the photo (or the scene that "
+            "was searched for) they can ask again."
         )
 
     def to_json(self) -> dict[str, Any]:
