@@ -40,15 +40,8 @@ def refusal(url: str, known: str = "") -> str:
         return "it names no host"
     if known and place == known:
         return ""
-    return next((told for one in addresses(host, port) if (told := _told(host, port, one))), "")
-
-
-def refused_address(host: str, port: int, address: str, allowed: str | None = None) -> str:
-    """Why an address that a host has is not connected to; empty where it may be.
-
-    ``allowed``: what `ALLOWED` holds, where that is not this process's own.
-    """
-    return _told(host, port, address, allowed)
+    told = (refused_address(host, port, one) for one in addresses(host, port))
+    return next(filter(None, told), "")
 
 
 def refused_redirect(asked: str, location: str) -> str:
@@ -71,7 +64,11 @@ def addresses(host: str, port: int = 0) -> list[str]:
     return list(dict.fromkeys(str(one[4][0]) for one in found))
 
 
-def _told(host: str, port: int, address: str, allowed: str | None = None) -> str:
+def refused_address(host: str, port: int, address: str, allowed: str | None = None) -> str:
+    """Why an address that a host has is not connected to; empty where it may be.
+
+    ``allowed``: what `ALLOWED` holds, where that is not this process's own.
+    """
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -121,7 +121,7 @@ class Dripping(http.server.BaseHTTPRequestHandler):
             self.send_response(200)
             self.end_headers()
         try:
-            for _ in range(100):
+            for _ in range(1000):
                 self.wfile.write(b"x")
                 self.wfile.flush()
                 time.sleep(0.1)

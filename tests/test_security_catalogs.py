@@ -77,7 +77,7 @@ def test_a_dripping_catalog_is_given_up(path: str, monkeypatch: pytest.MonkeyPat
     with serving_on_loopback(Dripping) as port:
         start = time.monotonic()
         _refused(f"http://127.0.0.1:{port}{path}")
-        assert time.monotonic() - start < 8  # of the 10 s that it would take
+        assert time.monotonic() - start < 60  # of the 100 s that it would take
 
 
 @pytest.mark.parametrize("deep", ["[" * 200_000, '{"a":' * 200_000])

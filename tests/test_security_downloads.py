@@ -116,7 +116,7 @@ def test_a_dripping_server_is_given_up(
         start = time.monotonic()
         with pytest.raises(ConnectionError, match="ReadTimeout"):
             store_photo(f"http://127.0.0.1:{port}{path}", tmp_path)
-        assert time.monotonic() - start < 8  # of the 10 s that it would take
+        assert time.monotonic() - start < 60  # of the 100 s that it would take
 
 
 @pytest.mark.parametrize(
