@@ -331,7 +331,7 @@ def test_two_runs_do_not_meet(place: Place, tmp_path: Path) -> None:
     save(tmp_path / "in" / "a.jpg", 1)
     (tmp_path / "out").mkdir()
     busy = Store(tmp_path / "out", "other", "any")
-    with pytest.raises(OutputError, match="another run"):
+    with pytest.raises(OutputError, match="another bulk run"):
         run_bulk(place.cube, tmp_path / "in", tmp_path / "out")
     busy.close()
     (tmp_path / "out" / "progress.sqlite").write_bytes(b"no database" * 200)

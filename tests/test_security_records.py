@@ -108,9 +108,11 @@ def test_polygons_that_a_record_names_are_not_shown(path: str, record: Path) -> 
 
 def test_a_record_without_end_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "query.json").write_text("[" + "[]," * 12_000_000 + "[]]")
-    for path in (tmp_path / "query.json", Path("/dev/zero"), tmp_path):
+    for path in (tmp_path / "query.json", Path("/dev/zero")):
         with pytest.raises(UsageError, match="no record of a query"):
             repeat_query(path)
+    with pytest.raises(UsageError, match="is a folder: name the query.json"):
+        repeat_query(tmp_path)
 
 
 def test_a_model_that_a_record_names_elsewhere_is_not_fetched(
