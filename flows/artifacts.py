@@ -27,15 +27,15 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from geoloc.account import BuildReport
 from geoloc.bulk import BulkReport
+from geoloc.jobs.report import BuildReport
+from geoloc.jobs.verify import Verification
 from geoloc.query import Evaluation
 from geoloc.report import QueryResult
 from geoloc.report.formatting import degrees
 from geoloc.report.links import web_maps
 from geoloc.report.words import measured
 from geoloc.scenes import display_name
-from geoloc.verification import Verification
 
 _SHOWN_ANSWERS = 10  # of a run with many photos; all of them are in the output folder
 _SHOWN_CANDIDATES = 10

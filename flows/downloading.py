@@ -19,7 +19,7 @@ import httpcore
 import httpx
 
 from geoloc.errors import UsageError
-from geoloc.hosts import addresses, refusal, refused_address
+from geoloc.net.hosts import addresses, refusal, refused_address
 
 _SILENCE = 30.0  # s until a server is reached, and without any byte
 _DECODABLE = {"gzip", "x-gzip", "deflate"}

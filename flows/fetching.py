@@ -14,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from geoloc.errors import OutputError, PhotoError, UsageError
-from geoloc.files import whole_file
-from geoloc.modes import make_folder, open_answer
+from geoloc.files.modes import make_folder, open_answer
+from geoloc.files.whole import whole_file
 from geoloc.names import free_name, safe_name
 from geoloc.photos import read_photo
 
@@ -66,7 +66,7 @@ def store_photo(address: str, folder: Path) -> Path:
 
     Beside it lies a note of where it is from and when it was fetched (`origin`). Raises PhotoError
     for what is not there, too large or no picture, UsageError for what is no address or a private
-    host (`geoloc.hosts`), ConnectionError where nobody answers.
+    host (`geoloc.net.hosts`), ConnectionError where nobody answers.
     """
     path = _place(address, folder)
     if not path.exists():

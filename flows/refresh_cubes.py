@@ -12,14 +12,14 @@ from prefect.states import Completed
 from prefect.variables import Variable
 from pydantic import TypeAdapter, ValidationError
 
-from geoloc.account import BuildReport
 from geoloc.area import Area, load_area
-from geoloc.build import build_cube
 from geoloc.cube import Cube, current_generation, damaged_blocks
 from geoloc.errors import AreaError, CubeError, GeolocError, ImageryError, UnavailableError
+from geoloc.jobs.build import build_cube
+from geoloc.jobs.refresh import GRACE, prune_cube, refresh_cube
+from geoloc.jobs.report import BuildReport
+from geoloc.jobs.verify import Verification, verify_cube
 from geoloc.models import load_model
-from geoloc.refresh import GRACE, prune_cube, refresh_cube
-from geoloc.verification import Verification, verify_cube
 
 from .artifacts import progress, show_build, show_failures, show_verification
 from .parameters import Areas, Cells, Cluster, FilePath, Generations, InlineArea, Method
@@ -130,7 +130,7 @@ def _is_whole(cube: Cube) -> bool:
 
 @stage("encode", run_name="{step} {area.name}")
 def encode(area: Area, step: str, method: str | None, cluster: str) -> BuildReport:
-    """See `geoloc.build.build_cube` and `geoloc.refresh.refresh_cube`."""
+    """See `geoloc.jobs.build.build_cube` and `geoloc.jobs.refresh.refresh_cube`."""
     work: Callable[..., BuildReport] = build_cube if step == "build" else refresh_cube
     tiling = progress(f"copy of {area.name}: tiles", "tiling") if area.keeps_copy else None
     advance = progress(f"{step} {area.name}: blocks")
@@ -159,7 +159,7 @@ def on_network(area: Area) -> bool:
 
 @stage("verify", run_name="verify {area.name}")
 def verify(area: Area, cells: int) -> Verification:
-    """See `geoloc.verification.verify_cube`."""
+    """See `geoloc.jobs.verify.verify_cube`."""
     found = verify_cube(Cube.open(area.cube), area, load_model(area.model), cells=max(cells, 2))
     get_run_logger().info(found.summary())
     return found

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pyproj import Transformer
 
+from .domain.grid import Block, Grid
 from .errors import UsageError
-from .grid import Block, Grid
 from .search import Piece, Ruler
 from .search.ruler import Measurable
 

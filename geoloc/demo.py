@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from .area import load_area
-from .build import build_cube
 from .evaluation import read_truth
-from .files import write_whole
+from .files.whole import write_whole
+from .jobs.build import build_cube
 from .query import query_photos
 from .query.answers import Stages, silent
 from .query.evaluating import Evaluation, score

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from .errors import OutputError, UsageError
-from .files import whole_file
+from .files.whole import whole_file
 
 Split = Literal["train", "valid", "test"]
 COLUMNS = ("photo", "overhead", "lon", "lat", "split", "group")

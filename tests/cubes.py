@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from geoloc.build import BuildPlan
 from geoloc.cube import (
     BlockWriter,
     Cube,
@@ -23,8 +22,9 @@ from geoloc.cube import (
     create_generation,
     publish,
 )
-from geoloc.grid import Grid
+from geoloc.domain.grid import Grid
 from geoloc.imagery import ArraySource, Source
+from geoloc.jobs.build import BuildPlan
 
 
 def grid_of(ny: int, nx: int, step: float = 10) -> Grid:

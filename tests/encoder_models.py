@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoloc.encoders.networks import build_network, weights_bytes
+from geoloc.encoders.formats.networks import build_network, weights_bytes
 from geoloc.models.model import Model, write_model
 
 CLASSES = ("abbey", "airfield", "alley", "beach", "bridge")

@@ -16,18 +16,12 @@ PACKAGE = ROOT / "geoloc"
 
 LAYERS = (
     {"errors"},
-    {"files", "grid", "hosts", "modes", "names", "proxied", "pulse", "scenes", "swap"},
-    {"gate"},
-    {"gated"},
+    {"domain", "files", "names", "net", "pulse", "scenes"},
     {"stores"},
     {"area", "points", "photos"},
     {"models"},
-    {"imagery", "encoders", "cube", "cluster", "telegram", "video"},
-    {"extent", "overview"},
-    {"blocks", "search", "tile"},
-    {"account", "planning", "rim", "verification"},
-    {"build"},
-    {"refresh", "repair", "costs"},
+    {"imagery", "encoders", "cube", "executors", "telegram", "video"},
+    {"search", "jobs"},
     {"candidates"},
     {"search_areas"},
     {"pairs", "evaluation", "report"},
@@ -42,12 +36,12 @@ LAYERS = (
 
 OWNERS = {
     "prefect": (),  # only flows/, which lie outside the package
-    "dask_cuda": ("cluster",),
-    "dask": ("cluster", "imagery.stac"),
-    "distributed": ("cluster",),
-    "torch": ("encoders", "training", "sandbox.recipe", "sandbox.features", "cluster"),
+    "dask_cuda": ("executors",),
+    "dask": ("executors", "imagery.stac"),
+    "distributed": ("executors",),
+    "torch": ("encoders", "training", "sandbox.recipe", "sandbox.features", "executors"),
     "torchvision": ("encoders", "training"),
-    "zarr": ("stores", "cube", "imagery.tiling", "imagery.zarr"),
+    "zarr": ("stores", "cube", "imagery.cached"),
     "httpx": ("imagery.xyz",),
     "stackstac": ("imagery.stac",),
     "pystac_client": ("imagery.stac",),
@@ -188,9 +182,9 @@ def test_a_query_by_the_shipped_model_does_not_wait_for_torchvision() -> None:
 def test_breaches_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test itself can fail: an upward import in a sample package is reported."""
     monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
-    sample = tmp_path / "grid.py"
+    sample = tmp_path / "domain.py"
     sample.write_text("from .search import scan\nimport torch\n")
     assert breaches_of_layers(sample) == [
-        "grid.py:1 grid imports search",
-        "grid.py:1 grid imports search",
+        "domain.py:1 domain imports search",
+        "domain.py:1 domain imports search",
     ]

@@ -13,8 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from pyproj import Transformer
 
 from geoloc.area import Area, GeotiffImagery, load_area
+from geoloc.domain.grid import Grid
 from geoloc.errors import AreaError
-from geoloc.grid import Grid
 
 GOOD: dict[str, Any] = {
     "name": "bucha-irpin",

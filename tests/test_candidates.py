@@ -18,8 +18,8 @@ from geoloc.candidates import (
     percentile_of,
     shared_scenes,
 )
+from geoloc.domain.grid import Grid
 from geoloc.errors import UsageError
-from geoloc.grid import Grid
 from geoloc.search import Query, Ruler, heatmaps
 
 from .array_cube import make_cube, make_metric

@@ -84,9 +84,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> SmallPlace:
 
 def test_a_build_that_is_ended_lets_go_of_the_cube_and_goes_on_later(place: SmallPlace) -> None:
     words = ("cube", "build", place.area, "--method", "dense", "--cluster", "inline", "--json")
-    copying = ended("geoloc.tile:_Run._settle", *words)
+    copying = ended("geoloc.jobs.cache:_Run._settle", *words)
     assert_in_order(copying)
-    encoding = ended("geoloc.build:BlockRun._mark", *words, count=2, number=signal.SIGHUP)
+    encoding = ended("geoloc.jobs.build:BlockRun._mark", *words, count=2, number=signal.SIGHUP)
     assert_in_order(encoding, 129)
     assert not list(place.folder.rglob("LOCK"))
     assert "building testville: " in encoding.stderr  # how far it came
@@ -148,7 +148,7 @@ def test_what_nohup_ignores_stays_ignored() -> None:
 FLOW_RUN = """
 import os, signal, sys
 from prefect.utilities.engine import capture_sigterm
-from geoloc.build import build_blocks
+from geoloc.jobs.build import build_blocks
 from tests.cubes import grid_of, mosaic, plan_of
 def told(done, total):
     if done >= 1:
@@ -177,7 +177,7 @@ def test_workers_of_this_machine_end_with_the_command(
     words = ["cube", "build", place.area, "--method", "patch", "--cluster", "local", "--json"]
     mark, seen = uuid4().hex, tmp_path / "seen"
     monkeypatch.setenv("GEOLOC_TEST_SEEN", str(seen))
-    done = ended("geoloc.build:BlockRun._mark", *words, mark=mark)
+    done = ended("geoloc.jobs.build:BlockRun._mark", *words, mark=mark)
     assert_in_order(done)
     assert int(seen.read_text()) > 1  # workers were there
     _, alive = psutil.wait_procs(marked(mark), timeout=60)

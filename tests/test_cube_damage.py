@@ -17,16 +17,16 @@ import shapely
 import zarr
 from numpy.typing import NDArray
 
-from geoloc.build import build_blocks
 from geoloc.cube import Cube, Ledger, Status, current_generation, damaged_blocks, inspect_blocks
 from geoloc.cube.checks import NOTHING, checksum
 from geoloc.cube.guard import decode_record
 from geoloc.errors import CubeError, UnavailableError
 from geoloc.imagery import ArraySource
-from geoloc.planning import BuildPlan
+from geoloc.jobs.build import build_blocks
+from geoloc.jobs.plan import BuildPlan
+from geoloc.jobs.refresh import refresh_blocks
+from geoloc.jobs.repair import repair_blocks
 from geoloc.query import repair_cube_at
-from geoloc.refresh import refresh_blocks
-from geoloc.repair import repair_blocks
 from geoloc.search import Query, heatmaps
 from geoloc.stores import open_objects
 

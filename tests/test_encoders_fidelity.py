@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from geoloc.domain.grid import Grid
 from geoloc.encoders import fidelity
 from geoloc.encoders.overhead import open_patches
 from geoloc.errors import ImageryError
-from geoloc.grid import Grid
 
 from .encoder_models import imagery, tiny_model
 

@@ -13,6 +13,8 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
+from geoloc.domain.grid import Grid
+from geoloc.encoders.formats.networks import build_network
 from geoloc.encoders.ground import open_ground
 from geoloc.encoders.importing import (
     ImportSpec,
@@ -21,10 +23,8 @@ from geoloc.encoders.importing import (
     read_import_spec,
     read_state_dict,
 )
-from geoloc.encoders.networks import build_network
 from geoloc.encoders.overhead import open_overhead
 from geoloc.errors import ModelError, UsageError
-from geoloc.grid import Grid
 from geoloc.models.load import load_model
 
 from .encoder_models import CLASSES, imagery

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geoloc.domain.grid import Grid
 from geoloc.encoders import lattice
 from geoloc.errors import ModelError
-from geoloc.grid import Grid
 
 CELLS = Grid("EPSG:32636", 300_213.0, 5_598_431.0, 10.0, 5, 7)
 

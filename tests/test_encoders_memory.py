@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from geoloc.domain.grid import Grid
 from geoloc.encoders import open_ground, overhead
 from geoloc.encoders.memory import BatchSize, fits, is_out_of_memory
 from geoloc.encoders.overhead import OverheadEncoder, open_overhead
 from geoloc.errors import ModelError
-from geoloc.grid import Grid
 from geoloc.models import load_model
 
 from .encoder_models import dense_section, imagery, tiny_model

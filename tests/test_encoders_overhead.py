@@ -11,11 +11,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from geoloc.domain.grid import Grid
 from geoloc.encoders import overhead
 from geoloc.encoders.lattice import Reading
 from geoloc.encoders.overhead import OverheadEncoder, open_overhead, open_patches
 from geoloc.errors import GeolocError, ModelError, UsageError
-from geoloc.grid import Grid
 from geoloc.models.load import load_model
 from geoloc.models.model import Model
 from geoloc.pulse import listening

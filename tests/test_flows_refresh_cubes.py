@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from flows.refresh_cubes import require_complete
-from geoloc.account import BuildReport
 from geoloc.area import Area
 from geoloc.errors import CubeError, ImageryError, UnavailableError
-from geoloc.tile import TileReport
+from geoloc.jobs.cache import TileReport
+from geoloc.jobs.report import BuildReport
 
 TILES = "https://tiles.example/{z}/{x}/{y}.png"
 FAR = [

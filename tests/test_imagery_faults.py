@@ -16,15 +16,16 @@ import numpy as np
 import pytest
 import yaml
 
-from geoloc import planning, tile
 from geoloc.area import load_area
-from geoloc.blocks import BuildWork
 from geoloc.cube import Cube, Ledger, Status, create_root
 from geoloc.cube.lock import LOCK, Owner
 from geoloc.cube.store import open_store, write_text
-from geoloc.grid import Grid
-from geoloc.imagery import tiling
-from geoloc.imagery import zarr as tiled
+from geoloc.domain.grid import Grid
+from geoloc.imagery.cached import source as tiled
+from geoloc.imagery.cached import tiles as tiling
+from geoloc.jobs import cache as tile
+from geoloc.jobs import plan as planning
+from geoloc.jobs.tasks import BuildWork
 
 from . import cubes, test_build_faults, test_cli, test_imagery_stac
 from .cubes import TinyEncoder

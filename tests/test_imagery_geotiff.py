@@ -26,8 +26,8 @@ from rasterio.transform import from_origin
 from scipy.ndimage import minimum_filter
 
 from geoloc.area import GeotiffImagery
+from geoloc.domain.grid import Grid
 from geoloc.errors import ImageryError
-from geoloc.grid import Grid
 from geoloc.imagery import open_source, require_overlap
 from geoloc.imagery.geotiff import GeotiffSource, list_files
 

@@ -14,8 +14,8 @@ from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from scipy.ndimage import minimum_filter
 
 from geoloc.area import GeotiffImagery
+from geoloc.domain.grid import Grid
 from geoloc.errors import ImageryError
-from geoloc.grid import Grid
 from geoloc.imagery.geotiff import GeotiffSource
 
 from .test_imagery_geotiff import CRS, LEFT, TOP, TWIN, WINDOW, noise, source_of, write

@@ -7,8 +7,8 @@ import pickle
 import numpy as np
 import pytest
 
+from geoloc.domain.grid import Grid
 from geoloc.errors import ImageryError
-from geoloc.grid import Grid
 from geoloc.imagery import ArraySource, Item, require_overlap
 
 CRS = "EPSG:32636"

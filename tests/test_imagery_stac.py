@@ -25,8 +25,8 @@ from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 
 from geoloc.area import GeotiffImagery, StacImagery
+from geoloc.domain.grid import Grid
 from geoloc.errors import ImageryError
-from geoloc.grid import Grid
 from geoloc.imagery import open_source, require_overlap
 from geoloc.imagery.source import overlap
 from geoloc.imagery.stac import StacSource, sign

@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 
 from geoloc.area import GeotiffImagery, StacImagery
-from geoloc.build import BuildPlan, build_blocks
+from geoloc.domain.grid import Grid
 from geoloc.errors import CubeError, ImageryError
-from geoloc.grid import Grid
 from geoloc.imagery import open_source
 from geoloc.imagery.keys import fill_keys
 from geoloc.imagery.servers import Servers, _told
 from geoloc.imagery.unanswered import Unanswered
 from geoloc.imagery.version import Versions
-from geoloc.refresh import refresh_blocks
+from geoloc.jobs.build import BuildPlan, build_blocks
+from geoloc.jobs.refresh import refresh_blocks
 
 from .cubes import plan_of
 from .cubes import s3_bucket as s3_bucket

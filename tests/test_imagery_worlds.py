@@ -27,10 +27,10 @@ from geoloc.candidates import find_candidates
 from geoloc.cube import Cube
 from geoloc.imagery import open_source
 from geoloc.imagery.xyz.pyramid import Tiles
+from geoloc.jobs.cache import tile_imagery
 from geoloc.query import answer_photos
 from geoloc.sandbox.write import write_sandbox
 from geoloc.search import Query, heatmaps
-from geoloc.tile import tile_imagery
 
 from .memory import peak_rss
 from .test_imagery_stac import Api

@@ -26,8 +26,8 @@ from pydantic import ValidationError
 from pyproj import Transformer
 
 from geoloc.area import XyzImagery
+from geoloc.domain.grid import Grid
 from geoloc.errors import ImageryError
-from geoloc.grid import Grid
 from geoloc.imagery import open_source, require_overlap
 from geoloc.imagery.xyz import XyzSource, client
 from geoloc.imagery.xyz.cache import TileCache

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geoloc.domain.grid import Grid
 from geoloc.errors import UsageError
-from geoloc.grid import Grid
 from geoloc.query.coordinates import Place, place_in, read_places
 
 KYIV = Grid("EPSG:32636", 323_000.0, 5_592_000.0, 10.0, 200, 300)  # 50.45 N, 30.5 E

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from geoloc.domain.grid import Grid
 from geoloc.errors import ImageryError
-from geoloc.grid import Grid
-from geoloc.overview import Mosaic, Overview
+from geoloc.jobs.overview import Mosaic, Overview
 from geoloc.report import views as views_module
 from geoloc.report.html import write_page
 from geoloc.report.views import look

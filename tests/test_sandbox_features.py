@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from geoloc.encoders.lite0 import PhotoLite0, PlaceLite0
+from geoloc.encoders.formats.lite0 import PhotoLite0, PlaceLite0
 from geoloc.sandbox.features import (
     SPARES,
     _turned,

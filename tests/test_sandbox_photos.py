@@ -15,8 +15,8 @@ from PIL import Image
 from pyproj import Transformer
 from shapely.geometry import MultiLineString, Point
 
+from geoloc.domain.grid import Grid
 from geoloc.errors import OutputError
-from geoloc.grid import Grid
 from geoloc.sandbox.photos import TRUTH_COLUMNS, render_samples, write_photos
 from geoloc.sandbox.scene import LANDUSE, Material, Scene
 from geoloc.sandbox.shots import BESIDE, find_spots

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from geoloc.cube import MISSING
+from geoloc.domain.grid import Grid
 from geoloc.errors import SpecMismatchError, UnknownClassError, UsageError
-from geoloc.grid import Grid
 from geoloc.scenes import PLACES365, describe
 from geoloc.search import (
     Query,

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import shapely
 
-from geoloc.cluster import Executor, InlineExecutor, Once, open_cluster
 from geoloc.cube import Cube, Ledger, Status
 from geoloc.errors import ClusterError, CubeError, UsageError
+from geoloc.executors import Executor, InlineExecutor, Once, open_cluster
 from geoloc.search import Query, heatmaps, scan
 from geoloc.search.measures import Direct
 from geoloc.search.within import Within

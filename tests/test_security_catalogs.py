@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from geoloc.area import StacImagery
+from geoloc.domain.grid import Grid
 from geoloc.errors import ImageryError
-from geoloc.grid import Grid
 from geoloc.imagery import bodies
 from geoloc.imagery.stac import StacSource, paging
 from tests.loopback import Dripping, listening, serving_on_loopback
@@ -113,7 +113,7 @@ def test_links_of_a_catalog_on_disk_to_what_is_no_file(tmp_path: Path) -> None:
 def test_a_catalogs_name_that_moves_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """DNS rebinding: a link whose host is public when judged, and private when connected to."""
     monkeypatch.delenv("GEOLOC_PRIVATE_HOSTS")
-    monkeypatch.setattr("geoloc.hosts.addresses", lambda *_: ["93.184.215.14"])
+    monkeypatch.setattr("geoloc.net.hosts.addresses", lambda *_: ["93.184.215.14"])
     with listening(secret=b"{}") as inner, listening() as server:
         links = [{"rel": "item", "href": f"http://localhost:{inner.port}/secret"}]
         server.pages["/catalog.json"] = json.dumps({**CATALOG, "links": links}).encode()

@@ -13,10 +13,10 @@ import pytest
 from distributed import LocalCluster
 from distributed.security import Security
 
-from geoloc.cluster import open_cluster
-from geoloc.cluster.workers import cuda_arguments, is_open, local_arguments
 from geoloc.errors import ClusterError
-from tests.test_cluster import Squares
+from geoloc.executors import open_cluster
+from geoloc.executors.workers import cuda_arguments, is_open, local_arguments
+from tests.test_executors import Squares
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_an_address_in_the_clear_is_known(address: str, beyond: bool) -> None:
 def test_an_address_in_the_clear_is_warned_of(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("geoloc.cluster.workers._CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("geoloc.executors.workers._CONNECT_SECONDS", 0.5)
     with (
         caplog.at_level(logging.WARNING, "geoloc"),
         pytest.raises(ClusterError),

@@ -15,9 +15,9 @@ from rasterio.transform import from_origin
 from geoloc.area import GeotiffImagery
 from geoloc.cube import Cube
 from geoloc.errors import CubeError, GeolocError, ImageryError, ModelError, UnavailableError
+from geoloc.imagery.cached.source import open_tiled
 from geoloc.imagery.geotiff import GeotiffSource
 from geoloc.imagery.keys import fill_keys
-from geoloc.imagery.zarr import open_tiled
 from geoloc.query import open_target, query_scene, repair_cube_at, verify_cube_at
 from geoloc.query.remembered import require_open, withheld
 from geoloc.query.target import cube_model

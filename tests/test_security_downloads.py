@@ -16,7 +16,7 @@ from PIL import Image
 from flows import downloading, fetching
 from flows.fetching import store_photo
 from geoloc.errors import PhotoError, UsageError
-from geoloc.hosts import refusal
+from geoloc.net.hosts import refusal
 from tests.loopback import Dripping, Listener, listening, serving_on_loopback
 
 
@@ -61,7 +61,7 @@ def test_a_name_that_moves_after_the_check_is_caught(
     """DNS rebinding: the first look-up is public, the one that is connected to is not."""
     monkeypatch.delenv("GEOLOC_PRIVATE_HOSTS")
     found = iter([["93.184.215.14"], ["127.0.0.1"]])
-    monkeypatch.setattr("geoloc.hosts.addresses", lambda *_: next(found))
+    monkeypatch.setattr("geoloc.net.hosts.addresses", lambda *_: next(found))
     monkeypatch.setattr(downloading, "addresses", lambda *_: next(found))
     with pytest.raises(UsageError, match=r"127\.0\.0\.1"):
         store_photo(f"http://moving.example:{server.port}/a.jpg", tmp_path)

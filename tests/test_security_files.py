@@ -21,8 +21,8 @@ from geoloc.area import load_area
 from geoloc.area.polygon import read_polygon
 from geoloc.bulk.tables import _csv
 from geoloc.cube import Cube
-from geoloc.encoders.exported import open_exported
-from geoloc.encoders.networks import build_network
+from geoloc.encoders.formats.exported import open_exported
+from geoloc.encoders.formats.networks import build_network
 from geoloc.errors import AreaError, CubeError, ModelError, PhotoError
 from geoloc.models import fetch
 from geoloc.models.model import write_model

@@ -17,11 +17,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from geoloc.encoders import exported
-from geoloc.encoders.exported import open_exported
+from geoloc.encoders.formats import exported
+from geoloc.encoders.formats.exported import open_exported
+from geoloc.encoders.formats.networks import build_network
 from geoloc.encoders.importing import GroundImport, ImportSpec, import_model, read_state_dict
 from geoloc.encoders.memory import is_out_of_memory
-from geoloc.encoders.networks import build_network
 from geoloc.errors import ModelError
 from tests.test_encoders_exported import CPU, SIDE, export, rewrite
 

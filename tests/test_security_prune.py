@@ -19,12 +19,12 @@ from typer.testing import CliRunner
 
 from geoloc.bulk import run_bulk
 from geoloc.cli import app
-from geoloc.cluster import open_cluster
 from geoloc.cube import Cube, prune_generations
 from geoloc.cube.seal import update_attributes
 from geoloc.errors import CubeError, UsageError
+from geoloc.executors import open_cluster
+from geoloc.jobs.refresh import prune_cube
 from geoloc.query import query_photos
-from geoloc.refresh import prune_cube
 from geoloc.search import Query, heatmaps
 from tests import cubes
 from tests.bulk_place import Place

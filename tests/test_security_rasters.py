@@ -13,8 +13,8 @@ import rasterio
 from rasterio.transform import from_origin
 
 from geoloc.area import GeotiffImagery, StacImagery
+from geoloc.domain.grid import Grid
 from geoloc.errors import ImageryError
-from geoloc.grid import Grid
 from geoloc.imagery.geotiff import GeotiffSource
 from geoloc.imagery.stac import StacSource
 from tests.loopback import Listener, listening
@@ -300,7 +300,7 @@ def test_a_name_that_moves_is_caught_by_the_gate(
 ) -> None:
     """DNS rebinding: public when the catalog's href is judged, private when GDAL connects."""
     names = iter([["93.184.215.14"]])
-    monkeypatch.setattr("geoloc.hosts.addresses", lambda *_: next(names, ["127.0.0.1"]))
+    monkeypatch.setattr("geoloc.net.hosts.addresses", lambda *_: next(names, ["127.0.0.1"]))
     with listening() as server:
         server.pages["/item.json"] = _item(f"http://localhost:{inner.port}/a.tif")
         _read(f"{server.root}/item.json")

@@ -111,7 +111,7 @@ def test_a_record_without_end_is_not_read(tmp_path: Path) -> None:
     for path in (tmp_path / "query.json", Path("/dev/zero")):
         with pytest.raises(UsageError, match="no record of a query"):
             repeat_query(path)
-    with pytest.raises(UsageError, match="is a folder: name the query.json"):
+    with pytest.raises(UsageError, match=r"is a folder: name the query\.json"):
         repeat_query(tmp_path)
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from geoloc.domain.grid import Grid
+from geoloc.encoders.formats.networks import build_network, weights_bytes
 from geoloc.encoders.ground import open_ground
-from geoloc.encoders.networks import build_network, weights_bytes
 from geoloc.encoders.overhead import open_overhead
 from geoloc.errors import UsageError
-from geoloc.grid import Grid
 from geoloc.models.load import load_model
 from geoloc.models.model import write_model
 from geoloc.pairs import pair_classes, write_pairs

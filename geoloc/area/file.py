@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from ..domain.grid import Grid
 from ..errors import AreaError
-from ..grid import Grid
 from .ground import numbers, require_ground_scale, require_metres
 from .imagery import Bounds, Imagery, XyzImagery, ZarrImagery
 from .polygon import first_line, read_polygon
@@ -105,7 +105,7 @@ class Area(Spec):
         """The cells: those inside ``bounds``, or the polygon's box grown to whole steps.
 
         Raises AreaError where no cell fits, where the geometry cannot be read, or where neither
-        is given: see ``geoloc.extent``.
+        is given: see ``geoloc.jobs.extent``.
         """
         bounds = self.bounds
         if bounds is None:

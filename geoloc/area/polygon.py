@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AreaError
-from ..gated import gate
+from ..net.gated import gate
 from .ground import looks_like_degrees, numbers
 from .vector import READER_OPTIONS, reason_to_refuse
 

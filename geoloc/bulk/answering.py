@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..files import file_sha256
+from ..files.modes import open_answer
+from ..files.whole import file_sha256
 from ..models import Model
-from ..modes import open_answer
 from ..photos import Photo
 from ..query.answers import Progress, Stages
 from ..query.ask import Ask, Question

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ClusterError, CubeError, GeolocError, ModelError
-from ..modes import make_folder, open_answer
+from ..files.modes import make_folder, open_answer
 from ..names import writable
 
 DETAILS = "errors.log"

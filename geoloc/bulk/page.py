@@ -15,8 +15,8 @@ from urllib.parse import quote
 from PIL import Image
 from pyproj import Geod
 
-from ..files import whole_file
-from ..modes import open_answer
+from ..files.modes import open_answer
+from ..files.whole import whole_file
 from ..report.formatting import degrees, metres, percent
 from ..report.html import assets, environment
 from ..report.links import web_maps

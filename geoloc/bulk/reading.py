@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import OutputError, PhotoError
-from ..files import file_sha256, whole_file
+from ..files.modes import make_folder, open_answer
+from ..files.whole import file_sha256, whole_file
 from ..models import Model
-from ..modes import make_folder, open_answer
 from ..names import alike, free_name, path_text, safe_name, text_path
 from ..photos import Photo, read_photo
 from ..query.answers import Progress, Stages

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OutputError
-from ..modes import create_file
+from ..files.modes import create_file
 from .layout import PROGRESS
 from .pictures import Signature
 

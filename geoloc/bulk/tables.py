@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..files import whole_file
-from ..modes import open_answer
+from ..files.modes import open_answer
+from ..files.whole import whole_file
 from ..names import cell_text
 from ..telegram import Message
 from .copies import Sight, claims_of, messages_of

@@ -221,7 +221,7 @@ class _Notes(logging.Handler):
 
 def known_cluster(word: str) -> str:
     """``--cluster`` as given, refused at once where it means nothing: it may be needed late."""
-    from ..cluster import check_kind
+    from ..executors import check_kind
 
     return check_kind(word)
 

@@ -13,8 +13,8 @@ from .console import known_cluster, note, print_json, print_table, stages
 from .query import FETCH
 
 if TYPE_CHECKING:
-    from ..account import BuildReport
     from ..cube import Generation
+    from ..jobs.report import BuildReport
 
 app = typer.Typer(help="Build and look at feature cubes.", no_args_is_help=True)
 
@@ -52,7 +52,7 @@ def build(
 ) -> None:
     """Encode an area's imagery into a feature cube, once; an interrupted build goes on."""
     from ..area import load_area
-    from ..build import build_cube
+    from ..jobs.build import build_cube
 
     spec = load_area(area)
     with stages(long=True) as stage:
@@ -78,7 +78,7 @@ def refresh(
 ) -> None:
     """Recompute what changed in the imagery, into a new generation; others may query meanwhile."""
     from ..area import load_area
-    from ..refresh import refresh_cube
+    from ..jobs.refresh import refresh_cube
 
     spec = load_area(area)
     with stages(long=True) as stage:
@@ -111,7 +111,7 @@ def plan(
     Imagery counts as decoded pixels, margins included: files and tiles hold fewer bytes.
     """
     from ..area import load_area
-    from ..costs import plan_cube
+    from ..jobs.estimate import plan_cube
 
     found = plan_cube(load_area(area), method=method, cluster=cluster, steps=steps, price=price)
     if as_json:
@@ -150,8 +150,8 @@ def prune(
     as_json: bool = JSON,
 ) -> None:
     """Delete old generations; never the one that readers open, nor what they may still read."""
+    from ..jobs.refresh import prune_cube
     from ..query import cube_url
-    from ..refresh import prune_cube
 
     removed = prune_cube(cube_url(cube), keep, grace=_seconds(grace))
     if as_json:

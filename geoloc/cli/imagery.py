@@ -39,7 +39,7 @@ def tile(
     done by "cube build" and "cube refresh"; others read the copy as "kind: zarr".
     """
     from ..area import load_area
-    from ..tile import tile_imagery
+    from ..jobs.cache import tile_imagery
 
     spec = load_area(area)
     with progress(f"tiling {spec.name}") as advance:

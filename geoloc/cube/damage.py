@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from zarr.storage import ObjectStore
 
+from ..domain.grid import Block
 from ..errors import CubeError
-from ..grid import Block
 from ..stores import local_path
 from .guard import block_keys
 from .reader import Cube

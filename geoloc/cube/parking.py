@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from zarr.core.sync import sync
 
-from ..grid import Block
+from ..domain.grid import Block
 from .spec import Provenance
 from .store import list_folder, open_store, read_bytes, storage_errors, write_bytes
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..grid import BLOCK_SIZE, Block, Grid
+from ..domain.grid import BLOCK_SIZE, Block, Grid
 from .spec import Status
 
 if TYPE_CHECKING:

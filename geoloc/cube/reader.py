@@ -11,8 +11,8 @@ import zarr
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from ..domain.grid import Block, Grid
 from ..errors import CubeError, SpecMismatchError
-from ..grid import Block, Grid
 from ..stores import local_path
 from .checks import NOTHING, PARTS
 from .chunks import PlainChunks

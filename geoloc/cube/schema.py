@@ -16,8 +16,8 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.sync import sync
 
 from .. import __version__
+from ..domain.grid import Grid
 from ..errors import CubeError, UnavailableError
-from ..grid import Grid
 from .checks import NOTHING, PARTS, UNRECORDED
 from .encoding import MISSING, Quantizer
 from .reader import generation_exists

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from ..area import portable
-from ..grid import BLOCK_SIZE, Grid
+from ..domain.grid import BLOCK_SIZE, Grid
 
 FORMAT_VERSION = 1
 

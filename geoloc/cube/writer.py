@@ -11,8 +11,8 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from ..domain.grid import Block
 from ..errors import CubeError, SpecMismatchError
-from ..grid import Block
 from ..stores import local_path
 from .checks import PARTS, stored
 from .chunks import PlainChunks

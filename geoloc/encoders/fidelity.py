@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..domain.grid import Grid
 from ..errors import ImageryError
-from ..grid import Grid
 from .lattice import MIN_VALID
 from .overhead import PatchEncoder
 from .preprocess import fill_missing

@@ -20,7 +20,7 @@ from ..models.model import Model, write_model
 from ..models.spec import IMAGENET_MEAN, IMAGENET_STD, GroundSpec, NetworkSpec, OverheadSpec, Triple
 from ..models.store import publish, refuse_other_folder, store_dir
 from ..scenes import canonical
-from .exported import (
+from .formats.exported import (
     CHECK_BYTES,
     CHECK_PATIENCE,
     GraphNetwork,
@@ -28,8 +28,8 @@ from .exported import (
     confine,
     require_no_swelling,
 )
+from .formats.networks import build_network, load_state, weights_bytes
 from .memory import is_out_of_memory
-from .networks import build_network, load_state, weights_bytes
 from .overhead import check_method, open_overhead
 from .preprocess import to_input
 from .runtime import check_output, open_engine, open_network

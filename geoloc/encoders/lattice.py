@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..domain.grid import Grid
 from ..errors import ModelError
-from ..grid import Grid
 
 MAX_SPACING_IN_STEPS = 2.0
 """Interpolation may not invent more than every second cell along an axis."""

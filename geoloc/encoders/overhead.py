@@ -15,15 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..domain.grid import Grid
 from ..errors import ModelError, UsageError
-from ..grid import Grid
 from ..models.model import Model
 from ..models.spec import DenseSpec, OverheadSpec
 from ..pulse import tell
 from . import lattice
+from .formats.networks import SplitNetwork, build_dense, dense_features, dense_forward, load_weights
 from .lattice import MIN_VALID, Reading, Sampling
 from .memory import BatchSize, fits, halved
-from .networks import SplitNetwork, build_dense, dense_features, dense_forward, load_weights
 from .preprocess import fill_missing, to_input
 from .runtime import Engine, Network, Precision, check_output, open_engine, open_network
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from ..errors import ModelError, UsageError
 from ..models.model import Model
 from ..models.spec import NetworkSpec
-from .exported import open_exported
-from .networks import build_network, load_weights
+from .formats.exported import open_exported
+from .formats.networks import build_network, load_weights
 from .preprocess import as_tensor
 
 Network = Callable[[Tensor], Tensor]

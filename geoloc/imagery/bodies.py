@@ -17,7 +17,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 
-from ..hosts import refused_address
+from ..net.hosts import refused_address
 from ..stores import without_secrets
 from .redirects import watched
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..area import Bounds, GeotiffImagery
+from ..domain.grid import Grid
 from ..errors import ImageryError
-from ..grid import Grid
 from .keys import fill_keys, hide_keys
 from .manner import Manner, manner_of, remarks
 from .placing import Part, Places

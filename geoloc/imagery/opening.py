@@ -20,7 +20,7 @@ from rasterio._path import _parse_path
 from rasterio.drivers import is_blacklisted
 from rasterio.io import DatasetReader
 
-from ..hosts import refusal
+from ..net.hosts import refusal
 
 REMOTE = ("GTiff", "JP2OpenJPEG", "JP2KAK", "PNG", "JPEG", "WEBP", "GIF")
 """Drivers of what lies elsewhere."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..area import Bounds
-from ..grid import Grid
+from ..domain.grid import Grid
 from .crs import same_crs, to_crs, turn_of
 from .source import overlap
 

@@ -24,9 +24,9 @@ from rasterio.session import DummySession
 from rasterio.transform import Affine
 
 from ..area import Bounds
+from ..domain.grid import Grid
 from ..errors import ImageryError
-from ..gated import Rights, gate, place_named
-from ..grid import Grid
+from ..net.gated import Rights, gate, place_named
 from ..stores import s3_settings, without_secrets
 from .colours import Said, colours_of, is_another_model, transparent
 from .crs import LONLAT, off_earth, pixel_side, to_crs, turn_of
@@ -191,7 +191,7 @@ class RasterFile:
 def gdal_environment(href: str, known: str | None = None, **options: str) -> Iterator[None]:
     """GDAL with bounded caches and time-outs; sidecar files are only looked for on disk.
 
-    Servers are asked through `geoloc.gate`: private ones only at ``known`` (host:port; by
+    Servers are asked through `geoloc.net.gate`: private ones only at ``known`` (host:port; by
     default the place that the href itself names), none for a picture of this disk. S3 is reached
     as cubes are. Raises ValueError for what was refused, CubeError for a profile that is of no use.
     """

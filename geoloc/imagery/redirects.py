@@ -6,7 +6,7 @@ from typing import Any
 
 import requests
 
-from ..hosts import refused_redirect
+from ..net.hosts import refused_redirect
 from ..stores import without_secrets
 
 

@@ -9,12 +9,12 @@ from ..area import Imagery
 from .source import Source
 
 SOURCES = {
-    "geotiff": "geotiff:GeotiffSource",
-    "stac": "stac:StacSource",
-    "xyz": "xyz:XyzSource",
-    "zarr": "zarr:ZarrSource",
+    "geotiff": ".geotiff:GeotiffSource",
+    "stac": ".stac:StacSource",
+    "xyz": ".xyz:XyzSource",
+    "zarr": ".cached.source:ZarrSource",
 }
-"""Module (in this package, or a dotted name) and class, which takes the specification.
+"""Module (in this package where it begins with a dot) and class, which takes the specification.
 
 They are imported when they are asked for: their libraries are heavy.
 """
@@ -28,6 +28,5 @@ def open_source(spec: Imagery, base: Path | None = None) -> Source:
     """
     spec = spec if base is None else spec.resolve(base)
     module, _, name = SOURCES[spec.kind].partition(":")
-    where = module if "." in module else f"{__package__}.{module}"
-    source: Source = getattr(import_module(where), name)(spec)
+    source: Source = getattr(import_module(module, __package__), name)(spec)
     return source

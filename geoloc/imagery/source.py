@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..area import Bounds
+from ..domain.grid import Grid
 from ..errors import ImageryError
-from ..grid import Grid
 
 if TYPE_CHECKING:
     import xarray as xr

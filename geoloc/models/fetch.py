@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import GeolocError, ModelError, UsageError
-from ..files import file_sha256
+from ..files.whole import file_sha256
 from ..stores import local_path, open_objects, reason_of, without_secrets
 from .model import Model, parse_spec, read_model, write_whole
 from .spec import MODEL_NAME, SPEC_FILE, ModelSpec

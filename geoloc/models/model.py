@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from ..errors import ModelError
-from ..files import file_sha256, whole_file
+from ..files.whole import file_sha256, whole_file
 from .spec import SPEC_FILE, ModelSpec
 
 SHIPPED = Path(__file__).parent / "shipped" / "sandbox"

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from ..errors import ModelError
-from ..swap import swap
+from ..files.swap import swap
 from .model import SHIPPED, Model, read_model
 from .spec import SPEC_FILE
 

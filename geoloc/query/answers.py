@@ -11,7 +11,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cluster import open_cluster
+from ..executors import open_cluster
 from ..models import Model
 from ..names import safe_name
 from ..photos import Crop, Look, Photo, photo_path
@@ -116,7 +116,7 @@ def answer_photos(
     ``origins``: by path, what the evidence shall tell of where a photo comes from (JSON types).
     ``truth``: where the photos were taken, if that is known: it is marked in the answers, and
     changes nothing else. ``epoch``: an older generation of the cube, see `open_target`.
-    ``cluster``: where the cube is searched, see `geoloc.cluster.open_cluster`; the answers are
+    ``cluster``: where the cube is searched, see `geoloc.executors.open_cluster`; the answers are
     the same. ``inline`` and ``auto`` are the threads of this process, which use all of its
     cores. A scheduler's address can pay where its workers are other machines, nearer to the
     cube. ``local`` does not: every distance then goes from one process to another (4 million

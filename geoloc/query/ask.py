@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from ..area import polygon_file, read_polygon
 from ..candidates import RADIUS, Candidate, explain_candidates, find_candidates
-from ..cluster import Executor
 from ..cube import Cube
 from ..encoders.figures import read_figures
 from ..errors import UsageError
-from ..files import file_sha256
+from ..executors import Executor
+from ..files.whole import file_sha256
 from ..models import Model, model_info
 from ..names import path_text
 from ..photos import Photo

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from pyproj import Transformer
 
+from ..domain.grid import Grid
 from ..errors import UsageError
-from ..grid import Grid
 
 _NUMBER = re.compile(
     r"""\s*(?P<before>[NSEW])?\s*

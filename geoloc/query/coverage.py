@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cube import Cube, Status, cells_inside
-from ..grid import Grid
+from ..domain.grid import Grid
 
 if TYPE_CHECKING:
     from shapely import Geometry

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..files import is_remains
-from ..modes import make_closed_folder
+from ..files.modes import make_closed_folder
+from ..files.whole import is_remains
 from ..names import alike, free_name, path_text
 from ..report.holding import hold_folder
 from ..report.outputs import RECORD

@@ -19,9 +19,9 @@ from pydantic import TypeAdapter
 from ..area import Area, GeotiffImagery, Imagery, StacImagery, XyzImagery
 from ..cube import CubeSpec
 from ..errors import CubeError, GeolocError
-from ..hosts import refusal
 from ..imagery.keys import host_of, require_allowed_keys
 from ..imagery.opening import is_vrt
+from ..net.hosts import refusal
 from ..stores import local_path, without_secrets
 
 _OWN = ("keep", "cache", "cache_mb", "rate", "connections", "timeout", "retries", "user_agent")

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..account import BuildReport
 from ..area import Area, load_area
 from ..cube import (
     FIRST_GENERATION,
@@ -25,12 +24,13 @@ from ..cube import (
 )
 from ..errors import CubeError, GeolocError, ModelError
 from ..imagery import Source, open_source
+from ..jobs.cache import imagery_at_hand
+from ..jobs.overview import Overview, overview_of
+from ..jobs.repair import repair_cube, restore_name
+from ..jobs.report import BuildReport
+from ..jobs.verify import Verification, verify_cube
 from ..models import Model, load_model, model_of_digest
 from ..models.spec import MODEL_NAME
-from ..overview import Overview, overview_of
-from ..repair import repair_cube, restore_name
-from ..tile import imagery_at_hand
-from ..verification import Verification, verify_cube
 from .remembered import remembered_area, require_open, withheld
 
 
@@ -225,7 +225,7 @@ def repair_cube_at(
     progress: Callable[[float, int], None] | None = None,
     fetch_imagery: bool = False,
 ) -> BuildReport:
-    """Repair a cube by its area file, or by what it remembers; see `geoloc.repair.repair_cube`.
+    """Repair a cube by its area file, or by what it remembers; see `geoloc.jobs.repair.repair_cube`.
 
     Raises CubeError where a cube with a polygon, or without imagery, is named without its area
     file, or where the imagery that it names is not opened without ``fetch_imagery`` (`Target`).

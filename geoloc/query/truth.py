@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from pyproj import Transformer
 
+from ..domain.grid import Grid
 from ..evaluation import Placement, place
-from ..grid import Grid
 from ..report import QueryResult
 from .coordinates import read_places
 

@@ -17,7 +17,7 @@ from matplotlib import colormaps
 from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
-from ..grid import Grid
+from ..domain.grid import Grid
 
 if TYPE_CHECKING:
     from .result import QueryResult

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..modes import make_folder
+from ..files.modes import make_folder
 
 _LOG = logging.getLogger(__name__)
 _MINE = threading.local()

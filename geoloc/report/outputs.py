@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files import file_sha256
+from ..files.whole import file_sha256
 
 RECORD = "query.json"
 """Written last: where it is, the answer is whole, and all files are of the same answer."""

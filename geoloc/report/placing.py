@@ -17,7 +17,7 @@ from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..swap import swap
+from ..files.swap import swap
 from .outputs import RECORD
 
 PART = ".geoloc-part"

@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..domain.grid import Grid
 from ..errors import GeolocError
-from ..grid import Grid
-from ..overview import NOTHING
+from ..jobs.overview import NOTHING
 
 if TYPE_CHECKING:
     from ..candidates import Candidate
     from ..imagery.source import Source
-    from ..overview import Overview, Piece
+    from ..jobs.overview import Overview, Piece
     from ..photos import Photo
     from .result import QueryResult
 

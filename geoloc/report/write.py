@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import OutputError
-from ..modes import make_closed_folder, make_folder, set_file_mode
+from ..files.modes import make_closed_folder, make_folder, set_file_mode
 from ..names import path_text
 from .earth import write_kml, write_kmz
 from .evidence import write_evidence
@@ -26,7 +26,7 @@ from .views import Views, look
 
 if TYPE_CHECKING:
     from ..imagery.source import Source
-    from ..overview import Overview
+    from ..jobs.overview import Overview
     from .result import QueryResult
 
 Writer = Callable[["QueryResult", Path], None]

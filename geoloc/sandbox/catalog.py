@@ -21,9 +21,9 @@ from pyproj import Transformer
 from pystac.layout import TemplateLayoutStrategy
 from rasterio.transform import Affine
 
+from ..domain.grid import Grid
 from ..errors import OutputError, UsageError
-from ..files import write_whole
-from ..grid import Grid
+from ..files.whole import write_whole
 from .overhead import ACQUISITIONS, Acquisition, render_overhead
 from .roads import Road
 from .world import World

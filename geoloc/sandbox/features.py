@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..encoders.lite0 import NORMALIZATION, PhotoLite0, PlaceLite0
-from ..encoders.networks import sliding_mean
+from ..encoders.formats.lite0 import NORMALIZATION, PhotoLite0, PlaceLite0
+from ..encoders.formats.networks import sliding_mean
 from ..training.augment import NONE, Augmentation, windows
 from ..training.crossview import PlaceData
 from .scene import LANDUSE

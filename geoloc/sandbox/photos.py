@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import GeolocError, OutputError
-from ..files import whole_file
+from ..files.whole import whole_file
 from .camera import Camera
 from .relief import Relief
 from .scene import LANDUSE

@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from ..area import load_area
-from ..build import build_cube
 from ..cube import Cube
+from ..domain.grid import Grid
 from ..encoders.figures import PairFigures, write_figures
+from ..encoders.formats.lite0 import NORMALIZATION, PhotoLite0, PlaceLite0
+from ..encoders.formats.networks import weights_bytes
 from ..encoders.ground import open_ground
-from ..encoders.lite0 import NORMALIZATION, PhotoLite0, PlaceLite0
-from ..encoders.networks import weights_bytes
 from ..evaluation import Placement, Truth, place, read_truth, summarize
-from ..grid import Grid
+from ..jobs.build import build_cube
 from ..models.load import load_model
 from ..models.model import SHIPPED, Model, write_model
 from ..photos import read_photo

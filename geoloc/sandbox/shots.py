@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
 
+from ..domain.grid import Grid
 from ..errors import GeolocError
-from ..grid import Grid
 from .camera import Camera, Frame
 from .raycast import LEAF_HIT, SIDE_HIT, TRUNK_HIT, cast_rays
 from .relief import BASE, GROUND, O_MAT, TOP, USE, Relief

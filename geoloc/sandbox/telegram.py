@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import GeolocError, OutputError
-from ..files import whole_file, write_whole
+from ..files.whole import whole_file, write_whole
 from .camera import Camera
 from .photos import take_photo
 from .relief import Relief

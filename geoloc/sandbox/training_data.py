@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import OutputError
-from ..files import whole_file
+from ..files.whole import whole_file
 from .camera import Camera
 from .overhead import ACQUISITIONS, render_overhead
 from .painted import PaintedWorld

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import OutputError
-from ..files import write_whole
+from ..files.whole import write_whole
 from .catalog import write_world
 from .photos import write_photos
 from .telegram import write_telegram

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 from threadpoolctl import threadpool_limits
 
-from ..cluster import Executor, InlineExecutor, Once
 from ..cube import Cube
+from ..domain.grid import Block, Grid
 from ..errors import CubeError, SpecMismatchError, UsageError
-from ..grid import Block, Grid
+from ..executors import Executor, InlineExecutor, Once
 from ..scenes import find_class
 from ..stores import local_path
 from .measures import Measure, Surprise, distance_measure

@@ -11,8 +11,8 @@ from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
 from ..cube import cells_inside
+from ..domain.grid import Block, Grid
 from ..errors import UsageError
-from ..grid import Block, Grid
 
 WGS84 = "EPSG:4326"
 # Along the longer side of a polygon: an edge that is straight in one CRS bends in another.

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from ..cluster import Once
-from ..grid import Block, Grid
+from ..domain.grid import Block, Grid
+from ..executors import Once
 from .kernels import Codes
 from .measures import Measure
 from .ruler import F32

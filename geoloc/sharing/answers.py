@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from ..bulk.layout import CLUSTERS, ITEMS
+from ..domain.grid import Grid
 from ..errors import UsageError
-from ..grid import Grid
 from ..query.ask import file_digest
 from ..query.record import read_record
 from ..report.evidence import heatmap_digest

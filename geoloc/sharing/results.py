@@ -19,8 +19,8 @@ from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
 from ..candidates import Candidate, Term
+from ..domain.grid import Grid
 from ..errors import UsageError
-from ..grid import Grid
 from ..photos import Photo
 from ..report import Match, QueryResult
 from ..report.evidence import SHARED_FORMAT

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
 
+from ..domain.grid import Grid
 from ..errors import UsageError
-from ..grid import Grid
 from ..report.heat import reduced
 from .options import Rounding
 

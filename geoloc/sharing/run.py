@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import GeolocError, OutputError
-from ..files import file_sha256
+from ..files.whole import file_sha256
 from ..names import path_text
 from ..query.record import read_record
 from ..report.outputs import RECORD, output_digests

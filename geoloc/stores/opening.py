@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from ..errors import CubeError
-from ..gated import gate
-from ..hosts import place_of
+from ..net.gated import gate
+from ..net.hosts import place_of
 from .credentials import s3_settings
 from .hiding import without_secrets
 

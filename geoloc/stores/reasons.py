@@ -6,8 +6,8 @@ import errno
 import json
 import re
 
-from ..gated import gate
-from ..hosts import place_of
+from ..net.gated import gate
+from ..net.hosts import place_of
 
 _FIXES = {
     errno.EACCES: "correct the rights, or name another place",
@@ -68,7 +68,7 @@ def _remote_reason(line: str, text: str) -> str:
 
 
 def _refused(line: str) -> str:
-    """Why `geoloc.gate` let a request go no further; empty where that is not why it failed.
+    """Why `geoloc.net.gate` let a request go no further; empty where that is not why it failed.
 
     By TLS the error itself does not say it: then it is so where the gate has refused before.
     """

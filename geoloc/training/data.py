@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import PhotoError, UsageError
-from ..files import whole_file
+from ..files.whole import whole_file
 from ..pairs import Pair, Split
 
 Chips = NDArray[np.uint8]

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..encoders.lite0 import CHANNELS, NORMALIZATION, pretrained_lite0
-from ..encoders.networks import build_dense, dense_forward, weights_bytes
+from ..encoders.formats.lite0 import CHANNELS, NORMALIZATION, pretrained_lite0
+from ..encoders.formats.networks import build_dense, dense_forward, weights_bytes
 from ..models.spec import IMAGENET_MEAN, IMAGENET_STD
 from .augment import NONE, Augmentation, windows
 from .data import Chips, PairData, fingerprint, save_array

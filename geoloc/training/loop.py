@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from ..errors import OutputError, SpecMismatchError
-from ..files import whole_file, write_whole
+from ..files.whole import whole_file, write_whole
 
 METRICS = "metrics.jsonl"
 """Name of the file in a run's folder that holds one JSON object an epoch."""

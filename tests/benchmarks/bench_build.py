@@ -47,17 +47,17 @@ import xarray as xr
 from numpy.typing import NDArray
 from rasterio import Affine
 
-from geoloc.account import BuildReport
 from geoloc.area import GeotiffImagery
-from geoloc.build import BlockRun, BuildPlan, build_blocks
-from geoloc.cluster import Executor, InlineExecutor
-from geoloc.cluster.workers import DaskExecutor
 from geoloc.cube import Quantizer, Status, create_generation, hold_lock
-from geoloc.grid import Grid
+from geoloc.domain.grid import Grid
+from geoloc.executors import Executor, InlineExecutor
+from geoloc.executors.workers import DaskExecutor
 from geoloc.imagery import open_source
 from geoloc.imagery.source import as_window
-from geoloc.planning import ModelEncoder
-from geoloc.refresh import refresh_blocks
+from geoloc.jobs.build import BlockRun, BuildPlan, build_blocks
+from geoloc.jobs.plan import ModelEncoder
+from geoloc.jobs.refresh import refresh_blocks
+from geoloc.jobs.report import BuildReport
 
 from ..cubes import CoarseEncoder, grid_of, plan_of
 from ..memory import peak_rss

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from geoloc.domain.grid import BLOCK_SIZE, Grid
 from geoloc.encoders import fidelity
-from geoloc.encoders.networks import build_network, weights_bytes
+from geoloc.encoders.formats.networks import build_network, weights_bytes
 from geoloc.encoders.overhead import OverheadEncoder, PatchEncoder, open_overhead, open_patches
-from geoloc.grid import BLOCK_SIZE, Grid
 from geoloc.models.load import load_model
 from geoloc.models.model import SHIPPED, Model, write_model
 

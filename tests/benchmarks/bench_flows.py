@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from geoloc.area import load_area
-from geoloc.build import build_cube
+from geoloc.jobs.build import build_cube
 from tests.service import Service, running
 from tests.small_place import SmallPlace, write_place
 

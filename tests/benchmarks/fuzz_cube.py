@@ -18,9 +18,9 @@ from pathlib import Path
 
 import psutil
 
-from geoloc.build import build_blocks
-from geoloc.planning import BuildPlan
-from geoloc.refresh import refresh_blocks
+from geoloc.jobs.build import build_blocks
+from geoloc.jobs.plan import BuildPlan
+from geoloc.jobs.refresh import refresh_blocks
 
 from ..cubes import CoarseEncoder, grid_of, mosaic, plan_of
 from ..damage import answer_of, files_of, mutate_and_ask

@@ -27,7 +27,8 @@ PRELOADED = (
     "torch", "torchvision", "rasterio", "rasterio.warp", "zarr", "obstore", "obstore.store",
     "numba", "pyarrow.parquet", "PIL.Image", "av", "pyproj", "shapely", "dask.array", "xarray",
     "distributed", "safetensors.torch", "yaml", "pandas", "geoloc.cli", "geoloc.query",
-    "geoloc.query.repeat", "geoloc.bulk", "geoloc.build", "geoloc.refresh", "geoloc.tile",
+    "geoloc.query.repeat", "geoloc.bulk", "geoloc.jobs.build", "geoloc.jobs.refresh",
+    "geoloc.jobs.cache",
     "geoloc.training.train", "geoloc.models.fetch", "geoloc.encoders.overhead",
     "geoloc.encoders.ground", "geoloc.imagery.geotiff", "tests.benchmarks.killing",
 )  # fmt: skip

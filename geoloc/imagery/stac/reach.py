@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from ...gated import gate
-from ...hosts import ALLOWED, is_allowed_file, place_of, refusal
+from ...net.gated import gate
+from ...net.hosts import ALLOWED, is_allowed_file, place_of, refusal
 from ..redirects import refused_on_the_way
 
 _WEB = ("http", "https")
@@ -34,7 +34,7 @@ class Reach:
         """Why a file that it names is not opened; empty where it may be.
 
         A server may name http(s) and object stores, and private hosts only where it is one
-        itself or the user allows them (`geoloc.hosts`). What lies on disk may name files there.
+        itself or the user allows them (`geoloc.net.hosts`). What lies on disk may name files there.
         """
         url = _as_url(href)
         scheme = urlsplit(url).scheme

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...area import Bounds, StacImagery
+from ...domain.grid import Grid
 from ...errors import ImageryError
-from ...grid import Grid
 from ...stores import without_secrets
 from ..colours import Rgb
 from ..keys import fill_keys, hide_keys

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from ...area import Bounds
+from ...domain.grid import Grid
 from ...errors import ImageryError
-from ...grid import Grid
 from ..placing import part_of
 from .scene import Scene
 

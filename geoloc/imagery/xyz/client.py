@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...area import XyzImagery
-from ...hosts import refused_redirect
+from ...net.hosts import refused_redirect
 from ..keys import fill_keys
 from .cache import TileCache
 from .pyramid import Tiles, fill_template

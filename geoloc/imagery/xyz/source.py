@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from ...area import Bounds, XyzImagery
+from ...domain.grid import Grid
 from ...errors import ImageryError
-from ...grid import Grid
 from ..crs import LONLAT, box_in, pixel_side
 from ..keys import fill_keys
 from ..placing import mesh_of

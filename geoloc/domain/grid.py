@@ -1,0 +1,154 @@
+"""Regular north-up lattices: the cells of an area, and the pixels of an imagery window.
+
+Pure arithmetic: no I/O, no imagery, no executor. Row 0 is the northernmost row, column 0
+the westernmost column; arrays are ordered ``(y, x)``. Edges and centres are never mixed:
+``left``/``top`` are the outer edge of the first cell, whose centre is half a step inside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import AreaError
+
+BLOCK_SIZE = 128
+"""Cells along each side of a block: the unit of work, of storage and of resuming."""
+
+_MOST_CELLS = 10**12  # more than the land of all countries at 12 m: a slip in step or bounds
+_EDGE_TOLERANCE = 1e-6  # of a step: bounds written as decimals still hold whole cells
+
+
+@dataclass(frozen=True)
+class Block:
+    """A rectangle of cells ``[y0:y1, x0:x1]`` of a grid; ``row``/``col`` count blocks."""
+
+    row: int
+    col: int
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of this block in an array ``(y, x, ...)`` of the whole grid."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(y, x)`` cells."""
+        return self.y1 - self.y0, self.x1 - self.x0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A lattice of ``(ny, nx)`` square cells with side ``step`` in the units of ``crs`` (m)."""
+
+    crs: str
+    left: float
+    top: float
+    step: float
+    ny: int
+    nx: int
+
+    @classmethod
+    def from_bounds(cls, crs: str, bounds: tuple[float, float, float, float], step: float) -> Grid:
+        """The whole cells inside ``bounds`` (left, bottom, right, top), anchored left and top.
+
+        Raises AreaError where not even one cell fits, or more than 10^12 do.
+        """
+        left, bottom, right, top = bounds
+        if not step > 0:
+            raise AreaError(f"step {step:g} m: write a length above 0")
+        nx = math.floor((right - left) / step + _EDGE_TOLERANCE)
+        ny = math.floor((top - bottom) / step + _EDGE_TOLERANCE)
+        if nx < 1 or ny < 1:
+            raise AreaError(
+                f"bounds {list(bounds)} are smaller than one cell of {step:g} m: "
+                "widen the bounds or lower the step"
+            )
+        if nx * ny > _MOST_CELLS:
+            raise AreaError(
+                f"bounds {list(bounds)} hold {nx * ny:.2g} cells of {step:g} m, more than any "
+                "machine can store: raise the step or narrow the bounds"
+            )
+        return cls(crs, float(left), float(top), float(step), ny, nx)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(y, x)`` cells."""
+        return self.ny, self.nx
+
+    @property
+    def size(self) -> int:
+        """Number of cells."""
+        return self.ny * self.nx
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Outer edges: left, bottom, right, top, in CRS units."""
+        return (
+            self.left,
+            self.top - self.ny * self.step,
+            self.left + self.nx * self.step,
+            self.top,
+        )
+
+    @property
+    def transform(self) -> tuple[float, float, float, float, float, float]:
+        """Affine coefficients ``(a, b, c, d, e, f)`` from (col, row) edges to (x, y)."""
+        return (self.step, 0.0, self.left, 0.0, -self.step, self.top)
+
+    @property
+    def x(self) -> NDArray[np.float64]:
+        """Centres of the columns, west to east, in CRS units."""
+        return self.left + (np.arange(self.nx, dtype=np.float64) + 0.5) * self.step
+
+    @property
+    def y(self) -> NDArray[np.float64]:
+        """Centres of the rows, north to south, in CRS units."""
+        return self.top - (np.arange(self.ny, dtype=np.float64) + 0.5) * self.step
+
+    def center(self, row: int, col: int) -> tuple[float, float]:
+        """``(x, y)`` of a cell's centre, in CRS units."""
+        return self.left + (col + 0.5) * self.step, self.top - (row + 0.5) * self.step
+
+    def index(self, x: float, y: float) -> tuple[int, int] | None:
+        """``(row, col)`` of the cell that holds the point, or None outside the grid."""
+        col = math.floor((x - self.left) / self.step)
+        row = math.floor((self.top - y) / self.step)
+        return (row, col) if 0 <= row < self.ny and 0 <= col < self.nx else None
+
+    def window(self, rows: slice, cols: slice) -> Grid:
+        """The sub-lattice of these rows and columns (may reach outside; steps of 1 only)."""
+        y0, x0 = rows.start or 0, cols.start or 0
+        ny = (self.ny if rows.stop is None else rows.stop) - y0
+        nx = (self.nx if cols.stop is None else cols.stop) - x0
+        return Grid(
+            self.crs, self.left + x0 * self.step, self.top - y0 * self.step, self.step, ny, nx
+        )
+
+    def pad(self, cells: int) -> Grid:
+        """The same lattice with a margin of ``cells`` on every side."""
+        return self.window(slice(-cells, self.ny + cells), slice(-cells, self.nx + cells))
+
+    def blocks(self, size: int = BLOCK_SIZE) -> Iterator[Block]:
+        """Blocks in row-major order, made one at a time; edge blocks may be smaller."""
+        rows, cols = self.block_shape(size)
+        for row in range(rows):
+            for col in range(cols):
+                yield self.block(row, col, size)
+
+    def block_shape(self, size: int = BLOCK_SIZE) -> tuple[int, int]:
+        """How many blocks ``(y, x)`` cover the grid."""
+        return -(-self.ny // size), -(-self.nx // size)
+
+    def block(self, row: int, col: int, size: int = BLOCK_SIZE) -> Block:
+        """The block at ``(row, col)`` of the lattice of blocks."""
+        y0, x0 = row * size, col * size
+        return Block(row, col, y0, min(y0 + size, self.ny), x0, min(x0 + size, self.nx))

@@ -1,0 +1,347 @@
+"""What a cube would take before it is begun: blocks, bytes, time, cost, for several steps.
+
+Blocks are counted exactly; nothing is held per cell, so that a country is planned in seconds.
+Seconds are measured: growing squares of cells, in the middle of a block that has imagery, are
+read and encoded where the build would run, until one takes long enough to be told from noise.
+From the largest of them (seconds ``t``, ``n`` cells, ``p`` pixels of window), where cells and
+pixels are summed over all blocks, those at the right and bottom edge being smaller::
+
+    hours of all workers         = t * cells / n / 3600         method patch: a network run a cell
+                                   t * pixels / p / 3600        method dense: a trunk over pixels
+    imagery bytes                = pixels * 3                   decoded; margins are read twice
+    cube bytes                   = blocks * 128^2 * (D + 4)     int8 features, float32 norm
+
+Imagery bytes are those of decoded pixels (``decode`` of ``Spent``), not what is read or fetched
+for them. Chunks at an edge are stored whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..area import Area, Bounds
+from ..area.ground import numbers
+from ..cube import Status, plan_blocks
+from ..domain.grid import BLOCK_SIZE, Block, Grid
+from ..errors import CubeError, GeolocError
+from ..executors import Executor, Once, open_cluster
+from ..imagery import require_overlap
+from .cache import imagery_at_hand
+from .extent import placed
+from .plan import BuildPlan, ModelEncoder, plan_build
+from .rim import Rim, foresee_rim
+from .tasks import Encoder, EncodeWork
+
+STEPS = (10.0, 16.0, 25.0, 100.0)
+
+_ENOUGH_SECONDS = 1.0
+_RUNS = 3
+_SMALLEST = 8  # cells along a side of the first square
+_LOOKED_AT = 200  # blocks, until one with imagery is found
+_SAMPLE_SEED = 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A square of cells that was read and encoded; ``gpu``: on a GPU."""
+
+    seconds: float
+    cells: int
+    pixels: int
+    method: str
+    gpu: bool
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """One row of the plan. ``hours`` are those of all workers together; ``problem`` says why
+    the model cannot encode at this step, and the figures that depend on it are 0;
+    ``imagery_bytes`` are of decoded pixels, margins included."""
+
+    step: float
+    method: str = ""
+    gsd: float = 0.0
+    blocks: int = 0
+    cells: int = 0
+    imagery_bytes: int = 0
+    cube_bytes: int = 0
+    hours: float = 0.0
+    elapsed_hours: float = 0.0
+    cost: float | None = None
+    problem: str = ""
+
+    def texts(self) -> list[str]:
+        """For people."""
+        if self.problem:
+            return [f"{self.step:g} m", self.problem, *[""] * 7]
+        return [
+            f"{self.step:g} m",
+            f"{self.method} {self.gsd:.3g} m/px",
+            f"{self.blocks:,}",
+            f"{self.cells:,}",
+            _size(self.imagery_bytes),
+            _size(self.cube_bytes),
+            _hours(self.hours),
+            _hours(self.elapsed_hours),
+            "" if self.cost is None else f"{self.cost:,.2f}",
+        ]
+
+
+@dataclass(frozen=True)
+class CubePlan:
+    """The plan of an area's cube, one row for each step, the finest first.
+
+    ``step`` is the area's own; ``crs``, ``bounds`` where it lies, and ``placed_by`` what says so:
+    its bounds, its geometry, or its imagery.
+    """
+
+    area: str
+    cluster: str
+    workers: int
+    sample: Measured
+    rows: tuple[StepCost, ...]
+    step: float
+    crs: str
+    bounds: Bounds
+    placed_by: str
+    rim: Rim
+
+    @staticmethod
+    def headings() -> tuple[str, ...]:
+        """Of ``StepCost.texts``."""
+        return ("step", "method", "blocks", "cells", "pixels decoded", "cube", "worker time",
+                "elapsed", "cost")  # fmt: skip
+
+    @property
+    def unit(self) -> str:
+        """What an hour of a worker is."""
+        return "GPU-hours" if self.sample.gpu else "CPU worker-hours"
+
+    @property
+    def _worker(self) -> str:
+        return "GPU" if self.sample.gpu else "one worker's"
+
+    def cells_in(self, hours: float, row: StepCost) -> int:
+        """Cells that so many hours of a worker buy."""
+        return round(row.cells * hours / row.hours) if row.hours else 0
+
+    @property
+    def own(self) -> StepCost:
+        """The row of the area's own step."""
+        return next(row for row in self.rows if row.step == self.step)
+
+    def summary(self) -> str:
+        """For people, a few lines."""
+        s = self.sample
+        rate = s.cells / s.seconds
+        lines = [
+            self._extent(),
+            f"measured ({self.cluster}): {s.cells:,} cells ({s.pixels / 1e6:.1f} Mpx) in "
+            f"{s.seconds:.2f} s, {rate:,.0f} cells/s a worker, {s.method}",
+        ]
+        budget = self._budget(self.own) if self.own.hours else None
+        told = (*lines, budget, self.rim.summary(self.own.cells))
+        return "\n".join(line for line in told if line)
+
+    def _extent(self) -> str:
+        left, bottom, right, top = self.bounds
+        width, height = right - left, top - bottom
+        as_far = ", as far as its imagery reaches" if self.placed_by == "imagery" else ""
+        return (
+            f"{self.area}: {width / 1000:,.4g} x {height / 1000:,.4g} km "
+            f"{numbers(self.bounds)} in {self.crs}{as_far}"
+        )
+
+    def _budget(self, row: StepCost) -> str:
+        """What the area takes; of one that takes more, what a hundred hours are good for."""
+        share = 100 / row.hours
+        if share >= 1:
+            return f"the whole area takes {_hours(row.hours)} of {self._worker} time"
+        return (
+            f"100 {self.unit} buy {self.cells_in(100, row):,} cells at {row.step:g} m: "
+            f"{100 * share:.3g} % of the area"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        rows = [
+            {**asdict(row), "cells_per_100_hours": self.cells_in(100, row)} for row in self.rows
+        ]
+        unsearchable = round(self.rim.share * self.own.cells)
+        facts = {"unit": self.unit, "cells_unsearchable": unsearchable}
+        return {**asdict(self), "rows": rows, **facts}
+
+
+def plan_cube(
+    area: Area,
+    *,
+    method: str | None = None,
+    cluster: str = "auto",
+    steps: Sequence[float] = STEPS,
+    price: float | None = None,
+) -> CubePlan:
+    """Count an area's blocks and measure a sample of them; writes nothing.
+
+    ``price`` of a worker's hour gives costs in its currency. Raises as ``build_cube``, and
+    CubeError where no block with imagery is found to measure.
+    """
+    given, area = area, placed(area)
+    plan = plan_build(area, method, imagery_at_hand(area))
+    require_overlap(plan.source, plan.grid)
+    rim = foresee_rim(plan.grid, plan.source, plan.open_encoder().describe(), plan.polygon)
+    status = plan_blocks(plan.grid, plan.polygon)
+    blocks = int((status == Status.MISSING).sum())
+    with open_cluster(cluster, blocks=blocks) as executor:
+        sample = measure(plan, status, executor)
+        wanted = sorted({area.step, *steps})
+        rows = [_cost(_at_step(area, plan, step), sample, executor.workers) for step in wanted]
+        if price is not None:
+            rows = [replace(row, cost=row.hours * price) for row in rows]
+        return CubePlan(
+            area=area.name,
+            cluster=executor.description,
+            workers=executor.workers,
+            sample=sample,
+            rows=tuple(rows),
+            step=area.step,
+            crs=area.crs,
+            bounds=area.grid.bounds,
+            placed_by=_placed_by(given),
+            rim=rim,
+        )
+
+
+def _placed_by(area: Area) -> str:
+    if area.bounds is not None:
+        return "bounds"
+    return "imagery" if area.geometry is None else "geometry"
+
+
+def measure(plan: BuildPlan, status: NDArray[np.uint8], executor: Executor) -> Measured:
+    """Read and encode growing squares of cells until one takes long enough.
+
+    ``status`` ``(block_y, block_x)`` tells which blocks belong to the area.
+    """
+    work = EncodeWork(plan.grid, plan.source, Once(plan.open_encoder), None)
+    encoding = work.encoder().describe()
+    block = _block_with_imagery(work, status)
+    side = _SMALLEST
+    while True:
+        square = _middle(block, side)
+        # the first run loads the network and fills the caches, another may meet a busy machine
+        seconds = min(_run(work, square, executor) for _ in range(_RUNS))
+        pixels = work.window(square).size
+        method, gpu = str(encoding.get("method", "")), executor.description.startswith("cuda")
+        found = Measured(seconds, int(np.prod(square.shape)), pixels, method, gpu)
+        if seconds >= _ENOUGH_SECONDS or square == block:
+            return found
+        side *= 2
+
+
+def _run(work: EncodeWork, square: Block, executor: Executor) -> float:
+    """Seconds of one worker: reading runs beside encoding, so that the longer of both counts."""
+    with closing(executor.stream(work, [square])) as outcomes:
+        outcome = next(outcomes)
+    if outcome.result is None:
+        raise CubeError(f"the sample block could not be encoded: {outcome.error}")
+    seconds = outcome.result.spent.seconds
+    return max(seconds["read"] + seconds["decode"], seconds["encode"], 1e-6)
+
+
+def _block_with_imagery(work: EncodeWork, status: NDArray[np.uint8]) -> Block:
+    """The first of some random blocks whose middle has imagery."""
+    inside = np.argwhere(status == Status.MISSING)
+    for row, col in np.random.default_rng(_SAMPLE_SEED).permutation(inside)[:_LOOKED_AT].tolist():
+        block = work.grid.block(row, col)
+        middle = work.window(_middle(block, 1))
+        if work.source.covers(middle) and work.source.read(middle).coords["valid"].values.any():
+            return block
+    raise CubeError("no block with imagery was found to measure: correct the bounds or the imagery")
+
+
+def _middle(block: Block, side: int) -> Block:
+    """A square of so many cells in the middle of a block, or all of it."""
+    ny, nx = min(side, block.shape[0]), min(side, block.shape[1])
+    y0, x0 = block.y0 + (block.shape[0] - ny) // 2, block.x0 + (block.shape[1] - nx) // 2
+    return Block(block.row, block.col, y0, y0 + ny, x0, x0 + nx)
+
+
+def _at_step(area: Area, plan: BuildPlan, step: float) -> BuildPlan:
+    """The plan with cells of another size."""
+    if step == area.step:
+        return plan
+    grid = Grid.from_bounds(plan.grid.crs, plan.grid.bounds, step)
+    encoder = plan.open_encoder
+    if isinstance(encoder, ModelEncoder):
+        encoder = replace(encoder, step=step)
+    return replace(plan, grid=grid, open_encoder=encoder)
+
+
+def _cost(plan: BuildPlan, sample: Measured, workers: int) -> StepCost:
+    try:
+        encoder = plan.open_encoder()
+    except GeolocError as error:
+        return StepCost(plan.grid.step, problem=str(error))
+    encoding = encoder.describe()
+    inside = plan_blocks(plan.grid, plan.polygon) == Status.MISSING
+    blocks = int(inside.sum())
+    cells, pixels = _encoded(encoder, plan.grid, inside)
+    share = cells / sample.cells if sample.method == "patch" else pixels / sample.pixels
+    hours = sample.seconds * share / 3600
+    return StepCost(
+        step=plan.grid.step,
+        method=str(encoding.get("method", "")),
+        gsd=float(encoding.get("gsd", 0.0)),
+        blocks=blocks,
+        cells=_cells(plan),
+        imagery_bytes=3 * pixels,
+        cube_bytes=blocks * BLOCK_SIZE * BLOCK_SIZE * (len(plan.classes) + 4),
+        hours=hours,
+        elapsed_hours=hours / max(workers, 1),
+    )
+
+
+def _cells(plan: BuildPlan) -> int:
+    """Cells inside of the polygon, by its area."""
+    if plan.polygon is None:
+        return plan.grid.size
+    return int(min(plan.polygon.area / plan.grid.step**2 + 0.5, plan.grid.size))
+
+
+def _encoded(encoder: Encoder, grid: Grid, inside: NDArray[np.bool_]) -> tuple[int, int]:
+    """Cells, and pixels with margins, of all blocks ``inside`` ``(block_y, block_x)``.
+
+    Blocks are of four kinds, so that nothing is held for each: all but those of the last row
+    and column are whole. Windows of a kind may differ by a step of the encoder's lattice.
+    """
+    cells = pixels = 0
+    for rows, row in _kinds(inside.shape[0]):
+        for cols, col in _kinds(inside.shape[1]):
+            blocks = int(inside[rows, cols].sum())
+            one = grid.window(*grid.block(row, col).slices)
+            cells += blocks * one.size
+            pixels += blocks * (encoder.window(one).size if blocks else 0)
+    return cells, pixels
+
+
+def _kinds(count: int) -> tuple[tuple[slice, int], tuple[slice, int]]:
+    """Blocks along an axis that have one size, and one of them: all but the last, the last."""
+    return (slice(0, count - 1), 0), (slice(count - 1, count), count - 1)
+
+
+def _size(number: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:,.3g} TB"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.1f} h" if hours >= 1 else f"{hours * 3600:,.0f} s"

@@ -1,0 +1,206 @@
+"""What a build takes: grid, imagery, encoder, the identity of the cube. Computes nothing."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..area import Area, Imagery
+from ..cube import CubeSpec
+from ..domain.grid import Grid
+from ..encoders.lattice import Reading
+from ..errors import SpecMismatchError
+from ..executors import Once
+from ..imagery import Source, open_source
+from .extent import placed
+from .tasks import Encoder, EncodeWork
+
+if TYPE_CHECKING:
+    from shapely import Geometry
+
+    from ..encoders.runtime import Precision
+
+
+@dataclass(frozen=True)
+class ModelEncoder:
+    """Opens a model's overhead encoder; picklable, so that each process opens its own.
+
+    ``digest``: of the model that the plan was made with. A process where ``model`` is another
+    takes an installed one of that digest or raises ModelError: one cube holds one function.
+    ``method`` and ``precision`` left open are settled once for a cube (``pinned``): a worker
+    with another processor than the client's must not choose for itself.
+    """
+
+    model: str
+    digest: str
+    step: float
+    method: str | None = None
+    precision: Precision = "auto"
+
+    def __call__(self) -> Encoder:
+        return _open_encoder(self)
+
+    def pinned(self, encoding: dict[str, Any]) -> ModelEncoder:
+        """With what is left open taken from an encoder's description of itself."""
+        precision = encoding.get("precision", "auto") if self.precision == "auto" else None
+        return replace(
+            self,
+            method=self.method or encoding.get("method"),
+            precision=precision or self.precision,
+        )
+
+
+@functools.cache  # one network a process, however many builds it serves
+def _open_encoder(how: ModelEncoder) -> Encoder:
+    from ..encoders import open_overhead
+    from ..models import load_exact
+
+    model = load_exact(how.model, how.digest)
+    return open_overhead(model, how.step, how.method, precision=how.precision)
+
+
+@dataclass(frozen=True)
+class StoredEncoder:
+    """The encoder of a cube that was begun, as that describes it; see ``blocks.Encoder``.
+
+    Which pixels a block needs is known without a network, so that a build that has nothing to
+    do loads none. At the first block the network is loaded, and must describe itself alike.
+    """
+
+    encoding: dict[str, Any]
+    reading: Reading
+    network: Once[Encoder]
+
+    @property
+    def dim(self) -> int:
+        return self._opened().dim
+
+    def window(self, cells: Grid) -> Grid:
+        return self.reading.window(cells)
+
+    def encode(
+        self,
+        pixels: NDArray[np.uint8],
+        valid: NDArray[np.bool_],
+        window: Grid,
+        cells: Grid,
+    ) -> NDArray[np.float32]:
+        return self._opened().encode(pixels, valid, window, cells)
+
+    def describe(self) -> dict[str, Any]:
+        return self.encoding
+
+    def _opened(self) -> Encoder:
+        opened = self.network()
+        if opened.describe() != self.encoding:
+            raise SpecMismatchError(
+                f"the cube was begun by an encoder that says {self.encoding}, and this one says "
+                f"{opened.describe()}: build a new cube"
+            )
+        return opened
+
+
+@dataclass(frozen=True)
+class OpenStored:
+    """Makes a ``StoredEncoder``; picklable."""
+
+    encoding: dict[str, Any]
+    reading: Reading
+    encoder: ModelEncoder
+
+    def __call__(self) -> StoredEncoder:
+        return StoredEncoder(self.encoding, self.reading, Once(self.encoder))
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """All that a build needs; making one reads and computes nothing.
+
+    ``open_encoder`` is picklable and called once in each process. ``weights`` ``(feature,)``
+    and ``metric`` ``(feature, component)`` are the model's own.
+    """
+
+    url: str
+    grid: Grid
+    source: Source
+    open_encoder: Callable[[], Encoder]
+    classes: tuple[str, ...]
+    model_name: str
+    model_digest: str
+    imagery: dict[str, Any] = field(default_factory=dict)
+    polygon: Geometry | None = None
+    weights: NDArray[np.float32] | None = None
+    metric: NDArray[np.float32] | None = None
+    area: str = ""
+
+    def pinned(self, encoding: dict[str, Any] | None) -> BuildPlan:
+        """With the encoder's open choices settled as in ``encoding``."""
+        if encoding is None or not isinstance(self.open_encoder, ModelEncoder):
+            return self
+        return replace(self, open_encoder=self.open_encoder.pinned(encoding))
+
+    def resuming(self, there: CubeSpec | None) -> BuildPlan:
+        """``pinned`` to a cube that was begun; of its own model only its description is needed."""
+        if there is None:
+            return self
+        plan = self.pinned(there.encoding)
+        how, reading = plan.open_encoder, Reading.of_encoding(there.encoding, there.step)
+        if (
+            reading is None
+            or not isinstance(how, ModelEncoder)
+            or (there.model, there.step) != (self.model_digest, self.grid.step)
+            or how.method != there.encoding.get("method")
+            or how.precision != there.encoding.get("precision")
+        ):
+            return plan
+        return replace(plan, open_encoder=OpenStored(there.encoding, reading, how))
+
+    @property
+    def work(self) -> EncodeWork:
+        """What is done to each block."""
+        return EncodeWork(self.grid, self.source, Once(self.open_encoder), self.polygon)
+
+    def spec(self, encoding: dict[str, Any]) -> CubeSpec:
+        """The identity of the cube, given what the encoder says of itself."""
+        polygon = None if self.polygon is None else hashlib.sha256(self.polygon.wkb).hexdigest()
+        return CubeSpec.of_grid(
+            self.grid,
+            polygon=polygon,
+            imagery=self.imagery,
+            model=self.model_digest,
+            encoding=encoding,
+        )
+
+
+def plan_build(area: Area, method: str | None = None, imagery: Imagery | None = None) -> BuildPlan:
+    """What building an area takes; opens neither images nor weights.
+
+    But for an area without bounds: those are its cube's, or its imagery's (see ``extent``).
+
+    ``imagery``: other than what is built from (``area.read_imagery``).
+    """
+    from ..models import is_url, load_model
+
+    area = placed(area)
+    model = load_model(area.model)
+    where = area.model if is_url(area.model) else str(model.path)  # workers fetch it themselves
+    return BuildPlan(
+        url=area.cube,
+        grid=area.grid,
+        source=open_source(imagery or area.read_imagery),
+        open_encoder=ModelEncoder(where, model.digest, area.step, method),
+        classes=model.classes,
+        model_name=model.name,
+        model_digest=model.digest,
+        imagery=area.imagery.recorded(),
+        polygon=area.polygon,
+        weights=model.distance_weights,
+        metric=model.metric,
+        area=area.name,
+    )
