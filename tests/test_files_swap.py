@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from geoloc.files import swap as module
 from geoloc.files.swap import swap
-from geoloc.files.whole import swap as module
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from geoloc.jobs import cache as tile
 from geoloc.jobs import plan as planning
 from geoloc.jobs.tasks import BuildWork
 
-from . import cubes, test_build_faults, test_cli, test_imagery_stac
+from . import cubes, test_cli, test_imagery_stac, test_jobs_build_faults
 from .cubes import TinyEncoder
 from .encoder_models import imagery, tiny_model
 from .test_cli import Run
@@ -39,7 +39,7 @@ from .tile_server import serve_tiles
 run = test_cli.run
 guarded = test_imagery_stac.guarded
 s3_bucket = cubes.s3_bucket
-small_disk = test_build_faults.small_disk
+small_disk = test_jobs_build_faults.small_disk
 
 ROOT = Path(__file__).parent.parent
 GSD, STEP, NY, NX = 2.5, 10.0, 140, 260  # 2 x 3 blocks of 128 cells

@@ -31,7 +31,7 @@ from tests.cubes import write_cube
 from tests.encoder_models import spec
 from tests.loopback import listening
 from tests.model_server import serving
-from tests.test_encoders_exported import export, rewrite
+from tests.test_encoders_formats_exported import export, rewrite
 
 SQUARE = (
     '{"type": "Polygon", "coordinates": [[[30.0, 50.4], [30.1, 50.4], [30.1, 50.5], [30.0, 50.5],'

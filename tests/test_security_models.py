@@ -23,7 +23,7 @@ from geoloc.encoders.formats.networks import build_network
 from geoloc.encoders.importing import GroundImport, ImportSpec, import_model, read_state_dict
 from geoloc.encoders.memory import is_out_of_memory
 from geoloc.errors import ModelError
-from tests.test_encoders_exported import CPU, SIDE, export, rewrite
+from tests.test_encoders_formats_exported import CPU, SIDE, export, rewrite
 
 CLASSES = 5
 MANY = 1 << 34

@@ -4,7 +4,7 @@ They follow redirects by themselves, at the first request and at any later one. 
 that, so all their connections go through a proxy on loopback, which looks names up itself, judges
 every address, and connects to the one that it judged: a redirect, a later range and a name that
 has moved meanwhile are all the same to it. It passes bytes on as they are, those of TLS as well.
-GDAL speaks SOCKS to it; stores know HTTP proxies alone, whose plain requests (`geoloc.net.proxied`) go
+GDAL speaks SOCKS to it; stores know HTTP proxies alone, whose plain requests (`net.proxied`) go
 on as if there were none.
 
 It is a process of its own, started when a server may first be asked, and it ends with the process

@@ -225,7 +225,7 @@ def repair_cube_at(
     progress: Callable[[float, int], None] | None = None,
     fetch_imagery: bool = False,
 ) -> BuildReport:
-    """Repair a cube by its area file, or by what it remembers; see `geoloc.jobs.repair.repair_cube`.
+    """Repair a cube by its area file, or by what it remembers; see `jobs.repair.repair_cube`.
 
     Raises CubeError where a cube with a polygon, or without imagery, is named without its area
     file, or where the imagery that it names is not opened without ``fetch_imagery`` (`Target`).
