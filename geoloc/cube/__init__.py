@@ -5,7 +5,6 @@ On the store::
     <cube>/zarr.json                 root group; attribute ``geoloc_cube`` is the format version
     <cube>/CURRENT                   text: name of the generation that readers open
     <cube>/LOCK                      while somebody writes: who
-    <cube>/.sample/                  until a code is chosen: blocks that wait for it
     <cube>/g0001/zarr.json           attributes: spec, area, model_name, created, finished…
     <cube>/g0001/features            int8 (y, x, feature); missing -128; chunks 128 x 128 x D
     <cube>/g0001/norm                float32 (y, x); missing NaN
@@ -29,12 +28,13 @@ compared when they are first read, and a sha256 in the block's record for who re
 
 Workers write blocks (``BlockWriter``), each block being exactly one chunk; the client alone
 writes the ledger (``Ledger``), after the block's data: what the ledger does not name does not
-count, so a kill at any moment loses at most the blocks in flight. Before there is a code to
-write them in, finished blocks wait in ``.sample`` (``Parking``).
+count, so a kill at any moment loses at most the blocks in flight.
+
 """
 
 from __future__ import annotations
 
+from ..domain import Status
 from .copying import BlockCopier
 from .damage import Inspection, damaged_blocks, inspect_blocks
 from .encoding import MISSING, Quantizer, distance_operator, squared_norm
@@ -50,12 +50,11 @@ from .generations import (
     restore_current,
 )
 from .lock import CubeLock, hold_lock
-from .parking import Parked, Parking
 from .plan import plan_blocks
 from .reader import Cube, generation_exists, stored_attributes, stored_encoding, stored_spec
 from .restoring import LedgerState, restore_contents, restore_ledger
 from .schema import create_generation, create_root
-from .spec import CubeSpec, ItemRecord, Provenance, Status
+from .spec import CubeSpec, ItemRecord, Provenance
 from .store import current_generation, generation_names, publish
 from .writer import BlockWriter, Ledger, Written, remember_imagery, require_spec, resume_generation
 
@@ -72,8 +71,6 @@ __all__ = [
     "ItemRecord",
     "Ledger",
     "LedgerState",
-    "Parked",
-    "Parking",
     "Provenance",
     "Quantizer",
     "Status",

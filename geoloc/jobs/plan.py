@@ -12,19 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..area import Area, Imagery
-from ..cube import CubeSpec
+from ..cube import CubeSpec, Quantizer
 from ..domain import Grid
 from ..encoders.lattice import Reading
 from ..errors import SpecMismatchError
-from ..executors import Once
+from ..executors import Lazy
 from ..imagery import Source, open_source
 from .extent import placed
-from .tasks import Encoder, EncodeWork
+from .tasks import Encoder, EncodeTask
 
 if TYPE_CHECKING:
     from shapely import Geometry
 
     from ..encoders.runtime import Precision
+    from ..models import Model
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def _open_encoder(how: ModelEncoder) -> Encoder:
 
 @dataclass(frozen=True)
 class StoredEncoder:
-    """The encoder of a cube that was begun, as that describes it; see ``blocks.Encoder``.
+    """The encoder of a cube that was begun, as that describes it; see ``tasks.Encoder``.
 
     Which pixels a block needs is known without a network, so that a build that has nothing to
     do loads none. At the first block the network is loaded, and must describe itself alike.
@@ -75,7 +76,7 @@ class StoredEncoder:
 
     encoding: dict[str, Any]
     reading: Reading
-    network: Once[Encoder]
+    network: Lazy[Encoder]
 
     @property
     def dim(self) -> int:
@@ -115,7 +116,7 @@ class OpenStored:
     encoder: ModelEncoder
 
     def __call__(self) -> StoredEncoder:
-        return StoredEncoder(self.encoding, self.reading, Once(self.encoder))
+        return StoredEncoder(self.encoding, self.reading, Lazy(self.encoder))
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ class BuildPlan:
     """All that a build needs; making one reads and computes nothing.
 
     ``open_encoder`` is picklable and called once in each process. ``weights`` ``(feature,)``
-    and ``metric`` ``(feature, component)`` are the model's own.
+    and ``metric`` ``(feature, component)`` are the model's own, and so is ``code``, without which
+    one is chosen from the area's imagery before the first block is written.
     """
 
     url: str
@@ -138,6 +140,7 @@ class BuildPlan:
     weights: NDArray[np.float32] | None = None
     metric: NDArray[np.float32] | None = None
     area: str = ""
+    code: Quantizer | None = None
 
     def pinned(self, encoding: dict[str, Any] | None) -> BuildPlan:
         """With the encoder's open choices settled as in ``encoding``."""
@@ -162,9 +165,9 @@ class BuildPlan:
         return replace(plan, open_encoder=OpenStored(there.encoding, reading, how))
 
     @property
-    def work(self) -> EncodeWork:
+    def task(self) -> EncodeTask:
         """What is done to each block."""
-        return EncodeWork(self.grid, self.source, Once(self.open_encoder), self.polygon)
+        return EncodeTask(self.grid, self.source, Lazy(self.open_encoder), self.polygon)
 
     def spec(self, encoding: dict[str, Any]) -> CubeSpec:
         """The identity of the cube, given what the encoder says of itself."""
@@ -176,6 +179,11 @@ class BuildPlan:
             model=self.model_digest,
             encoding=encoding,
         )
+
+
+def code_of(model: Model) -> Quantizer | None:  # noqa: ARG001 until models name theirs
+    """The int8 code that a model brings with it, if it does."""
+    return None
 
 
 def plan_build(area: Area, method: str | None = None, imagery: Imagery | None = None) -> BuildPlan:
@@ -203,4 +211,5 @@ def plan_build(area: Area, method: str | None = None, imagery: Imagery | None = 
         weights=model.distance_weights,
         metric=model.metric,
         area=area.name,
+        code=code_of(model),
     )

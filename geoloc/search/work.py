@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ..domain import Chunk, Grid, Index
-from ..executors import Once
+from ..executors import Lazy
 from .kernels import Codes
 from .measures import Measure
 from .ruler import F32
@@ -42,7 +42,7 @@ class Searchable(Protocol):
 class BlockScan:
     """Blocks -> values float32 ``(map, y, x)``, NaN where missing or outside of ``mask``."""
 
-    cube: Once[Searchable]
+    cube: Lazy[Searchable]
     measure: Measure
     mask: Within | None
 
