@@ -94,7 +94,7 @@ def answer_of(cube: Path) -> str:
     """All that a query tells of a cube, as text: two photos' heatmaps, candidates, imagery."""
     target = open_target(str(cube))
     ask = Ask.of(target, 5, None, 100.0)
-    dim = len(target.cube.classes)
+    dim = len(target.cube.features.names)
     vectors = np.random.default_rng(1).normal(0, 60, (2, dim)).astype(np.float32)
     questions = [Question(f"photo {i}", "x", (), vector) for i, vector in enumerate(vectors)]
     maps = ask.heatmaps(questions)

@@ -18,7 +18,7 @@ from ..photos import Crop, Look, Photo, photo_path
 from ..report import QueryResult, check_writable, write_report
 from ..scenes import display_name, find_class
 from ..search import fuse as mean_vector
-from ..search import scene_heatmaps, scene_vector
+from ..search import scene_heatmaps
 from .ask import Ask, Question
 from .encode import encode
 from .folders import Folders
@@ -189,7 +189,7 @@ def query_scene(
     """
     out = Path(out)
     target = open_target(cube, epoch, check_digests=check_digests, fetch_imagery=fetch_imagery)
-    scene = find_class(name, target.cube.classes)
+    scene = find_class(name, target.cube.features.names)
     ask = Ask.of(target, top, within, radius, scene=scene)
     check_writable(out)
     return answer_scene(ask, scene, progress("searching the cube"), Folders(out))
@@ -203,7 +203,7 @@ def answer_scene(
     heatmap = scene_heatmaps(
         cube, [scene], ask.polygon, within_crs=cube.grid.crs, progress=progress
     )
-    vector = scene_vector(cube.classes, [scene])
+    vector = cube.features.named_vector([scene])
     question = Question(display_name(scene), safe_name(scene), (), vector)
     return _answered(ask, question, heatmap[0], None, folders)
 

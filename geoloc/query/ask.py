@@ -22,8 +22,8 @@ from ..names import path_text
 from ..photos import Photo
 from ..report import QueryResult
 from ..report.evidence import photo_record
-from ..scenes import describe, find_class, group_weights, is_group
-from ..search import Query, Ruler, heatmaps
+from ..scenes import find_class, group_weights, is_group
+from ..search import Query, heatmaps
 from .coverage import UNKNOWN, Coverage, coverage
 from .folders import question_key
 from .matching import random_share, sample_cells
@@ -97,7 +97,7 @@ class Ask:
             top,
             radius,
             polygon,
-            class_weights(weights, cube.classes),
+            class_weights(weights, cube.features.names),
             parameters,
             {**info, "name": info["area"]},
             sensitive,
@@ -144,11 +144,11 @@ class Ask:
         return QueryResult(
             title=question.title,
             photos=question.photos,
-            vector=question.vector,
+            vector=cube.features.logits(question.vector) if question.photos else question.vector,
             heatmap=heatmap,
             candidates=tuple(found),
             grid=cube.grid,
-            classes=cube.classes,
+            classes=cube.features.names,
             cube=self.info,
             model=model_info(model) if model else {"name": cube.model_name},
             parameters=self.parameters,
@@ -189,8 +189,8 @@ class Ask:
         if figures:
             return {"pairs": figures.share_as_far(found[0].distance)}
         cube = self.target.cube
-        ruler = Ruler.of_cube(cube, self.weights)
-        return {"random": random_share(question.vector, sample_cells(cube), ruler)}
+        distance = cube.features.distance(self.weights)
+        return {"random": random_share(question.vector, sample_cells(cube), distance)}
 
 
 def _notes_of(photos: Sequence[Photo]) -> Iterator[str]:
@@ -225,7 +225,7 @@ def class_weights(
 
 def _place_scenes(candidate: Candidate, cube: Cube) -> tuple[tuple[str, float], ...]:
     vector = cube.vector(candidate.row, candidate.col)
-    return () if vector is None else describe(vector, cube.classes, _DESCRIBED)
+    return () if vector is None else cube.features.describe(vector, _DESCRIBED)
 
 
 def _imagery_near(candidates: Sequence[Candidate], cube: Cube) -> Iterator[dict[str, Any]]:
