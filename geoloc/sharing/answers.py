@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from ..bulk.layout import CLUSTERS, ITEMS
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import UsageError
 from ..query.record import read_record
 from ..query.session import file_digest
