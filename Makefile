@@ -3,7 +3,11 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# An index of PyTorch builds for this machine: https://download.pytorch.org/whl/cpu has those
+# without CUDA, 4 GB less than the default index's.
+TORCH_INDEX ?=
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 DEMO   ?= demo
 
 # Nothing phones home from a newsroom's machine.
@@ -39,14 +43,19 @@ $(VENV)/bin/python:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 
 $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "installing geoloc and PyTorch into $(VENV) (once; a few minutes)"
-	$(PIP) -e .
+	@echo "installing geoloc's core and PyTorch into $(VENV) (once; a few minutes)"
+	$(PIP) --no-compile -e .
 	@touch $@
+
+$(VENV)/.all: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing geoloc with all its extras into $(VENV) (once; a few minutes)"
+	$(PIP) -e '.[all]'
+	@touch $@ $(VENV)/.run
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing geoloc and its test tools into $(VENV) (once; a few minutes)"
 	$(PIP) -e '.[test]'
-	@touch $@ $(VENV)/.run
+	@touch $@ $(VENV)/.all $(VENV)/.run
 
 $(VENV)/.lint: $(VENV)/.test
 	$(PIP) -e '.[test,lint]'
@@ -81,7 +90,7 @@ lock: $(VENV)/bin/python  ## the images' lock files from constraints.txt; asks t
 images: $(VENV)/.test  ## built and run without a container runtime; root, buildah, debootstrap; 30 GB
 	$(BIN)/python -m tests.benchmarks.build_images
 
-up: $(VENV)/.run  ## server, work pool, deployments and worker on this machine: see deploy/README.md
+up: $(VENV)/.all  ## server, work pool, deployments and worker on this machine: see deploy/README.md
 	$(BIN)/python deploy/local.py up
 
 down:  ## stops them; nothing is lost
