@@ -14,7 +14,7 @@ DEMO   ?= demo
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test test-fast lint bench services clean
+.PHONY: demo test test-fast test-pythons lint bench services clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.run  ## the whole job on the sandbox world; results in ./demo
@@ -25,6 +25,15 @@ test: $(VENV)/.test services  ## every test, the slow end-to-end ones included
 
 test-fast: $(VENV)/.test  ## the unit tests alone
 	$(BIN)/python -m pytest -m "not slow"
+
+# by name or path; each has an environment of its own
+PYTHONS ?= python3.11 python3.12 python3.13
+
+test-pythons:  ## the demo and the unit tests with every Python that geoloc supports
+	set -e; for python in $(PYTHONS); do \
+	  own="PYTHON=$$python VENV=.venv-$${python##*/} DEMO=work/demo-$${python##*/}"; \
+	  $(MAKE) demo $$own && $(MAKE) test-fast $$own; \
+	done
 
 lint: $(VENV)/.lint  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -79,7 +88,7 @@ endef
 
 clean:
 	find geoloc -name __pycache__ -prune -exec rm -rf {} +  # numba's cache does not see all edits
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .PHONY: up down lock images
 

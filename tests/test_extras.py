@@ -167,15 +167,20 @@ def test_videos_fail_one_by_one_and_photos_are_answered(without: Run, tmp_path: 
 
 
 def test_a_gpu_without_dask_cuda(without: Run) -> None:
+    """Which ``auto`` uses in this process, and says so; who asks for workers is refused."""
     code = (
-        "from geoloc.executors.machine import starts_cuda; import logging;"
-        "logging.basicConfig(level='INFO', format='%(message)s'); print(starts_cuda())"
+        "import logging, torch; from geoloc.executors import open_cluster;"
+        "logging.basicConfig(level='INFO', format='%(message)s');"
+        "torch.cuda.device_count = lambda: 1;"  # of what machines with a GPU have
+        "executor = open_cluster('auto').__enter__(); print(executor.description);"
+        "open_cluster('cuda').__enter__()"
     )
     done = without(("cuda",), "-c", code)
-    assert done.stdout == "False\n"
-    assert done.stderr.splitlines() == [
-        "one GPU is used: one worker a GPU needs dask-cuda: pip install 'geoloc[cuda]'"
-    ]
+    said = "needs dask-cuda: pip install 'geoloc[cuda]'"
+    assert done.stdout == "inline\n", done.stderr
+    first, *_, last = done.stderr.splitlines()
+    assert first == f"one GPU is used: one worker a GPU {said}"
+    assert last == f"geoloc.errors.NotInstalledError: --cluster cuda {said}"
 
 
 def test_flows_and_their_service(without: Run, tmp_path: Path) -> None:
