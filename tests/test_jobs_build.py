@@ -22,16 +22,17 @@ from numpy.typing import NDArray
 from rasterio import Affine
 
 from geoloc.area import Area, XyzImagery, load_area
-from geoloc.cube import MISSING, Cube, Ledger, Quantizer, Status, hold_lock, lock
+from geoloc.cube import Cube, Ledger, Status, hold_lock, lock
 from geoloc.domain import Grid
 from geoloc.errors import CubeError, ImageryError, ModelError, SpecMismatchError
 from geoloc.imagery import ArraySource, open_source
 from geoloc.imagery.source import as_window
 from geoloc.jobs.build import BuildPlan, build_blocks, build_cube, plan_build, verify_cube
 from geoloc.jobs.calibration import SIDE, calibrate
+from geoloc.models import MISSING, FeatureSpace, Quantizer
 
 from . import cubes
-from .cubes import TinyEncoder, grid_of, mosaic, plan_of
+from .cubes import TinyEncoder, grid_of, mosaic, plan_of, step_of
 from .tile_server import serve_tiles
 
 ROOT = Path(__file__).parent.parent
@@ -89,10 +90,10 @@ def test_the_cube_holds_what_the_encoder_says(in_peace: Path, source: ArraySourc
     image = source.read(encoder.window(GRID))
     window = encoder.window(GRID)
     expected = encoder.encode(image.values, image.coords["valid"].values, window, GRID)
-    values = cube.quantizer.decode(whole(cube))
-    np.testing.assert_allclose(values, expected, atol=float(cube.scale.max()) / 2 + 1e-3)
-    assert (np.abs(values - expected) <= cube.scale / 2 + 1e-3).all()
-    assert cube.classes == ("red", "green", "blue", "warm", "cold")
+    values = cube.features.decode(whole(cube))
+    np.testing.assert_allclose(values, expected, atol=step_of(cube) / 2 + 1e-3)
+    assert (np.abs(values - expected) <= cube.features.stored_code.scale / 2 + 1e-3).all()
+    assert cube.features.names == ("red", "green", "blue", "warm", "cold")
     provenance = cube.provenance(GRID.chunk(1, 1))
     assert provenance["items"] == [{"id": "array", "href": "memory:array"}]
     assert provenance["fingerprint"] == source.fingerprint(
@@ -128,7 +129,9 @@ def test_the_bytes_that_web_tiles_took_are_reported(tmp_path: Path) -> None:
         imagery = {"url": server.url(), "cache_mb": 0, "rate": 1000.0}
         source = open_source(XyzImagery.model_validate(imagery))
         code = Quantizer(np.ones(5, np.float32), np.zeros(5, np.float32))
-        report = build_blocks(plan_of(tmp_path, grid, source, code=code), cluster="inline")
+        plan = plan_of(tmp_path, grid, source)
+        plan = replace(plan, features=plan.features.with_code(code))
+        report = build_blocks(plan, cluster="inline")
         assert report.stage_bytes["read"] == pytest.approx(server.sent, rel=0.01)
     assert report.blocks_done == 2
     assert report.stage_bytes["read"] > 1_000_000
@@ -192,9 +195,10 @@ def test_s3_holds_the_same(s3_bucket: str, in_peace: Path, source: ArraySource) 
 def test_the_model_s_own_metric_makes_the_norms(tmp_path: Path, source: ArraySource) -> None:
     metric = np.random.default_rng(3).normal(0, 1, (5, 5)).astype(np.float32)
     grid = grid_of(40, 50)
-    build_blocks(plan_of(tmp_path, grid, source, metric=metric))
+    features = FeatureSpace(("red", "green", "blue", "warm", "cold"), metric=metric)
+    build_blocks(plan_of(tmp_path, grid, source, features=features))
     cube = Cube.open(tmp_path)
-    values = cube.quantizer.decode(whole(cube))
+    values = cube.features.decode(whole(cube))
     naive = ((values @ metric) ** 2).sum(axis=-1) / 5
     np.testing.assert_allclose(cube.read_norm(slice(None), slice(None)), naive, rtol=1e-4)
 
@@ -304,8 +308,8 @@ def test_a_code_is_chosen_once_from_64_small_windows(
 def test_the_code_that_a_model_brings_is_taken(
     tmp_path: Path, in_peace: Path, source: ArraySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, code = encoded(monkeypatch), Cube.open(in_peace).quantizer
-    build_blocks(plan_of(tmp_path, GRID, source, code=code))
+    seen, plan = encoded(monkeypatch), plan_of(tmp_path, GRID, source)
+    build_blocks(replace(plan, features=Cube.open(in_peace).features))
     assert len(seen) == 12
     assert stored(tmp_path) == stored(in_peace)
 
@@ -438,9 +442,9 @@ def test_broken_imagery_is_reported_and_mended_by_the_next_run(
     assert (mended.blocks_reused, mended.blocks_done, mended.blocks_broken) == (11, 1, 0)
     assert Cube.open(tmp_path).complete
     here, there = Cube.open(tmp_path), Cube.open(in_peace)
-    step = (here.scale + there.scale).max()  # the code was chosen from a sample with the hole
-    both = [c.quantizer.decode(whole(c)) for c in (here, there)]
-    np.testing.assert_allclose(both[0], both[1], atol=float(step))
+    step = 2 * step_of(here, there)  # the code was chosen from a sample with the hole
+    both = [c.features.decode(whole(c)) for c in (here, there)]
+    np.testing.assert_allclose(both[0], both[1], atol=step)
 
 
 @dataclass(frozen=True)
@@ -637,7 +641,7 @@ def test_from_files_to_a_verified_cube(area: Area) -> None:
     cube, model = Cube.open(area.cube), load_model(area.model)
     assert cube.attrs["area"] == "testville"
     assert cube.spec.encoding["method"] == "patch"
-    assert cube.classes == model.classes
+    assert cube.features.names == model.classes
     told: list[tuple[int, int]] = []
     checked = verify_cube(
         cube, area, model, cells=12, progress=lambda done, total: told.append((done, total))
@@ -703,7 +707,7 @@ class Endless:
 def wide_plan(path: str, cells: int) -> BuildPlan:
     names = tuple(f"class_{i}" for i in range(365))
     grid = grid_of(cells, cells)
-    return plan_of(path, grid, Endless(), open_encoder=WideEncoder, classes=names)
+    return plan_of(path, grid, Endless(), open_encoder=WideEncoder, features=FeatureSpace(names))
 
 
 MEASURED_BUILD = """

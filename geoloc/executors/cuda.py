@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from ..errors import ClusterError
+from ..extras import extra
 from .machine import gpu_count
 from .task import Executor
 from .workers import connect, dashboard
@@ -21,10 +22,8 @@ def open_cuda(kind: str) -> AbstractContextManager[Executor]:
 def _start() -> Any:
     if not gpu_count():
         raise ClusterError("--cluster cuda: torch sees no CUDA device: use auto, inline or local")
-    try:
+    with extra("cuda", "--cluster cuda"):
         from dask_cuda import LocalCUDACluster
-    except ImportError:
-        raise ClusterError("--cluster cuda needs dask-cuda: pip install 'geoloc[cuda]'") from None
     return LocalCUDACluster(**cuda_arguments())
 
 

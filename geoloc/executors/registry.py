@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from ..errors import UsageError
-from .machine import choose, gpu_count
+from .machine import choose, gpu_count, starts_cuda
 from .task import Executor
 
 ADDRESS = "://"
@@ -46,15 +46,18 @@ def check_kind(kind: str) -> str:
 def open_cluster(kind: str = "auto", *, blocks: int | None = None) -> Iterator[Executor]:
     """An executor, closed again at the end.
 
-    ``auto``: GPUs where torch sees any; else workers where there are enough cores and
-    ``blocks`` to pay for starting them; else this process. Another word of `EXECUTORS`, or
-    the address of a running Dask scheduler (``tls://host:8786``; Dask's own configuration
-    ``distributed.comm.tls`` names the certificates). Raises ClusterError where it
-    cannot be started or reached, UsageError for any other word.
+    ``auto``: GPUs where torch sees any (one of them, in this process, without dask-cuda); else
+    workers where there are enough cores and ``blocks`` to pay for starting them; else this
+    process. Another word of `EXECUTORS`, or the address of a running Dask scheduler
+    (``tls://host:8786``; Dask's own configuration ``distributed.comm.tls`` names the
+    certificates). Raises ClusterError where it cannot be started or reached, NotInstalledError
+    for ``cuda`` without dask-cuda, UsageError for any other word.
     """
     check_kind(kind)
     if kind == "auto":
         kind = choose(gpu_count(), os.cpu_count() or 1, blocks)
+        if kind == "cuda" and not starts_cuda():
+            kind = "inline"
     module, _, name = EXECUTORS.get(kind, EXECUTORS[ADDRESS]).partition(":")
     with getattr(import_module(module, __package__), name)(kind) as executor:
         yield executor

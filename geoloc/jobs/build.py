@@ -201,7 +201,7 @@ def _forget_damaged(ledger: Ledger, report: BuildReport, *, read_all: bool) -> N
 
 def _is_read_soon(cube: Cube) -> bool:
     cells = np.isin(cube.done, (Status.DONE, Status.BROKEN)).sum() * cube.spec.block_size**2
-    return local_path(cube.url) is not None and cells * len(cube.scale) <= _SOON_READ
+    return local_path(cube.url) is not None and cells * cube.features.dim <= _SOON_READ
 
 
 def _changed_imagery(plan: BuildPlan, ledger: Ledger) -> list[str]:
@@ -265,22 +265,22 @@ class BlockJob:
         self.plan.open_encoder().dim  # noqa: B018  what cannot be loaded is no block's fault
         if self._is_laid_out:
             return
-        code = self.plan.code or calibrate(self.plan.task, self.status, executor)
-        if isinstance(code, str):
-            self.report.stopped = f"no block could be encoded: {code}"
-            return
+        features = self.plan.features
+        if features.code is None:
+            code = calibrate(self.plan.task, self.status, executor)
+            if isinstance(code, str):
+                self.report.stopped = f"no block could be encoded: {code}"
+                return
+            features = features.with_code(code)
         self.lock.check()  # whoever took it over may have laid out the same
         create_generation(
             self.plan.url,
             self.report.generation,
             self.spec,
-            code,
+            features,
             self.status,
-            classes=self.plan.classes,
             model_name=self.plan.model_name,
             area=self.plan.area,
-            weights=self.plan.weights,
-            metric=self.plan.metric,
         )
 
     def begin(self, block: Chunk) -> None:

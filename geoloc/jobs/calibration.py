@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cube import Quantizer
 from ..domain import Chunk, Domain, Status
 from ..errors import ImageryError
 from ..executors import Executor
+from ..models import Quantizer
 from .tasks import EncodeTask, Pixels
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..area import Area, Imagery
-from ..cube import CubeSpec, Quantizer
+from ..cube import CubeSpec
 from ..domain import Grid
 from ..encoders.lattice import Reading
 from ..errors import SpecMismatchError
 from ..executors import Lazy
 from ..imagery import Source, open_source
+from ..models import FeatureSpace
 from .extent import placed
 from .tasks import Encoder, EncodeTask
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from shapely import Geometry
 
     from ..encoders.runtime import Precision
-    from ..models import Model
 
 
 @dataclass(frozen=True)
@@ -123,24 +123,19 @@ class OpenStored:
 class BuildPlan:
     """All that a build needs; making one reads and computes nothing.
 
-    ``open_encoder`` is picklable and called once in each process. ``weights`` ``(feature,)``
-    and ``metric`` ``(feature, component)`` are the model's own, and so is ``code``, without which
-    one is chosen from the area's imagery before the first block is written.
+    ``open_encoder`` is picklable and called once in each process.
     """
 
     url: str
     grid: Grid
     source: Source
     open_encoder: Callable[[], Encoder]
-    classes: tuple[str, ...]
+    features: FeatureSpace
     model_name: str
     model_digest: str
     imagery: dict[str, Any] = field(default_factory=dict)
     polygon: Geometry | None = None
-    weights: NDArray[np.float32] | None = None
-    metric: NDArray[np.float32] | None = None
     area: str = ""
-    code: Quantizer | None = None
 
     def pinned(self, encoding: dict[str, Any] | None) -> BuildPlan:
         """With the encoder's open choices settled as in ``encoding``."""
@@ -181,11 +176,6 @@ class BuildPlan:
         )
 
 
-def code_of(model: Model) -> Quantizer | None:  # noqa: ARG001 until models name theirs
-    """The int8 code that a model brings with it, if it does."""
-    return None
-
-
 def plan_build(area: Area, method: str | None = None, imagery: Imagery | None = None) -> BuildPlan:
     """What building an area takes; opens neither images nor weights.
 
@@ -203,13 +193,10 @@ def plan_build(area: Area, method: str | None = None, imagery: Imagery | None = 
         grid=area.grid,
         source=open_source(imagery or area.read_imagery),
         open_encoder=ModelEncoder(where, model.digest, area.step, method),
-        classes=model.classes,
+        features=model.features,
         model_name=model.name,
         model_digest=model.digest,
         imagery=area.imagery.recorded(),
         polygon=area.polygon,
-        weights=model.distance_weights,
-        metric=model.metric,
         area=area.name,
-        code=code_of(model),
     )
