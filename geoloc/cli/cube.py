@@ -76,7 +76,7 @@ def refresh(
 
     most = 0 if fail_fast else max_failed
     _carry_out(
-        refresh_cube, "refresh", area, as_json, method=method, cluster=cluster, max_failed=limit
+        refresh_cube, "refresh", area, as_json, method=method, cluster=cluster, max_failed=most
     )
 
 
