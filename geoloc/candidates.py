@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pyproj import Transformer
 
-from .domain.grid import Block, Grid
+from .domain import Chunk, Grid
 from .errors import UsageError
 from .search import Piece, Ruler
 from .search.ruler import Measurable
@@ -27,7 +27,7 @@ RADIUS = 150.0
 
 _TERMS = 8
 _SHARED = 5
-_STRIP = 256  # rows of a heatmap looked at together
+_STRIP = 1024  # cells a side of a heatmap looked at together
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,13 @@ class BestCells:
         disc = math.pi * (self.radius / self.grid.step + math.sqrt(0.5)) ** 2
         return min(self.top * math.ceil(disc), self.grid.size)
 
-    def add(self, block: Block, distances: F32) -> None:
+    def add(self, block: Chunk, distances: F32) -> None:
         """Take in a block's distances ``(y, x)``, NaN where missing."""
         known = np.isfinite(distances)
         self.valid += int(known.sum())
         rows, cols = np.nonzero(known & (distances <= self._limit))
-        index = (rows + block.y0) * self.grid.nx + (cols + block.x0)
+        top, left = block.start
+        index = (rows + top) * self.grid.nx + (cols + left)
         self._keep(distances[rows, cols], index.astype(np.int64))
 
     def merge(self, other: BestCells) -> None:
@@ -179,11 +180,8 @@ def find_candidates(
     heatmap: F32, grid: Grid, top: int = 20, radius: float = RADIUS
 ) -> list[Candidate]:
     """The best cells of a heatmap ``(y, x)``, at least ``radius`` m apart, the best first."""
-    strips = (
-        (Block(0, 0, y, min(y + _STRIP, grid.ny), 0, grid.nx), heatmap[None, y : y + _STRIP])
-        for y in range(0, grid.ny, _STRIP)
-    )
-    return stream_candidates(strips, grid, 1, top, radius)[0]
+    pieces = ((chunk, heatmap[None, *chunk.slices]) for chunk in grid.chunks(size=_STRIP))
+    return stream_candidates(pieces, grid, 1, top, radius)[0]
 
 
 def stream_candidates(

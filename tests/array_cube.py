@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoloc.cube import MISSING, squared_norm
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.scenes import PLACES365
 from geoloc.search import Ruler
 

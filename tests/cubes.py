@@ -22,7 +22,7 @@ from geoloc.cube import (
     create_generation,
     publish,
 )
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.imagery import ArraySource, Source
 from geoloc.jobs.build import BuildPlan
 
@@ -59,7 +59,7 @@ def write_cube(
         generation,
         spec,
         quantizer,
-        np.zeros(grid.block_shape(), np.uint8),
+        np.zeros(grid.chunk_grid(), np.uint8),
         classes=classes or tuple(f"class_{i}" for i in range(dim)),
         model_name=model_name,
         area=area,
@@ -67,10 +67,10 @@ def write_cube(
         metric=metric,
     )
     writer, ledger = BlockWriter(url, generation), Ledger(url, generation)
-    for block in grid.blocks():
+    for block in grid.chunks():
         writer.write(block, features[block.slices])
         writer.record(block, Provenance(fingerprint="ab" * 32))
-        ledger.mark(block.row, block.col, Status.DONE, "ab" * 32)
+        ledger.mark(block.index, Status.DONE, "ab" * 32)
     publish(url, generation)
     return Cube.open(url)
 

@@ -18,7 +18,7 @@ from geoloc.candidates import (
     percentile_of,
     shared_scenes,
 )
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import UsageError
 from geoloc.search import Query, Ruler, heatmaps
 
@@ -87,7 +87,7 @@ def test_blocks_in_any_order_and_place_give_the_same(
     grid = grid_of(heatmap)
     workers = [BestCells(grid, top, radius) for _ in range(3)]
     rng = np.random.default_rng(seed)
-    blocks = list(grid.blocks(7))
+    blocks = list(grid.chunks(size=7))
     for i in rng.permutation(len(blocks)):
         workers[rng.integers(3)].add(blocks[i], heatmap[blocks[i].slices])
     for other in workers[1:]:
@@ -98,7 +98,7 @@ def test_blocks_in_any_order_and_place_give_the_same(
 def test_little_is_kept_of_a_large_map() -> None:
     heatmap = make_heatmap(600, 500, 1)
     best = BestCells(grid_of(heatmap), top=5, radius=60)
-    for block in best.grid.blocks():
+    for block in best.grid.chunks():
         best.add(block, heatmap[block.slices])
     assert best.capacity == 5 * 142 and len(best._distance) == best.capacity
     assert best.valid == np.isfinite(heatmap).sum()

@@ -32,7 +32,6 @@ from geoloc.cube import (
     Provenance,
     Quantizer,
     Status,
-    cells_inside,
     create_generation,
     current_generation,
     distance_operator,
@@ -224,7 +223,7 @@ def test_facts_for_people(cube: Cube) -> None:
     assert facts["blocks_missing"] == 0
     assert facts["model"] == "tiny"
     assert cube.complete
-    assert cube.provenance(cube.grid.block(1, 2)) == {"fingerprint": "ab" * 32}
+    assert cube.provenance(cube.grid.chunk(1, 2)) == {"fingerprint": "ab" * 32}
 
 
 def test_the_model_must_be_the_one_that_made_it(cube: Cube) -> None:
@@ -242,7 +241,7 @@ def begin(path: Path, ny: int = 150, nx: int = 300, **changes: object) -> CubeSp
         grid_of(ny, nx), polygon=None, imagery={"paths": ["a.tif"]}, model="m", encoding={}
     ).model_copy(update=changes)
     quantizer = Quantizer.fit(np.full(6, -9, np.float32), np.full(6, 30, np.float32))
-    ledger = np.zeros(spec.grid.block_shape(), np.uint8)
+    ledger = np.zeros(spec.grid.chunk_grid(), np.uint8)
     names = tuple("abcdef")
     create_generation(path, "g0001", spec, quantizer, ledger, classes=names, model_name="tiny")
     return spec
@@ -252,11 +251,11 @@ def test_what_the_ledger_does_not_name_does_not_count(
     tmp_path: Path, features: NDArray[np.float32]
 ) -> None:
     spec = begin(tmp_path)
-    blocks = [spec.grid.block(0, 0), spec.grid.block(0, 1)]
+    blocks = [spec.grid.chunk(0, 0), spec.grid.chunk(0, 1)]
     writer, ledger = BlockWriter(tmp_path, "g0001"), Ledger(tmp_path, "g0001")
     for block in blocks:
         writer.write(block, features[block.slices])
-    ledger.mark(0, 0, Status.DONE, "cd" * 32)
+    ledger.mark((0, 0), Status.DONE, "cd" * 32)
     cube = Cube.open(tmp_path, "g0001")
     codes = cube.read(slice(0, 128), slice(120, 136))
     assert (codes[10, :8] != MISSING).all()
@@ -265,14 +264,14 @@ def test_what_the_ledger_does_not_name_does_not_count(
     assert np.isfinite(norm[10, :8]).all()
     assert np.isnan(norm[:, 8:]).all()
     assert not cube.complete
-    assert [(b.row, b.col) for b in cube.blocks()] == [(0, 0)]
+    assert [b.index for b in cube.blocks()] == [(0, 0)]
 
 
 def test_marks_survive_reopening_and_keep_their_neighbours(tmp_path: Path) -> None:
     begin(tmp_path, 128 * 40, 128 * 35)  # more than one chunk of the ledger
-    Ledger(tmp_path, "g0001").mark(33, 34, Status.DONE, "01" * 32)
+    Ledger(tmp_path, "g0001").mark((33, 34), Status.DONE, "01" * 32)
     again = Ledger(tmp_path, "g0001")
-    again.mark(33, 33, Status.BROKEN, "02" * 32)
+    again.mark((33, 33), Status.BROKEN, "02" * 32)
     status = Ledger(tmp_path, "g0001").status
     assert status[33, 34] == Status.DONE
     assert status[33, 33] == Status.BROKEN
@@ -282,7 +281,7 @@ def test_marks_survive_reopening_and_keep_their_neighbours(tmp_path: Path) -> No
 def test_a_block_is_one_chunk(tmp_path: Path, features: NDArray[np.float32]) -> None:
     spec = begin(tmp_path)
     writer = BlockWriter(tmp_path, "g0001")
-    for block in (spec.grid.block(0, 1), spec.grid.block(1, 2)):  # a full one, a partial one
+    for block in (spec.grid.chunk(0, 1), spec.grid.chunk(1, 2)):  # a full one, a partial one
         writer.write(block, features[block.slices])
     chunks = sorted((tmp_path / "g0001" / "features" / "c").rglob("0"))
     assert [c for c in chunks if c.is_file()] == [
@@ -437,11 +436,11 @@ def test_planned_blocks_are_those_that_the_polygon_touches(ny: int, nx: int, see
     corners = np.c_[rng.uniform(left - 50, right, 3), rng.uniform(bottom, top + 50, 3)]
     polygon = shapely.Polygon(corners)
     ledger = plan_blocks(grid, polygon, size=16)
-    for block in grid.blocks(16):
+    for block in grid.chunks(size=16):
         touches = polygon.intersects(shapely.box(*grid.window(*block.slices).bounds))
-        assert ledger[block.row, block.col] == (Status.MISSING if touches else Status.OUTSIDE)
+        assert ledger[block.index] == (Status.MISSING if touches else Status.OUTSIDE)
         if not touches:
-            inside = cells_inside(grid, block, polygon)
+            inside = block.inside(polygon)
             assert inside is not None
             assert not inside.any()
 
@@ -482,7 +481,7 @@ def test_an_unknown_kind_of_store_is_one_line() -> None:
 def test_parked_blocks_come_back_exactly(
     tmp_path: Path, features: NDArray[np.float32], kept: bool
 ) -> None:
-    block = grid_of(*features.shape[:2]).block(0, 0)
+    block = grid_of(*features.shape[:2]).chunk(0, 0)
     cells = features[block.slices]
     low, high = np.nanmin(cells, axis=(0, 1)), np.nanmax(cells, axis=(0, 1))
     provenance = Provenance(fingerprint="ab" * 32, missing=3, errors=("a.tif: gone",))
@@ -507,7 +506,7 @@ def test_parked_blocks_come_back_exactly(
 
 
 def test_parked_blocks_belong_to_one_spec(tmp_path: Path) -> None:
-    block, values = grid_of(4, 4).block(0, 0), np.zeros(5, np.float32)
+    block, values = grid_of(4, 4).chunk(0, 0), np.zeros(5, np.float32)
     kept = Parked(Provenance(fingerprint="ab" * 32), values, values, None)
     Parking(tmp_path, "1" * 64).put(block, kept)
     other = Parking(tmp_path, "2" * 64)
@@ -519,7 +518,7 @@ def test_parked_blocks_belong_to_one_spec(tmp_path: Path) -> None:
 def test_a_damaged_parked_block_is_not_there(tmp_path: Path, content: bytes) -> None:
     (tmp_path / ".sample" / "1").mkdir(parents=True)
     (tmp_path / ".sample" / "1" / "0-0").write_bytes(content)
-    assert Parking(tmp_path, "1").get(grid_of(4, 4).block(0, 0)) is None
+    assert Parking(tmp_path, "1").get(grid_of(4, 4).chunk(0, 0)) is None
 
 
 def test_a_parked_block_of_another_form_is_not_there(tmp_path: Path) -> None:
@@ -527,7 +526,7 @@ def test_a_parked_block_of_another_form_is_not_there(tmp_path: Path) -> None:
     body = b'{"strange": 1}\n'
     text = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
     (tmp_path / ".sample" / "1" / "0-0").write_bytes(text)
-    assert Parking(tmp_path, "1").get(grid_of(4, 4).block(0, 0)) is None
+    assert Parking(tmp_path, "1").get(grid_of(4, 4).chunk(0, 0)) is None
 
 
 class _Store(http.server.BaseHTTPRequestHandler):

@@ -15,7 +15,7 @@ import pytest
 from rasterio.shutil import copy as copy_raster
 
 from geoloc.area import StacImagery
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.imagery import open_source
 from geoloc.imagery.taken import Taken
 

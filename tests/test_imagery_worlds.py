@@ -188,7 +188,7 @@ def test_a_stac_api_gives_the_same_cube(
     finally:
         api.stop()
     np.testing.assert_allclose(made.vectors, reference.vectors, atol=1e-6)
-    used = {item["id"] for item in made.cube.provenance(made.cube.grid.block(0, 0))["items"]}
+    used = {item["id"] for item in made.cube.provenance(made.cube.grid.chunk(0, 0))["items"]}
     assert used and used <= {item["id"] for item in items}
     for mine, theirs in zip(wanted, found, strict=True):
         np.testing.assert_array_equal(mine, theirs)

@@ -23,7 +23,7 @@ from rasterio import Affine
 
 from geoloc.area import Area, XyzImagery, load_area
 from geoloc.cube import MISSING, Cube, Ledger, Status, hold_lock, lock
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import CubeError, ImageryError, ModelError, SpecMismatchError
 from geoloc.imagery import ArraySource, open_source
 from geoloc.imagery.source import as_window
@@ -93,10 +93,10 @@ def test_the_cube_holds_what_the_encoder_says(in_peace: Path, source: ArraySourc
     np.testing.assert_allclose(values, expected, atol=float(cube.scale.max()) / 2 + 1e-3)
     assert (np.abs(values - expected) <= cube.scale / 2 + 1e-3).all()
     assert cube.classes == ("red", "green", "blue", "warm", "cold")
-    provenance = cube.provenance(GRID.block(1, 1))
+    provenance = cube.provenance(GRID.chunk(1, 1))
     assert provenance["items"] == [{"id": "array", "href": "memory:array"}]
     assert provenance["fingerprint"] == source.fingerprint(
-        encoder.window(GRID.window(*GRID.block(1, 1).slices))
+        encoder.window(GRID.window(*GRID.chunk(1, 1).slices))
     )
 
 

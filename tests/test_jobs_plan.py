@@ -194,7 +194,7 @@ def test_blocks_at_the_edge_count_as_they_are(
         polygon = shapely.box(left + x0 * wide, top - y1 * high, left + x1 * wide, top - y0 * high)
     plan = plan_of(tmp_path, grid, mosaic(grid_of(5, 6)), polygon=polygon)
     row = _cost(plan, Measured(2.0, 64, 4096, method, False), workers=1)
-    built = [grid.block(*at) for at in np.argwhere(plan_blocks(grid, polygon) == 0).tolist()]
+    built = [grid.chunk(*at) for at in np.argwhere(plan_blocks(grid, polygon) == 0).tolist()]
     parts = [grid.window(*block.slices) for block in built]
     pixels = sum(TinyEncoder().window(part).size for part in parts)
     share = sum(part.size for part in parts) / 64 if method == "patch" else pixels / 4096

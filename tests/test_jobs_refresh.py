@@ -24,7 +24,7 @@ from geoloc.cube import (
     hold_lock,
     list_generations,
 )
-from geoloc.domain.grid import Block, Grid
+from geoloc.domain import Grid
 from geoloc.errors import CubeError, SpecMismatchError
 from geoloc.imagery import ArraySource
 from geoloc.imagery.source import Item
@@ -109,8 +109,8 @@ def test_only_the_changed_block_is_computed(tmp_path: Path, source: ArraySource)
     codes, _ = after.quantizer.encode(exact)
     block = np.s_[128:256, 256:384]
     np.testing.assert_array_equal(whole(after)[block], codes[block])
-    assert after.provenance(GRID.block(1, 2))["items"][0]["date"].startswith("2024-06-01")
-    assert "date" not in after.provenance(GRID.block(0, 0))["items"][0]
+    assert after.provenance(GRID.chunk(1, 2))["items"][0]["date"].startswith("2024-06-01")
+    assert "date" not in after.provenance(GRID.chunk(0, 0))["items"][0]
 
 
 def test_copies_take_no_room(tmp_path: Path, source: ArraySource) -> None:
@@ -361,7 +361,7 @@ def unfinished(path: Path, source: ArraySource) -> BuildPlan:
 
 def test_a_sample_in_the_cube_s_place_disturbs_nobody(epochs: Path) -> None:
     Parking(epochs, "0" * 64).put(
-        Block(0, 0, 0, 1, 0, 1),
+        GRID.chunk(0, 0),
         Parked(Provenance(fingerprint="ab" * 32), *np.zeros((2, 5), np.float32), None),
     )
     assert [g.name for g in list_generations(epochs)] == ["g0001", "g0002", "g0003"]

@@ -47,8 +47,8 @@ def cube(tmp_path: Path) -> Cube:
     """Six blocks; (0, 1) could not be read in full, (1, 2) is not built."""
     write_cube(tmp_path, np.ones((*GRID.shape, 2), np.float32))
     ledger = Ledger(tmp_path, "g0001")
-    ledger.mark(0, 1, Status.BROKEN, "ab" * 32)
-    ledger.mark(1, 2, Status.MISSING, "ab" * 32)
+    ledger.mark((0, 1), Status.BROKEN, "ab" * 32)
+    ledger.mark((1, 2), Status.MISSING, "ab" * 32)
     return Cube.open(tmp_path)
 
 
@@ -96,10 +96,10 @@ def test_a_polygon_that_nobody_has_is_told_by_the_blocks(tmp_path: Path) -> None
     )
     writer, ledger = BlockWriter(tmp_path, "g0001"), Ledger(tmp_path, "g0001")
     for row, col in np.argwhere(status == Status.MISSING).tolist():
-        block = GRID.block(row, col)
+        block = GRID.chunk(row, col)
         writer.write(block, np.full((*block.shape, 2), np.nan, np.float32))
         writer.record(block, Provenance(fingerprint="ab" * 32, missing=10 * row + col))
-        ledger.mark(row, col, Status.DONE, "ab" * 32)
+        ledger.mark((row, col), Status.DONE, "ab" * 32)
     publish(tmp_path, "g0001")
     cube = Cube.open(tmp_path)
     empty = np.full(GRID.shape, np.nan, np.float32)

@@ -24,7 +24,7 @@ from PIL import Image
 from pyproj import Transformer
 
 from geoloc.candidates import Term
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import OutputError
 from geoloc.report import check_writable, write_report
 from geoloc.report.earth import overlay, write_kml, write_kmz

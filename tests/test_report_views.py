@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import ImageryError
 from geoloc.jobs.overview import Mosaic, Overview
 from geoloc.report import views as views_module

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from geoloc.cube import MISSING
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import SpecMismatchError, UnknownClassError, UsageError
 from geoloc.scenes import PLACES365, describe
 from geoloc.search import (
@@ -148,7 +148,7 @@ def test_blocks_come_in_order_and_cover_the_grid_once(threads: int) -> None:
     whole = naive(cube, query.vectors)
     corners = []
     for block, values in scan(cube, query, threads=threads):
-        corners.append((block.y0, block.x0))
+        corners.append(block.start)
         seen[block.slices] += 1
         np.testing.assert_allclose(values, whole[:, *block.slices], rtol=1e-4, atol=1e-3)
     assert (seen == 1).all() and corners == sorted(corners) and len(corners) == 6

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.encoders.formats.networks import build_network, weights_bytes
 from geoloc.encoders.ground import open_ground
 from geoloc.encoders.overhead import open_overhead

@@ -51,7 +51,7 @@ from .generations import (
 )
 from .lock import CubeLock, hold_lock
 from .parking import Parked, Parking
-from .plan import cells_inside, plan_blocks
+from .plan import plan_blocks
 from .reader import Cube, generation_exists, stored_attributes, stored_encoding, stored_spec
 from .restoring import LedgerState, restore_contents, restore_ledger
 from .schema import create_generation, create_root
@@ -78,7 +78,6 @@ __all__ = [
     "Quantizer",
     "Status",
     "Written",
-    "cells_inside",
     "create_generation",
     "create_root",
     "current_generation",

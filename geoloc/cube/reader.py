@@ -11,7 +11,7 @@ import zarr
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ..domain.grid import Block, Grid
+from ..domain import Chunk, Grid, Index
 from ..errors import CubeError, SpecMismatchError
 from ..stores import local_path
 from .checks import NOTHING, PARTS
@@ -111,10 +111,10 @@ class Cube:
         """Decodes the codes that ``read`` returns."""
         return Quantizer(self.scale, self.offset)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[Chunk]:
         """The blocks that hold data, row by row."""
         for row, col in np.argwhere(np.isin(self.done, (1, 2))):
-            yield self.grid.block(int(row), int(col), self.spec.block_size)
+            yield self.grid.chunk(int(row), int(col), size=self.spec.block_size)
 
     def read(self, rows: slice, cols: slice) -> NDArray[np.int8]:
         """Codes ``(y, x, feature)`` of these cells; missing cells are all MISSING (-128).
@@ -157,22 +157,22 @@ class Cube:
         codes = self.read(slice(row, row + 1), slice(col, col + 1))[0, 0]
         return None if codes[0] == MISSING else self.quantizer.decode(codes[None])[0]
 
-    def provenance(self, block: Block) -> dict[str, Any]:
+    def provenance(self, block: Chunk) -> dict[str, Any]:
         """Items, dates and fingerprint of a block's imagery; empty where it is not done.
 
         Raises CubeError where it is damaged.
         """
         with generation_errors(self.url, self.generation):
-            return self._guard.record((block.row, block.col))
+            return self._guard.record(block.index)
 
     @property
     def checked(self) -> bool:
         """Whether checksums of its blocks are kept; not in cubes of an older geoloc."""
         return self._guard.checks is not None
 
-    def inspect(self, block: Block) -> tuple[str | None, int]:
+    def inspect(self, block: Chunk) -> tuple[str | None, int]:
         """What is wrong with a stored block, or None, and how many bytes were read to tell."""
-        place, size = (block.row, block.col), 0
+        place, size = block.index, 0
         with storage_errors(self.url):
             for part, chunks in enumerate((self._chunks, self._norms)):
                 raw = None if chunks is None else chunks.raw(place)
@@ -183,7 +183,7 @@ class Cube:
         why = self._guard.record_fault(place)
         return (f"its {PARTS[2]} {why}" if why else None), size
 
-    def may_hold(self, part: int, place: tuple[int, int], size: int | None) -> bool:
+    def may_hold(self, part: int, place: Index, size: int | None) -> bool:
         """Whether a stored part of a block may be sound by its size, None for not there."""
         chunks = (self._chunks, self._norms, None)[part]
         told = self._guard.told(part, place)

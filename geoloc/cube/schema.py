@@ -16,7 +16,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.sync import sync
 
 from .. import __version__
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import CubeError, UnavailableError
 from .checks import NOTHING, PARTS, UNRECORDED
 from .encoding import MISSING, Quantizer

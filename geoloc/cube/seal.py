@@ -136,8 +136,8 @@ def require_layout(url: str | Path, generation: str, group: zarr.Group, spec: Cu
     shapes: dict[str, tuple[int, ...]] = {
         "features": (spec.ny, spec.nx, dim),
         "norm": (spec.ny, spec.nx),
-        "done": spec.grid.block_shape(side),
-        "provenance/record": spec.grid.block_shape(side),
+        "done": spec.grid.chunk_grid(side),
+        "provenance/record": spec.grid.chunk_grid(side),
         "scale": (dim,),
         "offset": (dim,),
         "class_name": (dim,),

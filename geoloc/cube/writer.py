@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from ..domain.grid import Block
+from ..domain import Chunk, Index
 from ..errors import CubeError, SpecMismatchError
 from ..stores import local_path
 from .checks import PARTS, stored
@@ -62,11 +62,11 @@ class BlockWriter:
             metric = optional_values_of(group, "metric")
         self._operator = distance_operator(self._features.shape[2], weights, metric)
 
-    def write(self, block: Block, features: NDArray[np.float32]) -> Written:
+    def write(self, block: Chunk, features: NDArray[np.float32]) -> Written:
         """Encode and write float32 ``(y, x, feature)`` of a block, NaN where missing."""
         codes, saturated = self._quantizer.encode(features)
         values = self._quantizer.decode(codes)
-        place = block.row, block.col
+        place = block.index
         with storage_errors(self.url):
             kept = (
                 stored(self._features.write(place, codes)),
@@ -79,12 +79,12 @@ class BlockWriter:
             dict(zip(PARTS, (chunk.digest for chunk in kept), strict=False)),
         )
 
-    def record(self, block: Block, provenance: Provenance) -> int:
+    def record(self, block: Chunk, provenance: Provenance) -> int:
         """Write where the block came from; the checksum of what is stored of it."""
         text = provenance.model_dump_json(exclude_defaults=True)
         with storage_errors(self.url):
-            self._records[block.row, block.col] = text
-            key = record_key(self._generation, (block.row, block.col))
+            self._records[block.index] = text
+            key = record_key(self._generation, block.index)
             return stored(read_bytes(self._store, key)).check
 
 
@@ -119,8 +119,7 @@ class Ledger:
 
     def mark(
         self,
-        row: int,
-        col: int,
+        index: Index,
         status: Status,
         fingerprint: str,
         checks: Sequence[int] | None = None,
@@ -131,7 +130,7 @@ class Ledger:
         """
         values = np.frombuffer(bytes.fromhex(fingerprint), np.uint8)
         known = None if checks is None else np.array([checks], np.uint64)
-        self.mark_many(np.array([[row, col]]), status, values[None], known)
+        self.mark_many(np.array([index]), status, values[None], known)
 
     def mark_many(
         self,

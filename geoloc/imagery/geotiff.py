@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..area import Bounds, GeotiffImagery
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import ImageryError
 from .keys import fill_keys, hide_keys
 from .manner import Manner, manner_of, remarks

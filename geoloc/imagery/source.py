@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..area import Bounds
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import ImageryError
 
 if TYPE_CHECKING:

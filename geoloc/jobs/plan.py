@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..area import Area, Imagery
 from ..cube import CubeSpec
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..encoders.lattice import Reading
 from ..errors import SpecMismatchError
 from ..executors import Once

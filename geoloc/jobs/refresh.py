@@ -205,7 +205,7 @@ def _todays_prints(
     inside = np.argwhere(status != Status.OUTSIDE)
 
     def look(place: NDArray[np.intp]) -> NDArray[np.uint8]:
-        text = work.fingerprint(plan.grid.block(int(place[0]), int(place[1])))
+        text = work.fingerprint(plan.grid.chunk(int(place[0]), int(place[1])))
         return np.frombuffer(bytes.fromhex(text), np.uint8)
 
     with ThreadPoolExecutor(_THREADS) as pool:

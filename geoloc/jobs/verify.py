@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..area import Area
 from ..cube import Cube, Inspection
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import CubeError
 from ..imagery import open_source
 

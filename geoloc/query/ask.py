@@ -232,7 +232,7 @@ def _imagery_near(candidates: Sequence[Candidate], cube: Cube) -> Iterator[dict[
     """The images that the candidates' blocks were made from, each with its candidates' ranks."""
     side, seen = cube.spec.block_size, dict[str, dict[str, Any]]()
     for candidate in candidates:
-        block = cube.grid.block(candidate.row // side, candidate.col // side, side)
+        block = cube.grid.chunk(candidate.row // side, candidate.col // side, size=side)
         for item in cube.provenance(block).get("items", ()):
             record = seen.setdefault(
                 item["id"], {**item, "date": item.get("date"), "candidates": []}

@@ -54,7 +54,7 @@ def _lead(vectors: F32, cells: F32, ruler: Ruler) -> NDArray[np.float64]:
 
 def _known(cube: Cube, row: int, col: int) -> NDArray[np.int8]:
     """Codes ``(cell, feature)`` of some cells of a block, none of them missing."""
-    block = cube.grid.block(row, col, cube.spec.block_size)
+    block = cube.grid.chunk(row, col, size=cube.spec.block_size)
     codes = cube.read(*block.slices).reshape(-1, len(cube.classes))
     known = codes[codes[:, 0] != MISSING]
     some: NDArray[np.int8] = known[:: max(1, len(known) // _CELLS)][:_CELLS]

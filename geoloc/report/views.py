@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import GeolocError
 from ..jobs.overview import NOTHING
 

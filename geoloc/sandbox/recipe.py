@@ -25,7 +25,7 @@ from pyproj import Transformer
 
 from ..area import load_area
 from ..cube import Cube
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..encoders.figures import PairFigures, write_figures
 from ..encoders.formats.lite0 import NORMALIZATION, PhotoLite0, PlaceLite0
 from ..encoders.formats.networks import weights_bytes

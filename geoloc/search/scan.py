@@ -17,7 +17,7 @@ from shapely.geometry.base import BaseGeometry
 from threadpoolctl import threadpool_limits
 
 from ..cube import Cube
-from ..domain.grid import Block, Grid
+from ..domain import Chunk, Grid
 from ..errors import CubeError, SpecMismatchError, UsageError
 from ..executors import Executor, InlineExecutor, Once
 from ..scenes import find_class
@@ -30,7 +30,7 @@ from .work import BLOCK, BlockScan, Searchable
 MEMORY = 2 << 30  # bytes of heatmaps beyond which they are kept in a file
 
 
-Piece = tuple[Block, F32]
+Piece = tuple[Chunk, F32]
 """A block of cells and its values, float32 ``(map, y, x)``, NaN where missing or outside."""
 
 
@@ -143,17 +143,17 @@ def _stream(
     threads: int | None,
     executor: Executor | None = None,
 ) -> Iterator[Piece]:
-    blocks = (b for b in cube.grid.blocks(BLOCK) if mask is None or mask.touches(b))
+    blocks = (b for b in cube.grid.chunks(size=BLOCK) if mask is None or mask.touches(b))
     if executor is None or isinstance(executor, InlineExecutor):
         return _in_threads(BlockScan(Once(lambda: cube), measure, mask), blocks, threads)
     return _on_workers(BlockScan(Once(_opener(cube)), measure, mask), blocks, executor)
 
 
-def _in_threads(work: BlockScan, blocks: Iterator[Block], threads: int | None) -> Iterator[Piece]:
+def _in_threads(work: BlockScan, blocks: Iterator[Chunk], threads: int | None) -> Iterator[Piece]:
     """Pieces in order; as many blocks as threads are in work, one more waits to be taken."""
 
-    def piece(block: Block) -> Piece:
-        place = block.row, block.col
+    def piece(block: Chunk) -> Piece:
+        place = block.index
         return block, work.finish(place, work.read(place))
 
     count = threads or len(os.sched_getaffinity(0))
@@ -175,15 +175,16 @@ def _in_threads(work: BlockScan, blocks: Iterator[Block], threads: int | None) -
                 future.cancel()
 
 
-def _on_workers(work: BlockScan, blocks: Iterator[Block], executor: Executor) -> Iterator[Piece]:
+def _on_workers(work: BlockScan, blocks: Iterator[Chunk], executor: Executor) -> Iterator[Piece]:
     """Pieces as they come; only places of blocks go out, only values come back."""
-    places = ((block.row, block.col) for block in blocks)
+    places = (block.index for block in blocks)
     with contextlib.closing(executor.stream(work, places)) as outcomes:
         for outcome in outcomes:
             block = work.block(outcome.item)
             if outcome.result is None:
+                (top, left), (bottom, right) = block.start, block.stop
                 raise CubeError(
-                    f"rows {block.y0}-{block.y1 - 1}, columns {block.x0}-{block.x1 - 1} were not "
+                    f"rows {top}-{bottom - 1}, columns {left}-{right - 1} were not "
                     f"searched by {executor.description}: {outcome.error} "
                     "(every worker must reach the cube where it is here)"
                 )
@@ -208,7 +209,7 @@ def _collect(
     progress: Callable[[int, int], None] | None,
 ) -> F32:
     result = _allocate((maps, *grid.shape), scratch, memory)
-    done, total = 0, int(np.prod(grid.block_shape(BLOCK)))
+    done, total = 0, int(np.prod(grid.chunk_grid(BLOCK)))
     for done, (block, values) in enumerate(pieces, start=1):
         result[:, *block.slices] = values
         if progress:

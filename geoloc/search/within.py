@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
-from ..cube import cells_inside
-from ..domain.grid import Block, Grid
+from ..domain import Chunk, Grid
 from ..errors import UsageError
 
 WGS84 = "EPSG:4326"
@@ -48,13 +47,13 @@ class Within:
             )
         return cls(grid, local)
 
-    def touches(self, block: Block) -> bool:
+    def touches(self, block: Chunk) -> bool:
         """Whether any part of a block may lie inside."""
         return bool(self.polygon.intersects(shapely.box(*self.grid.window(*block.slices).bounds)))
 
-    def cells(self, block: Block) -> NDArray[np.bool_]:
+    def cells(self, block: Chunk) -> NDArray[np.bool_]:
         """True ``(y, x)`` for the block's cells that lie inside."""
-        inside = cells_inside(self.grid, block, self.polygon)
+        inside = block.inside(self.polygon)
         assert inside is not None
         return inside
 

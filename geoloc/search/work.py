@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..domain.grid import Block, Grid
+from ..domain import Chunk, Grid, Index
 from ..executors import Once
 from .kernels import Codes
 from .measures import Measure
@@ -15,9 +15,6 @@ from .ruler import F32
 from .within import Within
 
 BLOCK = 256  # cells along a side: smaller reads are dominated by the store's cost per request
-
-Place = tuple[int, int]
-"""A block by its row and column among blocks of `BLOCK` cells."""
 
 
 class Searchable(Protocol):
@@ -49,11 +46,11 @@ class BlockScan:
     measure: Measure
     mask: Within | None
 
-    def block(self, place: Place) -> Block:
+    def block(self, place: Index) -> Chunk:
         """The cells of a block."""
-        return self.cube().grid.block(*place, BLOCK)
+        return self.cube().grid.chunk(*place, size=BLOCK)
 
-    def read(self, place: Place) -> tuple[Codes, F32 | None]:
+    def read(self, place: Index) -> tuple[Codes, F32 | None]:
         """Codes ``(cell, feature)``, and norms ``(cell,)`` where the measure wants them."""
         slices = self.block(place).slices
         codes = np.ascontiguousarray(self.cube().read(*slices))
@@ -61,7 +58,7 @@ class BlockScan:
         flat = None if norm is None else np.ascontiguousarray(norm, np.float32).reshape(-1)
         return codes.reshape(-1, codes.shape[-1]), flat
 
-    def finish(self, place: Place, data: tuple[Codes, F32 | None]) -> F32:
+    def finish(self, place: Index, data: tuple[Codes, F32 | None]) -> F32:
         """The values of all maps in the block."""
         block = self.block(place)
         values = self.measure(*data).reshape(-1, *block.shape)

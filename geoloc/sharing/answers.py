@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from ..bulk.layout import CLUSTERS, ITEMS
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import UsageError
 from ..query.ask import file_digest
 from ..query.record import read_record

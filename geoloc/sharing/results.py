@@ -19,7 +19,7 @@ from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
 from ..candidates import Candidate, Term
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import UsageError
 from ..photos import Photo
 from ..report import Match, QueryResult

@@ -49,7 +49,7 @@ from rasterio import Affine
 
 from geoloc.area import GeotiffImagery
 from geoloc.cube import Quantizer, Status, create_generation, hold_lock
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.executors import Executor, InlineExecutor
 from geoloc.executors.workers import DaskExecutor
 from geoloc.imagery import open_source
@@ -263,7 +263,7 @@ def fill(plan: BuildPlan, url: Path, executor: Executor) -> BuildReport:
     work = replace(plan, url=str(url))
     dim = len(plan.classes)
     code = Quantizer.fit(np.full(dim, -9, np.float32), np.full(dim, 9, np.float32))
-    ledger = np.zeros(plan.grid.block_shape(), np.uint8)
+    ledger = np.zeros(plan.grid.chunk_grid(), np.uint8)
     spec = work.spec(work.work.encoder().describe())
     create_generation(url, "g0001", spec, code, ledger, classes=plan.classes, model_name="m")
     report = BuildReport(str(url), "g0001")

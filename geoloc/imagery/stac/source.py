@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...area import Bounds, StacImagery
-from ...domain.grid import Grid
+from ...domain import Grid
 from ...errors import ImageryError
 from ...stores import without_secrets
 from ..colours import Rgb
