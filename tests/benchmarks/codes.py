@@ -39,7 +39,8 @@ from geoloc.sandbox.photos import write_photos
 from geoloc.sandbox.recipe import KM, TRAIN_SEEDS
 from geoloc.sandbox.world import World
 
-F32, F64 = NDArray[np.float32], NDArray[np.float64]
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
 LIMIT = 127
 WINDOWS, SIDE = 64, 4  # small windows that a code is calibrated on, and the cells of their sides
 BITS = 5  # of a scale that float32 decodes exactly: at most 1/16 larger than need be
@@ -61,13 +62,17 @@ class Vectors:
     @property
     def rows(self) -> F32:
         """The vectors that are there, ``(cell, feature)``."""
-        flat = self.features.reshape(-1, self.features.shape[-1])
-        return flat[np.isfinite(flat).all(axis=1)]
+        return self.features[self.there]
+
+    @property
+    def there(self) -> NDArray[np.bool_]:
+        """Bool ``(y, x)``: which cells have a vector."""
+        return np.asarray(np.isfinite(self.features).all(axis=-1))
 
     def windows(self, seed: int) -> F32:
         """Vectors of `WINDOWS` small windows drawn at random."""
         rng = np.random.default_rng(seed)
-        whole = np.isfinite(self.features).all(axis=-1)
+        whole = self.there
         parts: list[F32] = []
         while len(parts) < WINDOWS:
             y, x = (int(rng.integers(0, side - SIDE + 1)) for side in whole.shape)
@@ -177,7 +182,7 @@ def _part(encoder: OverheadEncoder, world: World, rng: np.random.Generator, flig
     left, bottom, right, top = world.bounds
     reach = max(encoder.window(Grid(world.crs, left, top, STEP, 1, 1)).shape) * encoder.gsd
     spare = min(right - left, top - bottom) - 2 * reach - PART * STEP
-    x, y = (reach + STEP * int(rng.integers(0, spare // STEP)) for _ in range(2))
+    x, y = (reach + STEP * int(rng.integers(int(spare // STEP))) for _ in range(2))
     cells = Grid(world.crs, left + x, top - y, STEP, PART, PART)
     window, finer = encoder.window(cells), round(encoder.gsd / NATIVE)
     fine = Grid(
@@ -225,7 +230,7 @@ def measure(vectors: Vectors, code: Code) -> Figures:
     """Compare what a code reads back with the float32 vectors."""
     read, clipped = code.stored(vectors.features)
     exact = vectors.rows.astype(np.float64)
-    there = np.isfinite(vectors.features).all(axis=-1)
+    there = vectors.there
     spread = np.sqrt(((exact - exact.mean(0)) ** 2).mean())
     error = np.sqrt(((read[there] - exact) ** 2).mean()) / spread
     agreement = [_agreement(exact, read[there], photo) for photo in vectors.photos]
