@@ -203,7 +203,7 @@ def codes(
     windows = other.windows(seed)
     yield OWN, Code.each(own.rows, 0.25)
     yield "per feature, 64 windows", Code.each(windows, 0.25)
-    for headroom in (0.0, 0.25, 0.5):
+    for headroom in (0.0, 0.1, 0.25):
         yield f"scalar, 64 windows +{headroom:.0%}", Code.one(windows, headroom)
     if trained is not None:
         yield "per feature, training +25%", Code.each(trained, 0.25)
