@@ -1,6 +1,6 @@
 """Tiles an area's imagery into Zarr, on the lattice that its encoder reads; resumable.
 
-``imagery.tiling`` says when that pays, and how the copy is laid out. An area with ``keep: true``
+`imagery.cached.tiles` says when that pays, and how the copy is laid out. An area with ``keep: true``
 has it done by every build and refresh; ``geoloc imagery tile`` does it apart.
 """
 

@@ -61,7 +61,7 @@ def refresh_cube(
     """Recompute the blocks of an area's cube whose imagery changed, into a new generation.
 
     Where the area keeps a tiled copy of its imagery, the tiles that changed are renewed first,
-    and then the blocks over them; ``tiling`` is told of the tiles.
+    and then the blocks over them; ``tiling`` is called with the progress of its tiles.
 
     Nothing changed: no new generation, and the report says so. Blocks that fail, or more than
     ``max_failed`` of them that end it: readers stay with the old generation, and the same command
