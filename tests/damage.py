@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ def mutate_and_ask(cube: Path, other: Path, mutations: int, seed: int) -> Iterat
 
 
 def make_old(cube: Path) -> None:
-    """As an older version left it: no checksums, no digests, a ledger without a CRC."""
+    """As an older version left it: format 1, no checksums, no digests, a ledger without a CRC."""
     group = zarr.open_group(cube / "g0001", mode="r+", use_consolidated=False)
     done = np.asarray(group["done"][:])
     del group["done"], group["provenance/check"]
@@ -137,6 +138,23 @@ def make_old(cube: Path) -> None:
         record = json.loads(str(group["provenance/record"][row, col]))
         record.pop("digests", None)
         group["provenance/record"][row, col] = json.dumps(record)
+    _in_format_1(group)
     for name in ("sealed", "contents"):
         del group.attrs[name]
     zarr.consolidate_metadata(cube / "g0001")
+
+
+def _in_format_1(group: zarr.Group) -> None:
+    """Names in ``class_name``, a ``scale`` and an ``offset`` for each feature."""
+    features, names = group["features"], np.asarray(group["feature"][:], object)
+    del group["feature"]
+    small = {"chunks": names.shape, "dimension_names": ("feature",)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # strings are not yet in the specification
+        array = group.create_array("class_name", shape=names.shape, dtype=str, **small)
+    array[:] = names
+    for name, part in (("scale", "scale_factor"), ("offset", "add_offset")):
+        value = features.attrs.pop(part)
+        array = group.create_array(name, shape=names.shape, dtype="float32", **small)
+        array[:] = value
+    group.attrs["geoloc_cube"] = 1

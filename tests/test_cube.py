@@ -127,13 +127,16 @@ def test_xarray_opens_it(cube: Cube, features: NDArray[np.float32]) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ds = xr.open_zarr(f"{cube.url}/{cube.generation}", chunks=None)
+        ds = xr.open_zarr(cube.url, group=cube.generation, chunks=None)
+        tree = xr.open_datatree(cube.url, engine="zarr")
+    assert tree.attrs == {"geoloc_cube": 2} and "features" in tree[cube.generation]
     assert ds.features.dims == ("y", "x", "feature")
     assert ds.rio.crs.to_epsg() == 32636
     np.testing.assert_array_equal(ds.y, cube.grid.y)
     np.testing.assert_array_equal(ds.x, cube.grid.x)
-    assert list(ds.class_name.values) == list(cube.features.names)
-    values = (ds.features * ds.scale + ds.offset).transpose("y", "x", "feature").values
+    assert list(ds.feature.values) == list(cube.features.names)
+    values = ds.features.values
+    np.testing.assert_array_equal(ds.features.sel(feature="class_3").values, values[..., 3])
     np.testing.assert_allclose(values, features, atol=step_of(cube))
     assert np.isnan(values[2, 5]).all()
     chip = ds.features.isel(feature=0).rio.clip_box(
@@ -250,8 +253,8 @@ def test_a_generation_whose_creation_was_killed_is_laid_out_anew(tmp_path: Path)
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ('"geoloc_cube": 1', '"geoloc_cube": 99', "install a newer geoloc"),
-        ('"geoloc_cube": 1', '"something": 1', "not a feature cube"),
+        ('"geoloc_cube": 2', '"geoloc_cube": 99', "install a newer geoloc"),
+        ('"geoloc_cube": 2', '"something": 1', "not a feature cube"),
         ('"ny": 150', '"ny": "many"', "damaged: ny"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from .checks import NOTHING, PARTS
 from .chunks import PlainChunks
 from .guard import BlockGuard
 from .readers import mark_read
-from .seal import document_of, require_contents, require_layout, require_seal
+from .seal import document_of, name_array, require_contents, require_layout, require_seal
 from .spec import FORMAT_VERSION, CubeSpec
 from .store import (
     absent,
@@ -71,6 +72,12 @@ class Cube:
         cube = cls(url, name, check_digests=check_digests)
         cube.mark_read()
         return cube
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent elsewhere is how to open it, whatever folder the other process runs in."""
+        path = local_path(self.url)
+        url = self.url if path is None else str(path.absolute())
+        return partial(Cube, check_digests=self.check_digests), (url, self.generation)
 
     def mark_read(self) -> None:
         """Leave word that this generation is being read, for `prune_generations` to spare it."""
@@ -241,12 +248,20 @@ class Cube:
 def feature_space_of(group: zarr.Group) -> FeatureSpace:
     """What a generation says of its vectors."""
     return FeatureSpace(
-        names=tuple(map(str, np.asarray(array_of(group, "class_name")[:]))),
-        code=Quantizer(values_of(group, "scale"), values_of(group, "offset")),
+        names=tuple(map(str, np.asarray(array_of(group, name_array(group))[:]))),
+        code=_code_of(group),
         weights=optional_values_of(group, "distance_weight"),
         metric=optional_values_of(group, "metric"),
         readout=optional_values_of(group, "readout"),
     )
+
+
+def _code_of(group: zarr.Group) -> Quantizer:
+    if "scale" in group:  # of format 1, or of blocks that were taken over from there
+        return Quantizer(values_of(group, "scale"), values_of(group, "offset"))
+    attributes = array_of(group, "features").attrs
+    pair: list[Any] = [attributes[name] for name in ("scale_factor", "add_offset")]
+    return Quantizer(*(np.asarray(part, np.float32) for part in pair))
 
 
 def _dates(records: list[dict[str, Any]]) -> list[str]:

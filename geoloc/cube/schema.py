@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,21 +12,17 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.core.sync import sync
 
 from .. import __version__
 from ..domain import Grid
-from ..errors import CubeError, UnavailableError
-from ..models import MISSING, FeatureSpace
+from ..errors import CubeError
+from ..models import MISSING, FeatureSpace, Quantizer
 from .checks import NOTHING, PARTS, UNRECORDED
-from .reader import generation_exists
+from .root import create_root
 from .seal import CONTENTS, contents_of, write_sealed
 from .spec import FORMAT_VERSION, CubeSpec, Status
 from .store import (
-    LOCK,
-    generation_names,
     ledger_of,
-    list_folder,
     open_group,
     open_store,
     read_attributes,
@@ -42,49 +37,7 @@ of 400,000 blocks is read in 400 small pieces."""
 LOST = 255
 """What a ledger says of blocks whose part of it is not there any more; never a Status."""
 
-_IGNORED = re.compile(rf"{LOCK}.*|.*\.partial|\..*|lost\+found|Thumbs\.db|desktop\.ini|")
-"""Names of what a killed build, a file system or a desktop leaves in an empty folder."""
-
 _LIGHT = ZstdCodec(level=1)
-
-
-def create_root(url: str | Path) -> None:
-    """Make sure that there is a place for generations.
-
-    The root's own metadata, which says no more than that, is written anew where it is lost.
-    Raises CubeError where there can be no place, or where something else lies there.
-    """
-    if _is_root(url):
-        return
-    whole = any(generation_exists(url, name) for name in generation_names(url))
-    if not whole:
-        _require_empty(url)
-    with storage_errors(url):
-        store = open_store(url, read_only=False)
-        if whole:
-            sync(store.delete("zarr.json"))
-        zarr.open_group(store, mode="a", attributes={"geoloc_cube": FORMAT_VERSION})
-
-
-def _is_root(url: str | Path) -> bool:
-    try:
-        return "geoloc_cube" in (read_attributes(url) or {})
-    except UnavailableError:
-        raise
-    except CubeError:  # damaged
-        return False
-
-
-def _require_empty(url: str | Path) -> None:
-    """Nobody's files are mixed with a cube's, or overwritten by it."""
-    with storage_errors(url):
-        found = list_folder(open_store(url))
-    foreign = [name for name in found if not _IGNORED.fullmatch(name)]
-    if foreign:
-        raise CubeError(
-            f"{url} holds something else ({', '.join(foreign[:3])}), not a feature cube: "
-            "name another place for the cube"
-        )
 
 
 def create_generation(
@@ -138,7 +91,7 @@ def _require_nothing_done(url: str | Path, generation: str) -> None:
 def _attributes(spec: CubeSpec, model_name: str, area: str) -> dict[str, Any]:
     return {
         "Conventions": "CF-1.11",
-        "coordinates": "class_name spatial_ref",
+        "coordinates": "spatial_ref",
         "geoloc_cube": FORMAT_VERSION,
         "geoloc_version": __version__,
         "area": area,
@@ -163,8 +116,8 @@ def _create_features(group: zarr.Group, spec: CubeSpec, features: FeatureSpace) 
         attributes={
             "_FillValue": MISSING,
             "grid_mapping": "spatial_ref",
-            "long_name": "scene class logits, as codes",
-            "decoding": "value = code * scale + offset, per feature; code -128 is missing",
+            "long_name": "scene class logits" if features.readout is None else "embedding",
+            **_code_attributes(features.stored_code),
         },
     )
     group.create_array(
@@ -182,13 +135,21 @@ def _create_features(group: zarr.Group, spec: CubeSpec, features: FeatureSpace) 
     )
 
 
+def _code_attributes(code: Quantizer) -> dict[str, float]:
+    """What CF has for it."""
+    if code.scale.ndim:
+        return {}
+    return {"scale_factor": float(code.scale), "add_offset": float(code.offset)}
+
+
 def _create_space(group: zarr.Group, features: FeatureSpace) -> None:
     code, count = features.stored_code, len(features.names)
-    _small(group, "scale", code.scale, "feature")
-    _small(group, "offset", code.offset, "feature")
+    if code.scale.ndim:  # of a cube of an older format, whose blocks are taken over
+        _small(group, "scale", code.scale, "feature")
+        _small(group, "offset", code.offset, "feature")
     named = "feature" if features.readout is None else "name"
     names = group.create_array(
-        "class_name", shape=(count,), chunks=(count,), dtype=str, dimension_names=(named,)
+        named, shape=(count,), chunks=(count,), dtype=str, dimension_names=(named,)
     )
     names[:] = np.array(features.names, dtype=object)
     if features.weights is not None:

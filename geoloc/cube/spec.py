@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from ..area import portable
 from ..domain import CHUNK_SIZE, Grid
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""See FORMAT.md."""
 
 _MOST_IN_ALL = 1 << 36  # cells: 10 m apart, 6.9 million km²
 _MOST_CELLS = 1 << 26  # in a row or a column: 10 m apart they go 16 times around the Earth

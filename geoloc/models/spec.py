@@ -23,6 +23,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Method = Literal["patch", "dense", "split"]
 Triple = tuple[float, float, float]
+_LATER = ("code_range", "readout")  # parts that specifications had not always
 
 
 def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
@@ -148,8 +149,8 @@ class DistanceSpec(_Spec):
 class ModelSpec(_Spec):
     """``model.json``. ``files`` maps every file of the directory to its sha256.
 
-    ``ranges``: the values that the int8 code of a cube holds, lowest and highest, one pair for all
-    features or one for each; null: they are found when the model's first cube is built.
+    ``code_range``: the lowest and highest value that the int8 code of a cube holds; null: it is
+    found when a cube is built.
     ``readout``: file of a matrix (class, dim) that makes class logits of feature vectors; null:
     each feature is the logit of a class.
     """
@@ -161,7 +162,7 @@ class ModelSpec(_Spec):
     ground: GroundSpec
     overhead: OverheadSpec | None = None
     distance: DistanceSpec = DistanceSpec()
-    ranges: tuple[Range, ...] | None = Field(None, min_length=1)
+    code_range: Range | None = None
     readout: str | None = None
     training: dict[str, Any] = {}
     files: dict[str, str] = {}
@@ -180,8 +181,6 @@ class ModelSpec(_Spec):
             raise ValueError(f"{len(self.classes)} classes for dim {self.dim}")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("a class name appears twice")
-        if self.ranges is not None and len(self.ranges) not in (1, self.dim):
-            raise ValueError(f"{len(self.ranges)} ranges for dim {self.dim}: give 1 or {self.dim}")
         weights = self.distance.weights
         if weights is not None and (
             len(weights) != self.dim or min(weights) < 0 or not any(weights)
@@ -198,4 +197,4 @@ class ModelSpec(_Spec):
     def facts(self) -> dict[str, Any]:
         """As JSON types; without parts that models had not always, so that digests stay."""
         facts = self.model_dump(mode="json")
-        return {k: v for k, v in facts.items() if k not in ("ranges", "readout") or v is not None}
+        return {k: v for k, v in facts.items() if k not in _LATER or v is not None}
