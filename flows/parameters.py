@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from geoloc.area import Area
+from geoloc.executors import kinds
 
 from .addresses import EveryText, holding_no_secret
 
@@ -93,7 +94,7 @@ Method = Literal["dense", "patch"] | None
 Cluster = Annotated[
     str,
     Field(
-        pattern=r"^(auto|inline|local|cuda|[a-z]+://.+)$",
-        description="auto, inline, local, cuda, or the address of a Dask scheduler",
+        pattern=rf"^({'|'.join(kinds())}|[a-z]+://.+)$",
+        description=f"{', '.join(kinds())}, or the address of a Dask scheduler",
     ),
 ]

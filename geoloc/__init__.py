@@ -6,6 +6,7 @@ The public names, each imported when it is first used::
     build_cube       an area's feature cube, or what is still missing of it
     open_cube        a cube as an xarray Dataset: features by name, lazily decoded
     refresh_cube     the blocks whose imagery has changed, as a new generation
+    update_cube      both: what is missing, and what has changed
     query_photos     photos -> ranked places, and their reports
     query_scene      a scene class by name -> ranked places
     describe_photos  photos -> their scene classes
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .errors import GeolocError
     from .jobs.build import build_cube
     from .jobs.refresh import refresh_cube
+    from .jobs.update import update_cube
     from .query import describe_photos, describe_place, query_photos, query_scene, repeat_query
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "refresh_cube",
     "repeat_query",
     "run_bulk",
+    "update_cube",
 ]
 
 __version__ = "0.1.0"
@@ -56,6 +59,7 @@ _HOMES = {
     "errors": ("GeolocError",),
     "jobs.build": ("build_cube",),
     "jobs.refresh": ("refresh_cube",),
+    "jobs.update": ("update_cube",),
     "query": ("describe_photos", "describe_place", "query_photos", "query_scene", "repeat_query"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -168,6 +168,7 @@ def test_a_damaged_cube_is_one_line_everywhere_until_it_is_repaired(
     again = run(*asked, tmp_path / "sound", "--json")
     assert (again.code, again.out) == (0, sound.out)
     assert "none damaged" in run("cube", "verify", cube, "--cells", 9).err
+    assert "nothing was damaged" in run("cube", "repair", cube).err
     assert run("cube", "repair", tmp_path / "none").is_one_line("does not exist")
 
 

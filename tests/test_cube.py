@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import http.server
 import time
 import warnings
@@ -25,8 +24,6 @@ from geoloc.cube import (
     Cube,
     CubeSpec,
     Ledger,
-    Parked,
-    Parking,
     Provenance,
     Status,
     create_generation,
@@ -303,7 +300,7 @@ def test_nobodys_files_are_mixed_with_a_cubes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "left", ["LOCK", "zarr.json.0a.partial", "", ".sample", ".DS_Store", "Thumbs.db", "lost+found"]
+    "left", ["LOCK", "zarr.json.0a.partial", "", ".DS_Store", "Thumbs.db", "lost+found"]
 )
 def test_what_a_killed_build_or_a_desktop_leaves_is_nobodys_file(tmp_path: Path, left: str) -> None:
     if left:
@@ -405,58 +402,6 @@ def test_a_missing_bucket_is_one_line(s3_bucket: str) -> None:
 def test_an_unknown_kind_of_store_is_one_line() -> None:
     with pytest.raises(CubeError, match="nosuch"):
         Cube.open("nosuch://bucket/cube.zarr")
-
-
-@pytest.mark.parametrize("kept", [True, False])
-def test_parked_blocks_come_back_exactly(
-    tmp_path: Path, features: NDArray[np.float32], kept: bool
-) -> None:
-    block = grid_of(*features.shape[:2]).chunk(0, 0)
-    cells = features[block.slices]
-    low, high = np.nanmin(cells, axis=(0, 1)), np.nanmax(cells, axis=(0, 1))
-    provenance = Provenance(fingerprint="ab" * 32, missing=3, errors=("a.tif: gone",))
-    parking = Parking(tmp_path, "1" * 64)
-    assert parking.get(block) is None
-    parking.put(block, Parked(provenance, low, high, cells if kept else None))
-    parking = Parking(tmp_path, "1" * 64)
-    assert parking.places == {(0, 0)}
-    there = parking.get(block)
-    assert there is not None
-    assert there.provenance == provenance
-    assert there.low.tobytes() == low.tobytes() and there.high.tobytes() == high.tobytes()
-    assert there.low.dtype == there.high.dtype == np.float32
-    if kept:
-        np.testing.assert_array_equal(there.features, cells)
-    else:
-        assert there.features is None
-    parking.drop(block)
-    assert parking.get(block) is None
-    parking.clear()
-    assert not list(tmp_path.iterdir())
-
-
-def test_parked_blocks_belong_to_one_spec(tmp_path: Path) -> None:
-    block, values = grid_of(4, 4).chunk(0, 0), np.zeros(5, np.float32)
-    kept = Parked(Provenance(fingerprint="ab" * 32), values, values, None)
-    Parking(tmp_path, "1" * 64).put(block, kept)
-    other = Parking(tmp_path, "2" * 64)
-    assert other.places == set() and other.get(block) is None
-    assert Parking(tmp_path, "1" * 64).get(block) is None
-
-
-@pytest.mark.parametrize("content", [b"", b"\n", b"nonsense", b"0" * 64 + b"\n{}\n"])
-def test_a_damaged_parked_block_is_not_there(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / ".sample" / "1").mkdir(parents=True)
-    (tmp_path / ".sample" / "1" / "0-0").write_bytes(content)
-    assert Parking(tmp_path, "1").get(grid_of(4, 4).chunk(0, 0)) is None
-
-
-def test_a_parked_block_of_another_form_is_not_there(tmp_path: Path) -> None:
-    (tmp_path / ".sample" / "1").mkdir(parents=True)
-    body = b'{"strange": 1}\n'
-    text = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
-    (tmp_path / ".sample" / "1" / "0-0").write_bytes(text)
-    assert Parking(tmp_path, "1").get(grid_of(4, 4).chunk(0, 0)) is None
 
 
 class _Store(http.server.BaseHTTPRequestHandler):

@@ -25,7 +25,8 @@ from geoloc.imagery import ArraySource
 from geoloc.jobs.build import build_blocks
 from geoloc.jobs.plan import BuildPlan
 from geoloc.jobs.refresh import refresh_blocks
-from geoloc.jobs.repair import repair_blocks
+from geoloc.jobs.repair import restore_metadata
+from geoloc.jobs.report import BuildReport
 from geoloc.query import repair_cube_at
 from geoloc.search import Query, heatmaps
 from geoloc.stores import open_objects
@@ -43,6 +44,14 @@ FEATURES = "g0001/features/c/{}/{}/0"
 
 def plan_at(url: Path | str, seed: int = 0) -> BuildPlan:
     return replace(plan_of(url, GRID, mosaic(GRID, seed=seed)), open_encoder=CoarseEncoder)
+
+
+def repaired(plan: BuildPlan) -> BuildReport:
+    """As 'cube repair' does, of a plan."""
+    notes = restore_metadata(plan)
+    report = build_blocks(plan, read_all=True)
+    report.notes[:0] = notes
+    return report
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +169,7 @@ def test_a_damaged_block_is_named_and_computed_again(cube: Path, built: Path, ho
     found = inspect_blocks(Cube.open(cube, check_digests=True))
     assert list(found.damaged) == ["0, 1"] and found.blocks == 6
     assert "1 of 6 blocks are damaged: (0, 1)" in one_line(lambda: found.raise_if_damaged("x"))
-    report = repair_blocks(plan_at(cube))
+    report = repaired(plan_at(cube))
     assert (report.blocks_damaged, report.blocks_done, report.blocks_reused) == (1, 1, 5)
     assert "1 damaged blocks were computed again: (0, 1)" in report.summary()
     assert bytes_of(cube) == bytes_of(built)
@@ -185,15 +194,14 @@ def test_blocks_that_were_swapped_or_are_anothers_are_refused(
     assert "provenance" in one_line(lambda: Cube.open(cube).provenance(GRID.chunk(0, 0)))
     for name in (FEATURES.format(1, 2), "g0001/norm/c/1/2"):
         shutil.copy(foreign / name, cube / name)
-    report = repair_blocks(plan_at(cube))
+    report = repaired(plan_at(cube))
     assert (report.blocks_damaged, report.blocks_done) == (3, 3)
     assert bytes_of(cube) == bytes_of(built)
 
 
 def test_a_sound_cube_is_left_alone(cube: Path, built: Path) -> None:
-    report = repair_blocks(plan_at(cube))
+    report = repaired(plan_at(cube))
     assert (report.blocks_damaged, report.blocks_done, report.blocks_reused) == (0, 0, 6)
-    assert "nothing was damaged" in report.summary()
     found = inspect_blocks(Cube.open(cube, check_digests=True))
     assert not found.damaged and not found.without_digests and found.bytes > 6 * 128 * 128 * 5
     assert "none damaged" in found.summary() and "MB/s" in found.summary()
@@ -262,7 +270,7 @@ def test_a_record_cannot_ask_for_gigabytes(cube: Path, built: Path, damage: byte
     assert "(0, 0)" in one_line(lambda: Cube.open(cube).info())
     with pytest.raises((ValueError, RuntimeError)):
         decode_record(damage)
-    assert repair_blocks(plan_at(cube)).blocks_damaged == 1
+    assert repaired(plan_at(cube)).blocks_damaged == 1
     assert bytes_of(cube) == bytes_of(built)
 
 
@@ -282,7 +290,7 @@ def test_damaged_small_arrays_are_named(cube: Path, name: str, how: str) -> None
         chunk.unlink()
     told = one_line(lambda: Cube.open(cube))
     assert f"g0001/{name} is missing or damaged" in told and "restore it from a copy" in told
-    assert "no other generation holds it" in one_line(lambda: repair_blocks(plan_at(cube)))
+    assert "no other generation holds it" in one_line(lambda: repaired(plan_at(cube)))
     assert f"g0001/{name}" in one_line(lambda: build_blocks(plan_at(cube)))
 
 
@@ -293,7 +301,7 @@ def test_small_arrays_are_taken_from_another_generation(cube: Path) -> None:
     swap(cube, "g0002/x/c/0", "g0002/y/c/0")
     (cube / "g0002/feature/c/0").unlink()
     assert "g0002/feature" in one_line(lambda: read_all(cube))
-    report = repair_blocks(changed)
+    report = repaired(changed)
     assert report.blocks_damaged == 0 and "g0002/feature" in report.summary()
     assert bytes_of(cube) == sound
 
@@ -343,7 +351,7 @@ def test_changed_metadata_is_refused_before_anything_is_allocated(
     if sealed or change not in ("left", "model"):  # which nothing contradicts
         one_line(lambda: read_all(cube))
         one_line(lambda: build_blocks(plan_at(cube)))
-        one_line(lambda: repair_blocks(plan_at(cube)))
+        one_line(lambda: repaired(plan_at(cube)))
 
 
 @pytest.mark.parametrize("kind", ["done", "provenance/check"])
@@ -360,7 +368,7 @@ def test_a_damaged_ledger_is_found_and_restored(
     told = one_line(lambda: read_all(cube))
     assert "cube repair" in told
     damage_block(cube, "missing")
-    report = repair_blocks(plan_at(cube))
+    report = repaired(plan_at(cube))
     assert "the ledger was restored: 5 blocks are whole, 1 are not" in report.summary()
     assert (report.blocks_done, report.blocks_reused) == (1, 5)
     assert bytes_of(cube) == bytes_of(built)
@@ -371,7 +379,7 @@ def test_a_damaged_current_is_written_anew(cube: Path, built: Path, text: bytes)
     (cube / "CURRENT").write_bytes(text)
     told = one_line(lambda: read_all(cube))
     assert "CURRENT" in told and "cube repair" in told
-    report = repair_blocks(plan_at(cube))
+    report = repaired(plan_at(cube))
     assert "CURRENT was written anew: g0001" in report.summary() and report.blocks_done == 0
     assert bytes_of(cube) == bytes_of(built)
 
@@ -393,7 +401,7 @@ def test_metadata_of_another_generation_is_refused(cube: Path) -> None:
 def test_a_lost_root_is_written_anew(cube: Path, built: Path) -> None:
     for content in (b"{", b""):
         (cube / "zarr.json").write_bytes(content)
-        repair_blocks(plan_at(cube))
+        repaired(plan_at(cube))
         assert bytes_of(cube) == bytes_of(built)
 
 
@@ -446,7 +454,7 @@ def test_a_small_array_that_an_older_version_wrote_is_not_taken_for_zeros(
     make_old(cube)
     (cube / f"g0001/{name}/c/0").unlink()
     assert f"g0001/{name} is missing" in one_line(lambda: read_all(cube))
-    assert f"g0001/{name} is missing" in one_line(lambda: repair_blocks(plan_at(cube)))
+    assert f"g0001/{name} is missing" in one_line(lambda: repaired(plan_at(cube)))
 
 
 def test_plain_zarr_readers_read_all_of_it(built: Path) -> None:
@@ -471,7 +479,7 @@ def test_on_s3(s3_bucket: str) -> None:
         assert "block (0, 1)" in one_line(lambda: read_all(url))
         by_size = damaged_blocks(Cube.open(url), contents=False)
         assert list(by_size) == ([] if damage is flipped else [(0, 1)])
-        assert repair_blocks(plan_at(url)).blocks_damaged == 1
+        assert repaired(plan_at(url)).blocks_damaged == 1
         assert bytes(obstore.get(store, chunk).bytes()) == content
         np.testing.assert_array_equal(read_all(url), sound)
     assert not inspect_blocks(Cube.open(url, check_digests=True)).damaged
@@ -482,7 +490,7 @@ def test_a_cube_with_a_polygon_is_repaired_by_its_area_file(tmp_path: Path) -> N
     build_blocks(replace(plan_at(tmp_path), polygon=polygon))
     damage_block(tmp_path, "flipped")
     assert "which its area file names" in one_line(lambda: repair_cube_at(str(tmp_path)))
-    report = repair_blocks(replace(plan_at(tmp_path), polygon=polygon))
+    report = repaired(replace(plan_at(tmp_path), polygon=polygon))
     assert (report.blocks_damaged, report.blocks_outside) == (1, 4)
 
 

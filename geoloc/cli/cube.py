@@ -1,4 +1,4 @@
-"""``geoloc cube build | refresh | plan | info | verify | repair | generations | prune``."""
+"""``geoloc cube build | refresh | update | plan | info | verify | repair | prune …``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import UsageError
+from ..executors import kinds
 from .console import known_cluster, note, print_json, print_table, stages
 from .query import FETCH
 
 if TYPE_CHECKING:
     from ..cube import Generation
     from ..jobs.report import BuildReport
+    from ..jobs.update import UpdateReport
 
 app = typer.Typer(help="Build and look at feature cubes.", no_args_is_help=True)
 
@@ -26,7 +28,7 @@ JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 METHOD = typer.Option(None, help="dense or patch; default: the fastest that the model supports.")
 CLUSTER = typer.Option(
     "auto",
-    help="auto, inline, local, cuda, or the address of a Dask scheduler.",
+    help=f"{', '.join(kinds())}, or the address of a Dask scheduler.",
     callback=known_cluster,
 )
 MAX_FAILED = typer.Option(
@@ -88,6 +90,32 @@ def refresh(
             cluster=cluster,
             tiling=stage(f"tiling {spec.name}") if spec.keeps_copy else None,
             progress=stage(f"refreshing {spec.name}"),
+            max_failed=0 if fail_fast else max_failed,
+        )
+    _tell(report, as_json)
+
+
+@app.command()
+def update(
+    area: Path = AREA,
+    method: str | None = METHOD,
+    cluster: str = CLUSTER,
+    max_failed: int | None = MAX_FAILED,
+    fail_fast: bool = FAIL_FAST,
+    as_json: bool = JSON,
+) -> None:
+    """Build what is missing of an area's cube, and refresh what has changed in its imagery."""
+    from ..area import load_area
+    from ..jobs.update import update_cube
+
+    spec = load_area(area)
+    with stages(long=True) as stage:
+        report = update_cube(
+            spec,
+            method=method,
+            cluster=cluster,
+            tiling=stage(f"tiling {spec.name}") if spec.keeps_copy else None,
+            progress=lambda step: stage(f"{step} of {spec.name}"),
             max_failed=0 if fail_fast else max_failed,
         )
     _tell(report, as_json)
@@ -232,7 +260,7 @@ def _seconds(span: str) -> float:
     return float(found[1]) * {"": 0, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
-def _tell(report: BuildReport, as_json: bool) -> None:
+def _tell(report: BuildReport | UpdateReport, as_json: bool) -> None:
     if as_json:
         print_json(report.to_json())
     else:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from ..executors import kinds
 from .console import known_cluster, note, print_json, progress
 
 app = typer.Typer(help="Prepare imagery.", no_args_is_help=True)
@@ -27,7 +28,7 @@ def tile(
     ),
     cluster: str = typer.Option(
         "auto",
-        help="auto, inline, local, cuda, or the address of a Dask scheduler.",
+        help=f"{', '.join(kinds())}, or the address of a Dask scheduler.",
         callback=known_cluster,
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),

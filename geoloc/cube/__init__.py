@@ -5,12 +5,13 @@ an xarray Dataset. What is damaged is refused, never answered from.
 
 Workers write blocks (``BlockWriter``), each block being exactly one chunk; the client alone
 writes the ledger (``Ledger``), after the block's data: what the ledger does not name does not
-count, so a kill at any moment loses at most the blocks in flight. Before there is a code to
-write them in, finished blocks wait in ``.sample`` (``Parking``).
+count, so a kill at any moment loses at most the blocks in flight.
+
 """
 
 from __future__ import annotations
 
+from ..domain import Status
 from .copying import BlockCopier
 from .damage import Inspection, damaged_blocks, inspect_blocks
 from .generations import (
@@ -25,13 +26,12 @@ from .generations import (
     restore_current,
 )
 from .lock import CubeLock, hold_lock
-from .parking import Parked, Parking
 from .plan import plan_blocks
 from .reader import Cube, generation_exists, stored_attributes, stored_encoding, stored_spec
 from .restoring import LedgerState, restore_contents, restore_ledger
 from .root import create_root, publish
 from .schema import create_generation
-from .spec import CubeSpec, ItemRecord, Provenance, Status
+from .spec import CubeSpec, ItemRecord, Provenance
 from .store import current_generation, generation_names
 from .writer import BlockWriter, Ledger, Written, remember_imagery, require_spec, resume_generation
 
@@ -47,8 +47,6 @@ __all__ = [
     "ItemRecord",
     "Ledger",
     "LedgerState",
-    "Parked",
-    "Parking",
     "Provenance",
     "Status",
     "Written",

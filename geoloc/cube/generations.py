@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from zarr.core.sync import sync
 
+from ..domain import Status
 from ..errors import CubeError
 from .reader import Cube
 from .readers import last_used
 from .root import index_generations, publish
 from .seal import document_of, update_attributes
-from .spec import Status
 from .store import (
     current_generation,
     generation_names,

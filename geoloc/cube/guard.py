@@ -13,11 +13,11 @@ import zarr
 from numcodecs import VLenUTF8, Zstd
 from numpy.typing import NDArray
 
-from ..domain import Index
+from ..domain import Index, Status
 from ..errors import CubeError, UnavailableError
 from .checks import NOTHING, PARTS, UNRECORDED, checksum, sha256
 from .chunks import Guard, PlainChunks, Raw
-from .spec import CubeSpec, Status
+from .spec import CubeSpec
 from .store import (
     LOCK,
     array_of,

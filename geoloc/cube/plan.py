@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..domain import CHUNK_SIZE, Domain
-from .spec import Status
+from ..domain import CHUNK_SIZE, Domain, Status
 
 if TYPE_CHECKING:
     from shapely import Geometry

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from zarr.core.sync import sync
 
-from ..domain import Index
+from ..domain import Index, Status
 from ..errors import CubeError, UnavailableError
 from .checks import PARTS, sha256, stored
 from .guard import block_bytes, parse_record, read_ledger, read_statuses
 from .reader import stored_spec
 from .seal import CONTENTS, contents_key, damaged_contents
-from .spec import Provenance, Status
+from .spec import Provenance
 from .store import (
     generation_names,
     ledger_of,

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from .. import __version__
-from ..domain import Grid
+from ..domain import Grid, Status
 from ..errors import CubeError
 from ..models import MISSING, FeatureSpace, Quantizer
+from ..stores.ledger import PIECE
 from .checks import NOTHING, PARTS, UNRECORDED
 from .root import create_root
 from .seal import CONTENTS, contents_of, write_sealed
-from .spec import FORMAT_VERSION, CubeSpec, Status
+from .spec import FORMAT_VERSION, CubeSpec
 from .store import (
     ledger_of,
     open_group,
@@ -29,10 +30,6 @@ from .store import (
     read_text,
     storage_errors,
 )
-
-LEDGER_CHUNK = 32
-"""Blocks along a side of the ledger's chunks: marking one block rewrites 1 KiB, and a country
-of 400,000 blocks is read in 400 small pieces."""
 
 LOST = 255
 """What a ledger says of blocks whose part of it is not there any more; never a Status."""
@@ -171,7 +168,7 @@ def _create_coordinates(group: zarr.Group, grid: Grid) -> None:
 
 
 def _create_ledger(group: zarr.Group, ledger: NDArray[np.uint8]) -> None:
-    side = LEDGER_CHUNK
+    side = PIECE
     names = ("block_y", "block_x")
     states = group.create_array(
         "done",

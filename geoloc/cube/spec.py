@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from enum import IntEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
@@ -23,17 +22,6 @@ _LARGEST_BLOCK = 4096
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Status(IntEnum):
-    """States of a block in the ledger; MISSING and BROKEN are computed on resume."""
-
-    MISSING = 0
-    DONE = 1
-    BROKEN = 2
-    """Written, but some of its imagery could not be read."""
-    OUTSIDE = 3
-    """Not touched by the area's polygon: nothing to compute."""
 
 
 class CubeSpec(_Strict):

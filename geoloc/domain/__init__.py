@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .chunk import CHUNK_SIZE, Chunk, Domain, Index
 from .grid import Grid
+from .status import Status
 
-__all__ = ["CHUNK_SIZE", "Chunk", "Domain", "Grid", "Index"]
+__all__ = ["CHUNK_SIZE", "Chunk", "Domain", "Grid", "Index", "Status"]

@@ -15,7 +15,7 @@ from rasterio.env import get_gdal_config
 from .raster import is_remote
 
 
-class Taken:
+class ByteCounter:
     """Bytes taken for one window; ``total`` is None as soon as a part of it is not known."""
 
     def __init__(self) -> None:

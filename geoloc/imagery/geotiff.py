@@ -18,13 +18,13 @@ import numpy as np
 from ..area import Bounds, GeotiffImagery
 from ..domain import Grid
 from ..errors import ImageryError
+from .byte_counter import ByteCounter
 from .keys import fill_keys, hide_keys
 from .manner import Manner, manner_of, remarks
 from .placing import Part, Places
 from .raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe
 from .reading import read_onto
 from .source import Item, as_window, lay_under
-from .taken import Taken
 from .version import Versions
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class GeotiffSource:
         """The mosaic's pixels in the window (see ``Source.read``)."""
         pixels = np.zeros((3, *window.shape), np.uint8)
         valid = np.zeros(window.shape, np.bool_)
-        seen, errors, taken = [], [], Taken()
+        seen, errors, taken = [], [], ByteCounter()
         for file, part in self._touching(window):
             if valid[part].all():
                 continue

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from ..cube import Cube
 from ..domain import Chunk, Grid
 from ..errors import CubeError, SpecMismatchError, UsageError
-from ..executors import Executor, InlineExecutor, Once
+from ..executors import Executor, InlineExecutor, Lazy
 from ..stores import local_path
 from .distance import BlockKernel, Query, distance_kernel, scene_kernel
 from .kernels import F32
@@ -136,8 +136,8 @@ def _stream(
 ) -> Iterator[Piece]:
     blocks = (b for b in cube.grid.chunks(size=BLOCK) if mask is None or mask.touches(b))
     if executor is None or isinstance(executor, InlineExecutor):
-        return _in_threads(BlockScan(Once(lambda: cube), kernel, mask), blocks, threads)
-    return _on_workers(BlockScan(Once(_opener(cube)), kernel, mask), blocks, executor)
+        return _in_threads(BlockScan(Lazy(lambda: cube), kernel, mask), blocks, threads)
+    return _on_workers(BlockScan(Lazy(_opener(cube)), kernel, mask), blocks, executor)
 
 
 def _in_threads(work: BlockScan, blocks: Iterator[Chunk], threads: int | None) -> Iterator[Piece]:

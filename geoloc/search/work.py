@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ..domain import Chunk, Grid, Index
-from ..executors import Once
+from ..executors import Lazy
 from ..models import FeatureSpace
 from .distance import BlockKernel
 from .kernels import F32, Codes
@@ -39,7 +39,7 @@ class Searchable(Protocol):
 class BlockScan:
     """Blocks -> values float32 ``(map, y, x)``, NaN where missing or outside of ``mask``."""
 
-    cube: Once[Searchable]
+    cube: Lazy[Searchable]
     kernel: BlockKernel
     mask: PolygonMask | None
 

@@ -24,6 +24,7 @@ from ...area import Bounds, StacImagery
 from ...domain import Grid
 from ...errors import ImageryError
 from ...stores import without_secrets
+from ..byte_counter import ByteCounter
 from ..colours import Rgb
 from ..keys import fill_keys, hide_keys
 from ..manner import Manner, manner_of, remarks
@@ -31,7 +32,6 @@ from ..placing import Places
 from ..raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe
 from ..reading import read_onto
 from ..source import Item, as_window, lay_under
-from ..taken import Taken
 from ..version import Versions
 from .catalog import WORLD, Catalog, search_boxes
 from .reach import Reach
@@ -185,7 +185,7 @@ class StacSource:
         """The mosaic's pixels in the window (see ``Source.read``)."""
         scenes = self._touching(window)
         errors: dict[str, None] = {}
-        taken = Taken()
+        taken = ByteCounter()
 
         def read(scene: Scene, part: Grid) -> Layers:
             return self._layers(scene, part, taken, lambda error: errors.setdefault(error))
@@ -322,7 +322,7 @@ class StacSource:
         return f"{scene.id} ({scene.place})"
 
     def _layers(
-        self, scene: Scene, window: Grid, taken: Taken, report: Callable[[str], object]
+        self, scene: Scene, window: Grid, taken: ByteCounter, report: Callable[[str], object]
     ) -> Layers:
         """A scene's pixels ``(r g b valid, y, x)``; nothing, and a report, where it is broken."""
         layers = np.zeros((len(BANDS), *window.shape), np.uint8)
