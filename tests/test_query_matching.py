@@ -20,7 +20,7 @@ from geoloc.report import QueryResult
 from geoloc.report.evidence import evidence
 from geoloc.report.formatting import candidate_text
 from geoloc.report.properties import properties
-from geoloc.report.words import measured
+from geoloc.report.formatting import measured
 from geoloc.search import Ruler
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES, tiny_model

@@ -18,7 +18,7 @@ from ..domain import Grid
 from ..errors import UsageError
 from ..query.ask import file_digest
 from ..query.record import read_record
-from ..report.evidence import heatmap_digest
+from ..report.survey import heatmap_digest
 from ..report.outputs import RECORD, faults_of_outputs
 from .pages import Page, read_page
 
