@@ -17,8 +17,16 @@ from markupsafe import Markup
 from ..scenes import display_name
 from .drawn import drawn
 from .formatting import (
-    area_size, areas_text, closeness, degrees, differences, measured, percent, scene_list,
-    truth_text, unsearched,
+    area_size,
+    areas_text,
+    closeness,
+    degrees,
+    differences,
+    measured,
+    percent,
+    scene_list,
+    truth_text,
+    unsearched,
 )  # fmt: skip
 from .heat import STOPS, ColorScale, color_scale, hot_palette, shrink
 from .links import web_maps

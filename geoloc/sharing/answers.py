@@ -16,10 +16,10 @@ from rasterio.errors import RasterioError
 from ..bulk.layout import CLUSTERS, ITEMS
 from ..domain import Grid
 from ..errors import UsageError
-from ..query.ask import file_digest
 from ..query.record import read_record
-from ..report.survey import heatmap_digest
+from ..query.session import file_digest
 from ..report.outputs import RECORD, faults_of_outputs
+from ..report.survey import heatmap_digest
 from .pages import Page, read_page
 
 _MOST_CELLS = 1 << 30  # 4 GiB of distances, which are held in memory
