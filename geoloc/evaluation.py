@@ -1,8 +1,9 @@
 """How good a retrieval is: the metrics of the field, each a small frozen dataclass.
 
-Two shapes of question. A photo of a known place against a heatmap: where does the true cell
-rank? (`place`, summed up by `summarize`.) And photos against a gallery of images of known class: does the right class come first? (`MeanAveragePrecision`,
-`PrecisionAtBest`.) Distances: lower is better, NaN is missing.
+Two shapes of question. A photo of a known place against a heatmap: where does the true cell rank?
+(`place`, summed up by `summarize`.) And photos against a gallery of images of known class: does
+the right class come first? (`MeanAveragePrecision`, `PrecisionAtBest`.) Distances: lower is
+better, NaN is missing.
 """
 
 from __future__ import annotations

@@ -27,10 +27,11 @@ from geoloc.jobs.plan import BuildPlan
 from geoloc.jobs.refresh import refresh_blocks
 from geoloc.jobs.repair import repair_blocks
 from geoloc.query import repair_cube_at
-from geoloc.search import Query, heatmaps
+from geoloc.search import Query
 from geoloc.stores import open_objects
 
 from . import cubes
+from .array_cube import heatmaps
 from .cubes import CoarseEncoder, grid_of, mosaic, plan_of, write_cube
 from .damage import files_of, make_old, mutate_and_ask
 

@@ -72,9 +72,9 @@ def _write_plain(result: QueryResult, path: Path) -> None:
     grid = result.grid
     with rasterio.open(path, "w", **_profile(grid)) as target:
         for chunk in grid.chunks(size=_TILE):
-            (top, left), (height, width) = chunk.start, chunk.shape
-            tile = np.asarray(result.heatmap[chunk.slices], np.float32)
-            target.write(tile, 1, window=Window(left, top, width, height))
+            rows, cols = chunk.slices
+            tile = np.asarray(result.heatmap[rows, cols], np.float32)
+            target.write(tile, 1, window=Window.from_slices(rows, cols))
         target.update_tags(1, **_statistics(result.survey, grid))
         target.set_band_description(1, "distance")
         target.update_tags(

@@ -37,7 +37,7 @@ _CHANCE = 0.25  # share of random vectors that do as well: what shows nothing
 
 
 class Mask(Protocol):
-    """Which cells of a grid: an array ``(y, x)``, or what gives its rows when they are asked for."""
+    """Which cells of a grid: an array ``(y, x)``, or what gives its rows on request."""
 
     def __getitem__(self, rows: slice, /) -> NDArray[np.bool_]: ...
 

@@ -25,10 +25,10 @@ RAMP: F64 = np.linspace(0, 1, _RAMP) ** 2
 class Survey:
     """Figures of a heatmap's cells, small whatever its size.
 
-    known: cells with a distance; sampled: those of them that shares are taken from, all or every
-    k-th of more than 8 million; sha256: see `heatmap_digest`; low, high, mean, deviation: of the
-    distances, without meaning where none is known; shares, distances: float64 ``(n,)``, ascending fractions of the
-    sampled cells, and the largest distance in each.
+    known: cells with a distance. sampled: those of them that shares are taken from, all or every
+    k-th of more than 8 million. sha256: see `heatmap_digest`. low, high, mean, deviation: of the
+    distances, without meaning where none is known. shares, distances: float64 ``(n,)``, ascending
+    fractions of the sampled cells, and the largest distance in each.
     """
 
     known: int
