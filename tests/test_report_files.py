@@ -31,9 +31,6 @@ from geoloc.report.earth import overlay, write_kml, write_kmz
 from geoloc.report.evidence import evidence, write_evidence
 from geoloc.report.formatting import metres, percent
 from geoloc.report.heat import (
-    LEVELS,
-    SHARES,
-    STOPS,
     color_scale,
     hot_palette,
     overlay_palette,
@@ -42,6 +39,7 @@ from geoloc.report.heat import (
 from geoloc.report.picture import mark_size, scale_length, write_picture
 from geoloc.report.qgis import write_style
 from geoloc.report.raster import write_colors, write_heatmap
+from geoloc.report.shares import LEVELS, SHARES, STOPS
 from geoloc.report.table import write_table
 from geoloc.report.vector import write_geojson
 from geoloc.report.views import render_views

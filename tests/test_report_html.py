@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from pyproj import Geod, Transformer
 
-from geoloc.report.heat import STOPS, hot_palette, palette
+from geoloc.report.heat import hot_palette, palette
+from geoloc.report.shares import STOPS
 from tests.conftest import OfflinePage
 from tests.report_sample import GRID, HOSTILE, FlatImagery, photo, sample
 from tests.report_sample import page as report_page

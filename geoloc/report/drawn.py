@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from ..domain import Grid
-from .heat import SHARES, ColorScale, hot_palette, palette, shrink, unsearched
+from .heat import ColorScale, hot_palette, palette, shrink, unsearched
 from .links import WEB_MAPS
+from .shares import SHARES
 
 if TYPE_CHECKING:
     from ..search_areas import SearchArea

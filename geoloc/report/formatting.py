@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from ..scenes import display_name
 
 if TYPE_CHECKING:
     from ..candidates import Candidate, Term
     from ..search_areas import SearchArea
-    from .result import QueryResult
+
+
+class Answered(Protocol):
+    """What is read of an answer; `QueryResult` has it."""
+
+    @property
+    def lacking(self) -> Mapping[str, int]: ...
+
+    @property
+    def truth(self) -> tuple[float, float] | None: ...
+
+    @property
+    def unsearched(self) -> int: ...
+
+    @property
+    def cells_asked(self) -> int: ...
+
+    @property
+    def true_place(self) -> tuple[tuple[float, float], float | None] | None: ...
+
+    def probability(self, candidate: Candidate) -> float | None: ...
 
 
 def percent(value: float) -> str:
@@ -93,7 +113,7 @@ def scene_list(scenes: Sequence[tuple[str, float]]) -> str:
     return ", ".join(f"{display_name(name)} {percent(100 * share)}" for name, share in scenes)
 
 
-def unsearched(result: QueryResult) -> str:
+def unsearched(result: Answered) -> str:
     """How many of the cells asked for were not searched, and why; empty where all were."""
     if not result.unsearched:
         return ""
@@ -103,13 +123,13 @@ def unsearched(result: QueryResult) -> str:
     return f"{result.unsearched:,} of {result.cells_asked:,} cells ({share}) not searched: {why}"
 
 
-def measured(result: QueryResult, candidate: Candidate) -> str:
+def measured(result: Answered, candidate: Candidate) -> str:
     """What a candidate's place measures, as a table has it: 83 %, or 1.234."""
     probability = result.probability(candidate)
     return f"{candidate.distance:.3f}" if probability is None else percent(100 * probability)
 
 
-def truth_text(result: QueryResult) -> str:
+def truth_text(result: Answered) -> str:
     """How well the true place came out, where it is known."""
     if result.truth is None:
         return ""

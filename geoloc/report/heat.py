@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..domain import Grid
 from ..search import strips
+from .shares import LEVELS, SHARES
 
 if TYPE_CHECKING:
     from ..search import Heatmap
@@ -29,15 +30,6 @@ _HOT = ((0.0, "#c2006b"), (0.25, "#ff1f3d"), (0.55, "#ff8a00"), (1.0, "#ffe14d")
 """Anchors of the page's own scale, best first: saturated, so that the best places stand out on
 pale ground and on green, and darker the better, so that they do to all eyes."""
 
-STOPS = (0.01, 0.05, 0.1, 0.5, 1.0)
-"""Shares of the best cells that the page shows at a click; a level ends at each of them."""
-
-TICKS = (0.01, 0.1, 0.25, 0.5, 1.0)
-"""Shares of the best cells that a legend names."""
-
-LEVELS = 255
-"""Levels 1..255 of a known distance, best first; level 0 is a cell that is not known."""
-
 HOT_SHARE, SEEN_SHARE = 0.1, 0.5
 """Over maps of other programs the best cells are hot, and those beyond the second share clear."""
 
@@ -46,24 +38,6 @@ PAPER = 205
 
 _OPAQUE, _FAINT = 235, 110  # opacity (0..255) of hot cells, and of the next ones
 _ROWS = 1024  # of a picture, put into levels at a time
-
-
-def position(share: float) -> float:
-    """Where a share of the best cells (0..1) lies on the colour scale, 0 at its best end."""
-    return float(share**0.5)
-
-
-def _shares() -> NDArray[np.float64]:
-    shares = (np.arange(1, LEVELS + 1) / LEVELS) ** 2
-    for stop in STOPS:
-        shares[round(LEVELS * position(stop)) - 1] = stop
-    shares.flags.writeable = False
-    return shares
-
-
-SHARES = _shares()
-"""Shares of the cells that are in a level or a better one ``(LEVELS,)``: they grow with the
-square, so the best 1 % takes 25 of 255."""
 
 
 def shrink(heatmap: Heatmap, grid: Grid, limit: int) -> tuple[NDArray[np.float32], Grid]:

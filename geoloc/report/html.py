@@ -28,8 +28,9 @@ from .formatting import (
     truth_text,
     unsearched,
 )  # fmt: skip
-from .heat import STOPS, ColorScale, color_scale, hot_palette, shrink
+from .heat import ColorScale, color_scale, hot_palette, shrink
 from .links import web_maps
+from .shares import STOPS
 from .views import photo_picture, png_uri
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from ..domain import Grid
-from .heat import PAPER, TICKS, color_scale, overlay_palette, paper_palette, position, shrink
+from .heat import PAPER, color_scale, overlay_palette, paper_palette, shrink
+from .shares import TICKS, position
 
 if TYPE_CHECKING:
     from .result import QueryResult

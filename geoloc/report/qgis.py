@@ -9,8 +9,8 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from .heat import LEVELS, overlay_palette, position
-from .survey import RAMP
+from .heat import overlay_palette
+from .shares import LEVELS, RAMP, position
 
 if TYPE_CHECKING:
     from .result import QueryResult

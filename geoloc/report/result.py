@@ -19,7 +19,8 @@ from ..scenes import describe
 from ..search_areas import SearchArea, search_areas
 from .match import Match, match_record, match_words
 from .properties import properties
-from .survey import Survey, least_share
+from .shares import least_share
+from .survey import Survey
 
 if TYPE_CHECKING:
     from pathlib import Path

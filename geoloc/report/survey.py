@@ -9,16 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..search import Heatmap, strips
-from .heat import SHARES, TICKS
+from .shares import named_shares
 
 F64 = NDArray[np.float64]
 
 _SAMPLE = 4_000_000  # cells that order statistics are taken from: exact up to 2000 x 2000
-_LEAST_SHARE, _LEAST_CELLS = 0.01, 1000  # of the cells, as areas to search
-_RAMP = 32
-
-RAMP: F64 = np.linspace(0, 1, _RAMP) ** 2
-"""Shares of the best cells at the stops of a colour ramp: so fine that none is seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +55,7 @@ class Survey:
             low, high = values.min(initial=low), values.max(initial=high)
         mean = total / max(known, 1)
         deviation = max(squares / max(known, 1) - mean * mean, 0.0) ** 0.5
-        shares = _shares(cells)
+        shares = named_shares(cells)
         return cls(
             known, seen, digest.hexdigest(), float(low), float(high), mean, deviation,
             shares, _quantiles(sample[:seen], shares),
@@ -75,11 +70,6 @@ class Survey:
         return np.asarray(np.interp(fractions, self.shares, self.distances), np.float64)
 
 
-def least_share(cells: int) -> float:
-    """The share of the best cells that is searched at least: 1 %, or 1,000 cells of many."""
-    return min(_LEAST_SHARE, _LEAST_CELLS / cells)
-
-
 def heatmap_digest(heatmap: Heatmap) -> str:
     """SHA-256 over the distances, float32 little-endian, row by row; every NaN is the same."""
     digest = hashlib.sha256()
@@ -90,11 +80,6 @@ def heatmap_digest(heatmap: Heatmap) -> str:
 
 def _canonical(strip: NDArray[np.float32]) -> bytes:
     return np.where(np.isnan(strip), np.float32(np.nan), strip).astype("<f4").tobytes()
-
-
-def _shares(cells: int) -> F64:
-    """All fractions that are asked for, ascending."""
-    return np.unique(np.concatenate([SHARES, TICKS, RAMP, [0.0, least_share(cells)]]))
 
 
 def _quantiles(sample: NDArray[np.float32], shares: F64) -> F64:
