@@ -1,9 +1,9 @@
 """How good a retrieval is: the metrics of the field, each a small frozen dataclass.
 
-Two shapes of question. A photo of a known place against a heatmap: where does the true cell
-rank? (`Rank`, `Percentile`, `TopPercent`, summed up by `summarize`.) And photos against a
-gallery of images of known class: does the right class come first? (`MeanAveragePrecision`,
-`PrecisionAtBest`.) Distances: lower is better, NaN is missing.
+Two shapes of question. A photo of a known place against a heatmap: where does the true cell rank?
+(`place`, summed up by `summarize`.) And photos against a gallery of images of known class: does
+the right class come first? (`MeanAveragePrecision`, `PrecisionAtBest`.) Distances: lower is
+better, NaN is missing.
 """
 
 from __future__ import annotations
@@ -19,58 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UsageError
+from .search import Heatmap, standing
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
-
-
-class CellMetric(Protocol):
-    """A figure of one heatmap ``(y, x)`` and its true cell ``(row, col)``."""
-
-    def compute(self, heatmap: Floats, cell: tuple[int, int]) -> float: ...
-
-
-@dataclass(frozen=True)
-class Rank:
-    """How many cells are at least as near as the true one (1 is best); NaN where it is missing.
-
-    ``ties="worst"`` counts every equal cell, as the study does; "middle" counts half of the
-    other equal ones, which is fair to a method that knows few distinct values.
-    """
-
-    ties: Literal["worst", "middle"] = "worst"
-
-    def compute(self, heatmap: Floats, cell: tuple[int, int]) -> float:
-        true = heatmap[cell]
-        if not np.isfinite(true):
-            return math.nan
-        nearer, equal = int((heatmap < true).sum()), int((heatmap == true).sum())
-        return float(nearer + equal) if self.ties == "worst" else nearer + (equal + 1) / 2
-
-
-@dataclass(frozen=True)
-class Percentile:
-    """Rank of the true cell as a percentage of the cells that have a distance (chance: 50)."""
-
-    ties: Literal["worst", "middle"] = "worst"
-
-    def compute(self, heatmap: Floats, cell: tuple[int, int]) -> float:
-        return 100 * Rank(self.ties).compute(heatmap, cell) / max(_count(heatmap), 1)
-
-
-@dataclass(frozen=True)
-class TopPercent:
-    """1 where the true cell is among the best ``k`` percent: ``rank * 100 <= k * cells``."""
-
-    k: float
-    ties: Literal["worst", "middle"] = "worst"
-
-    def compute(self, heatmap: Floats, cell: tuple[int, int]) -> float:
-        rank = Rank(self.ties).compute(heatmap, cell)
-        return rank if math.isnan(rank) else float(rank * 100 <= self.k * _count(heatmap))
-
-
-def _count(heatmap: Floats) -> int:
-    return int(np.isfinite(heatmap).sum())
 
 
 @dataclass(frozen=True)
@@ -93,13 +44,22 @@ class Placement:
 
 def place(
     photo: str,
-    heatmap: Floats,
+    heatmap: Heatmap,
     cell: tuple[int, int],
     ties: Literal["worst", "middle"] = "worst",
 ) -> Placement | None:
-    """The placement of a photo whose camera stood in ``cell``; None where that is missing."""
-    rank = Rank(ties).compute(heatmap, cell)
-    return None if math.isnan(rank) else Placement(photo, rank, _count(heatmap))
+    """The placement of a photo whose camera stood in ``cell``; None where that is missing.
+
+    Its rank is how many cells are at least as near as that one. ``ties="worst"`` counts every
+    equal cell, as the study does; "middle" counts half of the other equal ones, which is fair to
+    a method that knows few distinct values.
+    """
+    value = float(heatmap[cell])
+    if not math.isfinite(value):
+        return None
+    found = standing(heatmap, value)
+    equal = found.equal if ties == "worst" else (found.equal + 1) / 2
+    return Placement(photo, float(found.smaller + equal), found.known)
 
 
 @dataclass(frozen=True)

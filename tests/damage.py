@@ -98,13 +98,14 @@ def answer_of(cube: Path) -> str:
     dim = target.cube.features.dim
     vectors = np.random.default_rng(1).normal(0, 60, (2, dim)).astype(np.float32)
     questions = [QueryItem(f"photo {i}", "x", (), vector) for i, vector in enumerate(vectors)]
-    maps = session.heatmaps(questions)
-    answers = [session.answer(q, heatmap) for q, heatmap in zip(questions, maps, strict=True)]
+    ranked = session.search(questions)
+    answers = [session.answer(q, one) for q, one in zip(questions, ranked, strict=True)]
+    maps = [one.heatmap[:].tobytes() for one in ranked]
     facts = [
         (a.candidates, a.imagery, a.places, a.notes, a.classes, a.cube, a.model, a.grid)
         for a in answers
     ]
-    return repr((maps.tobytes(), facts, target.cube.read(slice(3, 9, 2), slice(7, 8)).tolist()))
+    return repr((maps, facts, target.cube.read(slice(3, 9, 2), slice(7, 8)).tolist()))
 
 
 def mutate_and_ask(cube: Path, other: Path, mutations: int, seed: int) -> Iterator[Outcome]:

@@ -28,10 +28,11 @@ from geoloc.jobs.refresh import refresh_blocks
 from geoloc.jobs.repair import restore_metadata
 from geoloc.jobs.report import BuildReport
 from geoloc.query import repair_cube_at
-from geoloc.search import Query, heatmaps
+from geoloc.search import Query
 from geoloc.stores import open_objects
 
 from . import cubes
+from .array_cube import heatmaps
 from .cubes import CoarseEncoder, grid_of, mosaic, plan_of, write_cube
 from .damage import files_of, make_old, mutate_and_ask
 

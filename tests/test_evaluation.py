@@ -14,10 +14,7 @@ from hypothesis.extra import numpy as hnp
 from geoloc.errors import UsageError
 from geoloc.evaluation import (
     MeanAveragePrecision,
-    Percentile,
     PrecisionAtBest,
-    Rank,
-    TopPercent,
     evaluate_classes,
     place,
     read_truth,
@@ -37,25 +34,26 @@ def test_rank_counts_the_distances_not_above_the_true_one(
 ) -> None:
     cell = tuple(data.draw(st.integers(0, side - 1)) for side in heatmap.shape)
     true = heatmap[cell]
-    rank = Rank().compute(heatmap, cell)
+    found = place("photo", heatmap, cell)
     if math.isnan(true):
-        assert math.isnan(rank)
-        assert place("photo", heatmap, cell) is None
+        assert found is None
         return
+    assert found is not None
     values = [value for value in heatmap.ravel().tolist() if not math.isnan(value)]
-    assert rank == sum(value <= true for value in values)
-    assert Percentile().compute(heatmap, cell) == pytest.approx(100 * rank / len(values))
-    middle = Rank("middle").compute(heatmap, cell)
+    assert (found.rank, found.cells) == (sum(value <= true for value in values), len(values))
+    assert found.percentile == pytest.approx(100 * found.rank / len(values))
+    middle = place("photo", heatmap, cell, "middle")
     best = 1 + sum(value < true for value in values)
-    assert middle == pytest.approx((best + rank) / 2)
+    assert middle is not None and middle.rank == pytest.approx((best + found.rank) / 2)
     for k in (1, 10, 50):
-        assert TopPercent(k).compute(heatmap, cell) == float(rank * 100 <= k * len(values))
+        assert found.within(k) == (found.rank * 100 <= k * len(values))
 
 
 def test_the_best_percent_needs_a_whole_rank() -> None:
     heatmap = np.arange(200, dtype=np.float32).reshape(10, 20)
-    assert TopPercent(1).compute(heatmap, (0, 1)) == 1  # rank 2 of 200
-    assert TopPercent(1).compute(heatmap, (0, 2)) == 0
+    first, second = (place("photo", heatmap, (0, col)) for col in (1, 2))
+    assert first is not None and first.within(1)  # rank 2 of 200
+    assert second is not None and not second.within(1)
 
 
 def test_photos_are_summed_up() -> None:

@@ -240,8 +240,7 @@ def _failed(failures: dict[str, str], asked: int) -> str:
 
 
 def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[str, str]) -> None:
-    from ..report.formatting import areas_text
-    from ..report.words import truth_text, unsearched
+    from ..report.formatting import areas_text, truth_text, unsearched
 
     if as_json:
         print_json(
@@ -276,8 +275,7 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
 
 
 def _row(result: QueryResult, candidate: Candidate) -> list[str]:
-    from ..report.formatting import degrees, scene_list
-    from ..report.words import measured
+    from ..report.formatting import degrees, measured, scene_list
 
     return [
         str(candidate.rank),

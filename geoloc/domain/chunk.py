@@ -45,6 +45,14 @@ class Domain(ABC):
         """``(cell, 2)``: the centres of a chunk's cells in row-major order, in CRS units."""
 
     @abstractmethod
+    def centres(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        """``(cell, 2)``: the centres of cells by their place in row-major order, in CRS units."""
+
+    @abstractmethod
+    def most_within(self, radius: float) -> int:
+        """At most so many cells lie nearer than ``radius`` (m) to one of them, which counts."""
+
+    @abstractmethod
     def touched(self, polygon: Geometry | None, size: int = CHUNK_SIZE) -> NDArray[np.bool_]:
         """Which chunks may hold a cell inside ``polygon`` (in this CRS), or all without one.
 

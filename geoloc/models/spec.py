@@ -15,6 +15,8 @@ from pydantic import (
     model_validator,
 )
 
+from .formats import FORMATS
+
 SPEC_FILE = "model.json"
 MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ +-]{0,199}")
@@ -42,11 +44,12 @@ class _Spec(BaseModel):
 class NetworkSpec(_Spec):
     """A network file and the pixels it takes: RGB, NCHW, ``[0, input_max]``, then mean/std.
 
-    ``mean``/``std`` of null: the network normalises inside. ``weights`` is safetensors for
-    ``torchvision`` (with ``arch``), and .onnx or .pt2 for ``exported``.
+    ``format``: see `FORMATS`. ``mean``/``std`` of null: the network normalises inside.
+    ``weights`` is safetensors for ``torchvision`` (with ``arch``), and .onnx or .pt2 for
+    ``exported``.
     """
 
-    format: Literal["torchvision", "exported"]
+    format: str
     arch: str | None = None
     weights: str
     input_max: Literal[1, 255] = 1
@@ -59,12 +62,14 @@ class NetworkSpec(_Spec):
             raise ValueError("give both mean and std, or null for both")
         if self.std is not None and min(self.std) <= 0:
             raise ValueError("std must be positive")
-        if (self.format == "torchvision") != (self.arch is not None):
+        if self.format not in FORMATS:
+            raise ValueError(f"format {self.format[:40]!r}: write one of {', '.join(FORMATS)}")
+        known = FORMATS[self.format]
+        if known.has_arch != (self.arch is not None):
             raise ValueError("arch names a torchvision network and belongs to that format alone")
-        endings = (".safetensors",) if self.format == "torchvision" else (".onnx", ".pt2")
-        if not self.weights.endswith(endings):
+        if not self.weights.endswith(known.endings):
             raise ValueError(
-                f"weights {self.weights!r}: {self.format} needs {' or '.join(endings)}"
+                f"weights {self.weights!r}: {self.format} needs {' or '.join(known.endings)}"
             )
         return self
 
@@ -129,7 +134,7 @@ class OverheadSpec(NetworkSpec):
         return self
 
     def _check_dense(self, dense: DenseSpec) -> None:
-        if self.format != "torchvision":
+        if not FORMATS[self.format].has_arch:
             raise ValueError("an exported network cannot be taken apart: methods must be [patch]")
         context = self.patch_px - dense.pool_px
         if context < 0 or context % (2 * dense.stride):

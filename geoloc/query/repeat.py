@@ -203,7 +203,7 @@ def _answer(record: Record, cube: str | Path | None, media: Path | None) -> Quer
     model = _model(record["model"], target)
     photos, vector = _encode(record, model, media)
     question = QueryItem(record["title"], "", tuple(photos), vector)
-    return session.answer(question, session.heatmaps([question])[0], model)
+    return session.answer(question, session.search([question])[0], model)
 
 
 def _cube(record: Record, moved: str | Path | None) -> Cube:

@@ -17,8 +17,8 @@ from ..names import safe_name
 from ..photos import Crop, Photo, PhotoView, photo_path
 from ..report import QueryResult, check_writable, write_report
 from ..scenes import display_name, find_class
+from ..search import RankedMap
 from ..search import fuse as mean_vector
-from ..search import scene_heatmaps
 from .encode import encode
 from .folders import Folders
 from .session import QueryItem, QuerySession
@@ -142,11 +142,12 @@ def answer_photos(
         told = progress("reading the photos")
         good, vectors, failures = encode(paths, loaded, looks, origins=origins, progress=told)
         questions = list(_questions(good, vectors, fuse))
-        heatmaps = session.heatmaps(questions, executor, progress("searching the cube"))
+        told, scratch = progress("searching the cube"), None if out is None else Path(out)
+        found = session.search(questions, executor, told, scratch)
     results, told = list[QueryResult](), progress("ranking the places")
     folders = None if out is None else Folders(Path(out))
-    for question, heatmap in zip(questions, heatmaps, strict=True):
-        results.append(_answered(session, question, heatmap, loaded, folders, known))
+    for question, ranked in zip(questions, found, strict=True):
+        results.append(_answered(session, question, ranked, loaded, folders, known))
         told(len(results), len(questions))
     return QueryResults(results, failures)
 
@@ -154,16 +155,16 @@ def answer_photos(
 def _answered(
     session: QuerySession,
     question: QueryItem,
-    heatmap: NDArray[np.float32],
+    ranked: RankedMap,
     model: Model | None,
     folders: Folders | None,
     truth: LatLon | Mapping[str, LatLon] | None = None,
 ) -> QueryResult:
     """The answer, its files in a folder of its own where there are to be any."""
     if folders is None:
-        return with_truth(session.answer(question, heatmap, model), truth)
+        return with_truth(session.answer(question, ranked, model), truth)
     with folders.claim(question.name, session.key(question)) as folder:
-        answer = session.answer(replace(question, folder=folder), heatmap, model)
+        answer = session.answer(replace(question, folder=folder), ranked, model)
         result = with_truth(answer, truth)
         write_report(result, folder, session.target.source, session.target.overview)
         return result
@@ -202,13 +203,10 @@ def answer_scene(
     folders: Folders | None = None,
 ) -> QueryResult:
     """The ranked places of a class of the cube, by its exact name; without files, or with."""
-    cube = session.target.cube
-    heatmap = scene_heatmaps(
-        cube, [scene], session.polygon, within_crs=cube.grid.crs, progress=progress
-    )
-    vector = cube.features.named_vector([scene])
+    ranked = session.search_scene(scene, progress, folders.out if folders else None)
+    vector = session.target.cube.features.named_vector([scene])
     question = QueryItem(display_name(scene), safe_name(scene), (), vector)
-    return _answered(session, question, heatmap[0], None, folders)
+    return _answered(session, question, ranked, None, folders)
 
 
 def _questions(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..area import polygon_file, read_polygon
-from ..candidates import RADIUS, Candidate, explain_candidates, find_candidates
+from ..candidates import Candidate, candidates_of, explain_candidates
 from ..cube import Cube
 from ..encoders.figures import read_figures
 from ..errors import UsageError
@@ -23,7 +23,17 @@ from ..photos import Photo
 from ..report import QueryResult
 from ..report.evidence import photo_record
 from ..scenes import find_class, group_weights, is_group
-from ..search import Query, heatmaps
+from ..search import (
+    RADIUS,
+    Heatmap,
+    Heatmaps,
+    Query,
+    Ranked,
+    RankedMap,
+    TopK,
+    reduce_scan,
+    reduce_scenes,
+)
 from .coverage import UNKNOWN, Coverage, coverage
 from .folders import question_key
 from .matching import random_share, sample_cells
@@ -103,29 +113,52 @@ class QuerySession:
             sensitive,
         )
 
-    def heatmaps(
+    def search(
         self,
         questions: Sequence[QueryItem],
         executor: Executor | None = None,
         progress: Callable[[int, int], None] | None = None,
-    ) -> NDArray[np.float32]:
-        """Distances ``(question, y, x)``, in one pass over the cube; see `search.heatmaps`.
+        scratch: Path | None = None,
+    ) -> list[RankedMap]:
+        """The heatmap and best places of each, in one pass over the cube.
 
-        ``progress`` is told of its blocks.
+        ``progress`` is told of its blocks; ``scratch``: the folder where the heatmaps lie, in a
+        file without a name, by default the system's.
         """
-        cube = self.target.cube
         if not questions:
-            return np.empty((0, *cube.grid.shape), np.float32)
-        cube.mark_read()  # a bulk run takes hours
-        query = Query(np.stack([question.vector for question in questions]), self.weights)
-        return heatmaps(
-            cube,
-            query,
-            self.polygon,
-            within_crs=cube.grid.crs,
+            return []
+        self.target.cube.mark_read()  # a bulk run takes hours
+        return reduce_scan(
+            self.target.cube,
+            Query(np.stack([question.vector for question in questions]), self.weights),
+            self._ranked(len(questions), scratch),
+            within=self.polygon,
+            within_crs=self.target.cube.grid.crs,
             executor=executor,
             progress=progress,
         )
+
+    def search_scene(
+        self,
+        scene: str,
+        progress: Callable[[int, int], None] | None = None,
+        scratch: Path | None = None,
+    ) -> RankedMap:
+        """`search` for a class of the cube, by its exact name."""
+        (found,) = reduce_scenes(
+            self.target.cube,
+            [scene],
+            self._ranked(1, scratch),
+            within=self.polygon,
+            within_crs=self.target.cube.grid.crs,
+            progress=progress,
+        )
+        return found
+
+    def _ranked(self, maps: int, scratch: Path | None) -> Ranked:
+        grid = self.target.cube.grid
+        best = TopK(grid, maps, self.top, self.radius)  # refuses what cannot be, before any work
+        return Ranked(Heatmaps.of(grid, maps, scratch), best)
 
     def key(self, question: QueryItem) -> str:
         """Stands for the question; see `question_key`."""
@@ -133,11 +166,11 @@ class QuerySession:
         return question_key({"photos": photos, "parameters": self.parameters, "cube": self.info})
 
     def answer(
-        self, question: QueryItem, heatmap: NDArray[np.float32], model: Model | None = None
+        self, question: QueryItem, ranked: RankedMap, model: Model | None = None
     ) -> QueryResult:
         """The ranked places of one heatmap, explained."""
-        cube, covered = self.target.cube, self._coverage(heatmap)
-        found = find_candidates(heatmap, cube.grid, self.top, self.radius)
+        cube, covered = self.target.cube, self._coverage(ranked.heatmap)
+        found = candidates_of(ranked.places, cube.grid)
         if question.photos:
             found = explain_candidates(found, cube, question.vector, self.weights)
         judged = self._judged(question, found, model)
@@ -145,7 +178,7 @@ class QuerySession:
             title=question.title,
             photos=question.photos,
             vector=cube.features.logits(question.vector) if question.photos else question.vector,
-            heatmap=heatmap,
+            heatmap=ranked.heatmap,
             candidates=tuple(found),
             grid=cube.grid,
             classes=cube.features.names,
@@ -168,7 +201,7 @@ class QuerySession:
         unknown = () if covered.known else (UNKNOWN,)
         return (*self.target.notes, *unknown, *_notes_of(question.photos))
 
-    def _coverage(self, heatmap: NDArray[np.float32]) -> Coverage:
+    def _coverage(self, heatmap: Heatmap) -> Coverage:
         """What could not be searched: found out once, as it is the same for all questions."""
         if not self._covered:
             area = self.target.area
