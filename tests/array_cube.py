@@ -30,7 +30,11 @@ class ArrayCube:
     readout: F32 | None = None
     with_norm: bool = True
     crs: str = "EPSG:32636"
-    reads: list[tuple[slice, slice]] = field(default_factory=list)
+    reads: list[tuple[slice, ...]] = field(default_factory=list)
+
+    @property
+    def domain(self) -> Grid:
+        return self.grid
 
     @property
     def grid(self) -> Grid:
@@ -42,12 +46,12 @@ class ArrayCube:
         code = Quantizer(self.scale, self.offset)
         return FeatureSpace(names, code, self.weights, self.metric, self.readout)
 
-    def read(self, rows: slice, cols: slice) -> NDArray[np.int8]:
-        self.reads.append((rows, cols))
-        return self.codes[rows, cols]
+    def read(self, *cells: slice) -> NDArray[np.int8]:
+        self.reads.append(cells)
+        return self.codes[cells]
 
-    def read_norm(self, rows: slice, cols: slice) -> F32 | None:
-        values = self.values()[rows, cols]
+    def read_norm(self, *cells: slice) -> F32 | None:
+        values = self.values()[cells]
         return self.features.distance().squared_norm(values) if self.with_norm else None
 
     def vector(self, row: int, col: int) -> F32 | None:

@@ -146,7 +146,7 @@ def make_old(cube: Path) -> None:
 
 
 def _in_format_1(group: zarr.Group) -> None:
-    """Names in ``class_name``, a ``scale`` and an ``offset`` for each feature."""
+    """Names in ``class_name``, a ``scale`` and an ``offset`` for each feature, a flat spec."""
     features, names = group["features"], np.asarray(group["feature"][:], object)
     del group["feature"]
     small = {"chunks": names.shape, "dimension_names": ("feature",)}
@@ -158,4 +158,6 @@ def _in_format_1(group: zarr.Group) -> None:
         value = features.attrs.pop(part)
         array = group.create_array(name, shape=names.shape, dtype="float32", **small)
         array[:] = value
-    group.attrs["geoloc_cube"] = 1
+    spec = dict(group.attrs["spec"])
+    domain = {key: value for key, value in spec.pop("domain").items() if key != "kind"}
+    group.attrs.update({"geoloc_cube": 1, "spec": {**domain, **spec}})

@@ -308,15 +308,15 @@ def test_small_arrays_are_taken_from_another_generation(cube: Path) -> None:
 
 
 CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
-    "left": lambda d: d["attributes"]["spec"].update(left=300_010.0),
+    "left": lambda d: domain_of(d).update(left=300_010.0),
     "shape": lambda d: arrays(d)["features"].update(shape=[400_000, 400_000, 5]),
     "done": lambda d: arrays(d)["done"].update(shape=[2, 4]),
     "chunk": lambda d: arrays(d)["features"]["chunk_grid"]["configuration"].update(
         chunk_shape=[0, 0, 0]
     ),
-    "step": lambda d: d["attributes"]["spec"].update(step=0),
+    "step": lambda d: domain_of(d).update(step=0),
     "block": lambda d: d["attributes"]["spec"].update(block_size=0),
-    "huge": lambda d: d["attributes"]["spec"].update(ny=400_000, nx=400_000),
+    "huge": lambda d: domain_of(d).update(ny=400_000, nx=400_000),
     "text": lambda d: arrays(d)[names_of(d)].update(shape=[1 << 31]),
     "type": lambda d: arrays(d)["norm"].update(data_type="fixed_length_utf32"),
     "none": lambda d: arrays(d).pop(names_of(d)),
@@ -331,6 +331,12 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
 def arrays(document: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = document["consolidated_metadata"]["metadata"]
     return found
+
+
+def domain_of(document: dict[str, Any]) -> dict[str, Any]:
+    spec: dict[str, Any] = document["attributes"]["spec"]
+    domain: dict[str, Any] = spec.get("domain", spec)  # in format 1 beside the rest
+    return domain
 
 
 def names_of(document: dict[str, Any]) -> str:

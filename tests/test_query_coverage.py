@@ -89,7 +89,7 @@ def test_nothing_lacks_where_all_is_known(cube: Cube) -> None:
 
 
 def test_a_polygon_that_nobody_has_is_told_by_the_blocks(tmp_path: Path) -> None:
-    spec = CubeSpec.of_grid(GRID, polygon="ab" * 32, imagery={}, model="0" * 64, encoding={})
+    spec = CubeSpec.of(GRID, polygon="ab" * 32, imagery={}, model="0" * 64, encoding={})
     ones = np.ones(2, np.float32)
     space = FeatureSpace(("a", "b"), Quantizer(ones, ones))
     status = plan_blocks(GRID, POLYGON)

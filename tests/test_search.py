@@ -85,7 +85,8 @@ def test_embeddings_are_searched_by_themselves_or_by_weights_of_their_names(
     expected = naive(cube, query.vectors, query.weights)
     found = heatmaps(cube, query, threads=1)
     np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
-    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-3)
+    far = np.nanmax(expected, initial=1)
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=3e-4 * far)
 
 
 @pytest.mark.parametrize("count", [1, 5])

@@ -17,6 +17,7 @@ from xarray.core.indexing import (
     explicit_indexing_adapter,
 )
 
+from ..domain import Domain, Grid
 from .reader import Cube
 
 _CHUNK = 2  # chunks of a cube along each side of one of dask: fewer tasks
@@ -24,6 +25,8 @@ _CHUNK = 2  # chunks of a cube along each side of one of dask: fewer tasks
 
 def open_cube(url: str | Path, generation: str | None = None) -> xr.Dataset:
     """A cube's ``features`` as float32 ``(y, x, feature)``, NaN where missing, read lazily.
+
+    Of a cube of points they are ``(point, feature)``, with coordinates ``x`` and ``y``.
 
     ``feature`` is an index of scene names (``ds.features.sel(feature="highway")``), the CRS is
     rioxarray's (``ds.rio.crs``), chunks are dask's. What is computed is checked as by `Cube`:
@@ -33,18 +36,25 @@ def open_cube(url: str | Path, generation: str | None = None) -> xr.Dataset:
     ``generation``: its name, by default the current one. Raises CubeError.
     """
     cube = Cube.open(url, generation)
-    space, grid = cube.features, cube.grid
+    space, domain = cube.features, cube.domain
     lazy = LazilyIndexedArray(_Features(cube))
-    dataset = xr.Dataset({"features": ((*grid.dims, "feature"), lazy)}, attrs=_facts(cube))
+    dataset = xr.Dataset({"features": ((*domain.dims, "feature"), lazy)}, attrs=_facts(cube))
     named = "feature" if space.readout is None else "name"
     if space.readout is not None:
         dataset["readout"] = (("name", "feature"), space.readout)
-    dataset = dataset.assign_coords({"y": grid.y, "x": grid.x, named: list(space.names)})
+    dataset = dataset.assign_coords({**_coordinates(domain), named: list(space.names)})
     side = _CHUNK * cube.spec.block_size
-    chunked: xr.Dataset = dataset.rio.write_crs(grid.crs).chunk(
-        {**dict.fromkeys(grid.dims, side), "feature": -1}
+    chunked: xr.Dataset = dataset.rio.write_crs(domain.crs).chunk(
+        {**dict.fromkeys(domain.dims, side), "feature": -1}
     )
     return chunked
+
+
+def _coordinates(domain: Domain) -> dict[str, Any]:
+    if isinstance(domain, Grid):
+        return {"y": domain.y, "x": domain.x}
+    x, y = domain.centres(np.arange(domain.size)).T
+    return {"y": (domain.dims, y), "x": (domain.dims, x)}
 
 
 def _facts(cube: Cube) -> dict[str, Any]:
@@ -58,7 +68,7 @@ class _Features(BackendArray):
 
     def __init__(self, cube: Cube) -> None:
         self._cube = cube
-        self.shape = (*cube.grid.shape, cube.features.dim)
+        self.shape = (*cube.domain.shape, cube.features.dim)
         self.dtype = np.dtype(np.float32)
 
     def __getitem__(self, key: ExplicitIndexer) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from .. import __version__
-from ..domain import Grid, Status
+from ..domain import Grid, Points, Status
 from ..errors import CubeError
 from ..models import MISSING, FeatureSpace, Quantizer
 from ..stores.ledger import PIECE
@@ -46,10 +46,12 @@ def create_generation(
     *,
     model_name: str,
     area: str = "",
+    points: Points | None = None,
 ) -> None:
-    """Write the empty generation; ``ledger`` ``(block_y, block_x)`` holds its first states.
+    """Write the empty generation; ``ledger``, of the blocks' grid, holds its first states.
 
-    ``features``: of the model, with a code.
+    ``features``: of the model, with a code. ``points``: those of the specification, if it is of
+    points.
 
     What an interrupted creation left under the same name is replaced. Raises CubeError where
     the store cannot be written.
@@ -62,8 +64,8 @@ def create_generation(
         group = zarr.create_group(store, path=generation, overwrite=True)
         _create_features(group, spec, features)
         _create_space(group, features)
-        _create_coordinates(group, spec.grid)
-        _create_ledger(group, ledger)
+        _create_coordinates(group, spec.grid if points is None else points)
+        _create_ledger(group, ledger, spec.domain.dims)
         contents = contents_of(store, generation, group)
         zarr.consolidate_metadata(store, path=generation)
         document = json.loads(read_text(store, f"{generation}/zarr.json") or "{}")
@@ -88,7 +90,7 @@ def _require_nothing_done(url: str | Path, generation: str) -> None:
 def _attributes(spec: CubeSpec, model_name: str, area: str) -> dict[str, Any]:
     return {
         "Conventions": "CF-1.11",
-        "coordinates": "spatial_ref",
+        "coordinates": "spatial_ref" if spec.domain.kind == "grid" else "spatial_ref x y",
         "geoloc_cube": FORMAT_VERSION,
         "geoloc_version": __version__,
         "area": area,
@@ -100,16 +102,17 @@ def _attributes(spec: CubeSpec, model_name: str, area: str) -> dict[str, Any]:
 
 
 def _create_features(group: zarr.Group, spec: CubeSpec, features: FeatureSpace) -> None:
-    dim, side = features.dim, spec.block_size
+    dim, cells, dims = features.dim, spec.domain.shape, spec.domain.dims
+    chunk = (spec.block_size,) * len(cells)
     group.create_array(
         "features",
-        shape=(spec.ny, spec.nx, dim),
-        chunks=(side, side, dim),
+        shape=(*cells, dim),
+        chunks=(*chunk, dim),
         dtype="int8",
         fill_value=MISSING,
         # int8 features shrink by 12-15 % and then read four times slower: not worth it.
         compressors=None,
-        dimension_names=("y", "x", "feature"),
+        dimension_names=(*dims, "feature"),
         attributes={
             "_FillValue": MISSING,
             "grid_mapping": "spatial_ref",
@@ -119,12 +122,12 @@ def _create_features(group: zarr.Group, spec: CubeSpec, features: FeatureSpace) 
     )
     group.create_array(
         "norm",
-        shape=(spec.ny, spec.nx),
-        chunks=(side, side),
+        shape=cells,
+        chunks=chunk,
         dtype="float32",
         fill_value=float("nan"),
         compressors=None,
-        dimension_names=("y", "x"),
+        dimension_names=dims,
         attributes={
             "grid_mapping": "spatial_ref",
             "long_name": "squared norm of the decoded feature vector under the model's metric",
@@ -157,23 +160,31 @@ def _create_space(group: zarr.Group, features: FeatureSpace) -> None:
         _small(group, "readout", features.readout.astype(np.float32), "name", "feature")
 
 
-def _create_coordinates(group: zarr.Group, grid: Grid) -> None:
+def _create_coordinates(group: zarr.Group, domain: Grid | Points) -> None:
     from pyproj import CRS
 
-    _small(group, "y", grid.y, "y", standard_name="projection_y_coordinate", units="m")
-    _small(group, "x", grid.x, "x", standard_name="projection_x_coordinate", units="m")
-    a, b, c, d, e, f = grid.transform
-    mapping = {**CRS(grid.crs).to_cf(), "GeoTransform": f"{c!r} {a!r} {b!r} {f!r} {d!r} {e!r}"}
+    crs = CRS(domain.crs)
+    mapping = crs.to_cf()
+    dims: tuple[str, ...] = domain.dims
+    if isinstance(domain, Grid):
+        x, y = domain.x, domain.y
+        a, b, c, d, e, f = domain.transform
+        mapping["GeoTransform"] = f"{c!r} {a!r} {b!r} {f!r} {d!r} {e!r}"
+    else:
+        x, y = domain.coordinates.T
+    axes = {axis["axis"]: axis for axis in crs.cs_to_cf()}
+    _small(group, "y", y, dims[0], **axes["Y"])
+    _small(group, "x", x, dims[-1], **axes["X"])
     _small(group, "spatial_ref", np.array(0, np.int64), **mapping)
 
 
-def _create_ledger(group: zarr.Group, ledger: NDArray[np.uint8]) -> None:
-    side = PIECE
-    names = ("block_y", "block_x")
+def _create_ledger(group: zarr.Group, ledger: NDArray[np.uint8], dims: tuple[str, ...]) -> None:
+    names = tuple(f"block_{dim}" for dim in dims)
+    piece = (PIECE,) * ledger.ndim
     states = group.create_array(
         "done",
         shape=ledger.shape,
-        chunks=(side, side),
+        chunks=piece,
         dtype="uint8",
         fill_value=LOST,
         compressors=[Crc32cCodec()],
@@ -187,7 +198,7 @@ def _create_ledger(group: zarr.Group, ledger: NDArray[np.uint8]) -> None:
     provenance.create_array(
         "record",
         shape=ledger.shape,
-        chunks=(1, 1),
+        chunks=(1,) * ledger.ndim,
         dtype=str,
         fill_value="",
         compressors=_LIGHT,
@@ -196,7 +207,7 @@ def _create_ledger(group: zarr.Group, ledger: NDArray[np.uint8]) -> None:
     provenance.create_array(
         "fingerprint",
         shape=(*ledger.shape, 32),
-        chunks=(side, side, 32),
+        chunks=(*piece, 32),
         dtype="uint8",
         fill_value=0,
         compressors=None,
@@ -205,7 +216,7 @@ def _create_ledger(group: zarr.Group, ledger: NDArray[np.uint8]) -> None:
     provenance.create_array(
         "check",
         shape=(*ledger.shape, len(PARTS)),
-        chunks=(side, side, len(PARTS)),
+        chunks=(*piece, len(PARTS)),
         dtype="uint64",
         fill_value=UNRECORDED,
         compressors=[Crc32cCodec()],

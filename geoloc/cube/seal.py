@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,13 +139,14 @@ def require_layout(url: str | Path, generation: str, group: zarr.Group, spec: Cu
     """
     features = array_of(group, "features")
     dim, side = features.shape[-1], spec.block_size
+    cells, blocks = spec.domain.shape, spec.chunk_grid
     shapes: dict[str, tuple[int, ...]] = {
-        "features": (spec.ny, spec.nx, dim),
-        "norm": (spec.ny, spec.nx),
-        "done": spec.grid.chunk_grid(side),
-        "provenance/record": spec.grid.chunk_grid(side),
-        "y": (spec.ny,),
-        "x": (spec.nx,),
+        "features": (*cells, dim),
+        "norm": cells,
+        "done": blocks,
+        "provenance/record": blocks,
+        "y": cells[:1],
+        "x": cells[-1:],
     }
     shapes |= {name: (dim,) for name in _FEATURES if name in group}
     if "metric" in group:
@@ -158,11 +160,10 @@ def require_layout(url: str | Path, generation: str, group: zarr.Group, spec: Cu
             _refuse(url, generation, f"array {name} is {there.shape} instead of {shape}")
         if name in SMALL and there.chunks != shape:
             _refuse(url, generation, f"array {name} is in chunks of {there.chunks}")
-    blocks = shapes["done"][0] * shapes["done"][1]
-    chunk = (side, side, dim)
-    if dim > _MOST_FEATURES or blocks > _MOST_BLOCKS or features.chunks != chunk:
-        _refuse(url, generation, f"{blocks} blocks in chunks of {features.chunks}")
-    if array_of(group, "norm").chunks != chunk[:2]:
+    chunk, count = (side,) * len(cells), math.prod(blocks)
+    if dim > _MOST_FEATURES or count > _MOST_BLOCKS or features.chunks != (*chunk, dim):
+        _refuse(url, generation, f"{count} blocks in chunks of {features.chunks}")
+    if array_of(group, "norm").chunks != chunk:
         _refuse(url, generation, f"norm is in chunks of {array_of(group, 'norm').chunks}")
 
 

@@ -20,11 +20,10 @@ from ..errors import CubeError, SpecMismatchError, UsageError
 from ..executors import Executor, InlineExecutor, Lazy
 from ..stores import local_path
 from .distance import BlockKernel, Query, distance_kernel, scene_kernel
-from .heatmaps import BLOCK
 from .kernels import F32
 from .mask import WGS84, PolygonMask
 from .reductions import Reduction
-from .work import BlockScan, Kept, PartOf, Searchable, whole
+from .work import BlockScan, Kept, PartOf, Searchable, side_of, whole
 
 Result = TypeVar("Result")
 
@@ -114,12 +113,16 @@ def _distances(cube: Searchable, query: Query) -> BlockKernel:
             "encode the photo with the cube's model"
         )
     distance = cube.features.distance(query.weights)
-    norms = distance.own and cube.read_norm(slice(0, 1), slice(0, 1)) is not None
+    norms = distance.own and cube.read_norm(*_one_cell(cube)) is not None
     return distance_kernel(query, distance, cube.features.stored_code, norms)
 
 
+def _one_cell(cube: Searchable) -> list[slice]:
+    return [slice(0, 1)] * len(cube.domain.shape)
+
+
 def _mask(cube: Searchable, polygon: BaseGeometry | None, crs: str) -> PolygonMask | None:
-    return None if polygon is None else PolygonMask.of(cube.grid, polygon, crs)
+    return None if polygon is None else PolygonMask.of(cube.domain, polygon, crs)
 
 
 def _scenes(cube: Searchable, names: Sequence[str]) -> BlockKernel:
@@ -135,7 +138,7 @@ def _reduce(
     executor: Executor | None,
     progress: Callable[[int, int], None] | None,
 ) -> Result:
-    done, total = 0, math.prod(cube.grid.chunk_grid(BLOCK))
+    done, total = 0, math.prod(cube.domain.chunk_grid(side_of(cube.domain)))
     # threads see what the whole reduction knows by then, workers how it begins
     near = executor is None or isinstance(executor, InlineExecutor)
     keep = PartOf(reduction if near else reduction.part())
@@ -157,7 +160,8 @@ def _stream(
     threads: int | None,
     executor: Executor | None = None,
 ) -> Iterator[tuple[Chunk, Kept]]:
-    blocks = (b for b in cube.grid.chunks(size=BLOCK) if mask is None or mask.touches(b))
+    polygon = None if mask is None else mask.polygon
+    blocks = cube.domain.chunks(polygon, side_of(cube.domain))
     if executor is None or isinstance(executor, InlineExecutor):
         return _in_threads(BlockScan(Lazy(lambda: cube), kernel, mask, keep), blocks, threads)
     return _on_workers(BlockScan(Lazy(_opener(cube)), kernel, mask, keep), blocks, executor)
@@ -200,13 +204,18 @@ def _on_workers(
         for outcome in outcomes:
             block = work.block(outcome.item)
             if outcome.result is None:
-                (top, left), (bottom, right) = block.start, block.stop
                 raise CubeError(
-                    f"rows {top}-{bottom - 1}, columns {left}-{right - 1} were not "
-                    f"searched by {executor.description}: {outcome.error} "
+                    f"{_range_of(block)} were not searched by {executor.description}: "
+                    f"{outcome.error} "
                     "(every worker must reach the cube where it is here)"
                 )
             yield block, outcome.result
+
+
+def _range_of(block: Chunk) -> str:
+    names = {"y": "rows", "x": "columns"}
+    ends = zip(block.domain.dims, block.start, block.stop, strict=True)
+    return ", ".join(f"{names.get(dim, dim + 's')} {a}-{b - 1}" for dim, a, b in ends)
 
 
 def _opener(cube: Searchable) -> Callable[[], Cube]:

@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from ..domain import Chunk, Grid, Index
+from ..domain import Chunk, Domain, Index
 from ..executors import Lazy
 from ..models import FeatureSpace
 from .distance import BlockKernel
@@ -27,15 +27,20 @@ class Searchable(Protocol):
     def features(self) -> FeatureSpace: ...
 
     @property
-    def grid(self) -> Grid: ...
+    def domain(self) -> Domain: ...
 
-    def read(self, rows: slice, cols: slice) -> Codes:
-        """int8 ``(y, x, feature)``, -128 where missing."""
+    def read(self, *cells: slice) -> Codes:
+        """int8 ``(*cells, feature)``, -128 where missing."""
         ...
 
-    def read_norm(self, rows: slice, cols: slice) -> F32 | None:
-        """float32 ``(y, x)``: `Distance.squared_norm` of the decoded cells, or None."""
+    def read_norm(self, *cells: slice) -> F32 | None:
+        """float32: `Distance.squared_norm` of the decoded cells, or None."""
         ...
+
+
+def side_of(domain: Domain) -> int:
+    """Cells along each side of what is read at a time: as many cells in any domain."""
+    return BLOCK if len(domain.shape) == 2 else BLOCK * BLOCK
 
 
 def whole(_chunk: Chunk, values: F32) -> F32:
@@ -57,8 +62,8 @@ class PartOf(Generic[Kept]):
 
 @dataclass(frozen=True, eq=False)
 class BlockScan(Generic[Kept]):
-    """Blocks -> what ``keep`` makes of their values: float32 ``(map, y, x)``, NaN where missing
-    or outside of ``mask``."""
+    """Blocks -> what ``keep`` makes of their values: float32 ``(map, *cells)``, NaN where
+    missing or outside of ``mask``."""
 
     cube: Lazy[Searchable]
     kernel: BlockKernel
@@ -67,7 +72,8 @@ class BlockScan(Generic[Kept]):
 
     def block(self, place: Index) -> Chunk:
         """The cells of a block."""
-        return self.cube().grid.chunk(*place, size=BLOCK)
+        domain = self.cube().domain
+        return domain.chunk(*place, size=side_of(domain))
 
     def read(self, place: Index) -> tuple[Codes, F32 | None]:
         """Codes ``(cell, feature)``, and norms ``(cell,)`` where the kernel wants them."""

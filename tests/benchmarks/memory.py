@@ -85,7 +85,7 @@ def write_cube(url: Path, ny: int, nx: int, model: Model) -> None:
     create_generation(
         url,
         "g0001",
-        CubeSpec.of_grid(grid, polygon=None, imagery={}, model=model.digest, encoding={}),
+        CubeSpec.of(grid, polygon=None, imagery={}, model=model.digest, encoding={}),
         Quantizer.fit(-one, one),
         np.zeros(grid.chunk_grid(), np.uint8),
         classes=PLACES365[:DIM],
