@@ -1,3 +1,67 @@
-"""geoloc: where in a country a ground photo may have been taken, by overhead imagery."""
+"""geoloc: where in a country a ground photo may have been taken, by overhead imagery.
+
+The public names, each imported when it is first used::
+
+    load_area        an area file -> Area: where, which imagery, which model
+    build_cube       an area's feature cube, or what is still missing of it
+    refresh_cube     the blocks whose imagery has changed, as a new generation
+    query_photos     photos -> ranked places, and their reports
+    query_scene      a scene class by name -> ranked places
+    describe_photos  photos -> their scene classes
+    describe_place   a place of a cube -> its scene classes
+    run_bulk         a folder of photos, videos and chats -> answers
+    repeat_query     a recorded answer, asked again and compared
+    GeolocError      the root of all errors that geoloc raises on purpose
+
+Other modules are reached by their paths; ARCHITECTURE.md says what lies where.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .area import Area, load_area
+    from .bulk import run_bulk
+    from .errors import GeolocError
+    from .jobs.build import build_cube
+    from .jobs.refresh import refresh_cube
+    from .query import describe_photos, describe_place, query_photos, query_scene, repeat_query
+
+__all__ = [
+    "Area",
+    "GeolocError",
+    "__version__",
+    "build_cube",
+    "describe_photos",
+    "describe_place",
+    "load_area",
+    "query_photos",
+    "query_scene",
+    "refresh_cube",
+    "repeat_query",
+    "run_bulk",
+]
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "area": ("Area", "load_area"),
+    "bulk": ("run_bulk",),
+    "errors": ("GeolocError",),
+    "jobs.build": ("build_cube",),
+    "jobs.refresh": ("refresh_cube",),
+    "query": ("describe_photos", "describe_place", "query_photos", "query_scene", "repeat_query"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pyproj import Transformer
 
-from .domain.grid import Block, Grid
+from .domain import Chunk, Grid
 from .errors import UsageError
-from .search import Piece, Ruler
-from .search.ruler import Measurable
+from .models import FeatureSpace, Term
+from .search import Piece
 
 F32 = NDArray[np.float32]
 
@@ -27,21 +27,7 @@ RADIUS = 150.0
 
 _TERMS = 8
 _SHARED = 5
-_STRIP = 256  # rows of a heatmap looked at together
-
-
-@dataclass(frozen=True)
-class Term:
-    """One scene's part in a distance.
-
-    photo, place: its logits; share: its part of the squared distance, so that the shares of all
-    scenes sum to 1. Under a model's own metric a share may be negative.
-    """
-
-    scene: str
-    photo: float
-    place: float
-    share: float
+_STRIP = 1024  # cells a side of a heatmap looked at together
 
 
 @dataclass(frozen=True)
@@ -98,12 +84,13 @@ class BestCells:
         disc = math.pi * (self.radius / self.grid.step + math.sqrt(0.5)) ** 2
         return min(self.top * math.ceil(disc), self.grid.size)
 
-    def add(self, block: Block, distances: F32) -> None:
+    def add(self, block: Chunk, distances: F32) -> None:
         """Take in a block's distances ``(y, x)``, NaN where missing."""
         known = np.isfinite(distances)
         self.valid += int(known.sum())
         rows, cols = np.nonzero(known & (distances <= self._limit))
-        index = (rows + block.y0) * self.grid.nx + (cols + block.x0)
+        top, left = block.start
+        index = (rows + top) * self.grid.nx + (cols + left)
         self._keep(distances[rows, cols], index.astype(np.int64))
 
     def merge(self, other: BestCells) -> None:
@@ -179,11 +166,8 @@ def find_candidates(
     heatmap: F32, grid: Grid, top: int = 20, radius: float = RADIUS
 ) -> list[Candidate]:
     """The best cells of a heatmap ``(y, x)``, at least ``radius`` m apart, the best first."""
-    strips = (
-        (Block(0, 0, y, min(y + _STRIP, grid.ny), 0, grid.nx), heatmap[None, y : y + _STRIP])
-        for y in range(0, grid.ny, _STRIP)
-    )
-    return stream_candidates(strips, grid, 1, top, radius)[0]
+    pieces = ((chunk, heatmap[None, *chunk.slices]) for chunk in grid.chunks(size=_STRIP))
+    return stream_candidates(pieces, grid, 1, top, radius)[0]
 
 
 def stream_candidates(
@@ -205,31 +189,16 @@ def explain_candidates(
     terms: int = _TERMS,
 ) -> list[Candidate]:
     """The candidates with their strongest terms, for the vector ``photo`` ``(feature,)``."""
-    ruler = Ruler.of_cube(cube, weights)
+    features, distance = cube.features, cube.features.distance(weights)
     explained = []
     for candidate in candidates:
         place = cube.vector(candidate.row, candidate.col)
         if place is not None:
-            every = explain(photo, place, cube.classes, ruler)
+            every = features.explain(photo, place, distance)
             shared = shared_scenes(every)
             candidate = replace(candidate, explanation=every[:terms], shared=shared)
         explained.append(candidate)
     return explained
-
-
-def explain(
-    photo: ArrayLike, place: ArrayLike, classes: Sequence[str], ruler: Ruler
-) -> tuple[Term, ...]:
-    """Every scene's part in the distance, the largest first; the shares sum to 1 exactly.
-
-    Where the distance is 0 every share is 0.
-    """
-    a, b = np.asarray(photo, np.float64), np.asarray(place, np.float64)
-    parts = ruler.contributions(a, b)
-    whole = parts.sum()
-    shares = parts / whole if whole > 0 else np.zeros_like(parts)
-    order = np.argsort(-np.abs(shares), kind="stable")
-    return tuple(Term(classes[i], float(a[i]), float(b[i]), float(shares[i])) for i in order)
 
 
 def shared_scenes(terms: Sequence[Term], top: int = _SHARED) -> tuple[Term, ...]:
@@ -262,10 +231,11 @@ def good_candidates(distances: F32, share: float = 0.1) -> NDArray[np.bool_]:
     return good
 
 
-class Explained(Measurable, Protocol):
+class Explained(Protocol):
     """What an explanation needs of a cube; `geoloc.cube.Cube` has it."""
 
-    classes: tuple[str, ...]
+    @property
+    def features(self) -> FeatureSpace: ...
 
     def vector(self, row: int, col: int) -> F32 | None:
         """Feature vector ``(feature,)`` of a cell, or None where missing."""

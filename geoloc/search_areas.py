@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Point, box, shape
 
 from .candidates import RADIUS, Candidate
-from .domain.grid import Grid
+from .domain import Grid
 
 _WINDOW = 256  # cells a side, doubled while a region goes on beyond it
 _LARGEST = 4096

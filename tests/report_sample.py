@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from geoloc.candidates import Candidate, Term
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.photos import Photo
 from geoloc.report import QueryResult
 

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "geoloc"
 LAYERS = (
     {"errors"},
     {"domain", "extras", "files", "names", "net", "pulse", "scenes"},
-    {"stores"},
+    {"grid", "stores"},
     {"area", "points", "photos"},
     {"models"},
     {"imagery", "encoders", "cube", "executors", "telegram", "video"},

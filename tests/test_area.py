@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pyproj import Transformer
 
 from geoloc.area import Area, GeotiffImagery, load_area
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import AreaError
 
 GOOD: dict[str, Any] = {

@@ -182,7 +182,7 @@ def test_blocks_that_were_swapped_or_are_anothers_are_refused(
     swap(cube, "g0001/norm/c/0/0", "g0001/norm/c/0/1")
     swap(cube, "g0001/provenance/record/c/0/0", "g0001/provenance/record/c/0/1")
     assert "block (0, 0)" in one_line(lambda: read_all(cube))
-    assert "provenance" in one_line(lambda: Cube.open(cube).provenance(GRID.block(0, 0)))
+    assert "provenance" in one_line(lambda: Cube.open(cube).provenance(GRID.chunk(0, 0)))
     for name in (FEATURES.format(1, 2), "g0001/norm/c/1/2"):
         shutil.copy(foreign / name, cube / name)
     report = repair_blocks(plan_at(cube))
@@ -208,7 +208,7 @@ def test_digests_are_those_of_the_stored_bytes(built: Path) -> None:
         told = opened.provenance(block)["digests"]
         names = {"features": FEATURES, "norm": "g0001/norm/c/{}/{}"}
         for part, name in names.items():
-            content = (built / name.format(block.row, block.col)).read_bytes()
+            content = (built / name.format(*block.index)).read_bytes()
             assert told[part] == hashlib.sha256(content).hexdigest()
 
 
@@ -257,7 +257,7 @@ def test_what_lies_in_the_place_of_a_block_that_does_not_count_is_ignored(cube: 
 def test_a_record_cannot_ask_for_gigabytes(cube: Path, built: Path, damage: bytes) -> None:
     record = cube / "g0001/provenance/record/c/0/0"
     record.write_bytes(damage)
-    block = GRID.block(0, 0)
+    block = GRID.chunk(0, 0)
     assert "its provenance chunk" in one_line(lambda: Cube.open(cube).provenance(block))
     assert "(0, 0)" in one_line(lambda: Cube.open(cube).info())
     with pytest.raises((ValueError, RuntimeError)):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import AreaError
 
 CRS = "EPSG:32636"
@@ -81,13 +81,13 @@ def test_the_transform_maps_cell_edges(grid: Grid) -> None:
 @given(grids, st.integers(20, 400))
 def test_blocks_cover_every_cell_once(grid: Grid, size: int) -> None:
     count = np.zeros(grid.shape, int)
-    blocks = list(grid.blocks(size))
+    blocks = list(grid.chunks(size=size))
     for block in blocks:
         count[block.slices] += 1
         assert count[block.slices].shape == block.shape
-        assert grid.block(block.row, block.col, size) == block
+        assert grid.chunk(*block.index, size=size) == block
     assert (count == 1).all()
-    assert len(blocks) == np.prod(grid.block_shape(size))
+    assert len(blocks) == np.prod(grid.chunk_grid(size))
 
 
 @brief

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.encoders import fidelity
 from geoloc.encoders.overhead import open_patches
 from geoloc.errors import ImageryError

@@ -13,7 +13,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.encoders.formats.networks import build_network
 from geoloc.encoders.ground import open_ground
 from geoloc.encoders.importing import (

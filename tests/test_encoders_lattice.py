@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.encoders import lattice
 from geoloc.errors import ModelError
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.encoders import open_ground, overhead
 from geoloc.encoders.memory import BatchSize, fits, is_out_of_memory
 from geoloc.encoders.overhead import OverheadEncoder, open_overhead

@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.encoders import overhead
 from geoloc.encoders.lattice import Reading
 from geoloc.encoders.overhead import OverheadEncoder, open_overhead, open_patches

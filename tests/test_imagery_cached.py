@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from geoloc.area import Area, GeotiffImagery, ZarrImagery, load_area
 from geoloc.cli import app
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import AreaError, ImageryError, SpecMismatchError
 from geoloc.imagery import open_source, require_overlap
 from geoloc.imagery.cached import source as tiled

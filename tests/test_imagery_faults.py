@@ -20,7 +20,7 @@ from geoloc.area import load_area
 from geoloc.cube import Cube, Ledger, Status, create_root
 from geoloc.cube.lock import LOCK, Owner
 from geoloc.cube.store import open_store, write_text
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.imagery.cached import source as tiled
 from geoloc.imagery.cached import tiles as tiling
 from geoloc.jobs import cache as tile
@@ -212,7 +212,7 @@ def test_a_block_tells_which_versions_it_is_from(run: Run, folder: Path, guarded
     done = build(run, path)
     assert done.code == 0, done.err
     cube = Cube.open(load_area(path).cube)
-    seen = {i["id"]: i for i in cube.provenance(cube.grid.block(0, 1))["items"]}
+    seen = {i["id"]: i for i in cube.provenance(cube.grid.chunk(0, 1))["items"]}
     assert seen["west"]["version"] == "file:checksum=1220aa"
     status = (folder / "east.tif").stat()
     assert seen["east"]["version"] == f"{status.st_mtime_ns}-{status.st_size}"

@@ -26,7 +26,7 @@ from rasterio.transform import from_origin
 from scipy.ndimage import minimum_filter
 
 from geoloc.area import GeotiffImagery
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import ImageryError
 from geoloc.imagery import open_source, require_overlap
 from geoloc.imagery.geotiff import GeotiffSource, list_files

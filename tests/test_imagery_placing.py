@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from rasterio.transform import Affine
 
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.imagery import require_overlap
 from geoloc.imagery.placing import Places, mesh_of, part_of
 

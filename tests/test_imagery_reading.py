@@ -14,7 +14,7 @@ from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from scipy.ndimage import minimum_filter
 
 from geoloc.area import GeotiffImagery
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import ImageryError
 from geoloc.imagery.geotiff import GeotiffSource
 

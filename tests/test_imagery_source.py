@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import ImageryError
 from geoloc.imagery import ArraySource, Item, require_overlap
 

@@ -25,7 +25,7 @@ from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 
 from geoloc.area import GeotiffImagery, StacImagery
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import ImageryError
 from geoloc.imagery import open_source, require_overlap
 from geoloc.imagery.source import overlap

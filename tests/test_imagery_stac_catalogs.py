@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from geoloc.area import StacImagery
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import ImageryError
 from geoloc.imagery import require_overlap
 from geoloc.imagery.stac import StacSource

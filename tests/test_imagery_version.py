@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from geoloc.area import GeotiffImagery, StacImagery
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import CubeError, ImageryError
 from geoloc.imagery import open_source
 from geoloc.imagery.keys import fill_keys

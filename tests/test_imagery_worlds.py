@@ -73,7 +73,7 @@ class Built:
     @cached_property
     def vectors(self) -> NDArray[np.float32]:
         """``(y, x, feature)``."""
-        return self.cube.quantizer.decode(self.cube.read(slice(None), slice(None)))
+        return self.cube.features.decode(self.cube.read(slice(None), slice(None)))
 
     def best(self, vectors: NDArray[np.float32]) -> Places:
         """The best candidate for each vector."""
@@ -188,7 +188,7 @@ def test_a_stac_api_gives_the_same_cube(
     finally:
         api.stop()
     np.testing.assert_allclose(made.vectors, reference.vectors, atol=1e-6)
-    used = {item["id"] for item in made.cube.provenance(made.cube.grid.block(0, 0))["items"]}
+    used = {item["id"] for item in made.cube.provenance(made.cube.grid.chunk(0, 0))["items"]}
     assert used and used <= {item["id"] for item in items}
     for mine, theirs in zip(wanted, found, strict=True):
         np.testing.assert_array_equal(mine, theirs)

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from pyproj import Transformer
 
 from geoloc.area import XyzImagery
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import ImageryError
 from geoloc.imagery import open_source, require_overlap
 from geoloc.imagery.xyz import XyzSource, client

@@ -20,7 +20,7 @@ import pytest
 import xarray as xr
 
 from geoloc.cube import Cube, Ledger, Status, create_root
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import ClusterError, CubeError, ImageryError
 from geoloc.executors import open_cluster
 from geoloc.imagery import ArraySource

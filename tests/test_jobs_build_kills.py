@@ -24,7 +24,7 @@ import pytest
 import xarray as xr
 
 from geoloc.cube import Ledger, Status, current_generation, generation_exists
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import GeolocError
 from geoloc.imagery.source import as_window
 from geoloc.jobs.build import BuildPlan, build_blocks

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from geoloc.area import Area, load_area
 from geoloc.cli import app
 from geoloc.cube import Cube, hold_lock, list_generations
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import CubeError, ImageryError, SpecMismatchError
 from geoloc.imagery import open_source
 from geoloc.imagery.cached import source as tiled
@@ -134,7 +134,7 @@ def touched(world: Path, lattice: Grid) -> list[tuple[int, int]]:
     with rasterio.open(world / "tiles" / f"r{ROWS - 1}c{COLS - 1}.tif") as file:
         left, bottom, right, top = file.bounds
     side = TILE * lattice.step
-    rows, cols = lattice.block_shape(TILE)
+    rows, cols = lattice.chunk_grid(TILE)
     return [
         (row, col)
         for row in range(rows)
@@ -151,20 +151,21 @@ def blocks_over(tiles: list[tuple[int, int]], here: Area) -> set[tuple[int, int]
     work, found = plan_build(here).work, set()
     lattice = tile.encoder_lattice(here, None)
     side = TILE * lattice.step
-    for block in here.grid.blocks():
+    for block in here.grid.chunks():
         left, bottom, right, top = work.window(block).bounds
         reach = 2 * lattice.step  # what the copy reads beside a window
         wide = left - reach, bottom - reach, right + reach, top + reach
         for row, col in tiles:
             x, y = lattice.left + col * side, lattice.top - row * side
             if x < wide[2] and x + side > wide[0] and y > wide[1] and y - side < wide[3]:
-                found.add((block.row, block.col))
+                found.add(block.index)
     return found
 
 
 def stored(cube: Cube) -> tuple[NDArray[Any], ...]:
     everything = slice(None), slice(None)
-    return cube.read(*everything), cube.read_norm(*everything), cube.scale, cube.offset
+    code = cube.features.stored_code
+    return cube.read(*everything), cube.read_norm(*everything), code.scale, code.offset
 
 
 def assert_equal(mine: Cube, theirs: Cube) -> None:
@@ -179,7 +180,7 @@ def test_a_build_tiles_first_and_a_refresh_redoes_what_changed(world: Path) -> N
     built.raise_if_incomplete()
     assert built.tiling is not None
     lattice = tile.encoder_lattice(here, None)
-    tiles = int(np.prod(lattice.block_shape(TILE)))
+    tiles = int(np.prod(lattice.chunk_grid(TILE)))
     assert told == [(n, tiles) for n in range(1, tiles + 1)]
     assert (built.tiling.tiles_done, built.blocks_done) == (tiles, 12)
     assert f"{tiles} tiles written" in built.summary() and "12 blocks built" in built.summary()
@@ -210,7 +211,7 @@ def test_a_build_tiles_first_and_a_refresh_redoes_what_changed(world: Path) -> N
     assert_equal(Cube.open(here.cube), Cube.open(fresh.cube))
 
     cube = Cube.open(here.cube)
-    items = {i["id"]: i for i in cube.provenance(here.grid.block(2, 3))["items"]}
+    items = {i["id"]: i for i in cube.provenance(here.grid.chunk(2, 3))["items"]}
     assert items["r1c3"]["date"] == "2024-07-08T00:00:00+00:00"
     assert items["r1c3"]["version"] and items["r1c3"]["href"].endswith("tiles/r1c3.tif")
     newest = list_generations(here.cube)[-1]
@@ -272,7 +273,7 @@ def test_killed_in_the_middle_of_tiling_and_of_renewing(world: Path) -> None:
     states = np.asarray(zarr_library.open_group(here.tiled.path, mode="r")["done"])
     left = [tuple(place) for place in np.argwhere(states == TileState.MISSING).tolist()]
     assert left and set(left) <= set(over)  # those that were taken, not those that waited
-    half = ZarrSource(here.tiled).read(lattice.window(*lattice.block(*left[0], TILE).slices))
+    half = ZarrSource(here.tiled).read(lattice.window(*lattice.chunk(*left[0], size=TILE).slices))
     assert not half.valid.values.all()
     assert any("being rewritten" in error for error in half.attrs["errors"])
     assert Cube.open(here.cube).generation == "g0001"  # readers are where they were
@@ -358,7 +359,7 @@ def test_a_copy_that_changes_while_it_is_read_is_told(
     renew(world)
     lattice = tile.encoder_lattice(here, None)
     at = touched(world, lattice)[0]
-    window = lattice.window(*lattice.block(*at, TILE).slices)
+    window = lattice.window(*lattice.chunk(*at, size=TILE).slices)
     found, real = [], tiled.array_of
 
     def array_of(group: Any, name: str) -> Any:

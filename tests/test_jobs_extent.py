@@ -73,7 +73,7 @@ def test_the_cells_are_those_inside_of_the_imagery(folder: Path) -> None:
 
 
 def test_a_static_catalog(folder: Path) -> None:
-    from geoloc.domain.grid import Grid
+    from geoloc.domain import Grid
 
     for sub, left in (("s1", LEFT), ("s2", LEFT + 700)):
         (folder / sub).mkdir()

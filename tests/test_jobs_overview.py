@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geoloc.cube import Cube
-from geoloc.domain.grid import BLOCK_SIZE, Grid
+from geoloc.domain import CHUNK_SIZE, Grid
 from geoloc.imagery import ArraySource
 from geoloc.jobs import overview as module
 from geoloc.jobs.build import build_blocks
@@ -73,11 +73,11 @@ def test_the_lattice_is_small_and_each_block_has_its_own_pixels(
 ) -> None:
     grid = grid_of(ny, nx, step)
     lattice = lattice_of(grid, finest)
-    whole = -(-ny // BLOCK_SIZE) * -(-nx // BLOCK_SIZE)
+    whole = -(-ny // CHUNK_SIZE) * -(-nx // CHUNK_SIZE)
     assert lattice.size <= max(PIXELS, whole) + lattice.ny + lattice.nx + 1
-    assert lattice.step >= min(finest, BLOCK_SIZE * step) * (1 - 1e-6)
+    assert lattice.step >= min(finest, CHUNK_SIZE * step) * (1 - 1e-6)
     covered = np.zeros(lattice.shape, np.int64)
-    for block in grid.blocks():
+    for block in grid.chunks():
         part = part_of(lattice, grid, block)
         covered[part] += 1
         window = grid.window(*block.slices)

@@ -160,7 +160,7 @@ def test_costs(area: Area) -> None:
     assert (ten.step, ten.cells, ten.blocks) == (10, 600, 1)
     assert found.to_json()["cells_unsearchable"] == 0
     assert (twenty.step, twenty.cells, twenty.blocks) == (20, 150, 1)
-    dim = len(plan_build(area).classes)
+    dim = len(plan_build(area).features.names)
     assert ten.cube_bytes == 128 * 128 * (dim + 4)
     assert ten.imagery_bytes > twenty.imagery_bytes / 8
     assert ten.hours == pytest.approx(600 * found.sample.seconds / found.sample.cells / 3600)
@@ -194,7 +194,7 @@ def test_blocks_at_the_edge_count_as_they_are(
         polygon = shapely.box(left + x0 * wide, top - y1 * high, left + x1 * wide, top - y0 * high)
     plan = plan_of(tmp_path, grid, mosaic(grid_of(5, 6)), polygon=polygon)
     row = _cost(plan, Measured(2.0, 64, 4096, method, False), workers=1)
-    built = [grid.block(*at) for at in np.argwhere(plan_blocks(grid, polygon) == 0).tolist()]
+    built = [grid.chunk(*at) for at in np.argwhere(plan_blocks(grid, polygon) == 0).tolist()]
     parts = [grid.window(*block.slices) for block in built]
     pixels = sum(TinyEncoder().window(part).size for part in parts)
     share = sum(part.size for part in parts) / 64 if method == "patch" else pixels / 4096

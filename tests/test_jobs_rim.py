@@ -8,7 +8,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.encoders.lattice import MIN_VALID
 from geoloc.imagery import ArraySource
 from geoloc.jobs.rim import _Fit, foresee_rim

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import UsageError
 from geoloc.query.coordinates import Place, place_in, read_places
 

@@ -15,12 +15,12 @@ from geoloc.cube import (  # fmt: skip
     CubeSpec,
     Ledger,
     Provenance,
-    Quantizer,
     Status,
     create_generation,
     plan_blocks,
     publish,
 )
+from geoloc.models import FeatureSpace, Quantizer
 from geoloc.query.coverage import REASONS, asked_cells, coverage
 from tests.cubes import grid_of, write_cube
 
@@ -47,8 +47,8 @@ def cube(tmp_path: Path) -> Cube:
     """Six blocks; (0, 1) could not be read in full, (1, 2) is not built."""
     write_cube(tmp_path, np.ones((*GRID.shape, 2), np.float32))
     ledger = Ledger(tmp_path, "g0001")
-    ledger.mark(0, 1, Status.BROKEN, "ab" * 32)
-    ledger.mark(1, 2, Status.MISSING, "ab" * 32)
+    ledger.mark((0, 1), Status.BROKEN, "ab" * 32)
+    ledger.mark((1, 2), Status.MISSING, "ab" * 32)
     return Cube.open(tmp_path)
 
 
@@ -90,16 +90,15 @@ def test_nothing_lacks_where_all_is_known(cube: Cube) -> None:
 def test_a_polygon_that_nobody_has_is_told_by_the_blocks(tmp_path: Path) -> None:
     spec = CubeSpec.of_grid(GRID, polygon="ab" * 32, imagery={}, model="0" * 64, encoding={})
     ones = np.ones(2, np.float32)
+    space = FeatureSpace(("a", "b"), Quantizer(ones, ones))
     status = plan_blocks(GRID, POLYGON)
-    create_generation(
-        tmp_path, "g0001", spec, Quantizer(ones, ones), status, classes=("a", "b"), model_name="t"
-    )
+    create_generation(tmp_path, "g0001", spec, space, status, model_name="t")
     writer, ledger = BlockWriter(tmp_path, "g0001"), Ledger(tmp_path, "g0001")
     for row, col in np.argwhere(status == Status.MISSING).tolist():
-        block = GRID.block(row, col)
+        block = GRID.chunk(row, col)
         writer.write(block, np.full((*block.shape, 2), np.nan, np.float32))
         writer.record(block, Provenance(fingerprint="ab" * 32, missing=10 * row + col))
-        ledger.mark(row, col, Status.DONE, "ab" * 32)
+        ledger.mark((row, col), Status.DONE, "ab" * 32)
     publish(tmp_path, "g0001")
     cube = Cube.open(tmp_path)
     empty = np.full(GRID.shape, np.nan, np.float32)

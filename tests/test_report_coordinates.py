@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pyproj import Geod, Transformer
 
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.report.html import write_page
 from tests.report_sample import sample
 

@@ -12,7 +12,7 @@ import rasterio
 import yaml
 from rasterio.windows import from_bounds
 
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import OutputError, UsageError
 from geoloc.sandbox.catalog import OVERLAP, tiles, write_world
 from geoloc.sandbox.overhead import render_overhead

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.sandbox.camera import Camera, Frame
 from geoloc.sandbox.raycast import cast_rays
 from geoloc.sandbox.relief import HALF_A, HALF_B, STRAIGHT, Relief, make_level, shadow_heights

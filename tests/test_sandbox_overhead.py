@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.sandbox.overhead import ACQUISITIONS, render_overhead, shade, shadow_height
 from geoloc.sandbox.scene import Material
 from geoloc.sandbox.world import CENTER, World

@@ -15,7 +15,7 @@ from PIL import Image
 from pyproj import Transformer
 from shapely.geometry import MultiLineString, Point
 
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import OutputError
 from geoloc.sandbox.photos import TRUTH_COLUMNS, render_samples, write_photos
 from geoloc.sandbox.scene import LANDUSE, Material, Scene

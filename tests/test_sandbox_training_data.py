@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.sandbox.painted import PaintedWorld
 from geoloc.sandbox.scene import LANDUSE
 from geoloc.sandbox.training_data import GSD, MARGIN_PX, PHOTO_PX, load_training_world

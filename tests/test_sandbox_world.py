@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.sandbox.layout import Layout
 from geoloc.sandbox.lines import AVENUE, RIVER, distance, point
 from geoloc.sandbox.roads import holds, runs

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from geoloc import search_areas as module
 from geoloc.candidates import Candidate, find_candidates
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.report.formatting import area_size, areas_text
 from geoloc.search_areas import SearchArea, search_areas
 

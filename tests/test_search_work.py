@@ -17,8 +17,8 @@ from geoloc.cube import Cube, Ledger, Status
 from geoloc.errors import ClusterError, CubeError, UsageError
 from geoloc.executors import Executor, InlineExecutor, Once, open_cluster
 from geoloc.search import Query, heatmaps, scan
-from geoloc.search.measures import Direct
-from geoloc.search.within import Within
+from geoloc.search.distance import Direct
+from geoloc.search.mask import PolygonMask
 from geoloc.search.work import BlockScan
 
 from .array_cube import make_cube, make_metric
@@ -59,7 +59,7 @@ class Cubes:
         weights = np.linspace(0, 2, DIM).astype(np.float32) if kind == "weights" else None
         metric = make_metric(DIM, 9) if kind == "metric" else None
         write_cube(url, features, weights=weights, metric=metric)
-        Ledger(url, "g0001").mark(1, 1, Status.MISSING, "00" * 32)
+        Ledger(url, "g0001").mark((1, 1), Status.MISSING, "00" * 32)
         return Cube.open(url)
 
 
@@ -95,7 +95,7 @@ def test_an_inline_executor_is_the_threads_of_this_process(cubes: Cubes) -> None
     cube = cubes.open("plain")
     query = Query(np.ones((1, DIM), np.float32))
     blocks = [block for block, _ in scan(cube, query, executor=InlineExecutor())]
-    assert [(b.row, b.col) for b in blocks] == [(r, c) for r in range(2) for c in range(3)]
+    assert [b.index for b in blocks] == [(r, c) for r in range(2) for c in range(3)]
 
 
 def test_what_is_sent_holds_no_cell_of_the_cube(cubes: Cubes) -> None:
@@ -111,10 +111,10 @@ def test_what_is_sent_holds_no_cell_of_the_cube(cubes: Cubes) -> None:
 
 def test_a_mask_is_prepared_again_where_it_arrives(cubes: Cubes) -> None:
     cube = cubes.open("plain")
-    mask = Within.of(cube.grid, triangle(cube), cube.grid.crs)
-    again: Within = pickle.loads(pickle.dumps(mask))  # noqa: S301 our own
+    mask = PolygonMask.of(cube.grid, triangle(cube), cube.grid.crs)
+    again: PolygonMask = pickle.loads(pickle.dumps(mask))  # noqa: S301 our own
     assert shapely.is_prepared(again.polygon) and again.grid == mask.grid
-    block = cube.grid.block(0, 1, 256)
+    block = cube.grid.chunk(0, 1, size=256)
     np.testing.assert_array_equal(again.cells(block), mask.cells(block))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from geoloc.area import StacImagery
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import ImageryError
 from geoloc.imagery import bodies
 from geoloc.imagery.stac import StacSource, paging

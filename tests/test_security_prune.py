@@ -79,7 +79,7 @@ def test_a_generation_that_vanished_is_no_lack_of_imagery(url: str, read: bool) 
     refused(lambda: cube.read(slice(None, None, 1), slice(None)))
     refused(lambda: cube.read_norm(*fresh))
     refused(lambda: heatmaps(cube, QUERY))
-    refused(lambda: cube.provenance(next(iter(cube.grid.blocks()))))
+    refused(lambda: cube.provenance(next(iter(cube.grid.chunks()))))
     assert np.isfinite(heatmaps(Cube.open(url), QUERY)).any()
 
 
@@ -96,7 +96,7 @@ def test_nor_is_one_of_an_older_geoloc(tmp_path: Path, read: bool) -> None:
     if not read:
         refused(lambda: cube.done)
     refused(lambda: cube.read(slice(0, 20), slice(0, 160)))
-    refused(lambda: cube.provenance(next(iter(cube.grid.blocks()))))
+    refused(lambda: cube.provenance(next(iter(cube.grid.chunks()))))
 
 
 def test_workers_of_a_cluster_say_the_same(url: str, scheduler: str) -> None:

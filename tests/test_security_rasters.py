@@ -13,7 +13,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 from geoloc.area import GeotiffImagery, StacImagery
-from geoloc.domain.grid import Grid
+from geoloc.domain import Grid
 from geoloc.errors import ImageryError
 from geoloc.imagery.geotiff import GeotiffSource
 from geoloc.imagery.stac import StacSource

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import AreaError
 from .ground import numbers, require_ground_scale, require_metres
 from .imagery import Bounds, Imagery, XyzImagery, ZarrImagery

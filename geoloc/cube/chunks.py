@@ -19,15 +19,13 @@ from zarr.core.chunk_key_encodings import DefaultChunkKeyEncoding
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.core.sync import sync
 
+from ..domain import Index
 from .store import write_bytes
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 _AT_ONCE = 16  # chunks fetched from an object store together
-
-Place = tuple[int, int]
-"""Row and column of a chunk."""
 
 
 class Raw(NamedTuple):
@@ -37,7 +35,7 @@ class Raw(NamedTuple):
     stamp: tuple[int, int, int] | None = None
 
 
-Guard = Callable[[Place, Raw | None], bool]
+Guard = Callable[[Index, Raw | None], bool]
 """Whether a chunk counts; raises where it is not what it should be."""
 
 
@@ -94,7 +92,7 @@ class PlainChunks:
         (y0, y1, dy), (x0, x1, dx) = rows.indices(self.shape[0]), cols.indices(self.shape[1])
         if y0 >= y1 or x0 >= x1:
             return np.empty((max(y1 - y0, 0), max(x1 - x0, 0), *self.shape[2:]), self.dtype)
-        places = [
+        places: list[Index] = [
             (row, col)
             for row in range(y0 // self.side, (y1 - 1) // self.side + 1)
             for col in range(x0 // self.side, (x1 - 1) // self.side + 1)
@@ -114,22 +112,22 @@ class PlainChunks:
             out[top - y0 : bottom - y0, left - x0 : right - x0] = part
         return out[::dy, ::dx]
 
-    def _cells(self, place: Place, raw: Raw | None, guard: Guard | None) -> NDArray[Any]:
+    def _cells(self, place: Index, raw: Raw | None, guard: Guard | None) -> NDArray[Any]:
         counts = guard is None or guard(place, raw)
         if raw is None or not counts:
             return np.full(self._chunk_shape, self.fill, self.dtype)
         return raw.content.view(self.dtype).reshape(self._chunk_shape)
 
-    def key(self, place: Place) -> str:
+    def key(self, place: Index) -> str:
         """A chunk's name on the store."""
         zeros = "/0" * (len(self.shape) - 2)
         return f"{self.name}/c/{place[0]}/{place[1]}{zeros}"
 
-    def raw(self, place: Place) -> Raw | None:
+    def raw(self, place: Index) -> Raw | None:
         """A chunk as it is stored, or None."""
         return next(self.raws([place]))[1]
 
-    def raws(self, places: list[Place]) -> Iterator[tuple[Place, Raw | None]]:
+    def raws(self, places: list[Index]) -> Iterator[tuple[Index, Raw | None]]:
         """The same of several, a few at a time."""
         if self.root is not None:
             for place in places:
@@ -139,14 +137,14 @@ class PlainChunks:
             some = places[start : start + _AT_ONCE]
             yield from zip(some, sync(self._fetch(some)), strict=True)
 
-    async def _fetch(self, places: list[Place]) -> list[Raw | None]:
+    async def _fetch(self, places: list[Index]) -> list[Raw | None]:
         return await asyncio.gather(*(self._get(place) for place in places))
 
-    async def _get(self, place: Place) -> Raw | None:
+    async def _get(self, place: Index) -> Raw | None:
         found = await self.store.get(self.key(place), default_buffer_prototype())
         return None if found is None else Raw(found.as_numpy_array().view(np.uint8))
 
-    def write(self, place: Place, cells: NDArray[Any]) -> NDArray[np.uint8] | None:
+    def write(self, place: Index, cells: NDArray[Any]) -> NDArray[np.uint8] | None:
         """Replace a chunk by the cells ``(y, x, …)`` of its block; its bytes as stored.
 
         None, and nothing is stored, where all cells are missing.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zarr.storage import ObjectStore
 
-from ..domain.grid import Block
+from ..domain import Chunk, Index
 from ..errors import CubeError
 from ..stores import local_path
 from .guard import block_keys
@@ -22,8 +22,6 @@ from .store import open_store, storage_errors
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
-Place = tuple[int, int]
-"""Row and column of a block."""
 
 _THREADS = min(8, os.cpu_count() or 1)  # hashing releases the lock of the interpreter
 _AT_ONCE = 256
@@ -92,31 +90,31 @@ def inspect_blocks(cube: Cube, progress: Callable[[int, int], None] | None = Non
             for block, (why, taken) in zip(some, pool.map(cube.inspect, some), strict=True):
                 done, size = done + 1, size + taken
                 if why:
-                    damaged[f"{block.row}, {block.col}"] = why
+                    damaged[", ".join(map(str, block.index))] = why
                 if progress:
                     progress(done, total)
     without = 0 if cube.checked else total
     return Inspection(total, damaged, without, size, time.perf_counter() - start)
 
 
-def damaged_blocks(cube: Cube, *, contents: bool) -> dict[Place, str]:
+def damaged_blocks(cube: Cube, *, contents: bool) -> dict[Index, str]:
     """Blocks that are damaged, and why: by presence and size alone, or by ``contents`` too."""
     blocks = cube.blocks() if contents else _suspects(cube)
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="inspect") as pool:
-        found: dict[Place, str] = {}
+        found: dict[Index, str] = {}
         while some := list(islice(blocks, _AT_ONCE)):
             for block, (why, _) in zip(some, pool.map(cube.inspect, some), strict=True):
                 if why:
-                    found[block.row, block.col] = why
+                    found[block.index] = why
     return found
 
 
-def _suspects(cube: Cube) -> Iterator[Block]:
+def _suspects(cube: Cube) -> Iterator[Chunk]:
     """Blocks of which a chunk is missing, or is of another size than it should have."""
     with storage_errors(cube.url):
         sizes = _Sizes(cube)
     for block in cube.blocks():
-        place = block.row, block.col
+        place = block.index
         for part, key in enumerate(block_keys(cube.generation, place)):
             with storage_errors(cube.url):
                 there = sizes.of(key)

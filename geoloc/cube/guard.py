@@ -13,6 +13,7 @@ import zarr
 from numcodecs import VLenUTF8, Zstd
 from numpy.typing import NDArray
 
+from ..domain import Index
 from ..errors import CubeError, UnavailableError
 from .checks import NOTHING, PARTS, UNRECORDED, checksum, sha256
 from .chunks import Guard, PlainChunks, Raw
@@ -31,8 +32,6 @@ from .store import (
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
-Place = tuple[int, int]
-"""Row and column of a block."""
 
 _RECORD = PARTS.index("provenance")
 _LONGEST_RECORD = 1 << 24
@@ -54,7 +53,7 @@ class BlockGuard:
         checked = "provenance/check" in group
         self._check = ledger_of(group, "provenance/check") if checked else None
         self._records = array_of(group, "provenance/record")
-        self._sound: dict[tuple[int, Place], tuple[int, int, int]] = {}
+        self._sound: dict[tuple[int, Index], tuple[int, int, int]] = {}
 
     @cached_property
     def status(self) -> NDArray[np.uint8]:
@@ -74,7 +73,7 @@ class BlockGuard:
     def _read_checks(self) -> NDArray[np.uint64] | None:
         return None if self._check is None else read_ledger(self.url, self.generation, self._check)
 
-    def counts(self, place: Place) -> bool:
+    def counts(self, place: Index) -> bool:
         """Whether a block holds data; whatever lies in the place of others is ignored."""
         return bool(self.status[place] in (Status.DONE, Status.BROKEN))
 
@@ -82,7 +81,7 @@ class BlockGuard:
         """For reading the chunks of one part."""
         return partial(self._admit, PARTS.index(part), chunks)
 
-    def _admit(self, part: int, chunks: PlainChunks, place: Place, raw: Raw | None) -> bool:
+    def _admit(self, part: int, chunks: PlainChunks, place: Index, raw: Raw | None) -> bool:
         if not self.counts(place):
             return False
         stamp = None if raw is None else raw.stamp
@@ -92,7 +91,7 @@ class BlockGuard:
                 self._sound[part, place] = stamp
         return True
 
-    def _require(self, part: int, place: Place, raw: Raw | None, size: int) -> None:
+    def _require(self, part: int, place: Index, raw: Raw | None, size: int) -> None:
         why = self.fault(part, place, raw, size)
         if why and self._check is not None:
             self.checks = self._read_checks()  # the block may have been computed anew
@@ -100,7 +99,7 @@ class BlockGuard:
         if why:
             self._refuse(place, f"its {PARTS[part]} chunk {why}")
 
-    def fault(self, part: int, place: Place, raw: Raw | None, size: int) -> str | None:
+    def fault(self, part: int, place: Index, raw: Raw | None, size: int) -> str | None:
         """What is wrong with a chunk that should hold ``size`` bytes; None where nothing is."""
         told = self.told(part, place)
         if told == UNRECORDED:
@@ -118,18 +117,18 @@ class BlockGuard:
             return "is not what was written (its sha256 is another)"
         return None
 
-    def told(self, part: int, place: Place) -> int | None:
+    def told(self, part: int, place: Index) -> int | None:
         """The checksum that is kept of a part; None where none is."""
         return None if self.checks is None else int(self.checks[(*place, part)])
 
-    def _digest(self, part: int, place: Place) -> str | None:
+    def _digest(self, part: int, place: Index) -> str | None:
         """The sha256 of a chunk; None where none is recorded, as of the record itself."""
         if part == _RECORD:
             return None
         digests: dict[str, str] = (_parsed(self._record_bytes(place)) or {}).get("digests") or {}
         return digests.get(PARTS[part])
 
-    def _lacks(self, part: int, place: Place) -> bool:
+    def _lacks(self, part: int, place: Index) -> bool:
         """Whether a chunk that is not there was, in a generation without checksums.
 
         Where cells have a vector, by the record of a block that no polygon cuts, or by what is
@@ -145,7 +144,7 @@ class BlockGuard:
         missing = (_parsed(self._record_bytes(place)) or {}).get("missing", 0)
         return self._polygon is None and missing < self._cells(place)
 
-    def record(self, place: Place) -> dict[str, Any]:
+    def record(self, place: Index) -> dict[str, Any]:
         """The provenance of a block; empty where it does not count. Raises CubeError if damaged."""
         if not self.counts(place):
             return {}
@@ -157,27 +156,27 @@ class BlockGuard:
         found = _parsed(raw)
         return self._refuse(place, "its provenance is damaged") if found is None else found
 
-    def record_fault(self, place: Place) -> str | None:
+    def record_fault(self, place: Index) -> str | None:
         """What is wrong with the provenance of a block; None where nothing is."""
         raw = self._record_bytes(place)
         return self.fault(_RECORD, place, raw, _size(raw)) or (
             "cannot be decoded" if _parsed(raw) is None else None
         )
 
-    def _record_bytes(self, place: Place) -> Raw | None:
+    def _record_bytes(self, place: Index) -> Raw | None:
         with storage_errors(self.url):
             content = read_bytes(self._store, record_key(self.generation, place))
         return None if content is None else Raw(np.frombuffer(content, np.uint8))
 
-    def _cells(self, place: Place) -> int:
-        block = self._grid.block(*place, self._side)
+    def _cells(self, place: Index) -> int:
+        block = self._grid.chunk(*place, size=self._side)
         return math.prod(block.shape)
 
     @cached_property
     def _store(self) -> Store:
         return open_store(self.url)
 
-    def _refuse(self, place: Place, why: str) -> Any:
+    def _refuse(self, place: Index, why: str) -> Any:
         with storage_errors(self.url):
             written = read_bytes(self._store, LOCK) is not None
         what = f"cube {self.url}: block {place} of {self.generation} is damaged: {why}"
@@ -217,7 +216,7 @@ def _ledger_damaged(url: str | Path, generation: str, why: str) -> CubeError:
     )
 
 
-def block_keys(generation: str, place: Place) -> tuple[str, str, str]:
+def block_keys(generation: str, place: Index) -> tuple[str, str, str]:
     """Where a block's parts lie on the store, in the order of PARTS."""
     row, col = place
     return (
@@ -227,12 +226,12 @@ def block_keys(generation: str, place: Place) -> tuple[str, str, str]:
     )
 
 
-def block_bytes(store: Store, generation: str, place: Place) -> list[bytes | None]:
+def block_bytes(store: Store, generation: str, place: Index) -> list[bytes | None]:
     """What is stored of a block, in the order of PARTS; None for what is not there."""
     return [read_bytes(store, key) for key in block_keys(generation, place)]
 
 
-def record_key(generation: str, place: Place) -> str:
+def record_key(generation: str, place: Index) -> str:
     """The name of a block's provenance on the store."""
     return f"{generation}/provenance/record/c/{place[0]}/{place[1]}"
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from zarr.core.sync import sync
 
-from ..domain.grid import Block
+from ..domain import Chunk
 from .spec import Provenance
 from .store import list_folder, open_store, read_bytes, storage_errors, write_bytes
 
@@ -62,18 +62,18 @@ class Parking:
             found = map(_NAME.fullmatch, list_folder(self._store, self._folder))
         self.places = {(int(name[1]), int(name[2])) for name in found if name}
 
-    def put(self, block: Block, parked: Parked) -> None:
+    def put(self, block: Chunk, parked: Parked) -> None:
         """Keep a block, in place of what was kept of it before."""
         with storage_errors(self.url):
             write_bytes(self._store, self._key(block), _pack(parked))
 
-    def get(self, block: Block) -> Parked | None:
+    def get(self, block: Chunk) -> Parked | None:
         """What is kept of a block; None where it is nothing, or damaged."""
         with storage_errors(self.url):
             content = read_bytes(self._store, self._key(block))
         return None if content is None else _unpack(content)
 
-    def drop(self, block: Block) -> None:
+    def drop(self, block: Chunk) -> None:
         """Keep nothing of a block any more."""
         with storage_errors(self.url):
             sync(self._store.delete(self._key(block)))
@@ -83,8 +83,8 @@ class Parking:
         with storage_errors(self.url):
             sync(self._store.delete_dir(FOLDER))
 
-    def _key(self, block: Block) -> str:
-        return f"{self._folder}/{block.row}-{block.col}"
+    def _key(self, block: Chunk) -> str:
+        return f"{self._folder}/{'-'.join(map(str, block.index))}"
 
 
 class _Head(BaseModel):

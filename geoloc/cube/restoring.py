@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from zarr.core.sync import sync
 
+from ..domain import Index
 from ..errors import CubeError, UnavailableError
 from .checks import PARTS, sha256, stored
 from .guard import block_bytes, parse_record, read_ledger, read_statuses
@@ -122,7 +123,7 @@ def _is_damaged(url: str | Path, generation: str, group: zarr.Group) -> bool:
 
 
 def _whole_block(
-    store: Store, generation: str, place: tuple[int, int]
+    store: Store, generation: str, place: Index
 ) -> tuple[Status, NDArray[np.uint8], list[int]] | None:
     """Status, fingerprint and checksums of a block that is as its record says; else None."""
     contents = block_bytes(store, generation, place)

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from ..area import portable
-from ..domain.grid import BLOCK_SIZE, Grid
+from ..domain import CHUNK_SIZE, Grid
 
 FORMAT_VERSION = 1
 
@@ -56,7 +56,7 @@ class CubeSpec(_Strict):
     imagery: dict[str, Any]
     model: str
     encoding: dict[str, Any]
-    block_size: int = Field(BLOCK_SIZE, ge=1, le=_LARGEST_BLOCK)
+    block_size: int = Field(CHUNK_SIZE, ge=1, le=_LARGEST_BLOCK)
 
     @model_validator(mode="after")
     def _of_this_earth(self) -> CubeSpec:

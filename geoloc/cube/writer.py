@@ -11,14 +11,13 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from ..domain.grid import Block
+from ..domain import Chunk, Index
 from ..errors import CubeError, SpecMismatchError
 from ..stores import local_path
 from .checks import PARTS, stored
 from .chunks import PlainChunks
-from .encoding import Quantizer, distance_operator, squared_norm
 from .guard import block_bytes, read_ledger, read_statuses, record_key
-from .reader import generation_exists, open_generation, stored_spec
+from .reader import feature_space_of, generation_exists, open_generation, stored_spec
 from .schema import LEDGER_CHUNK
 from .seal import update_attributes
 from .spec import CubeSpec, Provenance, Status
@@ -26,10 +25,8 @@ from .store import (
     array_of,
     ledger_of,
     open_store,
-    optional_values_of,
     read_bytes,
     storage_errors,
-    values_of,
 )
 
 
@@ -54,23 +51,21 @@ class BlockWriter:
         group, _ = open_generation(url, generation, mode="r+")
         with storage_errors(url):
             self._store = open_store(url, read_only=False)
-            self._features = _plain(url, group, "features")
+            self._codes = _plain(url, group, "features")
             self._norm = _plain(url, group, "norm")
             self._records = array_of(group, "provenance/record")
-            self._quantizer = Quantizer(values_of(group, "scale"), values_of(group, "offset"))
-            weights = optional_values_of(group, "distance_weight")
-            metric = optional_values_of(group, "metric")
-        self._operator = distance_operator(self._features.shape[2], weights, metric)
+            self._space = feature_space_of(group)
+        self._distance = self._space.distance()
 
-    def write(self, block: Block, features: NDArray[np.float32]) -> Written:
+    def write(self, block: Chunk, features: NDArray[np.float32]) -> Written:
         """Encode and write float32 ``(y, x, feature)`` of a block, NaN where missing."""
-        codes, saturated = self._quantizer.encode(features)
-        values = self._quantizer.decode(codes)
-        place = block.row, block.col
+        codes, saturated = self._space.encode(features)
+        values = self._space.decode(codes)
+        place = block.index
         with storage_errors(self.url):
             kept = (
-                stored(self._features.write(place, codes)),
-                stored(self._norm.write(place, squared_norm(values, self._operator))),
+                stored(self._codes.write(place, codes)),
+                stored(self._norm.write(place, self._distance.squared_norm(values))),
             )
         return Written(
             int(np.isfinite(values[..., 0]).sum()),
@@ -79,12 +74,12 @@ class BlockWriter:
             dict(zip(PARTS, (chunk.digest for chunk in kept), strict=False)),
         )
 
-    def record(self, block: Block, provenance: Provenance) -> int:
+    def record(self, block: Chunk, provenance: Provenance) -> int:
         """Write where the block came from; the checksum of what is stored of it."""
         text = provenance.model_dump_json(exclude_defaults=True)
         with storage_errors(self.url):
-            self._records[block.row, block.col] = text
-            key = record_key(self._generation, (block.row, block.col))
+            self._records[block.index] = text
+            key = record_key(self._generation, block.index)
             return stored(read_bytes(self._store, key)).check
 
 
@@ -119,8 +114,7 @@ class Ledger:
 
     def mark(
         self,
-        row: int,
-        col: int,
+        index: Index,
         status: Status,
         fingerprint: str,
         checks: Sequence[int] | None = None,
@@ -131,7 +125,7 @@ class Ledger:
         """
         values = np.frombuffer(bytes.fromhex(fingerprint), np.uint8)
         known = None if checks is None else np.array([checks], np.uint64)
-        self.mark_many(np.array([[row, col]]), status, values[None], known)
+        self.mark_many(np.array([index]), status, values[None], known)
 
     def mark_many(
         self,

@@ -8,45 +8,24 @@ the westernmost column; arrays are ordered ``(y, x)``. Edges and centres are nev
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AreaError
+from .chunk import CHUNK_SIZE, Chunk, Domain
 
-BLOCK_SIZE = 128
-"""Cells along each side of a block: the unit of work, of storage and of resuming."""
+if TYPE_CHECKING:
+    from shapely import Geometry
 
 _MOST_CELLS = 10**12  # more than the land of all countries at 12 m: a slip in step or bounds
 _EDGE_TOLERANCE = 1e-6  # of a step: bounds written as decimals still hold whole cells
 
 
 @dataclass(frozen=True)
-class Block:
-    """A rectangle of cells ``[y0:y1, x0:x1]`` of a grid; ``row``/``col`` count blocks."""
-
-    row: int
-    col: int
-    y0: int
-    y1: int
-    x0: int
-    x1: int
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        """Index of this block in an array ``(y, x, ...)`` of the whole grid."""
-        return slice(self.y0, self.y1), slice(self.x0, self.x1)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """``(y, x)`` cells."""
-        return self.y1 - self.y0, self.x1 - self.x0
-
-
-@dataclass(frozen=True)
-class Grid:
+class Grid(Domain):
     """A lattice of ``(ny, nx)`` square cells with side ``step`` in the units of ``crs`` (m)."""
 
     crs: str
@@ -85,9 +64,9 @@ class Grid:
         return self.ny, self.nx
 
     @property
-    def size(self) -> int:
-        """Number of cells."""
-        return self.ny * self.nx
+    def dims(self) -> tuple[str, str]:
+        """``("y", "x")``."""
+        return "y", "x"
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -137,18 +116,45 @@ class Grid:
         """The same lattice with a margin of ``cells`` on every side."""
         return self.window(slice(-cells, self.ny + cells), slice(-cells, self.nx + cells))
 
-    def blocks(self, size: int = BLOCK_SIZE) -> Iterator[Block]:
-        """Blocks in row-major order, made one at a time; edge blocks may be smaller."""
-        rows, cols = self.block_shape(size)
-        for row in range(rows):
-            for col in range(cols):
-                yield self.block(row, col, size)
+    def xy(self, chunk: Chunk) -> NDArray[np.float64]:
+        """``(cell, 2)``: the centres of a chunk's cells, row by row, in CRS units."""
+        window = self.window(*chunk.slices)
+        x, y = np.meshgrid(window.x, window.y)
+        return np.stack([x.ravel(), y.ravel()], axis=1)
 
-    def block_shape(self, size: int = BLOCK_SIZE) -> tuple[int, int]:
-        """How many blocks ``(y, x)`` cover the grid."""
-        return -(-self.ny // size), -(-self.nx // size)
+    def touched(self, polygon: Geometry | None, size: int = CHUNK_SIZE) -> NDArray[np.bool_]:
+        """Bool ``(chunk_y, chunk_x)``: which chunks touch ``polygon``; all of them without one.
 
-    def block(self, row: int, col: int, size: int = BLOCK_SIZE) -> Block:
-        """The block at ``(row, col)`` of the lattice of blocks."""
-        y0, x0 = row * size, col * size
-        return Block(row, col, y0, min(y0 + size, self.ny), x0, min(x0 + size, self.nx))
+        Halves its way down to the polygon's edge, so that a country costs as much as its border.
+        """
+        touched: NDArray[np.bool_] = np.full(self.chunk_grid(size), polygon is None)
+        if polygon is None:
+            return touched
+        import shapely
+
+        shapely.prepare(polygon)
+        stack = [(0, touched.shape[0], 0, touched.shape[1])]
+        while stack:
+            top, bottom, left, right = stack.pop()
+            box = shapely.box(*self._outline(size, top, bottom, left, right))
+            if not shapely.intersects(polygon, box):
+                continue
+            if (bottom - top, right - left) == (1, 1) or shapely.contains(polygon, box):
+                touched[top:bottom, left:right] = True
+            else:
+                stack.extend(_quarters(top, bottom, left, right))
+        return touched
+
+    def _outline(
+        self, size: int, top: int, bottom: int, left: int, right: int
+    ) -> tuple[float, float, float, float]:
+        """The bounds of a rectangle of chunks."""
+        rows = slice(top * size, min(bottom * size, self.ny))
+        cols = slice(left * size, min(right * size, self.nx))
+        return self.window(rows, cols).bounds
+
+
+def _quarters(top: int, bottom: int, left: int, right: int) -> list[tuple[int, int, int, int]]:
+    y, x = (top + bottom + 1) // 2, (left + right + 1) // 2
+    parts = [(a, b, c, d) for a, b in ((top, y), (y, bottom)) for c, d in ((left, x), (x, right))]
+    return [part for part in parts if part[0] < part[1] and part[2] < part[3]]

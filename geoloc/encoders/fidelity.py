@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import ImageryError
 from .lattice import MIN_VALID
 from .overhead import PatchEncoder

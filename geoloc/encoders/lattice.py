@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import ModelError
 
 MAX_SPACING_IN_STEPS = 2.0

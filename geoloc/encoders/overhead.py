@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import ModelError, UsageError
 from ..models.model import Model
 from ..models.spec import DenseSpec, OverheadSpec
@@ -212,7 +212,7 @@ class DenseEncoder(OverheadEncoder):
         rows, cols = (self.halo_px + np.arange(n) * self._node_px for n in nodes.shape)
         seen = _seen(valid, rows, cols, self.dense.pool_px)
         vectors = np.full((*nodes.shape, self.dim), np.nan, dtype=np.float32)
-        todo = [block.slices for block in nodes.blocks(self._nodes_per_tile(max(nodes.shape)))]
+        todo = [block.slices for block in nodes.chunks(size=self._nodes_per_tile(max(nodes.shape)))]
         done = 0
         while todo:
             part = todo.pop()
@@ -227,7 +227,7 @@ class DenseEncoder(OverheadEncoder):
     def _encode_tile(
         self,
         pixels: Tensor,
-        part: tuple[slice, slice],
+        part: tuple[slice, ...],
         seen: NDArray[np.bool_],
         vectors: NDArray[np.float32],
     ) -> None:
@@ -241,7 +241,7 @@ class DenseEncoder(OverheadEncoder):
         with torch.inference_mode():
             vectors[part][seen[part]] = self._network.head(pooled[wanted]).cpu().numpy()
 
-    def _pooled(self, x: Tensor, part: tuple[slice, slice]) -> Tensor:
+    def _pooled(self, x: Tensor, part: tuple[slice, ...]) -> Tensor:
         """Pooled features ``(y, x, C)`` of the nodes of a tile."""
         features = dense_features(self._network, x, self.dense.pool_px)[0]
         first, every = self.halo_px // self.dense.stride, self._node_px // self.dense.stride
@@ -252,7 +252,7 @@ class DenseEncoder(OverheadEncoder):
         tiles = math.ceil(nodes / self._most_nodes)
         return math.ceil(nodes / tiles)  # tiles of equal size: the last is no sliver
 
-    def _quarters(self, part: tuple[slice, slice]) -> list[tuple[slice, slice]]:
+    def _quarters(self, part: tuple[slice, ...]) -> list[tuple[slice, ...]]:
         """A tile that memory did not hold, in smaller ones; none will be as large again."""
         longest = max(s.stop - s.start for s in part)
         side = halved(longest, f"model {self.model.name}: a tile of one vector")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..area import Bounds
-from ..domain.grid import Grid
+from ..domain import Grid
 from .crs import same_crs, to_crs, turn_of
 from .source import overlap
 

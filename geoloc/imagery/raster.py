@@ -24,7 +24,7 @@ from rasterio.session import DummySession
 from rasterio.transform import Affine
 
 from ..area import Bounds
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import ImageryError
 from ..net.gated import Rights, gate, place_named
 from ..stores import s3_settings, without_secrets

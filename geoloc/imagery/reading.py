@@ -15,7 +15,7 @@ from rasterio.transform import Affine
 from rasterio.warp import reproject
 from rasterio.windows import Window
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from .crs import centred_on, same_crs
 from .manner import Manner, Range
 from .opening import open_raster

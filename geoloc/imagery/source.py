@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..area import Bounds
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import ImageryError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Remarking(Protocol):
+class HasNotes(Protocol):
     """A source that has something to say of its imagery as a whole."""
 
     @property
@@ -76,7 +76,7 @@ class Remarking(Protocol):
 
 def notes_of(source: Source) -> list[str]:
     """What a source has to say for people, as far as it was searched."""
-    return list(source.notes) if isinstance(source, Remarking) else []
+    return list(source.notes) if isinstance(source, HasNotes) else []
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from .crs import to_crs, turn_of
 
 _MESH_PX = 32

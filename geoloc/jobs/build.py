@@ -27,7 +27,6 @@ from ..cube import (
     CubeSpec,
     Ledger,
     Parking,
-    Quantizer,
     Status,
     create_generation,
     create_root,
@@ -41,10 +40,11 @@ from ..cube import (
     resume_generation,
     stored_spec,
 )
-from ..domain.grid import Block
+from ..domain import Chunk
 from ..errors import ImageryError
 from ..executors import Executor, Once, Outcome, open_cluster
 from ..imagery import notes_of, require_overlap
+from ..models import Quantizer
 from ..pulse import listening
 from ..stores import local_path
 from .cache import tile_kept
@@ -239,7 +239,7 @@ def _forget_damaged(ledger: Ledger, report: BuildReport, *, read_all: bool) -> N
 
 def _is_read_soon(cube: Cube) -> bool:
     cells = np.isin(cube.done, (Status.DONE, Status.BROKEN)).sum() * cube.spec.block_size**2
-    return local_path(cube.url) is not None and cells * len(cube.scale) <= _SOON_READ
+    return local_path(cube.url) is not None and cells * cube.features.dim <= _SOON_READ
 
 
 def _changed_imagery(plan: BuildPlan, ledger: Ledger) -> list[str]:
@@ -250,7 +250,7 @@ def _changed_imagery(plan: BuildPlan, ledger: Ledger) -> list[str]:
     work = plan.work
     try:
         changed = sum(
-            work.fingerprint(plan.grid.block(row, col)) != prints[row, col].tobytes().hex()
+            work.fingerprint(plan.grid.chunk(row, col)) != prints[row, col].tobytes().hex()
             for row, col in some.tolist()
         )
     except ImageryError as error:
@@ -283,13 +283,10 @@ def _create(
         plan.url,
         generation,
         spec,
-        quantizer,
+        plan.features.with_code(quantizer),
         status,
-        classes=plan.classes,
         model_name=plan.model_name,
         area=plan.area,
-        weights=plan.weights,
-        metric=plan.metric,
     )
 
 
@@ -305,8 +302,8 @@ class BlockRun:
     max_failed: int | None
     mosaic: Mosaic
     encoded: int = 0
-    _drawn: dict[Block, BlockResult | str] = field(default_factory=dict)  # counts if that is all
-    _lacking: set[Block] = field(default_factory=set)  # incomplete when drawn; tried again
+    _drawn: dict[Chunk, BlockResult | str] = field(default_factory=dict)  # counts if that is all
+    _lacking: set[Chunk] = field(default_factory=set)  # incomplete when drawn; tried again
     _failed_in_a_row: int = 0
     _created: bool = False  # whether there is a generation to keep an overview of
     _saved: float = field(default_factory=time.monotonic)
@@ -352,9 +349,9 @@ class BlockRun:
             for block in self._blocks(self.todo):
                 self._recall(sample, block)
 
-    def _recall(self, sample: Sample, block: Block) -> bool:
+    def _recall(self, sample: Sample, block: Chunk) -> bool:
         """Whether a block needs not be drawn, as an earlier run has drawn it."""
-        if (block.row, block.col) not in sample.left:
+        if block.index not in sample.left:
             return False
         provenance = sample.recall(block, self.work)
         if provenance is not None and block in sample:
@@ -373,7 +370,7 @@ class BlockRun:
                     break
         return found
 
-    def _take(self, sample: Sample, outcome: Outcome[Block, Encoded]) -> bool:
+    def _take(self, sample: Sample, outcome: Outcome[Chunk, Encoded]) -> bool:
         """Whether a block that was drawn holds any imagery."""
         block, encoded = outcome.item, outcome.result
         if encoded is None:
@@ -403,7 +400,7 @@ class BlockRun:
             raise ImageryError("no cell of the area has enough imagery under it to be encoded")
         self.report.stopped = f"no block could be encoded: {next(iter(self.report.errors))}"
 
-    def _count_drawn(self, blocks: Iterable[Block]) -> None:
+    def _count_drawn(self, blocks: Iterable[Chunk]) -> None:
         """Report blocks as they were when drawn, those that are not tried again."""
         for drawn in map(self._drawn.__getitem__, blocks):
             if isinstance(drawn, str):
@@ -445,10 +442,10 @@ class BlockRun:
             sample.drop(block)
         sample.clear()
 
-    def _mark(self, ledger: Ledger, block: Block, result: BlockResult) -> None:
+    def _mark(self, ledger: Ledger, block: Chunk, result: BlockResult) -> None:
         self.lock.check()
         print_ = result.provenance.fingerprint
-        ledger.mark(block.row, block.col, result.status, print_, result.checks)
+        ledger.mark(block.index, result.status, print_, result.checks)
         self._lacking.discard(block)
 
     def _count(self, result: BlockResult) -> None:
@@ -458,7 +455,7 @@ class BlockRun:
         else:
             self._failed_in_a_row = 0
 
-    def _fail(self, block: Block, error: str) -> None:
+    def _fail(self, block: Chunk, error: str) -> None:
         self._lacking.discard(block)
         self.report.fail(error)
         self._lack(error, failed=True)
@@ -476,7 +473,7 @@ class BlockRun:
         elif self._failed_in_a_row >= _HOPELESS:
             self.report.stopped = f"{_HOPELESS} blocks in a row failed, the last: {error}"
 
-    def _show(self, block: Block, made: Encoded | BlockResult) -> None:
+    def _show(self, block: Chunk, made: Encoded | BlockResult) -> None:
         """Put a block into the overview, which is saved now and then."""
         self.mosaic.put(block, made.picture, {i.date for i in made.provenance.items if i.date})
         if self._created and time.monotonic() - self._saved > SAVING_SECONDS:
@@ -493,6 +490,6 @@ class BlockRun:
         if self.progress and share < 1:
             self.progress(self.encoded + share, len(self.todo))
 
-    def _blocks(self, places: NDArray[np.intp]) -> Iterator[Block]:
+    def _blocks(self, places: NDArray[np.intp]) -> Iterator[Chunk]:
         """Made one at a time: a country has hundreds of thousands."""
-        return (self.plan.grid.block(int(row), int(col)) for row, col in places)
+        return (self.plan.grid.chunk(int(row), int(col)) for row, col in places)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..area import Area, Imagery, ZarrImagery
 from ..cube import FIRST_GENERATION, CubeLock, current_generation, hold_lock, stored_encoding
-from ..domain.grid import Block, Grid
+from ..domain import Chunk, Grid
 from ..errors import AreaError, ImageryError
 from ..executors import Outcome, open_cluster
 from ..imagery import notes_of, open_source, require_overlap
@@ -202,7 +202,7 @@ def encoder_lattice(area: Area, method: str | None) -> Grid:
 
 def plan_tiles(area: Area, lattice: Grid) -> NDArray[np.uint8]:
     """First states ``(tile_y, tile_x)``: OUTSIDE where no cell of the polygon needs a tile."""
-    shape = lattice.block_shape(TILE)
+    shape = lattice.chunk_grid(TILE)
     states = np.full(shape, TileState.MISSING, np.uint8)
     if area.polygon is None:
         return states
@@ -256,7 +256,7 @@ class _Run:
                     if self.progress is not None:
                         self.progress(count, len(places))
 
-    def _taken(self, places: NDArray[np.intp]) -> Iterator[Block]:
+    def _taken(self, places: NDArray[np.intp]) -> Iterator[Chunk]:
         """The tiles, each marked before anybody rewrites it."""
         for row, col in places.tolist():
             self.lock.check()
@@ -264,10 +264,10 @@ class _Run:
             self.ledger.mark(tile, TileState.MISSING)
             yield tile
 
-    def _settle(self, outcome: Outcome[Block, TileResult]) -> None:
+    def _settle(self, outcome: Outcome[Chunk, TileResult]) -> None:
         tile, result = outcome.item, outcome.result
         if result is None:
-            state = self.ledger.record(tile.row, tile.col).state  # as it was, if none touched it
+            state = self.ledger.record(*tile.index).state  # as it was, if none touched it
             self.report.fail(outcome.error, state)
         else:
             state = result.state

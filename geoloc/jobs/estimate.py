@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ..area import Area, Bounds
 from ..area.ground import numbers
 from ..cube import Status, plan_blocks
-from ..domain.grid import BLOCK_SIZE, Block, Grid
+from ..domain import CHUNK_SIZE, Chunk, Grid
 from ..errors import CubeError, GeolocError
 from ..executors import Executor, Once, open_cluster
 from ..imagery import require_overlap
@@ -244,7 +244,7 @@ def measure(plan: BuildPlan, status: NDArray[np.uint8], executor: Executor) -> M
         side *= 2
 
 
-def _run(work: EncodeWork, square: Block, executor: Executor) -> float:
+def _run(work: EncodeWork, square: Chunk, executor: Executor) -> float:
     """Seconds of one worker: reading runs beside encoding, so that the longer of both counts."""
     with closing(executor.stream(work, [square])) as outcomes:
         outcome = next(outcomes)
@@ -254,22 +254,23 @@ def _run(work: EncodeWork, square: Block, executor: Executor) -> float:
     return max(seconds["read"] + seconds["decode"], seconds["encode"], 1e-6)
 
 
-def _block_with_imagery(work: EncodeWork, status: NDArray[np.uint8]) -> Block:
+def _block_with_imagery(work: EncodeWork, status: NDArray[np.uint8]) -> Chunk:
     """The first of some random blocks whose middle has imagery."""
     inside = np.argwhere(status == Status.MISSING)
     for row, col in np.random.default_rng(_SAMPLE_SEED).permutation(inside)[:_LOOKED_AT].tolist():
-        block = work.grid.block(row, col)
+        block = work.grid.chunk(row, col)
         middle = work.window(_middle(block, 1))
         if work.source.covers(middle) and work.source.read(middle).coords["valid"].values.any():
             return block
     raise CubeError("no block with imagery was found to measure: correct the bounds or the imagery")
 
 
-def _middle(block: Block, side: int) -> Block:
-    """A square of so many cells in the middle of a block, or all of it."""
-    ny, nx = min(side, block.shape[0]), min(side, block.shape[1])
-    y0, x0 = block.y0 + (block.shape[0] - ny) // 2, block.x0 + (block.shape[1] - nx) // 2
-    return Block(block.row, block.col, y0, y0 + ny, x0, x0 + nx)
+def _middle(block: Chunk, side: int) -> Chunk:
+    """The chunk of ``side`` cells a side that holds the middle of a block, or all of the block."""
+    if side >= block.size:
+        return block
+    middle = ((a + b) // 2 for a, b in zip(block.start, block.stop, strict=True))
+    return block.domain.chunk(*(i // side for i in middle), size=side)
 
 
 def _at_step(area: Area, plan: BuildPlan, step: float) -> BuildPlan:
@@ -301,7 +302,7 @@ def _cost(plan: BuildPlan, sample: Measured, workers: int) -> StepCost:
         blocks=blocks,
         cells=_cells(plan),
         imagery_bytes=3 * pixels,
-        cube_bytes=blocks * BLOCK_SIZE * BLOCK_SIZE * (len(plan.classes) + 4),
+        cube_bytes=blocks * CHUNK_SIZE * CHUNK_SIZE * (plan.features.dim + 4),
         hours=hours,
         elapsed_hours=hours / max(workers, 1),
     )
@@ -324,7 +325,7 @@ def _encoded(encoder: Encoder, grid: Grid, inside: NDArray[np.bool_]) -> tuple[i
     for rows, row in _kinds(inside.shape[0]):
         for cols, col in _kinds(inside.shape[1]):
             blocks = int(inside[rows, cols].sum())
-            one = grid.window(*grid.block(row, col).slices)
+            one = grid.window(*grid.chunk(row, col).slices)
             cells += blocks * one.size
             pixels += blocks * (encoder.window(one).size if blocks else 0)
     return cells, pixels

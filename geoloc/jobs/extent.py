@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 from ..area import Area, Bounds
 from ..area.ground import numbers
 from ..cube import FIRST_GENERATION, current_generation, generation_exists, stored_spec
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import AreaError, GeolocError, ImageryError
 from ..imagery import Source, open_source
 

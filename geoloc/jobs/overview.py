@@ -42,7 +42,7 @@ from ..cube.store import (
     storage_errors,
     write_bytes,
 )
-from ..domain.grid import BLOCK_SIZE, Block, Grid
+from ..domain import CHUNK_SIZE, Chunk, Grid
 from ..encoders.lattice import Reading
 from ..errors import GeolocError
 
@@ -77,18 +77,17 @@ Seen = NDArray[np.uint8]
 
 def lattice_of(grid: Grid, finest: float) -> Grid:
     """The pixels of an overview: a whole number along a block, none finer than ``finest`` m."""
-    side = BLOCK_SIZE * grid.step
-    most = min(math.sqrt(PIXELS * BLOCK_SIZE**2 / grid.size), side / finest)
+    side = CHUNK_SIZE * grid.step
+    most = min(math.sqrt(PIXELS * CHUNK_SIZE**2 / grid.size), side / finest)
     step = side / max(math.floor(most + 1e-6), 1)
     ny, nx = (math.ceil(n * grid.step / step - 1e-6) for n in grid.shape)
     return Grid(grid.crs, grid.left, grid.top, step, ny, nx)
 
 
-def part_of(lattice: Grid, grid: Grid, block: Block) -> tuple[slice, slice]:
+def part_of(lattice: Grid, grid: Grid, block: Chunk) -> tuple[slice, slice]:
     """Rows and columns of the lattice that show a block of the grid."""
-    k = round(BLOCK_SIZE * grid.step / lattice.step)
-    rows = slice(block.row * k, min((block.row + 1) * k, lattice.ny))
-    cols = slice(block.col * k, min((block.col + 1) * k, lattice.nx))
+    k = round(CHUNK_SIZE * grid.step / lattice.step)
+    rows, cols = lattice.chunk(*block.index, size=k).slices
     return rows, cols
 
 
@@ -162,14 +161,14 @@ class Mosaic:
             self.seen, self.dates = start.seen.copy(), set(start.dates)
         else:
             self.pixels = np.full((*lattice.shape, 3), NOTHING, np.uint8)
-            self.seen = np.zeros(grid.block_shape(), np.bool_)
+            self.seen = np.zeros(grid.chunk_grid(), np.bool_)
             self.dates = set[str]()
 
-    def put(self, block: Block, picture: Seen | None, dates: set[str]) -> None:
+    def put(self, block: Chunk, picture: Seen | None, dates: set[str]) -> None:
         """Show a block; None: nothing is there."""
         part = part_of(self.lattice, self.grid, block)
         self.pixels[part] = NOTHING if picture is None else picture
-        self.seen[block.row, block.col] = self.changed = True
+        self.seen[block.index] = self.changed = True
         self.dates |= {day[:10] for day in dates}
 
     def lacking(self, status: NDArray[np.uint8]) -> NDArray[np.intp]:
@@ -177,7 +176,7 @@ class Mosaic:
         return np.argwhere(np.isin(status, (Status.DONE, Status.BROKEN)) & ~self.seen)
 
     def fill(
-        self, source: Source, status: NDArray[np.uint8], window_of: Callable[[Block], Grid]
+        self, source: Source, status: NDArray[np.uint8], window_of: Callable[[Chunk], Grid]
     ) -> None:
         """Read blocks that are not shown, unless they are too many; as far as it can be read.
 
@@ -187,7 +186,7 @@ class Mosaic:
         if len(places) > _MOST_READ:
             return
         for row, col in places.tolist():
-            block = self.grid.block(row, col)
+            block = self.grid.chunk(row, col)
             window = window_of(block)
             with contextlib.suppress(GeolocError, OSError):
                 image = source.read(window) if source.covers(window) else None
@@ -218,8 +217,9 @@ class Mosaic:
         return Overview(self.lattice, whole, tiles, self.seen.copy(), dates)
 
     def _tiles(self, image: Image.Image) -> Iterator[Piece]:
-        for block in self.lattice.blocks(TILE):
-            cut = image.crop((block.x0, block.y0, block.x1, block.y1))
+        for block in self.lattice.chunks(size=TILE):
+            (top, left), (bottom, right) = block.start, block.stop
+            cut = image.crop((left, top, right, bottom))
             bounds = self.lattice.window(*block.slices).bounds
             yield Piece(_jpeg(cut), cut.width, cut.height, bounds)
 
@@ -309,7 +309,7 @@ def overview_of(cube: Cube, source: Source | None) -> Overview | None:
     mosaic = Mosaic(cube.grid, lattice_of(cube.grid, gsd))
     reading = Reading.of_encoding(cube.spec.encoding, cube.grid.step)
 
-    def window_of(block: Block) -> Grid:
+    def window_of(block: Chunk) -> Grid:
         part = mosaic.lattice.window(*part_of(mosaic.lattice, cube.grid, block))
         return part if reading is None else reading.window(cube.grid.window(*block.slices))
 

@@ -205,7 +205,7 @@ def _todays_prints(
     inside = np.argwhere(status != Status.OUTSIDE)
 
     def look(place: NDArray[np.intp]) -> NDArray[np.uint8]:
-        text = work.fingerprint(plan.grid.block(int(place[0]), int(place[1])))
+        text = work.fingerprint(plan.grid.chunk(int(place[0]), int(place[1])))
         return np.frombuffer(bytes.fromhex(text), np.uint8)
 
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -222,13 +222,10 @@ def _lay_out(plan: BuildPlan, old: Cube, generation: str, spec: CubeSpec) -> Non
         plan.url,
         generation,
         spec,
-        old.quantizer,
+        old.features,
         np.where(old.done == Status.OUTSIDE, old.done, np.uint8(Status.MISSING)),
-        classes=old.classes,
         model_name=old.model_name,
         area=plan.area,
-        weights=old.weights,
-        metric=old.metric,
     )
 
 

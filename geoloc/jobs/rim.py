@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..area import Bounds
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..encoders.lattice import MIN_VALID
 from ..imagery import Source
 

@@ -19,14 +19,13 @@ from ..cube import (
     Parked,
     Parking,
     Provenance,
-    Quantizer,
     Status,
-    cells_inside,
 )
-from ..domain.grid import Block, Grid
+from ..domain import Chunk, Grid
 from ..errors import ImageryError
 from ..executors import Once
 from ..imagery import Source
+from ..models import Quantizer
 from .overview import Seen, part_of, shrunk
 
 if TYPE_CHECKING:
@@ -150,15 +149,15 @@ class EncodeWork:
     polygon: Geometry | None
     overview: Grid | None = None
 
-    def window(self, block: Block) -> Grid:
+    def window(self, block: Chunk) -> Grid:
         """The pixels that a block needs, margin included."""
         return self.encoder().window(self.grid.window(*block.slices))
 
-    def fingerprint(self, block: Block) -> str:
+    def fingerprint(self, block: Chunk) -> str:
         """Of the imagery that the block would be made from now; sha256 in hex."""
         return self.source.fingerprint(self.window(block))
 
-    def read(self, block: Block) -> Pixels:
+    def read(self, block: Chunk) -> Pixels:
         """The imagery under a block, margin included."""
         window, meter = self.window(block), _Meter()
         provenance = Provenance(fingerprint=self.source.fingerprint(window))
@@ -182,7 +181,7 @@ class EncodeWork:
         return Pixels(window, image.values, valid, provenance, spent, picture)
 
     def _picture(
-        self, block: Block, pixels: NDArray[np.uint8], valid: NDArray[np.bool_], window: Grid
+        self, block: Chunk, pixels: NDArray[np.uint8], valid: NDArray[np.bool_], window: Grid
     ) -> Seen | None:
         """The block on the overview's lattice."""
         if self.overview is None or not valid.any():
@@ -190,7 +189,7 @@ class EncodeWork:
         part = part_of(self.overview, self.grid, block)
         return shrunk(pixels, valid, window, self.overview.window(*part))
 
-    def finish(self, block: Block, read: Pixels) -> Encoded:
+    def finish(self, block: Chunk, read: Pixels) -> Encoded:
         """Encode what was read; cells outside of the polygon become missing."""
         start = time.perf_counter()
         cells = self.grid.window(*block.slices)
@@ -198,7 +197,7 @@ class EncodeWork:
             features = np.full((*block.shape, self.encoder().dim), np.nan, np.float32)
         else:
             features = self.encoder().encode(read.pixels, read.valid, read.window, cells)
-        inside = cells_inside(self.grid, block, self.polygon)
+        inside = block.inside(self.polygon)
         lacking = ~np.isfinite(features).all(axis=-1)
         if inside is not None:
             features[~inside] = np.nan
@@ -215,15 +214,15 @@ class BuildWork:
     encode: EncodeWork
     writer: Once[BlockWriter]
 
-    def read(self, block: Block) -> Pixels:
+    def read(self, block: Chunk) -> Pixels:
         """The imagery under a block."""
         return self.encode.read(block)
 
-    def finish(self, block: Block, read: Pixels) -> BlockResult:
+    def finish(self, block: Chunk, read: Pixels) -> BlockResult:
         """Encode and write it."""
         return self.store(block, self.encode.finish(block, read))
 
-    def store(self, block: Block, encoded: Encoded) -> BlockResult:
+    def store(self, block: Chunk, encoded: Encoded) -> BlockResult:
         """Write an encoded block and its provenance; the ledger is the client's to write."""
         start = time.perf_counter()
         written = self.writer().write(block, encoded.features)
@@ -255,10 +254,10 @@ class Sample:
         self._parking = parking
         self._low: NDArray[np.float32] | None = None
         self._high: NDArray[np.float32] | None = None
-        self._waiting: dict[Block, Spent] = {}
-        self._recalled: set[Block] = set()
+        self._waiting: dict[Chunk, Spent] = {}
+        self._recalled: set[Chunk] = set()
 
-    def __contains__(self, block: Block) -> bool:
+    def __contains__(self, block: Chunk) -> bool:
         """Whether its features wait, or did."""
         return block in self._waiting
 
@@ -267,7 +266,7 @@ class Sample:
         """Rows and columns of blocks of which an earlier run left something."""
         return self._parking.places
 
-    def recall(self, block: Block, work: EncodeWork) -> Provenance | None:
+    def recall(self, block: Chunk, work: EncodeWork) -> Provenance | None:
         """Take up a block that an earlier run left; None where it is to be computed again.
 
         So it is where it is damaged, lacks imagery that could not be read, or has other imagery
@@ -282,7 +281,7 @@ class Sample:
             self._recalled.add(block)
         return there.provenance
 
-    def add(self, block: Block, encoded: Encoded) -> bool:
+    def add(self, block: Chunk, encoded: Encoded) -> bool:
         """Take a block into the sample; False where it holds no cell with a vector.
 
         Raises CubeError where it cannot be kept.
@@ -305,7 +304,7 @@ class Sample:
         assert self._high is not None
         return Quantizer.fit(self._low, self._high)
 
-    def parked(self) -> Iterator[tuple[Block, Encoded]]:
+    def parked(self) -> Iterator[tuple[Chunk, Encoded]]:
         """The blocks whose features wait, one at a time."""
         for block, spent in list(self._waiting.items()):
             there = self._parking.get(block)
@@ -314,11 +313,11 @@ class Sample:
             else:
                 yield block, Encoded(there.features, there.provenance, spent)
 
-    def is_recalled(self, block: Block) -> bool:
+    def is_recalled(self, block: Chunk) -> bool:
         """Whether an earlier run encoded it."""
         return block in self._recalled
 
-    def drop(self, block: Block) -> None:
+    def drop(self, block: Chunk) -> None:
         """Give back the room of a block that is stored."""
         self._parking.drop(block)
 
@@ -331,7 +330,7 @@ class Sample:
         self._high = high if self._high is None else np.maximum(high, self._high)
 
 
-def _is_of_today(there: Parked, block: Block, work: EncodeWork) -> bool:
+def _is_of_today(there: Parked, block: Chunk, work: EncodeWork) -> bool:
     try:
         return work.fingerprint(block) == there.provenance.fingerprint
     except ImageryError:  # told where it is computed again

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from pyproj import Transformer
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import UsageError
 
 _NUMBER = re.compile(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cube import Cube, Status, cells_inside
-from ..domain.grid import Grid
+from ..cube import Cube, Status
+from ..domain import Grid
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -72,18 +72,18 @@ def asked_cells(grid: Grid, polygons: Sequence[Geometry]) -> NDArray[np.bool_] |
         shapely.prepare(polygon)
         whole, touched = shapely.contains(polygon, boxes), shapely.intersects(polygon, boxes)
         for row, col in np.argwhere(~whole).tolist():
-            block = grid.block(row, col)
-            inside = cells_inside(grid, block, polygon) if touched[row, col] else None
+            block = grid.chunk(row, col)
+            inside = block.inside(polygon) if touched[row, col] else None
             asked[block.slices] &= False if inside is None else inside
     return asked
 
 
 def _block_bounds(grid: Grid) -> tuple[NDArray[np.float64], ...]:
     """Left, bottom, right, top ``(block_y, block_x)`` of all blocks."""
-    rows, cols = grid.block_shape()
-    first, last = grid.block(0, 0), grid.block(rows - 1, cols - 1)
-    y = grid.top - grid.step * np.append(np.arange(rows) * first.shape[0], last.y1)
-    x = grid.left + grid.step * np.append(np.arange(cols) * first.shape[1], last.x1)
+    rows, cols = grid.chunk_grid()
+    first, last = grid.chunk(0, 0), grid.chunk(rows - 1, cols - 1)
+    y = grid.top - grid.step * np.append(np.arange(rows) * first.size, last.stop[0])
+    x = grid.left + grid.step * np.append(np.arange(cols) * first.size, last.stop[1])
     left, top = np.meshgrid(x[:-1], y[:-1])
     right, bottom = np.meshgrid(x[1:], y[1:])
     return left, bottom, right, top
@@ -117,5 +117,5 @@ def _by_records(cube: Cube) -> Coverage:
         return Coverage(known=False)
     counts = np.zeros(done.shape, np.int64)
     for block in cube.blocks():
-        counts[block.row, block.col] = int(cube.provenance(block).get("missing", 0))
+        counts[block.index] = int(cube.provenance(block).get("missing", 0))
     return Coverage(lacking=_by_reason(counts, done))

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pyproj import Transformer
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..evaluation import Placement, place
 from ..report import QueryResult
 from .coordinates import read_places

@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from .heat import Levels, hot_palette, palette, shrink, unsearched
 from .links import WEB_MAPS
 

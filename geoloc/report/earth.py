@@ -19,7 +19,7 @@ from rasterio.enums import Resampling
 from rasterio.transform import array_bounds
 from rasterio.warp import calculate_default_transform, reproject
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from .formatting import candidate_text, degrees, scene_list
 from .heat import levels, overlay_palette, shrink
 

@@ -17,7 +17,7 @@ from matplotlib import colormaps
 from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
-from ..domain.grid import Grid
+from ..domain import Grid
 
 if TYPE_CHECKING:
     from .result import QueryResult

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from .heat import PAPER, TICKS, levels, overlay_palette, paper_palette, position, shrink
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from .heat import levels, paper_palette, shrink
 
 if TYPE_CHECKING:

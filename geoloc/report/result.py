@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from ..candidates import percentile_of
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..names import path_text
 from ..scenes import describe
 from ..search_areas import SearchArea, search_areas

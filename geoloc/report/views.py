@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import GeolocError
 from ..jobs.overview import NOTHING
 
@@ -71,7 +71,7 @@ class Views:
     notes: tuple[str, ...]
 
 
-def look(
+def render_views(
     result: QueryResult,
     source: Source | None,
     overview: Overview | None = None,

@@ -21,7 +21,7 @@ from pyproj import Transformer
 from pystac.layout import TemplateLayoutStrategy
 from rasterio.transform import Affine
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import OutputError, UsageError
 from ..files.whole import write_whole
 from .overhead import ACQUISITIONS, Acquisition, render_overhead

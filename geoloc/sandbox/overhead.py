@@ -11,7 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from .noise import compiled, hash2, parallel, smooth, value_noise
 from .scene import Material, Scene
 

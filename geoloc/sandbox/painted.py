@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from .scene import Scene
 from .world import World
 

@@ -12,7 +12,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from ..domain.grid import Grid
+from ..domain import Grid
 
 LANDUSE = (
     "field-cultivated",  # bare or ploughed soil, vegetable plots

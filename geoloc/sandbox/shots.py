@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import GeolocError
 from .camera import Camera, Frame
 from .raycast import LEAF_HIT, SIDE_HIT, TRUNK_HIT, cast_rays

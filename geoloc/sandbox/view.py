@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from .camera import Camera, Frame
 from .raycast import GROUND_HIT, Hits, cast_rays
 from .relief import Relief

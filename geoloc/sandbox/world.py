@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from .ground import tables
 from .layout import Layout
 from .objects import REACH, X, Y, draw

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from ..domain.grid import Grid
+from ..domain import Grid
 from ..errors import UsageError
 from ..report.heat import reduced
 from .options import Rounding

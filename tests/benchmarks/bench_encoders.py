@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from geoloc.domain.grid import BLOCK_SIZE, Grid
+from geoloc.domain import CHUNK_SIZE, Grid
 from geoloc.encoders import fidelity
 from geoloc.encoders.formats.networks import build_network, weights_bytes
 from geoloc.encoders.overhead import OverheadEncoder, PatchEncoder, open_overhead, open_patches
@@ -30,7 +30,7 @@ from geoloc.models.model import SHIPPED, Model, write_model
 
 STEP = 10.0  # m
 SAMPLED = 24  # cells compared patch by patch
-GRID = Grid("EPSG:32636", 300_000.0, 5_598_000.0, STEP, BLOCK_SIZE, BLOCK_SIZE)
+GRID = Grid("EPSG:32636", 300_000.0, 5_598_000.0, STEP, CHUNK_SIZE, CHUNK_SIZE)
 
 Pixels = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 
@@ -52,7 +52,7 @@ def main() -> None:
     console = Console(width=140)
     console.print(
         f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads, step {STEP:g} m; dense "
-        f"on one block of {BLOCK_SIZE} x {BLOCK_SIZE} cells, patch by patch on {SAMPLED} of them"
+        f"on one block of {CHUNK_SIZE} x {CHUNK_SIZE} cells, patch by patch on {SAMPLED} of them"
     )
     with tempfile.TemporaryDirectory() as folder:
         measured = [measure("densenet161 (random weights)", densenet(Path(folder)))]
@@ -94,7 +94,7 @@ def measure(name: str, model: Model) -> Measured:
     patch = open_patches(model, STEP, gsd=dense.gsd)
     read = world(dense, patch)
     rng = np.random.default_rng(0)
-    rows, cols = rng.integers(0, BLOCK_SIZE, (2, SAMPLED))
+    rows, cols = rng.integers(0, CHUNK_SIZE, (2, SAMPLED))
     sample = fidelity.read_sample(read, patch, GRID, rows, cols)
     patch.encode_patches(sample.patches[:2, :, :-4, :-4])  # warm up
     exact, patch_seconds = timed(lambda: fidelity.exact_vectors(patch, sample))

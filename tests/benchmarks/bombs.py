@@ -98,7 +98,7 @@ def _resident(pid: int) -> float:
 
 def _raster(path: str) -> str:
     from geoloc.area import GeotiffImagery
-    from geoloc.domain.grid import Grid
+    from geoloc.domain import Grid
     from geoloc.imagery.geotiff import GeotiffSource
 
     window = Grid("EPSG:32636", 300_000.0, 5_600_000.0, 10.0, 200, 300)
@@ -108,7 +108,7 @@ def _raster(path: str) -> str:
 
 def _stac(url: str) -> str:
     from geoloc.area import StacImagery
-    from geoloc.domain.grid import Grid
+    from geoloc.domain import Grid
     from geoloc.imagery.stac import StacSource
 
     window = Grid("EPSG:32636", 300_000.0, 5_600_000.0, 10.0, 20, 30)
@@ -117,7 +117,7 @@ def _stac(url: str) -> str:
 
 def _xyz(url: str) -> str:
     from geoloc.area import XyzImagery
-    from geoloc.domain.grid import Grid
+    from geoloc.domain import Grid
     from geoloc.imagery.xyz import XyzSource
 
     window = Grid("EPSG:32636", 300_000.0, 5_600_000.0, 10.0, 20, 30)

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from zarr.storage import StorePath, WrapperStore
 
 from ...area import Bounds, ZarrImagery
-from ...domain.grid import Block, Grid
+from ...domain import Chunk, Grid
 from ...errors import ImageryError
 from ...stores import open_store, reason_of
 from ..crs import box_in, pixel_side
@@ -283,9 +283,9 @@ def _item(item: TileItem) -> Item:
     return Item(item.id, item.href, date, item.version)
 
 
-def tile_of(lattice: Grid, row: int, col: int) -> Block:
+def tile_of(lattice: Grid, row: int, col: int) -> Chunk:
     """The tile at a place of the lattice of tiles."""
-    return lattice.block(row, col, TILE)
+    return lattice.chunk(row, col, size=TILE)
 
 
 def open_tiled(url: str, mode: str = "r", opened: str | None = None) -> zarr.Group:

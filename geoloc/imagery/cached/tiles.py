@@ -37,7 +37,7 @@ from zarr.codecs import ZstdCodec
 from zarr.core.sync import sync
 
 from ...area import portable
-from ...domain.grid import Block, Grid
+from ...domain import Chunk, Grid
 from ...errors import ImageryError, SpecMismatchError
 from ...stores import open_store
 from ..source import Source
@@ -111,19 +111,19 @@ class TileWork:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_group"}
 
-    def read(self, tile: Block) -> tuple[xr.DataArray | None, str]:
+    def read(self, tile: Chunk) -> tuple[xr.DataArray | None, str]:
         """The origin's pixels, or None where it has none, and its fingerprint."""
         window = self.lattice.window(*tile.slices)
         fingerprint = self.source.fingerprint(window)
         image = self.source.read(window) if self.source.covers(window) else None
         return image, fingerprint
 
-    def finish(self, tile: Block, data: tuple[xr.DataArray | None, str]) -> TileResult:
+    def finish(self, tile: Chunk, data: tuple[xr.DataArray | None, str]) -> TileResult:
         """Write it, and where it is from; the ledger is the client's to write."""
         image, fingerprint = data
         record = _record(image, fingerprint)
         with reading(self.url):
-            before = parse_record(array_of(self._group, "record")[tile.row, tile.col])
+            before = parse_record(array_of(self._group, "record")[tile.index])
             if record.errors and before.state == TileState.DONE:
                 return TileResult(TileState.DONE, 0, record.errors)
             if before.fingerprint:
@@ -134,7 +134,7 @@ class TileWork:
         notes = () if image is None else image.attrs.get("notes", ())
         return TileResult(record.state, valid, record.errors, notes)
 
-    def _write(self, tile: Block, image: xr.DataArray | None, *, anew: bool) -> None:
+    def _write(self, tile: Chunk, image: xr.DataArray | None, *, anew: bool) -> None:
         if image is not None:
             valid = image.coords["valid"].values
             array_of(self._group, "pixels")[:, *tile.slices] = image.values
@@ -143,8 +143,8 @@ class TileWork:
             array_of(self._group, "pixels")[:, *tile.slices] = 0
             array_of(self._group, "valid")[tile.slices] = 0
 
-    def _note(self, tile: Block, text: str) -> None:
-        array_of(self._group, "record")[tile.row, tile.col] = text
+    def _note(self, tile: Chunk, text: str) -> None:
+        array_of(self._group, "record")[tile.index] = text
 
 
 def _record(image: xr.DataArray | None, fingerprint: str) -> TileRecord:
@@ -182,13 +182,13 @@ class TileLedger:
         with reading(self.url):
             return parse_record(self._records[row, col])
 
-    def mark(self, tile: Block, state: TileState) -> None:
+    def mark(self, tile: Chunk, state: TileState) -> None:
         """Make a written tile count, or one that is to be rewritten count no more."""
-        if self.state[tile.row, tile.col] == state:
+        if self.state[tile.index] == state:
             return
-        top, left = tile.row - tile.row % _LEDGER_CHUNK, tile.col - tile.col % _LEDGER_CHUNK
+        top, left = (i - i % _LEDGER_CHUNK for i in tile.index)
         part = np.s_[top : top + _LEDGER_CHUNK, left : left + _LEDGER_CHUNK]
-        self.state[tile.row, tile.col] = state
+        self.state[tile.index] = state
         with reading(self.url):
             self._done[part] = self.state[part]
 

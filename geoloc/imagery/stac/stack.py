@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from ...area import Bounds
-from ...domain.grid import Grid
+from ...domain import Grid
 from ...errors import ImageryError
 from ..placing import part_of
 from .scene import Scene

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...area import Bounds
-from ...domain.grid import Grid
+from ...domain import Grid
 
 MERCATOR = "EPSG:3857"
 HALF = 20037508.342789244

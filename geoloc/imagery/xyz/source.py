@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from ...area import Bounds, XyzImagery
-from ...domain.grid import Grid
+from ...domain import Grid
 from ...errors import ImageryError
 from ...extras import extra
 from ..crs import LONLAT, box_in, pixel_side

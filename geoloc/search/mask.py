@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
-from ..cube import cells_inside
-from ..domain.grid import Block, Grid
+from ..domain import Chunk, Grid
 from ..errors import UsageError
 
 WGS84 = "EPSG:4326"
@@ -20,7 +19,7 @@ _EDGE_POINTS = 200
 
 
 @dataclass(frozen=True, eq=False)
-class Within:
+class PolygonMask:
     """The cells whose centre lies inside ``polygon``, which is in the grid's CRS."""
 
     grid: Grid
@@ -29,11 +28,11 @@ class Within:
     def __post_init__(self) -> None:
         shapely.prepare(self.polygon)
 
-    def __reduce__(self) -> tuple[type[Within], tuple[Grid, BaseGeometry]]:
-        return Within, (self.grid, self.polygon)  # prepared again where it arrives
+    def __reduce__(self) -> tuple[type[PolygonMask], tuple[Grid, BaseGeometry]]:
+        return PolygonMask, (self.grid, self.polygon)  # prepared again where it arrives
 
     @classmethod
-    def of(cls, grid: Grid, polygon: BaseGeometry, crs: str = WGS84) -> Within:
+    def of(cls, grid: Grid, polygon: BaseGeometry, crs: str = WGS84) -> PolygonMask:
         """A mask from a polygon in any CRS, by default longitude and latitude (GeoJSON).
 
         Raises UsageError for what is no polygon, or lies outside the grid.
@@ -48,13 +47,13 @@ class Within:
             )
         return cls(grid, local)
 
-    def touches(self, block: Block) -> bool:
+    def touches(self, block: Chunk) -> bool:
         """Whether any part of a block may lie inside."""
         return bool(self.polygon.intersects(shapely.box(*self.grid.window(*block.slices).bounds)))
 
-    def cells(self, block: Block) -> NDArray[np.bool_]:
+    def cells(self, block: Chunk) -> NDArray[np.bool_]:
         """True ``(y, x)`` for the block's cells that lie inside."""
-        inside = cells_inside(self.grid, block, self.polygon)
+        inside = block.inside(self.polygon)
         assert inside is not None
         return inside
 
