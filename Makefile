@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-# An index of PyTorch builds for this machine: https://download.pytorch.org/whl/cpu has those
-# without CUDA, which is 4 GB less.
+# An index of PyTorch builds for this machine: deploy/Dockerfile names that of builds without CUDA,
+# which take 4 GB less than the default index's.
 TORCH_INDEX ?=
 BUILDS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
