@@ -69,10 +69,11 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
 def test_a_bucket_that_goes_while_blocks_are_written(s3_bucket: str, source: ArraySource) -> None:
     boto3 = pytest.importorskip("boto3")
 
-    def delete(*_: int) -> None:
-        bucket = boto3.resource("s3").Bucket("cubes")
-        bucket.objects.all().delete()
-        bucket.delete()
+    def delete(done: float, _: int) -> None:
+        if done == 1:
+            bucket = boto3.resource("s3").Bucket("cubes")
+            bucket.objects.all().delete()
+            bucket.delete()
 
     with pytest.raises(CubeError) as caught:
         build_blocks(plan_of(f"{s3_bucket}/gone.zarr", GRID, source), progress=delete)

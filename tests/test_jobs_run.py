@@ -13,7 +13,7 @@ from geoloc.domain import Chunk, Index
 from geoloc.errors import CubeError, ImageryError
 from geoloc.executors import Executor
 from geoloc.jobs.report import BuildReport
-from geoloc.jobs.run import HOPELESS, Run
+from geoloc.jobs.run import HOPELESS, Job, Run
 from geoloc.pulse import tell
 
 from .cubes import grid_of
@@ -52,10 +52,10 @@ class Lock:
 
 
 @dataclass
-class Adding:
+class Adding(Job[tuple[int, str]]):
     """A job that keeps the sums."""
 
-    task: Sums
+    task: Sums  # type: ignore[assignment]
     lock: CubeLock = field(default_factory=Lock)  # type: ignore[arg-type]
     report: BuildReport = field(default_factory=lambda: BuildReport("memory", "g0001"))
     begun: list[Index] = field(default_factory=list)

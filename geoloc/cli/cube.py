@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ..errors import UsageError
 from ..executors import kinds
-from .console import known_cluster, note, print_json, print_table, stages
+from .console import Advance, known_cluster, note, print_json, print_table, stages
 from .query import FETCH
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ FAIL_FAST = typer.Option(
     False, "--fail-fast", help="Stop at the first such block; the same as --max-failed 0."
 )
 
+_DOING = {"build": "building", "refresh": "refreshing"}
+
 
 @app.command()
 def build(
@@ -53,20 +56,10 @@ def build(
     as_json: bool = JSON,
 ) -> None:
     """Encode an area's imagery into a feature cube, once; an interrupted build goes on."""
-    from ..area import load_area
     from ..jobs.build import build_cube
 
-    spec = load_area(area)
-    with stages(long=True) as stage:
-        report = build_cube(
-            spec,
-            method=method,
-            cluster=cluster,
-            tiling=stage(f"tiling {spec.name}") if spec.keeps_copy else None,
-            progress=stage(f"building {spec.name}"),
-            max_failed=0 if fail_fast else max_failed,
-        )
-    _tell(report, as_json)
+    most = 0 if fail_fast else max_failed
+    _carry_out(build_cube, "build", area, as_json, method=method, cluster=cluster, max_failed=most)
 
 
 @app.command()
@@ -79,20 +72,12 @@ def refresh(
     as_json: bool = JSON,
 ) -> None:
     """Recompute what changed in the imagery, into a new generation; others may query meanwhile."""
-    from ..area import load_area
     from ..jobs.refresh import refresh_cube
 
-    spec = load_area(area)
-    with stages(long=True) as stage:
-        report = refresh_cube(
-            spec,
-            method=method,
-            cluster=cluster,
-            tiling=stage(f"tiling {spec.name}") if spec.keeps_copy else None,
-            progress=stage(f"refreshing {spec.name}"),
-            max_failed=0 if fail_fast else max_failed,
-        )
-    _tell(report, as_json)
+    most = 0 if fail_fast else max_failed
+    _carry_out(
+        refresh_cube, "refresh", area, as_json, method=method, cluster=cluster, max_failed=most
+    )
 
 
 @app.command()
@@ -105,20 +90,10 @@ def update(
     as_json: bool = JSON,
 ) -> None:
     """Build what is missing of an area's cube, and refresh what has changed in its imagery."""
-    from ..area import load_area
     from ..jobs.update import update_cube
 
-    spec = load_area(area)
-    with stages(long=True) as stage:
-        report = update_cube(
-            spec,
-            method=method,
-            cluster=cluster,
-            tiling=stage(f"tiling {spec.name}") if spec.keeps_copy else None,
-            progress=lambda step: stage(f"{step} of {spec.name}"),
-            max_failed=0 if fail_fast else max_failed,
-        )
-    _tell(report, as_json)
+    most = 0 if fail_fast else max_failed
+    _carry_out(update_cube, None, area, as_json, method=method, cluster=cluster, max_failed=most)
 
 
 @app.command()
@@ -249,6 +224,31 @@ def repair(
         report = repair_cube_at(
             cube, cluster=cluster, progress=stage("repairing"), fetch_imagery=fetch_imagery
         )
+    _tell(report, as_json)
+
+
+def _carry_out(
+    job: Callable[..., BuildReport | UpdateReport],
+    step: str | None,
+    area: Path,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Do a job to an area's cube, show its progress and report it.
+
+    ``step``: build or refresh; None for a job that takes several, each with a progress of its own.
+    """
+    from ..area import load_area
+
+    spec = load_area(area)
+    with stages(long=True) as stage:
+
+        def advance(step: str) -> Advance:
+            return stage(f"{_DOING[step]} {spec.name}")
+
+        tiling = stage(f"tiling {spec.name}") if spec.keeps_copy else None
+        progress = advance(step) if step else advance
+        report = job(spec, tiling=tiling, progress=progress, **options)
     _tell(report, as_json)
 
 

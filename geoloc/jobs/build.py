@@ -48,7 +48,7 @@ from .extent import notes_of_growth, placed
 from .overview import SAVING_SECONDS, Mosaic, keep_overview, open_mosaic, read_pixels
 from .plan import BuildPlan, plan_build
 from .report import BuildReport
-from .run import Progress, Run
+from .run import Job, Progress, Run
 from .tasks import BlockResult, BuildTask
 from .verify import Verification, verify_cube
 
@@ -148,7 +148,7 @@ def build_blocks(
         resumes = resume_generation(plan.url, generation, spec)
         ledger = Ledger(plan.url, generation) if resumes else None
         status = plan_blocks(plan.grid, plan.polygon) if ledger is None else ledger.status
-        report = _begin_report(plan, generation, status)
+        report = begin_report(plan, generation, status)
         if ledger is not None:
             report.notes += _changed_imagery(plan, ledger)
             _forget_damaged(ledger, report, read_all=read_all)
@@ -172,7 +172,7 @@ def _begun(plan: BuildPlan) -> tuple[BuildPlan, str]:
     return plan.resuming(there), generation
 
 
-def _begin_report(plan: BuildPlan, generation: str, status: NDArray[np.uint8]) -> BuildReport:
+def begin_report(plan: BuildPlan, generation: str, status: NDArray[np.uint8]) -> BuildReport:
     """A report of what is there before a run."""
     return BuildReport(
         plan.url,
@@ -235,7 +235,7 @@ def _finish(report: BuildReport) -> None:
 
 
 @dataclass
-class BlockJob:
+class BlockJob(Job[BlockResult]):
     """Blocks of a cube's generation: encoded and written by workers, marked in the ledger here.
 
     ``spec`` and ``status`` ``(block_y, block_x)``: of the generation, where it is to be laid out.
@@ -247,18 +247,17 @@ class BlockJob:
     mosaic: Mosaic
     spec: CubeSpec
     status: NDArray[np.uint8]
+    task: BuildTask = field(init=False)
     _saved: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        writer = partial(BlockWriter, self.plan.url, self.report.generation)
+        self.task = BuildTask(replace(self.plan.task, overview=self.mosaic.lattice), Lazy(writer))
 
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger of the generation, once that is there."""
         return Ledger(self.plan.url, self.report.generation)
-
-    @cached_property
-    def task(self) -> BuildTask:
-        """Read, encode and write a block."""
-        writer = partial(BlockWriter, self.plan.url, self.report.generation)
-        return BuildTask(replace(self.plan.task, overview=self.mosaic.lattice), Lazy(writer))
 
     def prepare(self, executor: Executor) -> None:
         """Lay out a new generation, its code chosen, unless nothing can be encoded."""
@@ -282,9 +281,6 @@ class BlockJob:
             model_name=self.plan.model_name,
             area=self.plan.area,
         )
-
-    def begin(self, block: Chunk) -> None:
-        """Nothing is to be done before a block is written."""
 
     def record(self, block: Chunk, result: BlockResult) -> str | None:
         """Mark a written block, and show it in the overview, which is saved now and then."""

@@ -1,7 +1,7 @@
 """Tiles an area's imagery into Zarr, on the lattice that its encoder reads; resumable.
 
-``imagery.tiling`` says when that pays, and how the copy is laid out. An area with ``keep: true``
-has it done by every build and refresh; ``geoloc imagery tile`` does it apart.
+`imagery.cached.tiles` says when that pays, and how the copy is laid out. An area with
+``keep: true`` has it done by every build and refresh; ``geoloc imagery tile`` does it apart.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from ..area import Area, Imagery, ZarrImagery
 from ..cube import FIRST_GENERATION, CubeLock, current_generation, hold_lock, stored_encoding
 from ..domain import Chunk, Grid, Status
 from ..errors import AreaError
-from ..executors import Executor
 from ..imagery import notes_of, open_source, require_overlap
 from ..imagery.cached.source import TILE, tile_of
 from ..imagery.cached.tiles import (
@@ -31,7 +30,7 @@ from ..imagery.cached.tiles import (
 )
 from .extent import placed
 from .report import TileReport
-from .run import THREADS, Progress, Run
+from .run import THREADS, Job, Progress, Run
 
 
 def tile_imagery(
@@ -155,16 +154,13 @@ def _changed(task: TileTask, ledger: TileLedger) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True)
-class TileJob:
+class TileJob(Job[TileResult]):
     """Tiles of a copy of imagery: read and written by workers, marked in the ledger here."""
 
     task: TileTask
     ledger: TileLedger
     report: TileReport
     lock: CubeLock
-
-    def prepare(self, executor: Executor) -> None:
-        """The copy is laid out already."""
 
     def begin(self, tile: Chunk) -> None:
         """A tile counts no more before anybody rewrites it."""

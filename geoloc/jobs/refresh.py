@@ -39,7 +39,7 @@ from ..cube import (
 )
 from ..errors import CubeError
 from ..imagery import notes_of, require_overlap
-from .build import BlockJob, from_area
+from .build import BlockJob, begin_report, from_area
 from .overview import Mosaic, drop_overviews, open_mosaic, read_pixels
 from .plan import BuildPlan
 from .report import BuildReport
@@ -61,7 +61,7 @@ def refresh_cube(
     """Recompute the blocks of an area's cube whose imagery changed, into a new generation.
 
     Where the area keeps a tiled copy of its imagery, the tiles that changed are renewed first,
-    and then the blocks over them; ``tiling`` is told of the tiles.
+    and then the blocks over them; ``tiling`` is called with the progress of its tiles.
 
     Nothing changed: no new generation, and the report says so. Blocks that fail, or more than
     ``max_failed`` of them that end it: readers stay with the old generation, and the same command
@@ -89,6 +89,7 @@ def refresh_blocks(
     require_overlap(plan.source, plan.grid)
     with hold_lock(plan.url, "cube refresh") as lock:
         report = _refresh(plan, lock, cluster, progress, max_failed)
+    report.notes[:0] = notes_of(plan.source)
     report.seconds = time.perf_counter() - start
     return report
 
@@ -142,7 +143,7 @@ def _refresh(
     ledger = Ledger(plan.url, generation)
     # what an interrupted refresh left behind counts where its imagery is still today's
     there = (ledger.status == Status.DONE) & (ledger.fingerprints() == today).all(axis=-1)
-    report = _begin_report(plan, generation, old)
+    report = begin_report(plan, generation, ledger.status)
     report.blocks_reused = int(there.sum())
     kept = same & (old.done == Status.DONE)
     report.blocks_copied = _take_over(before, ledger, today, kept & ~there, lock)
@@ -165,20 +166,8 @@ def _mosaic(plan: BuildPlan, old: Cube, generation: str, kept: NDArray[np.bool_]
     return mosaic
 
 
-def _begin_report(plan: BuildPlan, generation: str, old: Cube) -> BuildReport:
-    outside = int((old.done == Status.OUTSIDE).sum())
-    return BuildReport(
-        plan.url,
-        generation,
-        cells=plan.grid.size,
-        blocks_outside=outside,
-        notes=notes_of(plan.source),
-    )
-
-
 def _nothing_changed(plan: BuildPlan, old: Cube) -> BuildReport:
-    report = _begin_report(plan, old.generation, old)
-    report.blocks_reused = int((old.done == Status.DONE).sum())
+    report = begin_report(plan, old.generation, old.done)
     report.published = True
     report.notes.append("the imagery has not changed: no new generation was made")
     if not old.complete:

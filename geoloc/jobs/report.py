@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from ..domain import Status
-from ..errors import CubeError, ImageryError
+from ..errors import CubeError, GeolocError, ImageryError
 from ..imagery.cached.tiles import TileResult
 from .tasks import BlockResult
 
@@ -23,11 +23,14 @@ def _plus(total: int | None, size: int | None) -> int | None:
 class Report:
     """What the run of any job reports: of the chunks, which it calls ``noun``, and of itself.
 
-    ``seconds`` is elapsed time; ``stopped`` says why the run ended before all of its chunks were
-    tried, None where it did not.
+    ``made``: what is done to a chunk; ``lacking``: the error where some are not whole.
+    ``seconds`` is elapsed time; ``stopped`` says why the run ended before all of its chunks
+    were tried, None where it did not.
     """
 
     noun: ClassVar[str]
+    made: ClassVar[str]
+    lacking: ClassVar[type[GeolocError]]
     url: str
     cluster: str = field(default="", kw_only=True)
     stopped: str | None = field(default=None, kw_only=True)
@@ -68,17 +71,22 @@ class Report:
         errors = [f"{error} ({n} {self.noun}s)" for error, n in self.errors.items()]
         return stopped + errors + self.notes
 
-    def _shortfall(self, state: str, done: str) -> str | None:
-        """Why the run is not complete, and what to do; None where it is."""
+    def raise_if_incomplete(self) -> None:
+        """Raise the job's own error where chunks failed, lack imagery, or were not tried."""
+        again = "fix the cause and run the same command again"
         if self.stopped:
-            return f"{self.stopped}: fix the cause and run the same command again"
-        if not self.incomplete:
-            return None
-        return (
-            f"{self.incomplete} of {self.incomplete + self.whole} {self.noun}s are {state} "
-            f"({next(iter(self.errors), 'unknown error')}): fix the cause and run the same "
-            f"command again; only these are {done}"
-        )
+            raise self.lacking(f"{self.stopped}: {again}")
+        if self.incomplete:
+            raise self.lacking(
+                f"{self.incomplete} of {self.incomplete + self.whole} {self.noun}s are "
+                f"{self._state} ({next(iter(self.errors), 'unknown error')}): {again}; only these "
+                f"are {self.made}"
+            )
+
+    @property
+    def _state(self) -> str:
+        """Of chunks that are not whole."""
+        return "incomplete"
 
 
 @dataclass
@@ -89,7 +97,7 @@ class TileReport(Report):
     ``tiles_kept``: those of them that stay as they were, since it cannot be read now.
     """
 
-    noun = "tile"
+    noun, made, lacking = "tile", "tiled", ImageryError
     pixels: int
     gsd: float
     tiles_done: int = 0
@@ -136,11 +144,9 @@ class TileReport(Report):
         )
         return "\n".join([line, *self.remarks()])
 
-    def raise_if_incomplete(self) -> None:
-        """Raise ImageryError where tiles failed or lack imagery that could not be read."""
-        state = "out of date" if self.incomplete == self.tiles_kept else "incomplete"
-        if short := self._shortfall(state, "tiled"):
-            raise ImageryError(short)
+    @property
+    def _state(self) -> str:
+        return "out of date" if self.incomplete == self.tiles_kept else "incomplete"
 
 
 @dataclass
@@ -154,7 +160,7 @@ class BuildReport(Report):
     the tiled copy, where the area keeps one.
     """
 
-    noun = "block"
+    noun, made, lacking = "block", "computed", CubeError
     generation: str
     cells: int = 0
     cells_encoded: int = 0
@@ -239,8 +245,7 @@ class BuildReport(Report):
         The same where the run was stopped for that. ImageryError where the tiled copy lacks
         some, or is older than its origin in places.
         """
-        if short := self._shortfall("incomplete", "computed"):
-            raise CubeError(short)
+        super().raise_if_incomplete()
         if self.tiling is not None:
             self.tiling.raise_if_incomplete()
 

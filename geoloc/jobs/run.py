@@ -8,10 +8,11 @@ stays, so that the same job, run again, takes up the rest.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,32 +35,27 @@ THREADS = 16
 """Of the client, waiting for a store or for imagery's versions, not computing."""
 
 
-class Job(Protocol[Result]):
-    """Something that is done to the chunks of a domain, and may be interrupted at any moment."""
+class Job(ABC, Generic[Result]):
+    """Something that is done to the chunks of a domain, and may be interrupted at any moment.
 
-    @property
-    def report(self) -> Report: ...
+    ``lock`` is that of the store that is written to, ``task`` what workers do to a chunk.
+    """
 
-    @property
-    def lock(self) -> CubeLock:
-        """Of the store that is written to."""
-        ...
-
-    @property
-    def task(self) -> Task[Chunk, Any, Result]:
-        """What workers do: read, compute, write."""
-        ...
+    report: Report
+    lock: CubeLock
+    task: Task[Chunk, Any, Result]
 
     def prepare(self, executor: Executor) -> None:
         """What comes before the first chunk; it may stop the run by way of the report."""
 
     def begin(self, chunk: Chunk) -> None:
-        """Called before a chunk is given to a worker."""
+        """What comes before a chunk is given to a worker."""
 
+    @abstractmethod
     def record(self, chunk: Chunk, result: Result) -> str | None:
         """Enter a written chunk in the ledger and the report; what it lacks, if anything."""
-        ...
 
+    @abstractmethod
     def fail(self, chunk: Chunk, error: str) -> None:
         """Report a chunk that could not be made."""
 

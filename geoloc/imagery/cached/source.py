@@ -1,6 +1,6 @@
 """Imagery that was tiled into Zarr: read as any other source, without its files or catalog.
 
-``tiling`` writes it, and says when that pays.
+`tiles` writes it, and says when that pays.
 """
 
 from __future__ import annotations
