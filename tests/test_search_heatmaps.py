@@ -59,6 +59,8 @@ def test_cells_and_rows_are_those_of_the_array(stored: list[StoredHeatmap]) -> N
     np.testing.assert_array_equal(heatmap[np.int64(7)], whole[7])
     with pytest.raises(IndexError):
         heatmap[NY, 0]
+    np.testing.assert_array_equal(np.asarray(heatmap, np.float64), whole)
+    np.testing.assert_array_equal(np.stack([np.asarray(one) for one in stored]), values())
 
 
 @pytest.mark.parametrize("most", [1, 4 * NX * 7, 4 * NX * 290, 1 << 30])

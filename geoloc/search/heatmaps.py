@@ -8,10 +8,10 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from ..domain import Chunk, Grid
 from ..errors import OutputError
@@ -110,6 +110,12 @@ class StoredHeatmap:
     def size(self) -> int:
         """Number of cells."""
         return self.store.grid.size
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        """All of it in memory, for those who have room: ``np.asarray(heatmap)``."""
+        if copy is False:
+            raise ValueError("a heatmap in a file is copied into memory")
+        return np.asarray(self[:], dtype)
 
     def __getitem__(self, index: int | slice | tuple[int | slice, int | slice]) -> F32:
         pair = index if isinstance(index, tuple) else (index, slice(None))

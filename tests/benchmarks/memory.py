@@ -43,6 +43,17 @@ from ..encoder_models import spec
 HERE = Path(__file__).parents[2]
 DIM = 16
 _ARCH = "shufflenet_v2_x0_5"
+_WATCHED = """
+import re, runpy, sys
+peak = sys.argv.pop(1)
+try:
+    runpy.run_module("geoloc", run_name="__main__", alter_sys=True)
+finally:
+    status = open("/proc/self/status").read()
+    open(peak, "w").write(re.search(r"VmHWM:\\s+(\\d+)", status)[1])
+"""
+"""The command, and then the most memory that this process ever had, kB: what a child is counted
+for by its parent begins with the memory of that parent."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +68,13 @@ def run(tree: Path, store: Path, *words: str | Path) -> Used:
     """One command of the code in ``tree``, with models in ``store``; RuntimeError if it fails."""
     environment = {**os.environ, "PYTHONPATH": str(tree), "GEOLOC_MODELS": str(store)}
     start = time.perf_counter()
-    with tempfile.TemporaryFile() as told:
-        command = [sys.executable, "-m", "geoloc", *map(str, words)]
-        process = subprocess.Popen(command, env=environment, cwd=tree, stdout=told, stderr=told)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            told.seek(0)
-            raise RuntimeError(told.read().decode()[-2000:])
-    return Used(usage.ru_maxrss / 1024, time.perf_counter() - start)
+    with tempfile.NamedTemporaryFile() as peak:
+        command = [sys.executable, "-c", _WATCHED, peak.name, *map(str, words)]
+        done = subprocess.run(command, env=environment, cwd=tree, capture_output=True, check=False)
+        if done.returncode:
+            raise RuntimeError((done.stdout + done.stderr).decode()[-2000:])
+        seconds = time.perf_counter() - start
+        return Used(int(Path(peak.name).read_text()) / 1024, seconds)
 
 
 def write_tiny_model(folder: Path) -> Model:
