@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import UsageError
-from .console import known_cluster, note, print_json, print_table, stages
-from .query import FETCH
+from ..executors import check_kind
+from .console import note, print_json, print_table, stages
+from .options import option
 
 if TYPE_CHECKING:
     from ..cube import Generation
@@ -24,10 +25,11 @@ JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
 
 METHOD = typer.Option(None, help="dense or patch; default: the fastest that the model supports.")
+FETCH = option("fetch_imagery")
 CLUSTER = typer.Option(
     "auto",
     help="auto, inline, local, cuda, or the address of a Dask scheduler.",
-    callback=known_cluster,
+    callback=check_kind,
 )
 MAX_FAILED = typer.Option(
     None,
