@@ -3,14 +3,18 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# An index of PyTorch builds for this machine: https://download.pytorch.org/whl/cpu has those
+# without CUDA, 4 GB less than the default index's.
+TORCH_INDEX ?=
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 DEMO   ?= demo
 
 # Nothing phones home from a newsroom's machine.
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test test-fast lint bench services clean
+.PHONY: demo test test-fast test-pythons lint bench services clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.run  ## the whole job on the sandbox world; results in ./demo
@@ -21,6 +25,15 @@ test: $(VENV)/.test services  ## every test, the slow end-to-end ones included
 
 test-fast: $(VENV)/.test  ## the unit tests alone
 	$(BIN)/python -m pytest -m "not slow"
+
+# by name or path; each has an environment of its own
+PYTHONS ?= python3.11 python3.12 python3.13
+
+test-pythons:  ## the demo and the unit tests with every Python that geoloc supports
+	set -e; for python in $(PYTHONS); do \
+	  own="PYTHON=$$python VENV=.venv-$${python##*/} DEMO=work/demo-$${python##*/}"; \
+	  $(MAKE) demo $$own && $(MAKE) test-fast $$own; \
+	done
 
 lint: $(VENV)/.lint  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -39,14 +52,19 @@ $(VENV)/bin/python:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 
 $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "installing geoloc and PyTorch into $(VENV) (once; a few minutes)"
-	$(PIP) -e .
+	@echo "installing geoloc's core and PyTorch into $(VENV) (once; a few minutes)"
+	$(PIP) --no-compile -e .
 	@touch $@
+
+$(VENV)/.all: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing geoloc with all its extras into $(VENV) (once; a few minutes)"
+	$(PIP) -e '.[all]'
+	@touch $@ $(VENV)/.run
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing geoloc and its test tools into $(VENV) (once; a few minutes)"
 	$(PIP) -e '.[test]'
-	@touch $@ $(VENV)/.run
+	@touch $@ $(VENV)/.all $(VENV)/.run
 
 $(VENV)/.lint: $(VENV)/.test
 	$(PIP) -e '.[test,lint]'
@@ -70,7 +88,7 @@ endef
 
 clean:
 	find geoloc -name __pycache__ -prune -exec rm -rf {} +  # numba's cache does not see all edits
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .PHONY: up down lock images
 
@@ -81,7 +99,7 @@ lock: $(VENV)/bin/python  ## the images' lock files from constraints.txt; asks t
 images: $(VENV)/.test  ## built and run without a container runtime; root, buildah, debootstrap; 30 GB
 	$(BIN)/python -m tests.benchmarks.build_images
 
-up: $(VENV)/.run  ## server, work pool, deployments and worker on this machine: see deploy/README.md
+up: $(VENV)/.all  ## server, work pool, deployments and worker on this machine: see deploy/README.md
 	$(BIN)/python deploy/local.py up
 
 down:  ## stops them; nothing is lost

@@ -17,7 +17,7 @@ from ..photos import Photo, PhotoView, photo_path
 from ..report import QueryResult, check_writable, write_report
 from ..scenes import display_name
 from ..search import fuse as mean_vector
-from ..search import scene_heatmaps, scene_vector
+from ..search import scene_heatmaps
 from .encode import encode
 from .folders import Folders
 from .options import LatLon, QueryOptions, Use
@@ -150,7 +150,7 @@ def answer_scene(
     heatmap = scene_heatmaps(
         cube, [scene], session.polygon, within_crs=cube.grid.crs, progress=progress
     )
-    vector = scene_vector(cube.classes, [scene])
+    vector = cube.features.named_vector([scene])
     item = QueryItem(display_name(scene), safe_name(scene), (), vector)
     return _answered(session, item, heatmap[0], None, folders)
 

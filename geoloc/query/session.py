@@ -21,8 +21,8 @@ from ..models import Model, model_info
 from ..photos import Photo
 from ..report import QueryResult
 from ..report.evidence import photo_record
-from ..scenes import describe, find_class, group_weights, is_group
-from ..search import Query, Ruler, heatmaps
+from ..scenes import find_class, group_weights, is_group
+from ..search import Query, heatmaps
 from .coverage import UNKNOWN, Coverage, coverage
 from .folders import question_key
 from .matching import random_share, sample_cells
@@ -89,13 +89,13 @@ class QuerySession:
         info = cube.info()
         exact = {
             "within_sha256": None if within is None else file_digest(polygon_file(within)),
-            "scene": None if scene is None else find_class(scene, cube.classes),
+            "scene": None if scene is None else find_class(scene, cube.features.names),
         }
         return cls(
             target,
             options.model_copy(update=exact),
             polygon,
-            class_weights(options.weights, cube.classes),
+            class_weights(options.weights, cube.features.names),
             {**info, "name": info["area"]},
             sensitive,
         )
@@ -146,11 +146,11 @@ class QuerySession:
         return QueryResult(
             title=question.title,
             photos=question.photos,
-            vector=question.vector,
+            vector=cube.features.logits(question.vector) if question.photos else question.vector,
             heatmap=heatmap,
             candidates=tuple(found),
             grid=cube.grid,
-            classes=cube.classes,
+            classes=cube.features.names,
             cube=self.info,
             model=model_info(model) if model else {"name": cube.model_name},
             parameters=self.parameters,
@@ -191,8 +191,8 @@ class QuerySession:
         if figures:
             return {"pairs": figures.share_as_far(found[0].distance)}
         cube = self.target.cube
-        ruler = Ruler.of_cube(cube, self.weights)
-        return {"random": random_share(question.vector, sample_cells(cube), ruler)}
+        distance = cube.features.distance(self.weights)
+        return {"random": random_share(question.vector, sample_cells(cube), distance)}
 
 
 def _notes_of(photos: Sequence[Photo]) -> Iterator[str]:
@@ -227,7 +227,7 @@ def class_weights(
 
 def _place_scenes(candidate: Candidate, cube: Cube) -> tuple[tuple[str, float], ...]:
     vector = cube.vector(candidate.row, candidate.col)
-    return () if vector is None else describe(vector, cube.classes, _DESCRIBED)
+    return () if vector is None else cube.features.describe(vector, _DESCRIBED)
 
 
 def _imagery_near(candidates: Sequence[Candidate], cube: Cube) -> Iterator[dict[str, Any]]:
