@@ -136,56 +136,41 @@ class QueryOptions(BaseModel):
         extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True
     )
 
+    # fmt: off
     top: Annotated[
-        int,
-        Field(ge=1, lt=1 << 31, description="How many candidates."),
+        int, Field(ge=1, lt=1 << 31, description="How many candidates."),
         Option(ALL, served=True, bounds=Field(ge=1, le=1000), recorded=True, shared=True),
     ] = 20
     within: Annotated[
-        Path | None,
-        BeforeValidator(_path),
-        AfterValidator(_storable),
+        Path | None, BeforeValidator(_path), AfterValidator(_storable),
         Field(description="Search only inside this polygon (a GeoJSON file)."),
         Option(ALL, (Flag(metavar="POLY.geojson"),), served=True, recorded=True),
     ] = None
     within_sha256: Annotated[
-        str | None, Field(description="Of the polygon's file."), Option(recorded=True)
+        str | None, Field(description="Of the polygon's file."), Option(recorded=True),
     ] = None
     radius: Annotated[
-        FiniteFloat,
-        Field(ge=0, description="Least distance between candidates, m."),
+        FiniteFloat, Field(ge=0, description="Least distance between candidates, m."),
         Option(ALL, recorded=True, shared=True),
     ] = 150.0  # candidates.RADIUS, which takes too long to import for a command line's help
     fuse: Annotated[
-        bool,
-        Field(description="All photos show one place: average them into one answer."),
+        bool, Field(description="All photos show one place: average them into one answer."),
         Option((Use.QUERY,), served=True),
     ] = False
     weights: Annotated[
-        dict[str, FiniteFloat],
-        BeforeValidator(_pairs),
-        Field(
-            description="Weight of a scene class, or of the group indoor, natural or manmade.",
-        ),
-        Option(
-            PHOTOS,
-            (Flag("weight", "NAME=W", _weight, many=True),),
-            commands=(Use.QUERY,),
-            recorded=True,
-            shared=True,
-        ),
+        dict[str, FiniteFloat], BeforeValidator(_pairs),
+        Field(description="Weight of a scene class, or of the group indoor, natural or manmade."),
+        Option(PHOTOS, (Flag("weight", "NAME=W", _weight, many=True),), commands=(Use.QUERY,),
+               recorded=True, shared=True),
     ] = {}
     crops: Annotated[
         tuple[tuple[int, int, int, int], ...],
-        Field(
-            description="Ask about this part of each photo: left,top,right,bottom in pixels. "
-            "Several crops are several queries."
-        ),
+        Field(description="Ask about this part of each photo: left,top,right,bottom in pixels. "
+                          "Several crops are several queries."),
         Option((Use.QUERY,), (Flag("crop", "L,T,R,B", _crop, many=True),)),
     ] = ()
     rotate: Annotated[
-        float,
-        Field(description="Turn the photo, or its crop, clockwise."),
+        float, Field(description="Turn the photo, or its crop, clockwise."),
         Option((Use.QUERY,), (Flag(metavar="DEG"),)),
     ] = 0.0
     model: Annotated[
@@ -195,85 +180,52 @@ class QueryOptions(BaseModel):
     ] = None
     truth: Annotated[
         Truths,
-        Field(
-            description="Where the photos were really taken: marked in the answers, not used for "
-            "them."
-        ),
+        Field(description="Where the photos were really taken: marked in the answers, not used "
+                          "for them."),
         Option((Use.QUERY,), (Flag(metavar="LAT,LON", read=str),)),
     ] = None
     scene: Annotated[
-        str | None,
-        Field(description="The class that is searched for without a photo."),
+        str | None, Field(description="The class that is searched for without a photo."),
         Option(recorded=True, shared=True),
     ] = None
     generation: Annotated[
         str | dt.date | None,
-        Field(
-            alias="epoch",
-            description="A generation of the cube by its name, or the newest that shows no later "
-            "day.",
-        ),
-        Option(
-            ONE_BY_ONE,
-            (
-                Flag(
-                    metavar="G", read=str,
-                    help="Search this generation of the cube, such as g0001.",
-                ),
-                Flag(
-                    "date", "YYYY-MM-DD", _day,
-                    help="Search the newest generation that shows no later day.",
-                ),
-            ),
-            recorded=True,
-            shared=True,
-        ),
-    ] = None  # fmt: skip
+        Field(alias="epoch", description="A generation of the cube by its name, or the newest "
+                                         "that shows no later day."),
+        Option(ONE_BY_ONE, (
+            Flag("", "G", str, help="Search this generation of the cube, such as g0001."),
+            Flag("date", "YYYY-MM-DD", _day,
+                 help="Search the newest generation that shows no later day."),
+        ), recorded=True, shared=True),
+    ] = None
     cluster: Annotated[
-        str,
-        AfterValidator(check_kind),
-        Field(
-            description="Where the cube is searched: inline (this process), or the address of a "
-            "Dask scheduler whose workers are nearer to the cube; also auto (inline), local, cuda."
-        ),
-        Option(
-            (Use.QUERY,),
-            (Flag(metavar="WORD"),),
-            served=True,
-            bounds=Field(pattern=r"^(auto|inline|local|cuda|[a-z]+://.+)$"),
-        ),
+        str, AfterValidator(check_kind),
+        Field(description="Where the cube is searched: inline (this process), or the address of "
+                          "a Dask scheduler whose workers are nearer to the cube; also auto "
+                          "(inline), local, cuda."),
+        Option((Use.QUERY,), (Flag(metavar="WORD"),), served=True,
+               bounds=Field(pattern=r"^(auto|inline|local|cuda|[a-z]+://.+)$")),
     ] = "inline"
     check_digests: Annotated[
-        bool,
-        Field(
-            description="Also compare the SHA-256 of every block that is read; checksums always "
-            "are."
-        ),
+        bool, Field(description="Also compare the SHA-256 of every block that is read; checksums "
+                                "always are."),
         Option(ONE_BY_ONE),
     ] = False
     fetch_imagery: Annotated[
-        bool,
-        Field(
-            description="Open the imagery that the cube itself names, wherever it lies; needed "
-            "where no area file is named, and the cube is trusted."
-        ),
+        bool, Field(description="Open the imagery that the cube itself names, wherever it lies; "
+                                "needed where no area file is named, and the cube is trusted."),
         Option(ALL, served=True),
     ] = False
     sensitive: Annotated[
         bool | None,
-        Field(
-            description="Reports hide the photo until their reader chooses to see it; by default "
-            "as the area file says (sensitive: true)."
-        ),
-        Option(
-            PHOTOS,
-            served=True,
-            words={
-                Use.BULK: "Pages hide pictures until their reader chooses to see them: they do, "
-                "unless this or the area file (sensitive: false) says otherwise."
-            },
-        ),
+        Field(description="Reports hide the photo until their reader chooses to see it; by "
+                          "default as the area file says (sensitive: true)."),
+        Option(PHOTOS, served=True, words={
+            Use.BULK: "Pages hide pictures until their reader chooses to see them: they do, "
+                      "unless this or the area file (sensitive: false) says otherwise.",
+        }),
     ] = None
+    # fmt: on
 
     @classmethod
     def options(cls) -> dict[str, tuple[FieldInfo, Option]]:

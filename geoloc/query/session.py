@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,7 @@ class QuerySession:
             sensitive,
         )
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, Any]:
         """What ``query.json`` keeps of the options."""
         return self.options.record()
