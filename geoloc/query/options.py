@@ -143,7 +143,7 @@ class QueryOptions(BaseModel):
     ] = 20
     within: Annotated[
         Path | None, BeforeValidator(_path), AfterValidator(_storable),
-        Field(description="Search only inside this polygon (a GeoJSON file)."),
+        Field(description="Search only inside the polygon of this file."),
         Option(ALL, (Flag(metavar="POLY.geojson"),), served=True, recorded=True),
     ] = None
     within_sha256: Annotated[
