@@ -13,6 +13,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ..query.coverage import UNKNOWN
+from ..query.options import QueryOptions
 from .options import Options
 
 Record = Mapping[str, Any]
@@ -156,14 +157,10 @@ class Scrub:
         """What was asked; of the polygon its digest."""
         within = told.get("within")
         return {
-            "top": number(told.get("top")),
-            "radius": number(told.get("radius")),
+            **{key: plain(told.get(key)) for key in QueryOptions.shared()},
             "within": text(within) if self.keeps("paths") else None,
             "within_given": within is not None,
             "within_sha256": digest(told.get("within_sha256")),
-            "weights": measures(told.get("weights")),
-            "scene": word(told.get("scene")),
-            "epoch": word(told.get("epoch")),
         }
 
     def model(self, told: Record) -> dict[str, Any]:
