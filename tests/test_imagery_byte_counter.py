@@ -17,7 +17,7 @@ from rasterio.shutil import copy as copy_raster
 from geoloc.area import StacImagery
 from geoloc.domain import Grid
 from geoloc.imagery import open_source
-from geoloc.imagery.taken import Taken
+from geoloc.imagery.byte_counter import ByteCounter
 
 from .test_imagery_geotiff import CRS, LEFT, TOP, noise, source_of, write
 from .test_imagery_stac import catalog, item
@@ -75,7 +75,7 @@ def test_threads_do_not_count_each_other(tmp_path: Path) -> None:
 
 def test_only_what_is_read_inside_is_counted(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(1234))
-    taken = Taken()
+    taken = ByteCounter()
     assert taken.total == 0
     with taken.reading(["a"]):
         pass
