@@ -229,6 +229,17 @@ def wait_for_server(home: Path, url: str) -> None:
         time.sleep(0.3)
 
 
+def require_flows() -> None:
+    """Raise ServiceError if the flows' dependencies are not installed."""
+    sys.path.insert(0, str(ROOT))  # the deployed flows, not others that are installed
+    from geoloc.errors import NotInstalledError
+
+    try:
+        import flows  # noqa: F401
+    except NotInstalledError as missing:
+        raise ServiceError(str(missing)) from None
+
+
 def furnish(areas: Sequence[str]) -> None:
     """Set up the server of PREFECT_API_URL: pool, variables, limits, deployments.
 
@@ -281,7 +292,6 @@ def furnish_pool(client: Any) -> None:
 
 def limit_cubes() -> None:
     """One refresh at a time for the cube of every area that ``geoloc_areas`` names."""
-    sys.path.insert(0, str(ROOT))  # the deployed flows, not others that are installed
     from flows.refresh_cubes import limit_known_cubes
     from geoloc.errors import GeolocError
 
@@ -372,6 +382,8 @@ def main() -> int:
     given = parser.parse_args()
     home = given.home.resolve()
     try:
+        if given.command in ("up", "furnish"):
+            require_flows()
         if given.command == "up":
             up(home, given.port, given.areas, given.runs)
         elif given.command == "down":

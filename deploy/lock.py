@@ -2,9 +2,10 @@
 
     python deploy/lock.py        needs uv (https://docs.astral.sh/uv) and a package index
 
-``requirements.lock`` is installed in every image, ``cuda.lock`` in addition with the default
-index's PyTorch: torch, CUDA's libraries and dask-cuda. Versions are those of ``constraints.txt``,
-the platform is Linux on x86-64 with the Dockerfile's Python. The index's URL is not written.
+``requirements.lock`` is installed in every image: the core and all extras but ``cuda``.
+``cuda.lock`` is installed in addition with that extra and the default index's PyTorch: torch,
+CUDA's libraries and dask-cuda. Versions are those of ``constraints.txt``, the platform is Linux on
+x86-64 with the Dockerfile's Python. The index's URL is not written.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+EXTRAS = ("flows", "stac", "train", "video", "xyz")
 PLATFORM = "x86_64-manylinux_2_28"
 HEAD = "# Made by deploy/lock.py: change constraints.txt instead.\n"
 
@@ -35,8 +37,8 @@ def entries(text: str) -> dict[str, str]:
 def divided(plain: dict[str, str], cuda: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """The packages of every image, and those added for CUDA.
 
-    ``plain``: the entries of geoloc alone, ``cuda``: those with its extra. PyTorch's own CPU build
-    has a local version and other files, so it is not part of the former.
+    ``plain``: the entries of geoloc with `EXTRAS`, ``cuda``: those with ``cuda``, too. PyTorch's
+    own CPU build has a local version and other files, so it is not part of the former.
     """
     every = {name: entry for name, entry in plain.items() if not _OF_CUDA.match(name)}
     return every, {name: entry for name, entry in cuda.items() if name not in every}
@@ -50,12 +52,16 @@ def python_version() -> str:
     return match[1]
 
 
-def compiled(*options: str) -> dict[str, str]:
-    """The entries that uv resolves under ``constraints.txt``. Raises LockError with its message."""
+def compiled(*extras: str) -> dict[str, str]:
+    """The entries that uv resolves for geoloc and these extras under ``constraints.txt``.
+
+    Raises LockError with uv's message.
+    """
     command = [
         "uv", "pip", "compile", "pyproject.toml", "--constraint", "constraints.txt",
         "--generate-hashes", "--no-emit-index-url", "--no-annotate", "--no-header", "--quiet",
-        "--python-version", python_version(), "--python-platform", PLATFORM, *options,
+        "--python-version", python_version(), "--python-platform", PLATFORM,
+        *(f"--extra={extra}" for extra in extras),
     ]  # fmt: skip
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -69,7 +75,7 @@ def compiled(*options: str) -> dict[str, str]:
 def main() -> int:
     """The command line."""
     try:
-        every, cuda = divided(compiled(), compiled("--extra", "cuda"))
+        every, cuda = divided(compiled(*EXTRAS), compiled(*EXTRAS, "cuda"))
     except LockError as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 
 from geoloc.bulk import BulkReport, run_bulk
-from geoloc.query.answers import TOP
+from geoloc.query.run import TOP
 
 from .artifacts import progress, show_bulk
 from .parameters import CubeRef, FetchImagery, FilePath, FolderPath, Top

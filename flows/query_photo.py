@@ -8,8 +8,8 @@ from prefect import flow, get_run_logger
 
 from geoloc.errors import PhotoError
 from geoloc.names import safe_name, unique_names
-from geoloc.query import Answers, query_photos
-from geoloc.query.answers import TOP
+from geoloc.query import QueryResults, query_photos
+from geoloc.query.run import TOP
 
 from .artifacts import progress, show_answers, show_failures
 from .fetching import Fetched, fetch_photos
@@ -85,7 +85,7 @@ def ask(
     cluster: str = "inline",
     fetch_imagery: bool = False,
     sensitive: bool | None = None,
-) -> Answers:
+) -> QueryResults:
     """One pass over one cube for all photos; see `geoloc.query.query_photos`."""
     answers = query_photos(
         cube,
@@ -104,7 +104,7 @@ def ask(
     return answers
 
 
-def tell(answers: Answers, key: str) -> list[str]:
+def tell(answers: QueryResults, key: str) -> list[str]:
     """Artifacts of the answers; their folders."""
     show_answers(answers.results, artifact_key(key))
     return [str(result.folder) for result in answers.results]

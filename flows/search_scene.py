@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 
 from geoloc.query import query_scene
-from geoloc.query.answers import TOP
+from geoloc.query.run import TOP
 from geoloc.report import QueryResult
 
 from .artifacts import progress, show_answers

@@ -11,6 +11,7 @@
     │   └── UnavailableError    a cube that is unreachable or being written: try again later
     ├── PhotoError              a photo that cannot be decoded
     ├── ClusterError            a Dask cluster that cannot be reached or started
+    ├── NotInstalledError       a part of geoloc that is installed on request
     └── OutputError             results that cannot be written
 
 Every message is one line, names the offending value and how to fix it.
@@ -68,6 +69,10 @@ class PhotoError(GeolocError):
 
 class ClusterError(GeolocError):
     """A Dask cluster cannot be reached or started."""
+
+
+class NotInstalledError(GeolocError):
+    """A part of geoloc that is installed on request is not installed: see `geoloc.extras`."""
 
 
 class OutputError(GeolocError):

@@ -14,7 +14,7 @@ import zarr
 
 from geoloc.errors import GeolocError
 from geoloc.query import open_target
-from geoloc.query.ask import Ask, Question
+from geoloc.query.session import QueryItem, QuerySession
 
 KINDS = ("delete", "truncate", "empty", "append", "flip", "garble", "swap", "foreign")
 
@@ -93,12 +93,12 @@ def _damage(
 def answer_of(cube: Path) -> str:
     """All that a query tells of a cube, as text: two photos' heatmaps, candidates, imagery."""
     target = open_target(str(cube))
-    ask = Ask.of(target, 5, None, 100.0)
-    dim = len(target.cube.classes)
+    session = QuerySession.of(target, 5, None, 100.0)
+    dim = target.cube.features.dim
     vectors = np.random.default_rng(1).normal(0, 60, (2, dim)).astype(np.float32)
-    questions = [Question(f"photo {i}", "x", (), vector) for i, vector in enumerate(vectors)]
-    maps = ask.heatmaps(questions)
-    answers = [ask.answer(q, heatmap) for q, heatmap in zip(questions, maps, strict=True)]
+    questions = [QueryItem(f"photo {i}", "x", (), vector) for i, vector in enumerate(vectors)]
+    maps = session.heatmaps(questions)
+    answers = [session.answer(q, heatmap) for q, heatmap in zip(questions, maps, strict=True)]
     facts = [
         (a.candidates, a.imagery, a.places, a.notes, a.classes, a.cube, a.model, a.grid)
         for a in answers

@@ -24,7 +24,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from geoloc.bulk import BulkReport, run_bulk
-from geoloc.bulk import answering as answering_module
+from geoloc.bulk import search as search_module
 from geoloc.bulk.media import find_media, kind_of
 from geoloc.bulk.pictures import (
     Cluster,
@@ -56,7 +56,7 @@ def plain_report(monkeypatch: pytest.MonkeyPatch) -> None:
         write_evidence(result, out / "query.json")
         return out
 
-    monkeypatch.setattr(answering_module, "write_report", write)
+    monkeypatch.setattr(search_module, "write_report", write)
 
 
 def write_chat(folder: Path) -> Path:
@@ -165,17 +165,17 @@ def test_an_interrupted_run_goes_on(
     folder, out = tmp_path / "in", tmp_path / "out"
     for seed in range(5):
         save(folder / f"{seed}.jpg", seed)
-    real = answering_module.write_report
+    real = search_module.write_report
 
     def stop(*args: Any, **options: Any) -> Path:
         if args[1].name == "2":
             raise KeyboardInterrupt
         return real(*args, **options)
 
-    monkeypatch.setattr(answering_module, "write_report", stop)
+    monkeypatch.setattr(search_module, "write_report", stop)
     with pytest.raises(KeyboardInterrupt):
         run_bulk(place.cube, folder, out, top=1)
-    monkeypatch.setattr(answering_module, "write_report", real)
+    monkeypatch.setattr(search_module, "write_report", real)
     report = run_bulk(place.cube, folder, out, top=1)
     assert (report.kept, report.answered) == (2, 3)
 
@@ -441,7 +441,7 @@ def test_many_passes_give_what_one_gives(
         return report, table.column("distance").to_pylist()
 
     one, distances = run("one")
-    monkeypatch.setattr(answering_module, "PASS_BYTES", 2 * 4 * 15 * 22)
+    monkeypatch.setattr(search_module, "PASS_BYTES", 2 * 4 * 15 * 22)
     many, others = run("many")
     assert one.answered == many.answered
     assert distances == pytest.approx(others, rel=1e-5)
@@ -545,14 +545,14 @@ def test_a_picture_that_cannot_be_written_costs_only_itself(
 ) -> None:
     for seed in range(3):
         save(tmp_path / "in" / f"{seed}.jpg", seed)
-    real = answering_module.write_report
+    real = search_module.write_report
 
     def fail(*args: Any, **options: Any) -> Path:
         if args[1].name == "1":
             "\ud800".encode()
         return real(*args, **options)
 
-    monkeypatch.setattr(answering_module, "write_report", fail)
+    monkeypatch.setattr(search_module, "write_report", fail)
     report = run_bulk(place.cube, tmp_path / "in", tmp_path / "out", top=1)
     assert (report.answered, report.unanswered) == (2, 1)
     assert "surrogates not allowed" in report.failures["items/1"]

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from geoloc.bulk import answering as answering_module
 from geoloc.bulk import media as media_module
 from geoloc.bulk import mishaps, run_bulk
 from geoloc.bulk import reading as reading_module
+from geoloc.bulk import search as search_module
 from geoloc.bulk.mishaps import contained, ends_the_run
 from geoloc.cli import app
 from geoloc.errors import CubeError, GeolocError, OutputError, PhotoError, UsageError
@@ -51,7 +51,7 @@ def test_an_error_of_a_decoder_costs_one_file(
     folder, out = folder_of(tmp_path), tmp_path / "out"
     real = reading_module._decode
     monkeypatch.setattr(reading_module, "_decode", failing(error, "1.jpg", real))
-    monkeypatch.setattr(answering_module, "write_report", _record_alone)
+    monkeypatch.setattr(search_module, "write_report", _record_alone)
     report = run_bulk(place.cube, folder, out, top=1)
     assert (report.answered, report.unanswered, list(report.failures)) == (3, 0, ["1.jpg"])
     reason = report.failures["1.jpg"]
@@ -92,7 +92,7 @@ def test_what_concerns_all_files_ends_the_run(
 def test_a_full_disk_ends_the_answers(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = answering_module.write_report, []
+    real, calls = search_module.write_report, []
 
     def write(*args: Any, **options: Any) -> Path:
         calls.append(args[1].name)
@@ -103,10 +103,10 @@ def test_a_full_disk_ends_the_answers(
                 raise OutputError("cannot write: No space left on device") from error
         return real(*args, **options)
 
-    monkeypatch.setattr(answering_module, "write_report", write)
+    monkeypatch.setattr(search_module, "write_report", write)
     with pytest.raises(OutputError, match="No space left"):
         run_bulk(place.cube, folder_of(tmp_path), tmp_path / "out", top=1)
-    monkeypatch.setattr(answering_module, "write_report", real)
+    monkeypatch.setattr(search_module, "write_report", real)
     report = run_bulk(place.cube, tmp_path / "in", tmp_path / "out", top=1)
     assert (report.kept + report.answered, report.kept >= 1, report.failures) == (4, True, {})
 
@@ -119,7 +119,7 @@ def test_an_answer_that_fails_in_any_way_costs_itself(
             raise KeyError("nothing")
         return _record_alone(*args, **options)
 
-    monkeypatch.setattr(answering_module, "write_report", write)
+    monkeypatch.setattr(search_module, "write_report", write)
     folder, out = folder_of(tmp_path), tmp_path / "out"
     args = ["bulk", str(place.cube), str(folder), "--out", str(out), "--json"]
     done = CliRunner().invoke(app, args)

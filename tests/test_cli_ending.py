@@ -101,7 +101,7 @@ def test_a_build_that_is_ended_lets_go_of_the_cube_and_goes_on_later(place: Smal
 @pytest.mark.parametrize(
     ("where", "words"),
     [
-        ("geoloc.query.ask:heatmaps", ["query", "AREA", "PHOTO"]),
+        ("geoloc.query.session:heatmaps", ["query", "AREA", "PHOTO"]),
         ("geoloc.report.write:write_kml", ["scene", "AREA", "beach"]),
         ("geoloc.bulk.reading:_write_preview", ["bulk", "AREA", "FOLDER"]),
     ],

@@ -37,7 +37,7 @@ from geoloc.query import (
     query_photos,
     query_scene,
 )
-from geoloc.query.ask import class_weights, file_digest
+from geoloc.query.session import class_weights, file_digest
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES, imagery, tiny_model
 from tests.media import picture

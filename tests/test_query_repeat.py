@@ -136,7 +136,7 @@ def test_the_recorded_generation_is_asked_until_it_is_pruned(place: Place, tmp_p
         )
         (paths[generation],) = out.glob("*/query.json")
     used = [record_of(path)["cube"]["generation"] for path in paths.values()]
-    assert used == ["g0001", "g0002", "g0001"]  # the last one asked for an older epoch
+    assert used == ["g0001", "g0002", "g0001"]  # the last one asked for an older generation
     assert all(repeat_query(path).exact for path in paths.values())
     places = [[c["lon"] for c in record_of(path)["candidates"]] for path in paths.values()]
     assert places[0] == places[2] != places[1]

@@ -43,7 +43,7 @@ from geoloc.report.qgis import write_style
 from geoloc.report.raster import write_colors, write_heatmap
 from geoloc.report.table import write_table
 from geoloc.report.vector import write_geojson
-from geoloc.report.views import look
+from geoloc.report.views import render_views
 from tests.report_sample import GRID, HOSTILE, FlatImagery, candidate, heatmap, sample
 
 
@@ -126,7 +126,7 @@ def test_picture_is_hot_at_the_best_place_and_grey_at_the_worst(tmp_path: Path) 
 def test_picture_shows_the_ground_faintly_the_truth_and_larger_marks_for_better_ranks(
     tmp_path: Path,
 ) -> None:
-    ground = look(sample(), FlatImagery()).base[0]
+    ground = render_views(sample(), FlatImagery()).base[0]
     sheets = {}
     for name, told in (("plain", {}), ("truth", {"truth": (50.5550, 30.1900)})):
         write_picture(sample(candidates=(), **told), tmp_path / f"{name}.png")

@@ -14,7 +14,7 @@ from geoloc.errors import ImageryError
 from geoloc.jobs.overview import Mosaic, Overview
 from geoloc.report import views as views_module
 from geoloc.report.html import write_page
-from geoloc.report.views import look
+from geoloc.report.views import render_views
 from tests.conftest import OfflinePage
 from tests.report_sample import GRID, FlatImagery, candidate, sample
 
@@ -56,7 +56,7 @@ def overview() -> Overview:
 
 def test_the_area_is_not_read_where_there_is_an_overview() -> None:
     source, kept = Watched(), overview()
-    views = look(sample(), source, kept)
+    views = render_views(sample(), source, kept)
     assert max(window.ny * window.step for window in source.windows) < 500  # m
     assert views.base[0].bounds == GRID.bounds
     assert views.base[0].dates == ("2024-05-06",)
@@ -67,7 +67,7 @@ def test_the_area_is_not_read_where_there_is_an_overview() -> None:
 
 def test_without_one_the_area_is_read_as_before() -> None:
     source = Watched()
-    views = look(sample(), source)
+    views = render_views(sample(), source)
     assert source.windows[0].nx * source.windows[0].step >= 1400
     left, _, right, top = views.base[0].bounds
     assert (left, top) == (GRID.left, GRID.top)
@@ -76,7 +76,7 @@ def test_without_one_the_area_is_read_as_before() -> None:
 
 def test_around_each_candidate_it_is_as_sharp_as_the_imagery() -> None:
     result = sample()
-    views = look(result, Watched(), overview())
+    views = render_views(result, Watched(), overview())
     sharp = [p for p in views.base[1:] if (p.bounds[2] - p.bounds[0]) / p.width <= 0.5]
     assert len(views.base) == 1 + len(sharp)
     for c in result.candidates:
@@ -94,7 +94,7 @@ def _holds(bounds: tuple[float, float, float, float], x: float, y: float) -> boo
 def test_many_candidates_do_not_make_a_page_large() -> None:
     many = tuple(candidate(k + 1, 2 + 4 * k, 3 + 6 * k) for k in range(20))
     source = Watched()
-    views = look(sample(candidates=many), source, overview())
+    views = render_views(sample(candidates=many), source, overview())
     assert len(views.base) <= 1 + 12
     best = views.base[1].bounds
     assert abs(best[0] - many[0].x) < 500  # the best candidates first
@@ -103,25 +103,25 @@ def test_many_candidates_do_not_make_a_page_large() -> None:
 
 def test_a_page_of_many_stays_small() -> None:
     source = Watched()
-    views = look(sample(), source, overview(), sharp=False)
+    views = render_views(sample(), source, overview(), sharp=False)
     assert len(views.base) == 1
     assert len(source.windows) == 3  # chips
 
 
 def test_coarse_imagery_gets_no_sharp_tiles() -> None:
-    assert len(look(sample(), Watched(gsd=2.0), overview()).base) == 1
+    assert len(render_views(sample(), Watched(gsd=2.0), overview()).base) == 1
 
 
 @pytest.mark.parametrize(("source", "told"), [(None, "an overview alone"), (Gone(), "disk")])
 def test_the_overview_outlives_its_imagery(source: Any, told: str) -> None:
-    views = look(sample(), source, overview())
+    views = render_views(sample(), source, overview())
     assert len(views.base) == 1
     assert views.chips == {}
     assert told in views.notes[0]
 
 
 def test_the_page_draws_all_pictures_in_order(tmp_path: Path, offline_page: OfflinePage) -> None:
-    views = look(result := sample(lacking={"no imagery": 300}), FlatImagery(), overview())
+    views = render_views(result := sample(lacking={"no imagery": 300}), FlatImagery(), overview())
     path = write_page(result, tmp_path / "report.html", views=views)
     page: Any = offline_page.open(path)
     page.wait_for_selector("#map[data-ready=yes]")

@@ -6,7 +6,7 @@
 ``pictures``   when two pictures are the same, and when they may show one place
 ``store``      what is done already
 ``reading``    files to vectors
-``answering``  vectors to answers, one pass over the cube for many
+``search``     vectors to answers, one pass over the cube for many
 ``entries``    what is told of each picture and cluster
 ``tables``     results.parquet, results.geojson, failures.csv
 ``page``       index.html

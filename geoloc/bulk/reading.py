@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import OutputError, PhotoError
+from ..errors import NotInstalledError, OutputError, PhotoError
 from ..files.modes import make_folder, open_answer
 from ..files.whole import file_sha256, whole_file
 from ..models import Model
 from ..names import alike, free_name, path_text, safe_name, text_path
 from ..photos import Photo, read_photo
-from ..query.answers import Progress, Stages
 from ..query.encode import encode_batches, kept
 from ..query.folders import holds_picture, picture_key
 from ..query.repeat import reread
+from ..query.run import Progress, Stages
 from ..video import Sampling, read_frames
 from .copies import Sight, lead_record, leads_already
 from .layout import CLUSTERS
@@ -94,8 +94,9 @@ class Reader:
                 if self._is_new(photo, done):
                     yield photo
         except Exception as error:
-            if not done.sha256 or not is_foreseen(error):
-                # it may be well another time: rights are given, a library is mended
+            passing = isinstance(error, NotInstalledError) or not is_foreseen(error)
+            if passing or not done.sha256:
+                # it may be well another time: rights are given, a library is mended or installed
                 done.stamp = _AGAIN
                 self._files.pop(done.sha256, None)
             raise

@@ -13,14 +13,13 @@ from typing import Any
 from ..errors import GeolocError, OutputError, UsageError
 from ..models import Model
 from ..query import cube_model, open_target
-from ..query.answers import Stages, silent
-from ..query.ask import Ask
 from ..query.folders import cube_key
+from ..query.run import Stages, silent
+from ..query.session import QuerySession
 from ..report import check_writable
 from ..report.placing import settle_all
 from ..search import fuse
 from ..video import Sampling
-from .answering import Answering, Asked
 from .copies import Sight, evidence_of, led_by_its_own
 from .entries import (
     Answer,
@@ -36,6 +35,7 @@ from .mishaps import kept_details
 from .page import INDEX, is_index, write_index
 from .pictures import Cluster, propose_clusters
 from .reading import Reader
+from .search import BulkItem, BulkSearch
 from .store import Item, Store
 from .tables import TABLES, write_tables
 
@@ -126,7 +126,7 @@ def run_bulk(
         )
     target = open_target(cube, fetch_imagery=fetch_imagery)
     hidden = target.hides_photos(sensitive, usual=True)
-    ask = Ask.of(target, top, within, radius, weights, sensitive=hidden)
+    session = QuerySession.of(target, top, within, radius, weights, sensitive=hidden)
     loaded = cube_model(target, model)
     sampling = sampling or Sampling()
     with kept_details(out):
@@ -138,7 +138,7 @@ def run_bulk(
     setting = json.dumps([1, loaded.digest, asdict(sampling)])
     store = Store(out, setting, cube_key(target.cube.url))
     try:
-        run = _Run(ask, loaded, store, out, found)
+        run = _Run(session, loaded, store, out, found)
         with kept_details(out):
             with clock("reading"):
                 run.read(sampling, progress)
@@ -174,7 +174,7 @@ class _Clock:
 class _Run:
     """One run between its stages."""
 
-    ask: Ask
+    session: QuerySession
     model: Model
     store: Store
     out: Path
@@ -189,7 +189,7 @@ class _Run:
 
     def read(self, sampling: Sampling, progress: Stages) -> None:
         """Every picture of the folder to the store; then what may show one place."""
-        cube = cube_key(self.ask.target.cube.url)
+        cube = cube_key(self.session.target.cube.url)
         reader = Reader(self.store, self.out / ITEMS, self.model, sampling, cube)
         reader.read(self.found.media, progress("reading the media"))
         done = {medium.name: medium for medium in self.store.media()}
@@ -210,11 +210,11 @@ class _Run:
         """Ask what is not answered yet."""
         asked = [*self._single(), *self._fused()]
         told = {number: evidence_of(sights) for number, sights in self._sights.items()}
-        answering = Answering(self.ask, self.model, self.store, self.out, self.out / ITEMS, told)
+        search = BulkSearch(self.session, self.model, self.store, self.out, self.out / ITEMS, told)
         for folder in (ITEMS, CLUSTERS):
             settle_all(self.out / folder)
-        pending = answering.pending(asked, progress("checking the answers"))
-        failed = answering.answer(pending, progress) if pending else {}
+        pending = search.pending(asked, progress("checking the answers"))
+        failed = search.answer(pending, progress) if pending else {}
         self._failures |= failed
         self._answered, self._unanswered = len(pending) - len(failed), len(failed)
         self._kept = len(asked) - len(pending)
@@ -226,8 +226,8 @@ class _Run:
         try:
             write_tables(self.out, entries, groups, self.found.places, self._failures)
             write_index(
-                self.out, entries, groups, self._failures, self.ask.info,
-                self.found.remarks(), sensitive=self.ask.sensitive,
+                self.out, entries, groups, self._failures, self.session.info,
+                self.found.remarks(), sensitive=self.session.sensitive,
             )  # fmt: skip
         except OSError as error:
             raise OutputError(f"cannot write to {self.out}: {error.strerror or error}") from error
@@ -248,17 +248,17 @@ class _Run:
             notes=self.found.remarks(),
         )
 
-    def _single(self) -> Iterator[Asked]:
+    def _single(self) -> Iterator[BulkItem]:
         for number, item in self._items.items():
             title = self._sights[number][0].name.rpartition("/")[2]
-            yield Asked(f"{ITEMS}/{item.folder}", title, (item,), item.vector)
+            yield BulkItem(f"{ITEMS}/{item.folder}", title, (item,), item.vector)
 
-    def _fused(self) -> Iterator[Asked]:
+    def _fused(self) -> Iterator[BulkItem]:
         for cluster in self._clusters:
             members = tuple(self._items[number] for number in cluster.members)
             folder = f"{CLUSTERS}/{cluster_name(cluster, self._items)}"
             title = f"{len(members)} pictures that may show one place"
-            yield Asked(folder, title, members, fuse([member.vector for member in members]))
+            yield BulkItem(folder, title, members, fuse([member.vector for member in members]))
 
     def _entries(self) -> list[Entry]:
         clusters = {

@@ -37,7 +37,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Generation:
-    """One epoch of a cube. ``finished`` is when readers could open it first, None if never.
+    """One generation of a cube. ``finished`` is when readers could open it first, None if never.
 
     ``imagery_first`` and ``imagery_last`` are the dates of its oldest and newest image.
     """

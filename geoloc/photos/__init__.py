@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .kinds import photo_kind
-from .photo import Crop, Look, Photo, inscribed, size_notes, turned
+from .photo import Crop, Photo, PhotoView, inscribed, size_notes, turned
 from .reading import MAX_BYTES, MAX_PIXELS, MAX_SIDE, photo_path, read_photo
 
 __all__ = [
@@ -11,8 +11,8 @@ __all__ = [
     "MAX_PIXELS",
     "MAX_SIDE",
     "Crop",
-    "Look",
     "Photo",
+    "PhotoView",
     "inscribed",
     "photo_kind",
     "photo_path",

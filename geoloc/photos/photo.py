@@ -52,7 +52,7 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Look:
+class PhotoView:
     """The part of a photo that is queried.
 
     crop: left, top, right, bottom in pixels of the upright photo at its full size; rotate:

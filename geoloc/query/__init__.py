@@ -9,10 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .answers import Answers, answer_photos, query_photos, query_scene
     from .describing import describe_photos, describe_place
     from .evaluating import Evaluation, Score, evaluate_truth, score
     from .repeat import Repetition, repeat_query
+    from .run import QueryResults, answer_photos, query_photos, query_scene
     from .target import (
         Target,
         cube_model,
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Answers",
     "Evaluation",
+    "QueryResults",
     "Repetition",
     "Score",
     "Target",
@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 _PARTS = {
-    "answers": ("Answers", "answer_photos", "query_photos", "query_scene"),
+    "run": ("QueryResults", "answer_photos", "query_photos", "query_scene"),
     "describing": ("describe_photos", "describe_place"),
     "evaluating": ("Evaluation", "Score", "evaluate_truth", "score"),
     "repeat": ("Repetition", "repeat_query"),

@@ -16,19 +16,19 @@ from PIL import Image
 from ..errors import PhotoError
 from ..models import Model
 from ..names import path_text, writable
-from ..photos import Look, Photo, read_photo
+from ..photos import Photo, PhotoView, read_photo
 
 BATCH = 16
 """Photos decoded at a time: bounds memory whatever their number."""
 
 _KEPT_PIXELS = 1600  # longer side of a photo that is kept for its report
-_WHOLE = (Look(),)
+_WHOLE = (PhotoView(),)
 
 
 def encode(
     paths: Sequence[Path],
     model: Model,
-    looks: Sequence[Look] = _WHOLE,
+    looks: Sequence[PhotoView] = _WHOLE,
     *,
     origins: Mapping[str, Mapping[str, Any]] | None = None,
     stop: bool = False,

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..evaluation import Placement, Summary, Truth, read_truth, summarize
 from ..report import QueryResult
-from .answers import Stages, answer_photos, silent
+from .run import Stages, answer_photos, silent
 from .truth import placement, true_point
 
 

@@ -17,17 +17,17 @@ from ..cube import Cube, list_generations
 from ..errors import CubeError, GeolocError, ModelError, UsageError
 from ..models import Model, is_url, load_model, model_of_digest
 from ..names import text_path
-from ..photos import Look, Photo, read_photo
+from ..photos import Photo, PhotoView, read_photo
 from ..report import QueryResult
 from ..report.evidence import evidence
 from ..report.outputs import faults_of_outputs, stands_alone
 from ..search import fuse
 from ..stores import local_path, without_secrets
 from ..video import read_frame
-from .answers import answer_scene
-from .ask import Ask, Question, file_digest
 from .encode import encode_batches
 from .record import read_record
+from .run import answer_scene
+from .session import QueryItem, QuerySession, file_digest
 from .target import Target
 
 ROUNDING = 1e-4
@@ -195,15 +195,15 @@ def _largest_difference(before: list[Any], after: list[Any]) -> float | None:
 def _answer(record: Record, cube: str | Path | None, media: Path | None) -> QueryResult:
     told, target = record["parameters"], Target(_cube(record, cube))
     scene = told.get("scene")
-    ask = Ask.of(
+    session = QuerySession.of(
         target, told["top"], _polygon(told), told["radius"], told.get("weights"), scene=scene
     )
     if scene:
-        return answer_scene(ask, scene)
+        return answer_scene(session, scene)
     model = _model(record["model"], target)
     photos, vector = _encode(record, model, media)
-    question = Question(record["title"], "", tuple(photos), vector)
-    return ask.answer(question, ask.heatmaps([question])[0], model)
+    question = QueryItem(record["title"], "", tuple(photos), vector)
+    return session.answer(question, session.heatmaps([question])[0], model)
 
 
 def _cube(record: Record, moved: str | Path | None) -> Cube:
@@ -278,7 +278,7 @@ def reread(told: Record, media: Path | None = None) -> Photo:
     path, frame, crop = _original(told, media), told.get("frame"), told.get("crop")
     photo = _frame_photo(path, told, float(frame["time"])) if frame else read_photo(path)
     part = None if crop is None else (crop[0], crop[1], crop[2], crop[3])
-    return Look(part, float(told.get("rotate") or 0.0)).of(photo)
+    return PhotoView(part, float(told.get("rotate") or 0.0)).of(photo)
 
 
 def _frame_photo(path: Path, told: Record, time: float) -> Photo:

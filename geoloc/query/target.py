@@ -36,14 +36,14 @@ from .remembered import remembered_area, require_open, withheld
 
 @dataclass(frozen=True)
 class Target:
-    """A cube, and the area file and the epoch that it was named by, where it was.
+    """A cube, and the area file and the generation that it was named by, where it was.
 
     ``fetch_imagery``: what the cube itself names as its imagery is opened wherever it lies.
     """
 
     cube: Cube
     area: Area | None = None
-    epoch: str | None = None
+    generation: str | None = None
     fetch_imagery: bool = False
 
     @property
@@ -113,7 +113,7 @@ class Target:
 
 def open_target(
     ref: str | Path,
-    epoch: str | dt.date | None = None,
+    generation: str | dt.date | None = None,
     *,
     check_digests: bool = False,
     fetch_imagery: bool = False,
@@ -121,14 +121,14 @@ def open_target(
     """The cube that an area file, a path or a URL names. Raises AreaError or CubeError.
 
     ``check_digests``: see `geoloc.cube.Cube.open`.
-    ``epoch``: another generation than the current one, by its name, or the newest that shows
-    no later day than this one. ``fetch_imagery``: see `Target`.
+    ``generation``: another one than the current one, by its name, or the newest that shows no
+    later day than this one. ``fetch_imagery``: see `Target`.
     """
     area = _named_area(ref)
     url = area.cube if area else str(ref)
-    generation = generation_of_date(url, epoch) if isinstance(epoch, dt.date) else epoch
-    cube = Cube.open(url, generation, check_digests=check_digests)
-    return Target(cube, area, None if epoch is None else str(epoch), fetch_imagery)
+    name = generation_of_date(url, generation) if isinstance(generation, dt.date) else generation
+    cube = Cube.open(url, name, check_digests=check_digests)
+    return Target(cube, area, None if generation is None else str(generation), fetch_imagery)
 
 
 def cube_url(ref: str | Path) -> str:

@@ -19,7 +19,7 @@ from .drawn import drawn
 from .formatting import area_size, areas_text, closeness, degrees, differences, percent, scene_list
 from .heat import STOPS, Levels, hot_palette, levels, shrink
 from .links import web_maps
-from .views import Picture, Views, look, photo_picture, png_uri
+from .views import Picture, Views, photo_picture, png_uri, render_views
 from .words import measured, truth_text, unsearched
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def write_page(
 
     ``views``: what is seen of ``source``, where that is known already.
     """
-    views = views or look(result, source)
+    views = views or render_views(result, source)
     scale = levels(result)
     cards = {c.rank: _card(c, views.chips.get(c.rank), result) for c in result.candidates}
     text = (

@@ -71,7 +71,7 @@ class Views:
     notes: tuple[str, ...]
 
 
-def look(
+def render_views(
     result: QueryResult,
     source: Source | None,
     overview: Overview | None = None,

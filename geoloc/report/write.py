@@ -22,7 +22,7 @@ from .qgis import write_style
 from .raster import write_colors, write_heatmap
 from .table import write_table
 from .vector import write_geojson
-from .views import Views, look
+from .views import Views, render_views
 
 if TYPE_CHECKING:
     from ..imagery.source import Source
@@ -60,7 +60,7 @@ def write_report(
     with hold_folder(out), output_errors(out):
         try:
             _empty(part)
-            write_files(result, part, look(result, source, overview, sharp=sharp))
+            write_files(result, part, render_views(result, source, overview, sharp=sharp))
             for name, write in more.items():
                 write(result, part / name)
             write_evidence(result, part / RECORD, output_digests(part))

@@ -5,30 +5,27 @@ It takes vectors, never a model; it holds a few blocks, never a cube.
 
 from __future__ import annotations
 
-from .ruler import Query, Ruler, fuse
+from .distance import Query, fuse
+from .mask import WGS84, PolygonMask, project
 from .scan import (
     Piece,
     heatmaps,
     scan,
     scan_scenes,
     scene_heatmaps,
-    scene_vector,
 )
-from .within import WGS84, Within, project
 from .work import Searchable
 
 __all__ = [
     "WGS84",
     "Piece",
+    "PolygonMask",
     "Query",
-    "Ruler",
     "Searchable",
-    "Within",
     "fuse",
     "heatmaps",
     "project",
     "scan",
     "scan_scenes",
     "scene_heatmaps",
-    "scene_vector",
 ]

@@ -20,11 +20,10 @@ from ..cube import Cube
 from ..domain import Chunk, Grid
 from ..errors import CubeError, SpecMismatchError, UsageError
 from ..executors import Executor, InlineExecutor, Once
-from ..scenes import find_class
 from ..stores import local_path
-from .measures import Measure, Surprise, distance_measure
-from .ruler import F32, Query, Ruler
-from .within import WGS84, Within
+from .distance import BlockKernel, Query, distance_kernel, scene_kernel
+from .kernels import F32
+from .mask import WGS84, PolygonMask
 from .work import BLOCK, BlockScan, Searchable
 
 MEMORY = 2 << 30  # bytes of heatmaps beyond which they are kept in a file
@@ -52,8 +51,8 @@ def scan(
     weights on a cube with a metric; of an executor, CubeError that names a block it failed on,
     ClusterError where it is lost.
     """
-    measure = _distances(cube, query)
-    return _stream(cube, measure, _mask(cube, within, within_crs), threads, executor)
+    kernel = _distances(cube, query)
+    return _stream(cube, kernel, _mask(cube, within, within_crs), threads, executor)
 
 
 def scan_scenes(
@@ -68,9 +67,8 @@ def scan_scenes(
 
     Raises UnknownClassError with the nearest names.
     """
-    wanted = tuple(cube.classes.index(find_class(name, cube.classes)) for name in names)
-    measure = Surprise(cube.scale, cube.offset, wanted)
-    return _stream(cube, measure, _mask(cube, within, within_crs), threads)
+    kernel = scene_kernel(cube.features, tuple(map(cube.features.index, names)))
+    return _stream(cube, kernel, _mask(cube, within, within_crs), threads)
 
 
 def heatmaps(
@@ -113,40 +111,33 @@ def scene_heatmaps(
     return _collect(pieces, len(names), cube.grid, scratch, memory, progress)
 
 
-def scene_vector(classes: Sequence[str], names: Sequence[str]) -> F32:
-    """Logits ``(feature,)`` whose softmax is shared by the named classes alone, for display."""
-    vector = np.zeros(len(classes), np.float32)
-    vector[[list(classes).index(find_class(name, classes)) for name in names]] = 20
-    return vector
-
-
-def _distances(cube: Searchable, query: Query) -> Measure:
-    dim = len(cube.scale)
+def _distances(cube: Searchable, query: Query) -> BlockKernel:
+    dim = cube.features.dim
     if query.vectors.shape[1] != dim:
         raise SpecMismatchError(
             f"the photo has {query.vectors.shape[1]} features and the cube {dim}: "
             "encode the photo with the cube's model"
         )
-    ruler = Ruler.of_cube(cube, query.weights)
-    norms = query.weights is None and cube.read_norm(slice(0, 1), slice(0, 1)) is not None
-    return distance_measure(query, ruler, cube.scale, cube.offset, norms)
+    distance = cube.features.distance(query.weights)
+    norms = distance.own and cube.read_norm(slice(0, 1), slice(0, 1)) is not None
+    return distance_kernel(query, distance, cube.features.stored_code, norms)
 
 
-def _mask(cube: Searchable, polygon: BaseGeometry | None, crs: str) -> Within | None:
-    return None if polygon is None else Within.of(cube.grid, polygon, crs)
+def _mask(cube: Searchable, polygon: BaseGeometry | None, crs: str) -> PolygonMask | None:
+    return None if polygon is None else PolygonMask.of(cube.grid, polygon, crs)
 
 
 def _stream(
     cube: Searchable,
-    measure: Measure,
-    mask: Within | None,
+    kernel: BlockKernel,
+    mask: PolygonMask | None,
     threads: int | None,
     executor: Executor | None = None,
 ) -> Iterator[Piece]:
     blocks = (b for b in cube.grid.chunks(size=BLOCK) if mask is None or mask.touches(b))
     if executor is None or isinstance(executor, InlineExecutor):
-        return _in_threads(BlockScan(Once(lambda: cube), measure, mask), blocks, threads)
-    return _on_workers(BlockScan(Once(_opener(cube)), measure, mask), blocks, executor)
+        return _in_threads(BlockScan(Once(lambda: cube), kernel, mask), blocks, threads)
+    return _on_workers(BlockScan(Once(_opener(cube)), kernel, mask), blocks, executor)
 
 
 def _in_threads(work: BlockScan, blocks: Iterator[Chunk], threads: int | None) -> Iterator[Piece]:

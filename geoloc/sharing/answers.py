@@ -16,8 +16,8 @@ from rasterio.errors import RasterioError
 from ..bulk.layout import CLUSTERS, ITEMS
 from ..domain import Grid
 from ..errors import UsageError
-from ..query.ask import file_digest
 from ..query.record import read_record
+from ..query.session import file_digest
 from ..report.evidence import heatmap_digest
 from ..report.outputs import RECORD, faults_of_outputs
 from .pages import Page, read_page

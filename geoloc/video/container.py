@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PhotoError
+from ..extras import extra
 from ..photos.claims import video_claims
 from .clock import Clock
 from .judging import Sampling
@@ -73,7 +74,8 @@ class VideoReader:
         self._container.close()
 
     def _open(self) -> None:
-        import av
+        with extra("video", f"{self.path} is a video and"):
+            import av
 
         try:
             self._container = av.open(

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...errors import ModelError
+from ...extras import extra
 from .lite0 import LITE0_NETWORKS, PlaceLite0
 
 _PROBE_PX = 256  # input side at which a trunk's feature sizes are measured
@@ -133,7 +134,8 @@ def build_network(arch: str, dim: int) -> nn.Module:
     """
     if arch in LITE0_NETWORKS:
         return LITE0_NETWORKS[arch](dim)
-    from torchvision import models  # takes 1.5 s, which other models do not need
+    with extra("train", f"arch {arch!r}"):
+        from torchvision import models  # takes 1.5 s, which other models do not need
 
     known = models.list_models(module=models)
     if arch not in known or arch in _AUXILIARY:

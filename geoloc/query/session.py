@@ -1,4 +1,4 @@
-"""One call's questions put to a cube, and the ranked places that answer them."""
+"""A query session: what one call asks of a cube, and the ranked places that answer it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from ..names import path_text
 from ..photos import Photo
 from ..report import QueryResult
 from ..report.evidence import photo_record
-from ..scenes import describe, find_class, group_weights, is_group
-from ..search import Query, Ruler, heatmaps
+from ..scenes import find_class, group_weights, is_group
+from ..search import Query, heatmaps
 from .coverage import UNKNOWN, Coverage, coverage
 from .folders import question_key
 from .matching import random_share, sample_cells
@@ -36,8 +36,8 @@ _DESCRIBED = 3  # scenes that tell what a candidate looks like from above
 
 
 @dataclass(frozen=True)
-class Question:
-    """What one answer is for: ``vector`` float32 ``(feature,)``; ``name`` of its folder, and that
+class QueryItem:
+    """What one answer is for: ``vector``, float32 ``(feature,)``; ``name`` of its folder, and that
     folder, once it has one."""
 
     title: str
@@ -48,8 +48,8 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Ask:
-    """How all questions of one call are put to the cube."""
+class QuerySession:
+    """How all items of one call are searched for in the cube."""
 
     target: Target
     top: int
@@ -72,7 +72,7 @@ class Ask:
         *,
         scene: str | None = None,
         sensitive: bool = False,
-    ) -> Ask:
+    ) -> QuerySession:
         """Check what is asked; ``scene``: the class that is searched for without a photo.
 
         ``sensitive``: the pages hide the photos until their reader chooses to see them.
@@ -90,14 +90,14 @@ class Ask:
             "radius": radius,
             "weights": dict(weights or {}),
             "scene": scene,
-            "epoch": target.epoch,
+            "epoch": target.generation,
         }
         return cls(
             target,
             top,
             radius,
             polygon,
-            class_weights(weights, cube.classes),
+            class_weights(weights, cube.features.names),
             parameters,
             {**info, "name": info["area"]},
             sensitive,
@@ -105,7 +105,7 @@ class Ask:
 
     def heatmaps(
         self,
-        questions: Sequence[Question],
+        questions: Sequence[QueryItem],
         executor: Executor | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> NDArray[np.float32]:
@@ -127,13 +127,13 @@ class Ask:
             progress=progress,
         )
 
-    def key(self, question: Question) -> str:
+    def key(self, question: QueryItem) -> str:
         """Stands for the question; see `question_key`."""
         photos = [photo_record(photo) for photo in question.photos]
         return question_key({"photos": photos, "parameters": self.parameters, "cube": self.info})
 
     def answer(
-        self, question: Question, heatmap: NDArray[np.float32], model: Model | None = None
+        self, question: QueryItem, heatmap: NDArray[np.float32], model: Model | None = None
     ) -> QueryResult:
         """The ranked places of one heatmap, explained."""
         cube, covered = self.target.cube, self._coverage(heatmap)
@@ -144,11 +144,11 @@ class Ask:
         return QueryResult(
             title=question.title,
             photos=question.photos,
-            vector=question.vector,
+            vector=cube.features.logits(question.vector) if question.photos else question.vector,
             heatmap=heatmap,
             candidates=tuple(found),
             grid=cube.grid,
-            classes=cube.classes,
+            classes=cube.features.names,
             cube=self.info,
             model=model_info(model) if model else {"name": cube.model_name},
             parameters=self.parameters,
@@ -163,7 +163,7 @@ class Ask:
             sensitive=self.sensitive,
         )
 
-    def _notes(self, question: Question, covered: Coverage) -> tuple[str, ...]:
+    def _notes(self, question: QueryItem, covered: Coverage) -> tuple[str, ...]:
         """What limits this answer: of the cube, of its cells, of the photos."""
         unknown = () if covered.known else (UNKNOWN,)
         return (*self.target.notes, *unknown, *_notes_of(question.photos))
@@ -177,7 +177,7 @@ class Ask:
         return self._covered[0]
 
     def _judged(
-        self, question: Question, found: Sequence[Candidate], model: Model | None
+        self, question: QueryItem, found: Sequence[Candidate], model: Model | None
     ) -> dict[str, float | None]:
         """What a photo's best place is judged by: the model's figures, else random vectors.
 
@@ -189,8 +189,8 @@ class Ask:
         if figures:
             return {"pairs": figures.share_as_far(found[0].distance)}
         cube = self.target.cube
-        ruler = Ruler.of_cube(cube, self.weights)
-        return {"random": random_share(question.vector, sample_cells(cube), ruler)}
+        distance = cube.features.distance(self.weights)
+        return {"random": random_share(question.vector, sample_cells(cube), distance)}
 
 
 def _notes_of(photos: Sequence[Photo]) -> Iterator[str]:
@@ -225,7 +225,7 @@ def class_weights(
 
 def _place_scenes(candidate: Candidate, cube: Cube) -> tuple[tuple[str, float], ...]:
     vector = cube.vector(candidate.row, candidate.col)
-    return () if vector is None else describe(vector, cube.classes, _DESCRIBED)
+    return () if vector is None else cube.features.describe(vector, _DESCRIBED)
 
 
 def _imagery_near(candidates: Sequence[Candidate], cube: Cube) -> Iterator[dict[str, Any]]:

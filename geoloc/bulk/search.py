@@ -22,9 +22,9 @@ from ..files.modes import open_answer
 from ..files.whole import file_sha256
 from ..models import Model
 from ..photos import Photo
-from ..query.answers import Progress, Stages
-from ..query.ask import Ask, Question
 from ..query.folders import recorded
+from ..query.run import Progress, Stages
+from ..query.session import QueryItem, QuerySession
 from ..report import QueryResult, write_report
 from ..report.heat import levels, paper_palette, shrink
 from ..report.outputs import RECORD, faults_of_outputs
@@ -52,41 +52,41 @@ _Summary = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
-    """A question of a bulk run: an item, or several that may show one place."""
+class BulkItem:
+    """What gets one answer of a bulk run: a picture, or several that may show one place."""
 
     folder: str
     title: str
     items: tuple[Item, ...]
     vector: NDArray[np.float32]
 
-    def key(self, ask: Ask, evidence: Told) -> str:
+    def key(self, session: QuerySession, evidence: Told) -> str:
         """Stands for all that an answer depends on: where it is the same, so is the answer."""
-        cube = ask.target.cube
+        cube = session.target.cube
         told = [[evidence.get(item.id, {}), item.record] for item in self.items]
-        asked = [self.title, told, ask.parameters, cube.url, cube.generation, ask.sensitive]
+        asked = [self.title, told, session.parameters, cube.url, cube.generation, session.sensitive]
         text = json.dumps(asked)
         return hashlib.sha256(text.encode() + self.vector.tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)
-class Answering:
-    """How the questions of one run are answered; ``items``: the folder of the items."""
+class BulkSearch:
+    """How the items of one run are answered; ``items``: the folder of their answers."""
 
-    ask: Ask
+    session: QuerySession
     model: Model
     store: Store
     out: Path
     items: Path
     told: Told
 
-    def pending(self, asked: Sequence[Asked], progress: Progress) -> list[Asked]:
-        """The questions that are not answered yet, were asked otherwise, or whose answer is not
+    def pending(self, items: Sequence[BulkItem], progress: Progress) -> list[BulkItem]:
+        """The items that are not answered yet, were asked otherwise, or whose answer is not
         whole: every file of it is read and compared with its SHA-256."""
         known = self.store.answers()
         same = [
-            one for one in asked
-            if known.get(one.folder, ("", {}))[0] == one.key(self.ask, self.told)
+            one for one in items
+            if known.get(one.folder, ("", {}))[0] == one.key(self.session, self.told)
         ]  # fmt: skip
         kept, count = set[str](), min(_WRITERS, len(os.sched_getaffinity(0)))
         with ThreadPoolExecutor(count, thread_name_prefix="checks") as pool:
@@ -94,9 +94,9 @@ class Answering:
             for done, (one, sound) in enumerate(zip(same, whole, strict=True), start=1):
                 kept |= {one.folder} if sound else set()
                 progress(done, len(same))
-        return [one for one in asked if one.folder not in kept]
+        return [one for one in items if one.folder not in kept]
 
-    def _is_whole(self, one: Asked, told: Mapping[str, Any]) -> bool:
+    def _is_whole(self, one: BulkItem, told: Mapping[str, Any]) -> bool:
         """Whether the record is the very one that this run's list is of, and all files are its."""
         folder = self.out / one.folder
         try:
@@ -109,14 +109,14 @@ class Answering:
             _LOG.info("%s is answered again: %s", folder, "; ".join(faults))
         return not faults
 
-    def answer(self, asked: Sequence[Asked], progress: Stages) -> dict[str, str]:
+    def answer(self, items: Sequence[BulkItem], progress: Stages) -> dict[str, str]:
         """Write each answer as soon as it is known; what fails is told, by folder.
 
         Several are written at a time: most of that is reading imagery and compressing, which
         frees the interpreter. They are recorded here, one by one and in order.
         """
         failures: dict[str, str] = {}
-        jobs = self._jobs(asked, progress("searching the cube"))
+        jobs = self._jobs(items, progress("searching the cube"))
         told = progress("writing the answers")
         count = min(_WRITERS, len(os.sched_getaffinity(0)))
         with ThreadPoolExecutor(count, thread_name_prefix="answers") as pool:
@@ -126,33 +126,33 @@ class Answering:
                     with contained(one.folder, partial(failures.__setitem__, one.folder), self.out):
                         found = future.result()
                     if one.folder not in failures:
-                        self.store.answer(one.folder, one.key(self.ask, self.told), found)
-                    told(done, len(asked))
+                        self.store.answer(one.folder, one.key(self.session, self.told), found)
+                    told(done, len(items))
             finally:
                 pool.shutdown(cancel_futures=True)
         return failures
 
     def _jobs(
-        self, asked: Sequence[Asked], progress: Progress
-    ) -> Iterator[tuple[Asked, Callable[[], _Summary]]]:
-        size = max(1, PASS_BYTES // (4 * self.ask.target.cube.grid.size))
-        starts = range(0, len(asked), size)
+        self, items: Sequence[BulkItem], progress: Progress
+    ) -> Iterator[tuple[BulkItem, Callable[[], _Summary]]]:
+        size = max(1, PASS_BYTES // (4 * self.session.target.cube.grid.size))
+        starts = range(0, len(items), size)
         for number, start in enumerate(starts):
-            batch = asked[start : start + size]
-            questions = [Question(one.title, one.folder, (), one.vector) for one in batch]
+            batch = items[start : start + size]
+            questions = [QueryItem(one.title, one.folder, (), one.vector) for one in batch]
             told = partial(_of_passes, progress, number, len(starts))
-            heatmaps = self.ask.heatmaps(questions, progress=told)
+            heatmaps = self.session.heatmaps(questions, progress=told)
             for one, question, heatmap in zip(batch, questions, heatmaps, strict=True):
                 yield one, partial(self._write, one, question, heatmap)
 
-    def _write(self, one: Asked, question: Question, heatmap: NDArray[np.float32]) -> _Summary:
+    def _write(self, one: BulkItem, question: QueryItem, heatmap: NDArray[np.float32]) -> _Summary:
         folder = self.out / one.folder
         if folder.is_symlink():  # writing there would replace another answer
             folder.unlink()
         photos = tuple(self._photo(item) for item in one.items)
         told = replace(question, photos=photos, folder=folder)
-        result = self.ask.answer(told, heatmap, self.model)
-        target = self.ask.target  # a thousand pages: their maps stay small
+        result = self.session.answer(told, heatmap, self.model)
+        target = self.session.target  # a thousand pages: their maps stay small
         write_report(
             result, folder, target.source, target.overview, sharp=False,
             more={SMALL: write_small_heat},
@@ -169,10 +169,10 @@ def _of_passes(progress: Progress, number: int, passes: int, done: int, total: i
 
 
 def _in_turn(
-    pool: ThreadPoolExecutor, jobs: Iterable[tuple[Asked, Callable[[], _Summary]]], ahead: int
-) -> Iterator[tuple[Asked, Future[_Summary]]]:
+    pool: ThreadPoolExecutor, jobs: Iterable[tuple[BulkItem, Callable[[], _Summary]]], ahead: int
+) -> Iterator[tuple[BulkItem, Future[_Summary]]]:
     """The jobs in their order; at most ``ahead`` are begun before they are taken."""
-    begun: deque[tuple[Asked, Future[_Summary]]] = deque()
+    begun: deque[tuple[BulkItem, Future[_Summary]]] = deque()
     for one, job in jobs:
         begun.append((one, pool.submit(job)))
         if len(begun) == ahead:

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from ..executors import open_cluster
 from ..models import Model
 from ..names import safe_name
-from ..photos import Crop, Look, Photo, photo_path
+from ..photos import Crop, Photo, PhotoView, photo_path
 from ..report import QueryResult, check_writable, write_report
 from ..scenes import display_name, find_class
 from ..search import fuse as mean_vector
-from ..search import scene_heatmaps, scene_vector
-from .ask import Ask, Question
+from ..search import scene_heatmaps
 from .encode import encode
 from .folders import Folders
+from .session import QueryItem, QuerySession
 from .target import cube_model, open_target
 from .truth import LatLon, Truths, known_truth, with_truth
 
@@ -35,7 +35,7 @@ TOP = 20
 
 
 @dataclass(frozen=True)
-class Answers:
+class QueryResults:
     """What became of the photos: answers, and one line for each that could not be answered."""
 
     results: list[QueryResult]
@@ -73,7 +73,7 @@ def query_photos(
     photos: Sequence[str | Path],
     out: str | Path,
     **options: Unpack[Options],
-) -> Answers:
+) -> QueryResults:
     """Rank the cells of a cube for each photo, in one pass over it, and write the reports.
 
     Each answer goes to ``out/<photo file name without extension>/``; fused photos make one
@@ -106,7 +106,7 @@ def answer_photos(
     fetch_imagery: bool = False,
     sensitive: bool | None = None,
     progress: Stages = silent,
-) -> Answers:
+) -> QueryResults:
     """Rank the cells of a cube for each photo; nothing is written without ``out``.
 
     ``within`` is a polygon file; ``radius`` (m) keeps candidates apart; ``fuse``: all photos
@@ -132,28 +132,28 @@ def answer_photos(
     paths = [photo_path(photo) for photo in photos]
     target = open_target(cube, epoch, check_digests=check_digests, fetch_imagery=fetch_imagery)
     hidden = target.hides_photos(sensitive)
-    ask = Ask.of(target, top, within, radius, weights, sensitive=hidden)
+    session = QuerySession.of(target, top, within, radius, weights, sensitive=hidden)
     loaded, known = cube_model(target, model), known_truth(truth, target.cube.grid)
     if out is not None:
         check_writable(Path(out))
-    looks = [Look(crop, rotate) for crop in crops or (None,)]
+    looks = [PhotoView(crop, rotate) for crop in crops or (None,)]
     # no other processes of this machine have more cores than the threads of this one
     with open_cluster("inline" if cluster == "auto" else cluster) as executor:
         told = progress("reading the photos")
         good, vectors, failures = encode(paths, loaded, looks, origins=origins, progress=told)
         questions = list(_questions(good, vectors, fuse))
-        heatmaps = ask.heatmaps(questions, executor, progress("searching the cube"))
+        heatmaps = session.heatmaps(questions, executor, progress("searching the cube"))
     results, told = list[QueryResult](), progress("ranking the places")
     folders = None if out is None else Folders(Path(out))
     for question, heatmap in zip(questions, heatmaps, strict=True):
-        results.append(_answered(ask, question, heatmap, loaded, folders, known))
+        results.append(_answered(session, question, heatmap, loaded, folders, known))
         told(len(results), len(questions))
-    return Answers(results, failures)
+    return QueryResults(results, failures)
 
 
 def _answered(
-    ask: Ask,
-    question: Question,
+    session: QuerySession,
+    question: QueryItem,
     heatmap: NDArray[np.float32],
     model: Model | None,
     folders: Folders | None,
@@ -161,11 +161,11 @@ def _answered(
 ) -> QueryResult:
     """The answer, its files in a folder of its own where there are to be any."""
     if folders is None:
-        return with_truth(ask.answer(question, heatmap, model), truth)
-    with folders.claim(question.name, ask.key(question)) as folder:
-        answer = ask.answer(replace(question, folder=folder), heatmap, model)
+        return with_truth(session.answer(question, heatmap, model), truth)
+    with folders.claim(question.name, session.key(question)) as folder:
+        answer = session.answer(replace(question, folder=folder), heatmap, model)
         result = with_truth(answer, truth)
-        write_report(result, folder, ask.target.source, ask.target.overview)
+        write_report(result, folder, session.target.source, session.target.overview)
         return result
 
 
@@ -189,34 +189,37 @@ def query_scene(
     """
     out = Path(out)
     target = open_target(cube, epoch, check_digests=check_digests, fetch_imagery=fetch_imagery)
-    scene = find_class(name, target.cube.classes)
-    ask = Ask.of(target, top, within, radius, scene=scene)
+    scene = find_class(name, target.cube.features.names)
+    session = QuerySession.of(target, top, within, radius, scene=scene)
     check_writable(out)
-    return answer_scene(ask, scene, progress("searching the cube"), Folders(out))
+    return answer_scene(session, scene, progress("searching the cube"), Folders(out))
 
 
 def answer_scene(
-    ask: Ask, scene: str, progress: Progress | None = None, folders: Folders | None = None
+    session: QuerySession,
+    scene: str,
+    progress: Progress | None = None,
+    folders: Folders | None = None,
 ) -> QueryResult:
     """The ranked places of a class of the cube, by its exact name; without files, or with."""
-    cube = ask.target.cube
+    cube = session.target.cube
     heatmap = scene_heatmaps(
-        cube, [scene], ask.polygon, within_crs=cube.grid.crs, progress=progress
+        cube, [scene], session.polygon, within_crs=cube.grid.crs, progress=progress
     )
-    vector = scene_vector(cube.classes, [scene])
-    question = Question(display_name(scene), safe_name(scene), (), vector)
-    return _answered(ask, question, heatmap[0], None, folders)
+    vector = cube.features.named_vector([scene])
+    question = QueryItem(display_name(scene), safe_name(scene), (), vector)
+    return _answered(session, question, heatmap[0], None, folders)
 
 
 def _questions(
     photos: Sequence[Photo], vectors: NDArray[np.float32], fuse: bool
-) -> Iterator[Question]:
+) -> Iterator[QueryItem]:
     if fuse and photos:
         title = f"{len(photos)} photos of one place" if len(photos) > 1 else _title(photos[0])
-        yield Question(title, "fused", tuple(photos), mean_vector(vectors))
+        yield QueryItem(title, "fused", tuple(photos), mean_vector(vectors))
         return
     for photo, vector in zip(photos, vectors, strict=True):
-        yield Question(_title(photo), safe_name(photo.name, _part(photo, " ")), (photo,), vector)
+        yield QueryItem(_title(photo), safe_name(photo.name, _part(photo, " ")), (photo,), vector)
 
 
 def _title(photo: Photo) -> str:

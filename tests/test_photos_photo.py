@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from geoloc.errors import UsageError
-from geoloc.photos import Look, Photo, inscribed, read_photo, turned
+from geoloc.photos import Photo, PhotoView, inscribed, read_photo, turned
 
 
 def photo(width: int = 40, height: int = 30, kept: float = 1.0) -> Photo:
@@ -22,13 +22,13 @@ def photo(width: int = 40, height: int = 30, kept: float = 1.0) -> Photo:
 
 
 def test_a_crop_is_these_very_pixels() -> None:
-    part = Look((3, 5, 23, 17)).of(photo())
+    part = PhotoView((3, 5, 23, 17)).of(photo())
     np.testing.assert_array_equal(part.pixels, photo().pixels[5:17, 3:23])
     assert part.origin == {"crop": [3, 5, 23, 17]}
 
 
 def test_a_crop_counts_in_pixels_of_the_whole_photo() -> None:
-    part = Look((10, 10, 30, 20)).of(photo(kept=0.5))
+    part = PhotoView((10, 10, 30, 20)).of(photo(kept=0.5))
     np.testing.assert_array_equal(part.pixels, photo(kept=0.5).pixels[5:10, 5:15])
 
 
@@ -36,7 +36,7 @@ def test_a_crop_counts_in_pixels_of_the_whole_photo() -> None:
     ("degrees", "quarters"), [(90, -1), (180, 2), (270, 1), (-90, 1), (450, -1)]
 )
 def test_quarter_turns_are_exact_and_clockwise(degrees: float, quarters: int) -> None:
-    part = Look(rotate=degrees).of(photo())
+    part = PhotoView(rotate=degrees).of(photo())
     np.testing.assert_array_equal(part.pixels, np.rot90(photo().pixels, quarters))
 
 
@@ -63,13 +63,13 @@ def test_the_inscribed_rectangle_lies_inside(width: int, height: int, angle: flo
 @pytest.mark.parametrize("crop", [(0, 0, 41, 5), (-1, 0, 5, 5), (5, 5, 5, 9), (9, 0, 3, 5)])
 def test_a_crop_outside_is_refused(crop: tuple[int, int, int, int]) -> None:
     with pytest.raises(UsageError, match="40 x 30 px"):
-        Look(crop).of(photo())
+        PhotoView(crop).of(photo())
     with pytest.raises(UsageError, match="degrees"):
-        Look(rotate=math.nan).of(photo())
+        PhotoView(rotate=math.nan).of(photo())
 
 
 def test_small_photos_and_parts_are_told(tmp_path: Path) -> None:
-    def notes(width: int, height: int, look: Look = Look()) -> tuple[str, ...]:  # noqa: B008
+    def notes(width: int, height: int, look: PhotoView = PhotoView()) -> tuple[str, ...]:  # noqa: B008
         path = tmp_path / "a.png"
         Image.new("RGB", (width, height)).save(path)
         return look.of(read_photo(path)).notes
@@ -78,9 +78,9 @@ def test_small_photos_and_parts_are_told(tmp_path: Path) -> None:
     (note,) = notes(20, 20)
     assert note.startswith("a.png has only 20 x 20 px: too few to recognize a scene")
     assert notes(500, 95)[0].startswith("a.png has only 500 x 95 px")
-    (note,) = notes(640, 480, Look((10, 10, 60, 400)))
+    (note,) = notes(640, 480, PhotoView((10, 10, 60, 400)))
     assert note.startswith("the part of a.png that was looked at has only 50 x 390 px")
-    assert notes(640, 480, Look((10, 10, 600, 400))) == ()
-    assert len(notes(64, 48, Look((10, 10, 60, 40)))) == 1
-    assert notes(9000, 300, Look((0, 0, 9000, 300))) == ()
-    assert len(notes(9000, 300, Look((0, 0, 9000, 50)))) == 1
+    assert notes(640, 480, PhotoView((10, 10, 600, 400))) == ()
+    assert len(notes(64, 48, PhotoView((10, 10, 60, 40)))) == 1
+    assert notes(9000, 300, PhotoView((0, 0, 9000, 300))) == ()
+    assert len(notes(9000, 300, PhotoView((0, 0, 9000, 50)))) == 1
