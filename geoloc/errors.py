@@ -20,6 +20,11 @@ Every message is one line, names the offending value and how to fix it.
 from __future__ import annotations
 
 
+def one_line(error: object, most: int = 200) -> str:
+    """An error's message, or its type if that is empty, in one line of ``most`` characters."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 class GeolocError(Exception):
     """Base of all errors that geoloc raises on purpose; ``str()`` of it is one line."""
 

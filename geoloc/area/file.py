@@ -28,10 +28,10 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ..domain import Grid
-from ..errors import AreaError
+from ..errors import AreaError, one_line
 from .ground import numbers, require_ground_scale, require_metres
 from .imagery import Bounds, Imagery, XyzImagery, ZarrImagery
-from .polygon import first_line, read_polygon
+from .polygon import read_polygon
 from .spec import Spec, explain, resolve_path
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             raise AreaError(f"{path} is too large for an area file: give the path of an area.yaml")
         values = yaml.load(path.read_text(encoding="utf-8"), _Plain)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise AreaError(f"{path} is not YAML: {first_line(error)}") from None
+        raise AreaError(f"{path} is not YAML: {one_line(error)}") from None
     except OSError as error:
         raise AreaError(f"{path} cannot be read: {error.strerror}") from None
     if not isinstance(values, dict):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import AreaError
+from ..errors import AreaError, one_line
 from ..net.gated import gate
 from .ground import looks_like_degrees, numbers
 from .vector import READER_OPTIONS, reason_to_refuse
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shapely import Geometry, Polygon
 
 _GEOGRAPHIC_EDGE = 0.01  # degrees (about 1 km) between vertices before an edge is reprojected
+_METRES_A_DEGREE = 1e5
 _FAR = 40.0  # degrees: smaller polygons are never turned inside out by a projection
 _PROBES = 24  # along each side
 _STRAY = 0.02  # share that may differ: near edges straight in one CRS and not in the other
@@ -56,17 +57,12 @@ def read_polygon(path: Path, crs: str) -> Geometry:
     except AreaError:
         raise
     except Exception as error:  # noqa: BLE001  (its readers raise errors of many libraries)
-        raise AreaError(f"geometry {path} cannot be read: {first_line(error)}") from None
+        raise AreaError(f"geometry {path} cannot be read: {one_line(error)}") from None
 
 
 def polygon_file(path: Path) -> Path:
     """The file itself, without the name of a layer."""
     return _file_and_layer(path)[0]
-
-
-def first_line(error: BaseException) -> str:
-    """The message of a library's error, short and in one line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _file_and_layer(path: Path) -> tuple[Path, str | None]:
@@ -156,7 +152,7 @@ def _united(shapes: GeoSeries, crs: str, path: Path) -> Geometry:
 def _spans_much(shapes: GeoSeries) -> bool:
     """Whether polygons reach so far around the Earth that a projection may turn them inside out."""
     west, south, east, north = shapes.total_bounds
-    most = _FAR if shapes.crs.is_geographic else _FAR * 1e5
+    most = _FAR if shapes.crs.is_geographic else _FAR * _METRES_A_DEGREE
     return bool(max(east - west, north - south) > most)
 
 

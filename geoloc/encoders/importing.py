@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from ..errors import ModelError, UsageError
+from ..errors import ModelError, UsageError, one_line
 from ..models.load import load_model
 from ..models.model import Model, write_model
 from ..models.spec import IMAGENET_MEAN, IMAGENET_STD, GroundSpec, NetworkSpec, OverheadSpec, Triple
@@ -205,7 +205,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     except ModelError:
         raise
     except Exception as error:  # noqa: BLE001 - a hostile file may fail in any way
-        reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
+        reason = one_line(error, 150)
         raise ModelError(f"{path} has no plain tensors ({reason}): save its state_dict") from None
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
@@ -269,7 +269,7 @@ def _check_network(model: Model, spec: GroundSpec | OverheadSpec, side: int, par
         except Exception as error:  # onnxruntime has its own kinds for out of memory
             if not isinstance(error, RuntimeError) and not is_out_of_memory(error):
                 raise
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             if is_out_of_memory(error):
                 reason = f"it needs more memory than an import may use ({CHECK_BYTES >> 20:,} MiB)"
             raise ModelError(f"{where} fails on images of {side} px: {reason}") from None

@@ -29,6 +29,7 @@ _WARP_TOLERANCE = 0.05  # px: error allowed where GDAL interpolates a reprojecti
 _STRIP = 2_000_000  # file pixels held at once
 _LEAST_SIDE = 16  # px: smaller windows are not halved
 _OVERVIEW_MARGIN = 2.0  # overviews may be badly filtered: leave this much averaging to us
+_SAME = 1e-3  # difference of two pixel sizes that counts as none
 _REACH = 3  # px of margin, of a file and of a window, around the pixels needed
 _OPAQUE = 255
 
@@ -64,7 +65,8 @@ def _variant(file: RasterFile, shrinkage: float) -> dict[str, int]:
     """
     if file.palette or file.holes_differ:
         return {}
-    fit = [i for i, f in enumerate(file.overviews) if f * _OVERVIEW_MARGIN <= shrinkage * 1.001]
+    most = shrinkage * (1 + _SAME)
+    fit = [i for i, factor in enumerate(file.overviews) if factor * _OVERVIEW_MARGIN <= most]
     return {"OVERVIEW_LEVEL": fit[-1]} if fit else {}
 
 
@@ -220,7 +222,7 @@ def _warped(
         dst_crs=window.crs,
         src_alpha=len(layers),
         dst_alpha=len(layers),
-        resampling=Resampling.average if shrinkage > 0.999 else Resampling.bilinear,
+        resampling=Resampling.average if shrinkage > 1 - _SAME else Resampling.bilinear,
         tolerance=_WARP_TOLERANCE,
         warp_mem_limit=_WARP_MEMORY,
         SRC_ALPHA_MAX=str(_OPAQUE),

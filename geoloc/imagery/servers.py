@@ -24,7 +24,7 @@ _RETRIES = Retry(
     allowed_methods=None, raise_on_status=False, respect_retry_after_header=False,
 )  # fmt: skip
 _GONE = (404, 410)
-_BUSY = 429
+_BUSY = (429, 500, 502, 503, 504)
 _UNANSWERED = 3  # files in a row after which a host is given up
 _OBJECT_PATIENCE = {"connect_timeout": "10s", "timeout": "30s"}
 _OBJECTS = ("s3", "gs", "az")
@@ -112,7 +112,7 @@ class Servers:
                 version = _version_of(answer.headers) if answer.ok else None
         except (requests.RequestException, HTTPError, ValueError):  # the last two: odd redirects
             raise Unanswered("no answer") from None
-        if status == _BUSY or status in (500, 502, 503, 504):
+        if status in _BUSY:
             raise _Busy(f"HTTP {status}")
         return status, version
 

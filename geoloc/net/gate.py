@@ -29,7 +29,8 @@ from .proxied import ProxyRequest, read_request
 
 _CONNECT = 10.0  # s, as GDAL's own
 _PIECE = 1 << 18  # bytes
-_REFUSED, _FAILED, _CONNECTED = 2, 4, 0  # RFC 1928
+_REFUSED, _FAILED, _CONNECTED = 2, 4, 0  # replies of RFC 1928
+_CONNECT_COMMAND, _IPV4, _NAME, _IPV6 = 1, 1, 3, 4  # its command, and kinds of addresses
 _VERSION, _REST = b"\5", b"\0\1" + bytes(6)
 
 
@@ -135,13 +136,13 @@ def serve() -> None:
 def _requested_place(client: socket.socket) -> tuple[str, int]:
     """Host and port to connect to. Raises ValueError for an invalid request."""
     _, command, _, kind = _exactly(client, 4)
-    if command != 1 or kind not in (1, 3, 4):
+    if command != _CONNECT_COMMAND or kind not in (_IPV4, _NAME, _IPV6):
         raise ValueError("not known")
-    if kind == 3:
+    if kind == _NAME:
         host = _exactly(client, _exactly(client, 1)[0]).decode()
     else:
-        family = socket.AF_INET if kind == 1 else socket.AF_INET6
-        host = socket.inet_ntop(family, _exactly(client, 4 if kind == 1 else 16))
+        family = socket.AF_INET if kind == _IPV4 else socket.AF_INET6
+        host = socket.inet_ntop(family, _exactly(client, 4 if kind == _IPV4 else 16))
     return host, int.from_bytes(_exactly(client, 2), "big")
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .losses import cross_distance, paired_distance, soft_cross_entropy
+from .losses import EXCLUDED, cross_distance, paired_distance, soft_cross_entropy
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class CrossViewTask:
     def _contrast(self, photos: Tensor, places: Tensor, near: Tensor) -> Tensor:
         """InfoNCE in both directions; the spares are negatives of the photos only."""
         n = len(photos)
-        logits = (-self.spec.scale * cross_distance(photos, places)).masked_fill(near, -1e9)
+        logits = (-self.spec.scale * cross_distance(photos, places)).masked_fill(near, EXCLUDED)
         labels = torch.arange(n)
         to_places = functional.cross_entropy(logits, labels)
         return (to_places + functional.cross_entropy(logits[:, :n].T, labels)) / 2

@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 _TINY = 1e-8  # the square root has no gradient at 0
+EXCLUDED = -1e9
+"""Logit of a pair that does not count as a negative."""
 
 
 def paired_distance(a: Tensor, b: Tensor) -> Tensor:
@@ -32,7 +34,9 @@ def infonce(distance: Tensor, scale: Tensor | float, same: Tensor) -> Tensor:
     turns distances into logits; ``same (n, n)`` marks pairs that are not true negatives. Source:
     van den Oord et al. 2018.
     """
-    logits = (-scale * distance).masked_fill(same & ~torch.eye(len(same), dtype=torch.bool), -1e9)
+    logits = (-scale * distance).masked_fill(
+        same & ~torch.eye(len(same), dtype=torch.bool), EXCLUDED
+    )
     labels = torch.arange(len(logits))
     to_photos = functional.cross_entropy(logits, labels)
     return (to_photos + functional.cross_entropy(logits.T, labels)) / 2

@@ -16,6 +16,8 @@ from .augment import NONE, Augmentation, windows
 from .data import PairData
 from .losses import cross_distance, infonce, l2_sum, paired_distance
 
+_BATCH = 64  # chips at once in inference
+
 Batch = tuple[Tensor, Tensor, Tensor]
 """Inputs of the network, targets ``(n, feature)``, groups ``(n,)``."""
 
@@ -105,7 +107,7 @@ class StudentTask:
         generator = torch.Generator()
         parts = [
             self.forward(windows(torch.from_numpy(chips), self.size, NONE, generator))
-            for chips in np.array_split(data.chips, max(len(data.chips) // 64, 1))
+            for chips in np.array_split(data.chips, max(len(data.chips) // _BATCH, 1))
         ]
         return np.concatenate([part.float().numpy() for part in parts])
 

@@ -33,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...errors import ModelError
+from ...errors import ModelError, one_line
 from ..memory import is_out_of_memory
 
 _ADVICE = "export the network as ONNX instead"
@@ -157,7 +157,7 @@ class OnnxNetwork:
             # from bytes: a file that refers to other files on this disk cannot reach them
             session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=usable)
         except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds for a bad file
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             raise ModelError(f"{path} cannot be loaded by onnxruntime: {reason}") from None
         if len(session.get_inputs()) != 1:
             raise ModelError(f"{path} has {len(session.get_inputs())} inputs: one image is needed")
@@ -217,7 +217,7 @@ class GraphNetwork:
         except _DAMAGED as error:
             if is_out_of_memory(error):
                 raise
-            reason = " ".join(str(error).split())[:150]
+            reason = one_line(error, 150)
             raise ModelError(f"{path} is damaged ({reason}): {_ADVICE}") from None
         _plan_release(self._steps, self._output)
         self._sizes: set[tuple[int, ...]] = set()
@@ -298,7 +298,7 @@ def _too_slow(path: Path, patience: float) -> ModelError:
 
 
 def _failed(path: Path, x: Tensor, error: Exception) -> ModelError:
-    reason = " ".join(str(error).split())[:200]
+    reason = one_line(error)
     return ModelError(
         f"{path} fails on images {tuple(x.shape)} ({reason}): correct the size in the model's "
         "specification, or export the network with a dynamic batch"

@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...errors import ModelError
+from ...errors import ModelError, one_line
 from ...extras import extra
 from .lite0 import LITE0_NETWORKS, PlaceLite0
 
@@ -241,7 +241,7 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], where: str) -> N
     try:
         network.load_state_dict(given | rename_keys(state), strict=True)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error, 300)
         raise ModelError(f"{where} does not fit the architecture: {reason}") from None
     network.eval()
 

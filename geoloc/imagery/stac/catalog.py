@@ -34,6 +34,7 @@ _RETRIES = Retry(
 _CHECK_KEY = ": check the key; write it as ${NAME} in the url, or in imagery sign for files"
 _CHECK_URL = ": check the url, which is an API's root or a catalog.json"
 _ADVICE = {401: _CHECK_KEY, 403: _CHECK_KEY, 404: _CHECK_URL, 405: _CHECK_URL, 410: _CHECK_URL}
+_FARTHEST = 400.0  # degrees: larger numbers come of a failed projection
 WORLD: Bounds = (-180.0, -90.0, 180.0, 90.0)
 
 
@@ -279,7 +280,7 @@ def search_boxes(bounds: Bounds, crs: str, margin: float = 0.05) -> list[tuple[B
     Raises ImageryError if the CRS cannot project it.
     """
     west, south, east, north = box_in(bounds, crs, LONLAT)
-    if not all(-400 < edge < 400 for edge in (west, south, east, north)):
+    if not all(abs(edge) < _FARTHEST for edge in (west, south, east, north)):
         raise ImageryError(f"window {list(bounds)} in {crs} is not on Earth: correct the area")
     sides = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
     boxes = [(first, south, last, north) for first, last in sides]

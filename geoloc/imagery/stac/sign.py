@@ -7,13 +7,14 @@ import json
 import threading
 from typing import Any
 
-from ...errors import ImageryError
+from ...errors import ImageryError, one_line
 from ..keys import fill_keys, hide_keys, key_called
 from .paging import PagedIO
 
 _PLANETARY_COMPUTER = "https://planetarycomputer.microsoft.com/api/sas/v1/token/{collection}"
 _PLANETARY_HOST = ".blob.core.windows.net/"
 _EARLY = dt.timedelta(minutes=3)  # a token is renewed so long before it expires
+_TIMEOUT = 30  # s
 _DEFAULT_LIFE = dt.timedelta(minutes=30)
 
 
@@ -65,10 +66,10 @@ class Signer:
         url = url.replace("{collection}", collection)
         filled = fill_keys(url)
         try:
-            facts = json.loads(PagedIO(timeout=30).read_text(filled))
+            facts = json.loads(PagedIO(timeout=_TIMEOUT).read_text(filled))
             token = str(facts["token"]).lstrip("?")
         except Exception as error:  # noqa: BLE001  (errors of several libraries)
-            reason = hide_keys(url, _brief(error))
+            reason = hide_keys(url, one_line(error))
             raise ImageryError(f"no token from {url}: {reason}") from None
         return token, _expiry(facts.get("msft:expiry") or facts.get("expires"))
 
@@ -82,7 +83,3 @@ def _expiry(text: str | None) -> dt.datetime:
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
-
-
-def _brief(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pystac
 from pystac.utils import make_absolute_href
 
-from ...errors import ImageryError
+from ...errors import ImageryError, one_line
 from .paging import Json, PagedIO
 
 _WHAT = "an API's root, a catalog.json, a collection, an item, or a list of items"
@@ -80,7 +80,7 @@ class Walk:
         try:
             return read_any(self.io, href)
         except Exception as error:  # noqa: BLE001  (three libraries, each with its own tree)
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             raise ImageryError(f"'{href}' does not resolve to a STAC object: {reason}") from None
 
     def _inside(self, content: Json, href: str, todo: deque[str]) -> Iterator[Json]:

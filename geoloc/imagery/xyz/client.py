@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...area import XyzImagery
+from ...errors import one_line
 from ...net.hosts import refused_redirect
 from ..keys import fill_keys
 from .cache import TileCache
@@ -36,6 +37,7 @@ _MOST_BYTES = 20_000_000  # of a tile
 _LONGEST_WAIT = 120.0  # s: a server that demands more is given up
 _FIRST_WAIT = 0.5  # s before the first retry; doubled for each further
 _GIVE_UP = 8  # failed tiles in a row: the server is down
+_BODY_TIMEOUTS = 5  # timeouts that a whole body may take
 _BLANK = 4  # px per side
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8")
@@ -193,7 +195,7 @@ class TileClient:
             return None, f"{type(error).__name__}{_cause(error)}", 0
 
     def _body(self, answer: httpx.Response) -> bytes:
-        chunks, size, end = [], 0, time.monotonic() + 5 * self.spec.timeout
+        chunks, size, end = [], 0, time.monotonic() + _BODY_TIMEOUTS * self.spec.timeout
         for chunk in answer.iter_bytes():
             chunks.append(chunk)
             size += len(chunk)
@@ -285,7 +287,7 @@ def decode(data: bytes, px: int) -> TilePixels | None:
                 raise ValueError(f"a tile is {image.size[0]} x {image.size[1]} px, not {px}")
             tile = _in_bytes(image).convert("RGBA")
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"a tile is damaged: {' '.join(str(error).split())[:100]}") from None
+        raise ValueError(f"a tile is damaged: {one_line(error, 100)}") from None
     if tile.size != (px, px):
         tile = tile.resize((px, px), Image.Resampling.BOX)
     return np.asarray(tile)

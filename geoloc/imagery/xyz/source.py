@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _MOST_TILES = 4096  # of a window: 800 MB of pixels
+_BESIDE = 6.0, 1.0  # degrees of longitude and latitude around a CRS's area of use
 _WORLD: Bounds = (-180.0, -MAX_LATITUDE, 180.0, MAX_LATITUDE)
 
 
@@ -78,8 +79,8 @@ class XyzSource:
         west, south, east, north = self.spec.bounds or _WORLD
         if (use := CRS.from_user_input(crs).area_of_use) is not None:
             # a zone's neighbourhood is mapped as well, the far side of the Earth is not
-            west, east = max(west, use.west - 6), min(east, use.east + 6)
-            south, north = max(south, use.south - 1), min(north, use.north + 1)
+            west, east = max(west, use.west - _BESIDE[0]), min(east, use.east + _BESIDE[0])
+            south, north = max(south, use.south - _BESIDE[1]), min(north, use.north + _BESIDE[1])
         return box_in((west, south, east, north), LONLAT, crs)
 
     def extent(self, crs: str) -> Bounds:
