@@ -43,7 +43,7 @@ class _Import(BaseModel):
 
 
 class NetworkImport(_Import):
-    """A network file: .onnx or .pt2 as it is; .safetensors, .pth or .tar with an ``arch``.
+    """A network file: .onnx or .pt2; or .safetensors, .pth or .tar with an ``arch``.
 
     ``normalisation``: ``imagenet``, ``inside`` (the network does it), or mean and std.
     """

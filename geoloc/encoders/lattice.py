@@ -29,7 +29,7 @@ _TIE = 1e-6  # px: a tie at half a pixel rounds the same way in every block
 
 @dataclass(frozen=True)
 class Sampling:
-    """How nodes lie on pixels: ``every`` px between nodes at ``gsd`` m per px.
+    """Placement of nodes on pixels: ``every`` px between nodes at ``gsd`` m per px.
 
     ``every`` is None if no GSD in the range divides a step into a whole number of units.
     """

@@ -59,7 +59,7 @@ def make_folder(path: Path) -> None:
 
 
 def make_closed_folder(path: Path) -> None:
-    """Make a folder in which answers are being written, readable by nobody else in any mode.
+    """Make a folder in which answers are being written, readable by no other user in any mode.
 
     Its parents are made as by `make_folder`. One that a killed run left is closed, too.
     """

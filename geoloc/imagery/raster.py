@@ -312,7 +312,7 @@ def fault_line(
 
 
 def _require_georeference(data: rasterio.DatasetReader) -> None:
-    """Raise ImageryError, with the remedy, if it is unknown where pixels lie."""
+    """Raise ImageryError, with the remedy, if the file is not georeferenced."""
     name, placed = without_secrets(data.name), not data.transform.is_identity
     points, crs = data.gcps
     if points and not placed:

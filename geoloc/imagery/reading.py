@@ -53,7 +53,7 @@ def read_onto(file: RasterFile, window: Grid, manner: Manner) -> Pixels:
             return _read_direct(data, file, window, manner)
         pixels = np.zeros((3, *window.shape), np.uint8)
         valid = np.zeros(window.shape, np.bool_)
-        _Warp(data, file, manner, shrinkage).lay(window, pixels, valid)
+        _Warp(data, file, manner, shrinkage).fill(window, pixels, valid)
         return pixels, valid
 
 
@@ -167,7 +167,7 @@ class _Warp:
     manner: Manner
     shrinkage: float
 
-    def lay(self, window: Grid, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> None:
+    def fill(self, window: Grid, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> None:
         """Fill a window in place; in quarters if its source is large."""
         mesh = mesh_of(window, self.file.crs)
         left, _, right, _ = self.file.box
@@ -179,7 +179,7 @@ class _Warp:
                 fill_gaps(pixels, valid, *self._moved(mesh, by, part, window))
             return
         for rows, cols in _quarters(window):
-            self.lay(window.window(rows, cols), pixels[:, rows, cols], valid[rows, cols])
+            self.fill(window.window(rows, cols), pixels[:, rows, cols], valid[rows, cols])
 
     def _part(self, mesh: Mesh, by: float) -> tuple[slice, slice] | None:
         transform = Affine.translation(by, 0) @ self.data.transform

@@ -44,9 +44,9 @@ def refusal(url: str, known: str = "") -> str:
     return next(filter(None, reasons), "")
 
 
-def refused_redirect(asked: str, location: str) -> str:
+def refused_redirect(url: str, location: str) -> str:
     """Why a redirect is not followed: it leads to a private host from another one."""
-    return refusal(urljoin(asked, location), place_of(asked))
+    return refusal(urljoin(url, location), place_of(url))
 
 
 def place_of(url: str) -> str:

@@ -51,9 +51,9 @@ class Raw:
     @property
     def turned_by(self) -> int:
         """The EXIF orientation to apply to the preview: 1 if it is upright already."""
-        aside = self.orientation >= 5
-        lies = self.sensor[0] > self.sensor[1]
-        return 1 if aside and lies != (self.size[0] > self.size[1]) else self.orientation
+        sideways = self.orientation >= 5
+        landscape = self.sensor[0] > self.sensor[1]
+        return 1 if sideways and landscape != (self.size[0] > self.size[1]) else self.orientation
 
 
 def read_raw(data: bytes) -> Raw:

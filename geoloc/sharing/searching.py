@@ -45,7 +45,7 @@ _PLAIN = {"jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi", "progressi
 """Metadata that a picture may have."""
 
 
-_OTHERWISE = ("candidates", "areas", "notes")
+_PROSE_PARTS = ("candidates", "areas", "notes")
 """Parts of a record whose texts are links and sentences: only the coordinates, names and paths in
 them are searched for."""
 
@@ -92,7 +92,7 @@ def secrets_of(
     vocabulary = "\n".join([_fixed(), *_vocabulary(original, copied)])
     kept = {part for leaf in _leaves(copied) for part in (leaf, leaf.rpartition(".")[0])}
     kinds: dict[str, str] = {}
-    searched = {key: value for key, value in original.items() if key not in _OTHERWISE}
+    searched = {key: value for key, value in original.items() if key not in _PROSE_PARTS}
     for kind, text in _texts(searched):
         for part in _parts(text) if text not in kept else ():
             if len(part) < _LEAST or _NUMBER.fullmatch(part) or part in kept:

@@ -72,10 +72,10 @@ def _refused(line: str) -> str:
 
     With TLS the error itself does not say so: then it counts if the gate has refused before.
     """
-    asked, guard = _ASKED.search(line), gate(gdal=False)
-    if asked is None or guard is None:
+    request, guard = _ASKED.search(line), gate(gdal=False)
+    if request is None or guard is None:
         return ""
-    reason = guard.rights(place_of(asked[1])).reason
+    reason = guard.rights(place_of(request[1])).reason
     return reason if reason and (reason in line or _NO_TUNNEL in line) else ""
 
 

@@ -61,7 +61,7 @@ def is_export(folder: Path) -> bool:
 def read_export(folder: str | Path) -> Export:
     """Read an export's ``result.json``; the media themselves are not opened.
 
-    A damaged part loses only itself. Raises UsageError where it is not an export or nothing in
+    A damaged part loses only itself. Raises UsageError if it is not an export or nothing in
     it can be read.
     """
     folder = Path(folder).resolve()

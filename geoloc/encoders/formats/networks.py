@@ -258,7 +258,7 @@ def rename_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def weights_bytes(net: nn.Module, *, half: bool = False) -> bytes:
-    """The parameters of a network (split or not) as safetensors, in half precision if asked."""
+    """The parameters of a network (split or not) as safetensors, optionally in half precision."""
     network = net.network if isinstance(net, SplitNetwork) else net
     state = {
         key: value.detach().cpu().contiguous()

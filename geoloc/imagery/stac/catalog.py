@@ -206,8 +206,8 @@ def _reason(error: Exception) -> str:
     if status is None:
         return text or type(error).__name__
     phrase = http.client.responses.get(status, "")
-    said = f" ({text})" if text else ""
-    return f"HTTP {status} {phrase}".rstrip() + said + _ADVICE.get(status, "")
+    detail = f" ({text})" if text else ""
+    return f"HTTP {status} {phrase}".rstrip() + detail + _ADVICE.get(status, "")
 
 
 def with_absolute_hrefs(item: Json, root: str = "") -> Json:

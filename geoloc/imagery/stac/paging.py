@@ -76,7 +76,7 @@ class PagedIO(StacApiIO):
     def pages(self, page: Json, url: str, parameters: Json | None = None) -> Iterator[Json]:
         """A page that was read from ``url`` and those after it, without empty ones."""
         known: set[str] = set()
-        asked: set[str] = set()
+        requested: set[str] = set()
         empty = 0
         for _ in range(_MOST_PAGES):
             identities = {_identity(one) for one in _content(page)}
@@ -89,11 +89,11 @@ class PagedIO(StacApiIO):
             link = _next(page, url)
             if link is None:
                 return None
-            if (token := json.dumps(link, sort_keys=True)) in asked:
+            if (token := json.dumps(link, sort_keys=True)) in requested:
                 return self._note("names the same next page again")
             if empty > _MOST_EMPTY:
                 return self._note(f"has sent {empty} empty pages in a row")
-            asked.add(token)
+            requested.add(token)
             page = self.read_json(Link.from_dict(link), parameters=parameters or {})
         raise ImageryError(
             f"a search has more than {_MOST_PAGES:,} pages: narrow it by collections, datetime "

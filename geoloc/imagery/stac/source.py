@@ -297,7 +297,7 @@ class StacSource:
         An API's ids are unique in their collection. In static catalogs items with the same id but
         other files are different items.
         """
-        files = tuple(href.partition("?")[0] for href in scene.hrefs)  # signed anew each time
+        files = tuple(href.partition("?")[0] for href in scene.hrefs)  # signatures differ each time
         unique = self._opened().searchable and scene.collection
         key = (scene.collection, scene.id, *(() if unique else files))
         if (known := self._scenes.get(key)) is None:
