@@ -101,8 +101,8 @@ def test_a_build_that_is_ended_lets_go_of_the_cube_and_goes_on_later(place: Smal
 @pytest.mark.parametrize(
     ("where", "words"),
     [
-        ("geoloc.query.session:heatmaps", ["query", "AREA", "PHOTO"]),
-        ("geoloc.report.write:write_kml", ["scene", "AREA", "beach"]),
+        ("geoloc.query.session:reduce_scan", ["query", "AREA", "PHOTO"]),
+        ("geoloc.report.earth:write_kml", ["scene", "AREA", "beach"]),
         ("geoloc.bulk.reading:_write_preview", ["bulk", "AREA", "FOLDER"]),
     ],
 )

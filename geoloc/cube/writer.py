@@ -57,7 +57,7 @@ class BlockWriter:
         self._distance = self._space.distance()
 
     def write(self, block: Chunk, features: NDArray[np.float32]) -> Written:
-        """Encode and write float32 ``(y, x, feature)`` of a block, NaN where missing."""
+        """Encode and write float32 ``(*cells, feature)`` of a block, NaN where missing."""
         codes, saturated = self._space.encode(features)
         values = self._space.decode(codes)
         place = block.index
@@ -83,7 +83,8 @@ class BlockWriter:
 
 
 def _plain(url: str | Path, group: zarr.Group, name: str) -> PlainChunks:
-    chunks = PlainChunks.of(array_of(group, name), local_path(url))
+    array, dims = array_of(group, name), array_of(group, "norm").ndim
+    chunks = PlainChunks.of(array, dims, local_path(url))
     if chunks is None:
         raise CubeError(
             f"cube {url}: {name} is compressed or sharded, which this geoloc only reads: "
@@ -95,7 +96,7 @@ def _plain(url: str | Path, group: zarr.Group, name: str) -> PlainChunks:
 class Ledger:
     """The client's side: the state of every block, in memory and on the store.
 
-    ``status``: uint8 ``(block_y, block_x)`` of Status. Only one process may hold a ledger for
+    ``status``: uint8 of Status in the blocks' grid. Only one process may hold a ledger for
     writing: its chunks are written whole from memory. Raises CubeError where it is damaged.
     """
 
@@ -134,7 +135,7 @@ class Ledger:
         fingerprints: NDArray[np.uint8],
         checks: NDArray[np.uint64] | None = None,
     ) -> None:
-        """`mark` for blocks ``(n, 2)``, fingerprints ``(n, 32)``, checks ``(n, part)``.
+        """`mark` for blocks ``(n, dimension)``, fingerprints ``(n, 32)``, checks ``(n, part)``.
 
         Each piece of the ledger is written once.
         """
@@ -146,7 +147,7 @@ class Ledger:
             self._done.change(places, status)  # after the rest: it makes blocks count
 
     def forget(self, places: NDArray[np.intp]) -> None:
-        """Blocks ``(n, 2)`` count no more; what is remembered of them stays."""
+        """Blocks ``(n, dimension)`` count no more; what is remembered of them stays."""
         with storage_errors(self.url):
             self._done.change(places, Status.MISSING)
 

@@ -148,11 +148,11 @@ class BuildPlan:
         if there is None:
             return self
         plan = self.pinned(there.encoding)
-        how, reading = plan.open_encoder, Reading.of_encoding(there.encoding, there.step)
+        how, reading = plan.open_encoder, Reading.of_encoding(there.encoding, there.grid.step)
         if (
             reading is None
             or not isinstance(how, ModelEncoder)
-            or (there.model, there.step) != (self.model_digest, self.grid.step)
+            or (there.model, there.grid.step) != (self.model_digest, self.grid.step)
             or how.method != there.encoding.get("method")
             or how.precision != there.encoding.get("precision")
         ):
@@ -167,7 +167,7 @@ class BuildPlan:
     def spec(self, encoding: dict[str, Any]) -> CubeSpec:
         """The identity of the cube, given what the encoder says of itself."""
         polygon = None if self.polygon is None else hashlib.sha256(self.polygon.wkb).hexdigest()
-        return CubeSpec.of_grid(
+        return CubeSpec.of(
             self.grid,
             polygon=polygon,
             imagery=self.imagery,

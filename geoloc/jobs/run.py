@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cube import CubeLock
-from ..domain import CHUNK_SIZE, Chunk, Domain
+from ..domain import Chunk, Domain
 from ..executors import Executor, Outcome, Task, open_cluster
 from ..pulse import listening
 from .report import Report
@@ -73,7 +73,7 @@ class Run(Generic[Result]):
     todo: NDArray[np.intp]
     progress: Progress | None = None
     max_failed: int | None = None
-    size: int = CHUNK_SIZE
+    size: int | None = None
     done: int = 0
     _failed_in_a_row: int = 0
 
