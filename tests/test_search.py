@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from geoloc.candidates import explain_candidates
 from geoloc.domain import Grid
 from geoloc.errors import SpecMismatchError, UnknownClassError, UsageError
-from geoloc.models import MISSING
+from geoloc.models import MISSING, Distance, FeatureSpace, Quantizer
 from geoloc.scenes import PLACES365
 from geoloc.search import (
     Query,
@@ -23,7 +25,15 @@ from geoloc.search import (
     scan_scenes,
 )
 
-from .array_cube import ArrayCube, heatmaps, make_cube, make_metric, photos, scene_heatmaps
+from .array_cube import (
+    ArrayCube,
+    find_candidates,
+    heatmaps,
+    make_cube,
+    make_metric,
+    photos,
+    scene_heatmaps,
+)
 
 F32 = NDArray[np.float32]
 
@@ -247,6 +257,34 @@ def test_weights_do_not_mix_with_a_metric() -> None:
     cube.metric = make_metric(4, 4)
     with pytest.raises(UsageError, match="metric"):
         heatmaps(cube, Query(np.zeros(4), np.ones(4)))
+
+
+class Towards(FeatureSpace):
+    """A distance that geoloc does not know: along one direction alone."""
+
+    def distance(self, weights: ArrayLike | None = None) -> Distance:  # noqa: ARG002
+        return Distance(np.linspace(-1, 2, self.dim)[:, None])
+
+
+@dataclass
+class TowardsCube(ArrayCube):
+    @property
+    def features(self) -> FeatureSpace:
+        return Towards(PLACES365[: self.codes.shape[2]], Quantizer(self.scale, self.offset))
+
+
+@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("norms", [True, False])
+def test_a_new_distance_is_one_method_of_a_feature_space(count: int, norms: bool) -> None:
+    plain = make_cube(dim=37)
+    cube = TowardsCube(plain.codes, plain.scale, plain.offset, with_norm=norms)
+    query = Query(photos(cube, count))
+    direction = np.linspace(-1, 2, 37)
+    expected = np.abs((cube.values() - query.vectors[:, None, None]) @ direction)
+    np.testing.assert_allclose(heatmaps(cube, query), expected, rtol=1e-3, atol=0.02)
+    best = find_candidates(heatmaps(cube, query)[0], cube.grid, top=1)
+    (found,) = explain_candidates(best, cube, query.vectors[0], terms=37)
+    assert sum(term.share for term in found.explanation) == pytest.approx(1)
 
 
 def test_fusing_is_the_mean() -> None:

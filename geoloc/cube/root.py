@@ -30,6 +30,9 @@ from .store import (
 _IGNORED = re.compile(rf"{LOCK}.*|.*\.partial|\..*|lost\+found|Thumbs\.db|desktop\.ini|")
 """Names of what a killed build, a file system or a desktop leaves in an empty folder."""
 
+_OF_ITS_MAKING = ("created", "finished", "geoloc_version", "sealed", "contents")
+"""Attributes that the index leaves out: equal cubes have equal indexes."""
+
 
 def create_root(url: str | Path) -> None:
     """Make sure that there is a place for generations.
@@ -84,11 +87,9 @@ def index_generations(
         store = open_store(url, read_only=False)
         index: dict[str, Any] = {}
         for name in generation_names(url):
-            text = None if name in without else read_text(store, f"{name}/zarr.json")
-            found = {} if text is None else _entries(name, text)
-            about = found.get(name, {}).get("attributes", {})
-            if about.get("finished") or (current and number_of(name) <= number_of(current)):
-                index |= found
+            if name not in without:
+                published = current is not None and number_of(name) <= number_of(current)
+                index |= _entries(name, read_text(store, f"{name}/zarr.json"), published)
         root = {
             "zarr_format": 3,
             "node_type": "group",
@@ -99,15 +100,22 @@ def index_generations(
                 "metadata": index,
             },
         }
-        write_text(store, "zarr.json", json.dumps(root))
+        write_text(store, "zarr.json", json.dumps(root, sort_keys=True))
 
 
-def _entries(generation: str, text: str) -> dict[str, Any]:
-    """What a generation's own metadata says of itself and of what is in it; none if damaged."""
+def _entries(generation: str, text: str | None, published: bool) -> dict[str, Any]:
+    """What a generation's metadata says of itself and of what is in it.
+
+    Nothing where it is damaged, or of one that readers could never open.
+    """
     try:
-        document = json.loads(text)
+        document = json.loads(text or "")
         inside = document.pop("consolidated_metadata")["metadata"]
-        within = {f"{generation}/{name}": about for name, about in inside.items()}
+        within = {f"{generation}/{name}": part for name, part in inside.items()}
+        about = dict(document["attributes"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
+    if not published and not about.get("finished"):
+        return {}
+    document["attributes"] = {k: v for k, v in about.items() if k not in _OF_ITS_MAKING}
     return {generation: document, **within}
