@@ -28,6 +28,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -230,12 +231,18 @@ def wait_for_server(home: Path, url: str) -> None:
 
 
 def require_flows() -> None:
-    """Raise ServiceError if the flows' dependencies are not installed."""
+    """Raise ServiceError if the flows' dependencies are not installed.
+
+    Prefect is not imported for that: it would read its settings before they are made here.
+    """
     sys.path.insert(0, str(ROOT))  # the deployed flows, not others that are installed
     from geoloc.errors import NotInstalledError
+    from geoloc.extras import extra
 
     try:
-        import flows  # noqa: F401
+        with extra("flows", "the service"):
+            if find_spec("prefect") is None:
+                raise ModuleNotFoundError(name="prefect")
     except NotInstalledError as missing:
         raise ServiceError(str(missing)) from None
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from pydantic import Field, ValidationError
 
-from geoloc.candidates import RADIUS
 from geoloc.errors import UsageError
 from geoloc.query import open_target, query_scene, repeat_query
 from geoloc.query.options import Option, QueryOptions, Use
 from geoloc.query.record import read_record
 from geoloc.query.session import QuerySession
+from geoloc.search import RADIUS
 from tests.cubes import write_cube
 
 CLASSES = ("abbey", "airfield", "alley", "beach", "bridge")

@@ -152,7 +152,7 @@ class QueryOptions(BaseModel):
     radius: Annotated[
         FiniteFloat, Field(ge=0, description="Least distance between candidates, m."),
         Option(ALL, recorded=True, shared=True),
-    ] = 150.0  # candidates.RADIUS, which takes too long to import for a command line's help
+    ] = 150.0  # search.RADIUS, which takes too long to import for a command line's help
     fuse: Annotated[
         bool, Field(description="All photos show one place: average them into one answer."),
         Option((Use.QUERY,), served=True),
