@@ -2,14 +2,14 @@
 
     python deploy/local.py up [--areas AREA.yaml ...]     starts what is not running yet
     python deploy/local.py status
-    eval "$(python deploy/local.py env)"                  this shell's prefect may ask it
+    eval "$(python deploy/local.py env)"                  sets this shell's prefect up to use it
     python deploy/local.py down                           stops it; nothing is lost
-    python deploy/local.py furnish                        of a server elsewhere (PREFECT_API_URL):
+    python deploy/local.py furnish                        sets up another server (PREFECT_API_URL):
                                                           pool, variables, limits, deployments
 
-State lies in ``work/service`` (``--home``): the SQLite database, logs, process ids, and the
-password that ``up`` makes (``password``; ``ui.html`` opens Prefect's pages with it). Another
-database, for instance PostgreSQL: set ``PREFECT_SERVER_DATABASE_CONNECTION_URL`` before ``up``.
+State is in ``work/service`` (``--home``): the SQLite database, logs, process ids, and the
+password created by ``up`` (``password``; ``ui.html`` opens Prefect's pages with it). For another
+database, such as PostgreSQL, set ``PREFECT_SERVER_DATABASE_CONNECTION_URL`` before ``up``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,37 +41,37 @@ _STOP_SECONDS = 30
 
 
 class ServiceError(Exception):
-    """Told in one line."""
+    """Reported in one line."""
 
 
 def pool_template() -> dict[str, Any]:
-    """How the pool's worker starts a run: nobody who asks for one may say it otherwise.
+    """How the pool's worker starts a run, which no run can override.
 
-    Prefect's own template takes a command, an environment and a folder from whoever makes a run.
-    Here nothing stands in it that could be replaced (an ``env`` would be, though no variable is
-    named), and the server refuses a run that names any.
+    Prefect's own template accepts a command, an environment and a folder from any run. This one
+    contains nothing that could be replaced (an ``env`` could be, even without variables), and the
+    server refuses a run that names any.
     """
     nothing = {"type": "object", "properties": {}, "additionalProperties": False}
     return {"job_configuration": {"stream_output": True}, "variables": nothing}
 
 
 def password(home: Path) -> str:
-    """The service's password, made at the first call; nobody but its owner may read the file.
+    """The service's password, created by the first call; only its owner may read the file.
 
-    Raises ServiceError where others may.
+    Raises ServiceError if others may.
     """
     path = home / "password"
     if not path.exists():
         write_private(path, secrets.token_urlsafe(32))
     if path.stat().st_mode & 0o077:
-        raise ServiceError(f"{path} may be read by others: delete it, and 'up' makes another")
+        raise ServiceError(f"{path} is readable by others: delete it, and 'up' makes another")
     if not (kept := path.read_text().strip()):
         raise ServiceError(f"{path} is empty: delete it, and 'up' makes another")
     return kept
 
 
 def write_private(path: Path, content: str) -> None:
-    """Write a file that at no moment anybody else may read."""
+    """Write a file that nobody else can read at any moment."""
     part = path.with_name(f".{path.name}.part")
     part.unlink(missing_ok=True)
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -79,7 +80,7 @@ def write_private(path: Path, content: str) -> None:
 
 
 def entrance(home: Path, port: int, secret: str) -> Path:
-    """A page of the owner's own that opens Prefect's without asking for the password."""
+    """A private page that opens Prefect's without asking for the password."""
     page = home / "ui.html"
     form = (
         '<!doctype html><meta charset="utf-8"><title>geoloc</title>\n'
@@ -93,8 +94,8 @@ def entrance(home: Path, port: int, secret: str) -> Path:
 
 
 def environment(home: Path, port: int) -> dict[str, str]:
-    """Of every process of the service: nothing phones home, nothing listens to the outside,
-    and nobody is heard without the password."""
+    """The environment of all processes of the service: no telemetry, loopback only, and no access
+    without the password."""
     page, secret = f"http://127.0.0.1:{port}", password(home)
     url = f"{page}/api"
     wanted = {
@@ -102,28 +103,28 @@ def environment(home: Path, port: int) -> dict[str, str]:
         "PREFECT_API_URL": url,
         "PREFECT_API_AUTH_STRING": secret,
         "PREFECT_SERVER_API_AUTH_STRING": secret,
-        # browsers keep the password in the pages' own storage, never send it by themselves: no
-        # other site can have them ask in its name, so Prefect's CSRF tokens would add nothing
+        # browsers keep the password in the pages' own storage and never send it by themselves: no
+        # other site can make them do so, and Prefect's CSRF tokens would add nothing
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"{page},http://localhost:{port}",
-        "GEOLOC_SERVER_HOSTS": "",  # loopback's names alone
-        "PREFECT_UI_API_URL": url,  # the page asks port 4200 otherwise
+        "GEOLOC_SERVER_HOSTS": "",  # only loopback's names
+        "PREFECT_UI_API_URL": url,  # by default the page uses port 4200
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",  # --watch shows a run's log with these
         "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",
         "DO_NOT_TRACK": "1",
-        # claims on cubes and deployments outlive a restart of the server
+        # leases on cubes and deployments survive a restart of the server
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
             "prefect.server.concurrency.lease_storage.filesystem"
         ),
     }
-    own = {  # what the operator may change
-        # what the library says goes to the run's log, such as where a cluster's dashboard is
+    own = {  # defaults that the operator may change
+        # the library's messages go to the run's log, such as the address of a cluster's dashboard
         "PREFECT_LOGGING_EXTRA_LOGGERS": "geoloc",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-        # ten nights ahead, not a hundred: each is a write to a small database
+        # schedule ten nights ahead, not a hundred: each is a write to a small database
         "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "10",
-        "PREFECT_WORKER_QUERY_SECONDS": "2",  # a person may wait for the answer
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60",  # seconds: how soon a lost run is noticed
+        "PREFECT_WORKER_QUERY_SECONDS": "2",  # someone may be waiting for the answer
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60",  # s until a lost run is noticed
     }
     return {**own, **os.environ, **wanted}
 
@@ -132,9 +133,9 @@ def process(home: Path, name: str) -> psutil.Process | None:
     """The running process of that name, if it is still the one that was started."""
     try:
         pid, started, *_ = json.loads((home / f"{name}.json").read_text())
-        found = psutil.Process(pid)
-        alive = found.is_running() and found.status() != psutil.STATUS_ZOMBIE
-        return found if alive and abs(found.create_time() - started) < 2 else None
+        running = psutil.Process(pid)
+        alive = running.is_running() and running.status() != psutil.STATUS_ZOMBIE
+        return running if alive and abs(running.create_time() - started) < 2 else None
     except (OSError, ValueError, psutil.Error):
         return None
 
@@ -142,7 +143,7 @@ def process(home: Path, name: str) -> psutil.Process | None:
 def start(home: Path, name: str, arguments: Sequence[str], env: dict[str, str], port: int) -> None:
     """Start ``python ARGUMENTS`` in the background, its output in ``home/NAME.log``.
 
-    ``home/NAME.json`` says which process it is, and the port of the server.
+    ``home/NAME.json`` records the process, and the port of the server.
     """
     with (home / f"{name}.log").open("ab") as log:
         child = subprocess.Popen(
@@ -155,12 +156,12 @@ def start(home: Path, name: str, arguments: Sequence[str], env: dict[str, str], 
 
 
 def stop(home: Path, name: str) -> bool:
-    """Ask a process and its children to end; end them where they do not. Whether it ran."""
-    found = process(home, name)
-    if found is None:
+    """Terminate a process and its children, kill those that do not end; whether it ran."""
+    running = process(home, name)
+    if running is None:
         return False
-    family = [found, *found.children(recursive=True)]
-    found.send_signal(signal.SIGTERM)
+    family = [running, *running.children(recursive=True)]
+    running.send_signal(signal.SIGTERM)
     _, left = psutil.wait_procs(family, timeout=_STOP_SECONDS)
     for straggler in left:
         straggler.kill()
@@ -170,7 +171,7 @@ def stop(home: Path, name: str) -> bool:
 
 
 def noted_port(home: Path) -> int | None:
-    """The port that the server of this home was started on, if it was noted."""
+    """The port on which the server of this home was started, if recorded."""
     try:
         _, _, *noted = json.loads((home / "server.json").read_text())
     except (OSError, ValueError):
@@ -179,7 +180,7 @@ def noted_port(home: Path) -> int | None:
 
 
 def require_port(home: Path, port: int) -> None:
-    """Raise ServiceError where the server of this home runs on another port."""
+    """Raise ServiceError if the server of this home runs on another port."""
     noted = noted_port(home)
     if noted not in (None, port):
         raise ServiceError(
@@ -188,7 +189,7 @@ def require_port(home: Path, port: int) -> None:
 
 
 def answers(url: str) -> bool:
-    """Whether a Prefect server is healthy at this API address."""
+    """Whether there is a healthy Prefect server at this API address."""
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=2) as response:
             return bool(response.read() == b"true")
@@ -196,8 +197,8 @@ def answers(url: str) -> bool:
         return False
 
 
-def takes(url: str, secret: str | None) -> bool:
-    """Whether the server there hears one who comes with this password, or with none."""
+def accepts(url: str, secret: str | None) -> bool:
+    """Whether the server accepts this password, or, if None, requests without one."""
     request = urllib.request.Request(f"{url}/admin/version")
     if secret is not None:
         token = base64.b64encode(secret.encode()).decode()
@@ -212,16 +213,16 @@ def takes(url: str, secret: str | None) -> bool:
 
 
 def close_open_server(home: Path, url: str, secret: str) -> None:
-    """Stop a running server that hears everybody, as earlier versions started it, or that has
-    another password; its worker too."""
+    """Stop a running server that accepts everybody, as in earlier versions, or has another
+    password; and its worker."""
     wait_for_server(home, url)
-    if takes(url, None) or not takes(url, secret):
-        print("server and worker are started anew, with the password", file=sys.stderr)
+    if accepts(url, None) or not accepts(url, secret):
+        print("restarting server and worker with the password", file=sys.stderr)
         down(home)
 
 
 def wait_for_server(home: Path, url: str) -> None:
-    """Until the server is healthy. Raises ServiceError with where its log is."""
+    """Wait until the server is healthy. Raises ServiceError naming its log."""
     deadline = time.monotonic() + _START_SECONDS
     while not answers(url):
         if process(home, "server") is None or time.monotonic() > deadline:
@@ -230,20 +231,26 @@ def wait_for_server(home: Path, url: str) -> None:
 
 
 def require_flows() -> None:
-    """Raises ServiceError where what the flows need is not installed."""
-    sys.path.insert(0, str(ROOT))  # the flows that are deployed, whatever else is installed
+    """Raise ServiceError if the flows' dependencies are not installed.
+
+    Prefect is not imported for that: it would read its settings before they are made here.
+    """
+    sys.path.insert(0, str(ROOT))  # the deployed flows, not others that are installed
     from geoloc.errors import NotInstalledError
+    from geoloc.extras import extra
 
     try:
-        import flows  # noqa: F401
+        with extra("flows", "the service"):
+            if find_spec("prefect") is None:
+                raise ModuleNotFoundError(name="prefect")
     except NotInstalledError as missing:
         raise ServiceError(str(missing)) from None
 
 
 def furnish(areas: Sequence[str]) -> None:
-    """All that the server of PREFECT_API_URL needs: pool, variables, limits, deployments.
+    """Set up the server of PREFECT_API_URL: pool, variables, limits, deployments.
 
-    Raises ServiceError where neither the environment nor Prefect's profile names a server.
+    Raises ServiceError if neither the environment nor Prefect's profile names a server.
     """
     import yaml
     from prefect import get_client
@@ -251,10 +258,8 @@ def furnish(areas: Sequence[str]) -> None:
     from prefect.settings import PREFECT_API_URL
     from prefect.variables import Variable
 
-    if not PREFECT_API_URL.value():  # Prefect would start a server for the moment
-        raise ServiceError(
-            "set PREFECT_API_URL to the server, for example http://127.0.0.1:4200/api"
-        )
+    if not PREFECT_API_URL.value():  # Prefect would start a temporary server
+        raise ServiceError("set PREFECT_API_URL to the server, such as http://127.0.0.1:4200/api")
     with get_client(sync_client=True) as client:
         furnish_pool(client)
         present = {automation.name for automation in client.read_automations()}
@@ -272,9 +277,9 @@ def furnish(areas: Sequence[str]) -> None:
 
 
 def furnish_pool(client: Any) -> None:
-    """The work pool, with the template that lets nobody name a command; one that is there too.
+    """Create or update the work pool with the template that accepts no commands.
 
-    Raises ServiceError where a pool of that name starts runs in another way.
+    Raises ServiceError if a pool of that name is of another type.
     """
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectAlreadyExists
@@ -287,7 +292,7 @@ def furnish_pool(client: Any) -> None:
         if kind != "process":
             raise ServiceError(
                 f"the server has a work pool {POOL} of type {kind}: delete it "
-                f"(prefect work-pool delete {POOL}), the flows want one of type process"
+                f"(prefect work-pool delete {POOL}), the flows need one of type process"
             ) from None
         client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=pool_template()))
 
@@ -306,7 +311,7 @@ def limit_cubes() -> None:
 
 
 def prefect(*arguments: str) -> None:
-    """Run ``prefect ARGUMENTS``. Raises ServiceError with what it said."""
+    """Run ``prefect ARGUMENTS``. Raises ServiceError with its output."""
     done = subprocess.run(
         [sys.executable, "-m", "prefect", *arguments],
         cwd=ROOT, capture_output=True, text=True, check=False,
@@ -328,7 +333,7 @@ def up(home: Path, port: int, areas: Sequence[str], runs: int) -> None:
         close_open_server(home, url, env["PREFECT_API_AUTH_STRING"])
     if process(home, "server") is None:
         if answers(url):
-            raise ServiceError(f"port {port} is another Prefect server's: give another --port")
+            raise ServiceError(f"port {port} is used by another Prefect: give another --port")
         command = ["deploy/server.py", "--host", "127.0.0.1", "--port", str(port)]
         start(home, "server", command, env, port)
     wait_for_server(home, url)
@@ -345,12 +350,12 @@ def up(home: Path, port: int, areas: Sequence[str], runs: int) -> None:
 
 
 def shell_command(home: Path) -> str:
-    """What prints the settings of a shell that is to ask this service."""
+    """The command that prints the settings of a shell to use this service."""
     return shlex.join([sys.executable, str(ROOT / "deploy/local.py"), "env", "--home", str(home)])
 
 
 def exports(home: Path) -> str:
-    """Lines for a shell: where the service is, and its password. Raises ServiceError."""
+    """Shell lines with the service's address and password. Raises ServiceError."""
     port = noted_port(home)
     if port is None or not (home / "password").exists():
         raise ServiceError(f"no service was started in {home}: 'up' first")
@@ -366,10 +371,10 @@ def down(home: Path) -> None:
 
 
 def status(home: Path) -> int:
-    """Whether server and worker run; 0 where both do."""
+    """Print whether server and worker run; 0 if both do."""
     running = {name: process(home, name) for name in ("server", "worker")}
-    for name, found in running.items():
-        print(f"{name}: {f'runs as {found.pid}' if found else 'does not run'}")
+    for name, one in running.items():
+        print(f"{name}: {f'runs as {one.pid}' if one else 'does not run'}")
     return 0 if all(running.values()) else 1
 
 
@@ -380,7 +385,7 @@ def main() -> int:
     parser.add_argument("--home", type=Path, default=ROOT / "work" / "service")
     parser.add_argument("--port", type=int, default=4200)
     parser.add_argument("--areas", nargs="*", default=(), help="refreshed every night")
-    parser.add_argument("--runs", type=int, default=2, help="flow runs at a time; 0: any number")
+    parser.add_argument("--runs", type=int, default=2, help="flow runs at a time; 0: unlimited")
     given = parser.parse_args()
     home = given.home.resolve()
     try:

@@ -1,11 +1,11 @@
-"""The images' lock files, remade: every package by its version and the hashes of its files.
+"""Make the images' lock files: every package by version and the hashes of its files.
 
     python deploy/lock.py        needs uv (https://docs.astral.sh/uv) and a package index
 
-``requirements.lock`` is what every image installs: the core and all extras but ``cuda``.
-``cuda.lock`` is what comes on top of it with that extra and the default index's PyTorch: torch,
-CUDA's libraries and Dask's part for them. Versions are those of ``constraints.txt``, the platform
-is Linux on x86-64 with the Dockerfile's Python. Nothing of the index itself is written into them.
+``requirements.lock`` is installed in every image: the core and all extras but ``cuda``.
+``cuda.lock`` is installed in addition with that extra and the default index's PyTorch: torch,
+CUDA's libraries and dask-cuda. Versions are those of ``constraints.txt``, the platform is Linux on
+x86-64 with the Dockerfile's Python. The index's URL is not written.
 """
 
 from __future__ import annotations
@@ -29,34 +29,33 @@ class LockError(Exception):
 
 
 def entries(text: str) -> dict[str, str]:
-    """The entries of a lock file, hashes included, by ``name==version``; comments are left out."""
-    found = (entry for entry in _ENTRY.findall(text) if not entry.startswith("#"))
-    return {entry.split()[0]: entry for entry in found}
+    """The entries of a lock file, with hashes, by ``name==version``, without comments."""
+    packages = (entry for entry in _ENTRY.findall(text) if not entry.startswith("#"))
+    return {entry.split()[0]: entry for entry in packages}
 
 
 def divided(plain: dict[str, str], cuda: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """What every image installs, and what comes on top with CUDA.
+    """The packages of every image, and those added for CUDA.
 
-    ``plain`` are the entries of geoloc with `EXTRAS`, ``cuda`` those with ``cuda`` too.
-    PyTorch's own CPU build has a local version and files of its own, so it is no part of the
-    former.
+    ``plain``: the entries of geoloc with `EXTRAS`, ``cuda``: those with ``cuda``, too. PyTorch's
+    own CPU build has a local version and other files, so it is not part of the former.
     """
     every = {name: entry for name, entry in plain.items() if not _OF_CUDA.match(name)}
     return every, {name: entry for name, entry in cuda.items() if name not in every}
 
 
 def python_version() -> str:
-    """Of the Dockerfile's base image, for example ``3.11``; the lock serves all its releases."""
-    found = re.search(r"^ARG PYTHON=(\d+\.\d+)\.", (ROOT / "deploy/Dockerfile").read_text(), re.M)
-    if found is None:
-        raise LockError("deploy/Dockerfile names no version of Python: ARG PYTHON=3.11.…")
-    return found[1]
+    """Python of the Dockerfile's base image, such as ``3.11``; valid for all its patch releases."""
+    match = re.search(r"^ARG PYTHON=(\d+\.\d+)\.", (ROOT / "deploy/Dockerfile").read_text(), re.M)
+    if match is None:
+        raise LockError("deploy/Dockerfile has no line ARG PYTHON=3.11.…: add it")
+    return match[1]
 
 
 def compiled(*extras: str) -> dict[str, str]:
-    """What uv finds for geoloc and these extras under ``constraints.txt``.
+    """The entries that uv resolves for geoloc and these extras under ``constraints.txt``.
 
-    Raises LockError with what it says.
+    Raises LockError with uv's message.
     """
     command = [
         "uv", "pip", "compile", "pyproject.toml", "--constraint", "constraints.txt",
@@ -67,7 +66,7 @@ def compiled(*extras: str) -> dict[str, str]:
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise LockError("uv is not here: pip install -c constraints.txt uv") from None
+        raise LockError("uv is not installed: pip install -c constraints.txt uv") from None
     if done.returncode:
         raise LockError(f"uv finds no versions:\n{done.stderr.strip()}")
     return entries(done.stdout)
@@ -80,9 +79,9 @@ def main() -> int:
     except LockError as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
-    for name, found in (("requirements.lock", every), ("cuda.lock", cuda)):
-        (ROOT / "deploy" / name).write_text(HEAD + "".join(found.values()))
-        print(f"deploy/{name}: {len(found)} packages")
+    for name, packages in (("requirements.lock", every), ("cuda.lock", cuda)):
+        (ROOT / "deploy" / name).write_text(HEAD + "".join(packages.values()))
+        print(f"deploy/{name}: {len(packages)} packages")
     return 0
 
 

@@ -1,13 +1,13 @@
-"""Prefect's server as ``prefect server start`` runs it, behind what Prefect has no setting for.
+"""Prefect's server as started by ``prefect server start``, with checks that Prefect lacks.
 
     python deploy/server.py [--host 127.0.0.1] [--port 4200]
 
-Refused is a request whose Host header names none of the server's own names, which are loopback's
-and those that ``GEOLOC_SERVER_HOSTS`` lists (commas between them): the page of a stranger whose
-name was pointed at this machine reaches nothing (DNS rebinding). ``POST /sign-in`` with the
-password opens Prefect's pages without their asking for it; everything else is Prefect's own and
-set by ``PREFECT_SERVER_…``. Without ``PREFECT_SERVER_API_AUTH_STRING`` it does not start: who
-reaches the API has its worker run commands.
+A request is refused unless its Host header is one of the server's names, which are loopback's and
+those in ``GEOLOC_SERVER_HOSTS`` (comma-separated): a stranger's page whose name was pointed at this
+machine has no access (DNS rebinding). ``POST /sign-in`` with the password opens Prefect's pages
+without a prompt; everything else is Prefect's own and set by ``PREFECT_SERVER_…``. It does not
+start without ``PREFECT_SERVER_API_AUTH_STRING``: anyone who reaches the API can make its worker run
+commands.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _SIGNED_IN = """<!doctype html><meta charset="utf-8"><title>geoloc</title>
 
 
 def hosts() -> list[str]:
-    """The names by which this server may be asked, without ports."""
+    """The accepted names of this server, without ports."""
     more = os.environ.get("GEOLOC_SERVER_HOSTS", "").split(",")
     return [*LOOPBACK, *(name.strip() for name in more if name.strip())]
 
 
 def guarded(password: str, names: Sequence[str]) -> FastAPI:
-    """Prefect's application, its services included, that answers to ``names`` alone."""
+    """Prefect's application, with its services, which only accepts the host ``names``."""
 
     async def sign_in(request: Request) -> Response:
         if not hmac.compare_digest(await _given(request), password.encode()):
@@ -61,7 +61,7 @@ def guarded(password: str, names: Sequence[str]) -> FastAPI:
 
 
 async def _given(request: Request) -> bytes:
-    """The field ``password`` of a form; empty where there is none, or too much."""
+    """The field ``password`` of a form; empty if absent or too long."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -80,8 +80,8 @@ def main() -> int:
     secret = settings.api.auth_string
     if secret is None or not secret.get_secret_value():
         print(
-            "error: set PREFECT_SERVER_API_AUTH_STRING: without a password whoever reaches this "
-            "server has its worker run commands",
+            "error: set PREFECT_SERVER_API_AUTH_STRING: without a password anyone who reaches this "
+            "server can make its worker run commands",
             file=sys.stderr,
         )
         return 2

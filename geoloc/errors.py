@@ -1,23 +1,28 @@
 """The one error tree of geoloc.
 
     GeolocError                 the work failed (exit code 1)
-    ├── UsageError              what was asked makes no sense (exit code 2)
-    │   ├── AreaError           an area file or its values
+    ├── UsageError              invalid usage (exit code 2)
+    │   ├── AreaError           an invalid area file or value in it
     │   └── UnknownClassError   a scene class that the model does not have
     ├── ImageryError            imagery that cannot be read or does not cover the area
     ├── ModelError              a model directory that is damaged, unsafe or unfit
     ├── CubeError               a feature cube that is damaged, missing or incomplete
     │   ├── SpecMismatchError   a cube that was made from another specification
-    │   └── UnavailableError    a cube that may be had later: out of reach, or being written
+    │   └── UnavailableError    a cube that is unreachable or being written: try again later
     ├── PhotoError              a photo that cannot be decoded
     ├── ClusterError            a Dask cluster that cannot be reached or started
     ├── NotInstalledError       a part of geoloc that is installed on request
     └── OutputError             results that cannot be written
 
-Every message is one line, names the offending value and says what to do about it.
+Every message is one line, names the offending value and how to fix it.
 """
 
 from __future__ import annotations
+
+
+def one_line(error: object, most: int = 200) -> str:
+    """An error's message, or its type if that is empty, in one line of ``most`` characters."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
 
 
 class GeolocError(Exception):
@@ -27,7 +32,7 @@ class GeolocError(Exception):
 
 
 class UsageError(GeolocError):
-    """What was asked makes no sense; nothing was computed."""
+    """Invalid usage; nothing was computed."""
 
     exit_code = 2
 
@@ -45,7 +50,7 @@ class ImageryError(GeolocError):
 
 
 class ModelError(GeolocError):
-    """A model directory is damaged, unsafe to load, or unfit for what was asked."""
+    """A model directory is damaged, unsafe to load, or unfit for the task."""
 
 
 class CubeError(GeolocError):
@@ -53,13 +58,13 @@ class CubeError(GeolocError):
 
 
 class SpecMismatchError(CubeError):
-    """A cube at this place was made from another specification."""
+    """The existing cube was made from another specification."""
 
 
 class UnavailableError(CubeError):
-    """A cube cannot be had or completed just now: the same may work in a minute.
+    """A cube cannot be read or completed now: the same may work in a minute.
 
-    Its store or its imagery is out of reach or overloaded, or somebody else writes to it.
+    Its store or its imagery is unreachable or overloaded, or another process writes to it.
     """
 
 

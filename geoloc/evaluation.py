@@ -1,9 +1,8 @@
-"""How good a retrieval is: the metrics of the field, each a small frozen dataclass.
+"""Metrics of retrieval.
 
-Two shapes of question. A photo of a known place against a heatmap: where does the true cell rank?
-(`place`, summed up by `summarize`.) And photos against a gallery of images of known class: does
-the right class come first? (`MeanAveragePrecision`, `PrecisionAtBest`.) Distances: lower is
-better, NaN is missing.
+For a photo of a known place and a heatmap: the rank of the true cell (`place`, summarized by
+`summarize`). For photos and a gallery of images of known class: whether the right class comes first
+(`evaluate_classes`). Distances: lower is better, NaN is missing.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ Floats = NDArray[np.float32] | NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the true cell of one photo came out among ``cells`` with a distance."""
+    """The rank (1 is best) of one photo's true cell among ``cells`` with a distance."""
 
     photo: str
     rank: float
@@ -48,23 +47,23 @@ def place(
     cell: tuple[int, int],
     ties: Literal["worst", "middle"] = "worst",
 ) -> Placement | None:
-    """The placement of a photo whose camera stood in ``cell``; None where that is missing.
+    """The placement of a photo taken in ``cell`` of a heatmap ``(y, x)``; None if that is missing.
 
-    Its rank is how many cells are at least as near as that one. ``ties="worst"`` counts every
-    equal cell, as the study does; "middle" counts half of the other equal ones, which is fair to
-    a method that knows few distinct values.
+    Its rank is how many cells are at least as near. ``ties="worst"`` counts every equal cell, as
+    the study does; "middle" counts half of the other equal ones, which is fair to a method with
+    few distinct values.
     """
     value = float(heatmap[cell])
     if not math.isfinite(value):
         return None
-    found = standing(heatmap, value)
-    equal = found.equal if ties == "worst" else (found.equal + 1) / 2
-    return Placement(photo, float(found.smaller + equal), found.known)
+    true = standing(heatmap, value)
+    equal = true.equal if ties == "worst" else (true.equal + 1) / 2
+    return Placement(photo, float(true.smaller + equal), true.known)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Figures over many photos; percentages of photos, 0 to 100."""
+    """Figures over many photos; ``top…``: percentage of photos, 0 to 100."""
 
     photos: int
     missing: int
@@ -89,15 +88,15 @@ class Summary:
 def summarize(placements: Iterable[Placement | None]) -> Summary:
     """Median percentile and top-k figures; photos without a placement are counted as missing."""
     given = list(placements)
-    found = [placement for placement in given if placement is not None]
-    percentiles = [placement.percentile for placement in found] or [math.nan]
+    placed = [placement for placement in given if placement is not None]
+    percentiles = [placement.percentile for placement in placed] or [math.nan]
 
     def share(percent: float) -> float:
-        return 100 * sum(p.within(percent) for p in found) / len(found) if found else math.nan
+        return 100 * sum(p.within(percent) for p in placed) / len(placed) if placed else math.nan
 
     return Summary(
-        photos=len(found),
-        missing=len(given) - len(found),
+        photos=len(placed),
+        missing=len(given) - len(placed),
         median_percentile=float(np.median(percentiles)),
         mean_percentile=float(np.mean(percentiles)),
         top1pct=share(1),
@@ -136,46 +135,31 @@ def read_truth(path: str | Path) -> tuple[Truth, ...]:
     return tuple(truths)
 
 
-class GalleryMetric(Protocol):
-    """A figure of distances ``(query, item)`` and which items are relevant, of that shape."""
+def average_precision(distances: Floats, relevant: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Mean precision at each relevant item ``(query,)``, 0 to 1; NaN if nothing is relevant.
 
-    def compute(self, distances: Floats, relevant: NDArray[np.bool_]) -> float: ...
-
-
-@dataclass(frozen=True)
-class MeanAveragePrecision:
-    """Mean over queries of the mean precision at each relevant item; 0 to 1."""
-
-    def compute(self, distances: Floats, relevant: NDArray[np.bool_]) -> float:
-        return float(np.nanmean(self.per_query(distances, relevant)))
-
-    def per_query(self, distances: Floats, relevant: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Average precision of each query; NaN where nothing is relevant."""
-        order = np.argsort(distances, axis=1, kind="stable")
-        hits = np.take_along_axis(relevant, order, axis=1)
-        precision = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
-        total = hits.sum(axis=1)
-        sums = (precision * hits).sum(axis=1)
-        result: NDArray[np.float64] = np.full(len(sums), np.nan)
-        np.divide(sums, total, out=result, where=total > 0)
-        return result
+    ``distances`` ``(query, item)``; ``relevant``: of that shape.
+    """
+    order = np.argsort(distances, axis=1, kind="stable")
+    hits = np.take_along_axis(relevant, order, axis=1)
+    precision = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
+    total = hits.sum(axis=1)
+    sums = (precision * hits).sum(axis=1)
+    result: NDArray[np.float64] = np.full(len(sums), np.nan)
+    np.divide(sums, total, out=result, where=total > 0)
+    return result
 
 
-@dataclass(frozen=True)
-class PrecisionAtBest:
+def precision_at_best(distances: Floats, relevant: NDArray[np.bool_], percent: float) -> float:
     """Share of relevant items among the best ``percent`` of the gallery (at least one item)."""
-
-    percent: float = 1.0
-
-    def compute(self, distances: Floats, relevant: NDArray[np.bool_]) -> float:
-        count = max(1, math.ceil(distances.shape[1] * self.percent / 100))
-        best = np.argsort(distances, axis=1, kind="stable")[:, :count]
-        return float(np.take_along_axis(relevant, best, axis=1).mean())
+    count = max(1, math.ceil(distances.shape[1] * percent / 100))
+    best = np.argsort(distances, axis=1, kind="stable")[:, :count]
+    return float(np.take_along_axis(relevant, best, axis=1).mean())
 
 
 @dataclass(frozen=True)
 class ClassRetrieval:
-    """Photos against a gallery of overhead images: is the class right?"""
+    """Figures of retrieving overhead images of the right class for photos."""
 
     queries: int
     gallery: int
@@ -196,7 +180,7 @@ def evaluate_classes(distances: Floats, relevant: NDArray[np.bool_]) -> ClassRet
     return ClassRetrieval(
         queries=distances.shape[0],
         gallery=distances.shape[1],
-        mean_average_precision=MeanAveragePrecision().compute(distances, relevant),
-        precision_best1pct=PrecisionAtBest(1.0).compute(distances, relevant),
+        mean_average_precision=float(np.nanmean(average_precision(distances, relevant))),
+        precision_best1pct=precision_at_best(distances, relevant, 1.0),
         chance=float(relevant.mean()),
     )

@@ -1,4 +1,4 @@
-"""Names of files and folders: made from what people call their photos, and told as text."""
+"""Names of files and folders: made safe from names of photos, and written as text."""
 
 from __future__ import annotations
 
@@ -9,68 +9,68 @@ from itertools import repeat
 from pathlib import PurePath
 
 _LONGEST = 100
-_MOST_BYTES = 200  # of the 255 that file systems take: 55 are left for what is added to a name
+_MOST_BYTES = 200  # of the 255 that file systems allow: 55 are left for suffixes
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet take text for a formula
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # makes a spreadsheet read text as a formula
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPE = re.compile(r"\\u(005c|d[89a-f][0-9a-f]{2})")
 
 
 def safe_name(name: str, suffix: str = "") -> str:
-    """A name that any file system takes: no separators, no leading dots, no control characters.
+    """A name valid on any file system: no separators, no leading dots, no control characters.
 
-    Cut where it is too long, by characters and by bytes, before ``suffix`` is added.
+    Cut to a limit of characters and of bytes before ``suffix`` is added.
     """
     kept = re.sub(r"[^\w .,()+@=-]", "_", name).strip(" .")[:_LONGEST]
     return (kept.encode()[:_MOST_BYTES].decode(errors="ignore") or "photo") + suffix
 
 
-def free_name(name: str, taken: Callable[[str], bool], numbered: str = "{}-{}") -> str:
-    """The name, with -2, -3, … where it is ``taken`` already."""
+def free_name(name: str, is_used: Callable[[str], bool], numbered: str = "{}-{}") -> str:
+    """The name, or with -2, -3, … the first that is not used."""
     candidate, count = name, 1
-    while taken(candidate):
+    while is_used(candidate):
         count += 1
         candidate = numbered.format(name, count)
     return candidate
 
 
 def alike(name: str) -> str:
-    """The same for names that some file system takes for one: capitals, composed letters."""
+    """The same key for names that some file systems do not distinguish: case, composed letters."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 def unique_names(names: Iterable[str], suffixes: Iterable[str] | None = None) -> Iterator[str]:
-    """Safe names, numbered where one is taken already; see `alike`.
+    """Safe names, numbered to be unique; see `alike`.
 
-    ``suffixes``: what is added to each.
+    ``suffixes``: one for each name.
     """
-    taken: set[str] = set()
+    used: set[str] = set()
     for name in map(safe_name, names, repeat("") if suffixes is None else suffixes):
-        free = free_name(name, lambda name: alike(name) in taken)
-        taken.add(alike(free))
+        free = free_name(name, lambda name: alike(name) in used)
+        used.add(alike(free))
         yield free
 
 
 def writable(text: str) -> str:
-    """Text that any file, database and page takes: half characters as ``\\udcff``.
+    """Text valid in any file, database and page: lone surrogates as ``\\udcff``.
 
-    JSON may hold such halves (lone surrogates), and names of files whose bytes are not UTF-8.
+    JSON may contain them, and so do file names whose bytes are not UTF-8.
     """
     return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
 def cell_text(text: str) -> str:
-    """Text for a cell of a CSV file: an apostrophe in front keeps it from being a formula.
+    """Text for a cell of a CSV file: a leading apostrophe keeps it from being a formula.
 
     Source: OWASP, CSV injection.
     """
-    told = writable(text)
-    return f"'{told}" if told.startswith(_FORMULA) else told
+    safe = writable(text)
+    return f"'{safe}" if safe.startswith(_FORMULA) else safe
 
 
 def path_text(path: str | PurePath) -> str:
-    """A path as writable text: two paths never have the same, and `text_path` undoes it."""
+    """A path as writable text, unique for each path; `text_path` is its inverse."""
     return writable(_ESCAPE.sub(r"\\u005cu\1", str(path)))
 
 

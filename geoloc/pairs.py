@@ -5,7 +5,7 @@ A pairs file is a CSV with a header:
     photo      path of the ground photo
     overhead   path of an image chip centred on the place; or instead of it
     lon, lat   degrees (WGS84): the chip is then cut from an imagery source
-    split      optional: train, valid or test (train where the column is absent)
+    split      optional: train, valid or test (train without this column)
     group      optional: rows of one group are interchangeable (class-level pairs): never each
                other's negatives, and a chip may be shown any photo of its group
 
@@ -44,8 +44,8 @@ class Pair:
 def read_pairs(path: str | Path) -> tuple[Pair, ...]:
     """The rows of a pairs file, in its order.
 
-    Raises UsageError, naming the line, for a missing file, an unknown or missing column, an
-    unknown split, a coordinate that is none, or a file that does not exist.
+    Raises UsageError, naming the line, for a missing file, an unknown or missing column, an unknown
+    split or an invalid coordinate.
     """
     path = Path(path)
     try:
@@ -56,7 +56,7 @@ def read_pairs(path: str | Path) -> tuple[Pair, ...]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path}: cannot read this pairs file ({error}): give a CSV") from error
     if not pairs:
-        raise UsageError(f"{path}: holds no pairs: add rows below the header")
+        raise UsageError(f"{path}: has no pairs: add rows below the header")
     return pairs
 
 
@@ -69,11 +69,11 @@ def _check_columns(path: Path, names: Sequence[str]) -> None:
 
 
 def _parse(path: Path, line: int, row: Mapping[str, str | None]) -> Pair:
-    """One row checked; cells that are empty count as absent."""
+    """One checked row; empty cells count as absent."""
     where = f"{path}:{line}"
     cells = {key: (value or "").strip() for key, value in row.items() if key}
     if not cells["photo"]:
-        raise UsageError(f"{where}: no photo: give its path")
+        raise UsageError(f"{where}: photo is empty: give its path")
     chip = cells.get("overhead", "")
     has_place = bool(cells.get("lon") or cells.get("lat"))
     if bool(chip) == has_place:
@@ -90,7 +90,7 @@ def _parse(path: Path, line: int, row: Mapping[str, str | None]) -> Pair:
 def _existing(path: Path, where: str, name: str) -> Path:
     file = path.parent / name
     if not file.is_file():
-        raise UsageError(f"{where}: no file {name}: paths start at {path.parent}")
+        raise UsageError(f"{where}: {name} does not exist: paths start at {path.parent}")
     return file
 
 
@@ -112,7 +112,7 @@ def _split(where: str, text: str) -> Split:
 
 
 def write_pairs(pairs: Iterable[Pair], path: str | Path) -> Path:
-    """Write a pairs file; paths become relative to its folder where they lie below it."""
+    """Write a pairs file; paths below its folder become relative to it."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +147,7 @@ def pair_classes(
 ) -> tuple[Pair, ...]:
     """Class-level pairs of two folders of class folders, by a CSV that maps their names.
 
-    ``mapping`` has the columns ``overhead_class`` and ``ground_classes`` (names parted by
+    ``mapping`` has the columns ``overhead_class`` and ``ground_classes`` (names separated by
     ``|``); the group of a row is its overhead class. Within each class the share ``holdout``
     of the chips, and of the photos, becomes the split "test", and ``valid`` of the rest
     "valid", by a seeded shuffle: no file is in two splits. Every file of a mapped class occurs
@@ -185,7 +185,7 @@ def _deal(
 ) -> dict[Split, list[Path]]:
     """The images of a folder, shuffled and dealt to the three splits."""
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder of images: check the class mapping")
+        raise UsageError(f"{folder} does not exist: check the class mapping")
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES)
     rng.shuffle(files)
     tests = round(len(files) * holdout)

@@ -41,34 +41,34 @@ def _load() -> dict[str, frozenset[Group]]:
 
 
 GROUPS: Mapping[str, frozenset[Group]] = _load()
-"""The groups of every Places365 class: indoor as the data set says, the others by judgement."""
+"""The groups of every Places365 class: indoor by the data set, the others by judgement."""
 
 PLACES365: tuple[str, ...] = tuple(GROUPS)
 """The 365 scene classes, in the order of the logits of every network trained on Places365."""
 
 
 def canonical(scene: str) -> str:
-    """The key of a class, however it is spelled: ``/g/gymnasium/indoor`` -> ``gymnasium-indoor``.
+    """The key of a class in any spelling: ``/g/gymnasium/indoor`` -> ``gymnasium-indoor``.
 
-    Lists of Places365 differ in their separators. A class that is not of Places365 keeps its name,
-    but for the data set's own way to write one.
+    Lists of Places365 differ in their separators. A class outside Places365 keeps its name, except
+    for separators in the data set's style.
     """
     known = _keys().get(_words(scene))
     return known or _LETTER.sub("", scene.strip()).replace("/", "-")
 
 
 def groups_of(scene: str) -> frozenset[Group]:
-    """The groups of a class, however it is spelled; none for one that is not of Places365."""
+    """The groups of a class in any spelling; none for a class outside Places365."""
     return GROUPS.get(canonical(scene), frozenset())
 
 
 def without_group(classes: Sequence[str]) -> list[str]:
-    """The classes that no group has, so that no group's weight applies to them."""
+    """The classes in no group, to which no group weight applies."""
     return [scene for scene in classes if not groups_of(scene)]
 
 
 def display_name(scene: str) -> str:
-    """A class as people read it: ``stadium-soccer`` -> ``stadium (soccer)``."""
+    """A class name for display: ``stadium-soccer`` -> ``stadium (soccer)``."""
     name, _, qualifier = canonical(scene).replace("_", " ").partition("-")
     return f"{name} ({qualifier})" if qualifier else name
 
@@ -76,9 +76,9 @@ def display_name(scene: str) -> str:
 def find_class(name: str, classes: Sequence[str]) -> str:
     """The class that a user's words mean: ``Soccer Stadium`` -> ``stadium-soccer``.
 
-    Case, plural, order of words and separators do not matter; a word left out is forgiven where
-    only one class has the others; of an indoor and an outdoor variant the outdoor one is meant,
-    as that is what can be seen from above. Raises UnknownClassError naming the nearest classes.
+    Case, plural, word order and separators do not matter; a word may be left out if only one class
+    has the others; of an indoor and an outdoor variant the outdoor one is chosen, as it is visible
+    from above. Raises UnknownClassError naming the nearest classes.
     """
     words = _words(name)
     wanted = frozenset(words)
@@ -88,9 +88,9 @@ def find_class(name: str, classes: Sequence[str]) -> str:
     if exact:
         return exact[0]
     bare = [c for c in classes if wanted and frozenset(_words(c)) - _PLACES == wanted]
-    for found in (_outdoor(bare), bare, [c for c in classes if wanted and wanted < {*_words(c)}]):
-        if len(found) == 1:
-            return found[0]
+    for matches in (_outdoor(bare), bare, [c for c in classes if wanted and wanted < {*_words(c)}]):
+        if len(matches) == 1:
+            return matches[0]
     raise UnknownClassError(
         f"scene class {name!r} is not one of this model's {len(classes)}: "
         f"did you mean {', '.join(suggest(name, classes)) or 'none of them'}?"
@@ -109,12 +109,12 @@ def group_weights(
     """A weight per class ``(feature,)``: the maximum over the class's groups.
 
     ``weights`` gives groups by name ("indoor", "natural outdoor", "manmade outdoor", or just
-    "natural", "manmade"); a group left out, and a class that is not of Places365, weighs 1.
-    Raises UsageError for an unknown group, a negative weight, or where no class is left.
+    "natural", "manmade"); a group left out, and a class outside Places365, weighs 1.
+    Raises UsageError for an unknown group, a negative weight, or if no class is left.
     """
     by_group = dict.fromkeys(Group, 1.0) | {_group(key): float(w) for key, w in weights.items()}
     if not all(0 <= w < float("inf") for w in by_group.values()):
-        raise UsageError(f"group weights {dict(weights)}: a weight is a number from 0 up")
+        raise UsageError(f"group weights {dict(weights)}: weights must be 0 or more")
     result = np.array(
         [max((by_group[g] for g in groups_of(c)), default=1.0) for c in classes], np.float32
     )
@@ -134,17 +134,17 @@ def describe(
 
 
 def is_group(name: str) -> bool:
-    """Whether a name is that of a group: ``indoor``, ``natural outdoor`` or ``natural``, …"""
-    return _found_group(name) is not None
+    """Whether a name denotes a group: ``indoor``, ``natural outdoor`` or ``natural``, …"""
+    return _group_or_none(name) is not None
 
 
 def _group(name: str) -> Group:
-    if found := _found_group(name):
-        return found
-    raise UsageError(f"no group of scenes {str(name)!r}: use {', '.join(Group)}")
+    if group := _group_or_none(name):
+        return group
+    raise UsageError(f"scene group {str(name)!r} is unknown: use {', '.join(Group)}")
 
 
-def _found_group(name: str) -> Group | None:
+def _group_or_none(name: str) -> Group | None:
     text = " ".join(re.split(r"[\W_]+", str(name).lower().replace("man-made", "manmade"))).strip()
     names = {name: group for group in Group for name in (group.value, group.value.split()[0])}
     return names.get(text)

@@ -15,6 +15,7 @@ import zarr
 
 from geoloc.errors import GeolocError
 from geoloc.query import open_target
+from geoloc.query.options import QueryOptions
 from geoloc.query.session import QueryItem, QuerySession
 
 KINDS = ("delete", "truncate", "empty", "append", "flip", "garble", "swap", "foreign")
@@ -94,7 +95,7 @@ def _damage(
 def answer_of(cube: Path) -> str:
     """All that a query tells of a cube, as text: two photos' heatmaps, candidates, imagery."""
     target = open_target(str(cube))
-    session = QuerySession.of(target, 5, None, 100.0)
+    session = QuerySession.of(target, QueryOptions(top=5, radius=100.0))
     dim = target.cube.features.dim
     vectors = np.random.default_rng(1).normal(0, 60, (2, dim)).astype(np.float32)
     questions = [QueryItem(f"photo {i}", "x", (), vector) for i, vector in enumerate(vectors)]

@@ -489,7 +489,7 @@ def test_a_query_of_crops_is_repeated_exactly(place: Place, tmp_path: Path) -> N
     done = CliRunner().invoke(app, ["repeat", str(path)])
     assert done.exit_code == 1
     assert not repeat_query(path).same
-    with pytest.raises(UsageError, match="does not lie in"):
+    with pytest.raises(UsageError, match="is outside"):
         query_photos(place.cube, [photo], tmp_path / "x", crops=[(0, 0, 5000, 10)])
 
 

@@ -276,7 +276,7 @@ def test_the_refresh_is_scheduled_in_a_time_zone() -> None:
 
 
 def test_no_server_is_furnished_that_nobody_named(tmp_path: Path) -> None:
-    """Prefect would start one for the moment, in the user's own database."""
+    """Prefect would start a temporary one in the user's own database."""
     environment = surroundings(tmp_path, 1)
     del environment["PREFECT_API_URL"]
     done = subprocess.run(

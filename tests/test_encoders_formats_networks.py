@@ -60,7 +60,7 @@ def test_impossible_strides_are_refused(stride: int) -> None:
 
 
 def test_a_stride_that_needs_dilated_pooling_is_refused() -> None:
-    with pytest.raises(ModelError, match="take 16"):
+    with pytest.raises(ModelError, match="use 16"):
         networks.build_dense("densenet121", 7, 8, 96)
 
 

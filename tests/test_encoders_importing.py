@@ -118,7 +118,7 @@ def test_a_taken_name_is_kept_unless_replaced(sources: Path) -> None:
 def test_a_folder_that_is_no_model_is_never_replaced(sources: Path) -> None:
     model = import_model(described(sources))
     (model.path / "model.json").unlink()
-    with pytest.raises(ModelError, match="is no model"):
+    with pytest.raises(ModelError, match="is not a model"):
         import_model(described(sources), replace=True)
     assert (model.path / "overhead.onnx").is_file()
 
@@ -167,7 +167,7 @@ class Bomb:
 
 def test_two_spellings_of_one_class_are_refused(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("/g/gymnasium/indoor 0\nabbey\ngymnasium-indoor\n")
-    with pytest.raises(ModelError, match="'gymnasium/indoor' and 'gymnasium-indoor' are one class"):
+    with pytest.raises(ModelError, match="'gymnasium/indoor' and 'gymnasium-indoor' are the same"):
         read_classes(tmp_path / "classes.txt")
 
 

@@ -135,7 +135,7 @@ def test_a_model_too_large_for_the_device_is_told(
         monkeypatch.setattr(encoder, "_network", network)
     else:
         monkeypatch.setattr(overhead, "dense_features", Cramped(overhead.dense_features, 10))
-    with pytest.raises(ModelError, match=r"model tiny: .* does not fit into the memory"):
+    with pytest.raises(ModelError, match=r"model tiny: .* does not fit in the memory"):
         encode(encoder)
 
 

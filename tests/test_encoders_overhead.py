@@ -180,7 +180,6 @@ def test_the_fastest_supported_method_is_the_default(tmp_path: Path) -> None:
     ("settings", "step", "method", "options", "word"),
     [
         ({}, 10, "dense", {}, "another"),
-        ({}, 10, "split", {}, "not available yet"),
         ({}, 10, "fast", {}, "dense or patch"),
         ({}, 10, "patch", {"gsd": 9.0}, "range"),
         ({}, 10, "patch", {"device": "abacus"}, "abacus"),

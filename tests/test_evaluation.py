@@ -13,10 +13,10 @@ from hypothesis.extra import numpy as hnp
 
 from geoloc.errors import UsageError
 from geoloc.evaluation import (
-    MeanAveragePrecision,
-    PrecisionAtBest,
+    average_precision,
     evaluate_classes,
     place,
+    precision_at_best,
     read_truth,
     summarize,
 )
@@ -34,26 +34,25 @@ def test_rank_counts_the_distances_not_above_the_true_one(
 ) -> None:
     cell = tuple(data.draw(st.integers(0, side - 1)) for side in heatmap.shape)
     true = heatmap[cell]
-    found = place("photo", heatmap, cell)
-    if math.isnan(true):
-        assert found is None
+    placed, middle = (place("photo", heatmap, cell, ties) for ties in ("worst", "middle"))
+    if placed is None or middle is None:
+        assert math.isnan(true) and placed is middle
         return
-    assert found is not None
     values = [value for value in heatmap.ravel().tolist() if not math.isnan(value)]
-    assert (found.rank, found.cells) == (sum(value <= true for value in values), len(values))
-    assert found.percentile == pytest.approx(100 * found.rank / len(values))
-    middle = place("photo", heatmap, cell, "middle")
+    rank = sum(value <= true for value in values)
+    assert (placed.rank, placed.cells) == (rank, len(values))
+    assert placed.percentile == pytest.approx(100 * rank / len(values))
     best = 1 + sum(value < true for value in values)
-    assert middle is not None and middle.rank == pytest.approx((best + found.rank) / 2)
+    assert middle.rank == pytest.approx((best + rank) / 2)
     for k in (1, 10, 50):
-        assert found.within(k) == (found.rank * 100 <= k * len(values))
+        assert placed.within(k) == (rank * 100 <= k * len(values))
 
 
 def test_the_best_percent_needs_a_whole_rank() -> None:
     heatmap = np.arange(200, dtype=np.float32).reshape(10, 20)
-    first, second = (place("photo", heatmap, (0, col)) for col in (1, 2))
-    assert first is not None and first.within(1)  # rank 2 of 200
-    assert second is not None and not second.within(1)
+    second, third = (place("photo", heatmap, (0, col)) for col in (1, 2))
+    assert second and second.within(1)  # rank 2 of 200
+    assert third and not third.within(1)
 
 
 def test_photos_are_summed_up() -> None:
@@ -77,14 +76,17 @@ def test_average_precision_against_its_definition() -> None:
         found = [sum(ranked[: n + 1]) / (n + 1) for n in range(30) if ranked[n]]
         if found:
             expected.append(sum(found) / len(found))
-    assert MeanAveragePrecision().compute(distances, relevant) == pytest.approx(np.mean(expected))
+    precision = average_precision(distances, relevant)
+    assert math.isnan(precision[0]) and precision[1:] == pytest.approx(expected)
+    figures = evaluate_classes(distances, relevant)
+    assert figures.mean_average_precision == pytest.approx(np.mean(expected))
 
 
-def test_precision_at_best_looks_at_one_percent_of_the_gallery() -> None:
+def test_precision_at_best_counts_one_percent_of_the_gallery() -> None:
     distances = np.arange(300, dtype=np.float32)[None]
     relevant = np.zeros((1, 300), dtype=bool)
     relevant[0, [0, 2, 3]] = True
-    assert PrecisionAtBest(1).compute(distances, relevant) == pytest.approx(2 / 3)
+    assert precision_at_best(distances, relevant, 1) == pytest.approx(2 / 3)
     figures = evaluate_classes(distances, relevant)
     assert (figures.queries, figures.gallery, figures.chance) == (1, 300, 0.01)
 

@@ -66,4 +66,4 @@ def test_places_that_are_not_on_the_earth() -> None:
         assert on_earth(crs) and off_earth(crs) == ""
     assert off_earth(LOCAL) == "local 'of a drone'"
     assert off_earth(MOON) == "'Moon'"
-    assert off_earth("EPSG:999999") == "which is not known"
+    assert off_earth("EPSG:999999") == "which is unknown"

@@ -184,9 +184,7 @@ def test_an_asset_that_some_items_lack(run: Run, folder: Path) -> None:
     url = catalog(folder, west, east, lacking)
     path = area(folder, {"kind": "stac", "url": url, "assets": "visual"})
     done = build(run, path)
-    assert (
-        done.code == 0 and "1 item is left out, as it has not visual: b has thumbnail" in done.err
-    )
+    assert done.code == 0 and "1 item is left out, as it lacks visual: b has thumbnail" in done.err
     nobody = area(folder, {"kind": "stac", "url": url, "assets": "rgb"})
     done = build(run, nobody)
     assert done.code == 1 and done.is_one_line("no item has rgb", "name them as imagery assets")

@@ -349,7 +349,7 @@ def test_files_without_a_header_are_reported_where_pixels_miss(
     assert "bad.tif" in error
     far = Grid(CRS, LEFT + 9000, TOP, 1.0, 10, 10)
     assert source.covers(far), "the unreadable file may lie there"
-    with pytest.raises(ImageryError, match="lies outside of the imagery"):
+    with pytest.raises(ImageryError, match="is outside the imagery"):
         require_overlap(source, far)
     with pytest.raises(
         ImageryError, match=r"none of 1 imagery files can be read; first: .*bad.tif"
@@ -397,10 +397,10 @@ def without_place(kind: str, path: Path) -> Path:
 @pytest.mark.parametrize(
     ("kind", "advice"),
     [
-        ("local", "lies nowhere on the Earth by its CRS, local 'of a drone': assign the one"),
-        ("moon", "lies nowhere on the Earth by its CRS, 'Moon 2000'"),
+        ("local", "has a CRS that is not on the Earth, local 'of a drone': assign the one"),
+        ("moon", "has a CRS that is not on the Earth, 'Moon 2000'"),
         ("no crs", "has no CRS: assign the one it was made in, with rio edit-info --crs"),
-        ("metres as degrees", "begins at 400000, 5600000, which is no place in its CRS EPSG:4326"),
+        ("metres as degrees", "begins at 400000, 5600000, which is outside its CRS EPSG:4326"),
         ("control points", "ground control points only (4): rectify it, with gdalwarp -tps -t_srs "
          "EPSG:32636"),
         ("rpc", "rational polynomial coefficients (RPC) only: orthorectify it with a height model"),

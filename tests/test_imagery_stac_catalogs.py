@@ -79,7 +79,8 @@ def test_items_of_one_id_in_two_places_are_two(tmp_path: Path, collection: str |
     names = {i.id: Path(i.href).name for i in data.attrs["items"]}
     assert names == {"ortho (s1/i.json)": "w.tif", "ortho (s2/i.json)": "e.tif"}
     assert read.notes == (
-        "2 items share their id with another place's item: each is read, and named with its place",
+        "2 items share their id with an item elsewhere in the catalog: each is read, and named "
+        "with its path",
     )
 
 
@@ -177,21 +178,21 @@ def test_of_a_page_in_a_file_others_are_lacking(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("<!DOCTYPE html><html><body>Log in</body></html>", "there is a page for browsers: give"),
-        ("\n\n<html>", "a page for browsers"),
-        ("", "no JSON but ''"),
-        ("name: x", "no JSON but 'name: x'"),
-        ("[1, 2]", r"JSON, but no STAC \(list\)"),
-        ("3", r"JSON, but no STAC \(int\)"),
-        ('{"a": 1, "b": 2}', r"JSON, but no STAC \(a, b\)"),
-        ('{"type": "Topology", "links": []}', "JSON, but no STAC"),
-        ('{"type": "Feature", "id": "x", "geometry": null}', "JSON, but no STAC"),
+        ("<!DOCTYPE html><html><body>Log in</body></html>", "it is an HTML page: give"),
+        ("\n\n<html>", "an HTML page"),
+        ("", "not JSON but ''"),
+        ("name: x", "not JSON but 'name: x'"),
+        ("[1, 2]", r"JSON, but not STAC \(list\)"),
+        ("3", r"JSON, but not STAC \(int\)"),
+        ('{"a": 1, "b": 2}', r"JSON, but not STAC \(a, b\)"),
+        ('{"type": "Topology", "links": []}', "JSON, but not STAC"),
+        ('{"type": "Feature", "id": "x", "geometry": null}', "JSON, but not STAC"),
         ('{"type": "FeatureCollection", "features": [{"type": "Feature", "properties": {}}]}',
-         "features that are no STAC items, as they have no assets"),
+         "features that are not STAC items, as they have no assets"),
         (json.dumps(container("x", "Collection", items="https://gone.example/items")),
          r"of an API: give the API's root as url, and collections: \[x\]"),
         (json.dumps(container("x", item="./gone.json")), r"gone\.json' does not resolve"),
-        (json.dumps(container("x", item="./html.json")), r"html\.json' .*a page for browsers"),
+        (json.dumps(container("x", item="./html.json")), r"html\.json' .*an HTML page"),
         (json.dumps(container("x")), "has no item for this area"),
         ('{"type": "FeatureCollection", "features": []}', "has no item for this area"),
     ],
@@ -305,7 +306,7 @@ def test_pages_that_bring_nothing_new_end_the_search(
     api = serve(lambda asked: BROKEN[habit](asked, items))
     ids, notes = found(api)
     assert ids == ({"i0", "i1"} if "turns" in habit else {"i0"})
-    assert len(notes) == 1 and api.root in notes[0] and "items may be lacking" in notes[0]
+    assert len(notes) == 1 and api.root in notes[0] and "items may be missing" in notes[0]
     assert len(api.requests) <= 25
 
 

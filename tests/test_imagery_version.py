@@ -20,7 +20,7 @@ from geoloc.domain import Grid
 from geoloc.errors import CubeError, ImageryError
 from geoloc.imagery import open_source
 from geoloc.imagery.keys import fill_keys
-from geoloc.imagery.servers import Servers, _told
+from geoloc.imagery.servers import Servers, _version_of
 from geoloc.imagery.unanswered import Unanswered
 from geoloc.imagery.version import Versions
 from geoloc.jobs.build import BuildPlan, build_blocks
@@ -139,12 +139,12 @@ def test_what_nobody_tells_is_noted_and_holds_no_secret(tmp_path: Path, server: 
         f"http://{host}/{name}.tif" for name in "ab"
     ]
     (note,) = versions.notes
-    assert note.startswith(f"the server tells no version of 2 files ({host}): changes there are")
+    assert note.startswith(f"the server gives no version of 2 files ({host}): changes there are")
     assert pickle.loads(pickle.dumps(versions)).notes == (note,)  # noqa: S301  (our own)
     gone = Versions()
     nowhere = "http://127.0.0.1:9/a.tif?sig=tok"
     assert gone.of([nowhere], sure=False) == ["http://127.0.0.1:9/a.tif"]
-    with pytest.raises(ImageryError, match=r"9/a.tif cannot be asked .*no answer.*later$"):
+    with pytest.raises(ImageryError, match=r"9/a.tif cannot be checked .*no answer.*later$"):
         gone.of([nowhere])
     assert gone.notes == ()  # not learnt
     assert Versions().of(["/vsizip/a.zip/a.tif"]) == ["/vsizip/a.zip/a.tif"]
@@ -240,7 +240,7 @@ def test_a_silent_host_is_given_up() -> None:
 
 
 def test_odd_dates_and_addresses_are_no_faults() -> None:
-    assert _told({"Last-Modified": "Mon, 1 Jan 2024 10:00:00 +99999999999999999999"})
+    assert _version_of({"Last-Modified": "Mon, 1 Jan 2024 10:00:00 +99999999999999999999"})
     versions = Versions()
     assert versions.of(["http://[bad/a.tif"]) == ["http://[bad/a.tif"]
     assert "1 file (http://[bad/a.tif)" in versions.notes[0]
@@ -262,7 +262,7 @@ def test_a_refresh_says_what_it_cannot_notice(
     build_blocks(plan(), cluster="inline")
     notes = refresh_blocks(plan(), cluster="inline").notes
     assert notes[-1].startswith("the imagery has not changed")
-    assert any("tells no version of 1 file" in note for note in notes[:-1]) != told
+    assert any("gives no version of 1 file" in note for note in notes[:-1]) != told
     changed(path)
     report = refresh_blocks(plan(), cluster="inline")
     assert (report.blocks_done, report.generation) == ((1, "g0002") if told else (0, "g0001"))

@@ -262,7 +262,7 @@ def test_any_wait_is_a_number(after: str) -> None:
     ("fault", "message"),
     [
         ("403", "HTTP 403 Forbidden"),
-        ("html", "no picture but begins b'<html>"),
+        ("html", "not an image but begins b'<html>"),
         ("half", "damaged"),
         ("500", "HTTP 500"),
         ("cut", "RemoteProtocolError"),
@@ -454,7 +454,7 @@ def test_bounds_and_what_is_outside(server: TileServer, tmp_path: Path) -> None:
     assert near.gsd == pytest.approx(ground_size(lat, 19, 256))
     far = Grid(UTM, X + 50_000, Y, 10.0, 9, 9)
     assert not near.covers(far) and not near.read(far).valid.values.any()
-    with pytest.raises(ImageryError, match="outside of the imagery"):
+    with pytest.raises(ImageryError, match="outside the imagery"):
         require_overlap(near, far)
     assert server.requests == []
 
@@ -561,7 +561,7 @@ def test_a_picture_sent_for_many_tiles_is_no_land(tmp_path: Path) -> None:
         error = np.abs(data.values[:, valid].astype(int) - plain.values[:, valid])
         assert error.max() <= 2 and error.mean() < 0.01  # but for rounding at the seam
         (note,) = data.attrs["notes"]
-        assert "one picture is sent for different tiles" in note and data.attrs["errors"] == ()
+        assert "one image is sent for different tiles" in note and data.attrs["errors"] == ()
         assert data.attrs["items"]
         # one tile alone, of another process: known from the first on
         east = source(server, tmp_path / "b").read(Grid(UTM, X + 1480, Y - 600, 1.0, 9, 9))
@@ -574,7 +574,7 @@ def test_where_nothing_but_one_picture_comes_it_is_a_fault(tmp_path: Path) -> No
         data = source(server, tmp_path).read(WINDOW)
         assert not data.valid.values.any() and data.attrs["items"] == ()
         (error,) = data.attrs["errors"]
-        assert "nothing else was sent so far: check url and max_zoom" in error and "\n" not in error
+        assert "nothing else has been sent: check url and max_zoom" in error and "\n" not in error
 
 
 @pytest.mark.parametrize(
@@ -619,7 +619,7 @@ def test_one_grey_for_many_tiles_is_a_blank(tmp_path: Path, level: int) -> None:
     with serve_tiles(lambda *_: np.full((256, 256, 3), level, np.uint8)) as server:
         data = source(server, tmp_path).read(WINDOW)
         assert not data.valid.values.any()
-        assert "one picture is sent for different tiles" in data.attrs["errors"][0]
+        assert "one image is sent for different tiles" in data.attrs["errors"][0]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "JPEG with a tail", "PNG"])
@@ -678,7 +678,7 @@ def test_an_empty_answer_is_no_tile(server: TileServer, tmp_path: Path, always: 
 @pytest.mark.parametrize("always", ["html", "json"])
 def test_what_is_no_picture_is_told(server: TileServer, tmp_path: Path, always: str) -> None:
     server.always = always
-    with pytest.raises(ImageryError, match="an answer is no picture but begins") as caught:
+    with pytest.raises(ImageryError, match="a response is not an image but begins") as caught:
         source(server, tmp_path, retries=0).read(WINDOW)
     assert "\n" not in str(caught.value)
 

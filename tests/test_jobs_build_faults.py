@@ -135,7 +135,7 @@ def test_no_permission(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert "Permission denied" in done.stdout
-    assert "correct the rights" in done.stdout
+    assert "correct the permissions" in done.stdout
     assert done.stdout.count("\n") == 1
 
 
@@ -166,7 +166,7 @@ def test_no_permission_on_s3(monkeypatch: pytest.MonkeyPatch, source: ArraySourc
         with pytest.raises(CubeError, match=r"cube s3://cubes/a\.zarr: ") as caught:
             build_blocks(plan_of("s3://cubes/a.zarr", GRID, source))
         assert "403" in one_line(caught) or "denied" in one_line(caught).lower()
-        assert "check the rights of these credentials" in one_line(caught)
+        assert "check these credentials" in one_line(caught)
     finally:
         server.shutdown()
 
@@ -215,7 +215,7 @@ def test_credentials_from_a_profile(
     url = f"{s3_bucket}/{tmp_path.name}.zarr"
     create_root(url)
     monkeypatch.setenv("AWS_PROFILE", "office")
-    with pytest.raises(CubeError, match=r"office takes a login \(sso_session\): run eval"):
+    with pytest.raises(CubeError, match=r"office requires a login \(sso_session\): run eval"):
         create_root(url)
     monkeypatch.setenv("AWS_PROFILE", "nowhere")
     with pytest.raises(CubeError, match="AWS_PROFILE nowhere is in neither"):

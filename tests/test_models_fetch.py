@@ -96,8 +96,8 @@ def test_from_a_disk_and_from_s3(
 @pytest.mark.parametrize(
     ("name", "fault", "word"),
     [
-        ("model.json", "404", r"there is no http://127\S+/mine/model.json"),
-        ("overhead.safetensors", "404", r"there is no http://127\S+/mine/overhead"),
+        ("model.json", "404", r"http://127\S+/mine/model.json does not exist"),
+        ("overhead.safetensors", "404", r"http://127\S+/mine/overhead.safetensors does not exist"),
         ("overhead.safetensors", "403", "cannot be fetched"),
         ("overhead.safetensors", "truncate", "cannot be fetched"),
         ("overhead.safetensors", "alter", "sha256"),
@@ -194,7 +194,7 @@ def test_what_is_no_model_is_never_replaced(server: ModelServer, store: Path) ->
     (store / "tiny").mkdir(parents=True)
     (store / "tiny" / "diary.txt").write_text("mine")
     for replace in (False, True):
-        with pytest.raises(ModelError, match="is no model"):
+        with pytest.raises(ModelError, match="is not a model"):
             fetch_model(server.url("mine"), replace=replace)
     assert (store / "tiny" / "diary.txt").read_text() == "mine"
 

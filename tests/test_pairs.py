@@ -48,15 +48,15 @@ def test_what_is_written_is_read_again(folder: Path) -> None:
     [
         ("photo,chip\na.jpg,chip.png\n", "unknown column 'chip'"),
         ("photo,lon\na.jpg,3\n", "needs the column photo"),
-        ("photo,overhead\n", "holds no pairs"),
-        ("photo,overhead\nmissing.jpg,chip.png\n", "pairs.csv:2: no file missing.jpg"),
+        ("photo,overhead\n", "has no pairs"),
+        ("photo,overhead\nmissing.jpg,chip.png\n", "pairs.csv:2: missing.jpg does not exist"),
         ("photo,overhead,split\na.jpg,chip.png,dev\n", "unknown split 'dev'"),
         ("photo,overhead,lon,lat\na.jpg,chip.png,1,2\n", "give either overhead, or lon and lat"),
         ("photo,overhead\na.jpg,\n", "give either overhead, or lon and lat"),
         ("photo,lon,lat\na.jpg,30,\n", "are not degrees"),
         ("photo,lon,lat\na.jpg,364500,5577500\n", "are not degrees"),
         ("photo,lon,lat\na.jpg,nan,50\n", "are not degrees"),
-        ("photo,overhead\n,chip.png\n", "no photo"),
+        ("photo,overhead\n,chip.png\n", "photo is empty"),
     ],
 )
 def test_bad_files_are_refused_in_one_line(folder: Path, text: str, message: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,10 @@ from shapely.geometry import MultiLineString, Point
 
 from geoloc.domain import Grid
 from geoloc.errors import OutputError
-from geoloc.sandbox.photos import TRUTH_COLUMNS, render_samples, write_photos
+from geoloc.sandbox.photos import TRUTH_COLUMNS, write_photos
 from geoloc.sandbox.scene import LANDUSE, Material, Scene
 from geoloc.sandbox.shots import BESIDE, find_spots
-from tests.test_sandbox_ground import CRS, HOUSE, MEADOW, X0, Y0, block, meadow
+from tests.test_sandbox_ground import CRS, X0, Y0, block, meadow
 
 LAKE = LANDUSE.index("lake-natural")
 
@@ -122,20 +121,6 @@ def test_rare_land_use_is_not_absent() -> None:
     drawn = [spots.draw(rng) for _ in range(300)]
     rare = {tuple(p) for p in spots.points[spots.landuse == LAKE]}
     assert sum(tuple(p) in rare for p in drawn) > 30
-
-
-def test_samples_are_what_a_teacher_needs() -> None:
-    samples = list(render_samples(Hamlet(), 5, seed=2, size=(64, 64)))
-    assert len(samples) == 5
-    for sample in samples:
-        assert sample.pixels.shape == (64, 64, 3)
-        assert sample.pixels.dtype == np.uint8
-        assert sample.visible.sum() == pytest.approx(1, abs=1e-5)
-        assert sample.landuse in (MEADOW, HOUSE, LANDUSE.index("wheat_field"), LAKE)
-    again = list(itertools.islice(render_samples(Hamlet(), 9, seed=2, size=(64, 64)), 5))
-    for one, other in zip(samples, again, strict=True):
-        assert np.array_equal(one.pixels, other.pixels)
-        assert (one.x, one.y, one.heading) == (other.x, other.y, other.heading)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

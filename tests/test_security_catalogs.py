@@ -67,7 +67,7 @@ def test_a_packed_document_is_read_and_one_packed_twice_is_not() -> None:
         server.pages["/catalog.json"] = gzip.compress(gzip.compress(text))
         for packed in ("gzip, gzip", "br", "zstd"):
             server.headers = {"Content-Encoding": packed}
-            assert "which was not asked for" in _refused(f"{server.root}/catalog.json")
+            assert "which was not requested" in _refused(f"{server.root}/catalog.json")
 
 
 @pytest.mark.parametrize("path", ["/body", "/head"])
@@ -107,7 +107,7 @@ def test_links_of_a_catalog_on_disk_to_what_is_no_file(tmp_path: Path) -> None:
     for href in ("/dev/zero", "pipe.json", "folder.json"):
         links = [{"rel": "item", "href": href}]
         (tmp_path / "catalog.json").write_text(json.dumps({**CATALOG, "links": links}))
-        assert "is no file" in _refused(str(tmp_path / "catalog.json"))
+        assert "is not a file" in _refused(str(tmp_path / "catalog.json"))
 
 
 def test_a_catalogs_name_that_moves_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

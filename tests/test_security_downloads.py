@@ -37,7 +37,7 @@ def test_a_private_host_is_not_asked(
 ) -> None:
     monkeypatch.delenv("GEOLOC_PRIVATE_HOSTS")
     for host in ("127.0.0.1", "localhost", "[::1]", "2130706433", "0x7f000001", "127.1"):
-        with pytest.raises(UsageError, match="private host: if it is meant, add"):
+        with pytest.raises(UsageError, match="private host: if that is intended, add"):
             store_photo(f"http://{host}:{server.port}/a.jpg", tmp_path)
     assert server.asked == [] and list(tmp_path.iterdir()) == []
 

@@ -79,7 +79,7 @@ def test_vector_files_that_name_others_are_not_opened(tmp_path: Path) -> None:
         assert "may name other files or servers" in _refused(tmp_path / "e.xml")
         assert server.asked == []
     (tmp_path / "f.geojson").write_text("PG:dbname=inner")
-    assert "is no GeoJSON" in _refused(tmp_path / "f.geojson")
+    assert "is not GeoJSON" in _refused(tmp_path / "f.geojson")
 
 
 def test_a_crs_that_is_an_address_is_not_fetched(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_model_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.Mon
     write_model(tmp_path / "www" / "mine", spec(), files)
     with (
         serving(tmp_path / "www") as server,
-        pytest.raises(ModelError, match="more than 2 MiB, which is no model's size"),
+        pytest.raises(ModelError, match="more than 2 MiB, the limit of a model"),
     ):
         fetch.fetch_model(server.url("mine"))
     left = sum(path.stat().st_size for path in (tmp_path / "store").rglob("*") if path.is_file())

@@ -142,7 +142,7 @@ def test_sidecars_that_are_no_tiff_are_refused(secret: Path, tmp_path: Path) -> 
     for ending in (".ovr", ".msk"):
         beside = Path(f"{path}{ending}")
         beside.write_text(_vrt(str(secret)))
-        assert f"bait.tif{ending} is no TIFF" in _refused(str(path))
+        assert f"bait.tif{ending} is not a TIFF" in _refused(str(path))
         beside.unlink()
     with rasterio.open(path, "r+") as data, rasterio.Env(TIFF_USE_OVR=True):
         data.build_overviews([2, 4])

@@ -267,11 +267,11 @@ class _Open(http.server.BaseHTTPRequestHandler):
 def test_a_running_server_that_hears_everybody_is_told_from_a_closed_one(service: Service) -> None:
     """``up`` starts the former anew."""
     with serving_on_loopback(_Open) as port:
-        assert local.takes(f"http://127.0.0.1:{port}/api", None)
+        assert local.accepts(f"http://127.0.0.1:{port}/api", None)
     closed = f"{service.page}/api"
-    assert not local.takes(closed, None)
-    assert not local.takes(closed, "another")
-    assert local.takes(closed, service.password)
+    assert not local.accepts(closed, None)
+    assert not local.accepts(closed, "another")
+    assert local.accepts(closed, service.password)
 
 
 PAGE = """<!doctype html><title>stranger</title><script>
@@ -348,7 +348,7 @@ def test_a_password_that_others_may_read_is_refused(tmp_path: Path) -> None:
     assert local.password(tmp_path) == first
     assert stat.S_IMODE((tmp_path / "password").stat().st_mode) == 0o600
     (tmp_path / "password").chmod(0o640)
-    with pytest.raises(local.ServiceError, match="may be read by others: delete it"):
+    with pytest.raises(local.ServiceError, match="is readable by others: delete it"):
         local.password(tmp_path)
     (tmp_path / "password").unlink()
     assert local.password(tmp_path) != first

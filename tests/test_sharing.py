@@ -91,7 +91,7 @@ def test_it_says_what_was_left_out_and_what_was_kept(answer: Path, tmp_path: Pat
     assert (told["photo"], told["imagery"], told["rounded_to_m"]) == ("omitted", False, None)
     page = (tmp_path / "out" / "SHARED.md").read_text(encoding="utf-8")
     assert "Left out: texts of messages (3)." in page
-    assert "Kept, as asked for: times that files or messages claim." in page
+    assert "Kept on request: times that files or messages claim." in page
     assert "Photos were left out of every file." in page
 
 
@@ -230,7 +230,7 @@ def test_the_finest_and_the_coarsest_rounding(tmp_path: Path, text: str) -> None
 def test_unknown_words_are_refused() -> None:
     assert read_keep(["gps, time", "names"]) == {"gps", "time", "names"}
     assert read_keep(["paths"]) == {"paths", "names"}  # a path ends in a name
-    with pytest.raises(UsageError, match="--keep all is not known: choose from captions, senders"):
+    with pytest.raises(UsageError, match="--keep all is unknown: choose from captions, senders"):
         Options(read_keep(["all"]))
     with pytest.raises(UsageError, match="--photo sharp"):
         Options(photo="sharp")  # type: ignore[arg-type]
@@ -241,7 +241,7 @@ def test_nothing_that_is_there_is_touched(answer: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / "mine.txt").write_text("kept")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     for name in ("out", "out/mine.txt", "link"):
-        with pytest.raises(OutputError, match="is there already"):
+        with pytest.raises(OutputError, match="exists already"):
             share([answer], tmp_path / name)
     assert (tmp_path / "out" / "mine.txt").read_text() == "kept"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "out"]
@@ -281,7 +281,7 @@ def test_files_of_two_answers_are_no_answer(answer: Path, tmp_path: Path) -> Non
     with pytest.raises(UsageError, match=r"heatmap\.tif is not the file that was written with"):
         share([other], tmp_path / "out")
     forget_digests(other)
-    with pytest.raises(UsageError, match="is not the one that"):
+    with pytest.raises(UsageError, match="is not the one recorded"):
         share([other], tmp_path / "out")
 
 
@@ -289,7 +289,7 @@ def test_files_of_two_answers_are_no_answer(answer: Path, tmp_path: Path) -> Non
 def test_what_is_no_answer_is_refused(tmp_path: Path, what: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text").write_text("x")
-    with pytest.raises(UsageError, match="holds no answer"):
+    with pytest.raises(UsageError, match="has no answer"):
         share([tmp_path / what], tmp_path / "out")
 
 
@@ -309,7 +309,7 @@ def test_a_copy_can_be_neither_repeated_nor_shared(answer: Path, tmp_path: Path)
 
 
 def test_a_rounding_that_rounds_nothing_is_refused(answer: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"leaves the cells of \d+ m as they are"):
+    with pytest.raises(UsageError, match=r"is no coarser than the cells of \d+ m"):
         share([answer], tmp_path / "out", Options(rounding=read_rounding("1m")))
     assert not (tmp_path / "out").exists()
 

@@ -82,7 +82,7 @@ def test_the_best_validated_epoch_is_kept(tmp_path: Path) -> None:
 def test_another_training_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     fit(Line(), SPEC, tmp_path, identity="data a")
     for spec, identity in ((SPEC.model_copy(update={"lr": 0.1}), "data a"), (SPEC, "data b")):
-        with pytest.raises(SpecMismatchError, match="holds another training"):
+        with pytest.raises(SpecMismatchError, match="has another training"):
             fit(Line(), spec, tmp_path, identity=identity)
 
 

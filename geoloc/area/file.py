@@ -10,11 +10,11 @@ An area file is YAML::
     model: sandbox                                   # a model's name, folder or URL
     cube: cube.zarr                                  # a path or a URL
 
-``sensitive: true`` has reports hide their photos until a reader chooses to see them.
-``geometry: area.geojson`` may stand in place of ``bounds``; without either, the area is as far
-as its imagery reaches. Relative paths are meant from the file's own folder. A metre of the CRS
-has to be one on the ground, too: Web Mercator's (EPSG:3857) is one only at the equator (0.86 m
-at 31 degrees north), and is refused elsewhere.
+``sensitive: true`` makes reports hide their photos until a reader chooses to see them.
+``geometry: area.geojson`` may replace ``bounds``; without either, the area is the extent of its
+imagery. Relative paths are resolved against the file's own folder. A metre of the CRS must be a
+metre on the ground: in Web Mercator (EPSG:3857) it is one only at the equator (0.86 m at 31
+degrees north), and elsewhere that CRS is refused.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ..domain import Grid
-from ..errors import AreaError
+from ..errors import AreaError, one_line
 from .ground import numbers, require_ground_scale, require_metres
 from .imagery import Bounds, Imagery, XyzImagery, ZarrImagery
-from .polygon import first_line, read_polygon
+from .polygon import read_polygon
 from .spec import Spec, explain, resolve_path
 
 if TYPE_CHECKING:
     from shapely import Geometry
 
-_MAX_FILE_BYTES = 1_000_000  # somebody gave the imagery in place of the area file
+_MAX_FILE_BYTES = 1_000_000  # larger: probably the imagery was given instead
 
 
 class Area(Spec):
     """An area of interest and what is made of it; also the parameter of the flows."""
 
     name: str = Field(min_length=1, max_length=100, pattern=r"^[^/\\\x00-\x1f]+$")
-    crs: str = Field(description="projected, in metres, for instance EPSG:32636")
+    crs: str = Field(description="projected, in metres, such as EPSG:32636")
     bounds: Bounds | None = Field(
         None,
         description="left, bottom, right, top, in CRS metres; "
-        "default, without a geometry: as far as the imagery reaches",
+        "default, without a geometry: the extent of the imagery",
     )
     geometry: Path | None = Field(None, description="a file with polygons, in any CRS")
     step: float = Field(10.0, gt=0, description="m between cell centres")
@@ -56,7 +56,7 @@ class Area(Spec):
     model: str = Field(min_length=1, description="a name in the model store, a folder or a URL")
     cube: str = Field(min_length=1, description="path or URL of the feature cube")
     sensitive: bool | None = Field(
-        None, description="reports hide photos until their reader chooses to see them"
+        None, description="reports hide photos until a reader chooses to see them"
     )
 
     @field_validator("crs", mode="before")
@@ -82,30 +82,29 @@ class Area(Spec):
             require_ground_scale(self.crs, self.bounds)
         elif self.geometry is None and _covers_the_world(self.imagery):
             raise ValueError(
-                "give bounds or geometry: web tiles cover the world, so that their extent "
-                "is no area"
+                "give bounds or geometry: web tiles cover the world, their extent is no area"
             )
         return self
 
     @property
     def has_place(self) -> bool:
-        """Whether bounds or a geometry say where it is; else its imagery does."""
+        """Whether bounds or a geometry define its extent; else its imagery does."""
         return self.bounds is not None or self.geometry is not None
 
     @cached_property
     def polygon(self) -> Geometry | None:
-        """The geometry's polygons in the area's CRS, or None where bounds say it all.
+        """The geometry's polygons in the area's CRS, or None without a geometry.
 
-        Raises AreaError where the file cannot be read or holds no polygon.
+        Raises AreaError if the file cannot be read or has no polygon.
         """
         return None if self.geometry is None else read_polygon(self.geometry, self.crs)
 
     @cached_property
     def grid(self) -> Grid:
-        """The cells: those inside ``bounds``, or the polygon's box grown to whole steps.
+        """The cells inside ``bounds``, or in the polygon's box grown to whole steps.
 
-        Raises AreaError where no cell fits, where the geometry cannot be read, or where neither
-        is given: see ``geoloc.jobs.extent``.
+        Raises AreaError if no cell fits, the geometry cannot be read, or neither is given: see
+        ``geoloc.jobs.extent``.
         """
         bounds = self.bounds
         if bounds is None:
@@ -119,7 +118,7 @@ class Area(Spec):
         return Grid.from_bounds(self.crs, bounds, self.step)
 
     def with_bounds(self, bounds: Bounds) -> Area:
-        """The same area in these bounds. Raises AreaError where they make no sense in its CRS."""
+        """The same area in these bounds. Raises AreaError if they are invalid in its CRS."""
         try:
             return Area.model_validate({**self.model_dump(), "bounds": bounds})
         except ValidationError as error:
@@ -141,7 +140,7 @@ class Area(Spec):
         return self.tiled if self.keeps_copy else self.imagery
 
     def resolve(self, base: Path) -> Area:
-        """The same with relative paths taken from the folder ``base``; URLs stay as they are."""
+        """The same with relative paths resolved against ``base``; URLs are unchanged."""
         return self.model_copy(
             update={
                 "imagery": self.imagery.resolve(base),
@@ -162,7 +161,7 @@ def load_area(path: str | Path) -> Area:
     try:
         area = Area.model_validate(values).resolve(path.absolute().parent)
         if area.has_place:
-            area.grid  # noqa: B018  (reads the geometry, so that a fault in it shows now)
+            area.grid  # noqa: B018  (reads the geometry, so that its faults show now)
     except ValidationError as error:
         raise AreaError(f"{path}: {explain(error, Area)}") from None
     except AreaError as error:
@@ -171,14 +170,14 @@ def load_area(path: str | Path) -> Area:
 
 
 class _Plain(yaml.SafeLoader):
-    """YAML without aliases: 600 bytes of them unfold to more than any memory holds."""
+    """YAML without aliases: 600 bytes of them can expand beyond any memory."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """See PyYAML. Raises ComposerError for an alias."""
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(
-                None, None, "aliases (*name) are not read: write the value itself", event.start_mark
+                None, None, "aliases (*name) are refused: write the value itself", event.start_mark
             )
         node: yaml.Node | None = super().compose_node(parent, index)
         return node
@@ -194,7 +193,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             raise AreaError(f"{path} is too large for an area file: give the path of an area.yaml")
         values = yaml.load(path.read_text(encoding="utf-8"), _Plain)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise AreaError(f"{path} is not YAML: {first_line(error)}") from None
+        raise AreaError(f"{path} is not YAML: {one_line(error)}") from None
     except OSError as error:
         raise AreaError(f"{path} cannot be read: {error.strerror}") from None
     if not isinstance(values, dict):
@@ -218,5 +217,5 @@ def _covers_the_world(imagery: Imagery) -> bool:
 
 
 def _is_folder(model: str) -> bool:
-    """Whether a model is given by its folder, not by its name in the store."""
+    """Whether a model is given by its folder rather than its name in the store."""
     return "/" in model or "\\" in model or model.startswith((".", "~"))

@@ -1,8 +1,8 @@
-"""Whether a CRS's metre is a metre on the ground, where an area lies. No I/O.
+"""Whether a metre of a CRS is a metre on the ground in an area. No I/O.
 
-Cells are measured in the CRS, patches show so many metres of ground: where the two differ, models
-see places at another size than they learnt. The scale is found by geodesics along both axes at
-the corners and the middle of the area, so that it holds for any CRS and ellipsoid.
+Cells are measured in the CRS, patches in metres on the ground: if these differ, models see places
+at another scale than in training. The scale is computed by geodesics along both axes at the
+corners and the middle of the area, so that it is right for any CRS and ellipsoid.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from .imagery import Bounds
 
 _MOST_SCALE = 0.01  # of lengths, at the middle; UTM zones keep within 0.001, and 0.01 at 8 degrees
 _MOST_DISTORTION = 0.06  # in any direction, anywhere: equal-area grids of continents reach 0.03
-_REACH = 50.0  # m: how far the axes are followed to each side
-_RETURN = 1.0  # m: a point off the map comes back from degrees as another, past a pole
+_REACH = 50.0  # m: length of the geodesics along each axis, to each side
+_RETURN = 1.0  # m: error of a round trip via degrees, beyond which a point is off the map
 _POLAR_NORTH, _POLAR_SOUTH = 84.0, -80.0  # UTM ends there
 _ANY_ZONE = "a UTM zone is EPSG:326NN (327NN in the south), NN = (longitude + 180) / 6 + 1"
 
@@ -27,12 +27,12 @@ _ANY_ZONE = "a UTM zone is EPSG:326NN (327NN in the south), NN = (longitude + 18
 def require_metres(code: str, bounds: Bounds | None) -> None:
     """Raise ValueError unless ``code`` is a projected CRS in metres, x to the east, y to the north.
 
-    ``bounds``, where they are in degrees, tell which UTM zone to advise.
+    ``bounds`` in degrees determine which UTM zone to suggest.
     """
     try:
         crs = CRS.from_user_input(code)
     except CRSError:
-        raise ValueError(f"crs {code!r} is not known: write for instance EPSG:32636") from None
+        raise ValueError(f"crs {code!r} is unknown: write a code such as EPSG:32636") from None
     zone = f"use metres: {_hint(bounds)}"
     if crs.is_geographic:
         raise ValueError(f"crs {code} is in degrees; {zone}")
@@ -46,8 +46,8 @@ def require_metres(code: str, bounds: Bounds | None) -> None:
     # both to the north or both to the south: a map of the pole, along two meridians
     if "west" in directions or ("south" in directions and len(directions) > 1):
         raise ValueError(
-            f"crs {code} counts {' and '.join(sorted(directions))}wards, so that its maps stand on "
-            "their head: use a UTM zone, like EPSG:32636"
+            f"crs {code} counts {' and '.join(sorted(directions))}wards, which would turn maps "
+            "upside down: use a UTM zone, like EPSG:32636"
         )
     if bounds is not None and looks_like_degrees(bounds):
         raise ValueError(
@@ -57,9 +57,9 @@ def require_metres(code: str, bounds: Bounds | None) -> None:
 
 
 def require_ground_scale(code: str, bounds: Bounds) -> None:
-    """Raise ValueError where a metre of the CRS is no metre on the ground within ``bounds``.
+    """Raise ValueError if a metre of the CRS is not a metre on the ground within ``bounds``.
 
-    Allowed are 1 % of lengths at the middle, and 6 % in any direction at the corners.
+    Tolerated: 1 % of lengths at the middle, and 6 % in any direction at the corners.
     """
     left, bottom, right, top = bounds
     x = np.array([(left + right) / 2, left, right, left, right])
@@ -67,7 +67,7 @@ def require_ground_scale(code: str, bounds: Bounds) -> None:
     lon, lat, scales = ground_scales(code, x, y)
     if not np.isfinite(scales).all():
         raise ValueError(
-            f"bounds {numbers(bounds)} are not on the map of {code}: correct them, or the crs"
+            f"bounds {numbers(bounds)} are outside crs {code}: correct them, or the crs"
         )
     mean = float(np.sqrt(scales[0].prod()))
     worst = float(scales.flat[np.abs(scales - 1).argmax()])
@@ -84,7 +84,7 @@ def ground_scales(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Degrees ``lon``, ``lat`` ``(n,)`` of points, and m on the ground per m of the CRS ``(n, 2)``.
 
-    The latter in the directions in which they are most and least; not finite outside of the map.
+    The latter are the greatest and least over all directions; not finite outside the CRS.
     """
     crs = CRS.from_user_input(code)
     lonlat = crs.geodetic_crs
@@ -101,14 +101,14 @@ def ground_scales(
     except ProjError:
         return x, y, np.full((len(x), 2), np.nan)
     jacobians = np.stack(columns, axis=-1) / (2 * _REACH)
-    there = np.isfinite(jacobians).all(axis=(1, 2)) & _returned(back, np.array([x, y]))
+    valid = np.isfinite(jacobians).all(axis=(1, 2)) & _returned(back, np.array([x, y]))
     scales = np.full((len(x), 2), np.nan)
-    scales[there] = np.linalg.svd(jacobians[there], compute_uv=False)
+    scales[valid] = np.linalg.svd(jacobians[valid], compute_uv=False)
     return lon, lat, scales
 
 
 def _returned(back: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which points ``(2, n)`` came back from degrees; those past a pole are folded elsewhere."""
+    """Which points ``(2, n)`` survive the round trip; those past a pole are folded elsewhere."""
     with np.errstate(invalid="ignore"):
         return np.asarray((np.abs(back - points) <= _RETURN).all(axis=0))
 
@@ -120,13 +120,13 @@ def _moved(
     to_lon: NDArray[np.float64],
     to_lat: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """m to the east and to the north ``(n, 2)`` from one point to another; NaN off the map."""
-    there = np.isfinite([lon, lat, to_lon, to_lat]).all(axis=0)
+    """m east and north ``(n, 2)`` from one point to another; NaN off the map."""
+    valid = np.isfinite([lon, lat, to_lon, to_lat]).all(axis=0)
     moved = np.full((len(lon), 2), np.nan)
-    if there.any():
-        azimuth, _, length = geod.inv(lon[there], lat[there], to_lon[there], to_lat[there])
+    if valid.any():
+        azimuth, _, length = geod.inv(lon[valid], lat[valid], to_lon[valid], to_lat[valid])
         turned = np.radians(azimuth)
-        moved[there] = np.stack([length * np.sin(turned), length * np.cos(turned)], axis=-1)
+        moved[valid] = np.stack([length * np.sin(turned), length * np.cos(turned)], axis=-1)
     return moved
 
 
@@ -144,12 +144,12 @@ def utm_code(lon: float, lat: float) -> str:
 
 
 def numbers(values: tuple[float, ...]) -> str:
-    """For messages."""
+    """Numbers in the form used in messages."""
     return "[" + ", ".join(f"{value:.12g}" for value in values) + "]"
 
 
 def _hint(bounds: Bounds | None) -> str:
-    """Which UTM zone holds the middle of bounds in degrees."""
+    """Advice on the UTM zone at the middle of bounds in degrees."""
     if bounds is None or not looks_like_degrees(bounds):
         return _ANY_ZONE
     lon, lat = (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2

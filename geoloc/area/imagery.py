@@ -1,7 +1,7 @@
-"""What imagery an area is built from: files, a STAC catalog, web tiles, or a tiled copy.
+"""The imagery that an area is built from: files, a STAC catalog, web tiles, or a tiled copy.
 
-Which to take: ``geotiff`` for files at hand, ``stac`` for a catalog of any size, ``xyz`` for
-a map server, ``zarr`` for what ``geoloc imagery tile`` wrote (its module says when that pays).
+Use ``geotiff`` for local files, ``stac`` for a catalog of any size, ``xyz`` for a map server,
+``zarr`` for a copy written by ``geoloc imagery tile`` (its module says when that pays off).
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ Bounds = tuple[float, float, float, float]
 """Left, bottom, right, top."""
 
 _FORMER_BANDS = [1, 2, 3]
-"""What cubes remember of a time when bands that were not named were these."""
+"""The default bands that older cubes recorded."""
 _MANNERS = {
     "keep", "cache", "cache_mb", "rate", "connections", "timeout", "retries", "user_agent",
 }  # fmt: skip
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
-_PLACES = ("{z}", "{x}", "{y}", "{-y}", "{q}", "{s}", "{r}")  # of a template of tile URLs
+_PLACES = ("{z}", "{x}", "{y}", "{-y}", "{q}", "{s}", "{r}")  # in a template of tile URLs
 _USER_ADVICE = {
     "": "write ://${USER}:${PASSWORD}@ and set both in the environment",
-    "path": "its server is asked without one; write a key as ?NAME=${NAME}, or use s3://",
+    "path": "passwords are not sent to its server; write a key as ?NAME=${NAME}, or use s3://",
 }
 _DATE = re.compile(
     r"(?P<year>\d{4})(?:-(?P<month>\d{2})(?:-(?P<day>\d{2})"
     r"(?P<time>T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[-+]\d{2}:\d{2})?)?)?)?"
-)  # as STAC and its client know them
+)  # the forms of STAC and its client
 
 
 def _check_scale(value: tuple[float, float] | None) -> tuple[float, float] | None:
     if value is not None and value[0] == value[1]:
-        raise ValueError(f"scale {list(value)} has no extent: give the darkest and brightest")
+        raise ValueError(f"scale {list(value)} is empty: give the darkest and brightest value")
     return value
 
 
@@ -62,7 +62,7 @@ def _one_or_many(value: Any) -> Any:
 
 
 def _as_text(value: Any) -> Any:
-    """What YAML takes for a date or a number, as it is written."""
+    """The text of a value that YAML reads as a date or number."""
     if isinstance(value, dt.datetime):
         utc = value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
         return utc.isoformat().replace("+00:00", "Z")
@@ -72,22 +72,22 @@ def _as_text(value: Any) -> Any:
 
 
 def _version_text(value: Any) -> Any:
-    """The same for a version; YAML makes 2024.1 of 2024.10, which may name another one."""
+    """The same for a version; YAML reads 2024.10 as 2024.1, which may be another version."""
     if isinstance(value, float):
-        raise ValueError(f'version {value} may have been written otherwise: put it in quotes, "…"')
+        raise ValueError(f'version {value} is ambiguous as a number: put it in quotes, "…"')
     return _as_text(value)
 
 
 def _no_secret(value: str, info: ValidationInfo) -> str:
-    """Refuse a URL that holds a key: the file, the cube and messages would show it."""
-    found = secret_in(value) if "://" in value else None
-    if found == "user:password":
+    """Refuse a URL with a key: the file, the cube and messages would show it."""
+    parameter = secret_in(value) if "://" in value else None
+    if parameter == "user:password":
         advice = _USER_ADVICE.get(str(info.field_name), _USER_ADVICE[""])
-        raise ValueError(f"{info.field_name}: a URL holds a user's password: {advice}")
-    if found is not None:
+        raise ValueError(f"{info.field_name}: the URL contains a password: {advice}")
+    if parameter is not None:
         raise ValueError(
-            f"{info.field_name}: {found} holds a key: write {found}${{NAME}} and set NAME in the "
-            "environment"
+            f"{info.field_name}: {parameter} contains a key: write {parameter}${{NAME}} and set "
+            "NAME in the environment"
         )
     return value
 
@@ -97,7 +97,7 @@ def _no_secrets(values: list[str], info: ValidationInfo) -> list[str]:
 
 
 class OriginImagery(Spec):
-    """What all imagery has in common that is not a tiled copy already."""
+    """Fields of all imagery that is not a tiled copy."""
 
     keep: bool = Field(
         False,
@@ -105,7 +105,7 @@ class OriginImagery(Spec):
     )
 
     def recorded(self) -> dict[str, Any]:
-        """What decides the pixels, for a cube to remember; how they are fetched is left out."""
+        """The fields that determine pixels, for a cube to record; not how they are fetched."""
         return self.model_dump(mode="json", exclude=_MANNERS)
 
 
@@ -119,18 +119,18 @@ class GeotiffImagery(OriginImagery):
     )
     bands: tuple[int, int, int] | None = Field(
         None,
-        description="red, green, blue, counted from 1; default: the bands that the file says are "
-        "red, green and blue, else the first three; a single band is read as grey",
+        description="red, green, blue, counted from 1; default: the red, green and blue bands "
+        "by the file's metadata, else the first three; a single band is read as grey",
     )
     scale: tuple[float, float] | None = Field(
         None, description="input values that become 0 and 255; needed unless imagery is uint8"
     )
     rescale: bool = Field(
-        False, description="scale is in the units that the files' own scale and offset give"
+        False, description="scale is in the units of the files' own scale and offset"
     )
     nodata: float | None = Field(None, description="overrides the files' own nodata value")
     order: Literal["newest", "listed"] = Field(
-        "newest", description="which file wins where several overlap; undated ones as listed"
+        "newest", description="which file is on top where several overlap; undated ones as listed"
     )
 
     _bands = field_validator("bands")(_check_bands)
@@ -152,34 +152,34 @@ class StacImagery(OriginImagery):
         min_length=1,
         description="an API's root, or a catalog.json; ${NAME} for keys from the environment",
     )
-    collections: list[str] = Field([], description="only these; an API may demand them")
+    collections: list[str] = Field([], description="only these; some APIs require them")
     datetime: str | None = Field(
         None, description="2024-06, or an interval: 2024-04-01/2024-09-30, 2024-04-01/.."
     )
-    max_cloud: float | None = Field(None, ge=0, le=100, description="eo:cloud_cover at most, %")
-    query: dict[str, Any] = Field({}, description="the API's query extension; passed on as it is")
-    max_items: int | None = Field(None, ge=1, description="of each search, as the API sorts them")
+    max_cloud: float | None = Field(None, ge=0, le=100, description="highest eo:cloud_cover, %")
+    query: dict[str, Any] = Field({}, description="the API's query extension; passed on unchanged")
+    max_items: int | None = Field(None, ge=1, description="limit per search, in the API's order")
     assets: list[str] | None = Field(
         None,
         description="one asset with several bands, or one each for red, green, blue; "
-        "default: visual, or the bands that are called red, green and blue",
+        "default: visual, or the bands named red, green and blue",
     )
     bands: tuple[int, int, int] | None = Field(
         None,
-        description="red, green, blue of a single asset, counted from 1; default: what the item, "
-        "else the file says they are, else the first three",
+        description="red, green, blue of a single asset, counted from 1; default: by the item's, "
+        "else the file's metadata, else the first three",
     )
     scale: tuple[float, float] | None = Field(
         None, description="input values that become 0 and 255; needed unless imagery is uint8"
     )
     rescale: bool = Field(
         False,
-        description="scale is in the units that raster:scale and raster:offset give (of "
-        "Sentinel-2 without them: reflectance)",
+        description="scale is in the units of raster:scale and raster:offset (of Sentinel-2 "
+        "without them: reflectance)",
     )
     nodata: float | None = Field(None, description="overrides the files' own nodata value")
     order: Literal["newest", "least-cloud", "median"] = Field(
-        "newest", description="which item is seen where several overlap, or their median"
+        "newest", description="which item is on top where several overlap, or their median"
     )
     sign: str | None = Field(
         None,
@@ -218,7 +218,7 @@ class StacImagery(OriginImagery):
     def _known_signer(cls, value: str | None) -> str | None:
         known = value in (None, "planetary-computer") or re.fullmatch(r"\$\{\w+\}", value or "")
         if not known and not str(value).startswith(("http://", "https://")):
-            # the value is not repeated: somebody may have written the token itself
+            # the value is not repeated: it may be the token itself
             raise ValueError(
                 "sign: write planetary-computer, the URL of a token endpoint, or ${NAME} for an "
                 "environment variable; never the token"
@@ -236,7 +236,7 @@ class StacImagery(OriginImagery):
 
 
 class XyzImagery(OriginImagery):
-    """Web map tiles in Web Mercator; no provider is the default, as each has its own terms."""
+    """Web map tiles in Web Mercator; there is no default provider, as each has its own terms."""
 
     kind: Literal["xyz"] = "xyz"
     url: str = Field(
@@ -245,20 +245,20 @@ class XyzImagery(OriginImagery):
         "subdomains and ${NAME} for keys from the environment ({r}, for screens of high "
         "resolution, stays empty); or a provider of xyzservices (Esri.WorldImagery)",
     )
-    subdomains: str = Field("abc", min_length=1, description="what {s} stands for")
-    zoom: int | None = Field(None, ge=0, le=24, description="default: what the GSD needs")
+    subdomains: str = Field("abc", min_length=1, description="values of {s}, one character each")
+    zoom: int | None = Field(None, ge=0, le=24, description="default: as the GSD requires")
     min_zoom: int = Field(0, ge=0, le=24)
     max_zoom: int = Field(19, ge=0, le=24)
     tile_px: Literal[256, 512] = 256
-    bounds: Bounds | None = Field(None, description="where tiles are: west, south, east, north")
+    bounds: Bounds | None = Field(None, description="extent of the tiles: west, south, east, north")
     version: str = Field(
-        "", description="date or name of the imagery, in quotes; another reads anew"
+        "", description="date or name of the imagery, in quotes; a change fetches tiles again"
     )
     cache: Path | None = Field(None, description="default: the user's cache folder")
     cache_mb: int = Field(2000, ge=0, description="oldest tiles are dropped beyond this")
-    rate: float = Field(20, gt=0, le=1000, description="requests a second and process")
+    rate: float = Field(20, gt=0, le=1000, description="requests per second and process")
     connections: int = Field(4, ge=1, le=64)
-    timeout: float = Field(20, gt=0, le=600, description="s without any answer")
+    timeout: float = Field(20, gt=0, le=600, description="s without a response")
     retries: int = Field(4, ge=0, le=20)
     user_agent: str = Field("geoloc (imagery reader)", pattern=r"^[\x20-\x7e]+$")
 
@@ -298,7 +298,7 @@ class ZarrImagery(Spec):
     _key = field_validator("path")(_no_secret)
 
     def recorded(self) -> dict[str, Any]:
-        """What decides the pixels, for a cube to remember."""
+        """The fields that determine pixels, for a cube to record."""
         return self.model_dump(mode="json")
 
     def resolve(self, base: Path) -> ZarrImagery:
@@ -307,36 +307,36 @@ class ZarrImagery(Spec):
 
 
 def _is_date(text: str) -> bool:
-    """Whether it is an end of a STAC interval: a year, month, day, moment, or ``..``."""
-    if (found := _DATE.fullmatch(text)) is None:
+    """Whether it is a valid end of a STAC interval: a year, month, day, moment, or ``..``."""
+    if (match := _DATE.fullmatch(text)) is None:
         return text == ".."
-    day = f"{found['year']}-{found['month'] or '01'}-{found['day'] or '01'}"
+    day = f"{match['year']}-{match['month'] or '01'}-{match['day'] or '01'}"
     try:
-        dt.datetime.fromisoformat(f"{day}{found['time'] or ''}")
+        dt.datetime.fromisoformat(f"{day}{match['time'] or ''}")
     except ValueError:  # a 13th month
         return False
     return True
 
 
 def _template_fault(template: str) -> str:
-    """What is wrong with a template of tile URLs, and the fix; empty where it is sound."""
+    """The fault in a template of tile URLs, and the fix; empty if it is valid."""
     bare = _VARIABLE.sub("", template)
     fields = re.findall(r"\{[^{}]*\}", bare)
     known = ", ".join(_PLACES)
     for name in _VARIABLE.findall(template):
         if f"{{{name}}}" in _PLACES:
-            return f"${{{name}}} is a variable of the environment: write {{{name}}}, without the $"
+            return f"${{{name}}} is an environment variable: write {{{name}}}, without the $"
     if unknown := [field for field in fields if field not in _PLACES]:
-        return f"{unknown[0]} is not known: the names are {known}, and ${{NAME}} for keys"
+        return f"{unknown[0]} is unknown: the names are {known}, and ${{NAME}} for keys"
     if re.search(r"[{}]|%7[bd]", re.sub(r"\{[^{}]*\}", "", bare), re.IGNORECASE):
-        return f"a brace stands alone or is written %7B: write names like {known}"
+        return f"a brace is unpaired or written as %7B: write names like {known}"
     if not ("{q}" in fields or ({"{z}", "{x}"} <= set(fields) and {"{y}", "{-y}"} & set(fields))):
         return "write {z}, {x} and {y} (or {-y}), or {q}"
     return ""
 
 
 def _kind_of(value: Any) -> Any:
-    """``kind`` may be left out for files."""
+    """The ``kind``, which may be left out for files."""
     return value.get("kind", "geotiff") if isinstance(value, dict) else getattr(value, "kind", None)
 
 
@@ -347,15 +347,15 @@ Imagery = Annotated[
     | Annotated[ZarrImagery, Tag("zarr")],
     Discriminator(_kind_of),
 ]
-"""Any imagery specification; they are told apart by ``kind``."""
+"""Any imagery specification, discriminated by ``kind``."""
 
 
 def portable(recorded: dict[str, Any]) -> Any:
-    """Recorded imagery as far as it tells cubes apart.
+    """The part of recorded imagery that distinguishes cubes.
 
-    Local paths are cut down to their part below the folder common to all. What an earlier
-    version wrote of imagery whose bands were not named is the same as what is written now: where
-    pixels are not read as they were, the fingerprints of blocks tell.
+    Local paths are reduced to the part below their common folder. Default bands count as equal to
+    those that earlier versions recorded: if pixels are read differently now, the fingerprints of
+    blocks differ.
     """
     recorded = _as_formerly(recorded)
     paths: list[str] = []
@@ -372,9 +372,9 @@ def portable(recorded: dict[str, Any]) -> Any:
 
 
 def _as_formerly(recorded: dict[str, Any]) -> dict[str, Any]:
-    """The same in the words of the first version, as far as it had any for it."""
-    said = {k: v for k, v in recorded.items() if k != "rescale" or v or "url" in recorded}
-    return {k: _FORMER_BANDS if k == "bands" and v is None else v for k, v in said.items()}
+    """The same in the form of the first version, for the fields that it had."""
+    known = {k: v for k, v in recorded.items() if k != "rescale" or v or "url" in recorded}
+    return {k: _FORMER_BANDS if k == "bands" and v is None else v for k, v in known.items()}
 
 
 def _each_path(value: Any, change: Callable[[str], str]) -> Any:

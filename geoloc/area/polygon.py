@@ -1,8 +1,8 @@
 """Polygons of vector files: read whole, made valid one by one, united in a CRS of metres.
 
-Polygons that cross themselves are filled as map tools draw them (even-odd); holes are taken out
-of their own shell alone. A ring whose edge spans more than 180 degrees is meant across the
-antimeridian (RFC 7946, 3.1.9, asks for two parts, which are read as well).
+Polygons that cross themselves are filled as map tools draw them (even-odd); holes are cut from
+their own shell only. A ring with an edge longer than 180 degrees is taken to cross the
+antimeridian (RFC 7946, 3.1.9, demands two parts, which are read as well).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import AreaError
+from ..errors import AreaError, one_line
 from ..net.gated import gate
 from .ground import looks_like_degrees, numbers
 from .vector import READER_OPTIONS, reason_to_refuse
@@ -28,20 +28,21 @@ if TYPE_CHECKING:
     from shapely import Geometry, Polygon
 
 _GEOGRAPHIC_EDGE = 0.01  # degrees (about 1 km) between vertices before an edge is reprojected
-_FAR = 40.0  # degrees: what is smaller keeps its inside on any map
+_METRES_A_DEGREE = 1e5
+_FAR = 40.0  # degrees: smaller polygons are never turned inside out by a projection
 _PROBES = 24  # along each side
-_STRAY = 0.02  # of them: near an edge, straight in one CRS and not in the other
-_BEYOND = 1e-6  # degrees: rounding of those who cut at 180
+_STRAY = 0.02  # share that may differ: near edges straight in one CRS and not in the other
+_BEYOND = 1e-6  # degrees: rounding of polygons cut at 180
 _LAYER = re.compile(r"(?P<path>.+)\|layername=(?P<layer>[^|]+)")
-"""As QGIS writes the source of a layer."""
-_PLAIN = re.compile(r"[\w./ ,+=-]+")  # names that GDAL and its readers take as they stand
+"""The source of a layer, as QGIS writes it."""
+_PLAIN = re.compile(r"[\w./ ,+=-]+")  # names that GDAL and its readers take literally
 
 
 def read_polygon(path: Path, crs: str) -> Geometry:
     """The union of a file's polygons (GeoJSON, GeoPackage, shapefile, KML, …), in ``crs``.
 
-    ``FILE|layername=NAME`` names one of several layers. Raises AreaError where the file cannot
-    be read, holds no polygon, or coordinates that are not those of its CRS.
+    ``FILE|layername=NAME`` names one of several layers. Raises AreaError if the file cannot be
+    read, has no polygon, or has coordinates that are not those of its CRS.
     """
     try:
         file, layer = _file_and_layer(path)
@@ -50,28 +51,23 @@ def read_polygon(path: Path, crs: str) -> Geometry:
         if reason := reason_to_refuse(file):
             raise AreaError(f"geometry {path} is not opened: {reason}")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its reader's remarks on habits of formats
+            warnings.simplefilter("ignore")  # its reader's warnings about formats
             shapes = _shapes(file, layer, path)
             return _united(shapes, crs, path)
     except AreaError:
         raise
     except Exception as error:  # noqa: BLE001  (its readers raise errors of many libraries)
-        raise AreaError(f"geometry {path} cannot be read: {first_line(error)}") from None
+        raise AreaError(f"geometry {path} cannot be read: {one_line(error)}") from None
 
 
 def polygon_file(path: Path) -> Path:
-    """The file itself, where a layer of it is named."""
+    """The file itself, without the name of a layer."""
     return _file_and_layer(path)[0]
 
 
-def first_line(error: BaseException) -> str:
-    """What an error of a library says, short and in one line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
 def _file_and_layer(path: Path) -> tuple[Path, str | None]:
-    found = None if path.is_file() else _LAYER.fullmatch(str(path))
-    return (path, None) if found is None else (Path(found["path"]), found["layer"])
+    match = None if path.is_file() else _LAYER.fullmatch(str(path))
+    return (path, None) if match is None else (Path(match["path"]), match["layer"])
 
 
 def _shapes(file: Path, layer: str | None, path: Path) -> GeoSeries:
@@ -83,11 +79,11 @@ def _shapes(file: Path, layer: str | None, path: Path) -> GeoSeries:
             if layer in (None, name) and len(shapes := _polygons(plain, name))
         }
     if not by_layer:
-        what = "no polygon" if layer is None else f"no polygon in a layer called {layer}"
-        raise AreaError(f"geometry {path} holds {what}: draw the area as a polygon")
+        what = "no polygon" if layer is None else f"no polygon in a layer named {layer}"
+        raise AreaError(f"geometry {path} has {what}: draw the area as a polygon")
     if len(by_layer) > 1:
         raise AreaError(
-            f"geometry {path} holds polygons in {len(by_layer)} layers "
+            f"geometry {path} has polygons in {len(by_layer)} layers "
             f"({', '.join(list(by_layer)[:10])}): write {path}|layername=NAME"
         )
     return next(iter(by_layer.values()))
@@ -95,7 +91,7 @@ def _shapes(file: Path, layer: str | None, path: Path) -> GeoSeries:
 
 def _layers(file: Path) -> list[str]:
     """Layers that may hold geometry."""
-    import geopandas  # heavy: only areas with a geometry pay for it
+    import geopandas  # heavy: only needed for areas with a geometry
     import pyogrio
 
     pyogrio.set_gdal_config_options(READER_OPTIONS | _without_servers())
@@ -104,17 +100,17 @@ def _layers(file: Path) -> list[str]:
 
 
 def _without_servers() -> dict[str, str]:
-    """Options by which no server is asked: a GeoJSON may give its CRS as an address."""
+    """Options that prevent requests: a GeoJSON may give its CRS as a URL."""
     guard = gate()
     return {} if guard is None else guard.rights(shut=True).options()
 
 
 def _polygons(file: Path, layer: str) -> GeoSeries:
-    """A layer's polygons; attributes are left alone, as a bad one would spoil the geometry."""
+    """A layer's polygons; attributes are not read, as an invalid one would fail."""
     import geopandas
     import shapely
 
-    # "fix" closes rings that are left open, as map tools draw them
+    # "fix" closes open rings, as map tools do
     frame = geopandas.read_file(file, layer=layer, columns=[], on_invalid="fix")
     if not isinstance(frame, geopandas.GeoDataFrame):
         return geopandas.GeoSeries([])
@@ -128,7 +124,7 @@ def _polygons(file: Path, layer: str) -> GeoSeries:
 
 
 def _united(shapes: GeoSeries, crs: str, path: Path) -> Geometry:
-    """Polygons in one in another CRS. Raises AreaError where they cannot be there."""
+    """The union of polygons in another CRS. Raises AreaError if it cannot be projected."""
     import shapely
 
     _require_coordinates(shapes, path)
@@ -140,30 +136,31 @@ def _united(shapes: GeoSeries, crs: str, path: Path) -> Geometry:
         polygons = [valid_polygon(shape) for shape in shapes]
     moved = type(shapes)(polygons, crs=shapes.crs).to_crs(crs).to_numpy()
     outside = AreaError(
-        f"geometry {path} lies outside of what {crs} can map: choose another CRS, or cut the "
-        "polygon to the area"
+        f"geometry {path} is outside the domain of {crs}: choose another CRS, or cut the polygon "
+        "to the area"
     )
     if not np.isfinite(shapely.get_coordinates(moved)).all():
         raise outside
     union = _areal(shapely.union_all([_areal(shapely.make_valid(shape)) for shape in moved]))
     if union.is_empty:
-        raise AreaError(f"geometry {path} holds no polygon with an area: draw it anew")
+        raise AreaError(f"geometry {path} has no polygon with an area: draw it again")
     if _spans_much(shapes) and not _holds_the_same(polygons, union, shapes.crs, crs):
         raise outside
     return union
 
 
 def _spans_much(shapes: GeoSeries) -> bool:
-    """Whether polygons reach so far around the Earth that a map may turn them inside out."""
+    """Whether polygons reach so far around the Earth that a projection may turn them inside out."""
     west, south, east, north = shapes.total_bounds
-    most = _FAR if shapes.crs.is_geographic else _FAR * 1e5
+    most = _FAR if shapes.crs.is_geographic else _FAR * _METRES_A_DEGREE
     return bool(max(east - west, north - south) > most)
 
 
 def _holds_the_same(polygons: list[Geometry], union: Geometry, source: Any, target: str) -> bool:
-    """Whether places inside of polygons are inside of their union in another CRS, others not.
+    """Whether places inside polygons are inside their union in another CRS, and others outside.
 
-    A ring around the far side of a map's meridian has finite coordinates, and holds the rest.
+    A ring around the far side of a projection's meridian has finite coordinates, but encloses the
+    rest of the Earth.
     """
     import shapely
     from pyproj import Transformer
@@ -171,21 +168,21 @@ def _holds_the_same(polygons: list[Geometry], union: Geometry, source: Any, targ
     west, south, east, north = shapely.total_bounds(polygons)
     part = (np.arange(_PROBES) + 0.5) / _PROBES
     x, y = np.meshgrid(west + part * (east - west), south + part * (north - south))
-    here = np.zeros(x.shape, np.bool_)
+    in_polygons = np.zeros(x.shape, np.bool_)
     for polygon in polygons:
-        here |= shapely.contains_xy(polygon, x, y)
+        in_polygons |= shapely.contains_xy(polygon, x, y)
     to_target = Transformer.from_crs(source, target, always_xy=True)
-    there = shapely.contains_xy(union, *to_target.transform(x, y))
-    return bool((here != there).mean() < _STRAY)
+    in_union = shapely.contains_xy(union, *to_target.transform(x, y))
+    return bool((in_polygons != in_union).mean() < _STRAY)
 
 
 def _require_coordinates(shapes: GeoSeries, path: Path) -> None:
-    """Raise AreaError where coordinates are not those of the CRS that the file names."""
+    """Raise AreaError if coordinates do not match the CRS that the file names."""
     if shapes.crs is None:
         raise AreaError(f"geometry {path} names no CRS: save it as GeoJSON in lon/lat")
     west, south, east, north = box = tuple(map(float, shapes.total_bounds))
     if not np.isfinite(box).all():
-        raise AreaError(f"geometry {path} has coordinates that are no numbers: draw it anew")
+        raise AreaError(f"geometry {path} has coordinates that are not numbers: draw it again")
     name = shapes.crs.name
     if not shapes.crs.is_geographic:
         if looks_like_degrees((west, south, east, north)):
@@ -201,17 +198,17 @@ def _require_coordinates(shapes: GeoSeries, path: Path) -> None:
     if x <= 90 and y <= 180:
         advice = "or like latitude before longitude: write lon, lat"
     elif x <= 360 and y <= 90:
-        advice = "or go beyond 180 degrees: cut the polygon there and go on at -180"
+        advice = "or go beyond 180 degrees: cut the polygon there and continue it at -180"
     raise AreaError(
-        f"geometry {path} has coordinates {numbers(box)}, outside of +-180 and +-90 degrees "
+        f"geometry {path} has coordinates {numbers(box)}, outside +-180 and +-90 degrees "
         f"({name}): these look like metres; {advice}"
     )
 
 
 def across_antimeridian(polygon: Polygon, path: Path) -> Polygon:
-    """A polygon in degrees; one drawn across 180 degrees goes on beyond it.
+    """A polygon in degrees; one drawn across 180 degrees continues beyond it.
 
-    Raises AreaError where it goes around a pole.
+    Raises AreaError if it goes around a pole.
     """
     import shapely
 
@@ -226,7 +223,7 @@ def across_antimeridian(polygon: Polygon, path: Path) -> Polygon:
 
 
 def _jumps(lon: NDArray[np.float64]) -> bool:
-    """Whether an edge is drawn the long way around; 360 degrees are a parallel of the world."""
+    """Whether an edge goes the long way around; 360 degrees is a full parallel."""
     lengths = np.abs(np.diff(lon))
     return bool(((lengths > 180) & (lengths < 360)).any())
 
@@ -242,10 +239,10 @@ def _unwrapped(ring: Any, path: Path) -> NDArray[np.float64]:
 
 
 def valid_polygon(polygon: Polygon) -> Geometry:
-    """What a polygon covers, whatever its rings do: its shell without its holes.
+    """The area that a polygon with any rings covers: its shell without its holes.
 
-    The shell alone is made valid, and each hole: holes that leave it or overlap would else
-    become land.
+    The shell and each hole are made valid separately: holes that overlap or leave the shell would
+    otherwise become land.
     """
     import shapely
 
@@ -257,7 +254,7 @@ def valid_polygon(polygon: Polygon) -> Geometry:
 
 
 def _areal(shape: Geometry) -> Geometry:
-    """The polygons of a geometry, without the lines and points that mending may leave."""
+    """The polygons of a geometry, without lines and points left by making it valid."""
     import shapely
 
     if shape.geom_type in ("Polygon", "MultiPolygon"):
@@ -269,10 +266,10 @@ def _areal(shape: Geometry) -> Geometry:
 
 @contextmanager
 def _plainly_named(file: Path) -> Iterator[Path]:
-    """The file by a name that readers take as it stands.
+    """The file under a name that readers take literally.
 
-    ``!``, ``;``, ``|`` and the like are syntax to them. A link stands in for such a file, and
-    for those beside it that belong to it (of a shapefile).
+    ``!``, ``;``, ``|`` and the like are syntax to them. Such a file, and those that belong to it
+    (of a shapefile), are read through links.
     """
     if _PLAIN.fullmatch(str(file)):
         yield file

@@ -1,4 +1,4 @@
-"""What the parts of an area file have in common: strict models, paths, faults told in words."""
+"""Common to all parts of an area file: strict models, paths, and faults explained in words."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 
 class Spec(BaseModel):
-    """Strict about keys and numbers; what is written wrong is refused, never ignored."""
+    """Strict about keys and numbers: invalid input is refused, never ignored."""
 
-    # what was written is repeated by `explain` where that is safe: a URL may hold a key
+    # `explain` repeats the input only where that is safe: a URL may contain a key
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
     )
 
 
 def resolve_path(path: str, base: Path) -> str:
-    """An absolute path; URLs and GDAL's virtual paths as they are."""
+    """An absolute path; URLs and GDAL's virtual paths unchanged."""
     if "://" in path or path.startswith("/vsi"):
         return path
     return str(base / Path(path).expanduser())
 
 
 def resolve_pattern(path: str, base: Path) -> str:
-    """The same for a path that may be a glob: its folder is no part of the pattern."""
+    """The same for a path that may be a glob; its folder is not part of the pattern."""
     absolute = resolve_path(path, base)
     if absolute == path or not glob.has_magic(path):
         return absolute
@@ -47,7 +47,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def shorten(value: object) -> str:
-    """A value as it was written, without secrets, cut where it is long."""
+    """A value as it was written, without secrets, cut if it is long."""
     text = without_secrets(repr(value))
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -79,7 +79,7 @@ def _explain_one(fault: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _keys(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[list[str], type[BaseModel]]:
-    """The keys as they stand in the file, without a union's tags, and whose the last one is."""
+    """The keys as in the file, without a union's tags, and the model of the last one."""
     keys: list[str] = []
     owner: type[BaseModel] | None = model
     for part in map(str, loc):
@@ -92,7 +92,7 @@ def _keys(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[list[str]
 
 
 def _variants(model: type[BaseModel], keys: list[str]) -> dict[str, type[BaseModel]]:
-    """The models that may stand under the keys walked so far, by their ``kind``."""
+    """The models possible under the keys walked so far, by their ``kind``."""
     if len(keys) != 1 or keys[0] not in model.model_fields:
         return {}
     kinds = get_args(model.model_fields[keys[0]].annotation)

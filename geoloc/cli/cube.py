@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import UsageError
-from ..executors import kinds
-from .console import Advance, known_cluster, note, print_json, print_table, stages
-from .query import FETCH
+from ..executors import check_kind, kinds
+from .console import Advance, note, print_json, print_table, stages
+from .options import option
 
 if TYPE_CHECKING:
     from ..cube import Generation
@@ -27,10 +27,11 @@ JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
 
 METHOD = typer.Option(None, help="dense or patch; default: the fastest that the model supports.")
+FETCH = option("fetch_imagery")
 CLUSTER = typer.Option(
     "auto",
     help=f"{', '.join(kinds())}, or the address of a Dask scheduler.",
-    callback=known_cluster,
+    callback=check_kind,
 )
 MAX_FAILED = typer.Option(
     None,

@@ -3,14 +3,14 @@
 ``networks``    torchvision networks split into trunk and head, dilation, the dense function
 ``exported``    networks from ONNX and torch.export files, loaded safely
 ``runtime``     device, number format, threads; one callable for every kind of network
-``preprocess``  from uint8 pixels to what a network takes
+``preprocess``  from uint8 pixels to a network's input
 ``lattice``     which pixels a block of cells needs (pure arithmetic)
 ``ground``      photos -> vectors
 ``overhead``    imagery window -> vectors of its cells
-``fidelity``    how far an approximation is from the definition, beside the network's own jitter
-``importing``   a model directory out of somebody's own files
+``fidelity``    the error of an approximation, compared with the network's own jitter
+``importing``   a model directory from a user's own files
 
-Importing this package does not import torch: the encoders are fetched when they are named.
+Importing this package does not import torch: the encoders are imported on first use.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How far an approximation of the overhead vectors is from the definition.
+"""The error of an approximation of the overhead vectors against the definition.
 
-The yardstick is the network's own *jitter*: how much its vectors change when a patch is moved
-by 2 px. An approximation below that loses nothing that imagery and georeferencing do not lose.
+The yardstick is the network's own *jitter*: how much its vectors change if a patch is shifted by
+2 px. An error below that is less than the error of imagery and georeferencing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Fidelity:
     """Agreement of two sets of vectors for the same cells.
 
     ``relative_error``: RMS difference over the RMS spread of the exact vectors around their mean
-    (1: no better than answering the mean). ``spearman``: rank correlation of the distances from
+    (1: no better than predicting the mean). ``spearman``: rank correlation of the distances from
     a query to all cells, averaged over queries.
     """
 
@@ -56,9 +56,9 @@ class Sample:
 def read_sample(
     read: Read, encoder: PatchEncoder, grid: Grid, rows: NDArray[np.int64], cols: NDArray[np.int64]
 ) -> Sample:
-    """Read the patch of each cell with a margin for the jitter; cells without imagery drop out.
+    """Read the patch of each cell with a margin for the jitter; skip cells without imagery.
 
-    Every patch is centred exactly on its cell. Raises ImageryError where no cell has imagery.
+    Every patch is centred exactly on its cell. Raises ImageryError if no cell has imagery.
     """
     kept: list[tuple[int, int]] = []
     patches: list[NDArray[np.uint8]] = []
@@ -87,7 +87,7 @@ def exact_vectors(encoder: PatchEncoder, sample: Sample) -> NDArray[np.float32]:
 
 
 def jitter(encoder: PatchEncoder, sample: Sample, exact: NDArray[np.float32]) -> Fidelity:
-    """What moving the patches by 2 px does, averaged over the four directions."""
+    """The effect of shifting the patches by 2 px, averaged over the four directions."""
     d = JITTER_PX
     moved = [
         compare(_shifted(encoder, sample.patches, dy, dx), exact)
@@ -101,12 +101,12 @@ def jitter(encoder: PatchEncoder, sample: Sample, exact: NDArray[np.float32]) ->
 
 
 def compare(approximate: NDArray[np.float32], exact: NDArray[np.float32]) -> Fidelity:
-    """Compare vectors ``(cell, feature)``; cells that are NaN in either drop out.
+    """Compare vectors ``(cell, feature)``; cells that are NaN in either are ignored.
 
-    Raises ImageryError where fewer than 3 cells are left: ranks would mean nothing.
+    Raises ImageryError if fewer than 3 cells are left, as ranks would mean nothing.
     """
-    there = np.isfinite(approximate).all(1) & np.isfinite(exact).all(1)
-    a, b = approximate[there].astype(np.float64), exact[there].astype(np.float64)
+    known = np.isfinite(approximate).all(1) & np.isfinite(exact).all(1)
+    a, b = approximate[known].astype(np.float64), exact[known].astype(np.float64)
     if len(b) < 3:
         raise ImageryError(f"{len(b)} of the sampled cells have vectors: sample more cells")
     spread = np.sqrt(((b - b.mean(0)) ** 2).mean())

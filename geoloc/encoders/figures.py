@@ -1,7 +1,7 @@
-"""How far photos of known places lie from their own place: what a distance can be judged by.
+"""Distances of photos of known places to their own place, by which a distance can be judged.
 
-The figures stand beside ``model.json`` in a file of their own: they change no vector, so they are
-no part of the model's digest.
+The figures are in a file of their own beside ``model.json``: they change no vector, so they are not
+part of the model's digest.
 """
 
 from __future__ import annotations
@@ -39,37 +39,37 @@ class PairFigures:
 
     @classmethod
     def of(cls, distances: ArrayLike, source: str) -> PairFigures:
-        """Of measured distances ``(pair,)``; ``source`` tells of what."""
+        """Quantiles of measured distances ``(pair,)``; ``source``: the pairs, in words."""
         known = np.asarray(distances, np.float64)
-        found = np.quantile(known, np.linspace(0, 1, _QUANTILES))
-        return cls(known.size, source, tuple(round(float(v), 4) for v in found))
+        quantiles = np.quantile(known, np.linspace(0, 1, _QUANTILES))
+        return cls(known.size, source, tuple(round(float(v), 4) for v in quantiles))
 
     def share_as_far(self, distance: float) -> float:
-        """The share (0..1) of these photos that lie at least so far from their own place."""
+        """The share (0..1) of these photos that are at least this far from their own place."""
         levels = np.linspace(1, 0, len(self.quantiles))
         return float(np.interp(distance, self.quantiles, levels))
 
 
 def read_figures(model: Model) -> PairFigures | None:
-    """The figures of a model, or None where it has none. Raises ModelError for a damaged file."""
+    """The figures of a model, or None if it has none. Raises ModelError for a damaged file."""
     path = model.file(FIGURES_FILE)
     try:
-        told = _File.model_validate_json(path.read_bytes(), strict=True)
+        content = _File.model_validate_json(path.read_bytes(), strict=True)
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise ModelError(
-            f"{path} holds no figures of pairs ({reason}): delete it, or measure them again"
+            f"{path} has no figures of pairs ({reason}): delete it, or measure them again"
         ) from None
-    return PairFigures(told.pairs, told.source, tuple(sorted(told.distance_quantiles)))
+    return PairFigures(content.pairs, content.source, tuple(sorted(content.distance_quantiles)))
 
 
 def write_figures(directory: Path, figures: PairFigures) -> None:
-    """Put figures beside the ``model.json`` of a directory. Raises ModelError."""
-    told = {
+    """Write figures beside the ``model.json`` of a directory. Raises ModelError."""
+    content = {
         "pairs": figures.pairs,
         "source": figures.source,
         "distance_quantiles": figures.quantiles,
     }
-    write_whole(directory / FIGURES_FILE, (json.dumps(told, indent=1) + "\n").encode())
+    write_whole(directory / FIGURES_FILE, (json.dumps(content, indent=1) + "\n").encode())

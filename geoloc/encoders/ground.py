@@ -46,7 +46,7 @@ def open_ground(
 ) -> GroundEncoder:
     """Load a model's ground network. Photos are few: full precision by default.
 
-    Raises ModelError (file does not fit or is unsafe) and UsageError (no such device).
+    Raises ModelError for a file that does not fit or is unsafe, UsageError for an unknown device.
     """
     engine = open_engine(model.spec.ground, device, precision)
     return GroundEncoder(model, open_network(model, model.spec.ground, engine), engine)

@@ -1,4 +1,4 @@
-"""A model directory out of somebody's own files: two networks and a list of classes."""
+"""A model directory from a user's own files: two networks and a list of classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from ..errors import ModelError, UsageError
+from ..errors import ModelError, UsageError, one_line
 from ..models.load import load_model
 from ..models.model import Model, write_model
 from ..models.spec import IMAGENET_MEAN, IMAGENET_STD, GroundSpec, NetworkSpec, OverheadSpec, Triple
@@ -43,7 +43,7 @@ class _Import(BaseModel):
 
 
 class NetworkImport(_Import):
-    """A network file: .onnx or .pt2 as it is; .safetensors, .pth or .tar with an ``arch``.
+    """A network file: .onnx or .pt2; or .safetensors, .pth or .tar with an ``arch``.
 
     ``normalisation``: ``imagenet``, ``inside`` (the network does it), or mean and std.
     """
@@ -72,7 +72,7 @@ class NetworkImport(_Import):
 
 
 class GroundImport(NetworkImport):
-    """The ground network: photos squashed to ``resize_px``, centre ``input_px`` taken."""
+    """The ground network: photos stretched to ``resize_px``, centre-cropped to ``input_px``."""
 
     input_px: int = 224
     resize_px: int | None = None
@@ -113,7 +113,7 @@ class ImportSpec(_Import):
 
 
 def read_import_spec(path: str | Path) -> ImportSpec:
-    """An ``ImportSpec`` from a .toml or .json file. Raises UsageError naming the wrong value."""
+    """An ``ImportSpec`` from a .toml or .json file. Raises UsageError naming the invalid value."""
     path = Path(path)
     if path.is_dir():
         raise UsageError(f"{path} is a folder: name the .toml or .json file of the model")
@@ -134,9 +134,9 @@ def import_model(
 ) -> Model:
     """Write a model directory ``store/name`` and check that both networks compute.
 
-    Raises UsageError where the name is taken, and ModelError where a file is unsafe, does not fit
-    its description, or does not answer one value per class for any number of images; then
-    nothing is left in the store.
+    Raises UsageError if the name is in use, and ModelError if a file is unsafe, does not match its
+    description, or does not return one value per class for any number of images; then nothing is
+    left in the store.
     """
     target = Path(store or store_dir()) / spec.name
     if target.exists() and not replace:
@@ -170,7 +170,7 @@ def check_model(model: Model) -> None:
 
 
 def read_classes(path: str | Path) -> tuple[str, ...]:
-    """Class names in the order of the features, one a line: ``abbey``, or ``/a/abbey 0``.
+    """Class names in the order of the features, one per line: ``abbey``, or ``/a/abbey 0``.
 
     Raises ModelError for an unreadable or empty list.
     """
@@ -180,18 +180,18 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
         raise ModelError(f"{path} is not a readable list of class names: {error}") from None
     names = tuple(_class_name(line) for line in lines if line.strip())
     if not names:
-        raise ModelError(f"{path} holds no class names: write one a line")
+        raise ModelError(f"{path} has no class names: write one per line")
     known: dict[str, str] = {}
     for name in names:
         if (other := known.setdefault(canonical(name), name)) != name:
-            raise ModelError(f"{path}: {other!r} and {name!r} are one class: write each once")
+            raise ModelError(f"{path}: {other!r} and {name!r} are the same class: write it once")
     return names
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Weights from .safetensors, or from .pth/.pt/.tar without running what is pickled in them.
+    """Weights from .safetensors, or from .pth/.pt/.tar without executing pickled code.
 
-    A checkpoint's ``state_dict`` is taken out. Raises ModelError for anything but plain tensors.
+    Of a checkpoint, its ``state_dict``. Raises ModelError for anything but plain tensors.
     """
     from safetensors.torch import load_file
 
@@ -205,11 +205,11 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     except ModelError:
         raise
     except Exception as error:  # noqa: BLE001 - a hostile file may fail in any way
-        reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
-        raise ModelError(f"{path} holds no plain tensors ({reason}): save its state_dict") from None
+        reason = one_line(error, 150)
+        raise ModelError(f"{path} has no plain tensors ({reason}): save its state_dict") from None
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ModelError(f"{path} holds no state dict: save network.state_dict()")
+        raise ModelError(f"{path} has no state dict: save network.state_dict()")
     return cast(dict[str, Tensor], state)
 
 
@@ -238,7 +238,7 @@ def _write(spec: ImportSpec, directory: Path) -> Model:
 def _add(
     files: dict[str, Path | bytes], part: str, network: GroundImport | OverheadImport, dim: int
 ) -> dict[str, Any]:
-    """Add a network's file under the model's own name for it; the fields of its specification."""
+    """Add a network's file under its name in the model; the fields of its specification."""
     suffix = ".safetensors" if network.arch else network.file.suffix
     files[f"{part}{suffix}"] = _weights(network, dim) if network.arch else network.file
     fields = network.network_fields(f"{part}{suffix}")
@@ -266,18 +266,18 @@ def _check_network(model: Model, spec: GroundSpec | OverheadSpec, side: int, par
     for n in _CHECK_BATCHES:
         try:
             y = engine.run(network, to_input(noise[:n].to(torch.uint8), spec))
-        except Exception as error:  # onnxruntime's, where memory is out, are of kinds of its own
+        except Exception as error:  # onnxruntime has its own kinds for out of memory
             if not isinstance(error, RuntimeError) and not is_out_of_memory(error):
                 raise
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             if is_out_of_memory(error):
-                reason = f"it needs more memory than an import may take ({CHECK_BYTES >> 20:,} MiB)"
+                reason = f"it needs more memory than an import may use ({CHECK_BYTES >> 20:,} MiB)"
             raise ModelError(f"{where} fails on images of {side} px: {reason}") from None
         check_output(y, n, model.dim, where)
         if not torch.isfinite(y).all():
-            raise ModelError(f"{where} answers values that are not finite: check its input range")
+            raise ModelError(f"{where} returns values that are not finite: check its input range")
 
 
 def _class_name(line: str) -> str:
-    found = _PLACES_LINE.match(line.strip())
-    return found["name"] if found else line.strip()
+    match = _PLACES_LINE.match(line.strip())
+    return match["name"] if match else line.strip()

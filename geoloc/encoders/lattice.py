@@ -1,8 +1,8 @@
 """Which ground sample distance and which pixels a block of cells needs. Pure arithmetic.
 
-Encoders compute vectors at *nodes*. Where a GSD in the model's range lets nodes fall on the
-cells, nodes are the cells. Otherwise they lie on a lattice anchored at the CRS origin, so that
-they do not depend on how an area is cut into blocks.
+Encoders compute vectors at *nodes*. If a GSD in the model's range places nodes on the cells, nodes
+are the cells. Otherwise they are on a lattice anchored at the CRS origin, so that they do not
+depend on how an area is divided into blocks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..domain import Grid
 from ..errors import ModelError
 
 MAX_SPACING_IN_STEPS = 2.0
-"""Interpolation may not invent more than every second cell along an axis."""
+"""Interpolation must not create more than every second cell along an axis."""
 
 MIN_VALID = 0.75
 """Share of a window that must be imagery; below, and with no imagery at its centre: missing."""
@@ -29,9 +29,9 @@ _TIE = 1e-6  # px: a tie at half a pixel rounds the same way in every block
 
 @dataclass(frozen=True)
 class Sampling:
-    """How nodes lie on pixels: ``every`` px between nodes at ``gsd`` m per px.
+    """Placement of nodes on pixels: ``every`` px between nodes at ``gsd`` m per px.
 
-    ``every`` is None where no GSD of the range puts a whole number of units on a step.
+    ``every`` is None if no GSD in the range divides a step into a whole number of units.
     """
 
     gsd: float
@@ -53,7 +53,7 @@ class Reading:
 
     @classmethod
     def of_encoding(cls, encoding: Mapping[str, Any], step: float) -> Reading | None:
-        """From what an encoder says of itself (``describe``); None for one that is not known."""
+        """From an encoder's own description (``describe``); None for an unknown one."""
         try:
             gsd = float(encoding["gsd"])
             if encoding["method"] == "patch":
@@ -65,11 +65,11 @@ class Reading:
                 placing: Any = "between" if encoding["interpolation"] else "cells"
                 return cls(gsd, round(float(encoding["lattice_m"]) / gsd), side, placing)
         except (KeyError, TypeError, ValueError):
-            pass  # of an encoder of another kind
+            pass  # another kind of encoder
         return None
 
     def nodes(self, cells: Grid) -> Grid:
-        """The nodes that the cells' vectors are from."""
+        """The nodes from which the cells' vectors are computed."""
         return nodes_around(cells, self.every * self.gsd) if self.placing == "between" else cells
 
     def window(self, cells: Grid) -> Grid:
@@ -98,10 +98,10 @@ def choose_sampling(
 
 
 def check_spacing(step: float, spacing: float) -> None:
-    """Raises ModelError where nodes ``spacing`` m apart are too coarse for cells of ``step`` m."""
+    """Raise ModelError if nodes ``spacing`` m apart are too coarse for cells of ``step`` m."""
     if spacing > MAX_SPACING_IN_STEPS * step:
         raise ModelError(
-            f"step {step:g} m is finer than method dense can give with this model (one vector "
+            f"step {step:g} m is finer than method dense supports with this model (one vector "
             f"every {spacing:g} m): use a step of {spacing / MAX_SPACING_IN_STEPS:g} m or more, or "
             "method patch"
         )
@@ -122,7 +122,7 @@ def nodes_around(cells: Grid, spacing: float) -> Grid:
 
 
 def pixels_of(nodes: Grid, gsd: float, every: int, side_px: int) -> Grid:
-    """Pixels that hold a window of ``side_px`` centred on every node, ``every`` px apart."""
+    """Pixels that cover a window of ``side_px`` centred on every node, ``every`` px apart."""
     reach = side_px / 2 * gsd
     return Grid(
         nodes.crs,
@@ -135,7 +135,7 @@ def pixels_of(nodes: Grid, gsd: float, every: int, side_px: int) -> Grid:
 
 
 def pixels_nearest(cells: Grid, gsd: float, side_px: int) -> Grid:
-    """Pixels of the lattice at multiples of ``gsd`` that hold the nearest window of every cell."""
+    """Pixels of the lattice at multiples of ``gsd`` that cover the nearest window of every cell."""
     rows, cols = _nearest_edges(cells, gsd, side_px)
     return Grid(
         cells.crs,
@@ -169,7 +169,7 @@ def _nearest_edges(
 def interpolate(values: NDArray[np.float32], nodes: Grid, cells: Grid) -> NDArray[np.float32]:
     """Bilinear: node vectors ``(y, x, feature)`` -> cell vectors.
 
-    A cell is NaN where a node that contributes to it is.
+    A cell is NaN if any node that contributes to it is.
     """
     rows = (nodes.y[0] - cells.y) / nodes.step
     cols = (cells.x - nodes.x[0]) / nodes.step

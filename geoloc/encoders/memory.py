@@ -1,7 +1,8 @@
-"""How much goes through a network at once: halved for good where a device's memory is too small.
+"""Batch sizes, halved permanently if the memory of a device is too small.
 
-Nobody knows beforehand what a card holds beside a network's features: others share it, and
-kernels take work space of their own. So it is tried, and what did not fit is never tried again.
+The memory left for a network's features is not known beforehand: other processes share the card,
+and kernels need workspace of their own. So a size is tried, and one that did not fit is never tried
+again.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ import torch
 from ..errors import ModelError
 from ..pulse import tell
 
-_FAILED_TO_ALLOCATE = (  # torch's; onnxruntime's, and where its bound is reached
+_FAILED_TO_ALLOCATE = (  # torch's; onnxruntime's, and that of its own limit
     "DefaultCPUAllocator", "Failed to allocate memory", "is smaller than requested bytes",
 )  # fmt: skip
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether a network failed for want of memory, on whatever device."""
+    """Whether a network ran out of memory, on any device."""
     return isinstance(error, torch.OutOfMemoryError) or any(
         words in str(error) for words in _FAILED_TO_ALLOCATE
     )
 
 
 def fits(work: Callable[[], None]) -> bool:
-    """Do the work; False, with the device's memory freed, where it ran out. Raises the rest."""
+    """Do the work; False, with the device's memory freed, if that ran out. Raises other errors."""
     try:
         work()
     except Exception as error:
@@ -36,21 +37,21 @@ def fits(work: Callable[[], None]) -> bool:
             raise
     else:
         return True
-    # only here has the error let go of the tensors that it was raised among
+    # only here has the error released the tensors in its traceback
     torch.cuda.empty_cache()
     return False
 
 
 @dataclass
 class BatchSize:
-    """How many ``items`` go through a network at once, as far as memory is known to hold them."""
+    """How many ``items`` go through a network at once, within the memory known to suffice."""
 
     items: int
 
     def run(self, n: int, work: Callable[[slice], None], what: str) -> None:
-        """Call ``work`` on slices that together are ``range(n)``, in order.
+        """Call ``work`` on slices that together cover ``range(n)``, in order.
 
-        Raises ModelError, which says ``what`` is too large, where not even one item fits.
+        Raises ModelError, which names ``what`` is too large, if not even one item fits.
         """
         start = 0
         while start < n:
@@ -63,10 +64,10 @@ class BatchSize:
 
 
 def halved(items: int, what: str) -> int:
-    """Half as many. Raises ModelError where that is none."""
+    """Half as many. Raises ModelError if that is none."""
     if items < 2:
         raise ModelError(
-            f"{what} does not fit into the memory of the device: free it of other processes, or "
+            f"{what} does not fit in the memory of the device: stop other processes on it, or "
             "compute on another device"
         )
     return items // 2

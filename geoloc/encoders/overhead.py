@@ -1,6 +1,6 @@
 """Imagery windows -> feature vectors of cells: methods ``patch`` and ``dense``.
 
-``patch`` runs every cell's window alone: the definition. ``dense`` runs the trunk once over
+``patch`` runs every cell's window separately: the definition. ``dense`` runs the trunk once over
 tiles and pools in a sliding window; for a network trained that way it is the same function.
 """
 
@@ -28,21 +28,21 @@ from .preprocess import fill_missing, to_input
 from .runtime import Engine, Network, Precision, check_output, open_engine, open_network
 
 EXACT_HALO_PX = 320
-"""A receptive field that reaches this far is covered in full: blocks then agree exactly."""
+"""Receptive fields up to this reach are covered in full: blocks then agree exactly."""
 
 COMMON_HALO_PX = 128
-"""Margin where the receptive field reaches further than a tile can afford (as DenseNet's)."""
+"""Margin for receptive fields too wide for a tile (such as DenseNet's)."""
 
 TILE_PX = 2560
-"""Largest side of what goes through a trunk at once: bounds memory. A block of 128 cells at
-stride 16 with its halo just fits; smaller tiles would compute more halo than tile."""
+"""Largest side of a trunk's input, which bounds memory. A block of 128 cells at stride 16 with its
+halo just fits; smaller tiles would compute more halo than tile."""
 
 _BATCH_PX = {"cpu": 8 * 224 * 224, "cuda": 128 * 224 * 224}
-"""Pixels of patches at once. On a CPU more is slower: features leave the caches."""
+"""Pixels per batch of patches. On a CPU more is slower, as features exceed the caches."""
 
 
 class OverheadEncoder:
-    """A model's overhead network served by one method; make one with ``open_overhead``."""
+    """A model's overhead network with one encoding method; made by ``open_overhead``."""
 
     method = ""
 
@@ -68,15 +68,15 @@ class OverheadEncoder:
     ) -> NDArray[np.float32]:
         """Vectors ``(y, x, feature)`` of the cells; NaN where there is too little imagery.
 
-        ``pixels`` RGB (3, H, W) and ``valid`` (H, W) lie on ``window``, which must be
-        ``self.window(cells)``. The answer for a cell does not depend on the other cells.
+        ``pixels`` RGB (3, H, W) and ``valid`` (H, W) are on ``window``, which must be
+        ``self.window(cells)``. A cell's vector does not depend on the other cells.
         """
         self._check(pixels, valid, window, cells)
         filled = fill_missing(pixels, valid, self.spec)
         return self._encode(self._engine.upload(filled), valid, cells)
 
     def describe(self) -> dict[str, Any]:
-        """What decides the vectors besides the model's digest (JSON types)."""
+        """What determines the vectors besides the model's digest (JSON types)."""
         return {
             "method": self.method,
             "gsd": self.gsd,
@@ -100,10 +100,10 @@ class OverheadEncoder:
 
 
 class PatchEncoder(OverheadEncoder):
-    """Every cell's window alone through the network.
+    """Every cell's window separately through the network.
 
-    Of a dense-native model it computes the very function that was trained (``dense_forward``),
-    so it is the reference for the dense method.
+    For a dense-native model it computes the function that was trained (``dense_forward``), and so
+    is the reference for the dense method.
     """
 
     method = "patch"
@@ -116,7 +116,7 @@ class PatchEncoder(OverheadEncoder):
         self._batch = BatchSize(max(1, _BATCH_PX[engine.device.type] // self.spec.patch_px**2))
 
     def window(self, cells: Grid) -> Grid:
-        """The pixels of all patches; centres are exact where the step is whole pixels."""
+        """The pixels of all patches; centres are exact if the step is a whole number of pixels."""
         side, every = self.spec.patch_px, self._every
         return Reading(self.gsd, every or 1, side, "cells" if every else "nearest").window(cells)
 
@@ -134,7 +134,7 @@ class PatchEncoder(OverheadEncoder):
         return vectors
 
     def describe(self) -> dict[str, Any]:
-        """Adds how the patches' centres lie on the cells' centres."""
+        """Adds the alignment of patch centres with cell centres."""
         alignment = "exact" if self._every else "nearest pixel"
         return {**super().describe(), "alignment": alignment}
 
@@ -169,11 +169,11 @@ class PatchEncoder(OverheadEncoder):
 
 
 class DenseEncoder(OverheadEncoder):
-    """The trunk once over each tile, features averaged in a sliding window, a head per node.
+    """The trunk once over each tile, features averaged in a sliding window, the head per node.
 
-    Tiles overlap by a halo of real imagery, so a vector does not depend on where tiles and
-    blocks are cut: exactly where the halo covers the receptive field, and else up to the faint
-    influence of zero padding more than ``halo_px`` away (``fidelity`` measures it).
+    Tiles overlap by a halo of real imagery, so a vector does not depend on how tiles and blocks are
+    cut: exactly if the halo covers the receptive field, otherwise up to the faint influence of zero
+    padding more than ``halo_px`` away (``fidelity`` measures it).
     """
 
     method = "dense"
@@ -250,10 +250,10 @@ class DenseEncoder(OverheadEncoder):
 
     def _nodes_per_tile(self, nodes: int) -> int:
         tiles = math.ceil(nodes / self._most_nodes)
-        return math.ceil(nodes / tiles)  # tiles of equal size: the last is no sliver
+        return math.ceil(nodes / tiles)  # tiles of equal size, without a sliver at the end
 
     def _quarters(self, part: tuple[slice, ...]) -> list[tuple[slice, ...]]:
-        """A tile that memory did not hold, in smaller ones; none will be as large again."""
+        """A tile that did not fit in memory, in smaller ones; no later tile is as large."""
         longest = max(s.stop - s.start for s in part)
         side = halved(longest, f"model {self.model.name}: a tile of one vector")
         self._most_nodes = min(self._most_nodes, side)
@@ -292,7 +292,7 @@ def open_patches(
     model: Model, step: float, device: str = "auto", *, gsd: float | None = None,
     precision: Precision = "auto", threads: int | None = None,
 ) -> PatchEncoder:  # fmt: skip
-    """``open_overhead`` by the method ``patch``, the definition that every model supports."""
+    """``open_overhead`` with method ``patch``, the definition, which every model supports."""
     opened = open_overhead(
         model, step, "patch", device, gsd=gsd, precision=precision, threads=threads
     )
@@ -300,18 +300,16 @@ def open_patches(
 
 
 def check_method(model: Model, method: str | None) -> str:
-    """The method to use. Raises ModelError, with the reason, for one that is not supported."""
+    """The method to use. Raises ModelError, with the reason, for an unsupported one."""
     spec = _overhead(model)
     if method is None:
         return "dense" if spec.dense else "patch"
-    if method == "split":
-        raise ModelError("method split is not available yet: use dense or patch")
     if method not in ("patch", "dense"):
-        raise UsageError(f"method {method!r} is not known: use dense or patch")
+        raise UsageError(f"method {method!r} is unknown: use dense or patch")
     if method == "dense" and spec.dense is None:
         raise ModelError(
-            f"model {model.name} was trained on single patches, and served dense its network is "
-            "another function: use method patch, or train a dense-native one with 'geoloc train'"
+            f"model {model.name} was trained on single patches, and run densely its network is a "
+            "different function: use method patch, or train a dense-native one with 'geoloc train'"
         )
     return method
 

@@ -1,4 +1,4 @@
-"""From uint8 pixels to what a network takes; the same code in training and in serving."""
+"""From uint8 pixels to a network's input; the same code for training and inference."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ MIDDLE_GREY = 128
 
 
 def as_tensor(pixels: NDArray[np.uint8]) -> Tensor:
-    """The same pixels as a tensor; copied where torch cannot share them (read-only, flipped)."""
+    """The same pixels as a tensor; copied if torch cannot share them (read-only, flipped)."""
     return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
 
 
 def to_input(pixels: Tensor, spec: NetworkSpec) -> Tensor:
-    """uint8 RGB ``(n, 3, h, w)`` -> float32 as the network wants it (range, mean, std)."""
+    """uint8 RGB ``(n, 3, h, w)`` -> float32 as the network expects it (range, mean, std)."""
     x = pixels.float() * (spec.input_max / 255)
     if spec.mean is None or spec.std is None:
         return x
@@ -30,8 +30,8 @@ def to_input(pixels: Tensor, spec: NetworkSpec) -> Tensor:
 def stretch(photo: NDArray[np.uint8], spec: GroundSpec) -> Tensor:
     """A photo ``(h, w, 3)`` -> uint8 ``(3, input_px, input_px)``.
 
-    The whole photo is squashed to a square (aspect not kept, as the scene classifiers were
-    trained and served), bilinear with antialiasing, then cropped at the centre.
+    The whole photo is stretched to a square (aspect not kept, as in the training of scene
+    classifiers), bilinear with antialiasing, then centre-cropped.
     """
     side = spec.resize_px or spec.input_px
     pixels = as_tensor(photo).permute(2, 0, 1)[None]
@@ -45,8 +45,8 @@ def fill_missing(
 ) -> NDArray[np.uint8]:
     """Pixels ``(3, y, x)`` with the network's mean colour where there is no imagery.
 
-    A neutral colour (zero after normalisation, like a network's own padding) keeps the black
-    of missing data from being seen as an object beside it.
+    A neutral colour (zero after normalisation, like a network's own padding) keeps the black of
+    missing data from looking like an object.
     """
     if valid.all():
         return pixels

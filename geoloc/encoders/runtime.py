@@ -1,4 +1,4 @@
-"""Where and in which number format networks run, and one callable for every kind of network."""
+"""The device and number format of networks, and one callable for every kind of network."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Engine:
         return str(self.dtype).removeprefix("torch.")
 
     def place(self, network: _Module) -> _Module:
-        """The network on the engine's device, in the memory layout its kernels like."""
+        """The network on the engine's device, in the memory layout that suits its kernels."""
         return network.to(self.device).to(memory_format=torch.channels_last).eval()
 
     def upload(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """Pixels on the engine's device, shared with the array where that is the CPU.
+        """Pixels on the engine's device, shared with the array if that is the CPU.
 
-        A GPU fetches them from page-locked memory (torch keeps and reuses it) on its own, while
-        this thread prepares what is to be done with them.
+        A GPU fetches them from page-locked memory (torch keeps and reuses it) by itself, while
+        this thread prepares the work on them.
         """
         tensor = as_tensor(pixels)
         if self.device.type != "cuda":
@@ -65,11 +65,11 @@ def open_engine(
     precision: Precision = "auto",
     threads: int | None = None,
 ) -> Engine:
-    """The engine for a network; ``auto``: CUDA where there is a GPU, bfloat16 where it is native.
+    """The engine for a network; ``auto``: CUDA if there is a GPU, bfloat16 if it is native.
 
     ONNX networks compute in the format that they were exported in. ``threads`` limits the CPU
     threads of this process (torch keeps one pool per process).
-    Raises UsageError for a device that is not here.
+    Raises UsageError for a device that does not exist.
     """
     if spec.weights.endswith(".onnx"):
         precision = "float32"
@@ -81,7 +81,7 @@ def open_engine(
 
 
 def has_native_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is fast here; emulated, it is slower than float32."""
+    """Whether bfloat16 is native; emulated, it is slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     flags = _cpu_flags()
@@ -91,7 +91,7 @@ def has_native_bfloat16(device: torch.device) -> bool:
 def open_network(model: Model, spec: NetworkSpec, engine: Engine) -> Network:
     """One of a model's two networks, loaded on the engine's device: (n, 3, h, w) -> (n, D).
 
-    Raises ModelError where the file does not fit the specification or is unsafe.
+    Raises ModelError if the file does not match the specification or is unsafe.
     """
     module, _, name = FORMATS[spec.format].opener.partition(":")
     opened: Network = getattr(import_module(module), name)(
@@ -106,11 +106,11 @@ def _device(device: str) -> torch.device:
     try:
         chosen = torch.device(device)
     except RuntimeError:
-        raise UsageError(f"device {device!r} is not known: use auto, cpu or cuda") from None
+        raise UsageError(f"device {device!r} is unknown: use auto, cpu or cuda") from None
     if chosen.type not in ("cpu", "cuda"):
         raise UsageError(f"device {device!r} is not supported: use auto, cpu or cuda")
     if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device {device!r}: no CUDA GPU is usable here; use auto or cpu")
+        raise UsageError(f"device {device!r}: there is no usable CUDA GPU; use auto or cpu")
     return chosen
 
 
@@ -127,7 +127,7 @@ def check_output(y: Tensor, n: int, dim: int, where: str) -> Tensor:
     """The vectors, if they are ``(n, dim)``. Raises ModelError otherwise."""
     if tuple(y.shape) != (n, dim):
         raise ModelError(
-            f"{where} answers {tuple(y.shape)} for {n} images, expected ({n}, {dim}): export it "
+            f"{where} returns {tuple(y.shape)} for {n} images, expected ({n}, {dim}): export it "
             "with a dynamic batch and one output per class"
         )
     return y

@@ -1,16 +1,15 @@
-"""Who may read answers: by default nobody but the user who asked.
+"""Who may read answers: by default only the user who made the query.
 
-Photos of an investigation are private, and so are the places that were found for them; on a
-machine of many users, files that anybody may read are published. So folders of answers, and all
-that is written into them, are made with these modes: there is no moment at which others may look.
-``GEOLOC_ANSWERS_MODE`` says otherwise::
+Photos of an investigation are private, and so are the places found for them; on a shared machine,
+files that anybody may read are published. So folders of answers, and all files in them, are made
+with these modes: others cannot read them at any moment. ``GEOLOC_ANSWERS_MODE`` changes that::
 
     private   folders 0700, files 0600 (default)
-    group     folders 0750, files 0640: the group may read, as a web server that shows results
-    umask     as the process's umask says, like other programs
+    group     folders 0750, files 0640: readable by the group, such as a web server
+    umask     by the process's umask, as in other programs
 
-A folder that is there already keeps its mode: it is the user's. Cubes and copies of imagery follow
-the umask: they hold nothing that was not in the imagery, and are there to be shared by a team.
+An existing folder keeps its mode: it is the user's. Cubes and copies of imagery follow the umask:
+they contain nothing that was not in the imagery, and are meant to be shared by a team.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from typing import IO, Any
 from ..errors import UsageError
 
 VARIABLE = "GEOLOC_ANSWERS_MODE"
-"""The variable of the environment that says who may read answers."""
+"""The environment variable that determines who may read answers."""
 
 
 @dataclass(frozen=True)
 class Mode:
-    """Bits of folders and files; None where the umask decides."""
+    """Mode bits of folders and files; None: by the umask."""
 
     folder: int | None
     file: int | None
@@ -44,7 +43,7 @@ _MODES = {
 
 
 def answers_mode() -> Mode:
-    """What the environment asks for. Raises UsageError where it is no word of the three."""
+    """The mode by the environment. Raises UsageError for an unknown word."""
     word = os.environ.get(VARIABLE) or "private"
     if word not in _MODES:
         raise UsageError(f"{VARIABLE}={word}: write private, group or umask")
@@ -52,7 +51,7 @@ def answers_mode() -> Mode:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder for answers, and the folders above it that are missing; those there stay."""
+    """Make a folder for answers and its missing parents; existing ones are left unchanged."""
     if path.is_dir():
         return
     make_folder(path.parent)
@@ -60,9 +59,9 @@ def make_folder(path: Path) -> None:
 
 
 def make_closed_folder(path: Path) -> None:
-    """Make a folder in which answers are being written: nobody else may look, whatever is asked.
+    """Make a folder in which answers are being written, readable by no other user in any mode.
 
-    Its parents are made as `make_folder` does. One that a killed run left is closed too.
+    Its parents are made as by `make_folder`. One that a killed run left is closed, too.
     """
     make_folder(path.parent)
     folder = None if answers_mode().folder is None else 0o700
@@ -72,27 +71,27 @@ def make_closed_folder(path: Path) -> None:
 
 
 def open_answer(path: Path, mode: str = "w", **options: Any) -> IO[Any]:
-    """`open` for a file of answers to be written: it has its mode before it has any content."""
+    """`open` to write a file of answers, which has its mode before it has any content."""
     bits = answers_mode().file
 
     def opener(name: str, flags: int) -> int:
         handle = os.open(name, flags, 0o666 if bits is None else bits)
         if bits is not None:
             with suppress(OSError):  # a file system without modes
-                os.fchmod(handle, bits)  # one that was there, or a umask that takes more away
+                os.fchmod(handle, bits)  # an existing file, or a stricter umask
         return handle
 
     return open(path, mode, opener=opener, **options)
 
 
 def create_file(path: Path) -> None:
-    """Make an empty file for answers, unless it is there; what is there is not even opened."""
+    """Make an empty file for answers; an existing one is not even opened."""
     with suppress(FileExistsError):
         open_answer(path, "xb").close()
 
 
 def set_file_mode(path: Path) -> None:
-    """Give its mode to a file that a library wrote into a closed folder, before it leaves it."""
+    """Set the mode of a file that a library wrote into a closed folder, before it is moved."""
     bits = answers_mode().file
     if bits is not None:
         _set(path, bits)
@@ -104,14 +103,14 @@ def _make(path: Path, bits: int | None) -> None:
     except FileExistsError:
         if not path.is_dir():
             raise
-        return  # another process was faster, or it was there: its mode is not ours
+        return  # it existed, or another process was faster: its mode is not ours
     if bits is not None:
         _set(path, bits)
 
 
 def _set(path: Path, bits: int) -> None:
-    """``chmod``, where the umask took away more; a folder keeps what it has of its group's bit."""
-    with suppress(OSError):  # a file system without modes, or a folder of somebody else
-        found = stat.S_IMODE(path.stat().st_mode)
-        if found & 0o777 != bits:
-            path.chmod(found & 0o7000 | bits)
+    """``chmod`` after a stricter umask; a folder keeps its setgid bit."""
+    with suppress(OSError):  # a file system without modes, or another user's folder
+        current = stat.S_IMODE(path.stat().st_mode)
+        if current & 0o777 != bits:
+            path.chmod(current & 0o7000 | bits)

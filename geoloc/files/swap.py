@@ -1,4 +1,4 @@
-"""Two folders change places in one step, so that whoever looks sees the one or the other."""
+"""Two folders swapped in one step, so that readers see the one or the other."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-_HERE = -100  # AT_FDCWD: paths are as they are
+_HERE = -100  # AT_FDCWD: paths are not relative to a descriptor
 _EXCHANGE = 2  # RENAME_EXCHANGE
 _UNABLE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
 
 
 def swap(one: Path, other: Path) -> bool:
-    """Exchange what two names of one file system stand for; both must be there.
+    """Exchange two existing paths on one file system.
 
-    False where the system or the file system cannot do that (a network's, as a rule), and
-    nothing has changed. Raises OSError where it fails otherwise. Source: renameat2(2), Linux.
+    False, with nothing changed, if the system or the file system cannot do that (most network
+    file systems). Raises OSError for other failures. Source: renameat2(2), Linux.
     """
     rename = _rename()
     if rename is None:
@@ -34,10 +34,10 @@ def swap(one: Path, other: Path) -> bool:
 @cache
 def _rename() -> Any:
     try:
-        found = ctypes.CDLL(None, use_errno=True).renameat2
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError, TypeError):  # another system, or a C library without it
         return None
     text, number = ctypes.c_char_p, ctypes.c_int
-    found.argtypes = (number, text, number, text, ctypes.c_uint)
-    found.restype = number
-    return found
+    renameat2.argtypes = (number, text, number, text, ctypes.c_uint)
+    renameat2.restype = number
+    return renameat2

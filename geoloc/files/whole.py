@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and what is in them."""
+"""Files written whole or not at all, and their digests."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _REMAINS = re.compile(r"\..+\.part(\.\w+)?")
 
 @contextmanager
 def whole_file(path: Path, *, alone: bool = False) -> Iterator[Path]:
-    """A path to write beside ``path``; what is written there takes its place in one step.
+    """A temporary path beside ``path``, which it replaces in one step once it is written.
 
-    It has the same ending, by which libraries tell formats. ``alone``: nobody else writes this
-    file, so that what a killed run left is written over by the next one. Nothing stays where the
+    It has the same suffix, by which libraries recognize formats. ``alone``: no other process
+    writes this file, so the next run overwrites the remains of a killed one. Nothing remains if
     writing fails.
     """
     own = "" if alone else f".{os.getpid()}-{threading.get_ident()}"
@@ -32,17 +32,17 @@ def whole_file(path: Path, *, alone: bool = False) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes | str, *, alone: bool = False) -> None:
-    """Put ``content`` there in one step, in the place of what is there. Raises OSError."""
+    """Write ``content`` to ``path`` in one step, replacing an existing file. Raises OSError."""
     with whole_file(path, alone=alone) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def is_remains(name: str) -> bool:
-    """Whether a file's name is that of one which a killed run was writing."""
+    """Whether a file name is that of a temporary file left by a killed run."""
     return _REMAINS.fullmatch(name) is not None
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes. Raises OSError where it cannot be read."""
+    """SHA-256 (hex) of a file's bytes. Raises OSError if it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

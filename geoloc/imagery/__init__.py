@@ -1,4 +1,4 @@
-"""Overhead imagery: whatever it is stored as, it is read as RGB on the lattice asked for."""
+"""Overhead imagery of any kind of storage, read as RGB on the requested lattice."""
 
 from __future__ import annotations
 

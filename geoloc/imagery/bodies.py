@@ -1,7 +1,7 @@
-"""What servers answer, bounded: in bytes once unpacked, in time from the first byte to the last.
+"""Responses of servers, bounded in unpacked bytes and in total time.
 
-A catalog may be a stranger's: its pages must not fill the memory, nor come by a byte a minute, nor
-from an address inside of the house that its name has had since it was judged.
+A catalog may be a stranger's: its pages must not fill the memory, trickle in a byte a minute, or
+come from a private address that its host name was given after it was checked.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from ..stores import without_secrets
 from .redirects import watched
 
 MOST_BYTES = 64 << 20
-"""Of a document once unpacked."""
+"""Limit of an unpacked document."""
 
 SECONDS = 300.0
-"""For a document, and for the head of any answer."""
+"""Time limit for a document, and for the head of any response."""
 
 _PIECE = 1 << 16
 _PACKED = ("", "identity", "gzip", "x-gzip", "deflate")
 
 
 class OverBound(requests.RequestException):
-    """An answer that is larger, or slower, than any of its kind."""
+    """A response that is larger or slower than the limits."""
 
 
 def bounded_session(known: str | None = None, **adapter: Any) -> requests.Session:
-    """A session whose answers are read whole and bounded, and whose redirects are judged.
+    """A session whose responses are read whole and bounded, and whose redirects are checked.
 
-    ``known``: host and port that may be private; None: addresses are not judged. ``adapter``: of
-    `requests.adapters.HTTPAdapter`. Its requests raise OverBound, RefusedRedirect.
+    ``known``: host and port that may be private; None: addresses are not checked. ``adapter``:
+    options of `requests.adapters.HTTPAdapter`. Requests raise OverBound or RefusedRedirect.
     """
     session = watched(requests.Session())
     session.headers["Accept-Encoding"] = "gzip, deflate"
@@ -50,21 +50,21 @@ def bounded_session(known: str | None = None, **adapter: Any) -> requests.Sessio
 
 
 def _read_whole(response: requests.Response, *_: Any, **__: Any) -> None:
-    """A hook of `requests`: the body is there, or OverBound is raised."""
+    """A hook of `requests` that reads the whole body. Raises OverBound."""
     shown = without_secrets(str(response.url))[:200]
     packed = response.headers.get("Content-Encoding", "").strip().lower()
     if packed not in _PACKED:
-        raise OverBound(f"{shown} is sent as {packed[:20]!r}, which was not asked for")
+        raise OverBound(f"{shown} has the encoding {packed[:20]!r}, which was not requested")
     deadline: _Deadline = response.raw.deadline
     content = bytearray()
     with response, deadline:
         for piece in response.iter_content(_PIECE):
             content += piece
             if len(content) > MOST_BYTES:
-                raise OverBound(f"{shown} is larger than {MOST_BYTES >> 20} MiB: no such document")
+                raise OverBound(f"{shown} is larger than {MOST_BYTES >> 20} MiB: not a document")
     if deadline.over:
-        raise OverBound(f"{shown} has not come within {SECONDS:g} s")
-    response._content = bytes(content)  # where requests itself keeps what it has read
+        raise OverBound(f"{shown} took longer than {SECONDS:g} s")
+    response._content = bytes(content)  # where requests itself keeps the body
 
 
 class _Adapter(HTTPAdapter):
@@ -74,16 +74,16 @@ class _Adapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
-        http = type("_Plain", (_Judged, HTTPConnection), {"known": self._known})
-        https = type("_Secure", (_Judged, HTTPSConnection), {"known": self._known})
+        http = type("_Plain", (_Checked, HTTPConnection), {"known": self._known})
+        https = type("_Secure", (_Checked, HTTPSConnection), {"known": self._known})
         self.poolmanager.pool_classes_by_scheme = {
             "http": type("_PlainPool", (HTTPConnectionPool,), {"ConnectionCls": http}),
             "https": type("_SecurePool", (HTTPSConnectionPool,), {"ConnectionCls": https}),
         }
 
 
-class _Judged(HTTPConnection):
-    """A connection to an address that was judged, ended where no head of an answer comes."""
+class _Checked(HTTPConnection):
+    """A connection whose address was checked; closed if no response head arrives in time."""
 
     known: str | None = None
     _deadline: _Deadline | None = None
@@ -101,7 +101,7 @@ class _Judged(HTTPConnection):
 
     def getresponse(self) -> Any:
         """See urllib3."""
-        if self._deadline is not None:  # of an answer that was asked for again
+        if self._deadline is not None:  # of an earlier request on this connection
             self._deadline.cancel()
         deadline = self._deadline = _Deadline(self.sock)
         try:
@@ -114,7 +114,7 @@ class _Judged(HTTPConnection):
 
 
 class _Deadline(threading.Timer):
-    """Ends a connection after SECONDS, unless what it is for has come; ``over``: it has."""
+    """Closes a connection after SECONDS unless cancelled; ``over``: whether it did."""
 
     def __init__(self, connection: Any) -> None:
         super().__init__(SECONDS, self._end)

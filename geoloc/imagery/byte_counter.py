@@ -1,7 +1,7 @@
-"""How many bytes are taken from files on disk, where that can be known.
+"""How many bytes are read from files on disk, if that can be known.
 
-GDAL counts nothing itself. Linux counts by thread, which tells what one read took as long as it
-is the calling thread that reads: not from a server, and not where GDAL has threads of its own.
+GDAL does not count. Linux counts per thread, which is right as long as the calling thread reads:
+not from a server, and not if GDAL has threads of its own.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from .raster import is_remote
 
 
 class ByteCounter:
-    """Bytes taken for one window; ``total`` is None as soon as a part of it is not known."""
+    """Bytes read for one window; ``total`` is None once any part of it is unknown."""
 
     def __init__(self) -> None:
         self.total: int | None = 0
 
     @contextmanager
     def reading(self, paths: Sequence[str]) -> Iterator[None]:
-        """Count what the calling thread reads inside, which is of these files and nothing else."""
+        """Count what the calling thread reads inside, which must be these files only."""
         start = _bytes_read(after=True)
         try:
             yield
@@ -38,13 +38,13 @@ class ByteCounter:
 
 
 def _unseen(paths: Sequence[str]) -> bool:
-    """Whether it is not the calling thread that reads, or not from disk."""
+    """Whether another thread reads, or not from disk."""
     threads = str(get_gdal_config("GDAL_NUM_THREADS") or 1)
     return threads != "1" or any(map(is_remote, paths))
 
 
 def _bytes_read(*, after: bool = False) -> int | None:
-    """Bytes that this thread has read from files, this look itself included if ``after``."""
+    """Bytes that this thread has read from files, including this call if ``after``."""
     try:
         text = Path("/proc/thread-self/io").read_text(encoding="ascii")
     except OSError:

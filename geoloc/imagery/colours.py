@@ -1,7 +1,7 @@
-"""Which bands of an image are red, green and blue, by what the image says of itself.
+"""Which bands of an image are red, green and blue, by its metadata.
 
-Files say it by the colour interpretation of their bands and by the bands' names, catalogs by
-the common names of STAC (https://github.com/stac-extensions/eo). Pure; nothing is read here.
+Files state it by the colour interpretation and the names of their bands, catalogs by the common
+names of STAC (https://github.com/stac-extensions/eo). Pure functions; nothing is read here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 Rgb = tuple[int, int, int]
-"""Numbers of the bands that are red, green and blue, counted from 1."""
+"""Numbers of the red, green and blue bands, counted from 1."""
 
 COLOURS = ("red", "green", "blue")
 
@@ -28,10 +28,10 @@ _ENOUGH = 3
 
 
 @dataclass(frozen=True)
-class Said:
-    """The bands to take, and what was assumed for it, as the rest of a sentence; or nothing.
+class BandChoice:
+    """The bands to use; ``assumed``: why, as the end of a sentence, if that is uncertain.
 
-    ``stated`` is False where they are the first there are.
+    ``stated`` is False if nothing states it and they are simply the first bands.
     """
 
     rgb: Rgb
@@ -39,11 +39,11 @@ class Said:
     stated: bool = True
 
 
-def colours_of(kinds: Sequence[str], names: Sequence[str | None]) -> Said:
+def colours_of(kinds: Sequence[str], names: Sequence[str | None]) -> BandChoice:
     """Red, green and blue of a file whose bands have these colour interpretations and names.
 
-    A file with fewer than three bands of colour is grey. Where the two disagree the names are
-    followed if the interpretation is only what every writer puts into a file of three bands.
+    A file with fewer than three colour bands is grey. Where the two disagree, the names win if the
+    interpretation is only the default of a file with three bands.
     """
     clear = transparent(kinds, names)
     colours = [number for number in range(1, len(kinds) + 1) if number not in clear]
@@ -51,20 +51,20 @@ def colours_of(kinds: Sequence[str], names: Sequence[str | None]) -> Said:
     if painted and named and painted != named:
         usual = painted == tuple(colours[:3])
         rgb, source = (named, "names are") if usual else (painted, "interpretation is")
-        return Said(
+        return BandChoice(
             rgb,
-            f"says by its colour interpretation that {_listed(painted)} are red, green and blue, "
-            f"by its bands' names that {_listed(named)} are: the {source} followed",
+            f"has {_listed(painted)} as red, green and blue by colour interpretation, "
+            f"{_listed(named)} by band names: the {source} followed",
         )
     if painted:
-        return Said(painted)
+        return BandChoice(painted)
     if named:
-        return Said(named, _doubt_of_names(names))
+        return BandChoice(named, _doubt_of_names(names))
     if len(colours) < _ENOUGH:
         grey = next((n for n in colours if kinds[n - 1] == "gray"), colours[0] if colours else 1)
-        return Said((grey, grey, grey), stated="gray" in kinds)
+        return BandChoice((grey, grey, grey), stated="gray" in kinds)
     first = colours[0], colours[1], colours[2]
-    return Said(
+    return BandChoice(
         first,
         f"does not say which of its {len(kinds)} bands are red, green and blue: "
         f"{_listed(first)} are taken, in this order",
@@ -73,9 +73,9 @@ def colours_of(kinds: Sequence[str], names: Sequence[str | None]) -> Said:
 
 
 def transparent(kinds: Sequence[str], names: Sequence[str | None]) -> tuple[int, ...]:
-    """The bands of transparency; one that is called by a colour of light is none.
+    """The alpha bands; one named after a part of the spectrum is not alpha.
 
-    Writers of four bands of bytes say that the last is alpha if they say nothing.
+    Writers of four byte bands mark the last as alpha by default.
     """
     bands = zip(kinds, names, strict=True)
     return tuple(
@@ -84,31 +84,31 @@ def transparent(kinds: Sequence[str], names: Sequence[str | None]) -> tuple[int,
 
 
 def of_light(name: str | None, number: int) -> bool:
-    """Whether a band's name is that of a part of the spectrum: red, NIR, B08.
+    """Whether a band is named after a part of the spectrum: red, NIR, B08.
 
-    A bare number that is the band's own, b4 of the fourth, only counts it.
+    A name that only repeats the band's own number, such as b4 of the fourth, is not.
     """
     words = re.findall(r"[a-z]+\d*[a-z]?", str(name or "").lower())
     numbered = (re.fullmatch(r"b(0?\d+)a?", word) for word in words)
     own = str(number)
-    return any(found and found[1] != own for found in numbered) or bool(
+    return any(match and match[1] != own for match in numbered) or bool(
         {*words} & {*COLOURS, *_LIGHT}
     )
 
 
 def is_another_model(kinds: Sequence[str]) -> bool:
-    """Whether bands hold colours of a model that is not RGB: CMYK, HSL, YCbCr."""
+    """Whether bands hold another colour model than RGB: CMYK, HSL, YCbCr."""
     return len({kind.removeprefix("YCbCr_") for kind in kinds} & _NOT_RGB) >= _ENOUGH
 
 
 def by_name(*ways: Sequence[str | None]) -> Rgb | None:
-    """The bands that are called red, green and blue, in words or as satellites' bands are.
+    """The bands named red, green and blue, in words or by satellite band numbers.
 
-    ``ways`` of naming all bands may be several; words in any of them count before numbers.
+    ``ways``: alternative lists of names of all bands; words in any of them precede numbers.
     """
     texts = [[str(name or "").strip().lower() for name in names] for names in ways]
-    found = (_complete(reading(names)) for reading in _READINGS for names in texts)
-    return next((rgb for rgb in found if rgb), None)
+    candidates = (_complete(reading(names)) for reading in _READINGS for names in texts)
+    return next((rgb for rgb in candidates if rgb), None)
 
 
 def _by_kind(kinds: Sequence[str]) -> Rgb | None:
@@ -116,7 +116,7 @@ def _by_kind(kinds: Sequence[str]) -> Rgb | None:
 
 
 def _complete(colours: Sequence[str | None]) -> Rgb | None:
-    """The first band of each colour, if there is one of each."""
+    """The first band of each colour; None unless all three exist."""
     if not set(COLOURS) <= set(colours):
         return None
     red, green, blue = (colours.index(colour) + 1 for colour in COLOURS)
@@ -125,8 +125,8 @@ def _complete(colours: Sequence[str | None]) -> Rgb | None:
 
 def _colour_word(text: str) -> str | None:
     words = set(re.findall(r"[a-z]+", text))
-    found = [colour for colour in COLOURS if colour in words]
-    return found[0] if len(found) == 1 and not words & _OTHERS else None
+    colours = [colour for colour in COLOURS if colour in words]
+    return colours[0] if len(colours) == 1 and not words & _OTHERS else None
 
 
 def _plain_words(names: Sequence[str]) -> list[str | None]:
@@ -142,7 +142,7 @@ def _sentinel(names: Sequence[str]) -> list[str | None]:
 
 
 def _bare(names: Sequence[str]) -> list[str | None]:
-    """Numbers of satellites' bands, unless they only count the bands of the file."""
+    """Colours by satellite band numbers, unless these merely count the file's bands."""
     digits = [re.sub(r"\D", "", name) for name in names]
     counted = digits == [str(n) for n in range(1, len(names) + 1)]
     return [None if counted else _satellite(name, _BARE) for name in names]
@@ -153,7 +153,7 @@ def _single_letters(names: Sequence[str]) -> list[str | None]:
 
 
 _READINGS = (_plain_words, _words, _sentinel, _bare, _single_letters)
-"""Ways of reading bands' names, the surest first."""
+"""Ways to read band names, the most certain first."""
 
 
 def _satellite(text: str, bands: dict[str, str]) -> str | None:

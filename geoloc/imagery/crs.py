@@ -21,7 +21,7 @@ _EDGE_POINTS = 21  # along each side of a box; sides are curves in another CRS
 _ORIGIN = "Longitude of natural origin"
 _EASTING = "False easting"
 _ROUND = ("mercator", "equidistant cylindrical", "cylindrical equal area", "plate")
-"""Words of methods under which x grows evenly with longitude."""
+"""Words in the names of projection methods under which x is linear in longitude."""
 
 
 @lru_cache(maxsize=256)
@@ -35,7 +35,7 @@ def to_crs(source: str, target: str) -> Callable[..., tuple[NDArray[np.float64],
 
 @lru_cache(maxsize=65536)
 def box_in(box: Bounds, crs: str, target: str) -> Bounds:
-    """The box around a box in another CRS; not finite where it cannot be mapped."""
+    """The box around a box in another CRS; not finite if it cannot be projected."""
     if crs == target:
         return box
     try:
@@ -47,9 +47,9 @@ def box_in(box: Bounds, crs: str, target: str) -> Bounds:
 
 
 def pixel_side(crs: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """m on the ground along a pixel's side, whatever its CRS.
+    """m on the ground along a pixel's side, for any CRS.
 
-    ``x``, ``y``: a corner, and the two corners next to it.
+    ``x``, ``y``: a corner and its two neighbours.
     """
     lonlat, geod = _ground(crs)
     lon, lat = to_crs(crs, lonlat)(x, y)
@@ -64,17 +64,17 @@ def same_crs(one: str, other: str) -> bool:
 
 
 def on_earth(crs: str) -> bool:
-    """Whether places in a CRS are places on the Earth that can be found in others."""
+    """Whether a CRS describes places on the Earth and can be transformed to others."""
     return not off_earth(crs)
 
 
 @lru_cache(maxsize=256)
 def off_earth(crs: str) -> str:
-    """Why a CRS leads to no place on the Earth: its kind and name; empty where it does."""
+    """Why a CRS is not on the Earth: its kind and name; empty if it is."""
     try:
         system = CRS.from_user_input(crs)
     except ProjError:
-        return "which is not known"
+        return "which is unknown"
     if system.is_engineering:
         return f"local {system.name!r}"
     try:
@@ -85,16 +85,16 @@ def off_earth(crs: str) -> str:
 
 @lru_cache(maxsize=256)
 def turn_of(crs: str) -> float | None:
-    """After how many units of x a CRS is back where it was; None where it does not go round.
+    """The period of x around the Earth, in units of the CRS; None if x is not periodic.
 
-    Longitudes do, and cylindrical projections of them.
+    Longitudes are periodic, and so are cylindrical projections.
     """
     system = _horizontal(crs)
     if system.is_geographic:
         return 2 * math.pi / system.axis_info[0].unit_conversion_factor
     if system.is_bound:
         return turn_of(system.source_crs.to_wkt()) if system.source_crs else None
-    if not (system.is_projected and _goes_round(system) and system.geodetic_crs):
+    if not (system.is_projected and _is_cylindrical(system) and system.geodetic_crs):
         return None
     x, _ = to_crs(system.geodetic_crs.to_wkt(), system.to_wkt())(np.array([-1.0, 1.0]), np.zeros(2))
     return float(x[1] - x[0]) * 180
@@ -106,7 +106,7 @@ def _horizontal(crs: str) -> CRS:
     return (system.sub_crs_list[0] if system.is_compound else system).to_2d()
 
 
-def _goes_round(system: CRS) -> bool:
+def _is_cylindrical(system: CRS) -> bool:
     operation = system.coordinate_operation
     method = operation.method_name.lower() if operation else ""
     return any(word in method for word in _ROUND) and not any(
@@ -116,9 +116,9 @@ def _goes_round(system: CRS) -> bool:
 
 @lru_cache(maxsize=4096)
 def centred_on(crs: str, x: float) -> str:
-    """A CRS that goes round, with its seam opposite of ``x``: the same coordinates near there.
+    """A periodic CRS with its seam opposite ``x``: the same coordinates near ``x``.
 
-    Raises ImageryError where it cannot be written so.
+    Raises ImageryError if it cannot be expressed so.
     """
     system = _horizontal(crs)
     try:
@@ -132,7 +132,7 @@ def centred_on(crs: str, x: float) -> str:
 def _centred_degrees(wkt: str, longitude: float) -> str:
     """GDAL's own extension of WKT, which keeps the datum and its shifts.
 
-    GDAL keeps transformations by names and parameters, without the extension: the name tells.
+    GDAL caches transformations by name and parameters, without the extension: hence the new name.
     """
     middle = round(longitude)
     plain = re.sub(r',AUTHORITY\["[^"]*","[^"]*"\]\]$', "]", wkt.strip())

@@ -1,4 +1,4 @@
-"""A mosaic of GeoTIFF, COG or VRT files, local or remote, warped onto the lattice asked for."""
+"""A mosaic of GeoTIFF, COG or VRT files, local or remote, warped onto the requested lattice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .manner import Manner, manner_of, remarks
 from .placing import Part, Places
 from .raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe
 from .reading import read_onto
-from .source import Item, as_window, lay_under
+from .source import Item, as_window, fill_gaps
 from .version import Versions
 
 if TYPE_CHECKING:
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
 
 _PROBES = 8  # headers read at once
 _FIRST, _GREY = (1, 2, 3), (1, 1, 1)
-_UNSAID = {"paths", "keep", "bands", "rescale"}
-"""Of a specification, what a fingerprint has no need of: where files are, and `Manner` of each."""
+_UNHASHED = {"paths", "keep", "bands", "rescale"}
+"""Fields that a fingerprint leaves out: where files are, and what `Manner` covers."""
 
 
 class GeotiffSource:
-    """Many files as one: the uppermost valid pixel is seen, holes are filled from below.
+    """Many files as one: the uppermost valid pixel is visible, gaps are filled from below.
 
-    Which files there are is settled when the source is made; their headers are read at the
-    first use, once, and travel along when the source is pickled. Files are opened for each
-    read, so that threads share nothing.
+    The list of files is fixed when the source is made; their headers are read once, at the first
+    use, and are pickled with the source. Files are opened for each read, so that threads share
+    nothing.
     """
 
     def __init__(self, spec: GeotiffImagery) -> None:
-        """Raises ImageryError where a glob matches nothing, a path is a folder, a key is unset."""
+        """Raises ImageryError if a glob matches nothing, a path is a folder or a key is unset."""
         self.spec = spec
         self._hrefs = list_files(spec.paths)
         for href in self._hrefs:
@@ -65,7 +65,7 @@ class GeotiffSource:
 
     @property
     def files(self) -> tuple[RasterFile, ...]:
-        """The readable files, uppermost first. Raises ImageryError where there are none."""
+        """The readable files, uppermost first. Raises ImageryError if there are none."""
         with self._lock:
             if self._files is None:
                 self._files, self._unreadable = _index(self._hrefs, self.spec)
@@ -73,21 +73,21 @@ class GeotiffSource:
 
     @property
     def unreadable(self) -> tuple[str, ...]:
-        """One line for each file whose header cannot be read: nobody knows what it covers."""
+        """One line for each file whose header cannot be read, so that its extent is unknown."""
         return self._unreadable if self.files else ()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was assumed of files, and of which nobody can tell whether they change."""
+        """What was assumed about files, and which of them cannot be checked for changes."""
         return *self._assumed(), *self._versions.notes
 
     def _assumed(self) -> tuple[str, ...]:
-        """A line for each thing that files leave open or contradict themselves in."""
-        found: dict[str, list[RasterFile]] = {}
+        """A line for each point that files leave open or contradict."""
+        by_remark: dict[str, list[RasterFile]] = {}
         for file in self._files or ():
             for remark in remarks(file, self.spec):
-                found.setdefault(remark, []).append(file)
-        return tuple(_noted(remark, files) for remark, files in found.items())
+                by_remark.setdefault(remark, []).append(file)
+        return tuple(_noted(remark, files) for remark, files in by_remark.items())
 
     @property
     def gsd(self) -> float:
@@ -105,49 +105,52 @@ class GeotiffSource:
         return float(left), float(bottom), float(right), float(top)
 
     def extent(self, crs: str) -> Bounds:
-        """The same, where it is known. Raises ImageryError where a file's place is not."""
+        """The same. Raises ImageryError if the extent of any file is unknown."""
         if self.unreadable:
             raise ImageryError(
-                f"how far the imagery reaches is not known, as {len(self.unreadable)} of its files "
+                f"the extent of the imagery is unknown, as {len(self.unreadable)} of its files "
                 f"cannot be read ({self.unreadable[0]}): write bounds, or leave them out of paths"
             )
         return self.bounds(crs)
 
     def covers(self, window: Grid) -> bool:
-        """Whether a file may reach into the window; an unreadable one may lie anywhere."""
+        """Whether a file may reach into the window; an unreadable one may be anywhere."""
         return self.holds(window) or bool(self.unreadable)
 
     def holds(self, window: Grid) -> bool:
-        """Whether a file whose place is known may reach into the window."""
+        """Whether a file of known extent may reach into the window."""
         return bool(self._touching(window))
 
     def read(self, window: Grid) -> xr.DataArray:
         """The mosaic's pixels in the window (see ``Source.read``)."""
         pixels = np.zeros((3, *window.shape), np.uint8)
         valid = np.zeros(window.shape, np.bool_)
-        seen, errors, taken = [], [], ByteCounter()
+        seen, errors, counter = [], [], ByteCounter()
         for file, part in self._touching(window):
             if valid[part].all():
                 continue
             try:
                 version = " ".join(self._version(file))
                 opened = replace(file, href=fill_keys(file.href), version=version)
-                with taken.reading(file.files):
-                    new, there = read_onto(opened, window.window(*part), manner_of(file, self.spec))
-                if lay_under(pixels[:, *part], valid[part], new, there):
+                manner = manner_of(file, self.spec)
+                with counter.reading(file.files):
+                    new, valid_new = read_onto(opened, window.window(*part), manner)
+                if fill_gaps(pixels[:, *part], valid[part], new, valid_new):
                     seen.append(Item(file.id, file.shown, file.datetime, version))
             except READ_ERRORS as error:
                 errors.append(_fault_line(file.href, error))
         if not valid.all():
             errors += self.unreadable
-        return as_window(pixels, valid, window, tuple(seen), tuple(errors), taken.total)
+        return as_window(pixels, valid, window, tuple(seen), tuple(errors), counter.total)
 
     def fingerprint(self, window: Grid) -> str:
         """SHA-256 over how files are read, and the ids and versions of those in the window.
 
-        Raises ImageryError where a server cannot be asked just now.
+        Raises ImageryError if a server cannot be reached now.
         """
-        facts: list[object] = [self.spec.model_dump(exclude=_UNSAID) | {"bands": self._usual.bands}]
+        facts: list[object] = [
+            self.spec.model_dump(exclude=_UNHASHED) | {"bands": self._usual.bands}
+        ]
         touching = [file for file, _ in self._touching(window)]
         self._versions.of((path for file in touching for path in file.files), fill_keys)
         facts += [[file.id, *self._version(file), *self._unusual(file)] for file in touching]
@@ -155,28 +158,28 @@ class GeotiffSource:
 
     @property
     def _usual(self) -> Manner:
-        """How files are read that are simply what the specification says."""
+        """How files are read that need nothing beyond the specification."""
         scale = self.spec.scale
         ranges = (scale, scale, scale) if scale else None
         return Manner(self.spec.bands or _FIRST, ranges, self.spec.nodata)
 
     def _unusual(self, file: RasterFile) -> list[str]:
-        """What else than its version decides a file's pixels: how it is read, if not as usual."""
+        """What determines a file's pixels besides its version: how it is read, if unusual."""
         manner = manner_of(file, self.spec)
         grey = self.spec.bands is None and manner.bands == _GREY
-        same = replace(manner, bands=_FIRST) if grey else manner
-        told = [] if same == self._usual or file.palette else [repr(manner)]
-        return told + (["holes of several kinds"] if file.holes_differ else [])
+        corrected = replace(manner, bands=_FIRST) if grey else manner
+        unusual = [] if corrected == self._usual or file.palette else [repr(manner)]
+        return unusual + (["holes of several kinds"] if file.holes_differ else [])
 
     def _touching(self, window: Grid) -> list[tuple[RasterFile, Part]]:
-        """Files that may reach into the window, uppermost first, and where."""
+        """Files that may reach into the window, uppermost first, and the part they reach."""
         files = self.files
         with self._lock:
             self._places = self._places or Places(files)
         return [(files[index], part) for index, part in self._places.touching(window)]
 
     def _version(self, file: RasterFile) -> list[str]:
-        """What changes when the content of what a file consists of does."""
+        """Values that change with the content of any part of a file."""
         return self._versions.of(file.files, fill_keys, sure=False)
 
 
@@ -186,47 +189,47 @@ def _noted(remark: str, files: list[RasterFile]) -> str:
 
 
 def list_files(paths: list[str]) -> list[str]:
-    """Globs replaced by the files that they match, sorted, each file once.
+    """Globs replaced by their matching files, sorted, each file once.
 
-    Raises ImageryError where a glob matches nothing or a path is a folder.
+    Raises ImageryError if a glob matches nothing or a path is a folder.
     """
-    found: dict[str, None] = {}
+    files: dict[str, None] = {}
     for path in paths:
         if is_remote(path) or Path(path).is_file():
-            found[path] = None
+            files[path] = None
         elif Path(path).is_dir():
             raise ImageryError(f"imagery path {path} is a folder: write {path.rstrip('/')}/*.tif")
         elif glob.has_magic(path):
             matches = sorted(_glob(path))
             if not matches:
                 raise ImageryError(f"no file matches the imagery path {path}: correct it")
-            found.update(dict.fromkeys(matches))
+            files.update(dict.fromkeys(matches))
         else:
-            found[path] = None  # missing: reported with the pixels that are missing for it
-    return list(found)
+            files[path] = None  # missing: reported with its missing pixels
+    return list(files)
 
 
 def _glob(pattern: str) -> list[str]:
-    """Files that a pattern matches; where it finds none, what is called so literally."""
+    """Files that match a pattern; if none, files of that literal name."""
     return _matches(pattern) or _matches(_literally(pattern))
 
 
 def _matches(pattern: str) -> list[str]:
-    found = glob.glob(pattern, recursive=True)  # noqa: PTH207  (Path's refuses absolute patterns)
-    return [path for path in found if Path(path).is_file()]
+    paths = glob.glob(pattern, recursive=True)  # noqa: PTH207  (Path's refuses absolute patterns)
+    return [path for path in paths if Path(path).is_file()]
 
 
 def _literally(pattern: str) -> str:
-    """The pattern, its leading folders escaped that exist by that very name: ``set [2024]``."""
+    """The pattern with leading folders escaped that exist by that very name: ``set [2024]``."""
     parts = Path(pattern).parts
-    there = Path()
+    parent = Path()
     for count, part in enumerate(parts):
         plain = re.sub(r"\[([*?[])\]", r"\1", part)  # escaped already, as a base folder's name is
-        name = next((name for name in (part, plain) if (there / name).exists()), None)
+        name = next((name for name in (part, plain) if (parent / name).exists()), None)
         if name is None:
-            return str(Path(glob.escape(str(there)), *parts[count:]))
-        there /= name
-    return glob.escape(str(there))
+            return str(Path(glob.escape(str(parent)), *parts[count:]))
+        parent /= name
+    return glob.escape(str(parent))
 
 
 def _index(
@@ -240,7 +243,7 @@ def _index(
     if not files:
         raise ImageryError(f"none of {len(hrefs)} imagery files can be read; first: {faults[0]}")
     for file in files:
-        manner_of(file, spec)  # what cannot be applied is said before anything is read
+        manner_of(file, spec)  # an inapplicable specification is refused before anything is read
     if spec.order == "newest":
         files.sort(key=lambda file: -file.datetime.timestamp() if file.datetime else np.inf)
     return tuple(files), faults

@@ -1,13 +1,12 @@
-"""Keys that stand as ``${NAME}`` in a specification: filled in at use, taken out of messages.
+"""Keys written as ``${NAME}`` in a specification: filled in at use, removed from messages.
 
-Which variable may go to which host is the user's to say, in ``GEOLOC_IMAGERY_KEYS``::
+The user states which variable may go to which host, in ``GEOLOC_IMAGERY_KEYS``::
 
     GEOLOC_IMAGERY_KEYS="tiles.example:TILE_KEY, *.maps.example:MAPS_KEY"
 
-Where it is set, nothing else is filled in. Where it is not, an area file may name any variable but
-those that belong to other services (``AWS_…``, ``GITHUB_…``, ``PREFECT_…`` and their like): an
-area file may come from a stranger. What a cube says of its own imagery may name none
-(`require_allowed_keys`).
+If it is set, nothing else is filled in. If not, an area file may name any variable except those of
+other services (``AWS_…``, ``GITHUB_…``, ``PREFECT_…`` and the like), as an area file may come from
+a stranger. The imagery recorded in a cube may name no other variable (`require_allowed_keys`).
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from ..errors import ImageryError
 from ..stores import without_secrets
 
 ALLOWED = "GEOLOC_IMAGERY_KEYS"
-"""The variable that says which others go to which hosts: ``host:NAME``, separated by commas."""
+"""The variable that lists which others may go to which hosts: ``host:NAME``, comma-separated."""
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _TALKATIVE = (  # log URLs
@@ -34,7 +33,7 @@ _TALKATIVE = (  # log URLs
     "pystac_client.stac_api_io",
     "rasterio._base", "rasterio._io", "rasterio._env", "rasterio._warp",
 )  # fmt: skip
-_SHORTEST = 3  # characters of a key; what is shorter would be found in any word
+_SHORTEST = 3  # characters of a key; anything shorter occurs in ordinary words
 
 _ELSEWHERE = re.compile(
     "(?:AWS|AZURE|ARM|GOOGLE_APPLICATION|GOOGLE_OAUTH|GCP|GCLOUD|CLOUDSDK|DIGITALOCEAN|B2|MINIO|"
@@ -45,26 +44,26 @@ _ELSEWHERE = re.compile(
     "PG[A-Z]+|HOME|PATH|PWD|HOSTNAME|LOGNAME|SECRET_KEY|(?:HTTPS?|FTP|ALL|NO)_PROXY",
     re.IGNORECASE,
 )
-"""Names of variables that other programs own: nobody has them sent to a map server by chance."""
+"""Names of other programs' variables, which must never reach a map server by accident."""
 
-_filled: set[str] = set()  # names of variables whose values are in URLs by now
+_filled: set[str] = set()  # names of variables whose values have been put into URLs
 
 
 def fill_keys(url: str) -> str:
-    """A URL with ``${NAME}`` replaced from the environment; a path on disk as it is.
+    """A URL with ``${NAME}`` replaced from the environment; a path on disk unchanged.
 
-    Only for what a specification says: a catalog must not ask for the environment's secrets.
-    Raises ImageryError where a variable is not set, or must not go to the URL's host.
+    Only for URLs of a specification: a catalog must not request the environment's secrets.
+    Raises ImageryError if a variable is not set or must not go to the URL's host.
     """
     if "://" not in url:
         return url
-    return _VARIABLE.sub(lambda found: key_called(found[1], url), url)
+    return _VARIABLE.sub(lambda match: key_called(match[1], url), url)
 
 
 def key_called(name: str, url: str) -> str:
     """The value of a variable that is to be sent to ``url``.
 
-    Raises ImageryError where it is not set, or must not go there.
+    Raises ImageryError if it is not set or must not go there.
     """
     _require_allowed(name, host_of(url))
     value = os.environ.get(name, "")
@@ -75,9 +74,9 @@ def key_called(name: str, url: str) -> str:
 
 
 def require_allowed_keys(spec: Imagery) -> None:
-    """Raise ImageryError where a specification names a variable that no rule of the user's allows.
+    """Raise ImageryError if a specification names a variable that no rule of the user allows.
 
-    For what was written by others: there, what is not forbidden is not allowed yet.
+    For specifications written by others, in which only explicitly allowed variables are used.
     """
     values = spec.model_dump()
     own = str(values.get("url") or values.get("path") or "")
@@ -89,7 +88,7 @@ def require_allowed_keys(spec: Imagery) -> None:
 
 
 def host_of(url: str) -> str:
-    """Host, and port if there is one, that a URL leads to; empty where a variable decides that."""
+    """Host, and port if given, of a URL; empty if a variable determines it."""
     try:
         host = urlsplit(url).netloc.rpartition("@")[2].lower()
     except ValueError:
@@ -103,20 +102,18 @@ def _require_allowed(name: str, host: str) -> None:
     if os.environ.get(ALLOWED, "").strip():
         raise ImageryError(_not_allowed(name, host))
     if _ELSEWHERE.fullmatch(name):
-        raise ImageryError(
-            f"{_not_allowed(name, host)}, as it may be the secret of another service"
-        )
+        raise ImageryError(f"{_not_allowed(name, host)}, as it may be another service's secret")
 
 
 def _not_allowed(name: str, host: str) -> str:
     return (
-        f"imagery: ${{{name}}} is not sent to {host or 'an unknown host'}: if it is meant for it, "
+        f"imagery: ${{{name}}} is not sent to {host or 'an unknown host'}: if it belongs there, "
         f"add {host or 'HOST'}:{name} to {ALLOWED}"
     )
 
 
 def _is_allowed(name: str, host: str) -> bool:
-    """Whether a rule of the user's names the variable with this host, or with its port."""
+    """Whether a rule of the user allows the variable for this host, with or without port."""
     bare = host.partition(":")[0]
     return bool(host) and any(
         name == allowed and (fnmatch.fnmatchcase(host, where) or fnmatch.fnmatchcase(bare, where))
@@ -126,12 +123,12 @@ def _is_allowed(name: str, host: str) -> bool:
 
 @functools.lru_cache(maxsize=4)
 def _rules(text: str) -> tuple[tuple[str, str], ...]:
-    """Pairs of host and variable. Raises ImageryError for what is no such pair."""
+    """Pairs of host and variable. Raises ImageryError for an invalid rule."""
     rules = []
     for rule in filter(None, (part.strip() for part in text.split(","))):
         host, _, name = rule.rpartition(":")
         if not (host and re.fullmatch(r"\w+", name)):
-            raise ImageryError(f"{ALLOWED}: {rule!r} is no rule: write host:NAME, …")
+            raise ImageryError(f"{ALLOWED}: {rule!r} is not a rule: write host:NAME, …")
         rules.append((host.strip().lower(), name))
     return tuple(rules)
 
@@ -146,7 +143,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def hide_keys(template: str, text: str) -> str:
-    """A message without secrets, nor the values of the ``${NAME}`` that a template names."""
+    """A message without secrets and without the values of the template's ``${NAME}``."""
     for name in _VARIABLE.findall(template):
         value = os.environ.get(name, "")
         if len(value) >= _SHORTEST:

@@ -1,4 +1,4 @@
-"""How the values of a raster file become colours: which bands, and what is black and white."""
+"""How the values of a raster file become colours: which bands, and their black and white."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .raster import RasterFile
 _BYTE_BITS = 8
 
 Range = tuple[float, float]
-"""Values that become 0 and 255; the first is the greater one where 0 is white."""
+"""Values that become 0 and 255; the first is the greater if 0 is white."""
 Unit = tuple[float, float]
 """Scale and offset of values to physical ones."""
 
 
 @dataclass(frozen=True)
 class Manner:
-    """Bands of red, green and blue, and the range of each; ``ranges`` None: bytes as they are.
+    """The red, green and blue bands, and the range of each; ``ranges`` None: bytes unchanged.
 
-    ``nodata`` stands in for the file's own where it is given. Bands of ``light`` are not of
-    transparency, whatever the file says; nor are those that become colours.
+    ``nodata``, if given, replaces the file's own. Bands in ``light`` are not alpha, whatever the
+    file says; nor are those that become colours.
     """
 
     bands: Rgb
@@ -43,15 +43,15 @@ def manner_of(
 ) -> Manner:
     """How a file is to be read for a specification.
 
-    ``bands`` and ``units`` (one a band of the file) are what somebody else says of the file, who
-    is believed before it. Raises ImageryError where the specification cannot be applied to it.
+    ``bands`` and ``units`` (one per band of the file) come from a catalog and override the file's
+    own. Raises ImageryError if the specification cannot be applied to the file.
     """
     if file.palette:
         return Manner((1, 1, 1), nodata=spec.nodata)
     chosen = bands or spec.bands or file.colours.rgb
     if max(chosen) > file.bands:
         raise ImageryError(
-            f"{file.shown} has {file.bands} bands and imagery asks for bands {list(chosen)}"
+            f"{file.shown} has {file.bands} bands, not bands {list(chosen)}: correct imagery bands"
         )
     scale = spec.scale or _whole_range(file)
     if scale is None:
@@ -65,12 +65,12 @@ def manner_of(
 
 
 def _whole_range(file: RasterFile) -> Range | None:
-    """All that a byte, or the used bits of one, can hold; None where that is 0 to 255."""
+    """The range of a byte, or of its used bits; None if that is 0 to 255."""
     if file.dtype != "uint8":
         bits = f" of {file.bits} bits" if file.bits else ""
         raise ImageryError(
             f"{file.shown} is {file.dtype}{bits}: add to imagery the values that become black and "
-            "white, for instance scale: [0, 3000]"
+            "white, such as scale: [0, 3000]"
         )
     if 0 < file.bits < _BYTE_BITS:
         return 0.0, 2.0**file.bits - 1
@@ -78,7 +78,7 @@ def _whole_range(file: RasterFile) -> Range | None:
 
 
 def _in_values(scale: Range, unit: Unit) -> Range:
-    """A range of physical values, as the file holds them."""
+    """A range of physical values in the units of the file."""
     factor, offset = unit
     if not factor or not math.isfinite(factor):
         return scale
@@ -86,7 +86,7 @@ def _in_values(scale: Range, unit: Unit) -> Range:
 
 
 def _turned(file: RasterFile, scale: Range) -> Range:
-    """White first where the file says so, unless it was written so already."""
+    """The range reversed if the file is inverted, unless it is reversed already."""
     dark, bright = scale
     return (bright, dark) if file.inverted and dark < bright else scale
 
@@ -94,16 +94,16 @@ def _turned(file: RasterFile, scale: Range) -> Range:
 def remarks(
     file: RasterFile, spec: GeotiffImagery | StacImagery, *, bands_open: bool = True
 ) -> tuple[str, ...]:
-    """What had to be assumed of a file, each as the rest of a sentence that begins with its name.
+    """What had to be assumed about a file, each as a sentence without its subject, the file.
 
-    ``bands_open``: nobody but the file says which its bands are.
+    ``bands_open``: nothing but the file states which bands are which.
     """
-    found = []
+    lines = []
     if bands_open and not file.palette and spec.bands is None and file.colours.assumed:
-        found.append(f"{file.colours.assumed}; write bands where that is wrong")
+        lines.append(f"{file.colours.assumed}; write bands if that is wrong")
     if spec.nodata is None and (odd := _impossible(file)) is not None:
-        found.append(f"has the nodata value {odd:g}, which {file.dtype} cannot hold: it is ignored")
-    return tuple(found)
+        lines.append(f"has the nodata value {odd:g}, which {file.dtype} cannot hold: it is ignored")
+    return tuple(lines)
 
 
 def _impossible(file: RasterFile) -> float | None:

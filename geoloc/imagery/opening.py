@@ -1,9 +1,9 @@
-"""Opens rasters by GDAL's drivers for pictures alone.
+"""Opens rasters with GDAL's image drivers only.
 
-Left to itself GDAL takes whatever a file's first bytes ask for: a ``.tif`` may be the description
+By default GDAL uses whatever driver a file's first bytes demand: a ``.tif`` may be the description
 of a map server, or a VRT that shows other files of this disk as pixels. So only drivers that read
-the file itself are tried. A VRT is opened where it lies on this disk and consists of nothing but
-pictures (`require_plain_vrt`), as who mosaics their own files makes it.
+the file itself are tried. A VRT is opened if it is on this disk and consists of nothing but images
+(`require_plain_vrt`), as mosaics of a user's own files do.
 """
 
 from __future__ import annotations
@@ -23,24 +23,30 @@ from rasterio.io import DatasetReader
 from ..net.hosts import refusal
 
 REMOTE = ("GTiff", "JP2OpenJPEG", "JP2KAK", "PNG", "JPEG", "WEBP", "GIF")
-"""Drivers of what lies elsewhere."""
+"""Drivers of remote files."""
 
 LOCAL = (*REMOTE, "BMP", "HFA", "ENVI", "ECW", "MrSID", "JP2ECW", "JP2MrSID", "GPKG", "MBTiles")
-"""Drivers of what lies on this disk."""
+"""Drivers of files on this disk."""
 
 VSI_OPTIONS = {"GDAL_VRT_ENABLE_PYTHON": "NO", "GDAL_VRT_ENABLE_RAWRASTERBAND": "NO"}
-"""What GDAL shall refuse within any VRT."""
+"""What GDAL must refuse in any VRT."""
 
 _MAGIC = (
     b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM",
     b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"EHFA_HEADER_TAG", b"ecw",
 )  # fmt: skip
-"""First bytes of pictures."""
+"""First bytes of image files."""
 
 _SIDECARS = (".ovr", ".OVR", ".msk", ".MSK", ".msk.ovr")
 _SUBCLASSES = (None, "VRTSourcedRasterBand", "VRTWarpedRasterBand", "VRTWarpedDataset")
 _NAMES_FILES = ("SourceFilename", "SourceDataset")
-_STRANGE = ("Group", "PixelFunctionType", "PixelFunctionCode", "ProcessingSteps", "SourceTranslate")
+_COMPUTED = (
+    "Group",
+    "PixelFunctionType",
+    "PixelFunctionCode",
+    "ProcessingSteps",
+    "SourceTranslate",
+)
 _OBJECTS = ("/vsis3/", "/vsigs/", "/vsiaz/", "/vsicurl/http://", "/vsicurl/https://")
 _URLS = ("http://", "https://", "s3://", "gs://", "az://")
 _MOST_XML = 256 << 20  # bytes of a VRT
@@ -50,27 +56,27 @@ _HEAD = 1024
 
 @contextmanager
 def open_raster(href: str, **options: Any) -> Iterator[DatasetReader]:
-    """A raster, by a driver for pictures. Raises RasterioError, or ValueError for a bad VRT.
+    """A raster opened by an image driver. Raises RasterioError, or ValueError for a bad VRT.
 
-    To be called within `geoloc.imagery.raster.gdal_environment`.
+    Call it within `geoloc.imagery.raster.gdal_environment`.
     """
     with DatasetReader(_parse_path(href), driver=_drivers(href), sharing=False, **options) as data:
         yield data
 
 
 def require_own_pixels(data: DatasetReader, href: str) -> None:
-    """Raise ValueError where a file borrows pixels from files of its choice."""
+    """Raise ValueError if a file takes pixels from other files."""
     if data.tags(ns="OVERVIEWS").get("OVERVIEW_FILE") or data.tags(1, ns="OVERVIEWS"):
         raise ValueError(f"{href} names another file as its overviews: remove that from it")
     local = on_disk(href)
     for ending in _SIDECARS if local is not None else ():
         beside = Path(f"{local}{ending}")
         if beside.is_file() and not _head(beside).startswith(_MAGIC[:4]):
-            raise ValueError(f"{beside} is no TIFF: remove it, or make the overviews again")
+            raise ValueError(f"{beside} is not a TIFF: remove it, or build the overviews again")
 
 
 def on_disk(href: str) -> Path | None:
-    """The file that a path or a ``file://`` URL names; None where it is none."""
+    """The file that a path or a ``file://`` URL names; None if there is none."""
     if href.startswith(("/vsi", "<")) or ("://" in href and not href.startswith("file://")):
         return None
     path = Path(href.removeprefix("file://"))
@@ -86,7 +92,7 @@ def is_vrt(path: Path) -> bool:
 
 
 def require_plain_vrt(path: Path) -> None:
-    """Raise ValueError where a VRT does anything else than lay pictures side by side."""
+    """Raise ValueError if a VRT does anything but mosaic images."""
     status = path.stat()
     if reason := _fault(str(path), status.st_mtime_ns, status.st_size, 0):
         raise ValueError(f"{path}: {reason}")
@@ -111,23 +117,23 @@ def _registered(names: tuple[str, ...]) -> list[str]:
 
 @functools.lru_cache(maxsize=1024)
 def _fault(path: str, _changed: int, size: int, depth: int) -> str:
-    """What a VRT holds that is not opened; empty where it is sound. Read once a version."""
+    """Why a VRT is not opened; empty if it may be. Read once per version."""
     if size > _MOST_XML or depth > _DEEPEST:
-        return "a VRT this large, or VRTs so deep within each other, are not opened"
+        return "a VRT this large, or nested this deeply, is not opened"
     text = Path(path).read_bytes()
     if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
         return "a VRT with a document type is not opened"
     try:
         root = ET.fromstring(text)
     except ET.ParseError as error:
-        return f"the VRT is no XML ({error})"
+        return f"the VRT is not XML ({error})"
     return next(filter(None, (_element_fault(one, Path(path), depth) for one in root.iter())), "")
 
 
 def _element_fault(element: ET.Element, vrt: Path, depth: int) -> str:
     kind = element.get("subClass")
-    if kind not in _SUBCLASSES or element.tag in _STRANGE:
-        return f"a VRT with {kind or element.tag} may compute pixels, or read any bytes: not opened"
+    if kind not in _SUBCLASSES or element.tag in _COMPUTED:
+        return f"a VRT with {kind or element.tag} may compute pixels or read any bytes: not opened"
     if element.tag not in _NAMES_FILES:
         return ""
     name = (element.text or "").strip()
@@ -138,28 +144,28 @@ def _element_fault(element: ET.Element, vrt: Path, depth: int) -> str:
 
 
 def _file_fault(path: Path, name: str, depth: int) -> str:
-    """Of a source on this disk; one that is missing is reported with its pixels."""
+    """The fault of a source on this disk; a missing one is reported with its pixels."""
     if name.startswith(("<", "/vsi")) or (not path.is_file() and ":" in name):
-        return f"its source {name[:80]!r} is no plain file"
+        return f"its source {name[:80]!r} is not a plain file"
     if not path.is_file():
         return ""
     if is_vrt(path):
         status = path.stat()
         return _fault(str(path), status.st_mtime_ns, status.st_size, depth + 1)
-    return "" if _head(path).startswith(_MAGIC) else f"its source {name[:80]!r} is no picture"
+    return "" if _head(path).startswith(_MAGIC) else f"its source {name[:80]!r} is not an image"
 
 
 def _remote_fault(name: str) -> str:
-    """Of a source elsewhere: it must open as a picture, which takes a request."""
+    """The fault of a remote source, which must open as an image; costs a request."""
     url = name.removeprefix("/vsicurl/")
     if url.startswith(("http://", "https://")) and (reason := refusal(url)):
-        return f"its source {url.partition('?')[0][:80]!r} is not asked for: {reason}"
+        return f"its source {url.partition('?')[0][:80]!r} is not requested: {reason}"
     try:
         with DatasetReader(_parse_path(name), driver=_registered(REMOTE), sharing=False):
             return ""
     except (rasterio.errors.RasterioError, OSError) as error:
         missing = "404" in str(error) or "does not exist" in str(error)
-        return "" if missing else f"its source {name.partition('?')[0][:80]!r} is no picture"
+        return "" if missing else f"its source {name.partition('?')[0][:80]!r} is not an image"
 
 
 def _head(path: Path) -> bytes:

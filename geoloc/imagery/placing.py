@@ -1,9 +1,9 @@
-"""Which part of a window an image may reach, asked in the image's own CRS.
+"""Which part of a window an image may reach, determined in the image's own CRS.
 
 The window's points are mapped to the image, never the image's outline to the window: outlines of
 the whole world, of files across 180 degrees, around a pole or to the rim of the Earth's disc have
-no box elsewhere that means anything. Each window is mapped once for all images of a CRS, as a
-mesh; between its nodes it is given half a cell of room, so that nothing is left out.
+no meaningful box in another CRS. Each window is mapped once for all images of a CRS, as a mesh;
+half a cell of margin between its nodes ensures that nothing is missed.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from .crs import same_crs, to_crs, turn_of
 from .source import overlap
 
 _CELLS = 32  # of a mesh, along a side
-_ROOM = 0.5  # of the largest cell: how far a side may bend between nodes
+_MARGIN = 0.5  # of the largest cell: how far a side may bend between nodes
 
 Part = tuple[slice, slice]
 """Rows and columns of a window."""
 
 
 class Placed(Protocol):
-    """What lies in a box of its CRS."""
+    """An image with a box in its CRS."""
 
     @property
     def crs(self) -> str:
-        """Of the box."""
+        """The CRS of the box."""
 
     @property
     def box(self) -> Bounds:
@@ -43,10 +43,10 @@ class Placed(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """Nodes of a window in another CRS, NaN where they have no place there.
+    """Nodes of a window in another CRS, NaN where they cannot be projected.
 
-    ``rows``, ``cols`` count pixels of the window; ``x``, ``y`` are ``(row, col)``. Where the CRS
-    comes round after a ``turn``, ``x`` goes on past it, unless a pole is inside of the window.
+    ``rows``, ``cols`` count pixels of the window; ``x``, ``y`` are ``(row, col)``. If x has a
+    period, the ``turn``, it continues past it, unless a pole is inside the window.
     """
 
     rows: NDArray[np.int64]
@@ -65,7 +65,7 @@ class Mesh:
 
     @cached_property
     def box(self) -> Bounds | None:
-        """Around all cells; None where nothing of the window has a place."""
+        """The box around all cells; None if none of the window can be projected."""
         cells = self.cells[:, np.isfinite(self.cells).all(axis=0)]
         if not cells.size:
             return None
@@ -74,7 +74,7 @@ class Mesh:
         return float(left), float(bottom), float(right), float(top)
 
     def shifts(self, left: float, right: float) -> list[float]:
-        """By how much an image from ``left`` to ``right`` is moved to lie under the window."""
+        """The shifts in x that bring an image from ``left`` to ``right`` under the window."""
         if self.box is None:
             return []
         if self.turn is None:
@@ -101,25 +101,25 @@ class Places:
     """The boxes of many images, uppermost first, by CRS."""
 
     def __init__(self, images: Sequence[Placed]) -> None:
-        found: dict[str, list[int]] = {}
+        by_crs: dict[str, list[int]] = {}
         for index, image in enumerate(images):
-            found.setdefault(image.crs, []).append(index)
+            by_crs.setdefault(image.crs, []).append(index)
         self._groups = [
             (crs, np.array(indices), np.array([images[i].box for i in indices], np.float64))
-            for crs, indices in found.items()
+            for crs, indices in by_crs.items()
         ]
 
     def touching(self, window: Grid) -> list[tuple[int, Part]]:
-        """Which may touch the window, in order, and the rows and columns there.
+        """Images that may touch the window, in order, and the rows and columns they may touch.
 
         Boxes are compared all at once: among 100,000 images of a CRS in about a millisecond.
         """
-        found = (hit for group in self._groups for hit in _in_group(*group, window))
-        return sorted(found, key=lambda hit: hit[0])
+        hits = (hit for group in self._groups for hit in _in_group(*group, window))
+        return sorted(hits, key=lambda hit: hit[0])
 
 
 def part_of(image: Placed, window: Grid) -> Part | None:
-    """Rows and columns of the window that an image may reach; None where it certainly does not."""
+    """Rows and columns of the window that an image may reach; None if it certainly does not."""
     if same_crs(image.crs, window.crs):
         return overlap(image.box, window)
     return mesh_of(window, image.crs).part(image.box)
@@ -130,17 +130,17 @@ def mesh_of(window: Grid, crs: str) -> Mesh:
     """The window's nodes in another CRS."""
     rows, cols = (_nodes(count) for count in window.shape)
     x, y = np.meshgrid(window.left + cols * window.step, window.top - rows * window.step)
-    there = np.stack(to_crs(window.crs, crs)(x, y)).astype(np.float64)
-    there[:, ~np.isfinite(there).all(axis=0)] = np.nan
+    projected = np.stack(to_crs(window.crs, crs)(x, y)).astype(np.float64)
+    projected[:, ~np.isfinite(projected).all(axis=0)] = np.nan
     turn = turn_of(crs)
-    x, moved = (there[0], False) if turn is None else _unrolled(there[0], turn)
-    return Mesh(rows, cols, x, there[1], turn, moved)
+    x, moved = (projected[0], False) if turn is None else _unrolled(projected[0], turn)
+    return Mesh(rows, cols, x, projected[1], turn, moved)
 
 
 def _unrolled(x: NDArray[np.float64], turn: float) -> tuple[NDArray[np.float64], bool]:
-    """Coordinates that do not jump by a turn, and whether any was moved for it.
+    """Coordinates without jumps by a turn, and whether any was moved for that.
 
-    Around a pole they jump somewhere, whatever one does, and stay as they are.
+    Around a pole they must jump somewhere and stay unchanged.
     """
     known = x[np.isfinite(x)]
     if not known.size or np.ptp(known) <= turn / 2:
@@ -167,7 +167,7 @@ def _in_group(
 
 
 def _near(boxes: NDArray[np.float64], reach: Bounds, turn: float | None) -> NDArray[np.bool_]:
-    """Which of boxes ``(n, 4)`` touch another, if need be by a number of turns away."""
+    """Which of the boxes ``(n, 4)`` touch another, possibly some turns away."""
     left, bottom, right, top = reach
     near = (boxes[:, 1] < top) & (boxes[:, 3] > bottom)
     if turn is None:
@@ -181,14 +181,15 @@ def _nodes(count: int) -> NDArray[np.int64]:
 
 
 def _ends(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Least and greatest value at the corners of each cell, of those that there are."""
+    """Least and greatest finite value at the corners of each cell."""
     corners = values[:-1, :-1], values[1:, :-1], values[1:, 1:], values[:-1, 1:]
     return np.fmin.reduce(corners), np.fmax.reduce(corners)
 
 
 def _room(low: NDArray[np.float64], high: NDArray[np.float64]) -> float:
     extents = (high - low)[np.isfinite(high - low)]
-    return _ROOM * float(extents.max()) if extents.size else 0.0
+
+    return _MARGIN * float(extents.max()) if extents.size else 0.0
 
 
 def _span(nodes: NDArray[np.int64], hit: NDArray[np.bool_]) -> slice:

@@ -1,4 +1,4 @@
-"""One georeferenced raster file: what its header says."""
+"""One georeferenced raster file: the content of its header."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from ..domain import Grid
 from ..errors import ImageryError
 from ..net.gated import Rights, gate, place_named
 from ..stores import s3_settings, without_secrets
-from .colours import Said, colours_of, is_another_model, transparent
+from .colours import BandChoice, colours_of, is_another_model, transparent
 from .crs import LONLAT, off_earth, pixel_side, to_crs, turn_of
 from .opening import VSI_OPTIONS, is_vrt, on_disk, open_raster, require_own_pixels
 
 READ_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError)
-"""What a missing, damaged or truncated file may raise while it is opened or read."""
+"""Errors of opening or reading a missing, damaged or truncated file."""
 
 _GDAL = {
     "GDAL_CACHEMAX": 128,  # MB for the whole process
@@ -54,29 +54,28 @@ _S3_NAMES = {
     "skip_signature": "AWS_NO_SIGN_REQUEST",
 }
 _S3 = ("s3://", "/vsis3/")
-_OBJECTS = (*_S3, "gs://", "/vsigs/", "az://", "/vsiaz/")  # strangers cannot have these redirect
+_OBJECTS = (*_S3, "gs://", "/vsigs/", "az://", "/vsiaz/")  # strangers cannot make these redirect
 _last_read: dict[str, str] = {}
-"""Versions of the remote files that this process, maybe a cluster's worker for weeks, has read."""
+"""Versions of the remote files last read by this process, which may be a long-lived worker."""
 
 _EDGE_POINTS = 21  # along each side of a footprint; sides are curves in another CRS
-_SAME_POINT = 1e-3  # of a raster's extent: what mapping there and back may miss
+_SAME_POINT = 1e-3  # of a raster's extent: tolerated error of projecting there and back
 _BIG_TIFF = 43
 _LARGEST_PART = 256 << 20  # bytes of a block
 _MOST_BANDS = 1000  # hyperspectral sensors have some 400
 _POLE, _TWICE_AROUND = 90.001, 720.0  # degrees
-_LAB = (9, 10)  # TIFF photometric interpretations that GDAL hands over as they are: ICC, ITU
+_LAB = (9, 10)  # TIFF photometric interpretations that GDAL does not convert: ICC, ITU
 _TIFF_TIMES = ("%Y:%m:%d %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y:%m:%d")
 
 
 @dataclass(frozen=True)
 class RasterFile:
-    """What the header says; ``gsd`` is in m on the ground, ``files`` are what it consists of.
+    """The content of the header; ``gsd`` in m on the ground, ``files`` that the raster consists of.
 
-    ``version`` tells its content from what it was or will be, where somebody asked.
-    ``alpha`` numbers the bands of transparency, ``palette`` the band of colour indices (0: none),
-    ``masked`` is True where a mask lies beside the bands. ``nodata`` and ``units`` (scale and
-    offset) are each band's. ``bits`` are those used of a byte; ``inverted``: 0 is white.
-    ``known``: see `gdal_environment`.
+    ``version`` identifies its content, if it was determined. ``alpha`` numbers the alpha bands,
+    ``palette`` the band of colour indices (0: none), ``masked``: whether there is a mask beside
+    the bands. ``nodata`` and ``units`` (scale and offset) are per band. ``bits``: used bits of a
+    byte; ``inverted``: 0 is white. ``known``: see `gdal_environment`.
     """
 
     href: str
@@ -94,7 +93,7 @@ class RasterFile:
     gsd: float
     datetime: dt.datetime | None
     files: tuple[str, ...]
-    colours: Said
+    colours: BandChoice
     units: tuple[tuple[float, float], ...]
     bits: int
     inverted: bool
@@ -108,7 +107,7 @@ class RasterFile:
 
     @property
     def shown(self) -> str:
-        """The href as people may see it and a cube may keep it."""
+        """The href without secrets, for display and storage."""
         return without_secrets(self.href)
 
     @property
@@ -119,7 +118,7 @@ class RasterFile:
 
     @property
     def holes_differ(self) -> bool:
-        """Whether it tells in several ways where it has no data, all of which count."""
+        """Whether it marks missing data in several ways, all of which count."""
         valued = any(value is not None for value in self.nodata)
         return sum(map(bool, (self.alpha, self.masked, valued))) > 1
 
@@ -130,10 +129,10 @@ class RasterFile:
         return float(x.min()), float(y.min()), float(x.max()), float(y.max())
 
     def bounds(self, crs: str) -> Bounds:
-        """The box around the file's footprint in ``crs``; not finite where it cannot be mapped.
+        """The box around the file's footprint in ``crs``; not finite if it cannot be projected.
 
-        Of a footprint that is mapped in part (of the whole world, into a zone) it is around what
-        is, more or less: `placing` tells what lies where.
+        Of a footprint that is projected in part (of the whole world, into a zone) it is roughly
+        the box around that part; `placing` is exact.
         """
         return next(
             (box for points in (_outline, _inside) if (box := self._box(crs, points)) is not None),
@@ -143,7 +142,7 @@ class RasterFile:
     def _box(
         self, crs: str, points: Callable[[int, int], tuple[NDArray[np.float64], ...]]
     ) -> Bounds | None:
-        """Around points of the file that have a place in ``crs``; None where an outline has not."""
+        """The box around points of the file in ``crs``; None if an outline cannot be projected."""
         at = Affine(*self.transform) @ points(self.width, self.height)
         x, y = to_crs(self.crs, crs)(*at)
         known = np.isfinite(x) & np.isfinite(y)
@@ -161,7 +160,7 @@ class RasterFile:
         x: NDArray[np.float64],
         y: NDArray[np.float64],
     ) -> bool:
-        """Whether mapped points lead back to where they are from, or a turn away."""
+        """Whether projected points lead back to their origin, or a turn away from it."""
         back = to_crs(crs, self.crs)(x, y)
         left, bottom, right, top = self.box
         missed = np.abs(back[0] - at[0])
@@ -173,15 +172,15 @@ class RasterFile:
     def shrinkage(self, window: Grid) -> float:
         """How many of the file's pixels, along a side, make one of the window's.
 
-        In the window's middle, or another of its places if the file's CRS has none there.
+        At the window's middle, or at another place if that cannot be projected.
         """
         for down, across in ((2, 2), (4, 4), (4, 4 / 3), (4 / 3, 4), (4 / 3, 4 / 3)):
             x, y = window.center(int(window.ny / down), int(window.nx / across))
             ends = np.array([x, x + window.step, x]), np.array([y, y, y + window.step])
-            there = to_crs(window.crs, self.crs)(*ends)
+            xs, ys = to_crs(window.crs, self.crs)(*ends)
             if (turn := turn_of(self.crs)) is not None:
-                there = (there[0] - np.rint((there[0] - there[0][0]) / turn) * turn, there[1])
-            cols, rows = ~Affine(*self.transform) @ (there[0], there[1])
+                xs = xs - np.rint((xs - xs[0]) / turn) * turn
+            cols, rows = ~Affine(*self.transform) @ (xs, ys)
             if math.isfinite(area := _parallelogram(cols, rows)):
                 return math.sqrt(area)
         return 1.0
@@ -189,11 +188,11 @@ class RasterFile:
 
 @contextmanager
 def gdal_environment(href: str, known: str | None = None, **options: str) -> Iterator[None]:
-    """GDAL with bounded caches and time-outs; sidecar files are only looked for on disk.
+    """GDAL with bounded caches and time-outs; sidecar files are only looked up on disk.
 
-    Servers are asked through `geoloc.net.gate`: private ones only at ``known`` (host:port; by
-    default the place that the href itself names), none for a picture of this disk. S3 is reached
-    as cubes are. Raises ValueError for what was refused, CubeError for a profile that is of no use.
+    Servers are reached through `geoloc.net.gate`: private ones only at ``known`` (host:port; by
+    default the place in the href itself), none for an image on this disk. S3 is reached as for
+    cubes. Raises ValueError for a refused request, CubeError for an unusable profile.
     """
     look = "EMPTY_DIR" if is_remote(href) else "TRUE"
     session = _S3Session() if href.startswith(_S3) else None
@@ -205,13 +204,13 @@ def gdal_environment(href: str, known: str | None = None, **options: str) -> Ite
             yield
         except (RasterioError, CPLE_BaseError):
             if rights and rights.refused > before:
-                told = f"{without_secrets(href)} redirects to, or names, what is not asked"
-                raise ValueError(f"{told}: {rights.reason}") from None
+                source = f"{without_secrets(href)} redirects to, or names, a refused address"
+                raise ValueError(f"{source}: {rights.reason}") from None
             raise
 
 
 def _through_gate(href: str, known: str | None) -> tuple[Rights | None, dict[str, str]]:
-    """How servers are asked for a file, and GDAL's options for that."""
+    """The rights with which servers are reached for a file, and GDAL's options for that."""
     if href.startswith(_OBJECTS) or (guard := gate()) is None:
         return None, {}
     local = on_disk(href)
@@ -223,12 +222,12 @@ def _through_gate(href: str, known: str | None) -> tuple[Rights | None, dict[str
 
 
 def forget_other_versions(file: RasterFile) -> None:
-    """Have GDAL drop what it remembers of a file's remote parts if that was of another version."""
+    """Make GDAL drop cached remote parts of a file if they are of another version."""
     if not file.version:
         return
     parts = (file.href,) if is_remote(file.href) else tuple(filter(is_remote, file.files))
     for part in parts:
-        name = re.split("[?#]", part)[0]  # a signature is another each time
+        name = re.split("[?#]", part)[0]  # signatures differ each time
         if _last_read.setdefault(name, file.version) != file.version:
             with contextlib.suppress(*READ_ERRORS), _opened_anew(part, file.known):
                 pass
@@ -237,24 +236,24 @@ def forget_other_versions(file: RasterFile) -> None:
 
 @contextmanager
 def _opened_anew(href: str, known: str | None) -> Iterator[rasterio.DatasetReader]:
-    """A file as it is now; GDAL remembers nothing of a remote one, nor what it did before."""
-    # closed again, a file that is not to be cached takes all with it that was
+    """A file as it is now: GDAL uses and keeps no cache of a remote one."""
+    # closing a file marked as not cached drops everything cached of it
     options = {"CPL_VSIL_CURL_NON_CACHED": "/vsi"} if is_remote(href) else {}
     with gdal_environment(href, known, **options), open_raster(href) as data:
         yield data
 
 
 class _S3Session(DummySession):  # type: ignore[misc]
-    """The keys, region and endpoint that our stores use, in GDAL's words."""
+    """The keys, region and endpoint of our stores, as GDAL options."""
 
     def get_credential_options(self) -> dict[str, str]:
-        """GDAL's options; what GDAL's own variables say of an endpoint is left to them."""
-        found = s3_settings()
-        options = {_S3_NAMES[name]: found[name] for name in _S3_NAMES if name in found}
-        if "access_key_id" in found:  # a token that belongs to other keys is not to be used
+        """GDAL's options; an endpoint in GDAL's own variables takes precedence."""
+        settings = s3_settings()
+        options = {_S3_NAMES[name]: settings[name] for name in _S3_NAMES if name in settings}
+        if "access_key_id" in settings:  # a token of other keys must not be used
             options.setdefault("AWS_SESSION_TOKEN", "")
-        if "endpoint" in found and "AWS_S3_ENDPOINT" not in os.environ:
-            scheme, _, host = found["endpoint"].rpartition("://")
+        if "endpoint" in settings and "AWS_S3_ENDPOINT" not in os.environ:
+            scheme, _, host = settings["endpoint"].rpartition("://")
             options["AWS_S3_ENDPOINT"] = host.rstrip("/")
             options["AWS_HTTPS"] = "NO" if scheme == "http" else "YES"
             options["AWS_VIRTUAL_HOSTING"] = "FALSE"  # as in our stores
@@ -267,7 +266,7 @@ def is_remote(href: str) -> bool:
 
 
 def probe(href: str, known: str | None = None) -> RasterFile:
-    """Read a file's header, as it is now. Raises one of READ_ERRORS where that is impossible.
+    """Read a file's header, as it is now. Raises one of READ_ERRORS if that is impossible.
 
     ``known``: see `gdal_environment`.
     """
@@ -305,7 +304,7 @@ def probe(href: str, known: str | None = None) -> RasterFile:
 def fault_line(
     href: str, error: BaseException, hide: Callable[[str], str] = without_secrets
 ) -> str:
-    """One line: which file, and the deepest reason that is known; ``hide`` takes out secrets."""
+    """One line: which file, and the deepest known reason; ``hide`` removes secrets."""
     while error.__cause__ is not None:
         error = error.__cause__
     shown, reason = hide(href), hide(" ".join(str(error).split()))[:300]
@@ -313,7 +312,7 @@ def fault_line(
 
 
 def _require_georeference(data: rasterio.DatasetReader) -> None:
-    """Raise ImageryError, with what helps, where nobody knows which place a pixel shows."""
+    """Raise ImageryError, with the remedy, if the file is not georeferenced."""
     name, placed = without_secrets(data.name), not data.transform.is_identity
     points, crs = data.gcps
     if points and not placed:
@@ -343,16 +342,16 @@ def _require_georeference(data: rasterio.DatasetReader) -> None:
 def _require_place(name: str, data: rasterio.DatasetReader) -> None:
     if reason := off_earth(_crs_text(data.crs)):
         raise ImageryError(
-            f"{name} lies nowhere on the Earth by its CRS, {reason}: assign the one it was made "
+            f"{name} has a CRS that is not on the Earth, {reason}: assign the one it was made "
             "in, with rio edit-info --crs EPSG:…, or leave the file out"
         )
     cols, rows = _inside(data.width, data.height)
     x, y = data.transform @ (cols, rows)
     lon, lat = to_crs(_crs_text(data.crs), LONLAT)(x, y)
-    found = (np.abs(lat) <= _POLE) & (np.abs(lon) <= _TWICE_AROUND) & np.isfinite(lon)
-    if data.transform.determinant == 0 or not found.any():
+    on_earth = (np.abs(lat) <= _POLE) & (np.abs(lon) <= _TWICE_AROUND) & np.isfinite(lon)
+    if data.transform.determinant == 0 or not on_earth.any():
         raise ImageryError(
-            f"{name} begins at {x[0]:.10g}, {y[0]:.10g}, which is no place in its CRS "
+            f"{name} begins at {x[0]:.10g}, {y[0]:.10g}, which is outside its CRS "
             f"{_named(data.crs)}: assign the one it was made in, with rio edit-info --crs EPSG:…"
         )
 
@@ -363,10 +362,10 @@ def _named(crs: rasterio.crs.CRS | None) -> str:
 
 
 def _require_pixels(data: rasterio.DatasetReader) -> None:
-    """Raise ImageryError where bands hold something else than brightness or colours."""
+    """Raise ImageryError if bands hold anything but brightness or colours."""
     name, kinds = without_secrets(data.name), [kind.name for kind in data.colorinterp]
     if any(dtype.startswith("complex") for dtype in data.dtypes):
-        raise ImageryError(f"{name} holds {data.dtypes[0]} values, which are not a picture")
+        raise ImageryError(f"{name} holds {data.dtypes[0]} values, which are not an image")
     if is_another_model(kinds):
         raise ImageryError(
             f"{name} holds the colours {', '.join(kinds)}, not red, green and blue: convert it"
@@ -377,13 +376,13 @@ def _require_pixels(data: rasterio.DatasetReader) -> None:
         raise ImageryError(f"{name} has {data.count:,} bands: give one of at most {_MOST_BANDS:,}")
     if (part := _part_bytes(data)) > _LARGEST_PART:
         raise ImageryError(
-            f"{name} is stored in parts of {part >> 20:,} MiB, each of which has to be read whole: "
+            f"{name} is stored in blocks of {part >> 20:,} MiB, which must be read whole: "
             "store it in tiles, with gdal_translate -co TILED=YES IN OUT"
         )
 
 
 def _part_bytes(data: rasterio.DatasetReader) -> int:
-    """Of the largest block, with all bands where they lie together."""
+    """Bytes of the largest block, with all bands if these are interleaved."""
     together = data.count if data.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "PIXEL" else 1
     shapes = zip(data.block_shapes, data.dtypes, strict=True)
     return max(
@@ -392,7 +391,7 @@ def _part_bytes(data: rasterio.DatasetReader) -> int:
 
 
 def _photometric(data: rasterio.DatasetReader) -> int | None:
-    """Of a TIFF on disk, what GDAL does not tell: the tag itself."""
+    """The photometric tag of a TIFF on disk, which GDAL does not report."""
     from PIL import TiffImagePlugin
 
     if data.driver != "GTiff" or is_remote(data.name):
@@ -410,7 +409,7 @@ def _photometric(data: rasterio.DatasetReader) -> int | None:
 
 
 def _masked(data: rasterio.DatasetReader) -> bool:
-    """Whether a mask lies beside the bands, within the file or in another; alpha is a band."""
+    """Whether there is a mask besides the bands, in this file or another; alpha is a band."""
     flags = data.mask_flag_enums[0]
     return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
 
@@ -423,13 +422,13 @@ def _units(data: rasterio.DatasetReader) -> tuple[tuple[float, float], ...]:
 
 
 def _bits(data: rasterio.DatasetReader) -> int:
-    """How many bits of a byte, or of a longer number, hold values; 0 where nothing is told."""
-    told = data.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", "")
-    return int(told) if told.isdigit() else 0
+    """How many bits of each number hold values; 0 if the file does not state it."""
+    bits = data.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", "")
+    return int(bits) if bits.isdigit() else 0
 
 
 def _crs_text(crs: rasterio.crs.CRS) -> str:
-    """``EPSG:…`` where the CRS has such a code, else WKT."""
+    """``EPSG:…`` if the CRS has such a code, else WKT."""
     code = crs.to_epsg()
     return f"EPSG:{code}" if code else str(crs.to_wkt())
 
@@ -439,7 +438,7 @@ def _corners(width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.f
 
 
 def _parallelogram(cols: NDArray[np.float64], rows: NDArray[np.float64]) -> float:
-    """The area between a corner and the two next to it."""
+    """The area spanned by a corner and its two neighbours."""
     across = (cols[1] - cols[0]) * (rows[2] - rows[0])
     return abs(float(across - (cols[2] - cols[0]) * (rows[1] - rows[0])))
 
@@ -461,9 +460,9 @@ def _outline(width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.f
 
 
 def _ground_gsd(data: rasterio.DatasetReader) -> float:
-    """m on the ground along a pixel's side at the file's middle, whatever its CRS.
+    """m on the ground along a pixel's side at the file's middle, for any CRS.
 
-    Or at another place, if its middle is none: a corner of the Earth's disc.
+    If the middle is not on the Earth, as in a corner of its disc, at the nearest place that is.
     """
     cols, rows = _inside(data.width, data.height)
     order = np.argsort(np.hypot(cols - data.width / 2, rows - data.height / 2))
@@ -475,7 +474,7 @@ def _ground_gsd(data: rasterio.DatasetReader) -> float:
 
 
 def _sidecar_time(href: str) -> dt.datetime | None:
-    """The time in a STAC item of the same name beside a file on disk."""
+    """The time in a STAC item beside a file on disk, with the same name."""
     path = Path(href).with_suffix(".json")
     if is_remote(href) or not path.is_file():
         return None

@@ -22,14 +22,15 @@ from .opening import open_raster
 from .placing import Mesh, mesh_of
 from .raster import RasterFile, forget_other_versions, gdal_environment
 from .resample import Axis, resample
-from .source import lay_under
+from .source import fill_gaps
 
 _WARP_MEMORY = 64  # MB a read
 _WARP_TOLERANCE = 0.05  # px: error allowed where GDAL interpolates a reprojection
 _STRIP = 2_000_000  # file pixels held at once
-_LEAST_SIDE = 16  # px: windows are halved no further
-_OVERVIEW_MARGIN = 2.0  # an overview may be badly filtered: leave so much averaging to do
-_REACH = 3  # px of a file, and of a window, around what a window's pixels lie on
+_LEAST_SIDE = 16  # px: smaller windows are not halved
+_OVERVIEW_MARGIN = 2.0  # overviews may be badly filtered: leave this much averaging to us
+_SAME = 1e-3  # difference of two pixel sizes that counts as none
+_REACH = 3  # px of margin, of a file and of a window, around the pixels needed
 _OPAQUE = 255
 
 Pixels = tuple[NDArray[np.uint8], NDArray[np.bool_]]
@@ -41,8 +42,8 @@ Values = tuple[NDArray[np.generic], NDArray[np.bool_] | None]
 def read_onto(file: RasterFile, window: Grid, manner: Manner) -> Pixels:
     """A file's pixels on exactly the window's lattice.
 
-    Averages over the area of a pixel where the window is coarser than the file, bilinear
-    where it is finer; pixels without data never mix with others. Raises one of READ_ERRORS.
+    Averages over the area of a pixel if the window is coarser than the file, bilinear if it is
+    finer; pixels without data never mix with others. Raises one of READ_ERRORS.
     """
     forget_other_versions(file)
     shrinkage = file.shrinkage(window)
@@ -52,26 +53,27 @@ def read_onto(file: RasterFile, window: Grid, manner: Manner) -> Pixels:
             return _read_direct(data, file, window, manner)
         pixels = np.zeros((3, *window.shape), np.uint8)
         valid = np.zeros(window.shape, np.bool_)
-        _Warp(data, file, manner, shrinkage).lay(window, pixels, valid)
+        _Warp(data, file, manner, shrinkage).fill(window, pixels, valid)
         return pixels, valid
 
 
 def _variant(file: RasterFile, shrinkage: float) -> dict[str, int]:
     """What to open: the coarsest overview that loses nothing.
 
-    Of indices there is none; nor beside a nodata value of transparency or masks, as GDAL makes
-    overviews by one of them alone, and moves valid values, or alpha, off the nodata value.
+    None for palette indices, nor for files that mark missing data in several ways: GDAL builds
+    overviews by one of these alone, and moves valid values, or alpha, off the nodata value.
     """
     if file.palette or file.holes_differ:
         return {}
-    fit = [i for i, f in enumerate(file.overviews) if f * _OVERVIEW_MARGIN <= shrinkage * 1.001]
+    most = shrinkage * (1 + _SAME)
+    fit = [i for i, factor in enumerate(file.overviews) if factor * _OVERVIEW_MARGIN <= most]
     return {"OVERVIEW_LEVEL": fit[-1]} if fit else {}
 
 
 def _read_direct(
     data: rasterio.DatasetReader, file: RasterFile, window: Grid, manner: Manner
 ) -> Pixels:
-    """By axes, strip by strip: for lattices that differ in step and offset only."""
+    """Separably by axis, in strips, for lattices that differ only in step and offset."""
     step_x, _, left, _, step_y, top = tuple(data.transform)[:6]
     x = Axis((window.left - left) / step_x, window.step / step_x, window.nx, data.width)
     y = Axis((window.top - top) / step_y, -window.step / step_y, window.ny, data.height)
@@ -87,7 +89,7 @@ def _read_direct(
 
 
 def _strips(y: Axis, x: Axis) -> Iterator[slice]:
-    """Output rows whose file pixels fit into memory."""
+    """Output rows whose file pixels fit in memory."""
     width = x.source.stop - x.source.start
     rows = max(int(_STRIP / width / y.ratio), 1)
     for start in range(0, y.count, rows):
@@ -111,17 +113,17 @@ def _read_source(
 def _read_bands(
     data: rasterio.DatasetReader, file: RasterFile, manner: Manner, window: Window
 ) -> Values:
-    """Bands of colour, and what nodata values, NaN and bands of transparency leave of them."""
+    """The colour bands, and which pixels nodata values, NaN and alpha bands leave valid."""
     bands = manner.bands[:1] if len(set(manner.bands)) == 1 else manner.bands
     alpha = [band for band in file.alpha if band not in (*bands, *manner.light)]
     read: NDArray[np.generic] = data.read([*bands, *alpha], window=window)
     values = read[: len(bands)]
     present = _opaque(read[len(bands) :]) if alpha else None
     nodata = [_nodata(file, manner, band) for band in bands]
-    told = [at for at, value in enumerate(nodata) if value is not None]
-    if told:  # no data only where every band says so: black is a colour
+    known = [at for at, value in enumerate(nodata) if value is not None]
+    if known:  # missing only if every band says so: black is a colour
         dtype = values.dtype
-        some = [values[at] != np.array(nodata[at]).astype(dtype) for at in told]
+        some = [values[at] != np.array(nodata[at]).astype(dtype) for at in known]
         present = _both(present, np.logical_or.reduce(some))
     if values.dtype.kind == "f":
         present = _both(present, np.isfinite(values).all(axis=0))
@@ -131,9 +133,9 @@ def _read_bands(
 def _read_indices(
     data: rasterio.DatasetReader, file: RasterFile, manner: Manner, window: Window
 ) -> Values:
-    """Colours of a palette; its transparent entries, and none at all, are no data."""
+    """Palette colours; transparent and undefined entries are missing data."""
     colours = data.colormap(file.palette)
-    table = np.zeros((max(colours) + 2, 4), np.uint8)  # the last one: what is not in it
+    table = np.zeros((max(colours) + 2, 4), np.uint8)  # the last one: undefined indices
     for index, rgba in colours.items():
         table[index] = rgba
     read = data.read([file.palette, *file.alpha], window=window)
@@ -148,7 +150,7 @@ def _read_indices(
 
 
 def _opaque(alpha: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """Where no band of transparency ``(band, y, x)`` is 0."""
+    """Where no alpha band ``(band, y, x)`` is 0."""
     return np.asarray(np.greater(alpha, 0).all(axis=0))
 
 
@@ -165,26 +167,26 @@ class _Warp:
     manner: Manner
     shrinkage: float
 
-    def lay(self, window: Grid, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> None:
-        """Put what lies under a window into it, in place; by quarters where that is much."""
+    def fill(self, window: Grid, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> None:
+        """Fill a window in place; in quarters if its source is large."""
         mesh = mesh_of(window, self.file.crs)
         left, _, right, _ = self.file.box
-        found = [(by, self._part(mesh, by)) for by in mesh.shifts(left, right)]
-        parts = [(by, part) for by, part in found if part is not None]
+        by_shift = [(by, self._part(mesh, by)) for by in mesh.shifts(left, right)]
+        parts = [(by, part) for by, part in by_shift if part is not None]
         most = max((_size(part) for _, part in parts), default=0)
         if most <= _STRIP or max(window.shape) <= _LEAST_SIDE:
             for by, part in parts:
-                lay_under(pixels, valid, *self._moved(mesh, by, part, window))
+                fill_gaps(pixels, valid, *self._moved(mesh, by, part, window))
             return
         for rows, cols in _quarters(window):
-            self.lay(window.window(rows, cols), pixels[:, rows, cols], valid[rows, cols])
+            self.fill(window.window(rows, cols), pixels[:, rows, cols], valid[rows, cols])
 
     def _part(self, mesh: Mesh, by: float) -> tuple[slice, slice] | None:
         transform = Affine.translation(by, 0) @ self.data.transform
         return _source_part(mesh, transform, self.data.shape, self.shrinkage)
 
     def _moved(self, mesh: Mesh, by: float, part: tuple[slice, slice], window: Grid) -> Pixels:
-        """A part of the file, moved by some turns of its CRS, on the window's lattice."""
+        """A part of the file, shifted by some turns of its CRS, on the window's lattice."""
         values, present = _read_source(self.data, self.file, self.manner, *part)
         corner = Affine.translation(part[1].start, part[0].start)
         transform = Affine.translation(by, 0) @ self.data.transform @ corner
@@ -197,7 +199,7 @@ class _Warp:
 
 
 def _layers(values: NDArray[np.generic], present: NDArray[np.bool_] | None) -> NDArray[Any]:
-    """Values and, as a last band, 255 where they are any: bytes, or float32."""
+    """Values and, as a last band, 255 where valid: bytes or float32."""
     count, height, width = values.shape
     dtype = np.uint8 if values.dtype == np.uint8 else np.float32
     layers = np.empty((count + 1, height, width), dtype)
@@ -209,7 +211,7 @@ def _layers(values: NDArray[np.generic], present: NDArray[np.bool_] | None) -> N
 def _warped(
     layers: NDArray[Any], transform: Affine, crs: str, window: Grid, shrinkage: float
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """By GDAL's warper, for any CRS and rotation: values, and where there are any."""
+    """Values and their validity by GDAL's warper, for any CRS and rotation."""
     moved = np.zeros((len(layers), *window.shape), layers.dtype)
     reproject(
         layers,
@@ -220,7 +222,7 @@ def _warped(
         dst_crs=window.crs,
         src_alpha=len(layers),
         dst_alpha=len(layers),
-        resampling=Resampling.average if shrinkage > 0.999 else Resampling.bilinear,
+        resampling=Resampling.average if shrinkage > 1 - _SAME else Resampling.bilinear,
         tolerance=_WARP_TOLERANCE,
         warp_mem_limit=_WARP_MEMORY,
         SRC_ALPHA_MAX=str(_OPAQUE),
@@ -232,7 +234,7 @@ def _warped(
 def _source_part(
     mesh: Mesh, transform: Affine, shape: tuple[int, int], shrinkage: float
 ) -> tuple[slice, slice] | None:
-    """Rows and columns of a raster that a window may need; None where it needs none."""
+    """Rows and columns of a raster that a window may need; None if it needs none."""
     if mesh.box is None:
         return None
     left, bottom, right, top = mesh.box
@@ -247,7 +249,7 @@ def _source_part(
 
 
 def _limits(at: NDArray[np.float64], room: float, size: int) -> slice:
-    """From the least to the greatest pixel, with some room, of those that there are."""
+    """From the least to the greatest pixel, with a margin, clipped to the raster."""
     return slice(max(math.floor(at.min() - room), 0), min(math.ceil(at.max() + room), size))
 
 
@@ -257,7 +259,7 @@ def _size(part: tuple[slice, slice]) -> int:
 
 
 def _quarters(window: Grid) -> Iterator[tuple[slice, slice]]:
-    """A window's halves along each side that can be halved."""
+    """A window split in two along each side that is long enough."""
     rows, cols = map(_halves, window.shape)
     return ((row, col) for row in rows for col in cols)
 
@@ -273,7 +275,7 @@ def _middle(mesh: Mesh) -> float:
 
 
 def _nodata(file: RasterFile, manner: Manner, band: int) -> float | None:
-    """The value that means no data in a band, if its type can hold it; NaN always does."""
+    """A band's nodata value, if its type can hold it; NaN is always missing data."""
     dtype = np.dtype(file.dtype)
     nodata = file.nodata[band - 1] if manner.nodata is None else manner.nodata
     if nodata is None or math.isnan(nodata):

@@ -1,4 +1,4 @@
-"""Redirects, judged at every hop: none leads from elsewhere to a host inside of the house."""
+"""Redirects, checked at every hop: none leads from a public to a private host."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..stores import without_secrets
 
 
 class RefusedRedirect(requests.RequestException):
-    """A server sent on to a place that is not asked for others."""
+    """A server redirected to an address that must not be requested on its behalf."""
 
 
 def check_redirect(response: requests.Response, *_: Any, **__: Any) -> None:
@@ -24,13 +24,13 @@ def check_redirect(response: requests.Response, *_: Any, **__: Any) -> None:
 
 
 def watched(session: requests.Session) -> requests.Session:
-    """The session, its redirects checked."""
+    """The session, with its redirects checked."""
     session.hooks["response"].append(check_redirect)
     return session
 
 
 def refused_on_the_way(url: str, timeout: tuple[float, float] = (10.0, 30.0)) -> str:
-    """Why a URL is not opened by those who follow redirects blindly (GDAL); empty where it may be.
+    """Why a URL is not given to a library that follows any redirect (GDAL); empty if it may be.
 
     Costs a request for one byte.
     """
@@ -41,5 +41,5 @@ def refused_on_the_way(url: str, timeout: tuple[float, float] = (10.0, 30.0)) ->
         except RefusedRedirect as error:
             return str(error)
         except (requests.RequestException, ValueError):
-            return ""  # who opens it says what is wrong
+            return ""  # reported when it is opened
     return ""

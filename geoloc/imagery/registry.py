@@ -14,17 +14,17 @@ SOURCES = {
     "xyz": ".xyz:XyzSource",
     "zarr": ".cached.source:ZarrSource",
 }
-"""Module (in this package where it begins with a dot) and class, which takes the specification.
+"""Module (in this package if it begins with a dot) and class, which takes the specification.
 
-They are imported when they are asked for: their libraries are heavy.
+They are imported on demand: their libraries are heavy.
 """
 
 
 def open_source(spec: Imagery, base: Path | None = None) -> Source:
     """The source that an imagery specification describes.
 
-    ``base`` is the folder that relative paths are meant from. Raises ImageryError where a
-    path matches no file, or where what the specification names is not there.
+    ``base``: the folder for relative paths. Raises ImageryError if a path matches no file or the
+    specification names something that does not exist.
     """
     spec = spec if base is None else spec.resolve(base)
     module, _, name = SOURCES[spec.kind].partition(":")

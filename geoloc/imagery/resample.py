@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from scipy import sparse
 
-_SNAP = 1e-6  # px: what counts as lying on a pixel's edge
+_SNAP = 1e-6  # px: tolerance for lying on a pixel's edge
 _LEAST_COVER = 1e-3  # share of a pixel that must have data
 
 
@@ -48,8 +48,8 @@ class Axis:
     def weights(self) -> sparse.csr_array:
         """Weights ``(output, source)``; a row sums to the share that lies inside the image.
 
-        The area of overlap where pixels are merged, linear interpolation between the centres
-        of two neighbours where they are split.
+        The area of overlap if pixels are merged, linear interpolation between the centres of two
+        neighbours if they are split.
         """
         edges = self.start + self.ratio * np.arange(self.count + 1, dtype=np.float64)
         whole = np.rint(edges)
@@ -61,7 +61,7 @@ class Axis:
         rows = np.repeat(np.arange(self.count), at.shape[1])
         cols = np.clip(at.ravel() - source.start, 0, source.stop - source.start - 1)
         shape = (self.count, source.stop - source.start)
-        from scipy import sparse  # only where pixels are read
+        from scipy import sparse  # only if pixels are read
 
         table = sparse.csr_array((weight.ravel().astype(np.float32), (rows, cols)), shape=shape)
         table.eliminate_zeros()
@@ -73,8 +73,8 @@ def resample(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Values ``(band, y, x)`` of the sources of both axes, on the output's lattice.
 
-    Pixels where ``valid`` ``(y, x)`` is False (None: nowhere) take no part. Returns float32
-    ``(band, y, x)`` and where there is data ``(y, x)``.
+    Pixels where ``valid`` ``(y, x)`` is False (None: nowhere) are ignored. Returns float32
+    ``(band, y, x)`` and the output's validity ``(y, x)``.
     """
     down, across = y.weights(), x.weights()
     if valid is None:
@@ -83,16 +83,16 @@ def resample(
     else:
         cover = _apply(valid[None].astype(np.float32), down, across)[0]
         bands = np.where(valid, values, 0).astype(np.float32)
-    there = cover > _LEAST_COVER
+    present = cover > _LEAST_COVER
     resampled = _apply(bands, down, across)
-    resampled /= np.where(there, cover, 1.0).astype(np.float32)
-    return resampled, there
+    resampled /= np.where(present, cover, 1.0).astype(np.float32)
+    return resampled, present
 
 
 def _apply(
     bands: NDArray[np.float32], down: sparse.csr_array, across: sparse.csr_array
 ) -> NDArray[np.float32]:
-    """Weigh rows, then columns, of ``(band, y, x)``."""
+    """Apply the weights to rows, then columns, of ``(band, y, x)``."""
     count, height, width = bands.shape
     rows = down @ bands.transpose(1, 0, 2).reshape(height, count * width)
     turned = rows.reshape(-1, count, width).transpose(2, 1, 0).reshape(width, -1)

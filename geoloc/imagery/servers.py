@@ -1,4 +1,4 @@
-"""Asking servers for the version of a file: a few headers, never the file."""
+"""Requests to servers for the version of a file: a few headers, never the file."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _RETRIES = Retry(
     allowed_methods=None, raise_on_status=False, respect_retry_after_header=False,
 )  # fmt: skip
 _GONE = (404, 410)
-_BUSY = 429
-_UNANSWERED = 3  # files in a row until a host is given up
+_BUSY = (429, 500, 502, 503, 504)
+_UNANSWERED = 3  # files in a row after which a host is given up
 _OBJECT_PATIENCE = {"connect_timeout": "10s", "timeout": "30s"}
 _OBJECTS = ("s3", "gs", "az")
 _GDALS = {"/vsicurl/": "", "/vsis3/": "s3://", "/vsigs/": "gs://", "/vsiaz/": "az://"}
@@ -34,11 +34,11 @@ _ONE_BYTE = _AS_STORED | {"Range": "bytes=0-0"}
 
 
 class _Busy(Unanswered):
-    """An answer that says: not now."""
+    """A response that says: not now."""
 
 
 class Servers:
-    """Asks servers of any kind; keeps connections, and remembers who refuses HEAD or is silent."""
+    """Keeps connections to servers, and remembers which refuse HEAD or are silent."""
 
     def __init__(self) -> None:
         self._stores: dict[str, Any] = {}
@@ -48,8 +48,8 @@ class Servers:
         self._own = threading.local()
 
     def version(self, href: str) -> str | None:
-        """A file's version, None where its server does not tell. Raises CubeError, Unanswered."""
-        url = _as_url(href)
+        """A file's version, None if its server gives none. Raises CubeError, Unanswered."""
+        url = as_url(href)
         try:
             scheme, host = urlsplit(url)[:2]
         except ValueError:
@@ -59,17 +59,17 @@ class Servers:
         if self._silent.get(host, 0) >= _UNANSWERED:
             raise Unanswered("no answer")
         try:
-            told = self._of_object(url) if scheme in _OBJECTS else self._of_page(url)
-        except _Busy:  # it is there
+            version = self._of_object(url) if scheme in _OBJECTS else self._of_page(url)
+        except _Busy:  # the host works
             raise
         except Unanswered:
             self._silent[host] = self._silent.get(host, 0) + 1
             raise
         self._silent.pop(host, None)
-        return told
+        return version
 
     def _of_object(self, url: str) -> str | None:
-        """By our own stores, which know profiles and endpoints."""
+        """An object's version, through our own stores, which know profiles and endpoints."""
         import obstore
         from obstore.exceptions import BaseError
 
@@ -92,31 +92,32 @@ class Servers:
             return self._stores[root]
 
     def _of_page(self, url: str) -> str | None:
-        """By HEAD; by a GET of one byte where that is refused, or tells nothing."""
+        """A page's version by HEAD, or by a GET of one byte if HEAD is refused or gives none."""
         host = urlsplit(url).netloc
-        if host not in self._headless and (told := self._answer("HEAD", url)[1]):
-            return told
-        status, told = self._answer("GET", url)
-        if told:
+        if host not in self._headless and (version := self._answer("HEAD", url)[1]):
+            return version
+        status, version = self._answer("GET", url)
+        if version:
             self._headless.add(host)
-        return MISSING if status in _GONE else told
+        return MISSING if status in _GONE else version
 
     def _answer(self, method: str, url: str) -> tuple[int, str | None]:
-        """The status, and the version if it is told. No body is read. Raises Unanswered."""
+        """The status, and the version if given. No body is read. Raises Unanswered."""
         headers = _ONE_BYTE if method == "GET" else _AS_STORED
         try:
             with self._session().request(
                 method, url, headers=headers, stream=True, allow_redirects=True, timeout=_PATIENCE
             ) as answer:
-                status, told = answer.status_code, _told(answer.headers) if answer.ok else None
+                status = answer.status_code
+                version = _version_of(answer.headers) if answer.ok else None
         except (requests.RequestException, HTTPError, ValueError):  # the last two: odd redirects
             raise Unanswered("no answer") from None
-        if status == _BUSY or status in (500, 502, 503, 504):
+        if status in _BUSY:
             raise _Busy(f"HTTP {status}")
-        return status, told
+        return status, version
 
     def _session(self) -> requests.Session:
-        """This thread's; it knows redirects, proxies and passwords as GDAL does."""
+        """This thread's session; it handles redirects, proxies and passwords as GDAL does."""
         if not hasattr(self._own, "session"):
             self._own.session = watched(requests.Session())
             for scheme in ("http://", "https://"):
@@ -125,8 +126,8 @@ class Servers:
         return session
 
 
-def _told(headers: Mapping[str, str]) -> str | None:
-    """The ETag, or else the date and the whole file's size."""
+def _version_of(headers: Mapping[str, str]) -> str | None:
+    """The ETag, else the date and the whole file's size."""
     if etag := headers.get("ETag"):
         return etag
     if (date := headers.get("Last-Modified")) is None:
@@ -137,8 +138,8 @@ def _told(headers: Mapping[str, str]) -> str | None:
     return f"{date}-{whole or headers.get('Content-Length', '')}"
 
 
-def _as_url(href: str) -> str:
-    """GDAL's path of a URL as that URL."""
+def as_url(href: str) -> str:
+    """The URL that a path of GDAL's virtual file systems stands for."""
     for prefix, scheme in _GDALS.items():
         if href.startswith(prefix):
             return scheme + href.removeprefix(prefix)

@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Item:
-    """One image of a mosaic; ``datetime`` (UTC) is when it was taken, where that is known."""
+    """One image of a mosaic; ``datetime`` (UTC): when it was taken, if known."""
 
     id: str
     href: str
     datetime: dt.datetime | None = None
     version: str | None = None
-    """What tells its files' content apart: what a catalog says of it (checksum, date of change),
-    or else date and size on disk, or a server's ETag."""
+    """Identifies its files' content: the catalog's checksum or date of change, else date and size
+    on disk, or a server's ETag."""
 
 
 class Source(Protocol):
     """Overhead imagery of any origin, read as RGB on any lattice.
 
-    A source is picklable (workers get it), opens files lazily, and may be read by many
+    A source is picklable (it is sent to workers), opens files lazily, and may be read by many
     threads at once.
     """
 
@@ -43,22 +43,22 @@ class Source(Protocol):
         """Native ground sample distance of the finest image: m on the ground per pixel."""
 
     def bounds(self, crs: str) -> Bounds:
-        """The box that holds all imagery: left, bottom, right, top in ``crs``."""
+        """The box around all imagery: left, bottom, right, top in ``crs``."""
 
     def covers(self, window: Grid) -> bool:
-        """False where the window certainly holds no imagery."""
+        """False if the window certainly holds no imagery."""
 
     def read(self, window: Grid) -> xr.DataArray:
-        """The pixels of a window, whose step is the GSD wanted.
+        """The pixels of a window, whose step is the required GSD.
 
         Returns uint8 ``("band", "y", "x")``, bands r, g, b, on exactly the window's lattice
         (``x``, ``y`` are pixel centres). Coordinate ``valid`` ``("y", "x")`` is False where
         there is no imagery; pixels there are 0. ``attrs``: ``crs``; ``items``, the Items
-        whose pixels are seen, uppermost first; ``errors``, one line for each image that
-        could not be read and so may be missing here; ``read_bytes``, how many bytes were taken
-        for it from disk or network, as they are stored there (mostly compressed), None where
-        that is not known (what is read once, of catalogs and headers, is not counted);
-        ``notes``, where there are any, one line for each kind of what was taken for no imagery.
+        whose pixels are visible, uppermost first; ``errors``, one line for each image that
+        could not be read and so may be missing here; ``read_bytes``, bytes read from disk or
+        network as stored there (mostly compressed), None if unknown (catalogs and headers, read
+        once, are not counted); ``notes``, optional, one line for each kind of placeholder that
+        was treated as missing imagery.
         """
 
     def fingerprint(self, window: Grid) -> str:
@@ -67,34 +67,34 @@ class Source(Protocol):
 
 @runtime_checkable
 class HasNotes(Protocol):
-    """A source that has something to say of its imagery as a whole."""
+    """A source with notes on its imagery as a whole."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One line for each thing that people should know."""
+        """One line for each thing that users should know."""
 
 
 def notes_of(source: Source) -> list[str]:
-    """What a source has to say for people, as far as it was searched."""
+    """A source's notes for users, on what has been searched so far."""
     return list(source.notes) if isinstance(source, HasNotes) else []
 
 
 @runtime_checkable
-class Holding(Protocol):
-    """A source that covers more than it knows to hold: there are files that cannot be read."""
+class PartlyKnown(Protocol):
+    """A source of partly unknown extent, as some of its files cannot be read."""
 
     def holds(self, window: Grid) -> bool:
-        """Whether what is known of it may reach into the window."""
+        """Whether its known part may reach into the window."""
 
 
 def require_overlap(source: Source, grid: Grid) -> None:
-    """Raise ImageryError, naming both extents, where the imagery misses the grid altogether."""
-    covers = source.covers(grid)  # first: it makes a catalog be searched there
-    if covers and (not isinstance(source, Holding) or source.holds(grid)):
+    """Raise ImageryError, naming both extents, if the imagery misses the grid altogether."""
+    covers = source.covers(grid)  # first, as it searches a catalog there
+    if covers and (not isinstance(source, PartlyKnown) or source.holds(grid)):
         return
-    there = source.bounds(grid.crs)
+    extent = source.bounds(grid.crs)
     raise ImageryError(
-        f"the area {_extent(grid.bounds)} lies outside of the imagery {_extent(there)} "
+        f"the area {_extent(grid.bounds)} is outside the imagery {_extent(extent)} "
         f"({grid.crs}): correct the bounds or the imagery"
     )
 
@@ -107,8 +107,8 @@ def as_window(
     errors: tuple[str, ...],
     read_bytes: int | None = None,
 ) -> xr.DataArray:
-    """Pixels ``(3, y, x)`` and validity ``(y, x)`` in the form that the protocol promises."""
-    import xarray as xr  # a second that those who only ask for versions need not wait for
+    """Pixels ``(3, y, x)`` and validity ``(y, x)`` in the form of `Source.read`."""
+    import xarray as xr  # takes a second, which version checks need not wait for
 
     return xr.DataArray(
         pixels,
@@ -128,21 +128,21 @@ def as_window(
     )
 
 
-def lay_under(
+def fill_gaps(
     pixels: NDArray[np.uint8],
     valid: NDArray[np.bool_],
     new: NDArray[np.uint8],
-    there: NDArray[np.bool_],
+    present: NDArray[np.bool_],
 ) -> bool:
-    """Put ``new`` ``(3, y, x)`` where there is nothing yet, in place; whether any was put."""
-    added = there & ~valid
+    """Put ``new`` ``(3, y, x)`` where nothing is valid yet, in place; whether any was put."""
+    added = present & ~valid
     np.copyto(pixels, new, where=added)
     valid |= added
     return bool(added.any())
 
 
 def overlap(bounds: Bounds, window: Grid) -> tuple[slice, slice] | None:
-    """Rows and columns of the window whose pixels a box touches, or None."""
+    """Rows and columns of the window whose pixels a box touches; None if there are none."""
     left, bottom, right, top = bounds
     if not all(map(math.isfinite, bounds)):
         return None
@@ -158,7 +158,7 @@ class ArraySource:
     """Imagery in memory: ``pixels`` uint8 ``(3, y, x)`` on the lattice ``grid``.
 
     Windows of another step or offset get the nearest pixel. Reads that touch a box of
-    ``broken`` find no pixels in it and report an error, as a damaged file would.
+    ``broken`` get no pixels in it and report an error, as for a damaged file.
     """
 
     pixels: NDArray[np.uint8]
@@ -198,9 +198,9 @@ class ArraySource:
         return digest.hexdigest()
 
     def _sample(self, window: Grid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Nearest pixels ``(3, y, x)`` and whether there are any ``(y, x)``."""
+        """Nearest pixels ``(3, y, x)`` and their validity ``(y, x)``."""
         self._same_crs(window.crs)
-        # a hair inwards, so that centres on an edge do not hang on rounding
+        # slightly inwards, so that centres on an edge do not depend on rounding
         cols = np.floor((window.x - self.grid.left) / self.grid.step + 1e-6).astype(int)
         rows = np.floor((self.grid.top - window.y) / self.grid.step + 1e-6).astype(int)
         y = np.flatnonzero((rows >= 0) & (rows < self.grid.ny))

@@ -1,8 +1,8 @@
-"""What a server may say of a file instead of its version."""
+"""What a server may report of a file instead of its version."""
 
 MISSING = "missing"
-"""The version of a file that is not there."""
+"""The version of a file that does not exist."""
 
 
 class Unanswered(Exception):  # noqa: N818  (no fault of ours, and never shown)
-    """A server that cannot be asked just now, and why; it may tell later."""
+    """A server that cannot be reached now, and why; it may answer later."""

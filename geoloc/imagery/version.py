@@ -1,4 +1,4 @@
-"""What changes when a file's content does, on disk or on a server."""
+"""Versions: values that change with a file's content, on disk or on a server."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .unanswered import MISSING, Unanswered
 if TYPE_CHECKING:
     from .servers import Servers
 
-_AT_ONCE = 16  # servers' answers waited for
+_AT_ONCE = 16  # requests in flight
 
 
 class Versions:
-    """Versions of files; a server is asked once for each of its files.
+    """Versions of files; a server is queried once for each of its files.
 
-    Travels to other processes with what it has learnt.
+    Pickled with the versions known so far.
     """
 
     def __init__(self) -> None:
@@ -45,12 +45,12 @@ class Versions:
     def of(
         self, names: Iterable[str], opened: Callable[[str], str] = str, *, sure: bool = True
     ) -> list[str]:
-        """The version of each file; ``opened`` makes of its name the URL that a server takes.
+        """The version of each file; ``opened`` turns its name into the URL to request.
 
-        On disk: date and size. Of a server: the ETag, else date and size; "missing" where there
-        is no such file. Where nothing tells, the name without its secrets; so also, unless it is
-        to be ``sure``, where a server cannot be asked just now, which is not remembered. Raises
-        ImageryError for such a server, CubeError for an AWS profile that is of no use.
+        On disk: date and size. On a server: the ETag, else date and size; "missing" for a file
+        that does not exist. If the server gives none, the name without its secrets; likewise,
+        but not remembered, if a server cannot be reached now and ``sure`` is False. Raises
+        ImageryError for such a server if ``sure``, CubeError for an unusable AWS profile.
         """
         names = list(names)
         answers = {name: self._ask(name, opened) for name in names if is_remote(name)}
@@ -70,20 +70,20 @@ class Versions:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One line where there are files whose versions nobody tells."""
+        """One line if there are files without a known version."""
         with self._lock:
-            untold = [name for name, version in self._learnt.items() if version is None]
-        if not untold:
+            unknown = [name for name, version in self._learnt.items() if version is None]
+        if not unknown:
             return ()
-        files = "1 file" if len(untold) == 1 else f"{len(untold)} files"
-        hosts = sorted({_host(name) for name in untold})
+        files = "1 file" if len(unknown) == 1 else f"{len(unknown)} files"
+        hosts = sorted({_host(name) for name in unknown})
         return (
-            f"the server tells no version of {files} ({', '.join(hosts[:5])}): changes there are "
+            f"the server gives no version of {files} ({', '.join(hosts[:5])}): changes there are "
             "not noticed",
         )
 
     def _ask(self, name: str, opened: Callable[[str], str]) -> Future[str | None] | None:
-        """The answer that is under way; None where it is known."""
+        """The pending answer; None if it is known."""
         with self._lock:
             if name in self._learnt:
                 return None
@@ -93,7 +93,7 @@ class Versions:
             return self._asked[name]
 
     def _awaited(self, name: str, answer: Future[str | None] | None) -> str | None:
-        """Learn what is answered; one line where the server cannot be asked."""
+        """Store an answer; one line if the server cannot be reached."""
         try:
             if answer is not None:
                 self._learn(name, answer.result())
@@ -101,18 +101,18 @@ class Versions:
             with self._lock:
                 self._asked.pop(name, None)
             shown = without_secrets(name)
-            return f"{shown} cannot be asked for its version now ({error}): try again later"
+            return f"{shown} cannot be checked for its version now ({error}): try again later"
         return None
 
     def _cancel(self) -> None:
-        """Let nothing wait any more, so that the process can end."""
+        """Cancel pending answers, so that the process can end."""
         with self._lock:
             for answer in self._asked.values():
                 answer.cancel()
             self._asked.clear()
 
     def _means(self) -> tuple[ThreadPoolExecutor, Servers]:
-        from .servers import Servers  # its library is of no use to those who read from disk
+        from .servers import Servers  # its library is not needed for files on disk
 
         self._pool = self._pool or ThreadPoolExecutor(_AT_ONCE, "geoloc-versions")
         self._servers = self._servers or Servers()
@@ -125,9 +125,9 @@ class Versions:
 
 
 def _host(href: str) -> str:
-    """A URL's host or bucket; of GDAL's other paths the kind, such as vsizip."""
+    """A URL's host or bucket, or the kind of another GDAL path, such as vsizip."""
     plain = without_secrets(href).removeprefix("/vsicurl/")
-    with contextlib.suppress(ValueError):  # of what is no URL
+    with contextlib.suppress(ValueError):  # not a URL
         return urlsplit(plain).netloc or plain.split("/")[1]
     return plain
 

@@ -23,8 +23,8 @@ _SAMPLES = 2  # along a side of a pixel that merges several
 _MOST_MERGED = 4  # source pixels along a pixel's side: beyond, whole ones are averaged first
 _STRIP = 256  # rows at once: bounds what is held at the finer step
 _OPAQUE_ALPHA = 255
-_CUBIC_PX = 5  # source pixels along a side that a cubic sample hangs on
-_OPAQUE = 128  # of 255: a pixel is valid where at least half of what it is made of is
+_CUBIC_PX = 5  # source pixels along a side that a cubic sample depends on
+_OPAQUE = 128  # of 255: a pixel is valid if at least half of its sources are
 
 
 def warp(
@@ -33,7 +33,7 @@ def warp(
     """Pixels ``(3, y, x)`` on the lattice ``source``, on the lattice ``window``.
 
     ``valid`` ``(y, x)`` None: everywhere. Pixels without data never mix with others. Returns
-    RGB ``(3, y, x)`` and validity ``(y, x)``, False outside of the source.
+    RGB ``(3, y, x)`` and validity ``(y, x)``, False outside the source.
     """
     shrinkage = _shrinkage(source, window)
     picture = _picture(pixels, valid)
@@ -42,14 +42,14 @@ def warp(
         picture, source = _reduce(picture, source, times)
     samples = _SAMPLES if shrinkage > 1 else 1
     moved = np.empty((3, *window.shape), np.uint8)
-    there = np.empty(window.shape, np.bool_)
+    present = np.empty(window.shape, np.bool_)
     for start in range(0, window.ny, _STRIP):
         rows = slice(start, min(start + _STRIP, window.ny))
         values = _sample(picture, source, window.window(rows, slice(None)), samples)
-        there[rows] = values[..., 3] >= _OPAQUE
+        present[rows] = values[..., 3] >= _OPAQUE
         moved[:, rows] = values[..., :3].transpose(2, 0, 1)
-    moved[:, ~there] = 0
-    return moved, there
+    moved[:, ~present] = 0
+    return moved, present
 
 
 def _sample(picture: Image.Image, source: Grid, window: Grid, samples: int) -> NDArray[np.uint8]:
@@ -121,7 +121,7 @@ def _mesh(
 def _near(
     source: Grid, x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Points in the source's CRS, moved by as many turns of it as brings them to the source."""
+    """Points in the source's CRS, shifted by the number of turns that brings them to the source."""
     left, _, right, _ = source.bounds
     turn = turn_of(source.crs)
     if turn is None or right - left >= turn:

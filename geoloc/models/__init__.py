@@ -1,9 +1,9 @@
-"""What turns pixels into feature vectors, as files: model directories and where they live.
+"""Models as files: directories that define how pixels become feature vectors.
 
-``spec``       what model.json may say
+``spec``       the schema of model.json
 ``model``      a checked model directory, its digest
 ``features``   what its vectors mean: names, distance, and the int8 code (``quantizer``)
-``store``      the models of this machine, and those that are shipped
+``store``      the models of this machine, and those shipped with geoloc
 ``fetch``      models by URL, copied into the store
 ``load``       a model by name, directory, URL or digest
 

@@ -1,8 +1,8 @@
 """Models by URL: a model directory on a web server, S3 or a shared disk, copied into the store.
 
-Nothing of it is believed: names stay inside the directory, sizes of what is held in memory are
-bounded, and a file counts once its sha256 is that of ``model.json``. A model appears in the store
-by one rename, whole. Which model a URL gave is noted beside the models, so it is asked once.
+Nothing in it is trusted: names stay inside the directory, sizes held in memory are bounded, and a
+file is accepted only if its sha256 is that in ``model.json``. A model appears in the store by one
+rename, whole. The digest of each URL is recorded beside the models, so it is fetched once.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from .spec import MODEL_NAME, SPEC_FILE, ModelSpec
 from .store import known_models, list_models, publish, refuse_other_folder, store_dir
 
 Progress = Callable[[str, int, int], None]
-"""Told while a file arrives: its name, bytes there, bytes in all."""
+"""Called while a file arrives: its name, bytes received, bytes in all."""
 
 _LOG = logging.getLogger(__name__)
 _SPEC_LIMIT = 4 << 20
 _CHUNK = 1 << 20
 _MOST_BYTES = 8 << 30  # of a model's files together
-_SHORT = 12  # characters of a digest that tell drafts apart
-# A large file may take its time, but not fall silent, nor come by drips.
+_SHORT = 12  # characters of a digest that distinguish drafts
+# A large file may take long, but must not stall or trickle.
 _PATIENCE = {"timeout": "24 hours", "read_timeout": "60 seconds"}
-_SLOWEST, _WINDOW = 4096, 300.0  # bytes/s on the average of so many s; s until an answer begins
+_SLOWEST, _WINDOW = 4096, 300.0  # bytes/s, averaged over so many s; s until a response begins
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A model in the store; ``new``: it was not there before."""
+    """A model in the store; ``new``: whether it was just added."""
 
     model: Model
     new: bool
 
 
 class _Pace:
-    """Raises TimeoutError where less comes than any line would bring."""
+    """Raises TimeoutError for a transfer slower than any network would be."""
 
     def __init__(self) -> None:
         self._since, self._bytes = time.monotonic(), 0
@@ -66,29 +66,29 @@ class _Pace:
         self._since, self._bytes = time.monotonic(), 0
 
 
-def _in_time(ask: Callable[[], Any]) -> Any:
-    """What is asked for, if it comes within _WINDOW; a head may come by drips as well."""
+def _in_time(request: Callable[[], Any]) -> Any:
+    """The result of a request, if it arrives within _WINDOW; heads may trickle, too."""
     answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 
     def run() -> None:
         try:
-            answers.put((ask(), None))
-        except BaseException as error:  # noqa: BLE001 - raised again by who waits
+            answers.put((request(), None))
+        except BaseException as error:  # noqa: BLE001 - raised again by the caller
             answers.put((None, error))
 
     threading.Thread(target=run, daemon=True).start()
     try:
-        found, error = answers.get(timeout=_WINDOW)
+        result, error = answers.get(timeout=_WINDOW)
     except queue.Empty:
         raise TimeoutError(f"no answer within {_WINDOW:g} s") from None
     if error is not None:
         raise error
-    return found
+    return result
 
 
 @dataclass(frozen=True)
 class _Remote:
-    """A model directory at ``url``; ``shown`` is that without a password."""
+    """A model directory at ``url``; ``shown``: the URL without a password."""
 
     url: str
     shown: str
@@ -98,7 +98,7 @@ class _Remote:
         import obstore.store
 
         folder = local_path(self.url)
-        with self._told(""):
+        with self._one_line_errors(""):
             if folder is None:
                 return open_objects(self.url, **_PATIENCE)
             if not folder.is_dir():
@@ -107,44 +107,44 @@ class _Remote:
 
     @cached_property
     def spec_text(self) -> bytes:
-        """``model.json``, if it is of a sane size."""
+        """``model.json``, if its size is plausible."""
         text = bytearray()
         for chunk, _ in self.chunks(SPEC_FILE):
             text += chunk
             if len(text) > _SPEC_LIMIT:
                 raise ModelError(
                     f"{self.shown}/{SPEC_FILE} is larger than {_SPEC_LIMIT >> 20} MiB: "
-                    "that is no model; correct the URL"
+                    "that is not a model; correct the URL"
                 )
         return bytes(text)
 
     @cached_property
     def model(self) -> Model:
-        """What the directory says it holds; its ``path`` means nothing."""
+        """The model that the directory claims to be; its ``path`` is meaningless."""
         return Model(Path(), _complete(parse_spec(self.spec_text, f"{self.shown}/{SPEC_FILE}")))
 
     def chunks(self, name: str, start: int = 0) -> Iterator[tuple[bytes, int]]:
-        """A file piece by piece from a byte on, and its length. Raises ModelError."""
+        """A file in pieces, from byte ``start`` on, and its length. Raises ModelError."""
         import obstore
 
         wanted: Any = {"range": {"offset": start}} if start else None
-        with self._told(f"/{name}"):
-            found = _in_time(lambda: obstore.get(self.store, name, options=wanted))
-            size, pace = int(found.meta["size"]), _Pace()
-            for chunk in found.stream(min_chunk_size=1):  # else drips would be collected
+        with self._one_line_errors(f"/{name}"):
+            response = _in_time(lambda: obstore.get(self.store, name, options=wanted))
+            size, pace = int(response.meta["size"]), _Pace()
+            for chunk in response.stream(min_chunk_size=1):  # else a trickle would be buffered
                 pace.count(len(chunk))
                 yield bytes(chunk), size
 
     @contextlib.contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _one_line_errors(self, what: str) -> Iterator[None]:
         from obstore.exceptions import BaseError
 
         try:
             yield
         except FileNotFoundError:
             raise ModelError(
-                f"there is no {self.shown}{what}: give the URL of a model's directory, which "
-                f"holds {SPEC_FILE} and the files that it names"
+                f"{self.shown}{what} does not exist: give the URL of a model's directory, which "
+                f"holds {SPEC_FILE} and the files named in it"
             ) from None
         except ModelError:
             raise
@@ -166,9 +166,9 @@ def fetch_model(
 ) -> Fetched:
     """Copy the model at ``url`` into the store, under ``name`` or its own.
 
-    Files that arrived in an earlier attempt are not fetched again, nor is a model that is there.
-    Raises ModelError where it cannot be fetched, is not what it says, or the name is another
-    model's; UsageError for a name or a URL that cannot be one.
+    Files received in an earlier attempt are not fetched again, nor is a model already in the
+    store. Raises ModelError if it cannot be fetched, does not match its digests, or the name
+    belongs to another model; UsageError for an invalid name or URL.
     """
     remote = _remote(url)
     if name is not None and not re.fullmatch(MODEL_NAME, name):
@@ -177,7 +177,7 @@ def fetch_model(
 
 
 def fetch_aside(url: str) -> Model:
-    """`fetch_model`, under a name of its own where another model has that one."""
+    """`fetch_model`, under a different name if another model has that one."""
     remote = _remote(url)
     _LOG.info("fetching the model at %s", remote.shown)
     digest, name = remote.model.digest, remote.model.name
@@ -188,9 +188,9 @@ def fetch_aside(url: str) -> Model:
 
 
 def model_at_url(url: str) -> Path:
-    """Directory in the store of the model that ``url`` gave, which is fetched if it never was."""
-    noted = _origin(_remote(url).shown)
-    digest = noted.read_text() if noted.is_file() else ""
+    """Directory in the store of the model at ``url``, which is fetched if necessary."""
+    record = _origin(_remote(url).shown)
+    digest = record.read_text() if record.is_file() else ""
     known = (model.path for model in list_models() if model.digest == digest)
     return next(known, None) or fetch_aside(url).path
 
@@ -198,10 +198,10 @@ def model_at_url(url: str) -> Path:
 def _remote(url: str) -> _Remote:
     try:
         parts = urlsplit(url)
-        sound = bool(is_url(url) and parts.scheme and not parts.query and not parts.fragment)
-    except ValueError:  # as of brackets that are not closed
-        sound = False
-    if not sound:
+        valid = bool(is_url(url) and parts.scheme and not parts.query and not parts.fragment)
+    except ValueError:  # such as unclosed brackets
+        valid = False
+    if not valid:
         shown = without_secrets(re.split("[?#]", url)[0])
         raise UsageError(
             f"{shown} is not the URL of a model's directory: give one such as "
@@ -216,7 +216,7 @@ def _complete(spec: ModelSpec) -> ModelSpec:
     if missing:
         raise ModelError(
             f"{SPEC_FILE} of model {spec.name} has no sha256 of {', '.join(sorted(missing))}: "
-            "have it written again"
+            "ask its author to write it again"
         )
     return spec
 
@@ -231,7 +231,7 @@ def _into_store(remote: _Remote, name: str, replace: bool, progress: Progress | 
             draft = store / f".{name}.{digest[:_SHORT]}.fetching"
             _fill(remote, draft, progress)
             publish(draft, target)
-        for ending in ("fetching", "old"):  # of a model that was given up, or of a kill
+        for ending in ("fetching", "old"):  # left by a kill or an abandoned attempt
             for other in store.glob(f".{name}.{'?' * _SHORT}.{ending}"):
                 shutil.rmtree(other)
         _origin(remote.shown).parent.mkdir(exist_ok=True)
@@ -247,9 +247,8 @@ def _check_free(remote: _Remote, name: str, replace: bool) -> None:
     other = _digest_at(holder)
     if other not in (None, remote.model.digest):
         raise ModelError(
-            f"model {name!r} at {holder} is another one ({other[:12]}) than that of "
-            f"{remote.shown} ({remote.model.digest[:12]}): choose a name with --name, or --replace "
-            "it"
+            f"model {name!r} at {holder} ({other[:12]}) differs from that of {remote.shown} "
+            f"({remote.model.digest[:12]}): choose a name with --name, or --replace it"
         )
 
 
@@ -271,41 +270,41 @@ def _fetch_file(
     progress: Progress | None,
     room: int,
 ) -> None:
-    """``room``: bytes that it may have."""
+    """``room``: limit of its bytes."""
     part = path.with_name(f"{name}.part")
-    digest, there = _begun(remote, name, part)
+    digest, received = _begun(remote, name, part)
     with part.open("ab") as stream:
-        for chunk, size in remote.chunks(name, there):
-            if max(size, there + len(chunk)) > room:
+        for chunk, size in remote.chunks(name, received):
+            if max(size, received + len(chunk)) > room:
                 break
             stream.write(chunk)
             digest.update(chunk)
-            there += len(chunk)
+            received += len(chunk)
             if progress:
-                progress(name, there, size)
+                progress(name, received, size)
         else:
-            size = there
-    if max(size, there) > room:
+            size = received
+    if max(size, received) > room:
         part.unlink()
         raise ModelError(
             f"{remote.shown}/{name}: with it the model has more than {_MOST_BYTES >> 20:,} MiB, "
-            "which is no model's size; correct the URL"
+            "the limit of a model; correct the URL"
         )
     if digest.hexdigest() != expected:
         part.unlink()
         raise ModelError(
-            f"{remote.shown}/{name}: sha256 of what came is {digest.hexdigest()[:12]}…, "
+            f"{remote.shown}/{name}: its sha256 is {digest.hexdigest()[:12]}…, "
             f"{SPEC_FILE} says {expected[:12]}…: fetch it again, or have the model published again"
         )
     part.replace(path)
 
 
 def _begun(remote: _Remote, name: str, part: Path) -> tuple[Any, int]:
-    """The digest and the bytes of what came in an attempt before, if the server goes on from there.
+    """The digest and size of an earlier attempt's part, if the server can resume from there.
 
-    Else the part is emptied. Whether both belong together the digest of the whole tells.
+    Otherwise the part is emptied. The final digest shows whether the pieces belong together.
     """
-    digest, there = hashlib.sha256(), 0
+    digest, received = hashlib.sha256(), 0
     if part.is_file() and (size := part.stat().st_size):
         with contextlib.suppress(ModelError):
             next(remote.chunks(name, size))
@@ -314,7 +313,7 @@ def _begun(remote: _Remote, name: str, part: Path) -> tuple[Any, int]:
                     digest.update(chunk)
             return digest, size
     part.write_bytes(b"")
-    return digest, there
+    return digest, received
 
 
 def _is_right(path: Path, expected: str) -> bool:
@@ -322,7 +321,7 @@ def _is_right(path: Path, expected: str) -> bool:
 
 
 def _is_whole(target: Path, digest: str) -> bool:
-    """Whether this model is there, every file as it should be."""
+    """Whether this model is in the store, with every file intact."""
     with contextlib.suppress(ModelError):
         return target.is_dir() and read_model(target).digest == digest
     return False
@@ -335,7 +334,7 @@ def _digest_at(folder: Path) -> str | None:
 
 
 def _origin(shown: str) -> Path:
-    """The note of the digest that a URL gave."""
+    """The file that records the digest of a URL's model."""
     return store_dir() / ".origins" / hashlib.sha256(shown.encode()).hexdigest()
 
 
@@ -353,7 +352,7 @@ def _writing(store: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """One process at a time; the system gives the lock back when its holder dies."""
+    """Admit one process at a time; the system releases the lock when its holder dies."""
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         yield

@@ -15,8 +15,8 @@ from .store import known_models, model_of_digest, store_dir
 def find_model(name_or_path: str | Path) -> Path:
     """Directory of a model: a path, a name in the store, the shipped ``sandbox``, or a URL.
 
-    What a URL names is fetched into the store once (see ``fetch``).
-    Raises ModelError where there is none, naming the models that exist.
+    A model at a URL is fetched into the store once (see ``fetch``).
+    Raises ModelError if there is none, naming the models that exist.
     """
     text = str(name_or_path)
     if is_url(text):
@@ -35,18 +35,18 @@ def find_model(name_or_path: str | Path) -> Path:
 
 
 def load_model(name_or_path: str | Path, *, verify: bool = True) -> Model:
-    """Find, read and check a model (`find_model`, `read_model`); no network is loaded yet."""
+    """Find, read and check a model (`find_model`, `read_model`) without loading its networks."""
     return read_model(find_model(name_or_path), verify=verify)
 
 
 def load_exact(name_or_path: str | Path, digest: str) -> Model:
-    """The model of this digest: an installed one under whatever name, else the one named.
+    """The model with this digest: an installed one under any name, else the one named.
 
-    Raises ModelError where there is none: another function's vectors are never taken for its.
+    Raises ModelError if there is none: vectors of another model are never used in its place.
     """
-    found = model_of_digest(digest)
-    if found is not None:
-        return found
+    installed = model_of_digest(digest)
+    if installed is not None:
+        return installed
     try:
         named = load_model(name_or_path)
         what = f"is {named.digest[:12]}"
@@ -64,7 +64,7 @@ def load_exact(name_or_path: str | Path, digest: str) -> Model:
 
 
 def _fetched_again(url: str) -> Model | None:
-    """What the URL holds today, where it can be had: what was fetched earlier may be older."""
+    """The current model at the URL, if reachable; the one fetched earlier may be outdated."""
     with contextlib.suppress(ModelError):
         return fetch_aside(url)
     return None

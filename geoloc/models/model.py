@@ -1,8 +1,8 @@
 """A model is a directory: ``model.json`` beside the files of its two networks.
 
-Everything that changes a feature vector is in the specification, and every file is known by
-its sha256, so a model's ``digest`` names exactly one function from pixels to vectors.
-This module never imports torch: reading a model's facts must stay cheap.
+Everything that changes a feature vector is in the specification, and every file is identified by
+its sha256, so a model's ``digest`` identifies exactly one function from pixels to vectors.
+This module never imports torch: reading a model's metadata must stay cheap.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Model:
 
     @property
     def installed_as(self) -> str:
-        """What one calls it on this machine: the name of its folder, which may be another."""
+        """Its name on this machine: that of its folder, which may differ."""
         return "sandbox" if self.path == SHIPPED else self.path.name
 
     @property
@@ -90,12 +90,12 @@ def parse_spec(text: bytes, where: str) -> ModelSpec:
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{where} is not readable JSON ({error}): write the model again") from None
     if not isinstance(raw, dict):
-        raise ModelError(f"{where} holds no JSON object: write the model again")
+        raise ModelError(f"{where} is not a JSON object: write the model again")
     return _validate(raw, where)
 
 
 def read_model(directory: Path, *, verify: bool = True) -> Model:
-    """Read and check a model directory; no network is loaded yet.
+    """Read and check a model directory without loading its networks.
 
     Raises ModelError for a missing, invalid or altered model (wrong sha256 of a file).
     """
@@ -107,7 +107,7 @@ def read_model(directory: Path, *, verify: bool = True) -> Model:
 
 
 def model_info(model: Model) -> dict[str, Any]:
-    """Facts about a model for people and for evidence files (JSON types only)."""
+    """Facts about a model for display and for evidence files (JSON types only)."""
     overhead = model.spec.overhead
     return {
         "name": model.name,
@@ -130,8 +130,8 @@ def write_model(
 ) -> Model:
     """Write a model directory; the digests of ``files`` (name -> path or content) are added.
 
-    The specification is written last, so a directory without it was never finished.
-    Raises ModelError where the specification is not valid or a file that it names is not given.
+    The specification is written last, so a directory without it is unfinished.
+    Raises ModelError if the specification is invalid or a file that it names is not given.
     """
     directory = Path(directory)
     contents = {name: _content(source) for name, source in files.items()}
@@ -157,7 +157,7 @@ def _read_spec(path: Path) -> ModelSpec:
 
 
 def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")
 
 
 def _validate(raw: Mapping[str, Any], where: str) -> ModelSpec:
@@ -199,7 +199,7 @@ def _content(source: Path | bytes) -> bytes:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is never seen unfinished. Raises ModelError."""
+    """Write a file that is never visible unfinished. Raises ModelError."""
     try:
         with whole_file(path, alone=True) as part:
             part.write_bytes(data)
@@ -216,7 +216,7 @@ def _read_matrix(path: Path, what: str, shape: tuple[int, int]) -> NDArray[np.fl
 
             matrix = load_file(path)[what]
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path} holds no {what} ({error}): import the model again") from None
+        raise ModelError(f"{path} has no {what} ({error}): import the model again") from None
     if matrix.shape != shape or not np.isfinite(matrix).all():
         raise ModelError(
             f"{path}: {what} {matrix.shape} must be {shape[0]} x {shape[1]} finite numbers"

@@ -1,4 +1,4 @@
-"""``model.json``: what a model's specification may say, checked before anything is loaded."""
+"""``model.json``: the schema of a model's specification, checked before anything is loaded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ +-]{0,199}")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-Method = Literal["patch", "dense", "split"]
+Method = Literal["patch", "dense"]
 Triple = tuple[float, float, float]
 _LATER = ("code_range", "readout")  # parts that specifications had not always
 
@@ -44,7 +44,7 @@ class _Spec(BaseModel):
 class NetworkSpec(_Spec):
     """A network file and the pixels it takes: RGB, NCHW, ``[0, input_max]``, then mean/std.
 
-    ``format``: see `FORMATS`. ``mean``/``std`` of null: the network normalises inside.
+    ``format``: see `FORMATS`. ``mean``/``std`` of null: the network normalises its input itself.
     ``weights`` is safetensors for ``torchvision`` (with ``arch``), and .onnx or .pt2 for
     ``exported``.
     """
@@ -88,11 +88,11 @@ class GroundSpec(NetworkSpec):
 
 
 class DenseSpec(_Spec):
-    """How the trunk is served over a whole tile.
+    """How the trunk is applied to a whole tile.
 
     ``stride``: px between feature positions (below the network's own: the last stages are
     dilated). ``pool_px``: side of the central window whose features are averaged. ``halo_px``:
-    margin of real imagery around a tile; null: the trunk's receptive field, or, where that is too
+    margin of real imagery around a tile; null: the trunk's receptive field or, if that is too
     wide for a tile, the context that it was trained with (at least 128 px).
     """
 
@@ -135,7 +135,7 @@ class OverheadSpec(NetworkSpec):
 
     def _check_dense(self, dense: DenseSpec) -> None:
         if not FORMATS[self.format].has_arch:
-            raise ValueError("an exported network cannot be taken apart: methods must be [patch]")
+            raise ValueError("an exported network cannot run densely: methods must be [patch]")
         context = self.patch_px - dense.pool_px
         if context < 0 or context % (2 * dense.stride):
             raise ValueError(

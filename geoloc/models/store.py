@@ -1,4 +1,4 @@
-"""Where models live on this machine: the store, and what the package ships."""
+"""Where models are stored on this machine: the store, and the shipped model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .spec import SPEC_FILE
 
 
 def store_dir() -> Path:
-    """Where models live: ``$GEOLOC_MODELS``, else the user's data directory (XDG)."""
+    """The folder of models: ``$GEOLOC_MODELS``, else the user's data directory (XDG)."""
     chosen = os.environ.get("GEOLOC_MODELS")
     if chosen:
         return Path(chosen).expanduser()
@@ -22,32 +22,32 @@ def store_dir() -> Path:
 
 
 def known_models() -> dict[str, Path]:
-    """Directories of the models of the store and of the shipped one, by the name of each."""
+    """Directories of the models in the store and of the shipped one, by name."""
     store = store_dir()
     folders = sorted(store.iterdir()) if store.is_dir() else []
-    found = {
+    by_name = {
         path.name: path
         for path in folders
         if not path.name.startswith(".") and (path / SPEC_FILE).is_file()  # drafts are hidden
     }
     if (SHIPPED / SPEC_FILE).is_file():
-        found.setdefault("sandbox", SHIPPED)
-    return found
+        by_name.setdefault("sandbox", SHIPPED)
+    return by_name
 
 
 def list_models() -> list[Model]:
-    """The models of the store and the shipped one, by name; invalid ones are left out."""
-    found = []
+    """The models in the store and the shipped one, by name; invalid ones are left out."""
+    models = []
     for path in known_models().values():
         try:
-            found.append(read_model(path, verify=False))
+            models.append(read_model(path, verify=False))
         except ModelError:
             continue
-    return found
+    return models
 
 
 def model_of_digest(digest: str) -> Model | None:
-    """An installed model that is this very function, under whatever name; its files checked."""
+    """An installed model with this digest, under any name; its files are checked."""
     for model in list_models():
         if model.digest == digest:
             try:
@@ -58,16 +58,16 @@ def model_of_digest(digest: str) -> Model | None:
 
 
 def refuse_other_folder(target: Path) -> None:
-    """Raise ModelError where something lies there that is no model, and so is not ours."""
+    """Raise ModelError if ``target`` exists and is not a model, and so is not ours."""
     if target.exists() and not (target / SPEC_FILE).is_file():
-        raise ModelError(f"{target} is there and is no model: move it away, or choose another name")
+        raise ModelError(f"{target} exists and is not a model: move it away or choose another name")
 
 
 def publish(draft: Path, target: Path) -> None:
-    """Put a finished model into place: whoever looks finds what was there or the new one.
+    """Put a finished model into place: readers see the old or the new one.
 
-    Where the file system cannot exchange two folders, there is none for a moment. A kill leaves
-    what was there under the draft's name, for the next one to remove.
+    If the file system cannot exchange two folders, they see none for a moment. A kill leaves the
+    old one under the draft's name, for the next call to remove.
     """
     if target.exists() and swap(draft, target):
         shutil.rmtree(draft, ignore_errors=True)

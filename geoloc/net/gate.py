@@ -1,14 +1,14 @@
-"""The gate through which GDAL and stores ask servers: each connection is judged, whoever wants it.
+"""The gate through which GDAL and stores reach servers: it checks each of their connections.
 
 They follow redirects by themselves, at the first request and at any later one. No option forbids
-that, so all their connections go through a proxy on loopback, which looks names up itself, judges
-every address, and connects to the one that it judged: a redirect, a later range and a name that
-has moved meanwhile are all the same to it. It passes bytes on as they are, those of TLS as well.
-GDAL speaks SOCKS to it; stores know HTTP proxies alone, whose plain requests (`net.proxied`) go
-on as if there were none.
+that, so all their connections go through a proxy on loopback, which resolves names itself, checks
+every address, and connects to the address that it checked: a redirect, a later range request and a
+name that has moved meanwhile make no difference. It forwards bytes unchanged, including those of
+TLS. GDAL speaks SOCKS to it; stores only support HTTP proxies, whose plain requests
+(`net.proxied`) are forwarded as if there were no proxy.
 
-It is a process of its own, started when a server may first be asked, and it ends with the process
-that it serves: GDAL waits for servers in places where it keeps Python's lock, and a proxy in
+It is a process of its own, started before the first request to a server, and it ends with the
+process that it serves: GDAL may wait for servers while it holds Python's lock, and a proxy in
 threads of the same process would then wait for GDAL.
 """
 
@@ -29,16 +29,18 @@ from .proxied import ProxyRequest, read_request
 
 _CONNECT = 10.0  # s, as GDAL's own
 _PIECE = 1 << 18  # bytes
-_REFUSED, _FAILED, _CONNECTED = 2, 4, 0  # RFC 1928
+_REFUSED, _FAILED, _CONNECTED = 2, 4, 0  # replies of RFC 1928
+_CONNECT_COMMAND, _IPV4, _NAME, _IPV6 = 1, 1, 3, 4  # its command, and kinds of addresses
 _VERSION, _REST = b"\5", b"\0\1" + bytes(6)
 
 
 @dataclass
 class Visit:
-    """Connections of one kind. ``known``: host and port that may be private, as the user names it.
+    """Connections with the same rights. ``known``: a host and port, named by the user, that may be
+    private.
 
-    ``shut``: nothing may be asked at all. ``allowed``: private hosts, as `geoloc.net.hosts.ALLOWED`
-    has them. ``refused``: how many connections were refused, and why the last was.
+    ``shut``: no connection is allowed. ``allowed``: private hosts, as in
+    `geoloc.net.hosts.ALLOWED`. ``refused``: how many were refused; ``reason``: of the last one.
     """
 
     known: str = ""
@@ -50,7 +52,7 @@ class Visit:
 
 
 class Gate:
-    """A SOCKS5 and HTTP proxy: who knows the secret of a `Visit` is served, with its rights."""
+    """A SOCKS5 and HTTP proxy: clients with the secret of a `Visit` get its rights."""
 
     def __init__(self) -> None:
         self._visits: list[Visit] = []
@@ -59,11 +61,11 @@ class Gate:
 
     @property
     def port(self) -> int:
-        """Of loopback."""
+        """The port on loopback."""
         return int(self._listener.getsockname()[1])
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
-        """What is asked by the process that is served: a new visit, or how one has fared."""
+        """Answer the served process: a new visit, or the refusals of an existing one."""
         if "number" in question:
             visit = self._visits[question["number"]]
             return {"refused": visit.refused, "reason": visit.reason}
@@ -83,8 +85,8 @@ class Gate:
             (self._pass_socks if speaks_socks else self._pass_web)(client)
 
     def _pass_socks(self, client: socket.socket) -> None:
-        visit = self._greeted(client)
-        code, server = _connected(visit, *_asked(client))
+        visit = self._authenticated(client)
+        code, server = _connected(visit, *_requested_place(client))
         with server or nullcontext():
             client.sendall(_VERSION + bytes([code]) + _REST)
             if server is not None:
@@ -95,7 +97,7 @@ class Gate:
         visit = self._admitted(request.user, request.password)
         code, server = _connected(visit, request.host, request.port)
         if server is None:
-            client.sendall(_told(code, visit))
+            client.sendall(_error_response(code, visit))
             return
         with server:
             if request.tunnel:
@@ -105,8 +107,8 @@ class Gate:
             else:
                 _pass_requests(client, server, request)
 
-    def _greeted(self, client: socket.socket) -> Visit:
-        """By user and password (RFC 1929). Raises ValueError for strangers."""
+    def _authenticated(self, client: socket.socket) -> Visit:
+        """Authenticate by user and password (RFC 1929). Raises ValueError for strangers."""
         _, count = _exactly(client, 2)
         _exactly(client, count)
         client.sendall(_VERSION + b"\2")
@@ -117,7 +119,7 @@ class Gate:
         return visit
 
     def _admitted(self, user: str, password: str) -> Visit:
-        """Raises ValueError for strangers."""
+        """The visit of a client. Raises ValueError for strangers."""
         visit = self._visits[int(user)]
         if not secrets.compare_digest(password.encode(), visit.secret.encode()):
             raise ValueError("not known")
@@ -125,32 +127,32 @@ class Gate:
 
 
 def serve() -> None:
-    """Be the gate of the process that started this one, whose questions come as lines of JSON."""
+    """Be the gate of the parent process, which sends its requests as lines of JSON."""
     guard = Gate()
     for line in sys.stdin:
         print(json.dumps(guard.answer(json.loads(line))), flush=True)
 
 
-def _asked(client: socket.socket) -> tuple[str, int]:
-    """Host and port that shall be connected to. Raises ValueError for anything else."""
+def _requested_place(client: socket.socket) -> tuple[str, int]:
+    """Host and port to connect to. Raises ValueError for an invalid request."""
     _, command, _, kind = _exactly(client, 4)
-    if command != 1 or kind not in (1, 3, 4):
+    if command != _CONNECT_COMMAND or kind not in (_IPV4, _NAME, _IPV6):
         raise ValueError("not known")
-    if kind == 3:
+    if kind == _NAME:
         host = _exactly(client, _exactly(client, 1)[0]).decode()
     else:
-        family = socket.AF_INET if kind == 1 else socket.AF_INET6
-        host = socket.inet_ntop(family, _exactly(client, 4 if kind == 1 else 16))
+        family = socket.AF_INET if kind == _IPV4 else socket.AF_INET6
+        host = socket.inet_ntop(family, _exactly(client, 4 if kind == _IPV4 else 16))
     return host, int.from_bytes(_exactly(client, 2), "big")
 
 
 def _connected(visit: Visit, host: str, port: int) -> tuple[int, socket.socket | None]:
-    """The server, where it may be asked and answers; before it what the client is told."""
-    found = addresses(host, port)
-    if reason := _reason_to_refuse(visit, host, port, found):
+    """The code for the client, and the server if it is allowed and reachable."""
+    resolved = addresses(host, port)
+    if reason := _reason_to_refuse(visit, host, port, resolved):
         visit.refused, visit.reason = visit.refused + 1, reason
         return _REFUSED, None
-    for address in found:
+    for address in resolved:
         with suppress(OSError):
             server = socket.create_connection((address, port), _CONNECT)
             server.settimeout(None)
@@ -159,8 +161,8 @@ def _connected(visit: Visit, host: str, port: int) -> tuple[int, socket.socket |
     return _FAILED, None
 
 
-def _told(code: int, visit: Visit) -> bytes:
-    """An answer of HTTP where there is no server."""
+def _error_response(code: int, visit: Visit) -> bytes:
+    """The HTTP response if there is no connection to the server."""
     refused = code == _REFUSED
     body = (visit.reason if refused else "the server cannot be reached").encode()
     status = "403 Forbidden" if refused else "502 Bad Gateway"
@@ -168,19 +170,19 @@ def _told(code: int, visit: Visit) -> bytes:
     return head.encode() + body
 
 
-def _reason_to_refuse(visit: Visit, host: str, port: int, found: list[str]) -> str:
+def _reason_to_refuse(visit: Visit, host: str, port: int, resolved: list[str]) -> str:
     if visit.shut:
-        return f"no server is asked for a file of this disk, which names {host}"
+        return f"a file on this disk must not reach servers, but names {host}"
     if visit.known == f"{host.lower()}:{port}":
         return ""
-    told = (refused_address(host, port, address, visit.allowed) for address in found)
-    return next(filter(None, told), "")
+    reasons = (refused_address(host, port, address, visit.allowed) for address in resolved)
+    return next(filter(None, reasons), "")
 
 
 def _pass_requests(client: socket.socket, server: socket.socket, first: ProxyRequest) -> None:
-    """One after another until a side ends, or the client asks another server, or as another."""
+    """Forward requests until a side closes or the client names another server or user."""
     request = first
-    while request.whom == first.whom:
+    while request.identity == first.identity:
         server.sendall(request.onward)
         _pass_body(client, server, request.missing)
         if not _answered(client, server):
@@ -197,7 +199,7 @@ def _pass_body(client: socket.socket, server: socket.socket, missing: int) -> No
 
 
 def _answered(client: socket.socket, server: socket.socket) -> bool:
-    """Pass on what the server says until the client goes on, or ends; False: the server ended."""
+    """Forward the server's bytes until the client sends or closes; False: the server closed."""
     buffer = bytearray(_PIECE)
     while server in _ready(client, server):
         if not (count := server.recv_into(buffer)):
@@ -207,7 +209,7 @@ def _answered(client: socket.socket, server: socket.socket) -> bool:
 
 
 def _exchange(client: socket.socket, server: socket.socket) -> None:
-    """Pass bytes on until one side ends."""
+    """Forward bytes until one side closes."""
     buffer = bytearray(_PIECE)
     across = {client: server, server: client}
     while True:
@@ -218,18 +220,18 @@ def _exchange(client: socket.socket, server: socket.socket) -> None:
 
 
 def _ready(*sockets: socket.socket) -> list[socket.socket]:
-    """Those that have something, or have ended, once one has; of any number, unlike `select`."""
+    """Wait for sockets that are readable or closed; any number of them, unlike `select`."""
     poll = select.poll()
     for one in sockets:
         poll.register(one, select.POLLIN)
-    found = {number for number, _ in poll.poll()}
-    return [one for one in sockets if one.fileno() in found]
+    ready = {number for number, _ in poll.poll()}
+    return [one for one in sockets if one.fileno() in ready]
 
 
-def _exactly(one: socket.socket, count: int) -> bytes:
-    found = b""
-    while len(found) < count:
-        if not (piece := one.recv(count - len(found))):
+def _exactly(client: socket.socket, count: int) -> bytes:
+    content = b""
+    while len(content) < count:
+        if not (piece := client.recv(count - len(content))):
             raise EOFError
-        found += piece
-    return found
+        content += piece
+    return content

@@ -1,7 +1,7 @@
-"""How servers are asked through the gate (`geoloc.net.gate`), which is another process.
+"""Access to servers through the gate (`geoloc.net.gate`), which is another process.
 
-Who has a proxy set reaches servers through that alone, which looks names up elsewhere: then names
-are judged before GDAL opens a file (`geoloc.imagery.redirects`), and nothing more is.
+If the user has set a proxy, servers are only reached through that, and it resolves names itself:
+then names are only checked before GDAL opens a file (`geoloc.imagery.redirects`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SERVE = "import sys; sys.path.insert(0, sys.argv[1]); from geoloc.net.gate impo
 
 @dataclass(frozen=True)
 class Rights:
-    """What a gate lets pass: see `geoloc.net.gate.Visit`."""
+    """What a gate allows: see `geoloc.net.gate.Visit`."""
 
     gate: GateProcess
     login: str
@@ -36,35 +36,35 @@ class Rights:
 
     @property
     def refused(self) -> int:
-        """How many connections were refused so far."""
-        return int(self._fared()["refused"])
+        """How many connections have been refused."""
+        return int(self._status()["refused"])
 
     @property
     def reason(self) -> str:
-        """Why the last one was."""
-        return str(self._fared()["reason"])
+        """Why the last one was refused."""
+        return str(self._status()["reason"])
 
-    def _fared(self) -> dict[str, Any]:
+    def _status(self) -> dict[str, Any]:
         return self.gate.ask(number=int(self.login.partition(":")[0]))
 
     def options(self) -> dict[str, str]:
-        """Of GDAL, to have all connections made with these rights."""
+        """GDAL's options to make all connections with these rights."""
         return {
             "GDAL_HTTP_PROXY": f"socks5h://127.0.0.1:{self.port}",
             "GDAL_HTTP_PROXYUSERPWD": self.login,
         }
 
     def client_options(self, *, plain: bool) -> dict[str, Any]:
-        """Of obstore, to have all connections made with these rights; ``plain``: not by TLS alone.
+        """obstore's options to make all connections with these rights; ``plain``: also without TLS.
 
-        The header would reach a server by TLS: what it opens is what that server itself may name.
+        By TLS the header would reach the server itself, but grants only that server's rights.
         """
         ticket = {"default_headers": {TICKET: self.login}} if plain else {}
         return {"proxy_url": f"http://{self.login}@127.0.0.1:{self.port}", **ticket}
 
 
 class GateProcess:
-    """The gate of this process. It ends when this one does: its questions come to an end."""
+    """The gate of this process. It ends with this process, when its standard input closes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -77,26 +77,26 @@ class GateProcess:
 
     @property
     def runs(self) -> bool:
-        """Whether it was not ended from outside."""
+        """Whether it is still running."""
         return self._process.poll() is None
 
     def rights(self, known: str = "", *, shut: bool = False) -> Rights:
-        """To ask ``known`` (host:port) though it is private, or nobody at all."""
+        """Rights to reach ``known`` (host:port) even if private; with ``shut``, nothing at all."""
         key = known, shut, os.environ.get(ALLOWED, "")
         if key not in self._rights:
-            told = self.ask(known=known, shut=shut, allowed=key[2])
-            self._rights.setdefault(key, Rights(self, **told))
+            visit = self.ask(known=known, shut=shut, allowed=key[2])
+            self._rights.setdefault(key, Rights(self, **visit))
         return self._rights[key]
 
     def ask(self, **question: object) -> dict[str, Any]:
-        """An answer of the gate. Raises OSError where it was ended."""
+        """An answer of the gate. Raises OSError if it has ended."""
         to, back = self._process.stdin, self._process.stdout
         assert to is not None and back is not None
         with self._lock:
             print(json.dumps(question), file=to, flush=True)
             line = back.readline()
         if not line:
-            raise ConnectionResetError("the process that judges connections was ended: try again")
+            raise ConnectionResetError("the process that checks connections has ended: try again")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -107,26 +107,26 @@ def _gate_of(_process: int) -> GateProcess:
 
 
 def gate(*, gdal: bool = True) -> GateProcess | None:
-    """This process's; None where the user has a proxy set, which is asked instead.
+    """This process's gate; None if the user has set a proxy, which is used instead.
 
-    ``gdal``: a proxy of GDAL's alone counts as well.
+    ``gdal``: a proxy set for GDAL alone counts as well.
     """
     set_for = urllib.request.getproxies()
     own = gdal and os.environ.get("GDAL_HTTP_PROXY")
     if own or any(set_for.get(name) for name in ("http", "https", "all")):
         return None
-    for name in ("no_proxy", "NO_PROXY"):  # without any proxy they say nothing, but GDAL heeds them
+    for name in ("no_proxy", "NO_PROXY"):  # meaningless without a proxy, but GDAL heeds them
         os.environ.pop(name, None)
-    found = _gate_of(os.getpid())
-    if not found.runs:
+    process = _gate_of(os.getpid())
+    if not process.runs:
         _gate_of.cache_clear()
-        found = _gate_of(os.getpid())
-    return found
+        process = _gate_of(os.getpid())
+    return process
 
 
 def place_named(href: str) -> str:
-    """Host and port of the web address in a path of GDAL's; empty where there is none."""
-    found = _WEB.search(href)
+    """Host and port of the URL in a GDAL path; empty if there is none."""
+    match = _WEB.search(href)
     with suppress(ValueError):
-        return place_of(found[0]) if found else ""
+        return place_of(match[0]) if match else ""
     return ""

@@ -148,7 +148,7 @@ def _crop_box(photo: Photo, crop: Crop) -> Crop:
     width, height = photo.size
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
         raise UsageError(
-            f"crop {','.join(map(str, crop))} does not lie in {photo.path.name}, which has "
+            f"crop {','.join(map(str, crop))} is outside {photo.path.name}, which has "
             f"{width} x {height} px: give left,top,right,bottom"
         )
     sx, sy = photo.pixels.shape[1] / width, photo.pixels.shape[0] / height

@@ -19,6 +19,7 @@ _WIDTH, _HEIGHT, _PHOTOMETRIC, _STRIPS, _TILES = 256, 257, 262, 273, 324
 _PIXELS_X, _PIXELS_Y = 40962, 40963  # of EXIF
 _PANASONIC = b"IIU\x00"
 _OF_A_SENSOR = (32803, 34892)
+_CR3, _CR3_HEAD = b"ftypcrx ", 1 << 20  # start, and bytes that contain its boxes
 _RAF, _RAF_SIZE = b"FUJIFILMCCD-RAW", 0x0100
 _FULL = 0.9  # of the sensor's longer side: cameras cut off margins
 _MOST_STARTS = 4096
@@ -50,9 +51,9 @@ class Raw:
     @property
     def turned_by(self) -> int:
         """The EXIF orientation to apply to the preview: 1 if it is upright already."""
-        aside = self.orientation >= 5
-        lies = self.sensor[0] > self.sensor[1]
-        return 1 if aside and lies != (self.size[0] > self.size[1]) else self.orientation
+        sideways = self.orientation >= 5
+        landscape = self.sensor[0] > self.sensor[1]
+        return 1 if sideways and landscape != (self.size[0] > self.size[1]) else self.orientation
 
 
 def read_raw(data: bytes) -> Raw:
@@ -118,12 +119,12 @@ def _sensor(data: bytes, parsed: list[Directory]) -> Size:
 
 def _canon_sizes(data: bytes) -> Iterator[Size]:
     """Sizes of the tracks of a CR3 (sample entries of ISO 14496-12)."""
-    if data[4:12] != b"ftypcrx ":
+    if data[4:12] != _CR3:
         return
-    at = data.find(b"CRAW", 0, 1 << 20)
+    at = data.find(b"CRAW", 0, _CR3_HEAD)
     while 0 <= at <= len(data) - 32:
         yield struct.unpack_from(">HH", data, at + 28)
-        at = data.find(b"CRAW", at + 4, 1 << 20)
+        at = data.find(b"CRAW", at + 4, _CR3_HEAD)
 
 
 def _fuji_sizes(data: bytes) -> Iterator[Size]:
@@ -170,5 +171,5 @@ def _boxed_claims(data: bytes) -> dict[str, Any]:
 
 def _box(data: bytes, name: bytes) -> bytes:
     """The content of the first box of this name at the start of a CR3, or nothing."""
-    at = data.find(name, 0, 1 << 20) if data[4:12] == b"ftypcrx " else -1
+    at = data.find(name, 0, _CR3_HEAD) if data[4:12] == _CR3 else -1
     return b"" if at < 4 else data[at + 4 : at - 4 + int.from_bytes(data[at - 4 : at])]

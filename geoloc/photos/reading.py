@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ..errors import PhotoError, UsageError
+from ..errors import PhotoError, UsageError, one_line
 from .claims import photo_claims
 from .colour import Signal, orientation_of, to_rgb, upright
 from .kinds import photo_kind
@@ -167,7 +167,7 @@ def _decode(
     except Image.DecompressionBombError:
         raise PhotoError(_too_large(path, f"more than {2 * MAX_PIXELS:,}", max_pixels)) from None
     except Exception as error:  # noqa: BLE001  (decoders raise anything on damaged bytes)
-        raise PhotoError(f"{path} is damaged or cut short: {_one_line(error)}") from None
+        raise PhotoError(f"{path} is damaged or cut short: {one_line(error)}") from None
 
 
 def _picture(image: Image.Image, signal: Signal | None, orientation: int | None) -> _Picture:
@@ -252,7 +252,3 @@ def _register_heif() -> None:
     import pillow_heif
 
     pillow_heif.register_heif_opener()
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,11 @@ from ..errors import UsageError
 from ..executors import Executor
 from ..files.whole import file_sha256
 from ..models import Model, model_info
-from ..names import path_text
 from ..photos import Photo
 from ..report import QueryResult
 from ..report.evidence import photo_record
 from ..scenes import find_class, group_weights, is_group
 from ..search import (
-    RADIUS,
     Heatmap,
     Heatmaps,
     Query,
@@ -37,7 +36,8 @@ from ..search import (
 from .coverage import UNKNOWN, Coverage, coverage
 from .folders import question_key
 from .matching import random_share, sample_cells
-from .target import Target
+from .options import QueryOptions
+from .target import Target, open_target
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -62,56 +62,58 @@ class QuerySession:
     """How all items of one call are searched for in the cube."""
 
     target: Target
-    top: int
-    radius: float
+    options: QueryOptions
     polygon: Geometry | None
     weights: NDArray[np.float32] | None
-    parameters: dict[str, Any]
     info: dict[str, Any]
     sensitive: bool = False
     _covered: list[Coverage] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
-    def of(
-        cls,
-        target: Target,
-        top: int,
-        within: str | Path | None,
-        radius: float | None,
-        weights: Mapping[str, float] | None = None,
-        *,
-        scene: str | None = None,
-        sensitive: bool = False,
+    def open(
+        cls, cube: str | Path, options: QueryOptions, *, usually_hidden: bool = False
     ) -> QuerySession:
-        """Check what is asked; ``scene``: the class that is searched for without a photo.
+        """Open the cube that an area file, a path or a URL names, and check the options.
 
-        ``sensitive``: the pages hide the photos until their reader chooses to see them.
-
-        Raises UsageError, before any work.
+        ``usually_hidden``: pages hide the photos unless the area file or the user says otherwise.
+        Raises AreaError, CubeError, and what `of` raises.
         """
-        cube = target.cube
-        polygon = None if within is None else read_polygon(Path(within), cube.grid.crs)
-        radius = RADIUS if radius is None else radius
+        target = open_target(
+            cube,
+            options.generation,
+            check_digests=options.check_digests,
+            fetch_imagery=options.fetch_imagery,
+        )
+        hidden = not options.scene and target.hides_photos(options.sensitive, usually_hidden)
+        return cls.of(target, options, sensitive=hidden)
+
+    @classmethod
+    def of(cls, target: Target, options: QueryOptions, *, sensitive: bool = False) -> QuerySession:
+        """Check the options against an open cube.
+
+        ``sensitive``: the pages hide the photos until their reader chooses to see them. Raises
+        UsageError, UnknownClassError for classes, before any work.
+        """
+        cube, within, scene = target.cube, options.within, options.scene
+        polygon = None if within is None else read_polygon(within, cube.grid.crs)
         info = cube.info()
-        parameters = {
-            "top": top,
-            "within": None if within is None else path_text(Path(within).absolute()),
-            "within_sha256": None if within is None else file_digest(polygon_file(Path(within))),
-            "radius": radius,
-            "weights": dict(weights or {}),
-            "scene": scene,
-            "epoch": target.generation,
+        exact = {
+            "within_sha256": None if within is None else file_digest(polygon_file(within)),
+            "scene": None if scene is None else find_class(scene, cube.features.names),
         }
         return cls(
             target,
-            top,
-            radius,
+            options.model_copy(update=exact),
             polygon,
-            class_weights(weights, cube.features.names),
-            parameters,
+            class_weights(options.weights, cube.features.names),
             {**info, "name": info["area"]},
             sensitive,
         )
+
+    @cached_property
+    def parameters(self) -> dict[str, Any]:
+        """What ``query.json`` keeps of the options."""
+        return self.options.record()
 
     def search(
         self,
@@ -140,14 +142,13 @@ class QuerySession:
 
     def search_scene(
         self,
-        scene: str,
         progress: Callable[[int, int], None] | None = None,
         scratch: Path | None = None,
     ) -> RankedMap:
-        """`search` for a class of the cube, by its exact name."""
+        """`search` for the scene class of the options."""
         (found,) = reduce_scenes(
             self.target.cube,
-            [scene],
+            [str(self.options.scene)],
             self._ranked(1, scratch),
             within=self.polygon,
             within_crs=self.target.cube.grid.crs,
@@ -157,7 +158,9 @@ class QuerySession:
 
     def _ranked(self, maps: int, scratch: Path | None) -> Ranked:
         grid = self.target.cube.grid
-        best = TopK(grid, maps, self.top, self.radius)  # refuses what cannot be, before any work
+        best = TopK(
+            grid, maps, self.options.top, self.options.radius
+        )  # refuses what cannot be, before any work
         return Ranked(Heatmaps.of(grid, maps, scratch), best)
 
     def key(self, question: QueryItem) -> str:

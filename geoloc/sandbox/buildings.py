@@ -1,4 +1,4 @@
-"""Blocks of flats, town houses wall to wall, works: what stands in dense plots of the town."""
+"""Blocks of flats, terraced town houses, factories: the objects in dense plots of the town."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from .placing import (
 from .scene import Material
 
 F64 = NDArray[np.float64]
-_DOMES = ((0, 0, 4.6, 26), (9, 0, 2.4, 20), (-9, 0, 2.4, 20), (0, 7, 2.4, 20), (0, -7, 2.4, 20))
 
 
 def estate(spot: Spot) -> None:
@@ -58,7 +57,7 @@ def estate(spot: Spot) -> None:
 
 
 def _slab(spot: Spot, u: float, v: float, hu: float, hv: float, top: float, turn: float) -> None:
-    """One block of flats with lift rooms on its roof, where there is room."""
+    """One block of flats with lift rooms on its roof, if there is room."""
     rng = spot.rng
     color = tinted(rng, BITUMEN, 1)
     pots = rng.uniform(-0.1, 0.1, 3)
@@ -91,7 +90,7 @@ def _yard_trees(spot: Spot, u: F64, v: F64) -> None:
 
 
 def downtown(spot: Spot) -> None:
-    """Blocks of houses wall to wall around courtyards; a church or a square here and there."""
+    """Blocks of terraced houses around courtyards; an occasional church or square."""
     rng = spot.rng
     for k in rows(spot, 84.0):
         for m in columns(spot, 108.0):

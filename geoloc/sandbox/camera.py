@@ -22,7 +22,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Camera:
-    """Where the picture is taken from and how.
+    """Position and orientation of a camera.
 
     x, y: m in the world's CRS; eye: m above the ground. heading: degrees clockwise from
     north; fov: horizontal field of view, degrees; pitch: degrees, up is positive; roll:
@@ -88,7 +88,7 @@ class Frame:
 
     @classmethod
     def covering(cls, camera: Camera, oversample: float) -> Frame:
-        """The smallest frame around the view, ``oversample`` samples a px at the centre."""
+        """The smallest frame around the view, with ``oversample`` samples per px at the centre."""
         w, h = camera.width, camera.height
         corners = np.array([[0, w, 0, w], [0, 0, h, h], [1, 1, 1, 1]], dtype=float)
         right, up, forward = camera.homography() @ corners
@@ -99,13 +99,13 @@ class Frame:
         return cls(u.min() - step, v.min() - step, step, columns, rows)
 
     def warp(self, pixels: Array, camera: Camera, taps: int = 2) -> Array:
-        """The camera's picture ``(y, x, band)`` out of upright ``(column, row, band)``."""
+        """The camera's picture ``(y, x, band)`` from the upright ``(column, row, band)``."""
         size = camera.height, camera.width
         lattice = self.u0, self.v0, self.step
         return np.asarray(_warp(pixels, camera.homography(), *lattice, *size, taps))
 
     def pick(self, values: NDArray[np.generic], camera: Camera) -> NDArray[np.generic]:
-        """Nearest value ``(y, x)`` at every pixel's centre, out of ``(column, row)``."""
+        """Nearest value ``(y, x)`` at every pixel's centre, from ``(column, row)``."""
         columns, rows = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
         points = np.stack([columns.ravel(), rows.ravel(), np.ones(columns.size)])
         right, up, forward = camera.homography() @ points

@@ -31,7 +31,7 @@ from .world import World
 GSD = 0.5
 """Metres per pixel of the imagery."""
 OVERLAP = 64.0
-"""Metres that an image reaches beyond its tile on every side."""
+"""Metres that an image extends beyond its tile on every side."""
 DEM_STEP = 10.0
 _DEM_ROWS = 256
 _PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
@@ -41,7 +41,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Tile:
-    """One image of the mosaic: its pixels and the flight it was taken on."""
+    """One image of the mosaic: its pixels and its flight."""
 
     name: str
     window: Grid
@@ -69,11 +69,11 @@ def write_world(
 ) -> World:
     """Write imagery, ``catalog.json``, ``dem.tif``, ``roads.osm.pbf`` and ``area.yaml``.
 
-    ``progress`` is told (images done, images in all). Raises UsageError for a world that is too
-    small or too large, OutputError where the directory cannot be written.
+    ``progress`` is called with (images done, images in all). Raises UsageError for a world that is
+    too small or too large, OutputError if the directory cannot be written.
     """
     if not 0.5 <= km <= 60:
-        raise UsageError(f"a world of {km:g} km cannot be made: ask for 0.5 to 60 km")
+        raise UsageError(f"a world of {km:g} km cannot be made: give 0.5 to 60 km")
     world, folder = World(seed, km), Path(directory)
     try:
         (folder / "imagery").mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def write_world(
 
 
 def write_image(world: World, tile: Tile, path: Path) -> None:
-    """One image as a COG with JPEG tiles and overviews; it appears under its name when whole."""
+    """One image as a COG with JPEG tiles and overviews, which appears only when complete."""
     pixels = render_overhead(world, tile.window, tile.flight)
     partial = path.with_suffix(".part")
     profile = {
@@ -108,7 +108,7 @@ def write_image(world: World, tile: Tile, path: Path) -> None:
 
 
 def write_catalog(world: World, plan: list[Tile], folder: Path) -> None:
-    """A static STAC catalog: ``catalog.json`` and one item an image under ``items/``."""
+    """A static STAC catalog: ``catalog.json`` and one item per image under ``items/``."""
     title = f"Synthetic world, seed {world.seed}, {world.km:g} km"
     catalog = pystac.Catalog(f"sandbox-{world.seed}", title)
     project = Transformer.from_crs(world.crs, "EPSG:4326", always_xy=True)
@@ -186,7 +186,7 @@ def write_roads(roads: list[Road], crs: str, path: Path) -> None:
 
 
 def _key(point: NDArray[np.float64]) -> tuple[int, int]:
-    """A position to the centimetre."""
+    """A position rounded to a centimetre."""
     return round(float(point[0]) * 100), round(float(point[1]) * 100)
 
 

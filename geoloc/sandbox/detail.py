@@ -57,7 +57,7 @@ def fbm2(x, y, seed, octaves):
 
 @njit(cache=True, nogil=True, inline="always")
 def fade(size, px):
-    """How much of a detail of ``size`` m survives in a pixel of ``px`` m."""
+    """Share of a detail of ``size`` m that is visible in a pixel of ``px`` m."""
     return min(max((size / px - 0.7) / 1.3, 0.0), 1.0)
 
 

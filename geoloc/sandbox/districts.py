@@ -1,4 +1,4 @@
-"""Measures that the ground, the buildings and the road list of a district have in common.
+"""Dimensions shared by the ground, the buildings and the road list of a district.
 
 Streets inside a plot run along the ``u`` axis of its cluster's frame, every ``row`` metres, and
 across it every ``cross`` metres (0: none); so the streets of neighbouring plots of one cluster

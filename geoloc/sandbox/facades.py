@@ -1,6 +1,6 @@
 """Sides of things: windows, balconies, doors, joints, bricks, corrugated sheet, cars, fences.
 
-Each function answers with ``(red, green, blue, shine)``: sRGB albedo 0-1 and how much of the
+Each function returns ``(red, green, blue, shine)``: sRGB albedo 0-1 and how much of the
 sky it mirrors. ``s`` runs along the wall from its left end, ``h`` above the ground, m; ``px``
 is the size of a pixel on the wall, m.
 """
@@ -192,7 +192,7 @@ def school(s, h, length, height, seed):
 
 @njit(cache=True, nogil=True)
 def building(style, s, h, length, height, seed, use, px):
-    """Dispatch by style, with dirt."""
+    """The façade of a style, with dirt."""
     if style == 0:
         r, g, b, shine = panel_block(s, h, length, height, seed, px)
     elif style == 1:

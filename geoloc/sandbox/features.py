@@ -1,4 +1,4 @@
-"""What frozen trunks see of worlds: computed once, so that heads learn in minutes."""
+"""Features of worlds by frozen trunks, computed once, so that heads are trained in minutes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .training_data import GSD, MARGIN_PX, TrainingWorld
 
 PHOTO_VIEWS, SPARES = 6, 3000
 PHOTO_AUGMENT = Augmentation(rotate=3, area=(0.5, 1.0), shift=12, tint=0.05, haze=0.15)
-"""A part of a photo is what a longer lens, turned a little, would have seen."""
+"""Range of a crop's side: a crop is the view of a longer lens, turned a little."""
 _SIDES = ((0, 0, False), (1, 1, False), (0, 2, True), (1, 3, True))
-"""Views of a world: flight, quarter turns, mirrored or not; the first is as served."""
-_AT_CAMERA = 0.35  # share of the place itself in a photo's label; the rest is what it shows
+"""Views of a world: flight, quarter turns, whether mirrored; the first is that of inference."""
+_AT_CAMERA = 0.35  # share of the place itself in a photo's label; the rest is the photo's content
 _BATCH = 64
 
 
@@ -51,23 +51,23 @@ def world_features(
 def photo_features(
     photos: NDArray[np.uint8], net: PhotoLite0, seed: int, views: int = PHOTO_VIEWS
 ) -> NDArray[np.float16]:
-    """``(photo, view, feature)``: each as it is, mirrored, and as a part of it, mirrored or not."""
+    """``(photo, view, feature)``: each photo unchanged, mirrored, and cropped, mirrored or not."""
     generator = torch.Generator().manual_seed(seed)
-    images, found = torch.from_numpy(photos), []
+    images, features = torch.from_numpy(photos), []
     for view in range(views):
         spec = PHOTO_AUGMENT if view > 1 else NONE
         shown = windows(images, images.shape[-1], spec, generator)
         shown = shown.flip(3) if view % 2 else shown
         parts = [net.features(_normalise(part)) for part in torch.split(shown, _BATCH)]
-        found.append(torch.cat(parts).numpy().astype(np.float16))
-    return np.stack(found, axis=1)
+        features.append(torch.cat(parts).numpy().astype(np.float16))
+    return np.stack(features, axis=1)
 
 
 def _look(
     mosaics: NDArray[np.uint8], net: PlaceLite0, spots: NDArray[np.int64], flight: int,
     turns: int, mirrored: bool,
 ) -> NDArray[np.float16]:  # fmt: skip
-    """Features ``(spot, feature)`` by the dense function, the very one that is served."""
+    """Features ``(spot, feature)`` by the dense function, as in inference."""
     image = mosaics[flight][:, :, ::-1] if mirrored else mosaics[flight]
     image = np.ascontiguousarray(np.rot90(image, turns, (1, 2)))
     x = _normalise(torch.from_numpy(image)[None].float() / 255)
@@ -93,7 +93,7 @@ def _normalise(x: Tensor) -> Tensor:
 
 
 def _labels(world: TrainingWorld) -> NDArray[np.float32]:
-    """What a photo shows, and to a share where it was taken: ``(photo, class)``, sums of 1."""
+    """Labels ``(photo, class)`` of a photo's content and, to a share, of its place; sums of 1."""
     at = np.eye(len(LANDUSE), dtype=np.float32)[world.at]
     seen = world.visible.sum(axis=1, keepdims=True)
     share = np.where(seen > 0, _AT_CAMERA, 1.0)
@@ -106,12 +106,12 @@ def _of_world(world: int, spots: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def join(parts: Sequence[PlaceData]) -> PlaceData:
-    """Several worlds as one."""
+    """The data of several worlds, concatenated."""
     names = PlaceData.__dataclass_fields__
     return PlaceData(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
 
 def load_features(path: Path) -> PlaceData:
-    """The features that were saved."""
+    """Features saved earlier."""
     with np.load(path) as stored:
         return PlaceData(**{name: stored[name] for name in stored.files})

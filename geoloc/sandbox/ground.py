@@ -1,4 +1,4 @@
-"""The ground of every pixel: which plot it belongs to, its cover, the roads and lines across it."""
+"""The ground of every pixel: its plot, its cover, the roads and lines across it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def tables(plots: list[Plot]) -> tuple[NDArray[np.float64], NDArray[np.float64]]
 def walk(
     start: int, px: float, py: float, sites: NDArray[np.float64], edges: NDArray[np.float64]
 ) -> int:
-    """Index of the plot that holds a point: step over edges until none leads closer."""
+    """Index of the plot that contains a point: cross edges until none leads closer."""
     best = start
     moved = True
     while moved:
@@ -275,7 +275,7 @@ def line_cover(
 
 @compiled
 def line_at(d: NDArray[np.float64]) -> int:
-    """Which line's own ground a point lies on (the motorway's first), or -1."""
+    """The line whose ground contains a point (the motorway first), or -1."""
     if abs(d[MOTORWAY]) < 15.0:
         return MOTORWAY
     if abs(d[RAIL]) < 5.8:

@@ -1,8 +1,8 @@
-"""Which district lies where: Voronoi plots with a land use each, and the roads between them.
+"""The map of districts: Voronoi plots with a land use each, and the roads between them.
 
 Sites of the plots lie on a jittered lattice of 300 m. Ten by ten of them make a section, which
-is planned on its own, seeded by its position: a town with everything a town has, or a stretch
-of countryside. The section at the world's centre is a town always, so a world of 3 km has all.
+is planned on its own, seeded by its position: a complete town, or a stretch of countryside. The
+section at the world's centre is always a town, so a world of 3 km has every land use.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ assert sum(sum(sizes) for _, sizes, _, _ in _COUNTRY) == SIDE * SIDE
 
 @compiled
 def bend(x: float, y: float, center: F64, phase: F64) -> tuple[float, float]:
-    """World to plot coordinates: bends the plots' straight edges a little."""
+    """World to plot coordinates, which bends the plots' straight edges slightly."""
     return (
         x + 11.0 * math.sin((y - center[1]) / 63.0 + phase[0]),
         y + 11.0 * math.sin((x - center[0]) / 57.0 + phase[1]),
@@ -127,7 +127,7 @@ def _rng(*key: int) -> np.random.Generator:
 
 
 class Layout:
-    """The plots of a world: planned by section on demand, the same in whatever order."""
+    """The plots of a world: planned by section on demand, identical in any order."""
 
     def __init__(self, seed: int, center: tuple[float, float]) -> None:
         self.seed = seed
@@ -320,7 +320,7 @@ def _grow(
 
 
 def _road_kind(a: int, b: int, same_cluster: bool, chance: float) -> int:
-    """What runs along the edge between two plots."""
+    """The road along the edge between two plots."""
     if a == b == LAKE:
         return NONE
     if same_cluster and a in OPEN:

@@ -1,4 +1,4 @@
-"""Noise that depends on world coordinates alone, so that every tiling sees the same world."""
+"""Noise that depends only on world coordinates, so that every tiling gets the same world."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Things that stand on the ground: buildings, trees, cars. Placed by plot, drawn by height."""
+"""Objects on the ground: buildings, trees, cars. Placed by plot, drawn by height."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def draw_one(
     tops: NDArray[np.float32], bases: NDArray[np.float32], deck: NDArray[np.float32],
     material: NDArray[np.uint8], color: NDArray[np.uint8], building: NDArray[np.uint32],
 ) -> None:  # fmt: skip
-    """Draw one object into rows ``row0`` to ``row1``; the higher thing wins a pixel."""
+    """Draw one object into rows ``row0`` to ``row1``; the higher object wins a pixel."""
     nx = tops.shape[1]
     c0 = max(0, math.floor((o[X] - o[REACH] - left) / step))
     c1 = min(nx, math.ceil((o[X] + o[REACH] - left) / step) + 1)

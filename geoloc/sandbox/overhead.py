@@ -19,14 +19,14 @@ U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 
 SHADOW_REACH = 100.0
-"""Metres beyond a window from which shadows are followed into it."""
+"""Metres beyond a window from which shadows are traced into it."""
 _GREEN = (int(Material.GRASS), int(Material.TREE), int(Material.CROP))
 _GRASS, _TREE, _CROP = _GREEN
 _WATER = int(Material.WATER)
 
 
 class Rasterizer(Protocol):
-    """What a view needs of a world."""
+    """The part of a world that a view needs."""
 
     seed: int
 
@@ -35,7 +35,7 @@ class Rasterizer(Protocol):
 
 @dataclass(frozen=True)
 class Acquisition:
-    """When and how a picture from above was taken.
+    """The date and light of an overhead image.
 
     sun_azimuth: degrees clockwise from north; sun_elevation: degrees above the horizon.
     autumn: 0 in early summer to 1 in late autumn. gain: per colour. haze: 0 to about 0.3.
@@ -58,7 +58,7 @@ ACQUISITIONS = (
         datetime(2022, 9, 24, 9, 5, tzinfo=UTC), 161.0, 37.0, 0.62, (1.10, 1.05, 1.02), 0.15, 2
     ),
 )
-"""The two flights that the imagery of a world is made of."""
+"""The two flights of a world's imagery."""
 
 
 @compiled
@@ -203,9 +203,9 @@ def _air(
 
 
 def render_overhead(world: Rasterizer, window: Grid, date: Acquisition = ACQUISITIONS[0]) -> U8:
-    """What a camera saw over ``window`` on one flight: uint8 RGB ``(y, x, 3)``, never 0.
+    """The image of ``window`` on one flight: uint8 RGB ``(y, x, 3)``, never 0.
 
-    The same pixels come out through whatever window they are asked for.
+    Pixels are identical through any window.
     """
     pad = math.ceil(SHADOW_REACH / window.step)
     light = _lit(

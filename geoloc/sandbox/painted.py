@@ -1,4 +1,4 @@
-"""A world painted once and kept: many photos and pictures of the same place cost little then."""
+"""A world rendered once and kept in memory, so that many photos of one place are cheap."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .scene import Scene
 from .world import World
 
 _LEVELS = ((0.5, 170.0), (2.0, 620.0), (8.0, 2600.0))
-"""Steps at which the views ask for a world, and how far (m) beyond its bounds they look."""
+"""Steps at which the views read a world, and how far (m) beyond its bounds they reach."""
 _STRIP = 512  # rows painted at once
 
 
 class PaintedWorld(World):
     """A `World` whose windows at steps of 0.5, 2 and 8 m are cut from arrays in memory.
 
-    About 21 bytes a pixel: 0.9 GB for 3 km. Other windows are painted as usual.
+    About 21 bytes per pixel: 0.9 GB for 3 km. Other windows are painted as usual.
     """
 
     def __init__(self, seed: int = 0, km: float = 3.0) -> None:
@@ -42,7 +42,7 @@ class PaintedWorld(World):
         return whole
 
     def rasterize(self, window: Grid) -> Scene:
-        """The world over a window; cut from what is painted wherever that reaches."""
+        """The world over a window, cut from the painted arrays where they reach."""
         whole = self._painted.get(window.step)
         if whole is None:
             return super().rasterize(window)

@@ -1,17 +1,14 @@
-"""Ground photos of a world: files with their truth, and small samples for training."""
+"""Ground photos of a world: files with their truth."""
 
 from __future__ import annotations
 
 import csv
-import itertools
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import GeolocError, OutputError
@@ -20,7 +17,6 @@ from .camera import Camera
 from .relief import Relief
 from .scene import LANDUSE
 from .shots import (
-    BESIDE,
     Moment,
     Town,
     find_spots,
@@ -32,15 +28,13 @@ from .shots import (
     stands_free,
     to_lonlat,
 )
-from .sky import Light
 from .view import Surroundings, View, render
 
 TRUTH_COLUMNS = ("file", "lon", "lat", "heading", "fov", "date", "x", "y", "landuse")
 _PHONES = (("Samsung", "SM-A536B"), ("Xiaomi", "Redmi Note 11"), ("Apple", "iPhone 12"),
            ("motorola", "moto g54 5G"), ("Google", "Pixel 7"))  # fmt: skip
 _TRIES = 60
-_GROUP = 32  # samples that share one relief
-_SPREAD = 110.0  # m they lie from its middle, each way
+_MARGIN = 20.0  # m between photos and the bounds of the world
 
 
 @dataclass(frozen=True)
@@ -55,26 +49,13 @@ class Photo:
     landuse: int
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A small photo for training: see `View` for ``visible``; ``landuse``: at the camera."""
-
-    pixels: NDArray[np.uint8]
-    x: float
-    y: float
-    heading: float
-    fov: float
-    visible: NDArray[np.float32]
-    landuse: int
-
-
 def take_photo(
     world: Town, index: int, seed: int, around: Surroundings, size: tuple[int, int] | None = None
 ) -> Photo:
-    """Photo ``index`` of a world: the same however many are taken.
+    """Photo ``index`` of a world, independent of how many are taken.
 
     ``size``: px of the long and the short side instead of a phone's.
-    Raises GeolocError where no free place is found.
+    Raises GeolocError if no free place is found.
     """
     rng = np.random.default_rng([world.seed, seed, 17, index])
     spots = find_spots(world)
@@ -91,9 +72,9 @@ def take_photo(
                       "try another seed")  # fmt: skip
 
 
-def _inside(world: Town, x: float, y: float, margin: float = 20.0) -> bool:
+def _inside(world: Town, x: float, y: float) -> bool:
     left, bottom, right, top = world.bounds
-    return left + margin < x < right - margin and bottom + margin < y < top - margin
+    return left + _MARGIN < x < right - _MARGIN and bottom + _MARGIN < y < top - _MARGIN
 
 
 def _develop(relief: Relief, camera: Camera, world: Town, rng: np.random.Generator) -> Photo:
@@ -114,7 +95,7 @@ def write_photos(
     """Write ``0001.jpg`` ... and ``truth.csv`` into ``folder``; returns the table's path.
 
     ``size``: px ``(width, height)`` instead of a phone's; ``progress(done, n)`` is called after
-    each photo. Raises OutputError where the folder cannot be written.
+    each photo. Raises OutputError if the folder cannot be written.
     """
     around = Surroundings(world)
     rows = []
@@ -156,64 +137,3 @@ def save_jpeg(photo: Photo, path: Path, seed: int = 0) -> None:
     details[0x9003] = details[0x9004] = stamp
     details[0xA002], details[0xA003] = image.size
     image.save(path, "JPEG", quality=int(rng.integers(72, 96)), exif=exif)
-
-
-def render_samples(
-    world: Town, n: int, seed: int = 0, size: tuple[int, int] = (128, 128)
-) -> Iterator[Sample]:
-    """Small photos in groups that share their surroundings, which makes them cheap.
-
-    ``size``: px ``(width, height)``; photos have phones' aspect ratios and are squeezed into it,
-    as encoders do. Sample ``i`` is the same whatever ``n`` is. Neighbouring samples lie close
-    together: shuffle them.
-    """
-    around = Surroundings(world)
-    made = 0
-    for group in itertools.count():
-        for sample in _group(world, group, seed, size, around):
-            yield sample
-            made += 1
-            if made == n:
-                return
-
-
-def _group(
-    world: Town, index: int, seed: int, size: tuple[int, int], around: Surroundings
-) -> Iterator[Sample]:
-    """Up to ``_GROUP`` samples around one spot."""
-    rng = np.random.default_rng([world.seed, seed, 29, index])
-    spots = find_spots(world)
-    middle = spots.draw(rng)
-    away = np.abs(spots.points[:, :2] - middle[:2]).max(axis=1)
-    near = np.flatnonzero(away < _SPREAD - BESIDE - 10)
-    relief = around.relief(float(middle[0]), float(middle[1]), _SPREAD, detail=False)
-    lon, lat = to_lonlat(world.crs).transform(middle[0], middle[1])
-    made = 0
-    for _ in range(8 * _GROUP):
-        x, y = place(spots.points[rng.choice(near)], rng)
-        camera = _small(hold(x, y, rng), size)
-        if not (_inside(world, x, y, 0.0) and stands_free(relief, camera)):
-            continue
-        light = moment(lon, lat, rng).light
-        noise = int(rng.integers(1 << 30))
-        if shows_place(relief, camera):
-            yield _sample(relief, camera, light, noise, size)
-            made += 1
-            if made == _GROUP:
-                return
-
-
-def _small(camera: Camera, size: tuple[int, int]) -> Camera:
-    """The same view with about as many px as ``size`` has, in the camera's own proportions."""
-    shrink = math.sqrt(size[0] * size[1] / (camera.width * camera.height))
-    return replace(camera, width=max(round(camera.width * shrink), 8),
-                   height=max(round(camera.height * shrink), 8))  # fmt: skip
-
-
-def _sample(
-    relief: Relief, camera: Camera, light: Light, noise: int, size: tuple[int, int]
-) -> Sample:
-    view = render(relief, camera, light, seed=noise, oversample=1.3)
-    pixels = np.asarray(Image.fromarray(view.pixels).resize(size, Image.Resampling.BILINEAR))
-    use = landuse_here(relief, camera.x, camera.y)
-    return Sample(pixels, camera.x, camera.y, camera.heading, camera.fov, view.visible, use)

@@ -1,4 +1,4 @@
-"""What stands in each kind of plot: houses, trees, parked cars, wagons."""
+"""The objects in each kind of plot: houses, trees, parked cars, wagons."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ F64 = NDArray[np.float64]
 
 
 def line_houses(spot: Spot, lot: float, row: float, setback: float, share: float) -> None:
-    """Houses along the streets of the plot, one a lot, with sheds behind and trees around."""
+    """Houses along the streets of the plot, one per lot, with sheds behind and trees around."""
     rng = spot.rng
     n = np.array(list(columns(spot, lot)), float)
     for k in rows(spot, row):
@@ -149,7 +149,7 @@ def stadium(spot: Spot) -> None:
     plant(spot.bag, spot.rng, *spot.world(u[keep], v[keep]), 0.9)
 
 
-def _bays(spot: Spot, south: float, share: float = 0.55, taken: F64 | None = None) -> None:
+def _bays(spot: Spot, south: float, share: float = 0.55, hall: F64 | None = None) -> None:
     """Cars in the marked bays of a car park laid out around the plot's middle."""
     wide, deep = D.BAY
     m = np.arange(-105, 105)
@@ -162,8 +162,8 @@ def _bays(spot: Spot, south: float, share: float = 0.55, taken: F64 | None = Non
             )
             lane = u - spot.cu
             keep &= np.abs(lane - np.round(lane / 52.0) * 52.0) > 4.4
-            if taken is not None:
-                keep &= (np.abs(u - taken[0]) > taken[2]) | (np.abs(v - taken[1]) > taken[3])
+            if hall is not None:
+                keep &= (np.abs(u - hall[0]) > hall[2]) | (np.abs(v - hall[1]) > hall[3])
             x, y = spot.world(u[keep], v[keep])
             turned = spot.plot.angle + math.pi / 2
             park_cars(spot.bag, spot.rng, x, y, np.full(len(x), turned))
@@ -234,8 +234,8 @@ def rail_yard(spot: Spot) -> None:
         if abs(band) > D.YARD_HALF - 3.0:
             continue
         u = np.arange(math.floor((spot.cu - 290) / 15.2), (spot.cu + 290) / 15.2) * 15.2
-        taken = np.repeat(rng.uniform(0, 1, u.size // 9 + 1) < 0.42, 9)[: u.size]
-        keep = taken & spot.fits(u, np.full(u.shape, v), 7.0, 1.5, 2.0)
+        wagons = np.repeat(rng.uniform(0, 1, u.size // 9 + 1) < 0.42, 9)[: u.size]
+        keep = wagons & spot.fits(u, np.full(u.shape, v), 7.0, 1.5, 2.0)
         n = int(keep.sum())
         if n:
             x, y = spot.world(u[keep], np.full(n, v))

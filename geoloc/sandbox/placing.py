@@ -1,4 +1,4 @@
-"""Where in a plot something may stand, and the things that stand in many kinds of plot."""
+"""Free room in a plot, and the objects that occur in many kinds of plot."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def room(x: F64, y: F64, edges: F64, lines: F64, center: F64, phase: F64) -> F64
 
 
 class Spot:
-    """A plot to be furnished: frames, free room, random numbers, and the objects so far."""
+    """A plot being filled: frames, free room, random numbers, and the objects so far."""
 
     def __init__(self, layout: Layout, plot: Plot) -> None:
         self.layout, self.plot, self.bag = layout, plot, Bag()
@@ -85,7 +85,7 @@ class Spot:
         self._count = 0
 
     def clear(self, u: ArrayLike, v: ArrayLike) -> F64:
-        """Metres from points of the cluster's frame to where building ends (negative outside)."""
+        """Metres from points of the cluster's frame to the building limit (negative outside)."""
         x, y = self.world(u, v)
         rooms = room(x.ravel(), y.ravel(), self._edges, self.layout.lines, *self._bend)
         return rooms.reshape(x.shape)
@@ -138,7 +138,7 @@ class Spot:
         top: ArrayLike, color: ArrayLike, aux: ArrayLike = 0.0, turn: ArrayLike = 0.0,
         material: Material = Material.ROOF,
     ) -> NDArray[np.int64]:  # fmt: skip
-        """Put up buildings in the cluster's frame and number them."""
+        """Add numbered buildings in the cluster's frame."""
         x, y = self.world(np.atleast_1d(u), np.atleast_1d(v))
         ids = self.ids(len(x))
         angle = self.plot.angle + np.asarray(turn, float)

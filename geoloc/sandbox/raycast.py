@@ -1,8 +1,8 @@
-"""Cast the rays of an upright frame over a relief: what does each of them hit, and where.
+"""Cast the rays of an upright frame over a relief: what each of them hits, and where.
 
-One walk per column. Two layers: the ground, which is solid, and over it bodies between a
-base and a top. A hit is final, since the walk goes from near to far; rays that are still
-free form a linked list, so that each step touches only those it may stop.
+One walk per column. Two layers: the ground, which is solid, and above it bodies between a base and
+a top. A hit is final, since the walk goes from near to far; rays that are still free form a linked
+list, so that each step touches only those it may stop.
 """
 
 # mypy: disable-error-code="no-untyped-def,untyped-decorator,no-untyped-call"
@@ -30,7 +30,7 @@ _MAX_TRUNKS = 96
 
 @dataclass(frozen=True)
 class Hits:
-    """What each ray of a frame hit; arrays ``(column, row)``, rows from the bottom.
+    """The hit of each ray of a frame; arrays ``(column, row)``, rows from the bottom.
 
     distance: float32, m along the ground (inf: sky). kind: one of the ``*_HIT``. body: row in
     the level's boxes, -1 none. angle: direction (radians, from east to north) in which the
@@ -170,7 +170,7 @@ def face_of(box, x, y):
 
 
 @njit(cache=True, nogil=True)
-def trunk_hits(trunks, view, dx, dy, width, found):
+def trunk_hits(trunks, view, dx, dy, width, stems):
     """Distances, offsets (-1 to 1), z of foot and end of the trunks in a column, in order."""
     n = 0
     for k in range(trunks.shape[0]):
@@ -180,8 +180,8 @@ def trunk_hits(trunks, view, dx, dy, width, found):
         ahead, side = rx * dx + ry * dy, rx * dy - ry * dx
         reach = max(trunks[k, 2], 0.5 * width * ahead)
         if abs(side) < reach:
-            found[n, 0], found[n, 1] = ahead, -side / reach
-            found[n, 2], found[n, 3] = trunks[k, 3], trunks[k, 4]
+            stems[n, 0], stems[n, 1] = ahead, -side / reach
+            stems[n, 2], stems[n, 3] = trunks[k, 3], trunks[k, 4]
             n += 1
     return n
 
@@ -211,7 +211,7 @@ def _cast(lattices, heights, looks, bodies, boxes, radii, trunks, view, reach,
     """Fill columns ``[begin:end]`` of the arrays of hits."""
     rows = distance.shape[1]
     nxt = np.empty(rows + 1, np.int64)
-    found = np.empty((_MAX_TRUNKS, 4))
+    stems = np.empty((_MAX_TRUNKS, 4))
     slope = np.empty(rows)
     for column in range(begin, end):
         u = view[5] + (column + 0.5) * view[7]
@@ -222,8 +222,8 @@ def _cast(lattices, heights, looks, bodies, boxes, radii, trunks, view, reach,
         v0, dv = view[6] * scale, view[7] * scale
         for r in range(rows):
             slope[r] = v0 + (r + 0.5) * dv
-        n_found = trunk_hits(trunks, view, dx, dy, view[7], found)
-        _walk(lattices, heights, looks, bodies, boxes, radii, found[:n_found], view, dx, dy,
+        n_found = trunk_hits(trunks, view, dx, dy, view[7], stems)
+        _walk(lattices, heights, looks, bodies, boxes, radii, stems[:n_found], view, dx, dy,
               v0, dv, reach, slope, nxt, distance[column], kind[column], body[column],
               angle[column], material[column], use[column])  # fmt: skip
 
@@ -307,7 +307,7 @@ def _stop_at_body(first, end, t0, t, starts, entering, top0, base0, top, base, g
 
 @njit(cache=True, nogil=True)
 def _stop_at_horizon(first, reach, slope, nxt, distance, kind):
-    """What is left at or below the horizon ends in the distance."""
+    """Remaining rays at or below the horizon end in the distance."""
     r = free(nxt, first)
     while r < slope.shape[0] and slope[r] <= 0.004:
         distance[r], kind[r] = reach, FAR_HIT
@@ -315,13 +315,13 @@ def _stop_at_horizon(first, reach, slope, nxt, distance, kind):
 
 
 @njit(cache=True, nogil=True)
-def _walk(lattices, heights, looks, bodies, boxes, radii, found, view, dx, dy, v0, dv, reach,
+def _walk(lattices, heights, looks, bodies, boxes, radii, stems, view, dx, dy, v0, dv, reach,
           slope, nxt, distance, kind, body, angle, material, use):  # fmt: skip
     """March along one column's vertical plane and stop its rays."""
     rows, eye = slope.shape[0], view[2]
     t, level, trunk, first = 0.05, 0, 0, 0
-    starts = 0.0  # where this level starts: whoever reads a hit finds its level by distance
-    growth = min(max(2 * view[7], 0.005), 0.015)  # a coarse picture bears longer steps
+    starts = 0.0  # where this level starts: the level of a hit follows from its distance
+    growth = min(max(2 * view[7], 0.005), 0.015)  # a coarse picture allows longer steps
     ground, top, base, cover, i, j = probe(
         lattices[0], heights[0], looks[0], bodies[0], boxes[0], view[0], view[1]
     )
@@ -343,8 +343,8 @@ def _walk(lattices, heights, looks, bodies, boxes, radii, found, view, dx, dy, v
             ground, top, base, cover, i, j = probe(
                 lattices[level], heights[level], looks[level], bodies[level], boxes[level],
                 view[0] + dx * t, view[1] + dy * t)  # fmt: skip
-        while trunk < found.shape[0] and found[trunk, 0] < t:
-            _stop_at_trunk(found[trunk], min(found[trunk, 2], ground) - 0.2, ground0 - 0.3,
+        while trunk < stems.shape[0] and stems[trunk, 0] < t:
+            _stop_at_trunk(stems[trunk], min(stems[trunk, 2], ground) - 0.2, ground0 - 0.3,
                            looks[level][i, j, 2], eye, v0, dv, slope, nxt, distance, kind, angle,
                            material, use)  # fmt: skip
             trunk += 1

@@ -1,6 +1,6 @@
-"""Scenes made ready for casting rays: levels of detail, solid bodies, trunks and shadows.
+"""Scenes prepared for ray casting: levels of detail, solid bodies, trunks and shadows.
 
-A `Scene` holds one surface per cell. A ray needs more: the ground under a crown, walls that
+A `Scene` has one surface per cell. A ray needs more: the ground under a crown, walls that
 are straight although cells are square, and where the trunks stand. A `Level` adds that.
 """
 
@@ -302,7 +302,7 @@ def shadow_heights(solid, step, east, north, climb, i0, i1, j0, j1):
     """Height (absolute z) below which a point of cell ``[i0:i1, j0:j1]`` lies in shadow.
 
     ``east, north``: unit vector towards the sun; ``climb``: m the sun's ray rises per m.
-    One sweep away from the sun: each cell asks its neighbour on the sunny side, between two
+    One sweep away from the sun: each cell uses its neighbour on the sunny side, between two
     cells of which the ray passes.
     """
     out = np.full((i1 - i0, j1 - j0), -1e9, np.float32)
@@ -329,7 +329,7 @@ def shadow_heights(solid, step, east, north, climb, i0, i1, j0, j1):
 
 @njit(cache=True, nogil=True, inline="always")
 def _blocked(solid, out, i0, j0, fixed, free, steep):
-    """Height up to which the sun is held up at a cell of the window; nothing outside of it."""
+    """Height up to which the sun is blocked at a cell of the window; none outside."""
     i, j = (fixed, free) if steep else (free, fixed)
     if i < 0 or j < 0 or i >= out.shape[0] or j >= out.shape[1]:
         return -1e4

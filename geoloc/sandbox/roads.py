@@ -1,4 +1,4 @@
-"""Roads and railways of a world as polylines: for the road file and for where photos are taken."""
+"""Roads and railways of a world as polylines: for the road file and the places of photos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands and moves along roads and lines: trees, cars, trains, masts."""
+"""Objects along roads and lines: trees, cars, trains, masts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .terrain import DECK_END
 F64 = NDArray[np.float64]
 Bounds = tuple[float, float, float, float]
 CHUNK = 200.0
-"""Metres of a line that are furnished at once."""
+"""Metres of a line on which objects are placed at once."""
 
 
 def line_edges(spot: Spot) -> None:
@@ -60,7 +60,7 @@ def _along(spot: Spot, other: Neighbor, spacing: float, d: float, jitter: float)
 
 
 def _off_lines(layout: Layout, x: F64, y: F64, margin: float) -> NDArray[np.bool_]:
-    """Points that lie on none of the lines."""
+    """Points that are on none of the lines."""
     half = np.array([RIVER_HALF + 18.0, 16.0, 8.0, 16.0]) + margin
     return np.asarray((distances(layout.lines, x.copy(), y.copy()) > half).all(axis=1))
 

@@ -1,7 +1,7 @@
-"""What a window of the world is made of: the contract between the world and its two views.
+"""The content of a window of the world: the contract between the world and its two views.
 
-The world fills a `Scene`; the overhead view shades it from above, and the ground view casts
-rays through the very same arrays. So both show the same place.
+The world fills a `Scene`; the overhead view shades it from above, and the ground view casts rays
+through the same arrays. So both show the same place.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LANDUSE = (
 
 
 class Material(IntEnum):
-    """What a surface is made of; decides texture, facade and roughness."""
+    """The material of a surface, which determines texture, façade and roughness."""
 
     GRASS = 0
     CROP = 1

@@ -106,9 +106,9 @@ def _slope(lattice, heights, plane, x, y):
 
 
 @njit(cache=True, nogil=True)
-def _car_top(box, found, x, y):
+def _car_top(box, fitted, x, y):
     """Normal of a car's bonnet, roof and slanting panes; see `probe` for its outline."""
-    if not found:
+    if not fitted:
         return 0.0, 0.0, 1.0
     s, _ = along(box, x, y)
     turn = 1.0 if hash3(int(box[7]), 1, 1) < 0.5 else -1.0
@@ -141,10 +141,10 @@ def _sunlit(shadow, corner, lattice, x, y, z):
 
 
 @njit(cache=True, nogil=True)
-def _side(box, found, material, use, x, y, h, angle, px, color):
+def _side(box, fitted, material, use, x, y, h, angle, px, color):
     """Albedo and shine of a side; ``color``: the look of the object from above."""
     r, g, b = color
-    if found:
+    if fitted:
         # the axis along the face that is hit, and the position from its left end
         dx, dy = x - box[0], y - box[1]
         c, s = math.cos(angle), math.sin(angle)
@@ -168,7 +168,7 @@ def _side(box, found, material, use, x, y, h, angle, px, color):
 
 
 @njit(cache=True, nogil=True)
-def _albedo(kind, material, use, box, found, lattice, heights, looks, x, y, z, t, lateral, px,
+def _albedo(kind, material, use, box, fitted, lattice, heights, looks, x, y, z, t, lateral, px,
             offset, eye, dx, dy):  # fmt: skip
     """Albedo (sRGB 0-1), shine, normal of a hit."""
     shine = 0.0
@@ -183,14 +183,14 @@ def _albedo(kind, material, use, box, found, lattice, heights, looks, x, y, z, t
         r, g, b = _look(lattice, looks, 3, jx, jy)
         tone = ground_tone(material, x, y, t, lateral, px, eye)
     elif kind == 2:
-        n = _slope(lattice, heights, 1, x, y) if material != _CAR else _car_top(box, found, x, y)
+        n = _slope(lattice, heights, 1, x, y) if material != _CAR else _car_top(box, fitted, x, y)
         r, g, b = _nearest(lattice, looks, 6, x, y)
         tone = 1.0
         if material == _ROOF:
             tone = 0.9 + 0.2 * noise2(x * 1.3, y * 1.3, 31)
         elif material == _CAR:
             shine = 0.2
-            if found:
+            if fitted:
                 r, g, b = box[11], box[12], box[13]
             if n[2] < 0.93:  # wind screens
                 r, g, b, shine = 0.09, 0.10, 0.12, 0.5
@@ -215,7 +215,7 @@ def _albedo(kind, material, use, box, found, lattice, heights, looks, x, y, z, t
         color = _nearest(lattice, looks, 6, x - c * inside, y - s * inside)
         i, j, p, q = locate(lattice, heights, x, y)
         h = z - blend(heights, i, j, p, q, 0)
-        r, g, b, shine = _side(box, found, material, use, x, y, max(h, 0.0), offset, px, color)
+        r, g, b, shine = _side(box, fitted, material, use, x, y, max(h, 0.0), offset, px, color)
         tone = 1.0
         n = (c, s, 0.0)
     return r * tone, g * tone, b * tone, shine, n
@@ -325,8 +325,8 @@ def _hit(lattice, heights, looks, boxes, shadow, corner, view, light, distance, 
     x, y, z = view[0] + dx * t, view[1] + dy * t, view[2] + m * t
     px = t * view[7] * scale * 1.5
     box = boxes[max(body, 0)]
-    found = body >= 0 and box[4] > 0
-    r, g, b, shine, n = _albedo(kind, material, use, box, found, lattice, heights, looks, x, y, z,
+    fitted = body >= 0 and box[4] > 0
+    r, g, b, shine, n = _albedo(kind, material, use, box, fitted, lattice, heights, looks, x, y, z,
                                 t, u * scale * t, px, angle, abs(m * t), dx, dy)  # fmt: skip
     off = 0.7 * lattice[2] if kind == 3 else 0.0
     lit = _sunlit(shadow, corner, lattice, x + n[0] * off, y + n[1] * off, z)

@@ -1,4 +1,4 @@
-"""Where photos of a world are taken: on and beside its roads, of every kind of land use."""
+"""The places of photos of a world: on and beside its roads, in every kind of land use."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Way(Protocol):
 
 
 class Town(Rasterizer, Protocol):
-    """What photos need of a world."""
+    """The part of a world that photos need."""
 
     seed: int
 
@@ -62,15 +62,15 @@ class Spots:
 
     def draw(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """A place ``(4,)``; rare kinds of land use are drawn more often than they occur."""
-        found, counts = np.unique(self.landuse, return_counts=True)
-        shares = 0.6 / len(found) + 0.4 * counts / counts.sum()
-        use = rng.choice(found, p=shares)
+        kinds, counts = np.unique(self.landuse, return_counts=True)
+        shares = 0.6 / len(kinds) + 0.4 * counts / counts.sum()
+        use = rng.choice(kinds, p=shares)
         return np.asarray(self.points[rng.choice(np.flatnonzero(self.landuse == use))])
 
 
 @dataclass(frozen=True)
 class Moment:
-    """When a photo is taken, and in what light."""
+    """The time and light of a photo."""
 
     when: datetime
     light: Light

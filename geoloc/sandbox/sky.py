@@ -1,4 +1,4 @@
-"""Day light: where the sun stands, what the sky looks like, how far one sees."""
+"""Daylight: position of the sun, colour of the sky, visibility."""
 
 # mypy: disable-error-code="no-untyped-def,untyped-decorator,no-untyped-call"
 

@@ -1,7 +1,7 @@
-"""What the ground of each kind of district looks like: colour, material, height of the cover.
+"""The ground of each kind of district: colour, material, height of the cover.
 
 Every function takes a position in the plot's frame (``u``, ``v``), in the world (``x``, ``y``),
-the metres to the plot's edge and the plot's own random numbers, and answers
+the metres to the plot's edge and the plot's own random numbers, and returns
 ``(red, green, blue, material, top)``; colours are albedo from 0 to 255, ``top`` is in metres.
 """
 
@@ -305,7 +305,7 @@ def soccer(
 
 @compiled
 def oval(u: float, v: float, x: float, y: float, seed: int, step: float, clay: float) -> Cover:
-    """A running track around a pitch; material GRASS outside of it tells that it ends."""
+    """A running track around a pitch; material GRASS marks what is outside it."""
     r = math.sqrt(max(abs(u) - 42.0, 0.0) ** 2 + v * v)
     if r < 36.0:
         if abs(u) < 50.0 and abs(v) < 31.0:

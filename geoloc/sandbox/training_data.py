@@ -1,4 +1,4 @@
-"""What the sandbox model learns from: photos and imagery of whole worlds, cached on disk."""
+"""Training data of the sandbox model: photos and imagery of whole worlds, cached on disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from ..files.whole import whole_file
 from .camera import Camera
 from .overhead import ACQUISITIONS, render_overhead
 from .painted import PaintedWorld
-from .photos import Sample
 from .scene import LANDUSE
 from .shots import (
     find_spots,
@@ -32,22 +31,33 @@ from .shots import (
 from .view import Surroundings, render
 
 GSD = 2.5
-"""m per px of the imagery that the overhead network takes."""
+"""m per px of the overhead network's imagery."""
 PHOTO_PX = 128
 """Side of the square to which the ground network's photos are stretched."""
-_NATIVE = 0.5  # m per px at which the world is pictured before it is averaged down
+_NATIVE = 0.5  # m per px at which the world is rendered before it is averaged down
 _PIXELS = 256 * 192  # of a rendered photo
 _GROUP, _SPREAD = 4, 40.0
 """Photos that share one relief, and how far (m, each way) they lie from its middle."""
 MARGIN_PX = 96  # around a mosaic: half of a turned chip of 128 px
-_MISSING = (124, 116, 104)  # what encoders put where there is no imagery: ImageNet's mean
+_MISSING = (124, 116, 104)  # the encoders' fill colour for missing imagery: ImageNet's mean
 _RINGS = ((25.0, 0.5), (60.0, 0.3), (120.0, 0.2))
-"""Radius (m) of discs around a camera, and their shares in what surrounds it."""
+"""Radius (m) of discs around a camera, and their weights in its surroundings."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A small photo for training: see `View` for ``visible``; ``landuse``: at the camera."""
+
+    pixels: NDArray[np.uint8]
+    x: float
+    y: float
+    visible: NDArray[np.float32]
+    landuse: int
 
 
 @dataclass(frozen=True)
 class TrainingWorld:
-    """One world: photos, what they show, and its imagery.
+    """One world: photos, their content, and its imagery.
 
     photos: uint8 ``(photo, 3, PHOTO_PX, PHOTO_PX)``. visible, around: float32
     ``(photo, class)``, shares of each land use in the picture, and around the camera. at: int
@@ -82,9 +92,9 @@ def render_training_world(seed: int, km: float, photos: int) -> TrainingWorld:
 
 
 def _samples(world: PaintedWorld, seed: int) -> Iterator[Sample]:
-    """Photos without end, taken as those that `write_photos` writes, but smaller.
+    """An endless series of photos like those of `write_photos`, but smaller.
 
-    Few share a place: many different places teach more than many photos of one.
+    Few share a place: many different places train better than many photos of one.
     """
     rng = np.random.default_rng([seed, 53])
     spots, around = find_spots(world), Surroundings(world)
@@ -102,10 +112,7 @@ def _samples(world: PaintedWorld, seed: int) -> Iterator[Sample]:
             if inside and stands_free(relief, camera) and shows_place(relief, camera):
                 light, noise = moment(lon, lat, rng).light, int(rng.integers(1 << 30))
                 view = render(relief, camera, light, seed=noise)
-                yield Sample(
-                    view.pixels, x, y, camera.heading, camera.fov, view.visible,
-                    landuse_here(relief, x, y),
-                )  # fmt: skip
+                yield Sample(view.pixels, x, y, view.visible, landuse_here(relief, x, y))
 
 
 def _small(camera: Camera) -> Camera:
@@ -149,7 +156,7 @@ def _mosaic(world: PaintedWorld, flight: int) -> NDArray[np.uint8]:
 
 
 def load_training_world(seed: int, km: float, photos: int, folder: Path) -> TrainingWorld:
-    """The world of a seed, rendered once and kept in ``folder``."""
+    """The world of a seed, rendered once and cached in ``folder``."""
     path = folder / f"world-{seed}-{km:g}km-{photos}.npz"
     if not path.exists():
         save_arrays(render_training_world(seed, km, photos), path)
@@ -158,7 +165,7 @@ def load_training_world(seed: int, km: float, photos: int, folder: Path) -> Trai
 
 
 def save_arrays(value: object, path: Path) -> None:
-    """Write a dataclass of arrays where an interrupted run finds it whole or not at all."""
+    """Write a dataclass of arrays so that an interrupted run finds it whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as part:

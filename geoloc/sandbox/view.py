@@ -1,4 +1,4 @@
-"""The ground view: what a phone's camera at eye height sees of the world.
+"""The ground view: the world as seen by a phone's camera at eye height.
 
 scenes (finest first) -> Relief -> cast_rays -> shade -> warp -> sensor -> View
 """
@@ -22,7 +22,7 @@ from .shading import shade
 from .sky import Light
 
 NO_LANDUSE = 255
-"""Land use of a pixel that shows sky or what lies beyond reach."""
+"""Land use of a pixel that shows sky or is beyond reach."""
 
 _DETAIL = ((0.1, 11.0), (0.25, 40.0), (0.5, 140.0), (2.0, 600.0), (8.0, 2000.0))
 _COARSE = ((0.5, 80.0), (2.0, 350.0), (8.0, 1600.0))
@@ -31,11 +31,11 @@ _TILE = {2.0: 250, 8.0: 125}
 _PAVED = (Material.ASPHALT, Material.MARKING)
 """Materials of a carriageway."""
 WALKED = (Material.ASPHALT, Material.MARKING, Material.CONCRETE, Material.RAIL, Material.GRAVEL)
-"""Materials that carry people where they lie on top of something, as on a bridge."""
+"""Materials on which people can stand above the ground, as on a bridge."""
 
 
 class Rasterizer(Protocol):
-    """What the ground view asks of a world."""
+    """The part of a world that the ground view needs."""
 
     crs: str
 
@@ -45,7 +45,7 @@ class Rasterizer(Protocol):
 
 @dataclass(frozen=True)
 class View:
-    """A picture and what is in it.
+    """A picture and its content.
 
     pixels: uint8 ``(y, x, 3)``. landuse: uint8 ``(y, x)``, 255 for sky. distance: float32
     ``(y, x)``, m along the ground, inf for sky. visible: float32 ``(class,)``, share of each
@@ -121,7 +121,7 @@ def eye_height(relief: Relief, camera: Camera) -> float:
 def render(
     relief: Relief, camera: Camera, light: Light, seed: int = 0, oversample: float = 1.5
 ) -> View:
-    """Take a picture. ``seed`` draws the sensor's noise; ``oversample``: rays a px, each way."""
+    """Take a picture. ``seed``: of the sensor's noise; ``oversample``: rays per px, each way."""
     frame = Frame.covering(camera, oversample)
     eye_z = eye_height(relief, camera)
     hits = cast_rays(relief, camera, eye_z, frame, relief.radii[-1])

@@ -1,4 +1,4 @@
-"""A seeded world: any window of it, at any step, is the same whichever way it is asked for."""
+"""A seeded world: any window of it, at any step, is reproducible in any order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OVERHANG = 30.0
 
 
 class World:
-    """``km`` kilometres of synthetic town and country; it goes on beyond its bounds."""
+    """``km`` kilometres of synthetic town and country, which continue beyond its bounds."""
 
     crs = CRS
 

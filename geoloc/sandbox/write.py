@@ -1,4 +1,4 @@
-"""A whole world on disk: what ``geoloc sandbox`` makes."""
+"""A whole world on disk, as written by ``geoloc sandbox``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .telegram import write_telegram
 
 Progress = Callable[[int, int], None]
 Stages = Callable[[str], Progress]
-"""Gives, for the name of a stage, what is told how far it has come."""
+"""Returns, for the name of a stage, the callback for its progress."""
 
 _MARK = "sandbox.json"
 
@@ -29,9 +29,9 @@ def write_sandbox(
 ) -> dict[str, object]:
     """Write imagery with its catalog, roads, heights, photos with truth, and a chat export.
 
-    The same arguments give the same world; one that is there already is left as it is. Returns
-    what was asked for and the area file's path. Raises UsageError for a size that cannot be
-    made, OutputError where ``folder`` cannot be written or holds another world.
+    The same arguments give the same world; an existing one is left unchanged. Returns the
+    parameters and the area file's path. Raises UsageError for a size that cannot be made,
+    OutputError if ``folder`` cannot be written or contains another world.
     """
     folder = Path(folder)
     asked = {"seed": seed, "km": km, "photos": photos}
@@ -41,7 +41,7 @@ def write_sandbox(
         seen = stage("rendering photos")
         write_photos(world, folder / "photos", photos, seed=seed, progress=seen)
         write_telegram(world, folder / "telegram", seed)
-        # last, so that a world that was interrupted is made anew
+        # last, so that an interrupted world is made again
         write_whole(folder / _MARK, json.dumps(asked))
     return {**asked, "area": str(folder / "area.yaml")}
 
@@ -53,11 +53,11 @@ def _silent(_stage: str) -> Progress:
 def _already(folder: Path, asked: dict[str, float]) -> bool:
     mark = folder / _MARK
     try:
-        found = json.loads(mark.read_text())
+        existing = json.loads(mark.read_text())
     except FileNotFoundError:
         return False
     except (OSError, ValueError) as error:
         raise OutputError(f"{mark} cannot be read ({error}): choose another folder") from None
-    if found != asked:
-        raise OutputError(f"{folder} holds another world ({found}): choose another folder")
+    if existing != asked:
+        raise OutputError(f"{folder} has another world ({existing}): choose another folder")
     return True

@@ -1,4 +1,4 @@
-"""An answer as it lies on the disk, certainly whole: its record, its distances, its page."""
+"""An answer on disk, verified to be whole: its record, its distances, its page."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from ..report.outputs import RECORD, faults_of_outputs
 from ..report.survey import heatmap_digest
 from .pages import Page, read_page
 
-_MOST_CELLS = 1 << 30  # 4 GiB of distances, which are held in memory
+_MOST_CELLS = 1 << 30  # 4 GiB of distances in memory
 
 Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """``sha256`` of the record's bytes; ``heatmap`` float32 ``(y, x)``, NaN where not known."""
+    """``sha256`` of the record's bytes; ``heatmap`` float32 ``(y, x)``, NaN where unknown."""
 
     folder: Path
     record: Record
@@ -40,19 +40,19 @@ class Answer:
 
 
 def answer_folders(named: Iterable[str | Path]) -> list[Path]:
-    """The folders of answers, of bulk runs and of queries that are named; each once, in order.
+    """The answer folders in the named folders of answers, bulk runs and queries; each once.
 
     Raises UsageError for one without any answer.
     """
-    found: dict[Path, Path] = {}
-    for one in named:
-        path = Path(one)
+    by_path: dict[Path, Path] = {}
+    for name in named:
+        path = Path(name)
         folders = list(_folders_of(path.parent if path.name == RECORD else path))
         if not folders:
-            raise UsageError(f"{path} holds no answer: name a folder with a {RECORD}, or above it")
+            raise UsageError(f"{path} has no answer: name a folder with {RECORD}, or one above it")
         for folder in folders:
-            found.setdefault(folder.resolve(), folder)
-    return list(found.values())
+            by_path.setdefault(folder.resolve(), folder)
+    return list(by_path.values())
 
 
 def _folders_of(path: Path) -> Iterator[Path]:
@@ -68,49 +68,49 @@ def _folders_of(path: Path) -> Iterator[Path]:
 
 
 def read_answer(folder: Path) -> Answer:
-    """Read an answer. Raises UsageError where it is none, damaged, or of mixed files."""
+    """Read an answer. Raises UsageError if it is not one, damaged, or mixed from several."""
     path = folder / RECORD
     record, digest = read_record(path), file_digest(path)
     _require_text(path, record)
     if faults := list(faults_of_outputs(folder, record)):
-        raise UsageError(f"{folder} is not as it was written: {faults[0]}: ask again")
+        raise UsageError(f"{folder} has been altered: {faults[0]}: run the query again")
     if not record["vector"]:
-        raise UsageError(f"{path} is damaged (vector): ask again with 'geoloc query'")
+        raise UsageError(f"{path} is damaged (vector): run 'geoloc query' again")
     grid = _grid(path, record["grid"])
     heatmap = _heatmap(folder / "heatmap.tif", grid)
-    told = record["summary"].get("heatmap_sha256")
-    if told is not None and told != heatmap_digest(heatmap):
+    recorded = record["summary"].get("heatmap_sha256")
+    if recorded is not None and recorded != heatmap_digest(heatmap):
         raise UsageError(
-            f"{folder / 'heatmap.tif'} is not the one that {RECORD} beside it records: ask again "
-            "with 'geoloc query'"
+            f"{folder / 'heatmap.tif'} is not the one recorded in the {RECORD} beside it: run "
+            "'geoloc query' again"
         )
     return Answer(folder, record, digest, grid, heatmap, read_page(folder / "report.html"))
 
 
 def _require_text(path: Path, record: Record) -> None:
-    """Raise UsageError where a text has half characters, which no file can hold."""
+    """Raise UsageError if a text has lone surrogates, which no file can contain."""
     try:
         json.dumps(record, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise UsageError(f"{path} is damaged (half a character): ask again") from None
+        raise UsageError(f"{path} is damaged (half a character): run the query again") from None
 
 
-def _grid(path: Path, told: Mapping[str, Any]) -> Grid:
+def _grid(path: Path, values: Mapping[str, Any]) -> Grid:
     try:
-        left, _, _, top = (float(edge) for edge in told["bounds"])
-        ny, nx = (int(count) for count in told["shape"])
-        return Grid(str(told["crs"]), left, top, float(told["step"]), ny, nx)
+        left, _, _, top = (float(edge) for edge in values["bounds"])
+        ny, nx = (int(count) for count in values["shape"])
+        return Grid(str(values["crs"]), left, top, float(values["step"]), ny, nx)
     except (KeyError, TypeError, ValueError):
-        raise UsageError(f"{path} is damaged (grid): ask again with 'geoloc query'") from None
+        raise UsageError(f"{path} is damaged (grid): run 'geoloc query' again") from None
 
 
 def _heatmap(path: Path, grid: Grid) -> NDArray[np.float32]:
     try:
         with rasterio.open(path, driver="GTiff") as raster:
             if (raster.count, raster.shape, raster.dtypes[0]) != (1, grid.shape, "float32"):
-                raise UsageError(f"{path} is not of the grid of its record: ask again")
+                raise UsageError(f"{path} does not match its record's grid: run the query again")
             if grid.size > _MOST_CELLS:
                 raise UsageError(f"{path} has {grid.size:,} cells, too many to be shared")
             return np.asarray(raster.read(1), np.float32)
     except (RasterioError, OSError):
-        raise UsageError(f"{path} is missing or cannot be read: ask again") from None
+        raise UsageError(f"{path} is missing or cannot be read: run the query again") from None

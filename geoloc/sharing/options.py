@@ -1,4 +1,4 @@
-"""What may stay in a copy, how its photo is shown, and how coarse its coordinates are."""
+"""What a copy may keep, how its photo is shown, and how coarse its coordinates are."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ KEEP = {
     "time": "times that files or messages claim",
     "names": "names of the original files",
     "paths": "paths and addresses of photos, cube, model, polygon and imagery",
-    "truth": "the true place, as far as it was given",
+    "truth": "the true place, if it was given",
 }
-"""What is left out unless it is named, by the word that names it."""
+"""What is left out unless its keyword is given, by keyword."""
 
 KINDS = {
     "text": "captions",
@@ -31,31 +31,31 @@ KINDS = {
     **dict.fromkeys(("file", "title"), "names"),
     **dict.fromkeys(("path", "href", "export", "fetched_from", "within", "cube"), "paths"),
 }
-"""By key of a record, which of these it tells."""
+"""The keyword that covers each key of a record."""
 
 PhotoShown = Literal["blurred", "omitted", "shown"]
 PHOTO: tuple[PhotoShown, ...] = ("blurred", "omitted", "shown")
 
-_METRES_A_DEGREE = 111_320.0  # of latitude; of longitude it is less: squares are coarser there
+_METRES_A_DEGREE = 111_320.0  # of latitude; of longitude it is less, so squares are coarser there
 _ROUNDING = re.compile(r"(\d+\.?\d*|\.\d+)\s*(km|m|°|deg)?")
 _MOST = 1_000_000.0  # m
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """Coordinates are those of squares this large, m; ``digits``: decimals of their degrees."""
+    """Coordinates are those of squares of this size, m; ``digits``: decimals in degrees."""
 
     metres: float
     text: str
 
     @property
     def degrees(self) -> float:
-        """The same of latitude."""
+        """The size in degrees of latitude."""
         return self.metres / _METRES_A_DEGREE
 
     @property
     def digits(self) -> int:
-        """Enough for the middle of a square."""
+        """Enough decimals for the middle of a square."""
         return max(0, math.ceil(-math.log10(self.degrees) - 1e-9))
 
 
@@ -70,13 +70,13 @@ class Options:
 
     def __post_init__(self) -> None:
         for word in sorted(self.keep - KEEP.keys()):
-            raise UsageError(f"--keep {word} is not known: choose from {', '.join(KEEP)}")
+            raise UsageError(f"--keep {word} is unknown: choose from {', '.join(KEEP)}")
         if self.photo not in PHOTO:
             raise UsageError(f"--photo {self.photo}: write one of {', '.join(PHOTO)}")
 
 
 def read_keep(texts: Iterable[str]) -> frozenset[str]:
-    """Words of one or several lists with commas; paths cannot be kept without names."""
+    """Keywords of comma-separated lists; paths cannot be kept without names."""
     words = (word.strip() for text in texts for word in text.split(","))
     kept = frozenset(filter(None, words))
     return kept | {"names"} if "paths" in kept else kept  # a path ends in a name
@@ -86,10 +86,10 @@ def read_rounding(text: str | None) -> Rounding | None:
     """``0.01`` degrees, ``1km`` or ``500m``. Raises UsageError for anything else."""
     if text is None:
         return None
-    found = _ROUNDING.fullmatch(text.strip())
-    if found is None:
+    match = _ROUNDING.fullmatch(text.strip())
+    if match is None:
         raise UsageError(f"--round {text}: write degrees or a length, such as 0.01, 1km or 500m")
-    value, unit = float(found[1]), found[2]
+    value, unit = float(match[1]), match[2]
     metres = value * {"km": 1000.0, "m": 1.0}.get(unit or "", _METRES_A_DEGREE)
     if not 0 < metres <= _MOST:
         raise UsageError(f"--round {text}: it must be more than 0 and at most 1000km")

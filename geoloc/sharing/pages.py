@@ -1,7 +1,7 @@
-"""What a report shows, read back from its page: pictures, and how strongly both show a scene.
+"""The content of a report, read back from its page: pictures, and how strongly both show a scene.
 
-Nothing is taken as it stands but numbers: a picture is decoded, and compressed anew without
-anything that may lie in it beside its pixels.
+Only numbers are copied unchanged: a picture is decoded, and compressed again without anything but
+its pixels.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ class Page:
     """A report's pictures as it has them (data URIs), and its numbers.
 
     photos: one each; base: of the ground, in order; chips, dates: by rank; strengths: by rank, a
-    photo's and a place's logit of the scenes that both show, in order. data: what its map is
-    drawn from.
+    photo's and a place's logit of the scenes that both show, in order. data: of its map.
     """
 
     photos: list[str] = field(default_factory=list)
@@ -50,15 +49,15 @@ class Page:
     data: Mapping[str, Any] = field(default_factory=dict)
 
     def photo_pixels(self, number: int) -> Pixels | None:
-        """Pixels ``(h, w, 3)`` of a photo; None where the page has none."""
+        """Pixels ``(h, w, 3)`` of a photo; None if the page does not show it."""
         if number >= len(self.photos):
             return None
         return np.asarray(_decoded(self.photos[number]))
 
     def views(self) -> Views:
-        """The imagery that the page shows, pictures compressed anew."""
-        lying = self.data.get("base", [])
-        base = [_picture(uri, at["bounds"]) for uri, at in zip(self.base, lying, strict=False)]
+        """The imagery on the page, with pictures compressed again."""
+        layers = zip(self.base, self.data.get("base", []), strict=False)
+        base = [_picture(uri, layer["bounds"]) for uri, layer in layers]
         chips, bounds = {}, self.data.get("chips", {})
         for rank, uri in self.chips.items():
             if str(rank) in bounds:
@@ -67,9 +66,9 @@ class Page:
 
 
 def read_page(path: Path) -> Page:
-    """The parts of a ``report.html``. Raises UsageError where it is damaged.
+    """The parts of a ``report.html``; a missing one is a page without pictures.
 
-    Where there is none, a page without pictures.
+    Raises UsageError if it is damaged.
     """
     if not path.is_file():
         return Page()
@@ -83,12 +82,12 @@ def read_page(path: Path) -> Page:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is damaged ({error}): ask again with 'geoloc query'") from None
+        raise UsageError(f"{path} is damaged ({error}): run 'geoloc query' again") from None
     return reader.page
 
 
 class _Reader(HTMLParser):
-    """Walks through the page as this project writes it."""
+    """Parses a page as this project writes it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,19 +98,19 @@ class _Reader(HTMLParser):
         self._photo = self._agree = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = {name: value or "" for name, value in attrs}
-        kind = told.get("class", "")
+        attributes = {name: value or "" for name, value in attrs}
+        kind = attributes.get("class", "")
         if tag == "figure":
             self._photo = kind == "photo"
-        elif tag == "li" and told.get("data-rank", "").isdecimal():
-            self._rank, self._agree = int(told["data-rank"]), False
+        elif tag == "li" and attributes.get("data-rank", "").isdecimal():
+            self._rank, self._agree = int(attributes["data-rank"]), False
         elif tag == "em":
             self._agree = kind == "agree"
         elif tag == "img":
-            self._image(kind, told.get("src", ""))
+            self._image(kind, attributes.get("src", ""))
         elif tag == "span":
-            self._term(kind, told.get("title", ""))
-        elif tag == "script" and told.get("id") == "data":
+            self._term(kind, attributes.get("title", ""))
+        elif tag == "script" and attributes.get("id") == "data":
             self._in = "data"
 
     def handle_endtag(self, tag: str) -> None:
@@ -137,25 +136,25 @@ class _Reader(HTMLParser):
             self.page.chips[self._rank] = source
 
     def _term(self, kind: str, title: str) -> None:
-        found = _NUMBERS.match(title)
+        match = _NUMBERS.match(title)
         if kind == "date":
             self._in = "date"
-        elif kind == "term" and self._agree and self._rank is not None and found:
-            pair = float(found[1]), float(found[2])
+        elif kind == "term" and self._agree and self._rank is not None and match:
+            pair = float(match[1]), float(match[2])
             self.page.strengths.setdefault(self._rank, []).append(pair)
 
 
 def _decoded(uri: str) -> Image.Image:
-    """The pixels of a picture, RGB. Raises UsageError for anything but a picture."""
-    found = _DATA.match(uri)
+    """The pixels of a picture, RGB. Raises UsageError for anything else."""
+    match = _DATA.match(uri)
     try:
-        if not found:
+        if not match:
             raise ValueError("it is not in the page itself")
-        content = base64.b64decode(uri[found.end() :], validate=True)
+        content = base64.b64decode(uri[match.end() :], validate=True)
         with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
             if image.width * image.height > _MOST_PIXELS:
                 raise ValueError("it is too large")
-            # a picture of its pixels alone: what was read would take its comments along
+            # a new image of the pixels alone: the one read would carry its comments along
             return Image.fromarray(np.asarray(image.convert("RGB")))
     except (OSError, SyntaxError, ValueError, binascii.Error, Image.DecompressionBombError) as e:
         raise UsageError(f"a picture of the report cannot be read ({e})") from None
@@ -165,12 +164,12 @@ def _picture(uri: str, bounds: Any, dates: tuple[str, ...] = ()) -> Picture:
     try:
         left, bottom, right, top = (float(edge) for edge in bounds)
     except (TypeError, ValueError):
-        raise UsageError("the report is damaged: it does not say where a picture lies") from None
+        raise UsageError("the report is damaged: the bounds of a picture are missing") from None
     image = _decoded(uri)
     return Picture(plain_jpeg(image), image.width, image.height, (left, bottom, right, top), dates)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError("its data are none")
+        raise ValueError("its data are not a mapping")
     return value

@@ -1,4 +1,4 @@
-"""An answer again, of what its copy may tell, to be written like any other."""
+"""An answer rebuilt from the values that its copy may have, to be written like any other."""
 
 from __future__ import annotations
 
@@ -51,17 +51,18 @@ _NOTHING = np.zeros((0, 0, 3), np.uint8)
 
 @dataclass(frozen=True)
 class SharedResult(QueryResult):
-    """An answer whose verdicts are those of the record: its own distances may be coarser.
+    """An answer whose verdicts are those of the record, as its own distances may be coarser.
 
-    cells, searched: that were asked for, and m between them. told: how well the best place
-    matches. percentile: of the true place. decimals: of degrees. record_sha256: of the original.
+    cells, searched: cells that were searched, and m between them. recorded_match: how well the
+    best place matches. percentile: of the true place. decimals: of degrees. record_sha256: of the
+    original.
     """
 
     cells: int = 0
     searched: float = 0.0
     decimals: int = 6
     record_sha256: str = ""
-    told: Match | None = None
+    recorded_match: Match | None = None
     percentile: float | None = None
 
     @property
@@ -71,34 +72,34 @@ class SharedResult(QueryResult):
 
     @property
     def step(self) -> float:
-        """As recorded, whatever the copy's own grid is."""
+        """As recorded, for any grid of the copy."""
         return self.searched
 
     @property
     def digits(self) -> int:
-        """No more than the copy's coordinates have."""
+        """Those of the copy's coordinates."""
         return self.decimals
 
     @property
     def original(self) -> str | None:
-        """Of its record."""
+        """The digest of the original's record."""
         return self.record_sha256
 
     @cached_property
     def match(self) -> Match | None:
         """As recorded."""
-        return self.told
+        return self.recorded_match
 
     @cached_property
     def true_place(self) -> tuple[tuple[float, float], float | None] | None:
-        """Where the copy says that it is; how it ranked as recorded."""
-        found = super().true_place
-        return found and (found[0], self.percentile)
+        """The place as the copy gives it; its rank as recorded."""
+        place = super().true_place
+        return place and (place[0], self.percentile)
 
 
 @dataclass(frozen=True)
 class Copy:
-    """What is written of one answer."""
+    """The parts of one copy to be written."""
 
     result: SharedResult
     views: Views
@@ -106,49 +107,49 @@ class Copy:
 
 
 def copy_of(answer: Answer, names: Mapping[str, str], options: Options) -> Copy:
-    """The answer as its copy tells it; ``names``: see `scrub.neutral_names`.
+    """The answer in the form of its copy; ``names``: see `scrub.neutral_names`.
 
-    Raises UsageError where the record is damaged in a way that only shows now.
+    Raises UsageError for damage to the record that only shows now.
     """
     try:
-        telling = _telling(answer, names, options)
-        result = _result(answer, telling)
-        record = _record(answer, result, telling.scrub)
+        redaction = _redaction(answer, names, options)
+        result = _result(answer, redaction)
+        record = _record(answer, result, redaction.scrub)
         views = _views(answer, options)
     except _DAMAGED as error:
         why = " ".join(str(error).split())
         raise UsageError(
-            f"{answer.folder} is damaged ({type(error).__name__}: {why}): ask again"
+            f"{answer.folder} is damaged ({type(error).__name__}: {why}): run the query again"
         ) from None
     return Copy(result, views, record)
 
 
 @dataclass(frozen=True)
-class _Telling:
-    """How values are told, the squares that places are told by, and the distances."""
+class _Redaction:
+    """How values are scrubbed, the squares that places are rounded to, and the distances."""
 
     scrub: Scrub
     squares: Squares | None
     heatmap: NDArray[np.float32]
 
 
-def _telling(answer: Answer, names: Mapping[str, str], options: Options) -> _Telling:
+def _redaction(answer: Answer, names: Mapping[str, str], options: Options) -> _Redaction:
     if options.rounding is None:
-        return _Telling(Scrub(options, names, lambda lon, lat: (lon, lat)), None, answer.heatmap)
+        return _Redaction(Scrub(options, names, lambda lon, lat: (lon, lat)), None, answer.heatmap)
     squares, heatmap = Squares.of(answer.heatmap, answer.grid, options.rounding)
-    return _Telling(Scrub(options, names, squares.place), squares, heatmap)
+    return _Redaction(Scrub(options, names, squares.place), squares, heatmap)
 
 
-def _result(answer: Answer, telling: _Telling) -> SharedResult:
-    record, scrub, squares = answer.record, telling.scrub, telling.squares
+def _result(answer: Answer, redaction: _Redaction) -> SharedResult:
+    record, scrub, squares = answer.record, redaction.scrub, redaction.squares
     options, names = scrub.options, scrub.names
-    truth, told = record.get("truth"), record["summary"]
+    truth, figures = record.get("truth"), record["summary"]
     known = truth if truth and scrub.keeps("truth") else None
     result = SharedResult(
         title=_title(record, names),
         photos=tuple(_photos(answer, scrub)),
         vector=np.array(list(record["vector"].values()), np.float32),
-        heatmap=telling.heatmap,
+        heatmap=redaction.heatmap,
         candidates=tuple(_candidates(answer, squares)),
         grid=squares.grid if squares else answer.grid,
         classes=tuple(record["vector"]),
@@ -158,14 +159,14 @@ def _result(answer: Answer, telling: _Telling) -> SharedResult:
         imagery=tuple(scrub.imagery(record["imagery"])),
         places={} if squares else dict(_places(record)),
         notes=scrub.notes(record.get("notes"), record["photos"]),
-        lacking={key: int(n) for key, n in measures(told.get("unsearched_reasons")).items()},
+        lacking={key: int(n) for key, n in measures(figures.get("unsearched_reasons")).items()},
         truth=_truth(known, scrub),
         sensitive=options.photo == "blurred",
-        cells=int(told.get("cells_asked", told["cells"])),
+        cells=int(figures.get("cells_asked", figures["cells"])),
         searched=answer.grid.step,
         decimals=options.rounding.digits if options.rounding else 6,
         record_sha256=answer.sha256,
-        told=_match(record.get("match")),
+        recorded_match=_match(record.get("match")),
         percentile=number(known.get("percentile")) if known else None,
     )
     dropped = len(set(texts(record.get("notes")))) - len(result.notes)
@@ -173,23 +174,23 @@ def _result(answer: Answer, telling: _Telling) -> SharedResult:
     return replace(result, asked=_asked(answer, result), notes=notes)
 
 
-def _truth(told: Record | None, scrub: Scrub) -> tuple[float, float] | None:
-    """Latitude and longitude."""
-    found = scrub.position(told)
-    return None if found is None else (found["lat"], found["lon"])
+def _truth(truth: Record | None, scrub: Scrub) -> tuple[float, float] | None:
+    """Latitude and longitude of the true place."""
+    place = scrub.position(truth)
+    return None if place is None else (place["lat"], place["lon"])
 
 
 def _own_notes(options: Options, dropped: int) -> Iterator[str]:
-    """What a reader of the copy has to know of it; ``dropped``: notes that it does not have."""
-    yield "This is a copy that was made to be shared: SHARED.md says what was left out of it."
+    """What a reader must know about the copy; ``dropped``: number of notes left out."""
+    yield "This is a copy made for sharing: SHARED.md lists what was left out of it."
     if dropped > 0:
         some = "A note" if dropped == 1 else f"{dropped} notes"
         yield f"{some} of the original cannot be shared: ask for it before you rely on this."
     if options.rounding:
         yield (
-            f"Coordinates are rounded to {options.rounding.text}. What was searched was finer; "
-            "here each square of the map shows the best of its cells, a candidate stands in the "
-            "middle of its square, and readings of the map with more digits mean nothing."
+            f"Coordinates are rounded to {options.rounding.text}. The search itself was finer; "
+            "here each square of the map shows the best of its cells, a candidate is placed in the "
+            "middle of its square, and further digits of map readings mean nothing."
         )
 
 
@@ -199,18 +200,18 @@ def _title(record: Record, names: Mapping[str, str]) -> str:
         return display_name(word(scene) or "a scene")
     if len(photos) != 1:
         return f"{len(photos)} photos of one place"
-    told, frame = photos[0], photos[0].get("frame")
+    photo, frame = photos[0], photos[0].get("frame")
     at = f" at {float(frame['time']):.2f} s" if frame else ""
-    crop = f" · crop {','.join(f'{edge:g}' for edge in told['crop'])}" if told.get("crop") else ""
-    return f"{names[told['sha256']]}{at}{crop}"
+    crop = f" · crop {','.join(f'{edge:g}' for edge in photo['crop'])}" if photo.get("crop") else ""
+    return f"{names[photo['sha256']]}{at}{crop}"
 
 
 def _photos(answer: Answer, scrub: Scrub) -> Iterator[Photo]:
-    for number_, told in enumerate(answer.record["photos"]):
-        kept = scrub.photo(told)
+    for index, record in enumerate(answer.record["photos"]):
+        kept = scrub.photo(record)
         pixels = None
         if scrub.options.photo != "omitted":
-            pixels = answer.page.photo_pixels(number_)
+            pixels = answer.page.photo_pixels(index)
         path, size = Path(kept["file"]), kept["size"] or [0, 0]
         origin = {
             key: value
@@ -224,41 +225,41 @@ def _photos(answer: Answer, scrub: Scrub) -> Iterator[Photo]:
 def _candidates(answer: Answer, squares: Squares | None) -> Iterator[Candidate]:
     to_grid = Transformer.from_crs(4326, answer.grid.crs, always_xy=True)
     vector = answer.record["vector"]
-    for told in answer.record["candidates"]:
-        cell = answer.grid.index(*to_grid.transform(told["lon"], told["lat"]))
+    for entry in answer.record["candidates"]:
+        cell = answer.grid.index(*to_grid.transform(entry["lon"], entry["lat"]))
         if cell is None:
-            raise UsageError(f"{answer.folder} is damaged: candidate {told['rank']} is outside")
-        found = _candidate(told, answer.grid, *cell)
+            raise UsageError(f"{answer.folder} is damaged: candidate {entry['rank']} is outside")
+        candidate = _candidate(entry, answer.grid, *cell)
         if squares is None:
-            strengths = answer.page.strengths.get(found.rank, [])
+            strengths = answer.page.strengths.get(candidate.rank, [])
             yield replace(
-                found,
-                lon=float(told["lon"]),
-                lat=float(told["lat"]),
-                explanation=tuple(_terms(told, vector)),
-                shared=tuple(_shared(told, vector, strengths)),
+                candidate,
+                lon=float(entry["lon"]),
+                lat=float(entry["lat"]),
+                explanation=tuple(_terms(entry, vector)),
+                shared=tuple(_shared(entry, vector, strengths)),
             )
             continue
         row, col = (index // squares.factor for index in cell)
         lon, lat = squares.middle(row, col)
-        yield replace(_candidate(told, squares.grid, row, col), lon=lon, lat=lat)
+        yield replace(_candidate(entry, squares.grid, row, col), lon=lon, lat=lat)
 
 
-def _candidate(told: Record, grid: Grid, row: int, col: int) -> Candidate:
+def _candidate(record: Record, grid: Grid, row: int, col: int) -> Candidate:
     x, y = grid.center(row, col)
-    distance, percentile = float(told["distance"]), float(told["percentile"])
-    return Candidate(int(told["rank"]), row, col, x, y, 0.0, 0.0, distance, percentile)
+    distance, percentile = float(record["distance"]), float(record["percentile"])
+    return Candidate(int(record["rank"]), row, col, x, y, 0.0, 0.0, distance, percentile)
 
 
-def _terms(told: Record, vector: Record) -> Iterator[Term]:
-    for one in mappings(told.get("explanation")):
-        if one["scene"] in vector:
-            yield Term(one["scene"], *(float(one[key]) for key in ("photo", "place", "share")))
+def _terms(record: Record, vector: Record) -> Iterator[Term]:
+    for term in mappings(record.get("explanation")):
+        if term["scene"] in vector:
+            yield Term(term["scene"], *(float(term[key]) for key in ("photo", "place", "share")))
 
 
-def _shared(told: Record, vector: Record, strengths: list[tuple[float, float]]) -> Iterator[Term]:
-    """The scenes that both show; how strongly, as far as the page says so."""
-    names = [name for name in sequence(told.get("shared")) if name in vector]
+def _shared(record: Record, vector: Record, strengths: list[tuple[float, float]]) -> Iterator[Term]:
+    """The scenes that both show; how strongly, if the page states it."""
+    names = [name for name in sequence(record.get("shared")) if name in vector]
     unknown = [(float(vector[name]), math.nan) for name in names[len(strengths) :]]
     for name, (photo, place) in zip(names, [*strengths, *unknown], strict=False):
         yield Term(name, photo, place, 0.0)
@@ -272,21 +273,21 @@ def _places(record: Record) -> Iterator[tuple[int, tuple[tuple[str, float], ...]
             yield int(rank), tuple(known)
 
 
-def _match(told: Any) -> Match | None:
-    if not isinstance(told, Mapping):
+def _match(record: Any) -> Match | None:
+    if not isinstance(record, Mapping):
         return None
     keys = ("probability", "closer", "random", "pairs")
-    likelier = told.get("likelier")
+    likelier = record.get("likelier")
     scene = likelier and (word(likelier["scene"]) or "another scene", likelier["probability"])
     return Match(
-        bool(told.get("weak")), likelier=scene, **{key: number(told.get(key)) for key in keys}
+        bool(record.get("weak")), likelier=scene, **{key: number(record.get(key)) for key in keys}
     )
 
 
 def _asked(answer: Answer, result: SharedResult) -> NDArray[np.bool_] | None:
-    """Which cells were asked for, as far as the page draws those that were not searched.
+    """Which cells the query covered, as far as the page draws those that were not searched.
 
-    Of a coarse copy only the numbers are told.
+    None for a coarse copy, which only has their numbers.
     """
     if result.cells >= answer.grid.size or result.grid != answer.grid:
         return None
@@ -308,13 +309,13 @@ def _levels(packed: str, height: int, width: int) -> NDArray[np.uint8]:
 
 
 def _views(answer: Answer, options: Options) -> Views:
-    """The imagery of the page; when rounded, the whole area alone: chips show the very place."""
+    """The imagery of the page; if rounded, only the whole area, as chips show the exact place."""
     if not options.imagery:
         return Views((), {}, ("Imagery was left out of this copy.",))
-    seen = answer.page.views()
+    views = answer.page.views()
     if options.rounding:
-        return Views(seen.base[:1], {}, ("Close views of the candidates were left out.",))
-    return seen
+        return Views(views.base[:1], {}, ("Close views of the candidates were left out.",))
+    return views
 
 
 def _record(answer: Answer, result: SharedResult, scrub: Scrub) -> dict[str, Any]:

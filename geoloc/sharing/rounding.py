@@ -1,7 +1,7 @@
 """Coordinates made coarse, everywhere alike.
 
-Whatever a copy tells of a place follows from the square that it lies in: two ways to round the
-same point would together tell more of it than either.
+All that a copy says about a place follows from the square that contains it: two different
+roundings of one point would together reveal more than either.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .options import Rounding
 
 @dataclass(frozen=True)
 class Squares:
-    """The squares of an area: ``grid`` has one cell each, of ``factor`` cells a side."""
+    """The squares of an area: the cells of ``grid``, ``factor`` original cells per side."""
 
     grid: Grid
     factor: int
@@ -34,8 +34,8 @@ class Squares:
         """The squares of a grid, and its distances ``(y, x)``: the smallest of each square."""
         if rounding.metres <= grid.step:
             raise UsageError(
-                f"--round {rounding.text} leaves the cells of {grid.step:g} m as they are: "
-                "round to more than that"
+                f"--round {rounding.text} is no coarser than the cells of {grid.step:g} m: round "
+                "to more than that"
             )
         factor = math.ceil(rounding.metres / grid.step)
         factor = min(factor, max(grid.shape))
@@ -43,13 +43,13 @@ class Squares:
         return cls(coarse, factor, rounding), small
 
     def middle(self, row: int, col: int) -> tuple[float, float]:
-        """lon, lat (degrees) of a square, with no more decimals than it deserves."""
+        """lon, lat (degrees) of the middle of a square, with appropriate decimals."""
         to_degrees = Transformer.from_crs(self.grid.crs, 4326, always_xy=True)
         lon, lat = to_degrees.transform(*self.grid.center(row, col))
         return round(lon, self.rounding.digits), round(lat, self.rounding.digits)
 
     def place(self, lon: float, lat: float) -> tuple[float, float]:
-        """lon, lat of the square that a place lies in; outside of the area, of one of degrees."""
+        """lon, lat of the square that contains a place; outside the area, of one in degrees."""
         to_grid = Transformer.from_crs(4326, self.grid.crs, always_xy=True)
         x, y = to_grid.transform(lon, lat)
         cell = self.grid.index(x, y) if math.isfinite(x) and math.isfinite(y) else None

@@ -1,4 +1,4 @@
-"""Answers copied for others, all of it or nothing."""
+"""Answers copied for others, completely or not at all."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ FORMAT = "geoloc-share/1"
 PAGE, LIST = "SHARED.md", "shared.json"
 
 ASKED = Options()
-"""Nothing is kept that is not named."""
+"""By default nothing optional is kept."""
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What was written: ``answers``, one mapping each: folder, title, original_sha256, outputs."""
+    """The copies: ``answers``, one mapping each: folder, title, original_sha256, outputs."""
 
     out: Path
     answers: Sequence[Mapping[str, Any]]
     statement: Statement
 
     def to_json(self) -> dict[str, Any]:
-        """For machines."""
+        """The content of ``shared.json``."""
         return {
             "format": FORMAT,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -56,11 +56,11 @@ class Shared:
 def share(answers: Iterable[str | Path], out: str | Path, options: Options = ASKED) -> Shared:
     """Write copies of answers to ``out``: ``answer-1/`` and so on, SHARED.md, shared.json.
 
-    ``answers``: folders of answers, of bulk runs (all of their answers) and of queries. Works
-    without network, cube, model or the original files. ``out`` must not be there yet, or be
-    empty; it comes whole or not at all. Raises UsageError for what is no answer, is damaged or
-    a copy already; OutputError where ``out`` cannot be written; GeolocError where the copy turns
-    out to tell what it should not: then nothing is left of it.
+    ``answers``: folders of answers, of bulk runs (all of their answers) and of queries. Needs no
+    network, cube, model or original files. ``out`` must not exist or be empty; it is written whole
+    or not at all. Raises UsageError for a folder without answers, a damaged one, and a copy;
+    OutputError if ``out`` cannot be written; GeolocError, leaving nothing behind, if a copy turns
+    out to contain what it should not.
     """
     out, folders = Path(out), answer_folders(answers)
     _require_free(out, folders)
@@ -68,37 +68,37 @@ def share(answers: Iterable[str | Path], out: str | Path, options: Options = ASK
     names = neutral_names(records)
     statement = Statement.of(records, options)
     with _made(out) as part:
-        told = [
+        entries = [
             _write(folder, part / f"answer-{count}", names, options)
             for count, folder in enumerate(folders, start=1)
         ]
-        shared = Shared(out, told, statement)
-        (part / PAGE).write_text(page(statement, told), encoding="utf-8")
+        shared = Shared(out, entries, statement)
+        (part / PAGE).write_text(page(statement, entries), encoding="utf-8")
         _write_json(shared.to_json(), part / LIST)
     return shared
 
 
 def _require_free(out: Path, folders: Iterable[Path]) -> None:
     if path_text(out) != str(out):
-        raise OutputError(f"cannot write to {path_text(out)}: its name is no text: choose another")
+        raise OutputError(f"cannot write to {path_text(out)}: its name is not text: rename it")
     with output_errors(out):
         if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
-            raise OutputError(f"{out} is there already: choose a new folder for --out")
+            raise OutputError(f"{out} exists already: choose a new folder for --out")
     for folder in folders:
         if out.resolve().is_relative_to(folder.resolve()):
-            raise OutputError(f"{out} is inside of {folder}: choose a folder outside of it")
+            raise OutputError(f"{out} is inside {folder}: choose a folder outside it")
 
 
 @contextmanager
 def _made(out: Path) -> Iterator[Path]:
-    """A folder that nobody else may read, which becomes ``out`` where all went well."""
+    """A folder that nobody else may read, which becomes ``out`` on success."""
     with output_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         name = f".{out.name[:100]}."
         closed = Path(tempfile.mkdtemp(prefix=name, suffix=".geoloc-part", dir=out.parent))
     try:
         with output_errors(out):
-            (closed / "copies").mkdir()  # as the umask says: it is to be given away
+            (closed / "copies").mkdir()  # by the umask: it is meant to be given away
             yield closed / "copies"
             (closed / "copies").replace(out)
     finally:
@@ -106,7 +106,7 @@ def _made(out: Path) -> Iterator[Path]:
 
 
 def _write(folder: Path, part: Path, names: Mapping[str, str], options: Options) -> dict[str, Any]:
-    """Write one copy and look through it; what the list tells of it."""
+    """Write one copy and check it; its entry in the list."""
     answer = read_answer(folder)
     if "names" in options.keep:
         names = own_names(answer.record)
@@ -128,10 +128,10 @@ def _write(folder: Path, part: Path, names: Mapping[str, str], options: Options)
 
 
 def _same_files(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
-    """Digests of the original's files, as far as the copy has these very files.
+    """Digests of the original's files that are identical in the copy.
 
-    Of another file the digest tells: who knows all of it but the photo's name, or but the cell
-    that was rounded away, finds that by trial.
+    The digest of any other file would reveal its content: someone who knows all of it except the
+    photo's name, or the cell before rounding, could find that by trial.
     """
     return {name: digest for name, digest in after.items() if before.get(name) == digest}
 
@@ -140,11 +140,11 @@ def _require_clean(
     folder: Path, part: Path, original: Mapping[str, Any], copied: Mapping[str, Any]
 ) -> None:
     secrets = secrets_of(original, copied, str(Path.home()))
-    found = sorted(set(findings(part, secrets, (RECORD, *OUTPUTS))))
-    if found:
+    leaks = sorted(set(findings(part, secrets, (RECORD, *OUTPUTS))))
+    if leaks:
         raise GeolocError(
-            f"nothing was shared: the copy of {folder} would still tell what was to be left out: "
-            f"{'; '.join(found[:5])}; name it with --keep if it may be told"
+            f"nothing was shared: the copy of {folder} would still reveal what is to be left out: "
+            f"{'; '.join(leaks[:5])}; name it with --keep if it may be shared"
         )
 
 

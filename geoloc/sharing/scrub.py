@@ -1,11 +1,12 @@
-"""The values of a record that a copy may have: those that are named here, and nothing else.
+"""The values of a record that a copy may have: those listed here, and nothing else.
 
-Every function takes what a record says and gives back what may be told of it. Text is taken only
-where it is a word of the field, such as a scene class or a CRS, or where the user named its kind.
+Every function takes a part of a record and returns what may be shared of it. Text is kept only if
+it is a term of the field, such as a scene class or a CRS, or if the user asked to keep its kind.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ..query.coverage import UNKNOWN
+from ..query.options import QueryOptions
 from .options import Options
 
 Record = Mapping[str, Any]
 Place = Callable[[float, float], tuple[float, float]]
-"""lon, lat (degrees) as the copy has them."""
+"""Maps lon, lat (degrees) to those in the copy."""
 
 _REMOTE = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -50,7 +52,7 @@ _SUMMARY_NUMBERS = ("cells", "cells_known", "cells_asked", "cells_unsearched")
 
 @dataclass(frozen=True)
 class Scrub:
-    """How records are told; ``names``: by SHA-256, what originals are called in the copy."""
+    """How records are scrubbed; ``names``: of originals in the copy, by SHA-256."""
 
     options: Options
     names: Mapping[str, str]
@@ -60,175 +62,171 @@ class Scrub:
         """Whether all of these may stay."""
         return self.options.keep.issuperset(words)
 
-    def photo(self, told: Record) -> dict[str, Any]:
+    def photo(self, record: Record) -> dict[str, Any]:
         """A photo's record."""
         return {
-            "file": self.names[told["sha256"]],
-            **({"path": told["path"]} if self.keeps("paths") else {}),
-            "sha256": digest(told["sha256"]),
-            "size": numbers(told.get("size")),
-            "exif": self.exif(told.get("exif")),
-            **self.origin(told),
+            "file": self.names[record["sha256"]],
+            **({"path": record["path"]} if self.keeps("paths") else {}),
+            "sha256": digest(record["sha256"]),
+            "size": numbers(record.get("size")),
+            "exif": self.exif(record.get("exif")),
+            **self.origin(record),
         }
 
-    def exif(self, told: Any) -> dict[str, Any]:
-        """What the file claims."""
-        found = told if isinstance(told, Mapping) else {}
+    def exif(self, value: Any) -> dict[str, Any]:
+        """The claims of the file."""
+        claims = value if isinstance(value, Mapping) else {}
         kept: dict[str, Any] = {}
-        if self.keeps("time") and (moment := date(found.get("time"))):
+        if self.keeps("time") and (moment := date(claims.get("time"))):
             kept["time"] = moment
-        if self.keeps("gps") and (place := self.position(found.get("gps"))):
+        if self.keeps("gps") and (place := self.position(claims.get("gps"))):
             kept["gps"] = place
         return kept
 
-    def position(self, told: Any) -> dict[str, float] | None:
-        """A place as messages and files tell it."""
+    def position(self, value: Any) -> dict[str, float] | None:
+        """A place as in messages and files."""
         try:
-            lon, lat = self.place(float(told["lon"]), float(told["lat"]))
+            lon, lat = self.place(float(value["lon"]), float(value["lat"]))
         except (KeyError, TypeError, ValueError):
             return None
         return {"lon": lon, "lat": lat}
 
-    def origin(self, told: Record) -> dict[str, Any]:
-        """What was looked at, and what is known of where it is from."""
-        frame = told.get("frame") if isinstance(told.get("frame"), Mapping) else None
+    def origin(self, record: Record) -> dict[str, Any]:
+        """The queried part, and what is known of its source."""
+        frame = record.get("frame") if isinstance(record.get("frame"), Mapping) else None
         kept: dict[str, Any] = {
             "frame": frame and _frame(frame),
-            "crop": numbers(told.get("crop")),
-            "rotate": number(told.get("rotate")),
-            "pixels_sha256": digest(told.get("pixels_sha256")),
-            "messages": [self.message(one) for one in mappings(told.get("messages"))],
-            "copies": [self.copy(n, one) for n, one in enumerate(mappings(told.get("copies")), 1)],
-            "claims": list(filter(None, map(self.claim, mappings(told.get("claims"))))),
+            "crop": numbers(record.get("crop")),
+            "rotate": number(record.get("rotate")),
+            "pixels_sha256": digest(record.get("pixels_sha256")),
+            "messages": [self.message(one) for one in mappings(record.get("messages"))],
+            "copies": list(map(self.copy, itertools.count(1), mappings(record.get("copies")))),
+            "claims": list(filter(None, map(self.claim, mappings(record.get("claims"))))),
         }  # fmt: skip
         if self.keeps("gps", "time", "names", "chat", "paths") and not self.options.rounding:
-            kept["conflicts"] = texts(told.get("conflicts"))
+            kept["conflicts"] = texts(record.get("conflicts"))
         if self.keeps("paths"):
-            kept["fetched_from"] = text(told.get("fetched_from"))
-            kept["fetched_at"] = date(told.get("fetched_at"))
+            kept["fetched_from"] = text(record.get("fetched_from"))
+            kept["fetched_at"] = date(record.get("fetched_at"))
         kept["messages"] = list(filter(None, kept["messages"]))
         return {key: value for key, value in kept.items() if value not in (None, [], {})}
 
-    def message(self, told: Record) -> dict[str, Any]:
-        """What may be told of a message."""
+    def message(self, record: Record) -> dict[str, Any]:
+        """The parts of a message that may be shared."""
         kept = {
-            key: told[key]
+            key: record[key]
             for kind, keys in _OF_MESSAGES.items()
             if self.keeps(kind)
             for key in keys
-            if isinstance(told.get(key), str | int)
+            if isinstance(record.get(key), str | int)
         }
-        place = self.position(told.get("place")) if self.keeps("gps") else None
+        place = self.position(record.get("place")) if self.keeps("gps") else None
         return kept | ({"place": place} if place else {})
 
-    def copy(self, number_: int, told: Record) -> dict[str, Any]:
-        """One of the copies of a picture that the run saw."""
-        name = str(told.get("file", ""))
+    def copy(self, count: int, record: Record) -> dict[str, Any]:
+        """One of the copies of a picture that a bulk run found."""
+        name = str(record.get("file", ""))
         kept = {
-            "file": self._name_of_copy(name, number_),
-            "path": text(told.get("path")) if self.keeps("paths") else None,
-            "how": word(told.get("how")),
-            "sha256": digest(told.get("sha256")),
-            "bytes": number(told.get("bytes")),
-            "size": numbers(told.get("size")),
-            "exif": self.exif(told.get("exif")),
-            "messages": list(filter(None, map(self.message, mappings(told.get("messages"))))),
+            "file": self._name_of_copy(name, count),
+            "path": text(record.get("path")) if self.keeps("paths") else None,
+            "how": word(record.get("how")),
+            "sha256": digest(record.get("sha256")),
+            "bytes": number(record.get("bytes")),
+            "size": numbers(record.get("size")),
+            "exif": self.exif(record.get("exif")),
+            "messages": list(filter(None, map(self.message, mappings(record.get("messages"))))),
         }
         return {key: value for key, value in kept.items() if value not in (None, [], {})}
 
-    def _name_of_copy(self, name: str, number_: int) -> str:
-        """A copy's name, below its folder where paths may be told."""
+    def _name_of_copy(self, name: str, count: int) -> str:
+        """A copy's name, with its folders if paths may be shared."""
         if not self.keeps("names"):
-            return f"copy {number_}"
+            return f"copy {count}"
         return name if self.keeps("paths") else base_name(name)
 
-    def claim(self, told: Record) -> dict[str, Any]:
-        """A claim of a place or a time; by whom, where names and chats may be told."""
-        place = self.position(told.get("place")) if self.keeps("gps") else None
-        moment = date(told.get("time")) if self.keeps("time") else None
+    def claim(self, record: Record) -> dict[str, Any]:
+        """A claim of a place or a time; by whom, if names and chats may be shared."""
+        place = self.position(record.get("place")) if self.keeps("gps") else None
+        moment = date(record.get("time")) if self.keeps("time") else None
         if not (place or moment):
             return {}
-        by = text(told.get("by")) if self.keeps("names", "chat", "paths") else None
+        by = text(record.get("by")) if self.keeps("names", "chat", "paths") else None
         kept = {"place": place, "time": moment, "by": by}
         return {key: value for key, value in kept.items() if value is not None}
 
-    def parameters(self, told: Record) -> dict[str, Any]:
-        """What was asked; of the polygon its digest."""
-        within = told.get("within")
+    def parameters(self, record: Record) -> dict[str, Any]:
+        """The query; of the polygon its digest."""
+        within = record.get("within")
         return {
-            "top": number(told.get("top")),
-            "radius": number(told.get("radius")),
+            **{key: plain(record.get(key)) for key in QueryOptions.shared()},
             "within": text(within) if self.keeps("paths") else None,
             "within_given": within is not None,
-            "within_sha256": digest(told.get("within_sha256")),
-            "weights": measures(told.get("weights")),
-            "scene": word(told.get("scene")),
-            "epoch": word(told.get("epoch")),
+            "within_sha256": digest(record.get("within_sha256")),
         }
 
-    def model(self, told: Record) -> dict[str, Any]:
+    def model(self, record: Record) -> dict[str, Any]:
         """The model by its name and digests."""
         kept = {
-            **{key: word(told.get(key)) for key in ("name", "ground", "overhead")},
-            **{key: number(told.get(key)) for key in ("dim", "patch_px", "metric")},
-            "digest": digest(told.get("digest")),
-            "methods": [w for w in map(word, sequence(told.get("methods"))) if w],
-            "gsd": numbers(told.get("gsd")),
-            "files": digests(told.get("files")),
-            "path": text(told.get("path")) if self.keeps("paths") else None,
+            **{key: word(record.get(key)) for key in ("name", "ground", "overhead")},
+            **{key: number(record.get(key)) for key in ("dim", "patch_px", "metric")},
+            "digest": digest(record.get("digest")),
+            "methods": [w for w in map(word, sequence(record.get("methods"))) if w],
+            "gsd": numbers(record.get("gsd")),
+            "files": digests(record.get("files")),
+            "path": text(record.get("path")) if self.keeps("paths") else None,
         }
         return {key: value for key, value in kept.items() if value is not None}
 
-    def cube(self, told: Record) -> dict[str, Any]:
-        """The cube by its generation and what it holds."""
+    def cube(self, record: Record) -> dict[str, Any]:
+        """The cube by its generation and figures."""
         words = ("model", "crs", "generation")
         kept: dict[str, Any] = {
-            **{key: label(told.get(key)) for key in ("area", "name")},
-            **{key: word(told.get(key)) for key in words},
-            **{key: number(told.get(key)) for key in _CUBE_NUMBERS},
-            **{key: date(told.get(key)) for key in ("imagery_first", "imagery_last", "created")},
-            "model_digest": digest(told.get("model_digest")),
-            "encoding": plain(told.get("encoding")),
-            "cube": text(told.get("cube")) if self.keeps("paths") else None,
-            "bounds": None if self.options.rounding else numbers(told.get("bounds")),
+            **{key: label(record.get(key)) for key in ("area", "name")},
+            **{key: word(record.get(key)) for key in words},
+            **{key: number(record.get(key)) for key in _CUBE_NUMBERS},
+            **{key: date(record.get(key)) for key in ("imagery_first", "imagery_last", "created")},
+            "model_digest": digest(record.get("model_digest")),
+            "encoding": plain(record.get("encoding")),
+            "cube": text(record.get("cube")) if self.keeps("paths") else None,
+            "bounds": None if self.options.rounding else numbers(record.get("bounds")),
         }
         return {key: value for key, value in kept.items() if value is not None}
 
-    def imagery(self, told: Any) -> list[dict[str, Any]]:
-        """The images near candidates, and their days; when rounded, days alone.
+    def imagery(self, value: Any) -> list[dict[str, Any]]:
+        """The images near candidates and their days; if rounded, days alone.
 
-        By the ids of their catalog; what lies on a disk has the names that somebody gave its files.
+        Images have the ids of their catalog; ids of files on disk, which users named, are replaced.
         """
-        records = list(mappings(told))
+        records = list(mappings(value))
         if self.options.rounding:
-            days = {day for one in records if (day := date(one.get("date")))}
+            days = {day for record in records if (day := date(record.get("date")))}
             return [{"date": day} for day in sorted(days)]
-        return [self._image(n, one) for n, one in enumerate(records, start=1)]
+        return [self._image(n, record) for n, record in enumerate(records, start=1)]
 
-    def _image(self, count: int, told: Record) -> dict[str, Any]:
-        known = self.keeps("paths") or _REMOTE.match(str(told.get("href")))
+    def _image(self, count: int, record: Record) -> dict[str, Any]:
+        known = self.keeps("paths") or _REMOTE.match(str(record.get("href")))
         kept = {
-            "id": (known and word(told.get("id"))) or f"image {count}",
-            "date": date(told.get("date")),
-            "candidates": numbers(told.get("candidates")),
+            "id": (known and word(record.get("id"))) or f"image {count}",
+            "date": date(record.get("date")),
+            "candidates": numbers(record.get("candidates")),
         }
         if self.keeps("paths"):
-            kept["href"] = text(told.get("href"))
+            kept["href"] = text(record.get("href"))
         return kept
 
-    def notes(self, told: Any, photos: Iterable[Record]) -> tuple[str, ...]:
-        """The notes for the reader, as far as they are known sentences: originals by their new
-        names, and nothing that names a place of a disk or an address."""
-        photos, lines = list(photos), texts(told)
+    def notes(self, value: Any, photos: Iterable[Record]) -> tuple[str, ...]:
+        """The notes for the reader that are known sentences, with the new names of originals and
+        without paths and URLs."""
+        photos, lines = list(photos), texts(value)
         of_cube = (line for line in lines if line == UNKNOWN or _OF_CUBE.fullmatch(line))
-        shown = (f"{found[0]}." for line in lines if (found := _OF_IMAGERY.match(line)))
+        shown = (f"{match[0]}." for line in lines if (match := _OF_IMAGERY.match(line)))
         of_photos = (
             note for line in lines for photo in photos if (note := self._note(line, photo))
         )
         return tuple(dict.fromkeys((*of_cube, *shown, *of_photos)))
 
     def _note(self, line: str, photo: Record) -> str:
-        """A sentence on a photo, which begins with its name; empty where it is another."""
+        """A sentence that begins with a photo's name; empty for any other."""
         old, new = str(photo["file"]), self.names[photo["sha256"]]
         part = _OF_PART if line.startswith(_OF_PART) else ""
         rest = line.removeprefix(part).removeprefix(old)
@@ -236,41 +234,41 @@ class Scrub:
         return f"{part}{new}{rest}" if known and not re.search(r"[/\\]", rest) else ""
 
 
-def _frame(told: Record) -> dict[str, Any]:
+def _frame(record: Record) -> dict[str, Any]:
     return {
-        "time": number(told.get("time")),
-        "reason": word(told.get("reason")),
-        "sha256": digest(told.get("sha256")),
+        "time": number(record.get("time")),
+        "reason": word(record.get("reason")),
+        "sha256": digest(record.get("sha256")),
     }
 
 
-def summary(told: Record, *, coarse: bool = False) -> dict[str, Any]:
-    """The figures of the whole heatmap; of a coarse copy without the digest of the fine one, which
-    finds the cell by trial where few were searched."""
+def summary(record: Record, *, coarse: bool = False) -> dict[str, Any]:
+    """The figures of the whole heatmap; a coarse copy lacks the digest of the fine one, from which
+    the cell could be found by trial if few were searched."""
     scenes = [
-        {"scene": word(one.get("scene")), "share": number(one.get("share"))}
-        for one in mappings(told.get("scenes"))
+        {"scene": word(scene.get("scene")), "share": number(scene.get("share"))}
+        for scene in mappings(record.get("scenes"))
     ]
     return {
-        **{key: number(told[key]) for key in _SUMMARY_NUMBERS if key in told},
-        "unsearched_reasons": measures(told.get("unsearched_reasons")),
-        "heatmap_sha256": None if coarse else digest(told.get("heatmap_sha256")),
-        "distance_quantiles": measures(told.get("distance_quantiles")),
+        **{key: number(record[key]) for key in _SUMMARY_NUMBERS if key in record},
+        "unsearched_reasons": measures(record.get("unsearched_reasons")),
+        "heatmap_sha256": None if coarse else digest(record.get("heatmap_sha256")),
+        "distance_quantiles": measures(record.get("distance_quantiles")),
         "scenes": scenes,
     }
 
 
-def versions(told: Any) -> dict[str, str]:
-    """Of what took part; of the platform its kind alone, as the rest tells machines apart."""
-    found = told if isinstance(told, Mapping) else {}
-    kept = {str(key): w for key, value in found.items() if word(key) and (w := word(value))}
+def versions(value: Any) -> dict[str, str]:
+    """Versions of software; of the platform only its kind, as the rest identifies machines."""
+    by_name = value if isinstance(value, Mapping) else {}
+    kept = {str(key): w for key, value in by_name.items() if word(key) and (w := word(value))}
     if "platform" in kept:
         kept["platform"] = kept["platform"].partition("-")[0]
     return kept
 
 
 def neutral_names(records: Iterable[Record]) -> dict[str, str]:
-    """What the originals are called in the copy, by SHA-256: ``photo-1.jpg`` and so on."""
+    """Names of originals in the copy, by SHA-256: ``photo-1.jpg`` and so on."""
     names: dict[str, str] = {}
     for record in records:
         for photo in record["photos"]:
@@ -280,7 +278,7 @@ def neutral_names(records: Iterable[Record]) -> dict[str, str]:
 
 
 def own_names(record: Record) -> dict[str, str]:
-    """By SHA-256, what an answer's own record calls its originals: another may say otherwise."""
+    """Names of originals in an answer's own record, by SHA-256; other records may differ."""
     return {photo["sha256"]: base_name(photo["file"]) for photo in record["photos"]}
 
 
@@ -296,7 +294,7 @@ def base_name(name: str) -> str:
 
 
 def text(value: Any) -> str | None:
-    """Text of any kind, for what the user named."""
+    """Text of any kind, for values that the user asked to keep."""
     return value if isinstance(value, str) else None
 
 
@@ -306,12 +304,12 @@ def texts(value: Any) -> list[str]:
 
 
 def word(value: Any) -> str | None:
-    """A name of the field: short, without separators of paths."""
+    """A term of the field: short, without path separators."""
     return value if isinstance(value, str) and _WORD.fullmatch(value) else None
 
 
 def label(value: Any) -> str:
-    """The name that somebody gave an area; empty for what is none."""
+    """The name of an area, which a user chose; empty if invalid."""
     fit = isinstance(value, str) and re.fullmatch(r"[^/\\\x00-\x1f]{1,100}", value)
     return str(value) if fit else ""
 
@@ -328,8 +326,8 @@ def digest(value: Any) -> str | None:
 
 def digests(value: Any) -> dict[str, str]:
     """SHA-256 by name."""
-    found = value if isinstance(value, Mapping) else {}
-    return {key: d for key, one in found.items() if word(key) and (d := digest(one))}
+    by_name = value if isinstance(value, Mapping) else {}
+    return {key: d for key, one in by_name.items() if word(key) and (d := digest(one))}
 
 
 def number(value: Any) -> float | None:
@@ -339,14 +337,14 @@ def number(value: Any) -> float | None:
 
 def numbers(value: Any) -> list[float] | None:
     """A list of numbers."""
-    found = [number(one) for one in sequence(value)]
-    return [one for one in found if one is not None] if isinstance(value, list | tuple) else None
+    values = [number(one) for one in sequence(value)]
+    return [one for one in values if one is not None] if isinstance(value, list | tuple) else None
 
 
 def measures(value: Any) -> dict[str, float]:
     """Numbers by name."""
-    found = value if isinstance(value, Mapping) else {}
-    return {key: n for key, one in found.items() if word(key) and (n := number(one)) is not None}
+    by_name = value if isinstance(value, Mapping) else {}
+    return {key: n for key, one in by_name.items() if word(key) and (n := number(one)) is not None}
 
 
 def plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What was left out of a copy and what was kept, in words and for machines."""
+"""What was left out of a copy and what was kept, in words and as JSON."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 from .options import KEEP, KINDS, Options
 
-_TELLING = ("photos", "parameters", "model", "cube", "imagery")
-"""Parts of a record that tell of more than the answer."""
+_REVEALING = ("photos", "parameters", "model", "cube", "imagery")
+"""Parts of a record that reveal more than the answer."""
 
 _PHOTO = {
-    "blurred": "Photos are in the reports, hidden until their reader chooses to see them. They are "
-    "NOT gone: whoever has the file has the photo. Use --photo omitted to leave them out.",
+    "blurred": "Photos are in the reports, hidden until a reader chooses to see them. They are "
+    "NOT gone: anyone who has the file has the photo. Use --photo omitted to leave them out.",
     "omitted": "Photos were left out of every file.",
-    "shown": "Photos are shown in the reports, openly.",
+    "shown": "Photos are shown openly in the reports.",
 }
 
 
 @dataclass(frozen=True)
 class Statement:
-    """What became of what the answers told; ``removed``: how many of each kind of KEEP;
-    ``photos``: there are any."""
+    """What was left out and kept; ``removed``: how many of each kind of KEEP; ``photos``: whether
+    there are any."""
 
     options: Options
     removed: Mapping[str, int]
@@ -31,19 +31,19 @@ class Statement:
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]], options: Options) -> Statement:
-        """Count what the original records tell of each kind."""
+        """Count what the original records contain of each kind."""
         records = list(records)
-        counted = Counter(kind for record in records for kind in _told(record))
+        counted = Counter(kind for record in records for kind in _kinds_of(record))
         removed = {k: counted[k] for k in KEEP if counted[k] and k not in options.keep}
         return cls(options, removed, any(record["photos"] for record in records))
 
     def lines(self) -> Iterator[str]:
-        """For people, one thing a line."""
+        """In words, one item per line."""
         for kind, count in self.removed.items():
             yield f"Left out: {KEEP[kind]} ({count})."
         yield "Left out: EXIF, XMP and all other metadata of pictures."
         for kind in sorted(self.options.keep):
-            yield f"Kept, as asked for: {KEEP[kind]}."
+            yield f"Kept on request: {KEEP[kind]}."
         if self.photos:
             yield _PHOTO[self.options.photo]
         if self.options.imagery:
@@ -54,24 +54,24 @@ class Statement:
             yield from self._rounded()
         yield (
             "Kept: ranks, distances, method, parameters, versions, the names of area and model, "
-            "and digests of photos, model and cube. Whoever has a photo knows it by its SHA-256."
+            "and digests of photos, model and cube. A photo can be recognized by its SHA-256."
         )
 
     def _rounded(self) -> Iterator[str]:
         assert self.options.rounding
         yield (
             f"Rounded to {self.options.rounding.text}: every coordinate, the heatmap, the outlines "
-            "of areas. Left out for it: close views, the names of images, the photo's vector, and "
-            "the scenes of single places, which would lead to the cell."
+            "of areas. Therefore left out: close views, the names of images, the photo's vector, "
+            "and the scenes of single places, which would lead to the cell."
         )
         yield (
-            "Rounding does not hold against somebody who has the same cube: distances and ranks "
-            "stay as they were and narrow the place down, and with the photo (or the scene that "
-            "was searched for) they can ask again."
+            "Rounding does not protect against someone who has the same cube: distances and ranks "
+            "are unchanged and narrow the place down, and with the photo (or the searched scene) "
+            "they can run the query again."
         )
 
     def to_json(self) -> dict[str, Any]:
-        """For machines."""
+        """The same as JSON."""
         rounding = self.options.rounding
         return {
             "kept": sorted(self.options.keep),
@@ -82,8 +82,8 @@ class Statement:
         }
 
 
-def _told(record: Mapping[str, Any]) -> Iterator[str]:
-    yield from (kind for part in _TELLING for kind in _kinds(record.get(part)))
+def _kinds_of(record: Mapping[str, Any]) -> Iterator[str]:
+    yield from (kind for part in _REVEALING for kind in _kinds(record.get(part)))
     if record.get("truth"):
         yield "truth"
 
@@ -109,14 +109,14 @@ def page(statement: Statement, answers: Iterable[Mapping[str, Any]]) -> str:
     )
     return (
         "# Shared answers\n\n"
-        "Copies of answers of geoloc, made to be given away. **They say where to look first, "
+        "Copies of answers of geoloc, made for sharing. **They say where to look first, "
         "not where a photo was taken.**\n\n"
         + "".join(f"- {line}\n" for line in statement.lines())
         + "\n| answer | of | SHA-256 of the original query.json |\n|---|---|---|\n"
         + rows
-        + "\nWhoever holds an original can prove that a copy is of it: `sha256sum query.json` in "
-        "its folder gives the digest above, which the copy's own query.json names too. That one "
-        "lists the SHA-256 of each file beside it; shared.json has all of this for machines.\n"
+        + "\nAnyone who has an original can prove that a copy is made from it: `sha256sum "
+        "query.json` in its folder gives the digest above, which the copy's query.json contains, "
+        "too. That file lists the SHA-256 of each file beside it; shared.json has all of this.\n"
     )
 
 

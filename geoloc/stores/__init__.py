@@ -1,6 +1,6 @@
-"""Where cubes and tiled imagery live: local folders, ``s3://`` and what else obstore knows.
+"""Stores of cubes and tiled imagery: local folders, ``s3://`` and others that obstore supports.
 
-Also what of a URL may be shown, and what is set for S3, for others that read from there.
+Also URLs without their secrets, and the S3 settings, for other readers of S3.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""AWS profiles: the part of the usual chain of credentials that obstore does not know.
+"""AWS profiles: the part of the usual credential chain that obstore does not support.
 
 obstore itself finds keys in the environment, web identities, and the roles of containers and
-machines. Here are the files ``~/.aws/credentials`` and ``~/.aws/config``, or those that
-``AWS_SHARED_CREDENTIALS_FILE`` and ``AWS_CONFIG_FILE`` name, and the profile ``AWS_PROFILE``.
+machines. This module reads ``~/.aws/credentials`` and ``~/.aws/config``, or the files named by
+``AWS_SHARED_CREDENTIALS_FILE`` and ``AWS_CONFIG_FILE``, for the profile ``AWS_PROFILE``.
 """
 
 from __future__ import annotations
@@ -33,45 +33,45 @@ _ELSEWHERE = ("sso_session", "sso_start_url", "role_arn", "credential_process")
 
 
 def s3_settings() -> dict[str, str]:
-    """All that is set for S3, by the profile or the environment; for stores and for GDAL.
+    """All S3 settings of the profile and the environment, for stores and for GDAL.
 
-    Names as in `profile_settings`, which says what raises.
+    Names and errors as in `profile_settings`.
     """
     profile = profile_settings()
-    # keys belong together: a token of the environment is not one of the profile's
+    # keys belong together: a token in the environment does not match the profile's keys
     others = _KEYS if "access_key_id" in profile else ()
-    told = {
+    environment = {
         name: os.environ[variable]
         for name, variables in _ENVIRONMENT.items()
         for variable in reversed(variables)
         if os.environ.get(variable) and name not in others
     }
-    return {**told, **profile}
+    return {**environment, **profile}
 
 
 def profile_settings() -> dict[str, str]:
     """Keys, region and endpoint of the profile, as options of an S3 store.
 
-    Whatever the environment names itself is left to it; without a profile this is empty.
-    Raises CubeError for a profile that is not there or that takes a login.
+    Settings in the environment take precedence; without a profile this is empty. Raises CubeError
+    for a profile that does not exist or requires a login.
     """
     named = os.environ.get("AWS_PROFILE")
     profile = named or "default"
     values = _profile(profile)
     if not values and named:
         raise CubeError(f"AWS_PROFILE {named} is in neither {_credentials()} nor {_config()}")
-    found = {ours: values[theirs] for theirs, ours in _NAMES.items() if values.get(theirs)}
+    settings = {ours: values[theirs] for theirs, ours in _NAMES.items() if values.get(theirs)}
     if "AWS_ACCESS_KEY_ID" in os.environ and not named:
-        found = {name: value for name, value in found.items() if name not in _KEYS}
-    elif "access_key_id" not in found and (how := _login(values)):
+        settings = {name: value for name, value in settings.items() if name not in _KEYS}
+    elif "access_key_id" not in settings and (how := _login(values)):
         raise CubeError(
-            f"AWS profile {profile} takes a login ({how}): run "
+            f"AWS profile {profile} requires a login ({how}): run "
             f'eval "$(aws configure export-credentials --profile {profile} --format env)" first'
         )
     for name in ("region", "endpoint"):
         if any(variable in os.environ for variable in _ENVIRONMENT[name]):
-            found.pop(name, None)
-    return found
+            settings.pop(name, None)
+    return settings
 
 
 def _login(values: dict[str, str]) -> str | None:

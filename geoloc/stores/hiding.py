@@ -1,10 +1,10 @@
-"""Secrets in URLs: found, so that a file may refuse them, and left out of what is told or kept.
+"""Secrets in URLs: detected, so that a file can refuse them, and removed from output and storage.
 
-A secret is what stands before the ``@`` of a host, and the value of a parameter (of a query or a
-fragment) one of whose words is a key's, a password's or a signature's: ``apikey``, ``api_key``,
-``apiKey``, but not ``keyword``. A signature's companions (its date, its end) go with it, as they
-change with it. ``${NAME}`` in such a place is none: it is filled in from the environment. What
-follows ``file://`` is a name of a file, whatever it looks like.
+A secret is what precedes the ``@`` of a host, and the value of a parameter (of a query or a
+fragment) one of whose words denotes a key, a password or a signature: ``apikey``, ``api_key``,
+``apiKey``, but not ``keyword``. A signature's companions (its date, its expiry) are removed with
+it, as they change with it. ``${NAME}`` is not a secret: it is filled in from the environment.
+Whatever follows ``file://`` is a file name.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ _COMPANION = re.compile(
 
 
 def secret_in(url: str) -> str | None:
-    """What in a URL is a secret: ``NAME=`` of a parameter, or ``user:password``; None if nothing.
+    """The secret in a URL: ``NAME=`` of a parameter, or ``user:password``; None if there is none.
 
     The secret itself is not repeated.
     """
     if _USER.search(url):
         return "user:password"
-    found = (part for part in _PARAMETER.finditer(url) if part["name"])
-    return next((f"{part['name']}=" for part in found if _is_secret(*part.groups())), None)
+    parameters = (part for part in _PARAMETER.finditer(url) if part["name"])
+    return next((f"{part['name']}=" for part in parameters if _is_secret(*part.groups())), None)
 
 
 def without_secrets(text: str) -> str:
-    """A URL, or a message with some in it, without their secrets."""
+    """A URL, or a message containing URLs, without their secrets."""
     shown = _QUERY.sub(_open_query, _USER.sub("", text))
-    return _PARAMETER.sub(_open_parameter, shown)  # what stands in no query a message could have
+    return _PARAMETER.sub(_open_parameter, shown)  # parameters outside a complete query
 
 
 def _open_query(query: re.Match[str]) -> str:
-    """The query without its secret parameters, as it was where it has none."""
+    """The query without its secret parameters; unchanged if it has none."""
     own = _without_tail(query["parts"] or "")
     parts = [(part, *part.partition("=")[::2]) for part in own.split("&")]
     if not any(_is_secret(name, value) for _, name, value in parts):
@@ -65,14 +65,14 @@ def _open_query(query: re.Match[str]) -> str:
 
 
 def _without_tail(parts: str) -> str:
-    """A query without the message's own stop or closing bracket behind it."""
+    """A query without the punctuation or closing bracket of the message after it."""
     while parts and (parts[-1] in ".,;:" or _closes_more(parts)):
         parts = parts[:-1]
     return parts
 
 
 def _closes_more(parts: str) -> bool:
-    """Whether the last character is a bracket that was opened before the query."""
+    """Whether the last character closes a bracket that was opened before the query."""
     opening = {")": "(", "]": "["}.get(parts[-1])
     return opening is not None and parts.count(parts[-1]) > parts.count(opening)
 
@@ -83,5 +83,5 @@ def _open_parameter(part: re.Match[str]) -> str:
 
 def _is_secret(name: str, value: str) -> bool:
     words = _WORD.findall(unquote(name))
-    speaks_of_one = any(_SECRET_WORD.fullmatch(word.lower()) for word in words)
-    return speaks_of_one and re.search(r"\w", _FILLED_IN.sub("", value)) is not None
+    names_secret = any(_SECRET_WORD.fullmatch(word.lower()) for word in words)
+    return names_secret and re.search(r"\w", _FILLED_IN.sub("", value)) is not None

@@ -29,12 +29,12 @@ def local_path(url: str | Path) -> Path | None:
 
 
 def open_store(url: str | Path, *, read_only: bool = True) -> Store:
-    """A Zarr store for a path or URL. Raises what its library does, CubeError for a profile and for
-    other kinds of addresses.
+    """A Zarr store for a path or URL. Raises its library's errors, CubeError for a bad AWS profile
+    or an unsupported URL.
 
-    Credentials are found as the cloud's own tools find them: the environment
-    (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``…), the
-    profiles in ``~/.aws``, the machine's role.
+    Credentials are found as by the cloud's own tools: in the environment (``AWS_ACCESS_KEY_ID``,
+    ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``…), in the profiles in ``~/.aws``, or by
+    the machine's role.
     """
     from zarr.storage import LocalStore, ObjectStore
 
@@ -44,7 +44,7 @@ def open_store(url: str | Path, *, read_only: bool = True) -> Store:
     text = os.fspath(url)
     if urlsplit(text).scheme not in _OBJECT_STORES or "::" in text.partition("://")[0]:
         raise CubeError(
-            f"{without_secrets(text)[:200]} is no address of a store: give a path, or one that "
+            f"{without_secrets(text)[:200]} is not the URL of a store: give a path, or a URL that "
             "begins with s3://, gs://, az://, https:// or http://"
         )
     return ObjectStore(open_objects(text), read_only=read_only)
@@ -53,21 +53,21 @@ def open_store(url: str | Path, *, read_only: bool = True) -> Store:
 def open_objects(url: str, **client: Any) -> Any:
     """The obstore store of a remote URL; ``client``: more options of its HTTP client.
 
-    Raises what obstore does, CubeError for a profile.
+    Raises obstore's errors, CubeError for a bad AWS profile.
     """
     import obstore.store
 
     settings: dict[str, Any] = s3_settings() if url.startswith("s3") else {}
-    # Loopback and in-house S3 speak plain HTTP; obstore wants to be told so.
+    # Loopback and in-house S3 use plain HTTP, which obstore must be told to allow.
     plain = settings.get("endpoint", url).startswith("http://")
     options: Any = {"allow_http": plain, **_through_gate(url), **client}
     return obstore.store.from_url(url, client_options=options, **settings)
 
 
 def _through_gate(url: str) -> dict[str, Any]:
-    """How a web server is asked, whose redirects are followed: private ones only where it is.
+    """Options for a web server, whose redirects lead to private hosts only if it is one itself.
 
-    Clouds do not lead elsewhere, but find their keys on private hosts.
+    Cloud stores are exempt: they do not redirect, and fetch keys from private hosts.
     """
     import obstore
 

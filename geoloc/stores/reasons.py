@@ -1,4 +1,4 @@
-"""What a store's errors mean to people: one line, with what to do about it."""
+"""A store's errors explained in one line, with the fix."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from ..net.gated import gate
 from ..net.hosts import place_of
 
 _FIXES = {
-    errno.EACCES: "correct the rights, or name another place",
+    errno.EACCES: "correct the permissions, or name another place",
     errno.EROFS: "name another place",
     errno.ENOSPC: "free some room, and run the same command again",
     errno.EDQUOT: "free some room, and run the same command again",
     errno.EEXIST: "a file of that name is in the way: move it, or name another place",
     errno.ENOTDIR: "a file of that name is in the way: move it, or name another place",
 }
-_ROLE = "169.254.169.254"  # asked for a machine's role once no credentials were found
-_PASSING = re.compile(r" - HTTP error: |status code: (429|5\d\d)\b")  # no answer, or overloaded
+_ROLE = "169.254.169.254"  # queried for a machine's role if there are no credentials
+_PASSING = re.compile(r" - HTTP error: |status code: (429|5\d\d)\b")  # unreachable or overloaded
 _ASKED = re.compile(r"Error performing \w+ (https?://\S+) in ")
-_NO_TUNNEL = " - HTTP error: error sending request"  # all that is said of a proxy that refuses
+_NO_TUNNEL = " - HTTP error: error sending request"  # the whole message if a proxy refuses
 _CODEC = re.compile(r"(?i)zstd|blosc|lz4|gzip|decompress|decode|checksum|\bcrc")
 _DAMAGED = "restore it from a copy, or delete it and run the same command again"
 
 
 def reason_of(error: Exception) -> str:
-    """Why a store could not be read or written, and the fix where one is known."""
+    """Why a store could not be read or written, and the fix if one is known."""
     if isinstance(error, json.JSONDecodeError):
         return f"its metadata is damaged ({error}): {_DAMAGED}"
     if _is_of_a_codec(error):
@@ -37,7 +37,7 @@ def reason_of(error: Exception) -> str:
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether the same may work in a minute: the store is out of reach, or overloaded."""
+    """Whether a retry may work in a minute: the store is unreachable or overloaded."""
     if isinstance(error, ConnectionError | TimeoutError):
         return True
     line = _first_line(error)
@@ -45,14 +45,14 @@ def may_pass(error: Exception) -> bool:
 
 
 def _is_of_a_codec(error: Exception) -> bool:
-    """Whether bytes could not be decoded: a RuntimeError, as is a thread that cannot start."""
+    """Whether bytes could not be decoded: a RuntimeError, like a thread that cannot start."""
     return type(error) is RuntimeError and bool(_CODEC.search(str(error)))
 
 
 def _remote_reason(line: str, text: str) -> str:
-    """The same of an object store, whose errors are known by their text alone."""
+    """The same for an object store, whose errors are only distinguished by their text."""
     if reason := _refused(line):
-        return f"its server redirects to, or names, what is not asked: {reason}"
+        return f"its server redirects to, or names, a refused address: {reason}"
     if _ROLE in text:
         return (
             "no credentials for the object store were found: set AWS_ACCESS_KEY_ID and "
@@ -63,19 +63,19 @@ def _remote_reason(line: str, text: str) -> str:
     if "InvalidAccessKeyId" in text or "SignatureDoesNotMatch" in text:
         return "the object store does not know these credentials: correct AWS_ACCESS_KEY_ID…"
     if "AccessDenied" in text or "403 Forbidden" in text:
-        return f"the object store refuses access: check the rights of these credentials ({line})"
+        return f"the object store refuses access: check these credentials ({line})"
     return line
 
 
 def _refused(line: str) -> str:
-    """Why `geoloc.net.gate` let a request go no further; empty where that is not why it failed.
+    """Why `geoloc.net.gate` refused a request; empty if it failed for another reason.
 
-    By TLS the error itself does not say it: then it is so where the gate has refused before.
+    With TLS the error itself does not say so: then it counts if the gate has refused before.
     """
-    asked, guard = _ASKED.search(line), gate(gdal=False)
-    if asked is None or guard is None:
+    request, guard = _ASKED.search(line), gate(gdal=False)
+    if request is None or guard is None:
         return ""
-    reason = guard.rights(place_of(asked[1])).reason
+    reason = guard.rights(place_of(request[1])).reason
     return reason if reason and (reason in line or _NO_TUNNEL in line) else ""
 
 

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import UsageError, one_line
 from ..names import free_name, path_text, writable
 from .files import Files, is_absent
 from .message import Attachment, Message, message_of, number, odd_fields, word
@@ -61,7 +61,7 @@ def is_export(folder: Path) -> bool:
 def read_export(folder: str | Path) -> Export:
     """Read an export's ``result.json``; the media themselves are not opened.
 
-    A damaged part loses only itself. Raises UsageError where it is not an export or nothing in
+    A damaged part loses only itself. Raises UsageError if it is not an export or nothing in
     it can be read.
     """
     folder = Path(folder).resolve()
@@ -185,7 +185,7 @@ def _load(path: Path) -> Repaired:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = one_line(error, 120)
         raise UsageError(
             f"{path} is damaged and none of its messages can be read: {reason}; copy it again "
             "from the original export"
@@ -215,7 +215,7 @@ def _records(value: Mapping[str, Any], fail: Callable[[str], None]) -> Iterator[
     for key in ("chats", "left_chats"):
         chats += _objects(value, key, "chats", fail)
     for chat in chats:
-        name = _one_line(word(chat.get("name")) or word(chat.get("type")) or "chat")
+        name = _chat_name(word(chat.get("name")) or word(chat.get("type")) or "chat")
         for record in _objects(chat, "messages", f"messages of {name}", fail):
             yield Entry(name, record, _action(record))
     owner = _owner(value.get("personal_information"))
@@ -251,5 +251,5 @@ def _owner(value: Any) -> str | None:
     return " ".join(filter(None, parts)) or None
 
 
-def _one_line(name: str) -> str:
+def _chat_name(name: str) -> str:
     return " ".join(name.replace("\x00", " ").split()) or "chat"

@@ -102,7 +102,7 @@ class _Post:
     links: dict[str, bool | None] = field(default_factory=dict)
     missing: bool = False
 
-    def said(self, role: str) -> str:
+    def text_in(self, role: str) -> str:
         return text_of("\n".join(" ".join(line.split()) for line in
                                  "".join(self.words.get(role, ())).split("\v")))  # fmt: skip
 
@@ -171,7 +171,7 @@ class _Page(HTMLParser):
         post, self._post = self._post, None
         if post is None or not post.id:
             return  # a divider between days
-        post.sender = post.said("from") or (None if post.service else post.sender)
+        post.sender = post.text_in("from") or (None if post.service else post.sender)
         self.sender = post.sender
         self.posts.append(post)
 
@@ -259,7 +259,7 @@ def _add(collected: Collected, post: _Post, chat: str) -> None:
         else:
             target = collected.attachments if visual else collected.documents
             target.append(Attachment(path, message))
-    description = post.said("description")
+    description = post.text_in("description")
     if post.missing and any(words in description.casefold() for words in _ABSENT):
         collected.fail(name, why_absent(description))
 
@@ -270,13 +270,13 @@ def _find(files: Files, href: str) -> Path:
 
 
 def _message(post: _Post, chat: str, source: str) -> Message:
-    forwarded = post.said("forwarded") or NOT_GIVEN if post.forwarded else None
+    forwarded = post.text_in("forwarded") or NOT_GIVEN if post.forwarded else None
     return Message(
         chat=chat,
         id=post.id,
         date=post.date,
         sender=post.sender,
-        text=post.said("text"),
+        text=post.text_in("text"),
         place=post.place,
         forwarded_from=forwarded,
         export=source,

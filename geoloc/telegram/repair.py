@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import one_line
+
 _ESCAPE = re.compile(r"""\\(?:(["\\/bfnrt]|u[0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))?""")
 _STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _WHOLE = r"-?\d[\d.eE+-]*+|true|false|null|NaN|-?Infinity"
@@ -25,6 +27,7 @@ _BARE = re.compile(
 _ARRAY = re.compile(r'(?<!\\)"(messages|stories|profile_pictures)"\s*:\s*\[')
 _RECORD = re.compile(r'\{\s*"(?:id"\s*:\s*-?\d+\s*,\s*"type|date)"\s*:')
 _HEAD = re.compile(rf'"(name|type)"\s*:\s*({_STRING})')
+_HEAD_CHARS = 2000  # before a chat's messages, that contain its name and type
 _DECODER = json.JSONDecoder(strict=False)  # control characters in strings are common
 
 
@@ -115,7 +118,7 @@ def _salvaged(text: str, reason: Exception) -> Repaired:
     """Each list of messages, read record by record; in the form of a full export."""
     starts = list(_ARRAY.finditer(text))
     if not starts:
-        raise ValueError(" ".join(str(reason).split())[:120])
+        raise ValueError(one_line(reason, 120))
     value: dict[str, Any] = {"chats": {"list": []}}
     read = lost = before = 0
     for place, start in enumerate(starts):
@@ -135,7 +138,7 @@ def _salvaged(text: str, reason: Exception) -> Repaired:
 
 def _head(text: str) -> dict[str, Any]:
     """Name and type of a chat, which precede its messages."""
-    return {key: _DECODER.decode(value) for key, value in _HEAD.findall(text[-2000:])}
+    return {key: _DECODER.decode(value) for key, value in _HEAD.findall(text[-_HEAD_CHARS:])}
 
 
 def _records(text: str, at: int, end: int) -> tuple[list[Any], int]:

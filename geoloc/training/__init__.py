@@ -1,11 +1,11 @@
-"""Training: a student overhead network that predicts what a teacher says of ground photos.
+"""Training: a student overhead network that predicts a teacher's vectors of ground photos.
 
 ``losses``     distances between vectors, and the losses made of them
-``augment``    chips as the network may meet them
+``augment``    chips as the network may encounter them
 ``loop``       the one training loop: checkpoints, resume, metrics
 ``data``       pairs as arrays; ``student`` the task; ``learners`` the two kinds of student
 ``train``      ``geoloc train``: from a pairs file and a teacher to a model directory
-``crossview``  both encoders learnt together from places (the sandbox model)
+``crossview``  both encoders trained jointly on places (the sandbox model)
 """
 
 from .train import Trained, TrainSpec, train_student

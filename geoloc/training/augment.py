@@ -1,6 +1,6 @@
-"""Chips as the network may meet them: turned, mirrored, scaled, of another light and season.
+"""Chips as the network may encounter them: rotated, mirrored, scaled, in other light and season.
 
-Each chip is sampled once, by one affine map, so that rotation and cropping blur it only once.
+Each chip is resampled once, by one affine map, so that rotation and cropping blur it only once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 
 class Augmentation(BaseModel):
-    """Ranges to draw from. ``flip``: left and right; ``area``: part of the window that is shown."""
+    """Ranges to draw from. ``flip``: left to right; ``area``: share of the window that is shown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,13 +36,13 @@ class Augmentation(BaseModel):
 NONE = Augmentation(
     rotate=0, flip=False, area=(1, 1), brightness=0, contrast=0, saturation=0, tint=0, haze=0
 )
-"""No augmentation: the central window as it is."""
+"""No augmentation: the central window unchanged."""
 
 
 def windows(chips: Tensor, size: int, spec: Augmentation, generator: torch.Generator) -> Tensor:
     """Central windows ``(n, 3, size, size)`` in [0, 1] of uint8 chips ``(n, 3, h, w)``.
 
-    Chips should be ``size * sqrt(2)`` wide, or else corners of a turned window are mirrored.
+    Chips should be ``size * sqrt(2)`` wide, or corners of a rotated window are mirrored.
     """
     n, _, height, width = chips.shape
     if spec == NONE:

@@ -1,8 +1,8 @@
-"""Two heads that meet: what a photo says of its place, and what the place says from above.
+"""Joint training of two heads: one for ground photos, one for places from above.
 
-Both trunks are frozen, so their features are computed once; only the heads learn. They learn to
-name scenes, and that a photo and its place give nearer vectors than a photo and another place
-(InfoNCE, van den Oord et al. 2018, over the very distance that is searched by).
+Both trunks are frozen, so their features are computed once; only the heads are trained. They learn
+to classify scenes, and that the vectors of a photo and its place are nearer than those of a photo
+and another place (InfoNCE, van den Oord et al. 2018, over the distance used in searches).
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .losses import cross_distance, paired_distance, soft_cross_entropy
+from .losses import EXCLUDED, cross_distance, paired_distance, soft_cross_entropy
 
 
 @dataclass(frozen=True)
 class PlaceData:
-    """Features of photos, of the places they were taken at, and of other places.
+    """Features of photos, of the places where they were taken, and of other places.
 
     photos: float ``(photo, view, feature)``; places: float ``(photo, view, feature)``, each on
-    several days and turned; labels, place_labels: float32 ``(photo, class)``, shares that sum to
-    1, of what the photo shows and of what surrounds the camera; spots: int ``(photo, 3)``: world,
+    several days and rotated; labels, place_labels: float32 ``(photo, class)``, shares that sum to
+    1, of the photo's content and of the camera's surroundings; spots: int ``(photo, 3)``: world,
     row and column of the camera (px); spares: float ``(spare, view, feature)``, places of the
-    same worlds that no photo shows; spare_spots: int ``(spare, 3)``.
+    same worlds without photos; spare_spots: int ``(spare, 3)``.
     """
 
     photos: NDArray[np.float16]
@@ -41,12 +41,12 @@ class PlaceData:
 
 
 class CrossViewSpec(BaseModel):
-    """What counts how much. ``scale``: distances times this are the contrast's logits.
+    """Weights of the losses. ``scale``: distances times this are the contrastive logits.
 
-    ``photo_weight``, ``place_weight``: naming the classes of photos and of places;
-    ``contrast``: telling the place of a photo from others; ``regression``: the mean distance
-    between a photo's vector and its place's. ``spares``: per photo, other places that serve as
-    negatives. ``apart_px``: closer places are not each other's negatives.
+    ``photo_weight``, ``place_weight``: of classifying photos and places; ``contrast``: of
+    distinguishing a photo's place from others; ``regression``: of the mean distance between a
+    photo's vector and its place's. ``spares``: other places per photo that serve as negatives.
+    ``apart_px``: closer places are not each other's negatives.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,7 +69,7 @@ class Duo(nn.Module):
 
 
 class CrossViewTask:
-    """Learn both heads of a `Duo`."""
+    """Train both heads of a `Duo`."""
 
     name = "cross-view"
 
@@ -103,28 +103,28 @@ class CrossViewTask:
 
     def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
         photos, places, labels, place_labels, near = batch
-        said, seen = self.net.ground(photos), self.net.overhead(places)
-        pairs = seen[: len(said)]
-        loss = self.spec.regression * paired_distance(pairs, said).mean()
-        loss = loss + self.spec.contrast * self._contrast(said, seen, near)
+        of_photos, of_places = self.net.ground(photos), self.net.overhead(places)
+        pairs = of_places[: len(of_photos)]
+        loss = self.spec.regression * paired_distance(pairs, of_photos).mean()
+        loss = loss + self.spec.contrast * self._contrast(of_photos, of_places, near)
         loss = loss + self.spec.place_weight * soft_cross_entropy(pairs, place_labels)
-        return loss + self.spec.photo_weight * soft_cross_entropy(said, labels)
+        return loss + self.spec.photo_weight * soft_cross_entropy(of_photos, labels)
 
-    def _contrast(self, said: Tensor, seen: Tensor, near: Tensor) -> Tensor:
-        """InfoNCE both ways; the spares are negatives of the photos only."""
-        n = len(said)
-        logits = (-self.spec.scale * cross_distance(said, seen)).masked_fill(near, -1e9)
+    def _contrast(self, photos: Tensor, places: Tensor, near: Tensor) -> Tensor:
+        """InfoNCE in both directions; the spares are negatives of the photos only."""
+        n = len(photos)
+        logits = (-self.spec.scale * cross_distance(photos, places)).masked_fill(near, EXCLUDED)
         labels = torch.arange(n)
-        there = functional.cross_entropy(logits, labels)
-        return (there + functional.cross_entropy(logits[:, :n].T, labels)) / 2
+        to_places = functional.cross_entropy(logits, labels)
+        return (to_places + functional.cross_entropy(logits[:, :n].T, labels)) / 2
 
     def validate(self) -> Mapping[str, float]:
-        """Where true places rank among them and the spare places of their own world."""
+        """The ranks of true places among the spare places of their own world."""
         data = self.valid
-        said = self.net.ground(_first(data.photos))
+        photos = self.net.ground(_first(data.photos))
         true, spare = (self.net.overhead(_first(part)) for part in (data.places, data.spares))
-        percentiles = _percentiles(data, said, true, spare)
-        named = (said.argmax(1) == torch.from_numpy(data.labels).argmax(1)).float().mean()
+        percentiles = _percentiles(data, photos, true, spare)
+        named = (photos.argmax(1) == torch.from_numpy(data.labels).argmax(1)).float().mean()
         return {
             "score": -float(np.log(percentiles).mean()),
             "median_percentile": float(np.median(percentiles)),
@@ -137,7 +137,7 @@ class CrossViewTask:
 def _views(
     features: NDArray[np.float16], index: NDArray[np.int64], rng: np.random.Generator
 ) -> Tensor:
-    """One view of each, drawn at random: float32 ``(index, feature)``."""
+    """One random view of each: float32 ``(index, feature)``."""
     views = rng.integers(features.shape[1], size=len(index))
     return torch.from_numpy(features[index, views].astype(np.float32))
 
@@ -147,16 +147,18 @@ def _first(features: NDArray[np.float16]) -> Tensor:
 
 
 def _near(spots: NDArray[np.int64], others: NDArray[np.int64], pixels: float) -> NDArray[np.bool_]:
-    """``(spot, other)``: too close for a negative; never the pair itself."""
+    """``(spot, other)``: whether too close to be a negative; never for the pair itself."""
     apart = spots[:, None, 1:] - others[None, :, 1:]
     near = (spots[:, None, 0] == others[None, :, 0]) & (np.square(apart).sum(2) < pixels**2)
     near[np.arange(len(spots)), np.arange(len(spots))] = False
     return np.asarray(near)
 
 
-def _percentiles(data: PlaceData, said: Tensor, true: Tensor, spare: Tensor) -> NDArray[np.float64]:
+def _percentiles(
+    data: PlaceData, photos: Tensor, true: Tensor, spare: Tensor
+) -> NDArray[np.float64]:
     """Percentage of the spare places of the same world that are nearer than the true place."""
     own = torch.from_numpy(data.spots[:, :1] == data.spare_spots[None, :, 0])
-    nearer = (cross_distance(said, spare) <= paired_distance(said, true)[:, None]) & own
+    nearer = (cross_distance(photos, spare) <= paired_distance(photos, true)[:, None]) & own
     shares: NDArray[np.float64] = (100 * (nearer.sum(1) + 0.5) / (own.sum(1) + 1)).numpy()
     return shares

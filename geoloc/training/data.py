@@ -1,4 +1,4 @@
-"""What a student learns from: overhead chips, and the teacher's vectors of the photos."""
+"""Training data of a student: overhead chips, and the teacher's vectors of the photos."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Chips = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class PairData:
-    """Chips with the photos that may be shown with them.
+    """Chips with the photos that they may be paired with.
 
     chips: uint8 ``(chip, 3, h, w)``; targets: float32 ``(photo, feature)``, the teacher's
     vectors; photos_of: for each chip the rows of ``targets`` that belong to it; photos: the
@@ -64,8 +64,8 @@ def pair_data(
 ) -> PairData:
     """The rows of one split; ``targets`` has a row for each of `unique_photos(pairs)`.
 
-    Chips of a pairs file without groups are groups of their own. Raises UsageError where the
-    split is empty, PhotoError where a chip is no image.
+    In a pairs file without groups each chip is its own group. Raises UsageError if the split is
+    empty, PhotoError for a chip that is not an image.
     """
     row_of = {photo: row for row, photo in enumerate(unique_photos(pairs))}
     chosen = [pair for pair in pairs if pair.split == split]
@@ -82,7 +82,7 @@ def pair_data(
             groups.append(names.setdefault(pair.group or str(chip), len(names)))
         group = groups[chips[chip, pair.group]]
         members.setdefault(group, set()).add(row_of[pair.photo])
-    rows = {group: np.array(sorted(found)) for group, found in members.items()}
+    rows = {group: np.array(sorted(photos)) for group, photos in members.items()}
     return PairData(
         chips=np.stack([read_chip(path, size) for path, _ in chips]),
         targets=targets,
@@ -110,11 +110,11 @@ def read_chip(path: Path, size: int) -> Chips:
 
 
 def fingerprint(*parts: object) -> str:
-    """A short name of what a cached file was made from."""
+    """A short digest of the inputs of a cached file."""
     return hashlib.sha256("\n".join(str(part) for part in parts).encode()).hexdigest()[:16]
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:
-    """Keep an array as .npy, all of it or nothing: a kill leaves no half of one to be read."""
+    """Save an array as .npy, whole or not at all, even if the process is killed."""
     with whole_file(path, alone=True) as part:
         np.save(part, array)

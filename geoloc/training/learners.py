@@ -1,4 +1,4 @@
-"""The two ways to learn a student: a small head on a frozen trunk, or a whole network."""
+"""The two kinds of student: a small head on a frozen trunk, or a whole network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .export import onnx_bytes
 from .loop import LoopSpec, Progress, fit
 from .student import HeadTask, LossSpec, StudentTask
 
-_BATCH = 64  # chips at once where nothing is learnt
+_BATCH = 64  # chips at once in inference
 
 
 class Learner(Protocol):
@@ -33,7 +33,7 @@ class Learner(Protocol):
         identity: str,
         progress: Progress | None,
     ) -> dict[str, float]:
-        """Learn; the figures of the best epoch."""
+        """Train; returns the figures of the best epoch."""
 
     def predict(self, chips: Chips) -> NDArray[np.float32]:
         """Vectors ``(chip, feature)`` of chips ``(chip, 3, h, w)``."""
@@ -43,7 +43,7 @@ class Learner(Protocol):
 
 
 class _Normalized(nn.Module):
-    """A network that takes RGB in [0, 1] and normalises it itself."""
+    """A network that takes RGB in [0, 1] and normalises it."""
 
     mean: Tensor
     std: Tensor
@@ -60,10 +60,10 @@ class _Normalized(nn.Module):
 
 
 class FrozenTrunk:
-    """EfficientNet-Lite0 as ImageNet made it, and a perceptron on its pooled features.
+    """EfficientNet-Lite0 with ImageNet weights, and a perceptron on its pooled features.
 
-    The trunk sees each training chip a few times, under different augmentation, before the
-    training proper: that takes nearly all the time, so its features are cached in ``run``.
+    The trunk is applied to each training chip a few times, with different augmentation, before the
+    actual training: that takes nearly all the time, so its features are cached in ``run``.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class FrozenTrunk:
         identity: str,
         progress: Progress | None,
     ) -> dict[str, float]:
-        with torch.no_grad():  # start from what the teacher says on average
+        with torch.no_grad():  # start from the teacher's mean vector
             self.last.bias.copy_(torch.from_numpy(train.targets[train.photos].mean(axis=0)))
         task = HeadTask(
             self.head, train, valid,
@@ -114,14 +114,14 @@ class FrozenTrunk:
     def _views(self, chips: Chips) -> NDArray[np.float32]:
         """Features ``(view, chip, channel)`` of the training chips, cached view by view."""
         name = fingerprint(self.size, self.augment, self.loop.seed, chips.tobytes())
-        found = []
+        views = []
         for view in range(self.views):
             path = self.run / f"features-{name}-{view}.npy"
             if not path.exists():
                 features = self._features(chips, self.augment if view else NONE, view)
                 save_array(path, features)
-            found.append(np.load(path))
-        return np.stack(found)
+            views.append(np.load(path))
+        return np.stack(views)
 
     def _features(self, chips: Chips, augment: Augmentation, view: int) -> NDArray[np.float32]:
         generator = torch.Generator().manual_seed(self.loop.seed * 1000 + view)
@@ -129,8 +129,10 @@ class FrozenTrunk:
         with torch.inference_mode():
             for start in range(0, len(chips), _BATCH):
                 batch = torch.from_numpy(chips[start : start + _BATCH])
-                seen = windows(batch, self.size, augment, generator)
-                parts.append(self.trunk(seen.contiguous(memory_format=torch.channels_last)).numpy())
+                augmented = windows(batch, self.size, augment, generator)
+                parts.append(
+                    self.trunk(augmented.contiguous(memory_format=torch.channels_last)).numpy()
+                )
         return np.concatenate(parts)
 
     def predict(self, chips: Chips) -> NDArray[np.float32]:

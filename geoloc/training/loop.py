@@ -19,11 +19,11 @@ from ..errors import OutputError, SpecMismatchError
 from ..files.whole import whole_file, write_whole
 
 METRICS = "metrics.jsonl"
-"""Name of the file in a run's folder that holds one JSON object an epoch."""
+"""Name of the file in a run's folder with one JSON object per epoch."""
 
 
 class LoopSpec(BaseModel):
-    """How long and how fast to learn; ``warmup`` and the cosine count optimiser steps."""
+    """Length and learning rate of a training; the cosine schedule counts optimiser steps."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,13 +37,13 @@ class LoopSpec(BaseModel):
 
 
 class Task(Protocol):
-    """What is learnt. Batches of an epoch depend on nothing but its number and the seed."""
+    """What is trained. Batches of an epoch depend only on its number and the seed."""
 
     name: str
 
     @property
     def net(self) -> nn.Module:
-        """What is trained; its whole state is kept."""
+        """The network to train; its whole state is saved."""
 
     def steps(self) -> int:
         """Batches in an epoch."""
@@ -53,12 +53,12 @@ class Task(Protocol):
     def loss(self, batch: Any) -> Tensor: ...
 
     def validate(self) -> Mapping[str, float]:
-        """Figures on held-out data; ``score`` decides which epoch is best (higher is better)."""
+        """Figures on held-out data; the epoch with the highest ``score`` is the best."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What the progress callback is told; ``figures`` are those of the validation."""
+    """One epoch, for the progress callback; ``figures``: of the validation."""
 
     task: str
     number: int
@@ -77,9 +77,9 @@ def fit(
 ) -> dict[str, float]:
     """Train ``task.net`` in place to its best validated epoch and return that epoch's figures.
 
-    The folder ``run`` receives ``last.pt`` (everything needed to go on), ``best.pt`` and
-    `METRICS`. Called again with the same spec and ``identity`` it goes on after the last whole
-    epoch; with another one it raises SpecMismatchError rather than mix two trainings.
+    The folder ``run`` receives ``last.pt`` (everything needed to resume), ``best.pt`` and
+    `METRICS`. Called again with the same spec and ``identity`` it resumes after the last whole
+    epoch; with different ones it raises SpecMismatchError rather than mix two trainings.
     """
     state = _State(task, spec, run, f"{task.name} {spec.model_dump_json()} {identity}")
     for number in range(state.resume(), spec.epochs):
@@ -117,7 +117,7 @@ def _epoch(task: Task, spec: LoopSpec, state: _State, number: int) -> float:
 
 
 def _ahead(batches: Iterable[Any]) -> Iterator[Any]:
-    """The same batches, the next one made in a thread while this one is learnt from."""
+    """The same batches, with the next one prepared in a thread during training on this one."""
     source = iter(batches)
     end = object()
     with ThreadPoolExecutor(1) as maker:
@@ -135,7 +135,7 @@ class _State:
         parameters = [p for p in task.net.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             parameters, lr=spec.lr, weight_decay=spec.weight_decay
-        )  # is Adam where the decay is 0
+        )  # equals Adam if the decay is 0
         steps = max(task.steps() * spec.epochs, 1)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: _factor(spec.schedule, step / steps)
@@ -155,7 +155,7 @@ class _State:
         saved = torch.load(path, weights_only=True)
         if saved["identity"] != self.identity:
             raise SpecMismatchError(
-                f"{self.run}: holds another training: give another folder or delete this one"
+                f"{self.run} has another training: give another folder or delete this one"
             )
         self.net.load_state_dict(saved["net"])
         self.optimizer.load_state_dict(saved["optimizer"])
@@ -167,8 +167,8 @@ class _State:
     def save(self, epoch: Epoch) -> None:
         """Write a line of metrics, then the checkpoints, each replaced atomically.
 
-        The last one makes the epoch count: where a kill comes before it, `resume` takes the line
-        back, and the epoch is trained again to the same end.
+        Writing ``last.pt`` completes the epoch: after an earlier kill, `resume` removes the line
+        and the epoch is trained again with the same result.
         """
         with (self.run / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(epoch)) + "\n")
@@ -187,7 +187,7 @@ class _State:
 
 
 def _cut_metrics(path: Path, epochs: int) -> None:
-    """Keep the lines of so many epochs; others, half ones too, are of epochs that do not count."""
+    """Keep the lines of completed epochs; drop others, also partial ones."""
     if not path.exists():
         return
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)

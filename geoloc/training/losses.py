@@ -1,4 +1,4 @@
-"""Distances between feature vectors, and the losses made of them."""
+"""Distances between feature vectors, and losses based on them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 _TINY = 1e-8  # the square root has no gradient at 0
+EXCLUDED = -1e9
+"""Logit of a pair that does not count as a negative."""
 
 
 def paired_distance(a: Tensor, b: Tensor) -> Tensor:
@@ -26,15 +28,18 @@ def l2_sum(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def infonce(distance: Tensor, scale: Tensor | float, same: Tensor) -> Tensor:
-    """Contrast of each pair with the other pairs of the batch, both ways (van den Oord 2018).
+    """Contrast of each pair with the other pairs of the batch, in both directions (InfoNCE).
 
-    ``distance (n, n)``: between overhead i and photo j, the diagonal being the pairs; ``scale``
-    turns distances into logits; ``same (n, n)`` marks those that are no true negatives.
+    ``distance (n, n)``: between overhead i and photo j, with the pairs on the diagonal; ``scale``
+    turns distances into logits; ``same (n, n)`` marks pairs that are not true negatives. Source:
+    van den Oord et al. 2018.
     """
-    logits = (-scale * distance).masked_fill(same & ~torch.eye(len(same), dtype=torch.bool), -1e9)
+    logits = (-scale * distance).masked_fill(
+        same & ~torch.eye(len(same), dtype=torch.bool), EXCLUDED
+    )
     labels = torch.arange(len(logits))
-    there = functional.cross_entropy(logits, labels)
-    return (there + functional.cross_entropy(logits.T, labels)) / 2
+    to_photos = functional.cross_entropy(logits, labels)
+    return (to_photos + functional.cross_entropy(logits.T, labels)) / 2
 
 
 def soft_cross_entropy(logits: Tensor, shares: Tensor) -> Tensor:

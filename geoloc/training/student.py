@@ -1,4 +1,4 @@
-"""The task of a student: to say of an overhead chip what the teacher says of its photos."""
+"""The task of a student: to predict the teacher's vectors of photos from overhead chips."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from .augment import NONE, Augmentation, windows
 from .data import PairData
 from .losses import cross_distance, infonce, l2_sum, paired_distance
 
+_BATCH = 64  # chips at once in inference
+
 Batch = tuple[Tensor, Tensor, Tensor]
 """Inputs of the network, targets ``(n, feature)``, groups ``(n,)``."""
 
@@ -23,9 +25,9 @@ Batch = tuple[Tensor, Tensor, Tensor]
 class LossSpec(BaseModel):
     """``l2``: the batch sum of the distance to the teacher's vector (the study's loss).
 
-    ``l2+infonce`` takes the mean of it and adds ``contrast`` times the InfoNCE of the same
-    distance. ``photos``: how many photos of a chip's group make up its target by their mean;
-    more of them tell the class, and less of the single photo.
+    ``l2+infonce`` uses its mean and adds ``contrast`` times the InfoNCE of the same distance.
+    ``photos``: how many photos of a chip's group are averaged for its target; more of them
+    represent the class better and single photos less.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,7 +47,7 @@ class LossSpec(BaseModel):
 
 
 class StudentTask:
-    """Learn ``net`` on the pairs of ``train``; validate by class retrieval on ``valid``.
+    """Train ``net`` on the pairs of ``train``; validate by class retrieval on ``valid``.
 
     ``forward`` maps windows ``(n, 3, size, size)`` in [0, 1] to vectors ``(n, feature)``.
     """
@@ -92,7 +94,7 @@ class StudentTask:
         rng: np.random.Generator,  # noqa: ARG002  # for tasks that draw among cached views
         generator: torch.Generator,
     ) -> Tensor:
-        """What the network is shown of these chips: windows ``(n, 3, size, size)``."""
+        """The network's inputs for these chips: windows ``(n, 3, size, size)``."""
         chips = torch.from_numpy(self.train.chips[index])
         return windows(chips, self.size, self.augment, generator)
 
@@ -105,7 +107,7 @@ class StudentTask:
         generator = torch.Generator()
         parts = [
             self.forward(windows(torch.from_numpy(chips), self.size, NONE, generator))
-            for chips in np.array_split(data.chips, max(len(data.chips) // 64, 1))
+            for chips in np.array_split(data.chips, max(len(data.chips) // _BATCH, 1))
         ]
         return np.concatenate([part.float().numpy() for part in parts])
 
@@ -153,7 +155,7 @@ class HeadTask(StudentTask):
         rng: np.random.Generator,
         generator: torch.Generator,  # noqa: ARG002
     ) -> Tensor:
-        """Cached features of a view of each chip, drawn at random."""
+        """Cached features of a random view of each chip."""
         return torch.from_numpy(self.views[rng.integers(len(self.views), size=len(index)), index])
 
     def predict(self, data: PairData) -> NDArray[np.float32]:
@@ -176,11 +178,11 @@ def distances(
 
 
 def within_group_metric(data: PairData, shrink: float = 0.1) -> NDArray[np.float32]:
-    """``L`` of ``d = |(a - b) L| / sqrt(D)``: what photos of one group differ in counts less.
+    """``L`` of ``d = |(a - b) L| / sqrt(D)``: differences within a group count less.
 
     The inverse square root of the teacher's covariance within groups of the training photos,
-    shrunk towards a multiple of the identity (Ledoit & Wolf 2004), and scaled so that the
-    mean variance stays what it was.
+    shrunk towards a multiple of the identity (Ledoit & Wolf 2004), and scaled to keep the mean
+    variance.
     """
     groups = {id(rows): rows for rows in data.photos_of}.values()
     residuals = np.concatenate(

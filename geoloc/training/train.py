@@ -1,4 +1,4 @@
-"""``geoloc train``: from a pairs file and a teacher to a model directory of one's own."""
+"""``geoloc train``: from a pairs file and a teacher to a model directory."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from .loop import LoopSpec, Progress
 from .student import LossSpec, distances, within_group_metric
 
 FROZEN = "efficientnet_lite0"
-"""The one architecture whose trunk stays as ImageNet made it; only a small head is learnt."""
+"""The architecture whose trunk keeps its ImageNet weights; only a small head is trained."""
 _PHOTOS = 16  # at once through the teacher
 
 
 class TrainSpec(BaseModel):
-    """All that decides what a training gives.
+    """Everything that determines the result of a training.
 
-    ``arch``: `FROZEN` (served patch-wise, exported as ONNX) or a torchvision network that is
-    trained whole and dense-native: of ``patch_px`` the central ``pool_px`` are pooled.
+    ``arch``: `FROZEN` (patch method, exported as ONNX) or a torchvision network that is trained
+    whole and dense-native: of ``patch_px`` the central ``pool_px`` are pooled.
     ``gsd``: smallest, preferred and largest m/px of the imagery it will be used on.
     ``metric``: "within-group" gives the model the teacher's inverse within-group covariance as
     its distance; it suits ``l2`` and harms contrastive students.
@@ -58,7 +58,7 @@ class TrainSpec(BaseModel):
     gsd: tuple[float, float, float] = (1.0, 1.6, 4.0)
     hidden: int = Field(default=512, ge=8)
     dropout: float = Field(default=0.3, ge=0, lt=1)
-    views: int = Field(default=6, ge=1, description="views of each chip that a frozen trunk sees")
+    views: int = Field(default=6, ge=1, description="views of each chip for a frozen trunk")
     batch: int = Field(default=256, ge=2)
     loss: LossSpec = LossSpec(kind="l2", photos=16)
     augment: Augmentation = Augmentation()
@@ -68,7 +68,7 @@ class TrainSpec(BaseModel):
 
 @dataclass(frozen=True)
 class Trained:
-    """The model directory, and its figures on the split "test" (None where that is empty)."""
+    """The model directory, and its figures on the split "test" (None if that is empty)."""
 
     path: Path
     figures: ClassRetrieval | None
@@ -82,25 +82,25 @@ def train_student(spec: TrainSpec, progress: Progress | None = None) -> Trained:
     """Train a student of ``spec.teacher`` and write a model directory to ``spec.out``.
 
     The folder ``<out>.run`` keeps checkpoints, caches and metrics; called again with the same
-    specification, the training goes on where it was. Raises UsageError for unusable pairs,
-    ModelError for an unusable teacher, SpecMismatchError for a run of another specification.
+    specification, the training resumes. Raises UsageError for unusable pairs, ModelError for an
+    unusable teacher, SpecMismatchError for a run of another specification.
     """
     teacher = load_model(spec.teacher)
     run = spec.out.with_name(spec.out.name + ".run")
     splits = _load(spec, teacher, run)
-    learning = splits["train"]
-    metric = within_group_metric(learning) if spec.metric == "within-group" else None
-    torch.manual_seed(spec.loop.seed)  # here: a cached teacher has drawn no numbers
+    training = splits["train"]
+    metric = within_group_metric(training) if spec.metric == "within-group" else None
+    torch.manual_seed(spec.loop.seed)  # here, as a cached teacher draws no random numbers
     learner = _learner(spec, teacher.dim, run)
-    identity = fingerprint(spec.model_dump_json(), teacher.digest, learning.chips.tobytes())
-    learner.fit(learning, splits.get("valid", learning), metric, identity, progress)
+    identity = fingerprint(spec.model_dump_json(), teacher.digest, training.chips.tobytes())
+    learner.fit(training, splits.get("valid", training), metric, identity, progress)
     figures = _test(learner, splits.get("test"), metric)
     _write(spec, teacher, learner, metric, figures)
     return Trained(spec.out, figures)
 
 
 def _load(spec: TrainSpec, teacher: Model, run: Path) -> dict[Split, PairData]:
-    """The data of every split that occurs; "train" always, for it must not be empty."""
+    """The data of every split that occurs, and always "train", which must not be empty."""
     pairs = read_pairs(spec.pairs)
     targets = teacher_vectors(teacher, unique_photos(pairs), run)
     names: list[Split] = ["train", *sorted({pair.split for pair in pairs} - {"train"})]
@@ -146,8 +146,8 @@ def _test(
 ) -> ClassRetrieval | None:
     if data is None:
         return None
-    found = distances(data, learner.predict(data.chips), metric)
-    return evaluate_classes(found, data.relevant())
+    to_chips = distances(data, learner.predict(data.chips), metric)
+    return evaluate_classes(to_chips, data.relevant())
 
 
 def _write(
@@ -182,7 +182,7 @@ def _write(
 
 
 def _put(out: Path, model: dict[str, Any], contents: dict[str, Path | bytes]) -> None:
-    """Write the model; another one that was there stays whole until it is replaced at once."""
+    """Write the model; an existing one stays whole until it is replaced in one step."""
     if not (out / SPEC_FILE).is_file():
         write_model(out, model, contents)
         return

@@ -30,6 +30,7 @@ _ONLY = {
 """What is opened: files that contain their own pictures. Lists of other files (concat, HLS, DASH,
 SDP) and numbered images are not opened; a .mp4 from a chat may be such a text."""
 
+_TIME_BASE = 1e6  # of a container's times, per s (FFmpeg's AV_TIME_BASE)
 _MISSING_S, _MISSING = 1.0, 0.05  # s, and share of the length, that no intact file lacks
 
 
@@ -124,7 +125,7 @@ class VideoReader:
         stream = self._stream
         if stream.start_time is not None and stream.time_base:
             return float(stream.start_time * stream.time_base)
-        return float(self._container.start_time or 0) / 1e6
+        return float(self._container.start_time or 0) / _TIME_BASE
 
     @cached_property
     def claims(self) -> Mapping[str, Any]:
@@ -139,7 +140,7 @@ class VideoReader:
         stream = self._stream
         if stream.duration and stream.time_base:
             return float(stream.duration * stream.time_base)
-        return float(self._container.duration or 0) / 1e6
+        return float(self._container.duration or 0) / _TIME_BASE
 
     @cached_property
     def survey(self) -> Survey:
@@ -218,9 +219,9 @@ class VideoReader:
         kind = self._container.format.name
         if kind not in _STATE_LENGTH or (kind == "matroska,webm" and _is_whole(self.path)):
             return
-        stated = float(self._container.duration or 0) / 1e6
+        stated = float(self._container.duration or 0) / _TIME_BASE
         length = min(stated, self.duration)  # if they differ, the shorter: reject no intact file
-        end = self._end - min(0.0, float(self._container.start_time or 0) / 1e6)
+        end = self._end - min(0.0, float(self._container.start_time or 0) / _TIME_BASE)
         if length - end > max(_MISSING_S, _MISSING * length):
             raise PhotoError(
                 f"{self.path} ends at {end:.1f} s of {length:.1f} s: it was cut short, get the "

@@ -42,7 +42,7 @@ def _is_mp4(head: bytes) -> bool:
 def _is_transport_stream(head: bytes) -> bool:
     """Whether packets begin at regular distances (ISO 13818-1) from any first one."""
     if head.isascii():
-        return False  # a G may stand at any place of a text
+        return False  # a text may contain a G anywhere
     return any(
         _all_begin(head, range(first, len(head) - 3, size))
         for size in _PACKETS

@@ -16,7 +16,6 @@ from ..photos.hdr import BT2020, HLG, PQ, needs_mapping, tone_mapped
 
 U8 = NDArray[np.uint8]
 
-SQUARE = Fraction(1)
 _MOST = 8  # pixels more oblong than 8 : 1 are a mistake
 _UNSPECIFIED = (0, 2)  # ITU-T H.273
 _FULL_RANGE = 2  # of FFmpeg's AVColorRange

@@ -1,6 +1,6 @@
-"""Networks from exported files, without running anybody's code.
+"""Networks from exported files, without executing code in them.
 
-ONNX runs in onnxruntime, which holds no Python: the safe route, and the one to recommend.
+ONNX runs in onnxruntime, which contains no Python: the safe and recommended format.
 
 ``torch.export.load`` is never called. Read in torch 2.14, it trusts the file in five ways:
 sample inputs and legacy weights are unpickled (``weights_only=True`` first, but on *any* failure
@@ -8,8 +8,8 @@ again with ``weights_only=False``); payloads marked ``use_pickle``, custom and o
 are unpickled outright; ``data/aotinductor`` holds compiled code; shape expressions go through
 ``sympy.sympify``, which evaluates them; and a node's target may name any attribute of ``torch``,
 ``operator`` or ``math`` (``torch.os.system`` among them). None of it is needed to compute a
-vector, so a .pt2 is read here as what it is, a zip of a JSON graph and raw tensors, and the
-graph is interpreted over a list of allowed operators. Whatever else a graph needs is refused.
+vector, so a .pt2 is read here as what it is, a zip of a JSON graph and raw tensors, and the graph
+is interpreted with a list of allowed operators. A graph that needs anything else is refused.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...errors import ModelError
+from ...errors import ModelError, one_line
 from ..memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -44,20 +44,20 @@ _ADVICE = "export the network as ONNX instead"
 _SCHEMA_MAJOR = 8
 _MAX_BYTES = 4 << 30
 _MOST_SWOLLEN, _SMALL = 20, 64 << 20
-"""Weights are stored as they are: an archive that unpacks to so many times its size, and to more
-bytes than these, is none of a network."""
-_CONSTANT = 1 << 20  # elements of a constant that repeats what is stored
-_MOST_COPIES = 2  # of all that is stored, as tied weights are
+"""Weights are stored uncompressed: an archive that unpacks to so many times its size, and to more
+bytes than these, is not a network."""
+_CONSTANT = 1 << 20  # elements of a constant that repeats stored values
+_MOST_COPIES = 2  # of all stored values, for tied weights
 _LARGEST = 1 << 62
 
 _MOST_VALUES, _ANY_VALUES = 128, 1 << 27
-"""A value of a graph has at most so many bytes for each byte of its images or so many in all, and
-those held at once as much `_MOST_HELD` times; the widest networks known (VGG-16) need 22 a byte."""
+"""Limits of a value in a graph: bytes per byte of its images, or bytes in all; all values held at
+once may have `_MOST_HELD` times as much. The widest known networks (VGG-16) need 22 per byte."""
 
 _MOST_HELD = 4
 _MOST_STEPS = 50_000
 _PATIENCE, CHECK_PATIENCE = 600.0, 120.0
-"""s for a network's first answer, which may be to a large tile; and while one is imported."""
+"""s for a network's first result, which may be for a large tile; and during an import."""
 
 # fmt: off
 _OPERATORS = frozenset((
@@ -78,13 +78,13 @@ _OPERATORS = frozenset((
 
 
 def _of_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Arithmetic of sizes: of lists it would repeat them, and of sizes again and again it grows."""
+    """Arithmetic of sizes only, and bounded: on lists it would repeat them without limit."""
 
     def bounded(*numbers: Any) -> Any:
         if not all(isinstance(number, int | float) for number in numbers):
-            raise TypeError("arithmetic of what is no number")
+            raise TypeError("arithmetic on values that are not numbers")
         if abs(result := function(*numbers)) > _LARGEST:
-            raise ValueError("a size beyond all bounds")
+            raise ValueError("a size is out of bounds")
         return result
 
     return bounded
@@ -101,12 +101,12 @@ _DAMAGED = (
     OSError, zipfile.BadZipFile, zlib.error, KeyError, IndexError, ValueError, TypeError,
     AttributeError, RuntimeError, OverflowError, RecursionError, EOFError,
 )  # fmt: skip
-"""What an archive raises whose parts are not what they should be."""
+"""Errors raised by reading a damaged archive."""
 
 _Values = dict[str, Any]
 
 CHECK_BYTES, _COMPUTE_BYTES = 1 << 30, 2 << 30
-"""Of memory for what ONNX networks compute: while one is imported, and ever."""
+"""Limits of memory for ONNX networks: during an import, and at any other time."""
 
 _CONFINED: list[int] = []
 
@@ -127,10 +127,10 @@ def open_exported(path: Path, device: torch.device) -> Callable[[Tensor], Tensor
 
 
 def confine(most: int) -> None:
-    """Give all ONNX networks of this process no more than so many bytes of the CPU's memory.
+    """Limit the CPU memory of all ONNX networks in this process to ``most`` bytes.
 
-    Weights do not count. Said once a process, by whoever is first: later calls change nothing.
-    What does not fit fails as where memory is out (`geoloc.encoders.memory`).
+    Weights do not count. The first call in a process counts: later ones change nothing. Beyond the
+    limit networks fail as out of memory (`geoloc.encoders.memory`).
     """
     import onnxruntime
 
@@ -168,7 +168,7 @@ class OnnxNetwork:
             # from bytes: a file that refers to other files on this disk cannot reach them
             session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=usable)
         except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds for a bad file
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             raise ModelError(f"{path} cannot be loaded by onnxruntime: {reason}") from None
         if len(session.get_inputs()) != 1:
             raise ModelError(f"{path} has {len(session.get_inputs())} inputs: one image is needed")
@@ -194,21 +194,21 @@ class OnnxNetwork:
     def _run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         import onnxruntime
 
-        how = onnxruntime.RunOptions()
-        how.log_severity_level = 4
-        late = threading.Timer(self.patience, setattr, (how, "terminate", True))
-        late.daemon = True
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = 4
+        timer = threading.Timer(self.patience, setattr, (options, "terminate", True))
+        timer.daemon = True
         if not self._answered:
-            late.start()
+            timer.start()
         try:
-            found: NDArray[np.float32] = self._session.run(None, {self._input: pixels}, how)[0]
+            output: NDArray[np.float32] = self._session.run(None, {self._input: pixels}, options)[0]
         except Exception:
-            if how.terminate:
+            if options.terminate:
                 raise _too_slow(self._path, self.patience) from None
             raise
         finally:
-            late.cancel()
-        return found
+            timer.cancel()
+        return output
 
 
 class GraphNetwork:
@@ -228,7 +228,7 @@ class GraphNetwork:
         except _DAMAGED as error:
             if is_out_of_memory(error):
                 raise
-            reason = " ".join(str(error).split())[:150]
+            reason = one_line(error, 150)
             raise ModelError(f"{path} is damaged ({reason}): {_ADVICE}") from None
         _plan_release(self._steps, self._output)
         self._sizes: set[tuple[int, ...]] = set()
@@ -258,7 +258,7 @@ class GraphNetwork:
         return cast(Tensor, values[self._output])
 
     def _require_sane(self, x: Tensor) -> None:
-        """Raise ModelError where values would swell; by sizes alone, nothing is computed."""
+        """Raise ModelError if values would become too large; by sizes alone, without computing."""
         most = max(_MOST_VALUES * x.numel() * x.element_size(), _ANY_VALUES)
         fixed = {name: t.to("meta") for name, t in self._constants.items()}
         values: _Values = {**fixed, self._input: x.to("meta")}
@@ -269,21 +269,21 @@ class GraphNetwork:
             size = held.update([values.get(name) for name in step.outputs], gone)
             if size > most or held.bytes > _MOST_HELD * most:
                 raise ModelError(
-                    f"{self._path} computes a value of {size >> 20:,} MiB, and holds "
-                    f"{held.bytes >> 20:,} MiB, of images {tuple(x.shape)}: no network needs "
+                    f"{self._path} computes a value of {size >> 20:,} MiB and holds "
+                    f"{held.bytes >> 20:,} MiB for images {tuple(x.shape)}: no network needs "
                     f"more than {most >> 20:,} and {_MOST_HELD * most >> 20:,} MiB; {_ADVICE}"
                 )
 
 
 class _Held:
-    """How many bytes the values of a graph take; those that view another one take none."""
+    """The bytes of the values of a graph; views of other values take none."""
 
     def __init__(self, fixed: Iterable[Tensor]) -> None:
         self._counts = Counter({_storage(t): 1 for t in fixed})
         self.bytes = 0
 
     def update(self, new: list[Any], gone: list[Any]) -> int:
-        """Count values that came and went; bytes of the largest that came, as far as it reaches."""
+        """Count new and released values; bytes of the largest new one if contiguous."""
         came, went = (_tensors(values) for values in (new, gone))
         for t in came:
             self.bytes += 0 if self._counts[_storage(t)] else t.untyped_storage().nbytes()
@@ -295,7 +295,7 @@ class _Held:
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:
-    """Those among values, and in lists of them."""
+    """The tensors among values and in lists of values."""
     parts = (value if isinstance(value, list | tuple) else [value] for value in values)
     return [t for part in parts for t in part if isinstance(t, Tensor)]
 
@@ -305,11 +305,11 @@ def _storage(t: Tensor) -> int:
 
 
 def _too_slow(path: Path, patience: float) -> ModelError:
-    return ModelError(f"{path} gives no answer within {patience:g} s: it is of no use here")
+    return ModelError(f"{path} gives no result within {patience:g} s: use a smaller network")
 
 
 def _failed(path: Path, x: Tensor, error: Exception) -> ModelError:
-    reason = " ".join(str(error).split())[:200]
+    reason = one_line(error)
     return ModelError(
         f"{path} fails on images {tuple(x.shape)} ({reason}): correct the size in the model's "
         "specification, or export the network with a dynamic batch"
@@ -318,7 +318,7 @@ def _failed(path: Path, x: Tensor, error: Exception) -> ModelError:
 
 @dataclass
 class _Step:
-    """One operator of a graph; ``release`` are the values that nobody needs after it."""
+    """One operator of a graph; ``release``: the values not needed after it."""
 
     function: Callable[..., Any]
     args: list[Any]
@@ -342,7 +342,7 @@ class _Step:
 
 
 def _plan_release(steps: list[_Step], output: str) -> None:
-    """Free every value after its last use: else all features of a network pile up in memory."""
+    """Free every value after its last use, so that features do not pile up in memory."""
     needed = {output}
     for step in reversed(steps):
         step.release = sorted(step.inputs() - needed)
@@ -350,7 +350,7 @@ def _plan_release(steps: list[_Step], output: str) -> None:
 
 
 def require_no_swelling(archive: zipfile.ZipFile, path: Path) -> None:
-    """Raise ModelError where an archive of weights unpacks to far more than its own size."""
+    """Raise ModelError if an archive of weights unpacks to far more than its own size."""
     unpacked = sum(info.file_size for info in archive.infolist())
     if unpacked > max(_SMALL, _MOST_SWOLLEN * path.stat().st_size):
         raise ModelError(f"{path} unpacks to {unpacked:,} bytes: {_ADVICE}")
@@ -376,9 +376,9 @@ class _Archive:
             self._inputs: list[dict[str, Any]] = program["graph_module"]["signature"]["input_specs"]
             major = program["schema_version"]["major"]
         except _DAMAGED as error:
-            raise ModelError(f"{path} is no torch.export archive ({error!r}): {_ADVICE}") from None
+            raise ModelError(f"{path} is not a torch.export file ({error!r}): {_ADVICE}") from None
         if major != _SCHEMA_MAJOR:
-            raise ModelError(f"{path}: torch.export schema {major} is not known here: {_ADVICE}")
+            raise ModelError(f"{path}: torch.export schema {major} is unknown: {_ADVICE}")
         self._refuse_code()
 
     @property
@@ -394,15 +394,15 @@ class _Archive:
         self._room = _MOST_COPIES * sum(map(len, self._files.values())) + _SMALL
         weights = self._payload("weights")
         constants = self._payload("constants")
-        found = {}
+        by_name = {}
         for spec in self._inputs:
             for kind, key in (("parameter", "parameter_name"), ("buffer", "buffer_name"),
                               ("tensor_constant", "tensor_constant_name")):  # fmt: skip
                 if kind in spec:
                     name = spec[kind][key]
                     source = weights if name in weights else constants
-                    found[spec[kind]["arg"]["name"]] = source[name]
-        return found
+                    by_name[spec[kind]["arg"]["name"]] = source[name]
+        return by_name
 
     def _payload(self, kind: str) -> dict[str, Tensor]:
         config = json.loads(self._files[f"data/{kind}/model_{kind}_config.json"])["config"]
@@ -410,23 +410,23 @@ class _Archive:
 
     def _tensor(self, kind: str, meta: dict[str, Any]) -> Tensor:
         if meta.get("use_pickle") or not meta.get("tensor_meta"):
-            raise ModelError(f"{self.path} holds a pickled {kind[:-1]}, refused: {_ADVICE}")
+            raise ModelError(f"{self.path} has a pickled {kind[:-1]}, which is refused: {_ADVICE}")
         about = meta["tensor_meta"]
         sizes, strides = ([int(v["as_int"]) for v in about[k]] for k in ("sizes", "strides"))
         dtype = _DTYPES.get(about["dtype"])
         if dtype is None:
-            raise ModelError(f"{self.path}: tensor type {about['dtype']} is not known: {_ADVICE}")
+            raise ModelError(f"{self.path}: tensor type {about['dtype']} is unknown: {_ADVICE}")
         if math.prod(sizes) == 0:
             return torch.zeros(sizes, dtype=dtype)
         raw = self._files[f"data/{kind}/{meta['path_name']}"]
         offset = int(about["storage_offset"]["as_int"])
         if math.prod(sizes) > max(len(raw) // dtype.itemsize, _CONSTANT):
-            raise ModelError(f"{self.path}: a tensor {sizes} is larger than what is stored of it")
+            raise ModelError(f"{self.path}: a tensor {sizes} exceeds its stored data: {_ADVICE}")
         self._room -= math.prod(sizes) * dtype.itemsize
         if self._room < 0:
-            raise ModelError(f"{self.path}: its tensors are larger than what is stored: {_ADVICE}")
+            raise ModelError(f"{self.path}: its tensors are larger than the stored data: {_ADVICE}")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the bytes cannot be written: it is a copy
+            warnings.simplefilter("ignore")  # about read-only bytes, which are copied below
             stored = torch.frombuffer(raw, dtype=dtype)
         return stored.as_strided(sizes, strides, offset).clone()
 
@@ -440,9 +440,7 @@ class _Archive:
             or "opaque_obj" in name
         ]
         if pickled:
-            raise ModelError(
-                f"{self.path} holds code or pickles ({pickled[0]}), refused: {_ADVICE}"
-            )
+            raise ModelError(f"{self.path} has code or pickles ({pickled[0]}), refused: {_ADVICE}")
 
 
 def _step(node: dict[str, Any], path: Path) -> _Step:
@@ -488,8 +486,8 @@ def _argument(arg: dict[str, Any], path: Path) -> Any:
     if not more and kind == "as_scalar_type" and value in _DTYPES:
         return _DTYPES[value]
     if not more and kind in ("as_device", "as_layout", "as_memory_format"):
-        return None  # where and how a value lies in memory is the engine's choice
-    raise ModelError(f"{path}: argument {kind} is not known: {_ADVICE}")
+        return None  # device and memory layout are the engine's choice
+    raise ModelError(f"{path}: argument {kind} is unknown: {_ADVICE}")
 
 
 def _symbol(value: dict[str, Any]) -> Any:

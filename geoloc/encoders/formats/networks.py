@@ -1,13 +1,13 @@
 """torchvision networks, split into a convolutional trunk and a head, at a chosen stride.
 
-Two functions of an overhead network are told apart:
+Two functions of an overhead network are distinguished:
 
 - the *patch* function ``network(x)``: zero padding at the patch's edge, global pooling;
 - the *dense* function ``dense_forward(net, x, pool_px)``: the trunk sees context on all sides and
-  only the central window is pooled. It is the same at every place of a larger tile
+  only the central window is pooled. It is the same at every position of a larger tile
   (``dense_features``), up to the zero padding at the tile's far edge, which a halo keeps away.
 
-Training a dense-native network and serving one both go through this module.
+Both training and inference of dense-native networks use this module.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...errors import ModelError
+from ...errors import ModelError, one_line
 from ...extras import extra
 from .lite0 import LITE0_NETWORKS, PlaceLite0
 
@@ -42,7 +42,7 @@ Layer = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class _Family:
-    """How a family of torchvision networks falls into trunk and head."""
+    """How a family of torchvision networks is split into trunk and head."""
 
     prefixes: tuple[str, ...]
     trunk: Callable[[Any, Tensor], Tensor]
@@ -116,7 +116,7 @@ class LocalAverage(nn.Module):
     """Mean over a window of ``size`` (odd) positions, clipped at the edge; keeps the shape.
 
     Stands in for the global pooling of squeeze-and-excitation, which would make a feature
-    depend on the whole tile and so on where the tiles happen to be cut.
+    depend on the whole tile, and so on how tiles are cut.
     """
 
     def __init__(self, size: int) -> None:
@@ -139,13 +139,13 @@ def build_network(arch: str, dim: int) -> nn.Module:
     if arch in LITE0_NETWORKS:
         return LITE0_NETWORKS[arch](dim)
     with extra("train", f"arch {arch!r}"):
-        from torchvision import models  # a second and a half that other models need not wait for
+        from torchvision import models  # takes 1.5 s, which other models do not need
 
     known = models.list_models(module=models)
     if arch not in known or arch in _AUXILIARY:
         raise ModelError(
             f"arch {arch!r} is not a torchvision classification network with one output: "
-            "take for example densenet161, resnet50, mobilenet_v2 or shufflenet_v2_x0_5"
+            "use one such as densenet161, resnet50, mobilenet_v2 or shufflenet_v2_x0_5"
         )
     return cast(nn.Module, models.get_model(arch, weights=None, num_classes=dim))
 
@@ -154,11 +154,11 @@ def build_dense(arch: str, dim: int, stride: int, pool_px: int) -> SplitNetwork:
     """A dense-native network with random weights: split, dilated to ``stride``, all local.
 
     ``pool_px`` is also the window over which squeeze-and-excitation averages.
-    Raises ModelError where the architecture cannot be served dense, with the reason.
+    Raises ModelError, with the reason, if the architecture cannot run densely.
     """
     if arch == "place_lite0":
         return _split_lite0(PlaceLite0(dim), stride, pool_px)
-    _family_of(arch)  # refuse before a large network is built in vain
+    _family_of(arch)  # refuse before a large network is built
     return split_network(build_network(arch, dim), arch, stride=stride, local_px=pool_px)
 
 
@@ -166,7 +166,7 @@ def _split_lite0(network: PlaceLite0, stride: int, pool_px: int) -> SplitNetwork
     """It is dense-native and local by itself. Raises ModelError for another stride or window."""
     if (stride, pool_px) != (network.STRIDE, network.POOL):
         raise ModelError(
-            f"place_lite0 is served with stride {network.STRIDE} and pool_px {network.POOL}, not "
+            f"place_lite0 needs stride {network.STRIDE} and pool_px {network.POOL}, not "
             f"{stride} and {pool_px}"
         )
     family = _Family(("place_lite0",), lambda n, x: n.trunk(x), lambda n, pooled: n.head(pooled))
@@ -246,13 +246,13 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
 def load_state(network: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
     """Strict loading of a state dict; half precision is widened. Raises ModelError.
 
-    Parts that come from elsewhere stay as they are.
+    Frozen parts, which come from a package, are left unchanged.
     """
     given = {k: v for k, v in network.state_dict().items() if _is_frozen(network, k)}
     try:
         network.load_state_dict(given | rename_keys(state), strict=True)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error, 300)
         raise ModelError(f"{where} does not fit the architecture: {reason}") from None
     network.eval()
 
@@ -264,12 +264,12 @@ def _is_frozen(network: nn.Module, key: str) -> bool:
 
 
 def rename_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Today's names for old ones: ``module.`` dropped, DenseNet's ``norm.1`` -> ``norm1``."""
+    """Current names for old ones: ``module.`` dropped, DenseNet's ``norm.1`` -> ``norm1``."""
     return {_DENSENET_KEY.sub(r"\1\2", k.removeprefix("module.")): v for k, v in state.items()}
 
 
 def weights_bytes(net: nn.Module, *, half: bool = False) -> bytes:
-    """The parameters of a network (split or not) as safetensors, in half precision if asked."""
+    """The parameters of a network (split or not) as safetensors, optionally in half precision."""
     network = net.network if isinstance(net, SplitNetwork) else net
     state = {
         key: value.detach().cpu().contiguous()
@@ -285,8 +285,8 @@ def _family_of(arch: str) -> _Family:
     family = next((f for f in _FAMILIES if arch.startswith(f.prefixes)), None)
     if family is None:
         raise ModelError(
-            f"{arch} has no convolutional trunk that a small pooled head follows, so it cannot be "
-            "served dense: use method patch, or a network such as densenet, resnet or mobilenet"
+            f"{arch} has no convolutional trunk followed by a small pooled head, so it cannot run "
+            "densely: use method patch, or a network such as densenet, resnet or mobilenet"
         )
     return family
 
@@ -317,7 +317,7 @@ class _Layer:
         ):
             return
         if factor > 1 and self.kernel > 1 and not isinstance(self.module, nn.Conv2d):
-            raise ModelError(f"{arch} cannot be dilated to stride {stride}: take {2 * stride}")
+            raise ModelError(f"{arch} cannot be dilated to stride {stride}: use {2 * stride}")
         self._set("stride", after // before)
         if factor > 1 and self.kernel > 1:
             self._set("dilation", self.get("dilation") * factor)
@@ -380,7 +380,7 @@ def _stride_of(size: int) -> int:
 
 
 def _localise(layers: list[_Layer], stride: int, local_px: int) -> int:
-    """Make squeeze-and-excitation local; the pixels by which that widens the reach."""
+    """Make squeeze-and-excitation local; returns the pixels by which that widens the reach."""
     from torchvision.ops import SqueezeExcitation
 
     widened = 0

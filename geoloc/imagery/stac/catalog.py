@@ -1,4 +1,4 @@
-"""Searching a STAC API with pystac-client, or walking what lies as files."""
+"""Searching a STAC API with pystac-client, or walking a static catalog."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ _RETRIES = Retry(
 _CHECK_KEY = ": check the key; write it as ${NAME} in the url, or in imagery sign for files"
 _CHECK_URL = ": check the url, which is an API's root or a catalog.json"
 _ADVICE = {401: _CHECK_KEY, 403: _CHECK_KEY, 404: _CHECK_URL, 405: _CHECK_URL, 410: _CHECK_URL}
+_FARTHEST = 400.0  # degrees: larger numbers come of a failed projection
 WORLD: Bounds = (-180.0, -90.0, 180.0, 90.0)
 
 
@@ -45,61 +46,62 @@ class Catalog:
         self._url = spec.url
         self._api: Client | None = None
         self._walk: Walk | None = None
-        self._asked(self._open)
+        self._with_one_line_errors(self._open)
 
     @property
     def searchable(self) -> bool:
-        """Whether it answers searches; else all of it is walked."""
+        """Whether it answers searches; a static catalog is walked instead."""
         return self._api is not None
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What has shown itself to be wrong with it so far."""
+        """Faults of the catalog seen so far."""
         return tuple(f"STAC catalog {self.spec.url}: {note}" for note in self._io.notes)
 
     def place(self, href: str) -> str:
-        """Where in the catalog something lies, told from its own place."""
+        """The path of an href relative to the catalog."""
         return make_relative_href(href, self._url).removeprefix("./")
 
     def find(self, box: Bounds, most: int | None = None) -> tuple[Bounds, list[Json]]:
-        """Items in a box of degrees, hrefs absolute, and the box searched (a static catalog: all).
+        """The box searched (for a static catalog: the world) and its items, with absolute hrefs.
 
-        Raises ImageryError where the catalog cannot be read or does not know a collection.
+        ``box`` is in degrees. Raises ImageryError if the catalog cannot be read or lacks a
+        collection.
         """
         most = most or self.spec.max_items
-        found: list[Json] = self._asked(lambda: self._found(box, most))
-        if not found and self.spec.collections:
-            self._asked(self._require_collections)
-        if not found and self.spec.query and not self._answers_queries:
+        items: list[Json] = self._with_one_line_errors(lambda: self._items_in(box, most))
+        if not items and self.spec.collections:
+            self._with_one_line_errors(self._require_collections)
+        if not items and self.spec.query and not self._answers_queries:
             raise ImageryError(
-                f"STAC catalog {self.spec.url} found nothing, and does not say that it knows the "
-                "query extension: leave query out; use datetime, collections and max_cloud"
+                f"STAC catalog {self.spec.url} found nothing and does not declare the query "
+                "extension: leave query out; use datetime, collections and max_cloud"
             )
-        return (box if self.searchable else WORLD), found
+        return (box if self.searchable else WORLD), items
 
     def _open(self) -> None:
-        asked = url = fill_keys(self.spec.url)
+        template = url = fill_keys(self.spec.url)
         if url != self.spec.url:
             url = url.partition("?")[0]
         url = url if _is_remote(url) else str(Path(url.removeprefix("file://")).absolute())
         self._io = PagedIO(Reach(url), max_retries=_RETRIES, timeout=_TIMEOUT)
-        if asked != self.spec.url:
-            self._io.update(request_modifier=_key_adder(asked), timeout=_TIMEOUT)
-        found, self._url = read_any(self._io, url), url
+        if template != self.spec.url:
+            self._io.update(request_modifier=_key_adder(template), timeout=_TIMEOUT)
+        content, self._url = read_any(self._io, url), url
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if found.get("type") in (None, "Catalog") and found.get("conformsTo"):
-                client = self._io.stac_object_from_dict(found, href=url)
+            if content.get("type") in (None, "Catalog") and content.get("conformsTo"):
+                client = self._io.stac_object_from_dict(content, href=url)
                 if isinstance(client, Client) and client.conforms_to(
                     ConformanceClasses.ITEM_SEARCH
                 ):
                     self._api = client
                     return
-        self._walk = Walk(self._io, self._url, found)
+        self._walk = Walk(self._io, self._url, content)
 
-    def _asked(self, ask: Callable[[], Any]) -> Any:
+    def _with_one_line_errors(self, action: Callable[[], Any]) -> Any:
         try:
-            return ask()
+            return action()
         except ImageryError as error:
             if str(error).startswith("STAC catalog ") or "${" in str(error):
                 raise
@@ -109,27 +111,27 @@ class Catalog:
             reason = hide_keys(self.spec.url, _reason(error))[:400]
             raise ImageryError(f"STAC catalog {self.spec.url}: {reason}") from None
 
-    def _found(self, box: Bounds, most: int | None) -> list[Json]:
+    def _items_in(self, box: Bounds, most: int | None) -> list[Json]:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its remarks on catalogs' habits
+            warnings.simplefilter("ignore")  # warnings about invalid catalogs
             return list(self._search(box, most))
 
     def _search(self, box: Bounds, most: int | None) -> Iterator[Json]:
         if self._api is None:
             return itertools.islice(map(with_absolute_hrefs, self._walked()), most)
-        found = self._api.search(
+        pages = self._api.search(
             bbox=box,
             collections=self.spec.collections or None,
             datetime=self.spec.datetime,
             query=self._query(),
             max_items=most,
         ).items_as_dicts()
-        items = (item if isinstance(item, dict) else {} for item in found)
+        items = (item if isinstance(item, dict) else {} for item in pages)
         clear = (item for item in items if self._clear_enough(item))
         return (with_absolute_hrefs(item, self._url) for item in clear)
 
     def _query(self) -> Json | None:
-        """Clouds are filtered by the server where it can, which saves pages."""
+        """The query; clouds are filtered by the server if it can, which saves pages."""
         query = dict(self.spec.query)
         if self.spec.max_cloud is not None and self._answers_queries:
             query.setdefault("eo:cloud_cover", {"lte": self.spec.max_cloud})
@@ -144,7 +146,7 @@ class Catalog:
         return most is None or cloud is None or cloud <= most
 
     def _walked(self) -> Iterator[Json]:
-        """All items of a static catalog that fit, newest first."""
+        """All matching items of a static catalog, newest first."""
         assert self._walk is not None
         if self.spec.query:
             raise ImageryError(
@@ -182,36 +184,36 @@ def _is_remote(url: str) -> bool:
 
 
 def _key_adder(url: str) -> Callable[[Request], Request]:
-    """What gives the query of a catalog's URL to all requests to its host, and to no other."""
+    """A modifier that adds the query of a catalog's URL to all requests to its host only."""
     host, query = urlsplit(url)[:2], parse_qsl(urlsplit(url).query)
 
     def add(request: Request) -> Request:
-        asked = str(request.url)
-        there = dict(parse_qsl(urlsplit(asked).query))
-        lacking = [(name, value) for name, value in query if name not in there]
-        if lacking and urlsplit(asked)[:2] == host:
-            request.url = f"{asked}{'&' if '?' in asked else '?'}{urlencode(lacking)}"
+        target = str(request.url)
+        present = dict(parse_qsl(urlsplit(target).query))
+        lacking = [(name, value) for name, value in query if name not in present]
+        if lacking and urlsplit(target)[:2] == host:
+            request.url = f"{target}{'&' if '?' in target else '?'}{urlencode(lacking)}"
         return request
 
     return add
 
 
 def _reason(error: Exception) -> str:
-    """What a server or a library says, and what to check where the server's status tells it."""
+    """The message of a server or library, with advice by HTTP status."""
     text = " ".join(str(error).split())[:250]
-    text = "" if text.startswith("<") else text  # a page for browsers
+    text = "" if text.startswith("<") else text  # an HTML page
     status = getattr(error, "status_code", None)
     if status is None:
         return text or type(error).__name__
     phrase = http.client.responses.get(status, "")
-    said = f" ({text})" if text else ""
-    return f"HTTP {status} {phrase}".rstrip() + said + _ADVICE.get(status, "")
+    detail = f" ({text})" if text else ""
+    return f"HTTP {status} {phrase}".rstrip() + detail + _ADVICE.get(status, "")
 
 
 def with_absolute_hrefs(item: Json, root: str = "") -> Json:
-    """An item's dictionary, its assets' hrefs and its own place (``self``) seen from nowhere.
+    """An item's dictionary with absolute hrefs of its assets and of itself (``self``).
 
-    ``root`` is what a self link of an API may be relative to.
+    ``root``: the base of an API's relative self links.
     """
     own = item.get("self", _self_link(item)) or ""
     item["self"] = make_absolute_href(own, root, start_is_dir=False) if own and root else own
@@ -224,9 +226,9 @@ def with_absolute_hrefs(item: Json, root: str = "") -> Json:
 
 
 def _properties(item: Json) -> Json:
-    """Those of an item, which may be none that is valid: that is told where it is read."""
-    found = item.get("properties")
-    return found if isinstance(found, dict) else {}
+    """An item's properties; empty if invalid, which is reported when it is read."""
+    properties = item.get("properties")
+    return properties if isinstance(properties, dict) else {}
 
 
 def _self_link(item: Json) -> str | None:
@@ -238,7 +240,7 @@ def _self_link(item: Json) -> str | None:
 def interval(text: str | None) -> tuple[dt.datetime, dt.datetime]:
     """First and last moment of a STAC datetime (``2024-06``, ``2024-04-01/..``).
 
-    Raises ValueError where it is none.
+    Raises ValueError if it is invalid.
     """
     first, last = dt.datetime.min.replace(tzinfo=dt.UTC), dt.datetime.max.replace(tzinfo=dt.UTC)
     if text is None:
@@ -259,7 +261,7 @@ def _within(item: Json, begin: dt.datetime, end: dt.datetime) -> bool:
     try:
         return not start or (_moment(start) <= end and _moment(stop or start) >= begin)
     except (ValueError, TypeError):
-        return True  # no moment: that is told where the item is read
+        return True  # invalid: reported when the item is read
 
 
 def _moment(text: str) -> dt.datetime:
@@ -273,13 +275,13 @@ def _when(item: Json) -> str:
 
 
 def search_boxes(bounds: Bounds, crs: str, margin: float = 0.05) -> list[tuple[Bounds, Bounds]]:
-    """Degrees of a window, and with a margin for the windows of its rim; across 180 degrees two.
+    """Boxes of a window in degrees, each also with a margin; two boxes across 180 degrees.
 
-    Raises ImageryError where the CRS cannot map it.
+    Raises ImageryError if the CRS cannot project it.
     """
     west, south, east, north = box_in(bounds, crs, LONLAT)
-    if not all(-400 < edge < 400 for edge in (west, south, east, north)):
-        raise ImageryError(f"window {list(bounds)} in {crs} is not on the map: correct the area")
+    if not all(abs(edge) < _FARTHEST for edge in (west, south, east, north)):
+        raise ImageryError(f"window {list(bounds)} in {crs} is not on Earth: correct the area")
     sides = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
     boxes = [(first, south, last, north) for first, last in sides]
     return [(box, _widened(box, margin)) for box in boxes]

@@ -1,4 +1,4 @@
-"""How far what a catalog names is followed: never from a server to this disk, or into the house."""
+"""Which links of a catalog are followed: none from a server to this disk or a private host."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from urllib.parse import urlsplit
 from ...net.gated import gate
 from ...net.hosts import ALLOWED, is_allowed_file, place_of, refusal
 from ..redirects import refused_on_the_way
+from ..servers import as_url
 
 _WEB = ("http", "https")
 _OBJECTS = ("s3", "gs", "az")
-_GDALS = {"/vsicurl/": "", "/vsis3/": "s3://", "/vsigs/": "gs://", "/vsiaz/": "az://"}
 
 
 @dataclass(frozen=True)
 class Reach:
-    """Of the catalog at ``url``, whose keys are filled in."""
+    """The reach of the catalog at ``url``, with its keys filled in."""
 
     url: str
 
     @property
     def is_remote(self) -> bool:
-        """Whether it lies on a server."""
+        """Whether it is on a server."""
         return urlsplit(self.url).scheme in _WEB
 
     @property
@@ -31,15 +31,15 @@ class Reach:
         return self._place if self.is_remote else None
 
     def refusal(self, href: str) -> str:
-        """Why a file that it names is not opened; empty where it may be.
+        """Why a file that it names is not opened; empty if it may be.
 
-        A server may name http(s) and object stores, and private hosts only where it is one
-        itself or the user allows them (`geoloc.net.hosts`). What lies on disk may name files there.
+        A server may name http(s) and object stores, and private hosts only if it is one itself
+        or the user allows them (`geoloc.net.hosts`). A catalog on disk may name files there.
         """
-        url = _as_url(href)
+        url = as_url(href)
         scheme = urlsplit(url).scheme
         if url.startswith("<") or url.startswith("/vsi"):
-            return "a catalog may name files and plain URLs, none of GDAL's other paths"
+            return "a catalog may name files and plain URLs, but no other GDAL paths"
         if not self.is_remote or scheme in _OBJECTS:
             return ""
         if scheme in _WEB:
@@ -52,14 +52,14 @@ class Reach:
         )
 
     def refused_on_the_way(self, href: str) -> str:
-        """Why a file is not opened to which its server's redirects lead."""
-        url = _as_url(href)
+        """Why a file is not opened, by the redirects of its server; empty if it may be."""
+        url = as_url(href)
         if not self.is_remote or urlsplit(url).scheme not in _WEB or gate() is not None:
-            return ""  # each connection is judged
+            return ""  # each connection is checked
         return refused_on_the_way(url)
 
     def document_refusal(self, href: str) -> str:
-        """Why another part of the catalog is not read; empty where it may be."""
+        """Why another part of the catalog is not read; empty if it may be."""
         if not self.is_remote:
             return ""
         if urlsplit(href).scheme not in _WEB:
@@ -69,10 +69,3 @@ class Reach:
     @property
     def _place(self) -> str:
         return place_of(self.url)
-
-
-def _as_url(href: str) -> str:
-    for prefix, scheme in _GDALS.items():
-        if href.startswith(prefix):
-            return scheme + href.removeprefix(prefix)
-    return href

@@ -1,6 +1,6 @@
-"""What a STAC item says of its imagery, of versions 1.0 and 1.1 alike. No I/O.
+"""The imagery of a STAC item, of versions 1.0 and 1.1 alike. No I/O.
 
-Items tell their projection as ``proj:epsg`` (1.0), ``proj:code`` (1.1) or not at all, on the
+Items state their projection as ``proj:epsg`` (1.0), ``proj:code`` (1.1) or not at all, on the
 item or on each asset, and their bands as ``eo:bands`` (1.0) or ``bands`` (1.1).
 """
 
@@ -21,7 +21,7 @@ Json = dict[str, Any]
 _NO_DATA_ROLES = {"thumbnail", "overview"}
 _NAMES = ("eo:common_name", "common_name", "name", "description")
 _LIGHT = {"blue": (0.45, 0.51), "green": (0.53, 0.59), "red": (0.63, 0.69)}
-"""Wavelengths in µm, as instruments of today have them; narrower than the common names'."""
+"""Wavelengths of current instruments, µm; narrower than those of the common names."""
 _SHIFTED_SINCE = 4.0  # baseline of Sentinel-2 since which values are 1000 too high
 _REFLECTANCE = 1e-4, 0.0
 _SHIFTED = 1e-4, -0.1
@@ -30,12 +30,11 @@ _VERSIONS = ("file:checksum", "updated", "version", "s2:processing_baseline", "p
 
 @dataclass(frozen=True)
 class Band:
-    """One band of a file, counted from 1; ``number`` None: which one is told by the file.
+    """One band of a file, counted from 1; ``number`` None: the file determines which one.
 
-    ``units``: scale and offset of each band of the file to physical values, as far as told;
-    ``counts`` the same for values that are counts of Sentinel-2, if the item is of it. ``nodata``
-    is the value that the item says means no data; ``light`` numbers the bands that it names as
-    parts of the spectrum.
+    ``units``: scale and offset of each band of the file to physical values, if stated;
+    ``counts`` the same for digital numbers of Sentinel-2, if the item is of it. ``nodata``: the
+    item's nodata value; ``light``: numbers of the bands that it names as parts of the spectrum.
     """
 
     href: str
@@ -45,17 +44,16 @@ class Band:
     nodata: float | None = None
     light: tuple[int, ...] = ()
     whole: Rgb | None = None
-    """The bands that are red, green and blue by what the item, not its one asset, says of its
-    ``count`` bands; that may be the instrument's, and holds for a file of as many."""
+    """The red, green and blue bands by the item's, not its one asset's, list of ``count`` bands;
+    that may be the instrument's, and applies to a file with as many."""
     count: int = 0
 
 
 @dataclass(frozen=True)
 class Scene:
-    """An item as far as it is used; ``box`` is its footprint in ``crs``.
+    """The parts of an item that are used; ``box`` is its footprint in ``crs``.
 
-    ``version`` is what the catalog says of the files' version, ``gsd`` their m per pixel, each
-    None where it says nothing.
+    ``version``: of the files, ``gsd``: their m per pixel; each None unless the catalog states it.
     """
 
     id: str
@@ -68,9 +66,9 @@ class Scene:
     gsd: float | None
     version: str | None
     place: str = ""
-    """Where the item itself lies, if that is known; ids are unique in a collection only."""
+    """The item's own href, if known; ids are only unique within a collection."""
     shift: float = 0.0
-    """What its values are too high by, in steps of a file's numbers, as far as that is told."""
+    """The offset by which its digital numbers are too high, if stated."""
 
     @property
     def hrefs(self) -> tuple[str, ...]:
@@ -78,14 +76,14 @@ class Scene:
         return tuple(dict.fromkeys(band.href for band in self.bands))
 
     def bounds(self, crs: str) -> Bounds:
-        """The box around the footprint in ``crs``; not finite where it cannot be mapped."""
+        """The box around the footprint in ``crs``; not finite if it cannot be projected."""
         return box_in(self.box, self.crs, crs)
 
 
 def scene_of(item: Json, spec: StacImagery) -> Scene | None:
-    """The scene of an item whose asset hrefs are absolute; None where it has not the bands asked.
+    """The scene of an item with absolute asset hrefs; None if it lacks the requested bands.
 
-    Raises KeyError, TypeError or ValueError for what is not a STAC item.
+    Raises KeyError, TypeError or ValueError for an invalid STAC item.
     """
     properties = item["properties"]
     bands = _bands(item["assets"], spec)
@@ -113,13 +111,13 @@ def scene_of(item: Json, spec: StacImagery) -> Scene | None:
 
 
 def _bands(assets: Json, spec: StacImagery) -> list[tuple[str, int | None]] | None:
-    """Asset and band number for red, green and blue; None for a number: as the file says."""
+    """Asset and band number for red, green and blue; number None: the file determines it."""
     names = spec.assets
     if names is None:
         if "visual" in assets:
             names = ["visual"]
-        elif found := _by_colour(assets):
-            return found
+        elif by_colour := _by_colour(assets):
+            return by_colour
         else:
             images = [name for name in assets if _is_image(name, assets[name])]
             names = images if len(images) == 1 else []
@@ -136,16 +134,16 @@ def _is_image(name: str, asset: Json) -> bool:
 
 
 def _is_preview(name: str, asset: Json) -> bool:
-    """Whether an asset is a picture of the item, described like the item itself."""
+    """Whether an asset is a preview of the item, described like the item itself."""
     return name in _NO_DATA_ROLES or bool(set(asset.get("roles") or []) & _NO_DATA_ROLES)
 
 
 def _by_colour(assets: Json) -> list[tuple[str, int | None]] | None:
-    """Where the bands are that are called red, green and blue: in one asset, or in one each."""
+    """The bands named red, green and blue, in one asset or in one asset each."""
     data = {name: asset for name, asset in assets.items() if not _is_preview(name, asset)}
     for name, asset in data.items():
-        if found := _colours(asset):
-            return [(name, number) for number in found]
+        if rgb := _colours(asset):
+            return [(name, number) for number in rgb]
     bands = [
         (name, number, band)
         for name in data
@@ -158,7 +156,7 @@ def _by_colour(assets: Json) -> list[tuple[str, int | None]] | None:
 
 
 def _colours(asset: Json) -> Rgb | None:
-    """The bands of an asset that are called red, green and blue."""
+    """The bands of an asset that are named red, green and blue."""
     return _named(_described(asset))
 
 
@@ -168,33 +166,33 @@ def _named(bands: list[Json]) -> Rgb | None:
 
 
 def _by_wavelength(band: Json) -> str | None:
-    """The colour of a band that has no name, where its wavelength is told."""
-    told = band.get("eo:center_wavelength", band.get("center_wavelength"))
-    if not isinstance(told, int | float):
+    """The colour of a band without a name by its wavelength, if stated."""
+    center = band.get("eo:center_wavelength", band.get("center_wavelength"))
+    if not isinstance(center, int | float):
         return None
-    return next((colour for colour, (low, high) in _LIGHT.items() if low <= told <= high), None)
+    return next((colour for colour, (low, high) in _LIGHT.items() if low <= center <= high), None)
 
 
 def _described(asset: Json) -> list[Json]:
-    """Bands of an asset, or of all of an item; a bare word stands for a band's name."""
+    """Bands of an asset, or of a whole item; a plain string is a band's name."""
     return _objects(asset.get("bands") or asset.get("eo:bands"))
 
 
 def _objects(bands: Any) -> list[Json]:
-    found = bands if isinstance(bands, list) else []
-    return [band if isinstance(band, dict) else {"name": band} for band in found]
+    entries = bands if isinstance(bands, list) else []
+    return [band if isinstance(band, dict) else {"name": band} for band in entries]
 
 
 def _band(asset: Json, number: int | None, properties: Json) -> Band:
     applied = properties.get("earthsearch:boa_offset_applied") is True
     raster = _objects(asset.get("raster:bands") or asset.get("bands")) or [{}]
     units = tuple(_unit(facts, asset, applied=applied) for facts in raster)
-    told = any(unit is not None for unit in units)
+    stated = any(unit is not None for unit in units)
     return Band(
         asset["href"],
         number,
-        tuple(unit or (1.0, 0.0) for unit in units) if told else (),
-        None if told else _sentinel_counts(properties, applied=applied),
+        tuple(unit or (1.0, 0.0) for unit in units) if stated else (),
+        None if stated else _sentinel_counts(properties, applied=applied),
         _nodata(raster[(number or 1) - 1 : number or 1], asset),
         tuple(n for n, band in enumerate(_described(asset), 1) if _of_light(band, n)),
     )
@@ -205,17 +203,17 @@ def _of_light(band: Json, number: int) -> bool:
 
 
 def _nodata(band: list[Json], asset: Json) -> float | None:
-    """What is told of a band, or of all; as a number or, of those that JSON has not, a word."""
+    """The nodata value of a band, or of all: a number, or a word such as "nan"."""
     holders = (*band, asset)
-    said = [h[key] for h in holders for key in ("nodata", "raster:nodata") if key in h]
+    stated = [h[key] for h in holders for key in ("nodata", "raster:nodata") if key in h]
     try:
-        return None if not said or said[0] is None else float(said[0])
+        return None if not stated or stated[0] is None else float(stated[0])
     except (TypeError, ValueError):
         return None
 
 
 def _unit(facts: Json, asset: Json, *, applied: bool) -> tuple[float, float] | None:
-    """Scale and offset of a band; an offset that was ``applied`` to the file is none any more."""
+    """Scale and offset of a band; an offset already ``applied`` to the file is 0."""
     holders = (facts, "raster:scale", "raster:offset"), (facts, "scale", "offset"), (
         asset, "raster:scale", "raster:offset",
     )  # fmt: skip
@@ -227,7 +225,7 @@ def _unit(facts: Json, asset: Json, *, applied: bool) -> tuple[float, float] | N
 
 
 def _sentinel_counts(properties: Json, *, applied: bool) -> tuple[float, float] | None:
-    """Of Sentinel-2 products, by their baseline (ESA, Sentinel-2 Products Specification 15)."""
+    """Scale and offset of Sentinel-2, by baseline (ESA, Sentinel-2 Products Specification 15)."""
     try:
         baseline = float(properties["s2:processing_baseline"])
     except (KeyError, TypeError, ValueError):
@@ -242,7 +240,7 @@ def _shift(band: Band) -> float:
 
 
 def _footprint(item: Json, asset: Json) -> tuple[str, Bounds]:
-    """In the imagery's own CRS where that is told, else the item's box in degrees."""
+    """CRS and box: in the imagery's own CRS if stated, else the item's box in degrees."""
     for facts in (asset, item["properties"]):
         crs = _crs({**item["properties"], **facts})
         if crs is not None and (box := _projected_box(facts)) is not None:
@@ -282,7 +280,7 @@ def _flat(box: list[float]) -> Bounds:
 
 def _coordinates(geometry: Json | None) -> Any:
     if geometry is None:
-        raise ValueError("it has neither bbox nor geometry: nobody knows where it lies")
+        raise ValueError("it has neither bbox nor geometry")
     return geometry["coordinates"]
 
 
@@ -314,7 +312,7 @@ def _gsd(asset: Json, properties: Json) -> float | None:
 
 
 def _version(item: Json, bands: list[tuple[str, int | None]]) -> str | None:
-    """What the catalog says; files on disk are asked themselves."""
+    """The catalog's version of remote files; files on disk have their own."""
     assets = [item["assets"][name] for name in dict.fromkeys(name for name, _ in bands)]
     if not all(is_remote(asset["href"]) for asset in assets):
         return None

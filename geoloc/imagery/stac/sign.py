@@ -1,4 +1,4 @@
-"""Signed hrefs: a query string added to the URLs of a catalog's files, never shown or stored."""
+"""Signed hrefs: a token added to the URLs of a catalog's files, never shown or stored."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import json
 import threading
 from typing import Any
 
-from ...errors import ImageryError
+from ...errors import ImageryError, one_line
 from ..keys import fill_keys, hide_keys, key_called
 from .paging import PagedIO
 
 _PLANETARY_COMPUTER = "https://planetarycomputer.microsoft.com/api/sas/v1/token/{collection}"
 _PLANETARY_HOST = ".blob.core.windows.net/"
-_EARLY = dt.timedelta(minutes=3)  # before it ends, a token is renewed
+_EARLY = dt.timedelta(minutes=3)  # a token is renewed so long before it expires
+_TIMEOUT = 30  # s
 _DEFAULT_LIFE = dt.timedelta(minutes=30)
 
 
@@ -32,7 +33,7 @@ class Signer:
         self.__init__(state["how"])  # type: ignore[misc]
 
     def sign(self, href: str, collection: str) -> str:
-        """The href with a token, if it is one that takes any. Raises ImageryError without one."""
+        """The href, with a token if it needs one. Raises ImageryError if there is none."""
         if self.how is None or not href.startswith(("http://", "https://")):
             return href
         if self.how == "planetary-computer" and _PLANETARY_HOST not in href:
@@ -48,7 +49,7 @@ class Signer:
 
     def _token(self, collection: str, href: str) -> str:
         assert self.how is not None
-        if self.how.startswith("${"):  # asked each time: it may not go to every host
+        if self.how.startswith("${"):  # checked each time: it may not go to every host
             token = key_called(self.how[2:-1], href).lstrip("?")
             self._tokens[collection] = token, _now() + _DEFAULT_LIFE
             return token
@@ -65,10 +66,10 @@ class Signer:
         url = url.replace("{collection}", collection)
         filled = fill_keys(url)
         try:
-            facts = json.loads(PagedIO(timeout=30).read_text(filled))
+            facts = json.loads(PagedIO(timeout=_TIMEOUT).read_text(filled))
             token = str(facts["token"]).lstrip("?")
-        except Exception as error:  # noqa: BLE001  (it raises errors of several libraries)
-            reason = hide_keys(url, _brief(error))
+        except Exception as error:  # noqa: BLE001  (errors of several libraries)
+            reason = hide_keys(url, one_line(error))
             raise ImageryError(f"no token from {url}: {reason}") from None
         return token, _expiry(facts.get("msft:expiry") or facts.get("expires"))
 
@@ -82,7 +83,3 @@ def _expiry(text: str | None) -> dt.datetime:
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
-
-
-def _brief(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

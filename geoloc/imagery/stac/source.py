@@ -1,7 +1,7 @@
 """A STAC catalog as a source of imagery.
 
-An API is asked for the area once, by whoever first asks whether the area is covered; what it
-found travels to the workers, so that all blocks are made from the same items. Files are opened
+An API is searched for the area once, by the first call that needs to know what is covered; the
+items are pickled for the workers, so that all blocks are made from the same ones. Files are opened
 as blocks are read.
 """
 
@@ -31,7 +31,7 @@ from ..manner import Manner, manner_of, remarks
 from ..placing import Places
 from ..raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe
 from ..reading import read_onto
-from ..source import Item, as_window, lay_under
+from ..source import Item, as_window, fill_gaps
 from ..version import Versions
 from .catalog import WORLD, Catalog, search_boxes
 from .reach import Reach
@@ -49,7 +49,7 @@ Layers = NDArray[np.uint8]
 
 
 class StacSource:
-    """Items of a catalog as one mosaic; see ``Source``. ``order`` says what is uppermost."""
+    """Items of a catalog as one mosaic; see ``Source``. ``order`` determines what is uppermost."""
 
     def __init__(self, spec: StacImagery) -> None:
         self.spec = spec
@@ -57,7 +57,7 @@ class StacSource:
         self._catalog: Catalog | None = None
         self._searched: list[Bounds] = []
         self._scenes: dict[tuple[str, ...], Scene] = {}
-        self._names: dict[tuple[str, str], int] = {}  # how many scenes are called so
+        self._names: dict[tuple[str, str], int] = {}  # how many scenes share a name
         self._remarks: dict[str, None] = {}
         self._in_order: tuple[tuple[Scene, ...], Places] | None = None
         self._lacking: dict[str, tuple[str, ...]] = {}
@@ -76,7 +76,7 @@ class StacSource:
 
     @property
     def gsd(self) -> float:
-        """m on the ground per pixel of the finest item known; see ``Source.gsd``."""
+        """m on the ground per pixel of the finest known item; see ``Source.gsd``."""
         scenes = self._known() or self._any()
         if stated := [scene.gsd for scene in scenes if scene.gsd]:
             return min(stated)
@@ -88,16 +88,16 @@ class StacSource:
 
     @property
     def lacking(self) -> dict[str, tuple[str, ...]]:
-        """Items left out as they have not the assets asked for, and which they have."""
+        """Items left out for lack of the requested assets, and the assets they have."""
         return dict(self._lacking)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which items are left out or called alike, assumed, or of changes unknown."""
+        """Items left out or sharing an id, assumptions, and files without a version."""
         namesakes = sum(count for count in self._names.values() if count > 1)
         alike = (
-            f"{namesakes} items share their id with another place's item: each is read, and named "
-            "with its place",
+            f"{namesakes} items share their id with an item elsewhere in the catalog: each is "
+            "read, and named with its path",
         )
         return (
             *self._remarks,
@@ -110,18 +110,18 @@ class StacSource:
         )
 
     def _note_of_shifts(self) -> tuple[str, ...]:
-        """Whether one scale is meant for values that do not count from the same zero."""
+        """A note if one scale is applied to values with different zeros."""
         if self.spec.scale is None or self.spec.rescale:
             return ()
         shifts = sorted({scene.shift for scene in self._known()})
         zeros = ", ".join(f"{shift:g}" for shift in shifts)
         return () if len(shifts) < 2 else (
-            f"the values of items count from different zeros ({zeros}): one scale makes some of "
-            "them brighter; give scale in physical units and rescale: true",
+            f"items have different zero values ({zeros}): one scale makes some of them brighter; "
+            "give scale in physical units and rescale: true",
         )  # fmt: skip
 
     def _assumed(self) -> tuple[str, ...]:
-        """What files leave open that were looked into here, and that their items do not say."""
+        """What the files read here leave open and their items do not state."""
         open_bands = {
             b.href
             for s in self._known()
@@ -139,27 +139,27 @@ class StacSource:
         lacking = self.lacking
         if not lacking:
             return ()
-        name, there = next(iter(lacking.items()))
+        name, assets = next(iter(lacking.items()))
         items = "1 item is" if len(lacking) == 1 else f"{len(lacking)} items are"
         first = "" if len(lacking) == 1 else "the first, "
         return (
-            f"{items} left out, as {'it has' if len(lacking) == 1 else 'they have'} not "
-            f"{self._wanted}: {first}{name} has {', '.join(there) or 'no assets'}",
+            f"{items} left out, as {'it lacks' if len(lacking) == 1 else 'they lack'} "
+            f"{self._wanted}: {first}{name} has {', '.join(assets) or 'no assets'}",
         )
 
     @property
     def _wanted(self) -> str:
-        return ", ".join(self.spec.assets or ["visual, or bands called red, green and blue"])
+        return ", ".join(self.spec.assets or ["visual, or bands named red, green and blue"])
 
     def extent(self, crs: str) -> Bounds:
         """The box around all items of a static catalog.
 
-        Raises ImageryError where a catalog has none, or answers searches: nobody walks those.
+        Raises ImageryError if a catalog has none, or answers searches and so cannot be walked.
         """
         with self._lock:
             if self._opened().searchable:
                 raise ImageryError(
-                    f"STAC catalog {self.spec.url} answers searches, and how far it reaches is no "
+                    f"STAC catalog {self.spec.url} answers searches, so its extent is not an "
                     "area: write bounds or geometry"
                 )
             if not any(_inside(WORLD, done) for done in self._searched):
@@ -167,7 +167,7 @@ class StacSource:
         return self.bounds(crs)
 
     def bounds(self, crs: str) -> Bounds:
-        """The box around all items found so far. Raises ImageryError where there are none."""
+        """The box around all items found so far. Raises ImageryError if there are none."""
         boxes = [scene.bounds(crs) for scene in self._known() or self._any()]
         finite = [box for box in boxes if all(map(math.isfinite, box))]
         if not finite:
@@ -185,10 +185,10 @@ class StacSource:
         """The mosaic's pixels in the window (see ``Source.read``)."""
         scenes = self._touching(window)
         errors: dict[str, None] = {}
-        taken = ByteCounter()
+        counter = ByteCounter()
 
         def read(scene: Scene, part: Grid) -> Layers:
-            return self._layers(scene, part, taken, lambda error: errors.setdefault(error))
+            return self._layers(scene, part, counter, lambda error: errors.setdefault(error))
 
         pixels = np.zeros((3, *window.shape), np.uint8)
         valid = np.zeros(window.shape, np.bool_)
@@ -198,14 +198,14 @@ class StacSource:
             rows = _strip_rows(len(scenes), window) if self.spec.order == "median" else None
             seen = compose(stack_scenes(scenes, window, read, rows), pixels, valid)
         items = tuple(self._item(scenes[index]) for index in seen)
-        if not valid.all():  # nobody knows where these lie
+        if not valid.all():  # their extent is unknown
             errors.update(dict.fromkeys(tuple(self._invalid)[:_MOST_REMARKS]))
-        return as_window(pixels, valid, window, items, tuple(errors), taken.total)
+        return as_window(pixels, valid, window, items, tuple(errors), counter.total)
 
     def fingerprint(self, window: Grid) -> str:
         """SHA-256 over how items are read, and the ids and versions of those in the window.
 
-        Raises ImageryError where a server cannot be asked just now.
+        Raises ImageryError if a server cannot be reached now.
         """
         facts: list[object] = [self.spec.model_dump(mode="json", exclude={"url", "sign", "keep"})]
         scenes = self._touching(window)
@@ -221,7 +221,7 @@ class StacSource:
         return [scenes[index] for index, _ in places.touching(window)]
 
     def _ranked(self) -> tuple[tuple[Scene, ...], Places]:
-        """All scenes known, uppermost first, and where they lie."""
+        """All known scenes, uppermost first, and their places."""
         with self._lock:
             if self._in_order is None:
                 rank = _least_cloud if self.spec.order == "least-cloud" else _newest
@@ -234,7 +234,7 @@ class StacSource:
             return list(self._scenes.values())
 
     def _any(self) -> list[Scene]:
-        """One item from anywhere, for what holds of all. Raises ImageryError without any."""
+        """One item from anywhere, to represent all. Raises ImageryError if there is none."""
         with self._lock:
             self._take(self._opened().find(WORLD, most=1)[1])
         if known := self._known():
@@ -251,7 +251,7 @@ class StacSource:
             self._find(wide)
 
     def _find(self, box: Bounds) -> None:
-        """Learn of the items in a box of degrees."""
+        """Search a box of degrees and store its items."""
         catalog = self._opened()
         done, items = catalog.find(box)
         self._take(items)
@@ -264,18 +264,18 @@ class StacSource:
             return self._catalog
 
     def _take(self, items: list[Json]) -> None:
-        """Learn of items; one that is not valid costs only itself.
+        """Store items; an invalid one is skipped and noted.
 
-        Raises ImageryError where none is valid, or none has the assets.
+        Raises ImageryError if none is valid or none has the assets.
         """
         self._in_order = None
         for item in items:
             try:
                 scene = scene_of(item, self.spec)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
-                name, reason = item.get("id", "?"), self._hide(_what_is_wrong(error))
-                told = f"{self.spec.url}: item {name} is not valid: {reason}; it is left out"
-                self._invalid[told] = None
+                name, reason = item.get("id", "?"), self._hide(_fault_of(error))
+                note = f"{self.spec.url}: item {name} is not valid: {reason}; it is left out"
+                self._invalid[note] = None
                 continue
             scene = scene and replace(scene, place=self._place(scene))
             if scene is None:
@@ -285,19 +285,19 @@ class StacSource:
         if self._invalid and not self._scenes:
             raise ImageryError(next(iter(self._invalid)).removesuffix("; it is left out"))
         if self._lacking and not self._scenes:
-            name, there = next(iter(self._lacking.items()))
+            name, assets = next(iter(self._lacking.items()))
             raise ImageryError(
                 f"{self.spec.url}: no item has {self._wanted}; {name} has "
-                f"{', '.join(there) or 'no assets'}: name them as imagery assets"
+                f"{', '.join(assets) or 'no assets'}: name them as imagery assets"
             )
 
     def _keep(self, scene: Scene) -> None:
-        """Learn of a scene, once however often it is found.
+        """Store a scene once, however often it is found.
 
-        An API's ids are unique in their collection. Elsewhere nothing is: items of one id and
-        other files are other items.
+        An API's ids are unique in their collection. In static catalogs items with the same id but
+        other files are different items.
         """
-        files = tuple(href.partition("?")[0] for href in scene.hrefs)  # signed anew each time
+        files = tuple(href.partition("?")[0] for href in scene.hrefs)  # signatures differ each time
         unique = self._opened().searchable and scene.collection
         key = (scene.collection, scene.id, *(() if unique else files))
         if (known := self._scenes.get(key)) is None:
@@ -306,25 +306,25 @@ class StacSource:
             self._names[name] = self._names.get(name, 0) + 1
         elif files != tuple(href.partition("?")[0] for href in known.hrefs):
             self._remarks[
-                f"item {scene.id} of {scene.collection} was found twice with other files: those "
-                "found first are read"
+                f"item {scene.id} of {scene.collection} was found twice with different files: "
+                "those found first are read"
             ] = None
 
     def _place(self, scene: Scene) -> str:
-        """Where it lies, told from the catalog, so that a copy elsewhere is the same; no keys."""
+        """Its path in the catalog, so that a copied catalog gives the same; without keys."""
         place = self._opened().place(scene.place or scene.hrefs[0])
         return self._hide(without_secrets(place))
 
     def _name(self, scene: Scene) -> str:
-        """A scene's id, with its place in the catalog where others are called so, too."""
+        """A scene's id, with its path in the catalog if others share the id."""
         if self._names.get((scene.collection, scene.id), 0) < 2:
             return scene.id
         return f"{scene.id} ({scene.place})"
 
     def _layers(
-        self, scene: Scene, window: Grid, taken: ByteCounter, report: Callable[[str], object]
+        self, scene: Scene, window: Grid, counter: ByteCounter, report: Callable[[str], object]
     ) -> Layers:
-        """A scene's pixels ``(r g b valid, y, x)``; nothing, and a report, where it is broken."""
+        """A scene's pixels ``(r g b valid, y, x)``; zeros, and a report, if it is broken."""
         layers = np.zeros((len(BANDS), *window.shape), np.uint8)
         valid = np.ones(window.shape, np.bool_)
         for href in scene.hrefs:
@@ -333,20 +333,20 @@ class StacSource:
                 manner = _manner(scene, file, self.spec)
                 href_now = self._signed(href, scene.collection)
                 signed = replace(file, href=href_now, version=" ".join(self._version(scene)))
-                with taken.reading(file.files):
-                    pixels, there = read_onto(signed, window, manner)
+                with counter.reading(file.files):
+                    pixels, present = read_onto(signed, window, manner)
             except READ_ERRORS as error:
                 report(fault_line(href, error, self._hide))
                 return np.zeros_like(layers)
             for at, band in enumerate(scene.bands):
                 if band.href == href:
                     layers[at] = pixels[at]
-            valid &= there
+            valid &= present
         layers[3] = np.where(valid, 255, 0)
         return layers
 
     def _file(self, scene: Scene, href: str) -> RasterFile:
-        """A file's header, read once a process. Raises one of READ_ERRORS."""
+        """A file's header, read once per process. Raises one of READ_ERRORS."""
         if href not in self._files:
             signed = self._signed(href, scene.collection)
             if reason := self._reach.refused_on_the_way(signed):
@@ -364,7 +364,7 @@ class StacSource:
         return Reach(fill_keys(self.spec.url))
 
     def _signed(self, href: str, collection: str) -> str:
-        """An href as it is opened. Raises ValueError where it is out of the catalog's reach."""
+        """An href as it is opened. Raises ValueError if it is out of the catalog's reach."""
         if reason := self._reach.refusal(href):
             raise ValueError(f"{self._hide(without_secrets(href))[:200]} is not opened: {reason}")
         return self._signer.sign(href, collection)
@@ -373,7 +373,7 @@ class StacSource:
         return [scene.version] if scene.version is not None else self._ask_versions([scene])
 
     def _ask_versions(self, scenes: list[Scene], *, sure: bool = False) -> list[str]:
-        """Versions of the files of those scenes of which the catalog tells none."""
+        """Versions of the files of scenes for which the catalog gives none."""
         holders = {
             href: scene.collection
             for scene in scenes
@@ -395,13 +395,13 @@ class StacSource:
 
 
 def _of_the_item(band: Band, file: RasterFile, spec: StacImagery) -> Rgb | None:
-    """What an item says of the bands of its one file, where the file itself says nothing."""
+    """The bands of an item's one file by the item, if the file itself does not state them."""
     silent = spec.bands is None and not file.colours.stated
     return band.whole if silent and band.count == file.bands else None
 
 
-def _what_is_wrong(error: Exception) -> str:
-    """What keeps an item from being read, in words."""
+def _fault_of(error: Exception) -> str:
+    """Why an item cannot be read."""
     if isinstance(error, KeyError):
         return f"it has no {error.args[0]}"
     return str(error) if isinstance(error, ValueError) else "a value in it is of the wrong type"
@@ -409,27 +409,27 @@ def _what_is_wrong(error: Exception) -> str:
 
 def _manner(scene: Scene, file: RasterFile, spec: StacImagery) -> Manner:
     """How a file of a scene is read; bands that are not in it are placeholders."""
-    here = [band for band in scene.bands if band.href == file.href]
-    numbers = [(band if band.href == file.href else here[0]).number for band in scene.bands]
+    own = [band for band in scene.bands if band.href == file.href]
+    numbers = [(band if band.href == file.href else own[0]).number for band in scene.bands]
     red, green, blue = numbers
-    told = None if red is None or green is None or blue is None else (red, green, blue)
-    told = told or _of_the_item(here[0], file, spec)
-    units = here[0].units
-    if not units and here[0].counts and file.dtype != "uint8":
-        units = (here[0].counts,)
+    chosen = None if red is None or green is None or blue is None else (red, green, blue)
+    chosen = chosen or _of_the_item(own[0], file, spec)
+    units = own[0].units
+    if not units and own[0].counts and file.dtype != "uint8":
+        units = (own[0].counts,)
     units += units[-1:] * (file.bands - len(units))
-    manner = manner_of(file, spec, told, units)
+    manner = manner_of(file, spec, chosen, units)
     silent = manner.nodata is None and not any(value is not None for value in file.nodata)
-    nodata = here[0].nodata if silent else manner.nodata
-    return replace(manner, nodata=nodata, light=here[0].light)
+    nodata = own[0].nodata if silent else manner.nodata
+    return replace(manner, nodata=nodata, light=own[0].light)
 
 
 def _uppermost(stack: xr.DataArray, pixels: Layers, valid: NDArray[np.bool_]) -> list[int]:
-    """Lay scenes under each other until nothing is missing; which were seen."""
+    """Fill gaps scene by scene until nothing is missing; the indices of those used."""
     seen = []
     for layer, index in zip(stack, stack.id.values, strict=True):
         values = layer.compute(scheduler="synchronous").values
-        if lay_under(pixels, valid, values[:3], values[3] > 0):
+        if fill_gaps(pixels, valid, values[:3], values[3] > 0):
             seen.append(int(index))
         if valid.all():
             break
@@ -437,16 +437,16 @@ def _uppermost(stack: xr.DataArray, pixels: Layers, valid: NDArray[np.bool_]) ->
 
 
 def _median(stack: xr.DataArray, pixels: Layers, valid: NDArray[np.bool_]) -> list[int]:
-    """The median of all valid scenes, pixel by pixel; which had any."""
+    """The median of all valid scenes, pixel by pixel; the indices of those used."""
     seen = np.zeros(len(stack), np.bool_)
     strip = stack.chunks[2][0]  # type: ignore[index]
     for start in range(0, stack.shape[2], strip):
         rows = slice(start, start + strip)
         values = stack[:, :, rows].compute(scheduler="synchronous").values
-        there = values[:, 3] > 0
-        seen |= there.any(axis=(1, 2))
-        valid[rows] = there.any(axis=0)
-        holes = np.repeat(~there[:, None], 3, axis=1)
+        present = values[:, 3] > 0
+        seen |= present.any(axis=(1, 2))
+        valid[rows] = present.any(axis=0)
+        holes = np.repeat(~present[:, None], 3, axis=1)
         bands = np.where(holes, np.float32(np.nan), values[:, :3])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # no scene at all: becomes 0

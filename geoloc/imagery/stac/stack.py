@@ -1,11 +1,10 @@
 """The adapter of stackstac: scenes in, one array ``(time, band, y, x)`` out, lazily.
 
-What stackstac 0.5 would trip over is kept from it. It gets items written here, each with its
-footprint in the target CRS (so ``proj:code``, ``raster:bands`` and items without projection
-are no matter), whole windows (no snapping, coordinates of centres, uint8 without rescaling),
-and a reader of ours. The reader opens files of several bands, reads them once for all bands,
-resamples as every other source does, tells valid pixels apart from black ones, and reports a
-broken file in place of raising.
+Known problems of stackstac 0.5 are avoided: it gets items written here, each with its footprint
+in the target CRS (so ``proj:code``, ``raster:bands`` and missing projections do not matter), whole
+windows (no snapping, coordinates of centres, uint8 without rescaling), and our own reader. The
+reader opens files of several bands, reads them once for all bands, resamples like every other
+source, distinguishes valid from black pixels, and reports a broken file instead of raising.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ def stack_scenes(
 ) -> xr.DataArray:
     """uint8 ``(time, band, y, x)`` on the window's lattice, scenes in the order given.
 
-    ``rows`` at a time are read. Nothing is read before it is computed; coordinate ``id`` is
-    the place in ``scenes``, of which those are left out that do not touch the window.
+    ``rows`` at a time are read. Nothing is read before it is computed; coordinate ``id`` is the
+    index in ``scenes``; scenes that do not touch the window are left out.
     """
     epsg = epsg_of(window.crs)
     items = [_item(index, scene, window, epsg) for index, scene in enumerate(scenes)]
@@ -64,7 +63,7 @@ def stack_scenes(
 
 
 def epsg_of(crs: str) -> int:
-    """The EPSG code that stackstac needs. Raises ImageryError where a CRS has none."""
+    """The EPSG code that stackstac needs. Raises ImageryError if a CRS has none."""
     code = CRS.from_user_input(crs).to_epsg()
     if code is None:
         raise ImageryError(f"STAC imagery needs an area whose crs has an EPSG code, not {crs[:80]}")
@@ -72,7 +71,7 @@ def epsg_of(crs: str) -> int:
 
 
 def _item(index: int, scene: Scene, window: Grid, epsg: int) -> dict[str, Any]:
-    """A STAC item as stackstac likes it; its hrefs are for `_Readers`."""
+    """A STAC item in the form that stackstac needs; its hrefs are for `_Readers`."""
     part = part_of(scene, window)
     box = window.window(*part).bounds if part else _beside(window)
     return {
@@ -93,14 +92,14 @@ def _beside(window: Grid) -> Bounds:
 
 
 class _Readers:
-    """Makes the readers that stackstac asks for; its bands share what was read last."""
+    """Makes the readers that stackstac needs; all bands share the last read."""
 
     def __init__(self, scenes: Sequence[Scene], window: Grid, read: ReadScene) -> None:
         self._scenes, self._window, self._read = scenes, window, read
         self._last: tuple[tuple[int, Grid], NDArray[np.uint8]] | None = None
 
     def __dask_tokenize__(self) -> str:
-        return uuid.uuid4().hex  # what a window holds is nobody else's
+        return uuid.uuid4().hex  # never share results between windows
 
     def __call__(self, *, url: str, **_: Any) -> _Reader:
         index, band = url.split("/")
@@ -115,7 +114,7 @@ class _Readers:
         return self._last[1]
 
     def _read_touched(self, scene: Scene, window: Grid) -> NDArray[np.uint8]:
-        """Where the scene may have anything, and zeros around."""
+        """The scene where it may reach, and zeros around."""
         layers = np.zeros((len(BANDS), *window.shape), np.uint8)
         if (part := part_of(scene, window)) is not None:
             layers[:, *part] = self._read(scene, window.window(*part))

@@ -1,4 +1,4 @@
-"""Web tiles on disk: written whole or not at all, the longest unused ones dropped first."""
+"""Web tiles on disk: written whole or not at all, least recently used ones dropped first."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import os
 import threading
 from pathlib import Path
 
-_TRIM_TO = 0.9  # of the cap: trimming lists the whole folder, and so is not done every time
+_TRIM_TO = 0.9  # of the cap: trimming lists the whole folder, so it is not done every time
 
 
 class TileCache:
-    """Bytes under keys; many processes may share one folder. ``cap`` in bytes, 0: no cache.
+    """Bytes by key; many processes may share one folder. ``cap`` in bytes, 0: no cache.
 
-    An empty entry is remembered as well: the server has no such tile.
+    An empty entry records that the server has no such tile.
     """
 
     def __init__(self, folder: Path, cap: int) -> None:
@@ -24,19 +24,19 @@ class TileCache:
         self._lock = threading.Lock()
 
     def get(self, key: str) -> bytes | None:
-        """What is stored, or None."""
+        """The stored bytes, or None."""
         if not self.cap:
             return None
         path = self._path(key)
         try:
             data = path.read_bytes()
-            os.utime(path)  # used: it stays
+            os.utime(path)  # marks it as used
         except OSError:
             return None
         return data
 
     def put(self, key: str, data: bytes) -> None:
-        """Store; a full or read-only disk only makes it slower."""
+        """Store an entry; a full or read-only disk only makes later reads slower."""
         if not self.cap:
             return
         path = self._path(key)
@@ -51,12 +51,12 @@ class TileCache:
         self._count(len(data))
 
     def drop(self, key: str) -> None:
-        """Forget an entry that turned out to be damaged."""
+        """Remove a damaged entry."""
         with contextlib.suppress(OSError):
             self._path(key).unlink()
 
     def trim(self) -> None:
-        """Remove the longest unused entries until the cap is kept."""
+        """Remove the least recently used entries until the cap is met."""
         files = [entry for entry in self.folder.rglob("*") if entry.is_file()]
         facts = []
         for path in files:

@@ -1,4 +1,4 @@
-"""A polite client of a map server: few connections, a steady rate, patience, a cache."""
+"""A polite client of a map server: few connections, a rate limit, retries, a cache."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...area import XyzImagery
+from ...errors import one_line
 from ...net.hosts import refused_redirect
 from ..keys import fill_keys
 from .cache import TileCache
@@ -32,11 +33,12 @@ from .repeats import Repeats
 _NO_TILE = (204, 404, 410)
 _EMPTY = (("X-VE-Tile-Info", "no-tile"), ("OATiles-hint", "empty"))  # Bing; OGC API Tiles
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
-_MOST_BYTES = 20_000_000  # a tile; more is no tile
-_LONGEST_WAIT = 120.0  # s: a server that wants more is given up
+_MOST_BYTES = 20_000_000  # of a tile
+_LONGEST_WAIT = 120.0  # s: a server that demands more is given up
 _FIRST_WAIT = 0.5  # s before the first retry; doubled for each further
-_GIVE_UP = 8  # tiles in a row that were asked for in vain: the server is down
-_BLANK = 4  # px a side
+_GIVE_UP = 8  # failed tiles in a row: the server is down
+_BODY_TIMEOUTS = 5  # timeouts that a whole body may take
+_BLANK = 4  # px per side
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8")
 _THREADS = "geoloc-tiles"
@@ -47,11 +49,11 @@ TilePixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Fetched:
-    """What came of asking for a tile.
+    """The result of requesting a tile.
 
-    ``pixels`` are None where there is no tile; ``size`` in bytes is its body's, whether that
-    came from the server or out of the cache; ``fault`` is one line where it could not be had;
-    ``digest`` is the SHA-256 of its pixels: bodies may differ in what they say beside them.
+    ``pixels``: None if there is no tile; ``size``: bytes of its body, from the server or the
+    cache; ``fault``: one line if it could not be fetched; ``digest``: SHA-256 of its pixels, as
+    bodies may differ in their metadata.
     """
 
     pixels: TilePixels | None = None
@@ -61,7 +63,7 @@ class Fetched:
 
 
 def _not_ours(record: logging.LogRecord) -> bool:
-    """httpx logs each URL, and so keys: not those of our threads."""
+    """httpx logs URLs, and so keys: drop the records of our own threads."""
     return not (record.threadName or "").startswith(_THREADS)
 
 
@@ -69,7 +71,7 @@ logging.getLogger("httpx").addFilter(_not_ours)
 
 
 class TileClient:
-    """Fetches tiles of one server: few connections, a steady rate, patience, a cache."""
+    """Fetches tiles of one server: few connections, a rate limit, retries, a cache."""
 
     def __init__(self, spec: XyzImagery, template: str) -> None:
         self.spec = spec
@@ -85,31 +87,31 @@ class TileClient:
         )
         self._pace = Pace(spec.rate)
         self._refusal = Refusal()
-        self._in_vain = 0
+        self._failures = 0
         self._cache = TileCache(spec.cache or _cache_folder(), spec.cache_mb * 1_000_000)
         self._repeats = Repeats(self._cache, self.host)
         self._imagery = False
 
     def fetch_all(self, tiles: Tiles) -> list[tuple[tuple[int, int], Fetched]]:
-        """Each tile's place with what came of it."""
-        places, self._in_vain = list(tiles), 0
-        found = self._pool.map(lambda place: self._fetch(place, tiles.zoom), places)
-        fetched = list(zip(places, found, strict=True))
+        """Each tile's place with its result."""
+        places, self._failures = list(tiles), 0
+        results = self._pool.map(lambda place: self._fetch(place, tiles.zoom), places)
+        fetched = list(zip(places, results, strict=True))
         for (x, y), tile in fetched:
             if tile.pixels is not None:
                 self._repeats.add((tiles.zoom, x, y), tile.digest, tile.pixels)
         return fetched
 
     def placeholder(self, tile: Fetched) -> str:
-        """A note where a tile is the picture that a server sends for what it has not; else empty.
+        """A note if a tile is the image that a server sends for missing tiles; else empty.
 
-        Asked after ``fetch_all``, so that it does not hang on the order of the tiles.
+        Called after ``fetch_all``, so that it does not depend on the order of the tiles.
         """
         if not tile.digest or not self._repeats.is_placeholder(tile.digest):
             return ""
         return (
-            f"{self.host}: one picture is sent for different tiles (sha256 {tile.digest[:12]}): "
-            "it is taken for a placeholder, and those tiles for missing"
+            f"{self.host}: one image is sent for different tiles (sha256 {tile.digest[:12]}): "
+            "it is treated as a placeholder, and those tiles as missing"
         )
 
     def has_imagery(self, seen: bool) -> bool:
@@ -122,7 +124,7 @@ class TileClient:
         return self._imagery
 
     def _opened(self, data: bytes) -> Fetched:
-        """Raises ValueError for what is not a whole picture."""
+        """Decode a body. Raises ValueError unless it is a whole image."""
         pixels = decode(data, self.spec.tile_px)
         digest = "" if pixels is None else hashlib.sha256(pixels.tobytes()).hexdigest()
         return Fetched(pixels, len(data), digest=digest)
@@ -139,7 +141,7 @@ class TileClient:
         return self._ask(key, fill_template(self.template, x, y, zoom, self.spec.subdomains))
 
     def _ask(self, key: str, url: str) -> Fetched:
-        """Ask until there is an answer that helps, or patience ends."""
+        """Request a tile until there is a usable response or retries are exhausted."""
         fault, wait = "", 0.0
         for attempt in range(self.spec.retries + 1):
             if wait > _LONGEST_WAIT:
@@ -149,13 +151,13 @@ class TileClient:
             data, fault, wanted = self._try(url)
             if data is not None:
                 try:
-                    found = self._opened(data)
+                    tile = self._opened(data)
                 except ValueError as error:
                     fault = str(error)
                 else:
                     self._cache.put(key, data)
-                    self._in_vain = 0
-                    return found
+                    self._failures = 0
+                    return tile
             elif wanted < 0:
                 break
             elif wanted > _LONGEST_WAIT:
@@ -163,22 +165,22 @@ class TileClient:
             # jitter, so that many clients do not come back all at once
             wait = max(wanted, _FIRST_WAIT * 2**attempt * (0.5 + random.random()))
             self._pace.hold(wanted)
-        self._in_vain += 1
+        self._failures += 1
         return self._failed(fault)
 
     def _failed(self, reason: str) -> Fetched:
         return Fetched(fault=f"{self.host}: {reason}")
 
     def _turn(self, wait: float) -> str:
-        """Return when it is one's turn; at once, with the reason, where none shall come."""
-        if self._in_vain >= _GIVE_UP:
-            return f"given up after {_GIVE_UP} tiles in a row"
+        """Wait for a turn; return at once, with the reason, if no more requests are to be made."""
+        if self._failures >= _GIVE_UP:
+            return f"given up after {_GIVE_UP} failed tiles in a row"
         if not self._refusal.reason:
             self._pace.wait(wait)
         return self._refusal.reason  # which may have begun meanwhile
 
     def _try(self, url: str) -> tuple[bytes | None, str, float]:
-        """A body; or a fault, and the s to wait that the server asks for, -1: forever."""
+        """A body; or a fault, and the wait (s) that the server demands, -1: forever."""
         try:
             with self._http.stream("GET", fill_keys(url)) as answer:
                 if answer.status_code in _NO_TILE or _declared_empty(answer.headers):
@@ -189,35 +191,35 @@ class TileClient:
                     return None, f"HTTP {answer.status_code} {answer.reason_phrase}", wait
                 return self._body(answer), "", 0
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            # its text may hold the URL, and so a key
+            # its text may contain the URL, and so a key
             return None, f"{type(error).__name__}{_cause(error)}", 0
 
     def _body(self, answer: httpx.Response) -> bytes:
-        chunks, size, end = [], 0, time.monotonic() + 5 * self.spec.timeout
+        chunks, size, end = [], 0, time.monotonic() + _BODY_TIMEOUTS * self.spec.timeout
         for chunk in answer.iter_bytes():
             chunks.append(chunk)
             size += len(chunk)
             if size > _MOST_BYTES:
                 raise httpx.DecodingError("too large")
-            if time.monotonic() > end:  # a byte now and then is no answer
+            if time.monotonic() > end:  # a trickle of bytes counts as no response
                 raise httpx.ReadTimeout("too slow")
         return b"".join(chunks)
 
 
 def _check_redirect(answer: httpx.Response) -> None:
-    """Before a redirect is followed. Raises TransportError where it leads into the house."""
+    """Check a redirect before it is followed. Raises TransportError for a private host."""
     to = answer.headers.get("Location", "")
     if answer.has_redirect_location and refused_redirect(str(answer.url), to):
         raise httpx.UnsupportedProtocol("redirected to a private host")
 
 
 def _declared_empty(headers: httpx.Headers) -> bool:
-    """Whether a server says that what it sends is no imagery, though it is a picture."""
+    """Whether a server declares that the image it sends is not imagery."""
     return any(value in headers.get(name, "").lower() for name, value in _EMPTY)
 
 
 class Pace:
-    """At most ``rate`` calls of `wait` pass a second, from however many threads."""
+    """A rate limit: at most ``rate`` calls of `wait` return per second, over all threads."""
 
     def __init__(self, rate: float) -> None:
         self._gap = 1 / rate
@@ -225,12 +227,12 @@ class Pace:
         self._lock = threading.Lock()
 
     def hold(self, seconds: float) -> None:
-        """Let nobody pass for a while: the server asked for it."""
+        """Let no call return for a while, at the server's request."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
 
     def wait(self, at_least: float = 0.0) -> None:
-        """Return when it is one's turn, and not before ``at_least`` s have passed."""
+        """Return at the caller's turn, and not before ``at_least`` s have passed."""
         if at_least:
             time.sleep(at_least)
         with self._lock:
@@ -241,7 +243,7 @@ class Pace:
 
 
 class Refusal:
-    """The time for which a server wants to be left alone, where nobody would wait so long."""
+    """The time for which a server refuses requests, if that is too long to wait."""
 
     def __init__(self) -> None:
         self._until = 0.0
@@ -250,14 +252,14 @@ class Refusal:
 
     @property
     def reason(self) -> str:
-        """Why it is not to be asked now; empty where it may be."""
+        """Why it must not be requested now; empty if it may be."""
         with self._lock:
             return self._reason if time.monotonic() < self._until else ""
 
     def begin(self, seconds: float, fault: str) -> str:
-        """Ask no more for so many s; returns the reason.
+        """Stop requests for so many s; returns the reason.
 
-        One refusal has one reason, however many answers tell of it: it is counted by its text.
+        One refusal keeps one reason over all responses, as faults are counted by their text.
         """
         with self._lock:
             now = time.monotonic()
@@ -268,15 +270,15 @@ class Refusal:
 
 
 def decode(data: bytes, px: int) -> TilePixels | None:
-    """A tile's pixels ``(y, x, rgba)``, ``px`` a side; None where the body is empty, or a picture
-    of a pixel or so, which servers send in place of nothing.
+    """A tile's pixels ``(y, x, rgba)``, ``px`` per side; None for an empty body, or an image of a
+    few pixels, which some servers send for a missing tile.
 
-    Raises ValueError for what is not a whole picture.
+    Raises ValueError unless it is a whole image.
     """
     if not data:
         return None
     if not data.startswith(_MAGIC):
-        raise ValueError(f"an answer is no picture but begins {data[:20]!r}")
+        raise ValueError(f"a response is not an image but begins {data[:20]!r}")
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if max(image.size) <= _BLANK:
@@ -285,14 +287,14 @@ def decode(data: bytes, px: int) -> TilePixels | None:
                 raise ValueError(f"a tile is {image.size[0]} x {image.size[1]} px, not {px}")
             tile = _in_bytes(image).convert("RGBA")
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"a tile is damaged: {' '.join(str(error).split())[:100]}") from None
+        raise ValueError(f"a tile is damaged: {one_line(error, 100)}") from None
     if tile.size != (px, px):
         tile = tile.resize((px, px), Image.Resampling.BOX)
     return np.asarray(tile)
 
 
 def _in_bytes(image: Image.Image) -> Image.Image:
-    """A picture of 16-bit greys in bytes; others as they are (Pillow reads 16-bit colours so)."""
+    """16-bit greys as bytes; other images unchanged (Pillow itself converts 16-bit colours)."""
     if not image.mode.startswith("I"):
         return image
     deep = np.asarray(image)
@@ -304,7 +306,7 @@ def _in_bytes(image: Image.Image) -> Image.Image:
 
 
 def _retry_after(value: str | None) -> float:
-    """Seconds, given as such or as a date; 0 where it says nothing that can be understood."""
+    """Seconds, given as such or as a date; 0 if absent or invalid."""
     if not value:
         return 0.0
     try:
@@ -315,10 +317,10 @@ def _retry_after(value: str | None) -> float:
 
 
 def _seconds_until(date: str) -> float:
-    """From now to a date of HTTP, in UTC where it names no zone; 0 where it is none."""
+    """Seconds from now to an HTTP date, in UTC if it has no zone; 0 if invalid."""
     try:
         then = email.utils.parsedate_to_datetime(date)
-    except (ValueError, OverflowError, TypeError, IndexError):  # by the kind of nonsense
+    except (ValueError, OverflowError, TypeError, IndexError):  # depending on the fault
         return 0.0
     if then.tzinfo is None:
         then = then.replace(tzinfo=dt.UTC)
@@ -326,7 +328,7 @@ def _seconds_until(date: str) -> float:
 
 
 def _cause(error: BaseException) -> str:
-    """What the system says of the connection, in brackets; it never holds the URL."""
+    """The system's reason for a failed connection, in brackets; never contains the URL."""
     cause = error.__cause__ or error.__context__
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno is not None:

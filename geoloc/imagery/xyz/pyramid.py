@@ -1,6 +1,6 @@
-"""The pyramid of web map tiles: which tiles a window needs, how they are called. No I/O.
+"""The pyramid of web map tiles: which tiles a window needs, and their URLs. No I/O.
 
-Spherical Mercator, EPSG:3857: zoom z has 2**z tiles a side, row 0 in the north. Formulas: OGC
+Spherical Mercator, EPSG:3857: zoom z has 2**z tiles per side, row 0 in the north. Formulas: OGC
 17-083r2, annex D.1 (WebMercatorQuad); quadkeys: "Bing Maps Tile System".
 """
 
@@ -17,15 +17,15 @@ MERCATOR = "EPSG:3857"
 HALF = 20037508.342789244
 """Half the side of the map, m."""
 
-_COARSER = 1.1  # tiles may be so much coarser than the window: half a zoom is not worth 4 times
+_COARSER = 1.1  # tiles may be this much coarser than the window: a zoom costs 4 times the tiles
 MAX_LATITUDE = 85.0511287798066
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """The tiles ``[y0:y1, x0:x1]`` of a zoom, each ``px`` pixels a side.
+    """The tiles ``[y0:y1, x0:x1]`` of a zoom, each ``px`` pixels per side.
 
-    Beyond 180 degrees columns go on counting, with the coordinates of their pixels.
+    Beyond 180 degrees columns continue, and so do the coordinates of their pixels.
     """
 
     zoom: int
@@ -44,7 +44,7 @@ class Tiles:
         return Grid(MERCATOR, self.x0 * side - HALF, HALF - self.y0 * side, step, ny, nx)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """``(x, y)`` of each as servers count them, row by row."""
+        """``(x, y)`` of each in the server's numbering, row by row."""
         return (
             (x % 2**self.zoom, y) for y in range(self.y0, self.y1) for x in range(self.x0, self.x1)
         )
@@ -67,7 +67,7 @@ def choose_zoom(gsd: float, latitude: float, px: int, lowest: int, highest: int)
 def tiles_of(box: Bounds, zoom: int, px: int, margin: int = 2) -> Tiles | None:
     """The tiles under a box in EPSG:3857 and ``margin`` pixels around; None outside the map.
 
-    A box may go on beyond 180 degrees, around the Earth once at most.
+    A box may extend beyond 180 degrees, around the Earth once at most.
     """
     side = _tile_side(zoom)
     reach = margin * side / px
@@ -82,12 +82,12 @@ def tiles_of(box: Bounds, zoom: int, px: int, margin: int = 2) -> Tiles | None:
 
 
 def quadkey(x: int, y: int, zoom: int) -> str:
-    """A tile's name of base-4 digits, one a zoom."""
+    """A tile's name in base-4 digits, one per zoom."""
     return "".join(str((x >> bit & 1) + 2 * (y >> bit & 1)) for bit in range(zoom - 1, -1, -1))
 
 
 def fill_template(template: str, x: int, y: int, zoom: int, subdomains: str) -> str:
-    """A tile's URL; ``{r}`` stays empty, as tiles of double size would have another ``tile_px``."""
+    """A tile's URL; ``{r}`` stays empty, as double-size tiles would need another ``tile_px``."""
     values = {
         "{x}": str(x),
         "{y}": str(y),
@@ -103,5 +103,5 @@ def fill_template(template: str, x: int, y: int, zoom: int, subdomains: str) -> 
 
 
 def _tile_side(zoom: int) -> float:
-    """Of a tile, in units of the map."""
+    """The side of a tile, m of the map."""
     return math.ldexp(2 * HALF, -zoom)

@@ -1,8 +1,8 @@
-"""Pictures that a map server sends for many tiles: "no imagery here yet", with status 200.
+"""Images that a map server sends for many tiles: "no imagery here yet", with status 200.
 
-No two photographs of different places are the same to the pixel. A picture that comes for several
-tiles is therefore no photograph, unless it is of one colour, as water and deserts are painted by
-providers: those are left as they are. One grey, black or white for several tiles is a blank.
+No two photographs of different places are identical to the pixel. An image that is sent for
+several tiles is therefore a placeholder, unless it has a single colour, as providers paint water
+and deserts: those are kept. A single grey, black or white for several tiles is a blank.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ from .cache import TileCache
 _ENOUGH = 4  # different tiles
 _FLAT = 8  # levels between the darkest and the brightest pixel: compression's noise
 _GREY = 6  # levels between the colours of a grey
-_REMEMBERED = 100_000  # pictures, the last ones seen: some 20 MB
+_REMEMBERED = 100_000  # most recent images: some 20 MB
 
 Place = tuple[int, int, int]
 
 
 class Repeats:
-    """Which pictures came for which tiles of a server. What is found out is kept with the tiles,
-
-    so that other processes and later runs know from their first tile on.
+    """Which images a server sent for which tiles. Known placeholders are stored with the tiles,
+    so that other processes and later runs know them from their first tile on.
     """
 
     def __init__(self, cache: TileCache, server: str) -> None:
@@ -37,7 +36,7 @@ class Repeats:
         self._lock = threading.Lock()
 
     def add(self, place: Place, digest: str, pixels: NDArray[np.uint8]) -> None:
-        """Learn that a tile (zoom, x, y) is ``pixels`` (y, x, rgba), which have this digest."""
+        """Record that a tile (zoom, x, y) is ``pixels`` (y, x, rgba) with this digest."""
         with self._lock:
             places = self._places.pop(digest, ())
             first = not places
@@ -46,15 +45,15 @@ class Repeats:
             self._places[digest] = places[:_ENOUGH]
             if len(self._places) > _REMEMBERED:
                 self._places.popitem(last=False)
-            found = digest not in self._known and len(places) >= _ENOUGH
-        if found and not is_painted(pixels):
+            repeated = digest not in self._known and len(places) >= _ENOUGH
+        if repeated and not is_painted(pixels):
             self._cache.put(self._key(digest), b"1")
             self._known.add(digest)
         elif first and self._cache.get(self._key(digest)):
             self._known.add(digest)
 
     def is_placeholder(self, digest: str) -> bool:
-        """Whether it is known to be no photograph."""
+        """Whether it is a known placeholder."""
         return digest in self._known
 
     def _key(self, digest: str) -> str:
@@ -62,9 +61,9 @@ class Repeats:
 
 
 def is_painted(pixels: NDArray[np.uint8]) -> bool:
-    """Whether all is of one colour that is no grey, but for compression's noise, or transparent.
+    """Whether an image has one colour that is not grey, up to compression noise, or is transparent.
 
-    ``pixels`` ``(y, x, rgba)``, of which transparent ones do not count.
+    ``pixels`` ``(y, x, rgba)``; transparent ones are ignored.
     """
     seen = pixels[pixels[..., 3] > 0][:, :3]
     if not len(seen):

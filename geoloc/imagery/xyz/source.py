@@ -1,7 +1,7 @@
 """Web map tiles as a source of imagery.
 
-Tiles carry no date and no version: name one in the specification, and give it another when the
-provider has renewed its imagery; tiles are then fetched anew, and blocks built anew.
+Tiles carry no date and no version: name a version in the specification, and change it when the
+provider has renewed its imagery; tiles are then fetched and blocks built again.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _MOST_TILES = 4096  # of a window: 800 MB of pixels
+_BESIDE = 6.0, 1.0  # degrees of longitude and latitude around a CRS's area of use
 _WORLD: Bounds = (-180.0, -MAX_LATITUDE, 180.0, MAX_LATITUDE)
 
 
 @dataclass(frozen=True)
 class _Mosaic:
-    """Tiles side by side: ``(3, y, x)`` and ``(y, x)``, a line for each kind of failure, bytes."""
+    """Tiles side by side: ``(3, y, x)`` and ``(y, x)``, a line per kind of failure, bytes."""
 
     pixels: NDArray[np.uint8]
     valid: NDArray[np.bool_]
@@ -74,20 +75,19 @@ class XyzSource:
         return ground_size((south + north) / 2, zoom, self.spec.tile_px)
 
     def bounds(self, crs: str) -> Bounds:
-        """The box of all tiles, as far as the CRS is meant to be used."""
+        """The box of all tiles, within the CRS's area of use."""
         west, south, east, north = self.spec.bounds or _WORLD
         if (use := CRS.from_user_input(crs).area_of_use) is not None:
             # a zone's neighbourhood is mapped as well, the far side of the Earth is not
-            west, east = max(west, use.west - 6), min(east, use.east + 6)
-            south, north = max(south, use.south - 1), min(north, use.north + 1)
+            west, east = max(west, use.west - _BESIDE[0]), min(east, use.east + _BESIDE[0])
+            south, north = max(south, use.south - _BESIDE[1]), min(north, use.north + _BESIDE[1])
         return box_in((west, south, east, north), LONLAT, crs)
 
     def extent(self, crs: str) -> Bounds:
-        """The box that the specification's ``bounds`` name. Raises ImageryError without them."""
+        """The box of the specification's ``bounds``. Raises ImageryError without them."""
         if self.spec.bounds is None:
             raise ImageryError(
-                "web tiles cover the world, so that their extent is no area: write bounds or "
-                "geometry"
+                "web tiles cover the world, so their extent is no area: write bounds or geometry"
             )
         return box_in(self.spec.bounds, LONLAT, crs)
 
@@ -98,8 +98,8 @@ class XyzSource:
     def read(self, window: Grid) -> xr.DataArray:
         """The tiles' pixels in the window (see ``Source.read``).
 
-        ``read_bytes`` are those of the tiles' bodies, from the server or out of the cache.
-        Raises ImageryError where a server refuses every tile.
+        ``read_bytes``: of the tiles' bodies, from the server or the cache. Raises ImageryError if
+        a server refuses every tile.
         """
         pixels = np.zeros((3, *window.shape), np.uint8)
         valid = np.zeros(window.shape, np.bool_)
@@ -107,16 +107,16 @@ class XyzSource:
         if tiles is None:
             return as_window(pixels, valid, window, (), (), 0)
         mosaic = self._mosaic(tiles)
-        there = mosaic.valid
-        if there.any():
-            pixels, valid = warp(mosaic.pixels, None if there.all() else there, tiles.grid, window)
+        if mosaic.valid.any():
+            present = None if mosaic.valid.all() else mosaic.valid
+            pixels, valid = warp(mosaic.pixels, present, tiles.grid, window)
         items = (self._item(tiles.zoom),) if valid.any() else ()
         data = as_window(pixels, valid, window, items, mosaic.errors, mosaic.size)
         data.attrs["notes"] = mosaic.notes
         return data
 
     def fingerprint(self, window: Grid) -> str:
-        """SHA-256 over the template (keys not filled in), the version stated, and the tiles."""
+        """SHA-256 over the template (without keys), the stated version, and the tiles."""
         tiles = self._tiles(window)
         fields = {"subdomains", "version", "tile_px", "bounds"}
         facts = [self.template, self.spec.model_dump(mode="json", include=fields), repr(tiles)]
@@ -127,7 +127,7 @@ class XyzSource:
         return Item(f"{self.spec.url.split('?')[0]}@{zoom}", template, None, self.spec.version)
 
     def _tiles(self, window: Grid) -> Tiles | None:
-        """The tiles that a window needs; None outside of ``bounds``."""
+        """The tiles that a window needs; None outside ``bounds``."""
         lonlat = box_in(window.bounds, window.crs, LONLAT)
         if not _touch(lonlat, self.spec.bounds or _WORLD, window):
             return None
@@ -159,23 +159,23 @@ class XyzSource:
         notes: dict[str, None] = {}
         size = 0
         client = self._opened()
-        for (x, y), got in client.fetch_all(tiles):
-            size += got.size
+        for (x, y), tile in client.fetch_all(tiles):
+            size += tile.size
             place = y - tiles.y0, (x - tiles.x0) % 2**tiles.zoom
             rows, cols = ((n * px, (n + 1) * px) for n in place)
-            if got.fault:
-                faults[got.fault] += 1
-            elif note := client.placeholder(got):
+            if tile.fault:
+                faults[tile.fault] += 1
+            elif note := client.placeholder(tile):
                 notes[note] = None
-            elif got.pixels is not None:
-                pixels[:, slice(*rows), slice(*cols)] = got.pixels[..., :3].transpose(2, 0, 1)
-                valid[slice(*rows), slice(*cols)] = got.pixels[..., 3] > 0
+            elif tile.pixels is not None:
+                pixels[:, slice(*rows), slice(*cols)] = tile.pixels[..., :3].transpose(2, 0, 1)
+                valid[slice(*rows), slice(*cols)] = tile.pixels[..., 3] > 0
         errors = tuple(f"{fault} ({n} of {len(tiles)} tiles)" for fault, n in faults.items())
         if faults.total() == len(tiles):
             raise ImageryError(errors[0])
         if not client.has_imagery(bool(valid.any())) and notes:
             errors += tuple(
-                f"{note}; nothing else was sent so far: check url and max_zoom" for note in notes
+                f"{note}; nothing else has been sent: check url and max_zoom" for note in notes
             )
         return _Mosaic(pixels, valid, errors, tuple(notes), size)
 
@@ -186,7 +186,7 @@ class XyzSource:
 
 
 def _touch(lonlat: Bounds, limits: Bounds, window: Grid) -> bool:
-    """Whether a window, in a box of degrees, touches others; across 180 its points are asked."""
+    """Whether a window's box in degrees touches ``limits``; across 180 by the window's points."""
     west, south, east, north = lonlat
     if west > east:
         return mesh_of(window, LONLAT).part(limits) is not None
@@ -195,7 +195,7 @@ def _touch(lonlat: Bounds, limits: Bounds, window: Grid) -> bool:
 
 
 def _mercator_box(window: Grid) -> Bounds:
-    """The box around a window in EPSG:3857, which goes on beyond 180 degrees."""
+    """The box around a window in EPSG:3857, which may extend beyond 180 degrees."""
     mesh = mesh_of(window, MERCATOR)
     if not mesh.moved:
         return box_in(window.bounds, window.crs, MERCATOR)
@@ -214,12 +214,12 @@ def _resolve_template(spec: XyzImagery) -> tuple[str, int]:
         provider = xyzservices.providers.query_name(spec.url)
     except ValueError:
         raise ImageryError(
-            f"imagery url {spec.url!r} is neither a URL nor a provider of xyzservices: write for "
-            "instance https://host/{z}/{x}/{y}.jpg"
+            f"imagery url {spec.url!r} is neither a URL nor a provider of xyzservices: write a URL "
+            "such as https://host/{z}/{x}/{y}.jpg"
         ) from None
     if provider.requires_token():
         raise ImageryError(
-            f"provider {provider.name} needs a key: write its URL with ${{NAME}} in place of it"
+            f"provider {provider.name} needs a key: write its URL with ${{NAME}} for the key"
         )
     url = provider.build_url(x="{x}", y="{y}", z="{z}")
     return url, min(spec.max_zoom, int(provider.get("max_zoom", spec.max_zoom)))
