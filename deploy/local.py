@@ -229,6 +229,17 @@ def wait_for_server(home: Path, url: str) -> None:
         time.sleep(0.3)
 
 
+def require_flows() -> None:
+    """Raises ServiceError where what the flows need is not installed."""
+    sys.path.insert(0, str(ROOT))  # the flows that are deployed, whatever else is installed
+    from geoloc.errors import NotInstalledError
+
+    try:
+        import flows  # noqa: F401
+    except NotInstalledError as missing:
+        raise ServiceError(str(missing)) from None
+
+
 def furnish(areas: Sequence[str]) -> None:
     """All that the server of PREFECT_API_URL needs: pool, variables, limits, deployments.
 
@@ -283,7 +294,6 @@ def furnish_pool(client: Any) -> None:
 
 def limit_cubes() -> None:
     """One refresh at a time for the cube of every area that ``geoloc_areas`` names."""
-    sys.path.insert(0, str(ROOT))  # the flows that are deployed, whatever else is installed
     from flows.refresh_cubes import limit_known_cubes
     from geoloc.errors import GeolocError
 
@@ -374,6 +384,8 @@ def main() -> int:
     given = parser.parse_args()
     home = given.home.resolve()
     try:
+        if given.command in ("up", "furnish"):
+            require_flows()
         if given.command == "up":
             up(home, given.port, given.areas, given.runs)
         elif given.command == "down":

@@ -2,10 +2,10 @@
 
     python deploy/lock.py        needs uv (https://docs.astral.sh/uv) and a package index
 
-``requirements.lock`` is what every image installs, ``cuda.lock`` what comes on top of it with the
-default index's PyTorch: torch, CUDA's libraries and Dask's part for them. Versions are those of
-``constraints.txt``, the platform is Linux on x86-64 with the Dockerfile's Python. Nothing of the
-index itself is written into them.
+``requirements.lock`` is what every image installs: the core and all extras but ``cuda``.
+``cuda.lock`` is what comes on top of it with that extra and the default index's PyTorch: torch,
+CUDA's libraries and Dask's part for them. Versions are those of ``constraints.txt``, the platform
+is Linux on x86-64 with the Dockerfile's Python. Nothing of the index itself is written into them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+EXTRAS = ("flows", "stac", "train", "video", "xyz")
 PLATFORM = "x86_64-manylinux_2_28"
 HEAD = "# Made by deploy/lock.py: change constraints.txt instead.\n"
 
@@ -36,8 +37,9 @@ def entries(text: str) -> dict[str, str]:
 def divided(plain: dict[str, str], cuda: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """What every image installs, and what comes on top with CUDA.
 
-    ``plain`` are the entries of geoloc alone, ``cuda`` those with its extra. PyTorch's own CPU
-    build has a local version and files of its own, so it is no part of the former.
+    ``plain`` are the entries of geoloc with `EXTRAS`, ``cuda`` those with ``cuda`` too.
+    PyTorch's own CPU build has a local version and files of its own, so it is no part of the
+    former.
     """
     every = {name: entry for name, entry in plain.items() if not _OF_CUDA.match(name)}
     return every, {name: entry for name, entry in cuda.items() if name not in every}
@@ -51,12 +53,16 @@ def python_version() -> str:
     return found[1]
 
 
-def compiled(*options: str) -> dict[str, str]:
-    """What uv finds for geoloc under ``constraints.txt``. Raises LockError with what it says."""
+def compiled(*extras: str) -> dict[str, str]:
+    """What uv finds for geoloc and these extras under ``constraints.txt``.
+
+    Raises LockError with what it says.
+    """
     command = [
         "uv", "pip", "compile", "pyproject.toml", "--constraint", "constraints.txt",
         "--generate-hashes", "--no-emit-index-url", "--no-annotate", "--no-header", "--quiet",
-        "--python-version", python_version(), "--python-platform", PLATFORM, *options,
+        "--python-version", python_version(), "--python-platform", PLATFORM,
+        *(f"--extra={extra}" for extra in extras),
     ]  # fmt: skip
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -70,7 +76,7 @@ def compiled(*options: str) -> dict[str, str]:
 def main() -> int:
     """The command line."""
     try:
-        every, cuda = divided(compiled(), compiled("--extra", "cuda"))
+        every, cuda = divided(compiled(*EXTRAS), compiled(*EXTRAS, "cuda"))
     except LockError as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1

@@ -9,3 +9,9 @@
 other, ``fetching`` brings photos from the web, ``artifacts`` is what people see of a run.
 Prefect is imported here alone: the library and its command line do without.
 """
+
+from geoloc.extras import extra
+
+with extra("flows", "this flow"):
+    import httpx as httpx
+    import prefect as prefect

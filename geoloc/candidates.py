@@ -11,27 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from pyproj import Transformer
 
 from .domain import Grid
-from .search import Heatmap, Place, Ruler, standing
-from .search.ruler import Measurable
+from .models import FeatureSpace, Term
+from .search import Heatmap, Place, standing
 
 F32 = NDArray[np.float32]
 
 _TERMS = 8
 _SHARED = 5
-
-
-@dataclass(frozen=True)
-class Term:
-    """One scene's part in a distance.
-
-    photo, place: its logits; share: its part of the squared distance, so that the shares of all
-    scenes sum to 1. Under a model's own metric a share may be negative.
-    """
-
-    scene: str
-    photo: float
-    place: float
-    share: float
 
 
 @dataclass(frozen=True)
@@ -76,31 +62,16 @@ def explain_candidates(
     terms: int = _TERMS,
 ) -> list[Candidate]:
     """The candidates with their strongest terms, for the vector ``photo`` ``(feature,)``."""
-    ruler = Ruler.of_cube(cube, weights)
+    features, distance = cube.features, cube.features.distance(weights)
     explained = []
     for candidate in candidates:
         place = cube.vector(candidate.row, candidate.col)
         if place is not None:
-            every = explain(photo, place, cube.classes, ruler)
+            every = features.explain(photo, place, distance)
             shared = shared_scenes(every)
             candidate = replace(candidate, explanation=every[:terms], shared=shared)
         explained.append(candidate)
     return explained
-
-
-def explain(
-    photo: ArrayLike, place: ArrayLike, classes: Sequence[str], ruler: Ruler
-) -> tuple[Term, ...]:
-    """Every scene's part in the distance, the largest first; the shares sum to 1 exactly.
-
-    Where the distance is 0 every share is 0.
-    """
-    a, b = np.asarray(photo, np.float64), np.asarray(place, np.float64)
-    parts = ruler.contributions(a, b)
-    whole = parts.sum()
-    shares = parts / whole if whole > 0 else np.zeros_like(parts)
-    order = np.argsort(-np.abs(shares), kind="stable")
-    return tuple(Term(classes[i], float(a[i]), float(b[i]), float(shares[i])) for i in order)
 
 
 def shared_scenes(terms: Sequence[Term], top: int = _SHARED) -> tuple[Term, ...]:
@@ -124,10 +95,11 @@ def percentile_of(heatmap: Heatmap, row: int, col: int) -> float | None:
     return 100.0 * (found.smaller + found.equal) / found.known
 
 
-class Explained(Measurable, Protocol):
+class Explained(Protocol):
     """What an explanation needs of a cube; `geoloc.cube.Cube` has it."""
 
-    classes: tuple[str, ...]
+    @property
+    def features(self) -> FeatureSpace: ...
 
     def vector(self, row: int, col: int) -> F32 | None:
         """Feature vector ``(feature,)`` of a cell, or None where missing."""

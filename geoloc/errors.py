@@ -11,6 +11,7 @@
     │   └── UnavailableError    a cube that may be had later: out of reach, or being written
     ├── PhotoError              a photo that cannot be decoded
     ├── ClusterError            a Dask cluster that cannot be reached or started
+    ├── NotInstalledError       a part of geoloc that is installed on request
     └── OutputError             results that cannot be written
 
 Every message is one line, names the offending value and says what to do about it.
@@ -68,6 +69,10 @@ class PhotoError(GeolocError):
 
 class ClusterError(GeolocError):
     """A Dask cluster cannot be reached or started."""
+
+
+class NotInstalledError(GeolocError):
+    """A part of geoloc that is installed on request is not installed: see `geoloc.extras`."""
 
 
 class OutputError(GeolocError):

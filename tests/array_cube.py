@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoloc.candidates import Candidate, candidates_of
-from geoloc.cube import MISSING, squared_norm
 from geoloc.domain import Chunk, Grid
+from geoloc.models import MISSING, FeatureSpace, Quantizer
 from geoloc.scenes import PLACES365
-from geoloc.search import Query, Ruler, TopK, scan, scan_scenes
+from geoloc.search import Query, TopK, scan, scan_scenes
 
 F32 = NDArray[np.float32]
 
@@ -27,6 +27,7 @@ class ArrayCube:
     offset: F32
     weights: F32 | None = None
     metric: F32 | None = None
+    readout: F32 | None = None
     with_norm: bool = True
     crs: str = "EPSG:32636"
     reads: list[tuple[slice, slice]] = field(default_factory=list)
@@ -36,16 +37,18 @@ class ArrayCube:
         return Grid(self.crs, 300_000.0, 5_600_000.0, 10.0, *self.codes.shape[:2])
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        return PLACES365[: self.codes.shape[2]]
+    def features(self) -> FeatureSpace:
+        names = PLACES365[: self.codes.shape[2] if self.readout is None else len(self.readout)]
+        code = Quantizer(self.scale, self.offset)
+        return FeatureSpace(names, code, self.weights, self.metric, self.readout)
 
     def read(self, rows: slice, cols: slice) -> NDArray[np.int8]:
         self.reads.append((rows, cols))
         return self.codes[rows, cols]
 
     def read_norm(self, rows: slice, cols: slice) -> F32 | None:
-        operator = Ruler.of_cube(self).operator
-        return squared_norm(self.values()[rows, cols], operator) if self.with_norm else None
+        values = self.values()[rows, cols]
+        return self.features.distance().squared_norm(values) if self.with_norm else None
 
     def vector(self, row: int, col: int) -> F32 | None:
         value = self.values()[row, col]

@@ -17,7 +17,6 @@ from geoloc.cube import (
     CubeSpec,
     Ledger,
     Provenance,
-    Quantizer,
     Status,
     create_generation,
     publish,
@@ -25,6 +24,7 @@ from geoloc.cube import (
 from geoloc.domain import Grid
 from geoloc.imagery import ArraySource, Source
 from geoloc.jobs.build import BuildPlan
+from geoloc.models import FeatureSpace, Quantizer
 
 
 def grid_of(ny: int, nx: int, step: float = 10) -> Grid:
@@ -40,6 +40,7 @@ def write_cube(
     classes: tuple[str, ...] | None = None,
     weights: NDArray[np.float32] | None = None,
     metric: NDArray[np.float32] | None = None,
+    readout: NDArray[np.float32] | None = None,
     model_name: str = "tiny",
     model_digest: str = "0" * 64,
     area: str = "testville",
@@ -53,18 +54,16 @@ def write_cube(
         grid, polygon=None, imagery=imagery or {}, model=model_digest, encoding={}
     )
     flat = features.reshape(-1, dim)
+    names = classes or tuple(f"class_{i}" for i in range(dim))
     quantizer = Quantizer.fit(np.nanmin(flat, axis=0), np.nanmax(flat, axis=0))
     create_generation(
         url,
         generation,
         spec,
-        quantizer,
+        FeatureSpace(names, quantizer, weights, metric, readout),
         np.zeros(grid.chunk_grid(), np.uint8),
-        classes=classes or tuple(f"class_{i}" for i in range(dim)),
         model_name=model_name,
         area=area,
-        weights=weights,
-        metric=metric,
     )
     writer, ledger = BlockWriter(url, generation), Ledger(url, generation)
     for block in grid.chunks():
@@ -73,6 +72,11 @@ def write_cube(
         ledger.mark(block.index, Status.DONE, "ab" * 32)
     publish(url, generation)
     return Cube.open(url)
+
+
+def step_of(*cubes: Cube) -> float:
+    """The widest step of the codes of these cubes."""
+    return float(max(cube.features.stored_code.scale.max() for cube in cubes))
 
 
 class TinyEncoder:
@@ -139,7 +143,7 @@ def plan_of(url: str | Path, grid: Grid, source: Source, **changes: Any) -> Buil
         grid=grid,
         source=source,
         open_encoder=TinyEncoder,
-        classes=("red", "green", "blue", "warm", "cold"),
+        features=FeatureSpace(("red", "green", "blue", "warm", "cold")),
         model_name="tiny",
         model_digest="7" * 64,
         imagery={"kind": "array"},

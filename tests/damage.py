@@ -94,7 +94,7 @@ def answer_of(cube: Path) -> str:
     """All that a query tells of a cube, as text: two photos' heatmaps, candidates, imagery."""
     target = open_target(str(cube))
     session = QuerySession.of(target, 5, None, 100.0)
-    dim = len(target.cube.classes)
+    dim = target.cube.features.dim
     vectors = np.random.default_rng(1).normal(0, 60, (2, dim)).astype(np.float32)
     questions = [QueryItem(f"photo {i}", "x", (), vector) for i, vector in enumerate(vectors)]
     ranked = session.search(questions)

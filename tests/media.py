@@ -124,7 +124,7 @@ def cut_video(path: Path, size: int) -> None:
 
 
 def sound(path: Path) -> None:
-    """A video file with sound alone."""
+    """A video file with audio only."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
         quiet = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
@@ -164,11 +164,11 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut.avif": (cut("avif", 0.6), ""),
     "damaged.png": (damaged_png, "is damaged or cut short"),
     "bomb.png": (lambda path: path.write_bytes(bomb()), "pixels, the limit is"),
-    "cut.mp4": (lambda path: cut_video(path, 900), "is no video"),
+    "cut.mp4": (lambda path: cut_video(path, 900), "is not a video"),
     "cut.mkv": (lambda path: cut_video(path, 60), ""),
-    "text.webm": (_text(b"this is no film\n" * 9), "is no video"),
+    "text.webm": (_text(b"this is no film\n" * 9), "is not a video"),
     "black.mp4": (lambda path: video(path, [np.zeros((64, 96, 3), np.uint8)] * 12), "no usable"),
-    "sound.mov": (sound, "it is sound alone"),
+    "sound.mov": (sound, "it is audio only"),
     "pipe.jpg": (lambda path: os.mkfifo(path), "is no regular file"),
     "outside.jpg": (lambda path: path.symlink_to("/etc/hostname"), "leads out of the folder"),
     "gone.png": (lambda path: path.symlink_to(path.with_name("nowhere")), "link to nothing"),

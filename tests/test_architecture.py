@@ -16,7 +16,7 @@ PACKAGE = ROOT / "geoloc"
 
 LAYERS = (
     {"errors"},
-    {"domain", "files", "names", "net", "pulse", "scenes"},
+    {"domain", "extras", "files", "names", "net", "pulse", "scenes"},
     {"grid", "stores"},
     {"area", "points", "photos"},
     {"models"},

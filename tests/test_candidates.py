@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from geoloc.candidates import explain, explain_candidates, percentile_of, shared_scenes
-from geoloc.search import Query, Ruler
+from geoloc.candidates import explain_candidates, percentile_of, shared_scenes
+from geoloc.models import FeatureSpace
+from geoloc.search import Query
 
-from .array_cube import find_candidates, heatmaps, make_cube, make_metric
+from .array_cube import find_candidates, heatmaps, make_cube
 from .test_search_reductions import grid_of, make_heatmap
 
 F32 = NDArray[np.float32]
@@ -41,38 +40,14 @@ def test_percentile_counts_known_cells_up_to_and_with_this_one() -> None:
     assert percentile_of(heatmap, 2, 0) is None and percentile_of(heatmap, 0, -1) is None
 
 
-@given(seed=st.integers(0, 2**32), kind=st.sampled_from(["plain", "weights", "metric"]))
-@settings(max_examples=40)
-def test_shares_sum_to_one_and_rebuild_the_squared_distance(seed: int, kind: str) -> None:
-    rng = np.random.default_rng(seed)
-    photo, place = rng.normal(0, 3, (2, 23)).astype(np.float32)
-    weights = rng.uniform(0, 1, 23) if kind == "weights" else None
-    ruler = Ruler.of(23, weights, make_metric(23, 11) if kind == "metric" else None)
-    classes = tuple(f"class{i}" for i in range(23))
-    terms = explain(photo, place, classes, ruler)
-    assert sum(t.share for t in terms) == pytest.approx(1, abs=1e-9)
-    assert {t.scene for t in terms} == set(classes)
-    sizes = [abs(t.share) for t in terms]
-    assert sizes == sorted(sizes, reverse=True)
-    first = int(terms[0].scene.removeprefix("class"))
-    assert (terms[0].photo, terms[0].place) == (photo[first], place[first])
-    if kind == "plain":
-        part = (float(photo[first]) - float(place[first])) ** 2 / 23
-        assert terms[0].share * ruler.distance(photo, place) ** 2 == pytest.approx(part)
-
-
-def test_equal_vectors_differ_in_nothing() -> None:
-    terms = explain([1.0, 2.0], [1.0, 2.0], ("a", "b"), Ruler.of(2))
-    assert [t.share for t in terms] == [0, 0]
-
-
 def test_shared_scenes_are_high_in_both() -> None:
-    classes = tuple("abcdefgh")
+    space = FeatureSpace(tuple("abcdefgh"))
+    distance = space.distance()
     photo = [9.0, 8.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     place = [7.0, 0.0, 8.0, 0.0, 0.0, 0.0, 0.0, 0.0]
-    shared = shared_scenes(explain(photo, place, classes, Ruler.of(8)))
+    shared = shared_scenes(space.explain(photo, place, distance))
     assert [t.scene for t in shared] == ["a"]
-    flat = shared_scenes(explain(np.ones(8), np.ones(8), classes, Ruler.of(8)))
+    flat = shared_scenes(space.explain(np.ones(8), np.ones(8), distance))
     assert flat == ()
 
 
@@ -84,8 +59,8 @@ def test_candidates_are_explained_from_the_cube() -> None:
     assert (explained[0].row, explained[0].col) == (7, 9)
     assert all(len(c.explanation) == 3 for c in explained)
     second = explained[1]
-    parts = Ruler.of_cube(cube).contributions(photo, cube.values()[second.row, second.col])
+    parts = ((photo - cube.values()[second.row, second.col]) ** 2).astype(np.float64) / 16
     top = int(parts.argmax())
-    assert second.explanation[0].scene == cube.classes[top]
+    assert second.explanation[0].scene == cube.features.names[top]
     assert second.explanation[0].share == pytest.approx(parts[top] / second.distance**2, rel=1e-4)
     assert [c.rank for c in explained] == [1, 2, 3, 4]

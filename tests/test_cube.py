@@ -18,11 +18,9 @@ import shapely
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from geoloc.cube import (
-    MISSING,
     BlockWriter,
     Cube,
     CubeSpec,
@@ -30,22 +28,20 @@ from geoloc.cube import (
     Parked,
     Parking,
     Provenance,
-    Quantizer,
     Status,
     create_generation,
     current_generation,
-    distance_operator,
     list_generations,
     plan_blocks,
     publish,
     resume_generation,
-    squared_norm,
 )
 from geoloc.cube.store import open_store, read_text, storage_errors, write_text
 from geoloc.errors import CubeError, SpecMismatchError, UnavailableError
+from geoloc.models import MISSING, FeatureSpace, Quantizer
 
 from . import cubes
-from .cubes import grid_of, write_cube
+from .cubes import grid_of, step_of, write_cube
 from .loopback import serving_on_loopback
 
 s3_bucket = cubes.s3_bucket  # the fixture
@@ -73,84 +69,14 @@ def cube(tmp_path_factory: pytest.TempPathFactory, features: NDArray[np.float32]
     return write_cube(path, features, weights=weights, metric=metric)
 
 
-# --- the code -------------------------------------------------------------------------------
-
-VECTORS = hnp.arrays(
-    np.float32, (9, 3), elements=st.floats(-1000, 1000, width=32, allow_subnormal=False)
-)
-
-
-@given(VECTORS)
-@settings(max_examples=60)
-def test_values_of_the_sample_come_back_within_half_a_step(values: NDArray[np.float32]) -> None:
-    quantizer = Quantizer.fit(values.min(axis=0), values.max(axis=0))
-    codes, saturated = quantizer.encode(values)
-    assert saturated == 0
-    assert codes.min() > MISSING
-    slack = 1e-4 * (1 + np.abs(values))
-    assert (np.abs(quantizer.decode(codes) - values) <= quantizer.scale * 0.5 + slack).all()
-
-
-@given(VECTORS, hnp.arrays(np.bool_, (9,)), st.sampled_from([np.nan, np.inf, -np.inf]))
-@settings(max_examples=60)
-def test_missing_is_never_a_value(
-    values: NDArray[np.float32], gone: NDArray[np.bool_], hole: float
-) -> None:
-    quantizer = Quantizer(np.full(3, 0.5, np.float32), np.full(3, 64, np.float32))
-    values[gone, 1] = hole  # one bad component is enough
-    codes, _ = quantizer.encode(values)
-    assert (codes[gone] == MISSING).all()
-    assert (codes[~gone] != MISSING).all()
-    assert np.isnan(quantizer.decode(codes)[gone]).all()
-    assert np.isfinite(quantizer.decode(codes)[~gone]).all()
-
-
-def test_clipped_values_are_counted() -> None:
-    quantizer = Quantizer.fit(np.float32([-1, -1]), np.float32([1, 1]))
-    codes, saturated = quantizer.encode(np.float32([[0, 9], [-9, 0.5], [np.nan, 9]]))
-    assert saturated == 2
-    assert codes.tolist() == [[0, 127], [-127, 42], [MISSING, MISSING]]
-
-
-def test_a_class_that_is_constant_in_the_sample_keeps_room() -> None:
-    quantizer = Quantizer.fit(np.float32([5, 0]), np.float32([5, 10]))
-    codes, saturated = quantizer.encode(np.float32([[5.2, 3]]))
-    assert saturated == 0
-    np.testing.assert_allclose(quantizer.decode(codes), [[5.2, 3]], atol=0.06)
-    alone = Quantizer.fit(np.float32([7]), np.float32([7]))
-    np.testing.assert_allclose(alone.decode(alone.encode(np.float32([[7]]))[0]), [[7]])
-
-
-@pytest.mark.parametrize("with_metric", [False, True])
-def test_norms_give_distances(with_metric: bool) -> None:
-    rng = np.random.default_rng(2)
-    a, b = rng.normal(0, 4, (2, 5, 4)).astype(np.float32)
-    w = np.array([1, 2, 0, 0.5], np.float32)
-    metric = rng.normal(0, 1, (4, 4)).astype(np.float32) if with_metric else None
-    operator = distance_operator(4, w, metric)
-    matrix = np.diag(operator) if operator.ndim == 1 else operator
-    cross = np.einsum("ij,jk,ik->i", a, matrix @ matrix.T, b)
-    by_norms = squared_norm(a, operator) + squared_norm(b, operator) - 2 * cross
-    scaled = (a - b) * (w / np.linalg.norm(w))
-    naive = ((scaled if metric is None else scaled @ metric) ** 2).sum(axis=1)
-    np.testing.assert_allclose(by_norms, naive, rtol=1e-4)
-
-
-def test_without_weights_the_distance_is_the_rms_difference() -> None:
-    difference = np.float32([[1, 2, 3, 4]])
-    assert squared_norm(difference, distance_operator(4, None, None)) == pytest.approx(30 / 4)
-    metric = np.eye(4, dtype=np.float32) * 2
-    assert squared_norm(difference, distance_operator(4, None, metric)) == pytest.approx(30)
-
-
 # --- reading ---------------------------------------------------------------------------------
 
 
 def test_cells_come_back_where_they_were(cube: Cube, features: NDArray[np.float32]) -> None:
     rows, cols = slice(1, 140), slice(100, 290)  # across blocks
-    values = cube.quantizer.decode(cube.read(rows, cols))
+    values = cube.features.decode(cube.read(rows, cols))
     assert values.shape == (139, 190, 6)
-    np.testing.assert_allclose(values, features[rows, cols], atol=float(cube.scale.max()))
+    np.testing.assert_allclose(values, features[rows, cols], atol=step_of(cube))
     assert cube.vector(2, 5) is None
     assert cube.vector(150, 0) is None
     assert cube.vector(0, -1) is None
@@ -163,7 +89,7 @@ def test_mapped_chunks_are_what_zarr_reads(cube: Cube, edges: tuple[int, int, in
     rows, cols = slice(*sorted(edges[:2])), slice(*sorted(edges[2:]))
     assert cube._chunks is not None
     mapped = cube._chunks.read(rows, cols)
-    by_zarr = np.asarray(cube._features[rows, cols])
+    by_zarr = np.asarray(cube._codes[rows, cols])
     np.testing.assert_array_equal(cube.read(rows, cols), by_zarr)
     if mapped is not None:
         np.testing.assert_array_equal(mapped, by_zarr)
@@ -187,11 +113,11 @@ def test_a_truncated_chunk_is_one_line(tmp_path: Path) -> None:
 
 def test_norm_is_that_of_the_decoded_vector(cube: Cube) -> None:
     rows, cols = slice(0, 20), slice(120, 140)
-    values = cube.quantizer.decode(cube.read(rows, cols))
-    assert cube.weights is not None
-    assert cube.metric is not None
-    w = cube.weights / np.linalg.norm(cube.weights)
-    naive = (((values * w) @ cube.metric) ** 2).sum(axis=-1)
+    values = cube.features.decode(cube.read(rows, cols))
+    assert cube.features.weights is not None
+    assert cube.features.metric is not None
+    w = cube.features.weights / np.linalg.norm(cube.features.weights)
+    naive = (((values * w) @ cube.features.metric) ** 2).sum(axis=-1)
     np.testing.assert_allclose(cube.read_norm(rows, cols), naive, rtol=1e-4)
     assert np.isnan(cube.read_norm(slice(2, 3), slice(5, 6))).all()
 
@@ -206,9 +132,9 @@ def test_xarray_opens_it(cube: Cube, features: NDArray[np.float32]) -> None:
     assert ds.rio.crs.to_epsg() == 32636
     np.testing.assert_array_equal(ds.y, cube.grid.y)
     np.testing.assert_array_equal(ds.x, cube.grid.x)
-    assert list(ds.class_name.values) == list(cube.classes)
+    assert list(ds.class_name.values) == list(cube.features.names)
     values = (ds.features * ds.scale + ds.offset).transpose("y", "x", "feature").values
-    np.testing.assert_allclose(values, features, atol=float(cube.scale.max()))
+    np.testing.assert_allclose(values, features, atol=step_of(cube))
     assert np.isnan(values[2, 5]).all()
     chip = ds.features.isel(feature=0).rio.clip_box(
         *cube.grid.window(slice(3, 5), slice(7, 9)).bounds
@@ -242,8 +168,9 @@ def begin(path: Path, ny: int = 150, nx: int = 300, **changes: object) -> CubeSp
     ).model_copy(update=changes)
     quantizer = Quantizer.fit(np.full(6, -9, np.float32), np.full(6, 30, np.float32))
     ledger = np.zeros(spec.grid.chunk_grid(), np.uint8)
-    names = tuple("abcdef")
-    create_generation(path, "g0001", spec, quantizer, ledger, classes=names, model_name="tiny")
+    create_generation(
+        path, "g0001", spec, FeatureSpace(tuple("abcdef"), quantizer), ledger, model_name="tiny"
+    )
     return spec
 
 
@@ -405,8 +332,8 @@ def test_a_ledger_of_100_000_blocks_opens_fast(tmp_path: Path) -> None:
     spec = CubeSpec.of_grid(grid_of(side, side), polygon=None, imagery={}, model="m", encoding={})
     quantizer = Quantizer.fit(np.zeros(365, np.float32), np.ones(365, np.float32))
     done = np.full((317, 317), Status.DONE, np.uint8)
-    names = tuple(f"c{i}" for i in range(365))
-    create_generation(tmp_path, "g0001", spec, quantizer, done, classes=names, model_name="m")
+    space = FeatureSpace(tuple(f"c{i}" for i in range(365)), quantizer)
+    create_generation(tmp_path, "g0001", spec, space, done, model_name="m")
     start = time.perf_counter()
     assert resume_generation(tmp_path, "g0001", spec)
     assert (Ledger(tmp_path, "g0001").status == Status.DONE).all()
@@ -460,8 +387,8 @@ def test_s3(s3_bucket: str, features: NDArray[np.float32]) -> None:
     with pytest.raises(CubeError, match="does not exist"):
         Cube.open(url)
     cube = write_cube(url, features)
-    values = cube.quantizer.decode(cube.read(slice(None), slice(None)))
-    np.testing.assert_allclose(values, features, atol=float(cube.scale.max()))
+    values = cube.features.decode(cube.read(slice(None), slice(None)))
+    np.testing.assert_allclose(values, features, atol=step_of(cube))
     assert cube.complete
     assert cube.info()["blocks_done"] == 6
 

@@ -73,7 +73,7 @@ class Built:
     @cached_property
     def vectors(self) -> NDArray[np.float32]:
         """``(y, x, feature)``."""
-        return self.cube.quantizer.decode(self.cube.read(slice(None), slice(None)))
+        return self.cube.features.decode(self.cube.read(slice(None), slice(None)))
 
     def best(self, vectors: NDArray[np.float32]) -> Places:
         """The best candidate for each vector."""

@@ -22,16 +22,17 @@ from numpy.typing import NDArray
 from rasterio import Affine
 
 from geoloc.area import Area, XyzImagery, load_area
-from geoloc.cube import MISSING, Cube, Ledger, Status, hold_lock, lock
+from geoloc.cube import Cube, Ledger, Status, hold_lock, lock
 from geoloc.domain import Grid
 from geoloc.errors import CubeError, ImageryError, ModelError, SpecMismatchError
 from geoloc.imagery import ArraySource, open_source
 from geoloc.imagery.source import as_window
 from geoloc.jobs.build import BuildPlan, build_blocks, build_cube, plan_build, verify_cube
 from geoloc.jobs.tasks import Sample, sample_size
+from geoloc.models import MISSING, FeatureSpace
 
 from . import cubes
-from .cubes import TinyEncoder, grid_of, mosaic, plan_of
+from .cubes import TinyEncoder, grid_of, mosaic, plan_of, step_of
 from .tile_server import serve_tiles
 
 ROOT = Path(__file__).parent.parent
@@ -89,10 +90,10 @@ def test_the_cube_holds_what_the_encoder_says(in_peace: Path, source: ArraySourc
     image = source.read(encoder.window(GRID))
     window = encoder.window(GRID)
     expected = encoder.encode(image.values, image.coords["valid"].values, window, GRID)
-    values = cube.quantizer.decode(whole(cube))
-    np.testing.assert_allclose(values, expected, atol=float(cube.scale.max()) / 2 + 1e-3)
-    assert (np.abs(values - expected) <= cube.scale / 2 + 1e-3).all()
-    assert cube.classes == ("red", "green", "blue", "warm", "cold")
+    values = cube.features.decode(whole(cube))
+    np.testing.assert_allclose(values, expected, atol=step_of(cube) / 2 + 1e-3)
+    assert (np.abs(values - expected) <= cube.features.stored_code.scale / 2 + 1e-3).all()
+    assert cube.features.names == ("red", "green", "blue", "warm", "cold")
     provenance = cube.provenance(GRID.chunk(1, 1))
     assert provenance["items"] == [{"id": "array", "href": "memory:array"}]
     assert provenance["fingerprint"] == source.fingerprint(
@@ -191,9 +192,10 @@ def test_s3_holds_the_same(s3_bucket: str, in_peace: Path, source: ArraySource) 
 def test_the_model_s_own_metric_makes_the_norms(tmp_path: Path, source: ArraySource) -> None:
     metric = np.random.default_rng(3).normal(0, 1, (5, 5)).astype(np.float32)
     grid = grid_of(40, 50)
-    build_blocks(plan_of(tmp_path, grid, source, metric=metric))
+    features = FeatureSpace(("red", "green", "blue", "warm", "cold"), metric=metric)
+    build_blocks(plan_of(tmp_path, grid, source, features=features))
     cube = Cube.open(tmp_path)
-    values = cube.quantizer.decode(whole(cube))
+    values = cube.features.decode(whole(cube))
     naive = ((values @ metric) ** 2).sum(axis=-1) / 5
     np.testing.assert_allclose(cube.read_norm(slice(None), slice(None)), naive, rtol=1e-4)
 
@@ -504,9 +506,9 @@ def test_broken_imagery_is_reported_and_mended_by_the_next_run(
     assert (mended.blocks_reused, mended.blocks_done, mended.blocks_broken) == (11, 1, 0)
     assert Cube.open(tmp_path).complete
     here, there = Cube.open(tmp_path), Cube.open(in_peace)
-    step = (here.scale + there.scale).max()  # the code was chosen from a sample with the hole
-    both = [c.quantizer.decode(whole(c)) for c in (here, there)]
-    np.testing.assert_allclose(both[0], both[1], atol=float(step))
+    step = 2 * step_of(here, there)  # the code was chosen from a sample with the hole
+    both = [c.features.decode(whole(c)) for c in (here, there)]
+    np.testing.assert_allclose(both[0], both[1], atol=step)
 
 
 @dataclass(frozen=True)
@@ -728,7 +730,7 @@ def test_from_files_to_a_verified_cube(area: Area) -> None:
     cube, model = Cube.open(area.cube), load_model(area.model)
     assert cube.attrs["area"] == "testville"
     assert cube.spec.encoding["method"] == "patch"
-    assert cube.classes == model.classes
+    assert cube.features.names == model.classes
     told: list[tuple[int, int]] = []
     checked = verify_cube(
         cube, area, model, cells=12, progress=lambda done, total: told.append((done, total))
@@ -794,7 +796,7 @@ class Endless:
 def wide_plan(path: str, cells: int) -> BuildPlan:
     names = tuple(f"class_{i}" for i in range(365))
     grid = grid_of(cells, cells)
-    return plan_of(path, grid, Endless(), open_encoder=WideEncoder, classes=names)
+    return plan_of(path, grid, Endless(), open_encoder=WideEncoder, features=FeatureSpace(names))
 
 
 MEASURED_BUILD = """

@@ -164,7 +164,8 @@ def blocks_over(tiles: list[tuple[int, int]], here: Area) -> set[tuple[int, int]
 
 def stored(cube: Cube) -> tuple[NDArray[Any], ...]:
     everything = slice(None), slice(None)
-    return cube.read(*everything), cube.read_norm(*everything), cube.scale, cube.offset
+    code = cube.features.stored_code
+    return cube.read(*everything), cube.read_norm(*everything), code.scale, code.offset
 
 
 def assert_equal(mine: Cube, theirs: Cube) -> None:

@@ -160,7 +160,7 @@ def test_costs(area: Area) -> None:
     assert (ten.step, ten.cells, ten.blocks) == (10, 600, 1)
     assert found.to_json()["cells_unsearchable"] == 0
     assert (twenty.step, twenty.cells, twenty.blocks) == (20, 150, 1)
-    dim = len(plan_build(area).classes)
+    dim = len(plan_build(area).features.names)
     assert ten.cube_bytes == 128 * 128 * (dim + 4)
     assert ten.imagery_bytes > twenty.imagery_bytes / 8
     assert ten.hours == pytest.approx(600 * found.sample.seconds / found.sample.cells / 3600)

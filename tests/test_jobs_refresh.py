@@ -33,7 +33,7 @@ from geoloc.jobs.overview import FOLDER
 from geoloc.jobs.refresh import prune_cube, refresh_blocks
 
 from . import cubes
-from .cubes import TinyEncoder, grid_of, mosaic, plan_of
+from .cubes import TinyEncoder, grid_of, mosaic, plan_of, step_of
 from .dying import die
 
 GRID = grid_of(300, 420)  # 3 x 4 blocks
@@ -94,7 +94,8 @@ def test_only_the_changed_block_is_computed(tmp_path: Path, source: ArraySource)
     after = Cube.open(tmp_path)
     assert (before.generation, after.generation) == ("g0001", "g0002")
     assert after.complete
-    np.testing.assert_array_equal(after.scale, before.scale)
+    codes = [cube.features.stored_code for cube in (before, after)]
+    np.testing.assert_array_equal(codes[0].scale, codes[1].scale)
     assert before.done.all()  # opened before, read after: still the old one
     differing = (whole(before) != whole(after)).any(axis=-1)
     assert differing[128:256, 256:384].any()
@@ -106,7 +107,7 @@ def test_only_the_changed_block_is_computed(tmp_path: Path, source: ArraySource)
     window = encoder_now.window(GRID)
     image = changed(source).read(window)
     exact = encoder_now.encode(image.values, image.coords["valid"].values, window, GRID)
-    codes, _ = after.quantizer.encode(exact)
+    codes, _ = after.features.encode(exact)
     block = np.s_[128:256, 256:384]
     np.testing.assert_array_equal(whole(after)[block], codes[block])
     assert after.provenance(GRID.chunk(1, 2))["items"][0]["date"].startswith("2024-06-01")
@@ -155,8 +156,8 @@ def test_interrupted_and_resumed(tmp_path: Path, source: ArraySource, after: int
     fresh = tmp_path / "fresh"
     build_blocks(plan_of(fresh, GRID, today))
     here, there = Cube.open(tmp_path), Cube.open(fresh)
-    step = float((here.scale + there.scale).max())
-    both = [c.quantizer.decode(whole(c)) for c in (here, there)]
+    step = 2 * step_of(here, there)
+    both = [c.features.decode(whole(c)) for c in (here, there)]
     np.testing.assert_allclose(both[0], both[1], atol=step)
 
 

@@ -7,6 +7,7 @@ import importlib.util
 import re
 import tomllib
 from types import ModuleType
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -44,10 +45,15 @@ def versions(text: str) -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in pairs}
 
 
-def wanted(extra: str) -> set[str]:
-    """All that geoloc needs with an extra, on the image's Python, as what is installed says."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = [*project["dependencies"], *(project["optional-dependencies"][extra] if extra else ())]
+def project() -> dict[str, Any]:
+    read: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return read
+
+
+def wanted(*extras: str) -> set[str]:
+    """All that geoloc needs with some extras, on the image's Python, as what is installed says."""
+    lines = list(project()["dependencies"])
+    lines += (line for extra in extras for line in project()["optional-dependencies"][extra])
     open_ends = [need for need in map(Requirement, lines) if holds(need, "")]
     found = set[tuple[str, str]]()
     while open_ends:
@@ -92,13 +98,19 @@ def test_versions_are_those_of_the_constraints(name: str) -> None:
         assert constraints.get(package) == version, f"{package}: make lock"
 
 
-def test_locks_hold_all_that_images_need_and_no_more() -> None:
+def test_locks_hold_all_that_images_need_and_no_more(lock: ModuleType) -> None:
     """pip takes them as they are, looking for nothing else (``--no-deps``)."""
     every, cuda = (versions(text_of(name)).keys() for name in LOCKS)
-    assert every | cuda == wanted("cuda")
-    assert every <= wanted("")
+    assert every | cuda == wanted(*lock.EXTRAS, "cuda")
+    assert every <= wanted(*lock.EXTRAS)
     assert "setuptools" in every  # builds geoloc itself
     assert {"torch", "torchvision"} <= cuda
+
+
+def test_images_have_every_extra(lock: ModuleType) -> None:
+    (everything,) = map(Requirement, project()["optional-dependencies"]["all"])
+    assert everything.extras == {*lock.EXTRAS, "cuda"}
+    assert set(project()["optional-dependencies"]) - {"all", "test", "lint"} == everything.extras
 
 
 def test_what_belongs_to_cuda_is_divided_from_the_rest(lock: ModuleType) -> None:

@@ -27,7 +27,7 @@ def test_a_model_survives_writing_and_loading(tmp_path: Path) -> None:
     assert model.spec == written.spec
     assert model.digest == written.digest
     assert (model.name, model.classes, model.dim) == ("tiny", CLASSES, 5)
-    assert model.metric is None and model.distance_weights is None
+    assert model.features.metric is None and model.features.weights is None
     json.dumps(model_info(model), allow_nan=False)
 
 
@@ -133,9 +133,43 @@ def test_the_models_own_distance(tmp_path: Path) -> None:
     raw = {**spec(), "distance": {"metric": "metric.npy", "weights": [0, 1, 2, 3, 4]}}
     files = {**FILES, "metric.npy": tmp_path / "metric.npy"}
     model = write_model(tmp_path / "m", raw, files)
-    assert model.metric is not None and model.metric.dtype == np.float32
-    np.testing.assert_array_equal(model.metric, metric)
-    np.testing.assert_array_equal(model.distance_weights, [0, 1, 2, 3, 4])
+    assert model.features.metric is not None and model.features.metric.dtype == np.float32
+    np.testing.assert_array_equal(model.features.metric, metric)
+    np.testing.assert_array_equal(model.features.weights, [0, 1, 2, 3, 4])
+
+
+def test_the_code_belongs_to_the_model_where_its_ranges_are_known(tmp_path: Path) -> None:
+    plain = write_model(tmp_path / "plain", spec(), FILES)
+    assert plain.features.code is None
+    assert "ranges" not in (tmp_path / "plain" / "model.json").read_text()
+    one = write_model(tmp_path / "one", {**spec(), "ranges": [[-10, 30]]}, FILES)
+    code = one.features.stored_code
+    np.testing.assert_allclose(code.scale, np.full(5, 40 / 254), rtol=1e-6)
+    np.testing.assert_allclose(code.offset, np.full(5, 10))
+    each = [[-1, 1], [0, 2], [-3, 3], [0, 5], [2, 254]]
+    own = write_model(tmp_path / "own", {**spec(), "ranges": each}, FILES).features.stored_code
+    np.testing.assert_allclose(own.offset, np.mean(each, axis=1))
+    assert len({plain.digest, one.digest}) == 2
+    assert load_model(tmp_path / "one").features.stored_code.scale.tolist() == code.scale.tolist()
+
+
+@pytest.mark.parametrize("ranges", [[], [[1, 1]], [[2, 1]], [[0, 1]] * 4, [[0, 1e999]]])
+def test_ranges_that_hold_nothing_are_refused(tmp_path: Path, ranges: list[object]) -> None:
+    with pytest.raises(ModelError, match="range"):
+        write_model(tmp_path / "m", {**spec(), "ranges": ranges}, FILES)
+
+
+def test_an_embedding_is_read_by_a_matrix(tmp_path: Path) -> None:
+    readout = np.arange(15, dtype=np.float32).reshape(5, 3)
+    np.save(tmp_path / "readout.npy", readout)
+    raw = {**spec(), "dim": 3, "readout": "readout.npy"}
+    model = write_model(tmp_path / "m", raw, {**FILES, "readout.npy": tmp_path / "readout.npy"})
+    assert (model.features.dim, model.features.names) == (3, CLASSES)
+    np.testing.assert_array_equal(model.features.logits([1.0, 0.0, 2.0]), readout @ [1, 0, 2])
+    raw["dim"] = 4
+    other = write_model(tmp_path / "n", raw, {**FILES, "readout.npy": tmp_path / "readout.npy"})
+    with pytest.raises(ModelError, match=r"readout \(5, 3\) must be 5 x 4"):
+        _ = other.features
 
 
 def test_a_pickled_metric_is_refused(tmp_path: Path) -> None:
@@ -143,7 +177,7 @@ def test_a_pickled_metric_is_refused(tmp_path: Path) -> None:
     files = {**FILES, "metric.npy": tmp_path / "metric.npy"}
     model = write_model(tmp_path / "m", {**spec(), "distance": {"metric": "metric.npy"}}, files)
     with pytest.raises(ModelError, match="metric"):
-        _ = model.metric
+        _ = model.features
 
 
 def test_reading_a_model_does_not_import_torch() -> None:

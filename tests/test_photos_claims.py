@@ -158,8 +158,8 @@ def test_an_exif_directory_that_cannot_be_read(tmp_path: Path) -> None:
     Image.fromarray(picture(1, 100, 120)).save(tmp_path / "a.jpg", exif=b"Exif\0\0" + block)
     photo = read_photo(tmp_path / "a.jpg")
     assert photo.exif == {} and photo.pixels.shape == (100, 120, 3)
-    assert photo.notes == ("a.jpg: its EXIF block is damaged: what it says of time and place is "
-                           "not known",)  # fmt: skip
+    assert photo.notes == ("a.jpg: its EXIF block is damaged: its claims of time and place are "
+                           "unknown",)  # fmt: skip
 
 
 XMP = (

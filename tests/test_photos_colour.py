@@ -57,7 +57,7 @@ def test_greys_of_every_depth_and_either_polarity(
         16, True, ">",
     ):  # fmt: skip
         path.write_bytes(content)
-        with pytest.raises(PhotoError, match=r"TIFF of a kind that is not read.*save it as JPEG"):
+        with pytest.raises(PhotoError, match=r"unsupported kind of TIFF.*save it as JPEG"):
             read_photo(path)
         return
     row = first_row(path, content)

@@ -51,7 +51,7 @@ def test_what_was_left_aside_is_told(tmp_path: Path) -> None:
     whole = saved("PNG")
     (tmp_path / "a.png").write_bytes(whole[:33] + chunk(b"tEXt", b"a\0b", check=1) + whole[33:])
     assert read_photo(tmp_path / "a.png").notes == (
-        "a.png: its metadata is damaged and was left aside; its pixels are sound",)  # fmt: skip
+        "a.png: its metadata is damaged and was ignored; its pixels are intact",)  # fmt: skip
 
 
 @pytest.mark.parametrize("marker", [0xE1, 0xE2, 0xED, 0xFE, 0xE0])

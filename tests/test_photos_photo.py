@@ -76,7 +76,7 @@ def test_small_photos_and_parts_are_told(tmp_path: Path) -> None:
 
     assert notes(640, 480) == notes(96, 96) == ()
     (note,) = notes(20, 20)
-    assert note.startswith("a.png has only 20 x 20 px: too few for a scene to be seen")
+    assert note.startswith("a.png has only 20 x 20 px: too few to recognize a scene")
     assert notes(500, 95)[0].startswith("a.png has only 500 x 95 px")
     (note,) = notes(640, 480, PhotoView((10, 10, 60, 400)))
     assert note.startswith("the part of a.png that was looked at has only 50 x 390 px")

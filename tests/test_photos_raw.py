@@ -1,4 +1,4 @@
-"""RAW files: their full-size preview is looked at, or none."""
+"""RAW files: their full-size preview is queried, or none."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_the_full_preview_is_looked_at(tmp_path: Path, made: Callable[[], bytes]
     assert photo.size == (WIDTH, HEIGHT)
     assert np.abs(photo.pixels.astype(int) - SHOWN).mean() < 4
     (note,) = photo.notes
-    assert "a RAW photo, of which the camera's own full-size preview was looked at" in note
+    assert "a RAW photo, queried by the camera's own full-size preview" in note
     assert photo.exif.get("time") == ("2022-03-04T11:30:05" if made in (raf, cr3) else None)
 
 
@@ -131,13 +131,14 @@ def test_a_raw_file_is_known_by_its_content(tmp_path: Path, order: str, name: st
     [
         (nef(content=SMALL), "whose preview has only 80 x 50 px of 320 x 200 px"),
         (nef(content=FULL[:300]), "is damaged or cut short|has no preview"),
-        (tiff(thumbnail(below=(sensor(),))), "has no preview in it that could be looked at"),
-        (tiff(thumbnail(below=(sensor(LINEAR),), tags={50706: (1, 4, 0, 0)})), "no preview"),
+        (tiff(thumbnail(below=(sensor(),))), "has no readable preview"),
+        (tiff(thumbnail(below=(sensor(LINEAR),), tags={50706: (1, 4, 0, 0)})),
+         "no readable preview"),
         (tiff(Directory({262: LINEAR, 256: WIDTH, 257: HEIGHT, 258: (8, 8, 8)}, FULL)),
-         "no preview"),
-        (b"FOVb" + bytes(100) + FULL, "320 x 200 px of a size that is not known"),
-        (b"FUJIFILMCCD-RAW 0201", "no preview"),
-        (b"II*\0\x10\0\0\0CR\x02\0" + bytes(50), "no preview"),
+         "no readable preview"),
+        (b"FOVb" + bytes(100) + FULL, "320 x 200 px of an unknown size"),
+        (b"FUJIFILMCCD-RAW 0201", "no readable preview"),
+        (b"II*\0\x10\0\0\0CR\x02\0" + bytes(50), "no readable preview"),
         (cr2()[:-40000], "cut short|no preview|whose preview"),
     ],
 )  # fmt: skip

@@ -15,12 +15,12 @@ from geoloc.cube import (  # fmt: skip
     CubeSpec,
     Ledger,
     Provenance,
-    Quantizer,
     Status,
     create_generation,
     plan_blocks,
     publish,
 )
+from geoloc.models import FeatureSpace, Quantizer
 from geoloc.query.coverage import REASONS, AskedCells, coverage
 from tests.cubes import grid_of, write_cube
 
@@ -91,10 +91,9 @@ def test_nothing_lacks_where_all_is_known(cube: Cube) -> None:
 def test_a_polygon_that_nobody_has_is_told_by_the_blocks(tmp_path: Path) -> None:
     spec = CubeSpec.of_grid(GRID, polygon="ab" * 32, imagery={}, model="0" * 64, encoding={})
     ones = np.ones(2, np.float32)
+    space = FeatureSpace(("a", "b"), Quantizer(ones, ones))
     status = plan_blocks(GRID, POLYGON)
-    create_generation(
-        tmp_path, "g0001", spec, Quantizer(ones, ones), status, classes=("a", "b"), model_name="t"
-    )
+    create_generation(tmp_path, "g0001", spec, space, status, model_name="t")
     writer, ledger = BlockWriter(tmp_path, "g0001"), Ledger(tmp_path, "g0001")
     for row, col in np.argwhere(status == Status.MISSING).tolist():
         block = GRID.chunk(row, col)

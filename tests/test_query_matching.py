@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from geoloc.encoders.figures import FIGURES_FILE, PairFigures, read_figures, write_figures
 from geoloc.errors import ModelError
+from geoloc.models import Distance, FeatureSpace
 from geoloc.models.load import load_model
 from geoloc.models.model import SHIPPED
 from geoloc.query import query_photos, query_scene
@@ -20,7 +22,6 @@ from geoloc.report import QueryResult
 from geoloc.report.evidence import evidence
 from geoloc.report.formatting import candidate_text, measured
 from geoloc.report.properties import properties
-from geoloc.search import Ruler
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES, tiny_model
 from tests.media import save
@@ -109,33 +110,39 @@ def test_the_words_of_a_photo_tell_what_was_found() -> None:
     assert sample(candidates=()).match_words is None  # nothing is known: nothing is said
 
 
+def distance_of(dim: int, **parts: NDArray[np.float32]) -> Distance:
+    return FeatureSpace(tuple(map(str, range(dim))), **parts).distance()
+
+
 def test_random_vectors_come_as_near_to_no_place_that_is_there() -> None:
     generator = np.random.default_rng(7)
     cells = generator.normal(0, 2, (400, 20)).astype(np.float32)
-    ruler = Ruler.of(20)
+    distance = distance_of(20)
     near = cells[123] + generator.normal(0, 0.2, 20).astype(np.float32)
-    assert (random_share(near, cells, ruler) or 0) < 0.01
-    shares = [random_share(v, cells, ruler) or 0 for v in generator.normal(0, 2, (40, 20))]
+    assert (random_share(near, cells, distance) or 0) < 0.01
+    shares = [random_share(v, cells, distance) or 0 for v in generator.normal(0, 2, (40, 20))]
     assert 0.3 < float(np.mean(shares)) < 0.7  # of vectors that are random themselves: any share
-    assert random_share(near, cells[:0], ruler) is None
-    blind = Ruler.of(20, np.eye(20)[3])  # by one class alone, whatever it is like is near
+    assert random_share(near, cells[:0], distance) is None
+    blind = distance_of(
+        20, weights=np.eye(20, dtype=np.float32)[3]
+    )  # by one class alone, whatever it is like is near
     assert (random_share(near, cells, blind) or 0) > 0.05
 
 
-def test_a_lead_is_measured_by_the_ruler() -> None:
+def test_a_lead_is_measured_by_the_distance() -> None:
     from geoloc.query.matching import _lead
 
     generator = np.random.default_rng(3)
     cells, photos = (generator.normal(0, 2, (n, 6)).astype(np.float32) for n in (50, 3))
-    for ruler in (
-        Ruler.of(6, [1, 2, 0, 1, 1, 3]),
-        Ruler.of(6, metric=generator.normal(0, 1, (6, 6)).astype(np.float32)),
+    for distance in (
+        distance_of(6, weights=np.float32([1, 2, 0, 1, 1, 3])),
+        distance_of(6, metric=generator.normal(0, 1, (6, 6)).astype(np.float32)),
     ):
         naive = []
         for photo in photos:
-            distances = [ruler.distance(cell, photo) for cell in cells]
+            distances = [distance.between(cell, photo) for cell in cells]
             naive.append(1 - min(distances) / float(np.median(distances)))
-        np.testing.assert_allclose(_lead(photos, cells, ruler), naive, rtol=1e-5)
+        np.testing.assert_allclose(_lead(photos, cells, distance), naive, rtol=1e-5)
 
 
 def test_a_sample_of_a_cube_has_no_missing_cells(tmp_path: Path) -> None:

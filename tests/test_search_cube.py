@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from geoloc.candidates import candidates_of, explain_candidates
 from geoloc.cube import Cube
-from geoloc.search import Query, Ruler, TopK, reduce_scan
+from geoloc.search import Query, TopK, reduce_scan
 
 from .array_cube import find_candidates, heatmaps, make_metric
 from .cubes import write_cube
@@ -35,7 +35,7 @@ def cube(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def decoded(cube: Cube) -> F32:
-    return cube.quantizer.decode(cube.read(slice(0, cube.grid.ny), slice(0, cube.grid.nx)))
+    return cube.features.decode(cube.read(slice(0, cube.grid.ny), slice(0, cube.grid.nx)))
 
 
 @pytest.mark.parametrize("count", [1, 6])
@@ -43,10 +43,10 @@ def test_a_cube_on_disk_is_searched_by_its_models_own_distance(cube: Cube, count
     vectors = np.random.default_rng(8).normal(0, 2, (count, DIM)).astype(np.float32)
     found = heatmaps(cube, Query(vectors))
     difference = decoded(cube).astype(np.float64) - vectors[:, None, None]
-    if cube.metric is not None:
-        expected = np.linalg.norm(difference @ cube.metric / np.sqrt(DIM), axis=-1)
+    if cube.features.metric is not None:
+        expected = np.linalg.norm(difference @ cube.features.metric / np.sqrt(DIM), axis=-1)
     else:
-        w = np.ones(DIM) if cube.weights is None else cube.weights
+        w = np.ones(DIM) if cube.features.weights is None else cube.features.weights
         expected = np.linalg.norm(difference * w / np.linalg.norm(w), axis=-1)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
     assert np.isnan(found[:, 40:60, 100:150]).all() and np.isnan(found).sum() == count * 1000
@@ -59,7 +59,7 @@ def test_a_photo_of_a_place_finds_the_place_and_says_why(cube: Cube) -> None:
     assert (best.row, best.col) == (120, 33) and best.percentile == pytest.approx(100 / 39_500)
     assert best.explanation and best.shared
     assert best.distance == pytest.approx(
-        Ruler.of_cube(cube).distance(photo, cube.vector(120, 33)), abs=1e-3
+        cube.features.distance().between(photo, cube.vector(120, 33)), abs=1e-3
     )
 
 

@@ -17,8 +17,8 @@ from geoloc.cube import Cube, Ledger, Status
 from geoloc.errors import ClusterError, CubeError, UsageError
 from geoloc.executors import Executor, InlineExecutor, Once, open_cluster
 from geoloc.search import Query, scan
-from geoloc.search.measures import Direct
-from geoloc.search.within import Within
+from geoloc.search.distance import Direct
+from geoloc.search.mask import PolygonMask
 from geoloc.search.work import BlockScan, whole
 
 from .array_cube import heatmaps, make_cube, make_metric
@@ -111,8 +111,8 @@ def test_what_is_sent_holds_no_cell_of_the_cube(cubes: Cubes) -> None:
 
 def test_a_mask_is_prepared_again_where_it_arrives(cubes: Cubes) -> None:
     cube = cubes.open("plain")
-    mask = Within.of(cube.grid, triangle(cube), cube.grid.crs)
-    again: Within = pickle.loads(pickle.dumps(mask))  # noqa: S301 our own
+    mask = PolygonMask.of(cube.grid, triangle(cube), cube.grid.crs)
+    again: PolygonMask = pickle.loads(pickle.dumps(mask))  # noqa: S301 our own
     assert shapely.is_prepared(again.polygon) and again.grid == mask.grid
     block = cube.grid.chunk(0, 1, size=256)
     np.testing.assert_array_equal(again.cells(block), mask.cells(block))

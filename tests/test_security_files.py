@@ -220,7 +220,7 @@ def test_a_list_of_other_files_is_no_video(name: str, tmp_path: Path) -> None:
     }
     for text in lists.values():
         (tmp_path / name).write_text(text)
-        with pytest.raises(PhotoError, match="is no video"):
+        with pytest.raises(PhotoError, match="is not a video"):
             read_frame(tmp_path / name, 0.4)
 
 

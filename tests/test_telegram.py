@@ -69,7 +69,7 @@ def test_paths_that_leave_the_folder_are_refused(tmp_path: Path, named: str) -> 
     write_export(folder, [message(1, photo=named)])
     export = read_export(folder)
     assert export.attachments == ()
-    assert "leads out of" in export.failures["result.json: message 1 of Watch"]
+    assert "is outside" in export.failures["result.json: message 1 of Watch"]
 
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     failures = read_export(tmp_path).failures
     reasons = list(failures.values())
     assert "does not include" in reasons[0]
-    assert "is not there" in reasons[1]
+    assert "is missing" in reasons[1]
     assert len(failures) == 4
     assert all(len(reason) < 400 for reason in reasons)
 

@@ -32,7 +32,7 @@ def test_capitals_may_differ_where_one_file_is_meant(tmp_path: Path) -> None:
         save(tmp_path / "x.jpg", 1).rename(_made(tmp_path / name))
     assert files.find("photos/img_1.jpg").name == "IMG_1.JPG"
     assert files.find("Photos/B.jpg").name == "B.jpg"
-    with pytest.raises(UsageError, match="is not there"):
+    with pytest.raises(UsageError, match="is missing"):
         files.find("photos/b.JPG")  # either may be meant
 
 
@@ -46,10 +46,10 @@ def test_a_numbered_copy_is_taken_only_where_it_is_certain(tmp_path: Path) -> No
     size, files = copy.stat().st_size, Files(tmp_path.resolve())
     assert files.find("photos/a.jpg", size) == copy.resolve()
     for told in (None, size + 1):
-        with pytest.raises(UsageError, match="is not there"):
+        with pytest.raises(UsageError, match="is missing"):
             files.find("photos/a.jpg", told)
     (tmp_path / "photos" / "a (2).jpg").write_bytes(copy.read_bytes())
-    with pytest.raises(UsageError, match="is not there"):
+    with pytest.raises(UsageError, match="is missing"):
         Files(tmp_path.resolve()).find("photos/a.jpg", size)
     write_export(tmp_path, [message(1, photo="photos/A(1).jpg", photo_file_size=size)])
     assert "result.json: message 1 of Watch" in find_media(tmp_path).failures

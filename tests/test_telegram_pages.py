@@ -127,7 +127,7 @@ def test_what_pages_name_and_lack_is_told(tmp_path: Path) -> None:
     failures = read_pages(write_pages(tmp_path)).failures
     name = "messages.html: message {} of River & bridge watch".format
     assert "larger size limit" in failures[name(5)]
-    assert "leads out of" in failures[name(8)]
+    assert "is outside" in failures[name(8)]
     assert "7 messages were read" in failures["messages.html"]
     assert "export it as JSON as well" in failures["messages.html"]
     assert len(failures) == 3

@@ -120,7 +120,8 @@ def test_a_frozen_trunk_becomes_onnx_that_says_the_same(teacher: Path, tmp_path:
     assert trained.figures is not None
     assert trained.figures.mean_average_precision > trained.figures.chance + 0.15
     model = load_model(trained.path)
-    assert model.metric is not None and model.metric.shape == (5, 5)
+    metric = model.features.metric
+    assert metric is not None and metric.shape == (5, 5)
     assert model.spec.overhead is not None and model.spec.overhead.methods == ("patch",)
     encoder = open_overhead(model, 10.0)
     cells = Grid("EPSG:32636", 300000.0, 5600000.0, 10.0, 1, 2)

@@ -110,8 +110,8 @@ def test_damage_is_told_after_what_could_be_seen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", r"is empty \(0 bytes\)"), (b"no video" * 100, "is no video"),
-     (b"\x00\x00\x00\x20ftypisom" + b"\x00" * 99, "is no video|no pictures")],
+    [(b"", r"is empty \(0 bytes\)"), (b"no video" * 100, "is not a video"),
+     (b"\x00\x00\x00\x20ftypisom" + b"\x00" * 99, "is not a video|no pictures")],
 )  # fmt: skip
 def test_what_is_no_video_is_refused_in_one_line(
     tmp_path: Path, content: bytes, reason: str
@@ -128,7 +128,7 @@ def test_what_is_no_video_is_refused_in_one_line(
 def test_a_truncated_mp4_is_told(tmp_path: Path) -> None:
     path = video(tmp_path / "a.mp4", shot(1, 30))
     path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(PhotoError, match=r"a\.mp4 is no video"):
+    with pytest.raises(PhotoError, match=r"a\.mp4 is not a video"):
         list(read_frames(path))
 
 
@@ -242,7 +242,7 @@ def test_pictures_of_an_unknown_codec_are_refused_in_one_line(tmp_path: Path) ->
     content = video(tmp_path / "a.mkv", shot(1, 10)).read_bytes()
     assert b"V_MPEG4/ISO/ASP" in content
     (tmp_path / "a.mkv").write_bytes(content.replace(b"V_MPEG4/ISO/ASP", b"V_SOMETHING/ELS"))
-    refused(tmp_path / "a.mkv", "pictures of a codec that is not known here: convert it")
+    refused(tmp_path / "a.mkv", "a codec that cannot be decoded: convert it")
 
 
 def test_the_cover_of_music_is_no_picture_of_a_place(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_the_cover_of_music_is_no_picture_of_a_place(tmp_path: Path) -> None:
         quiet = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), "fltp", "mono")
         quiet.sample_rate = 8000
         container.mux([*heard.encode(quiet), *heard.encode(), packet])
-    refused(tmp_path / "a.m4a", "it is sound alone with a cover")
+    refused(tmp_path / "a.m4a", "it is audio only with a cover")
 
 
 @pytest.mark.parametrize(("suffix", "keys"), [

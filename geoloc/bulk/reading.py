@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import OutputError, PhotoError
+from ..errors import NotInstalledError, OutputError, PhotoError
 from ..files.modes import make_folder, open_answer
 from ..files.whole import file_sha256, whole_file
 from ..models import Model
@@ -94,8 +94,9 @@ class Reader:
                 if self._is_new(photo, done):
                     yield photo
         except Exception as error:
-            if not done.sha256 or not is_foreseen(error):
-                # it may be well another time: rights are given, a library is mended
+            passing = isinstance(error, NotInstalledError) or not is_foreseen(error)
+            if passing or not done.sha256:
+                # it may be well another time: rights are given, a library is mended or installed
                 done.stamp = _AGAIN
                 self._files.pop(done.sha256, None)
             raise

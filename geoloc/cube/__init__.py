@@ -37,7 +37,6 @@ from __future__ import annotations
 
 from .copying import BlockCopier
 from .damage import Inspection, damaged_blocks, inspect_blocks
-from .encoding import MISSING, Quantizer, distance_operator, squared_norm
 from .generations import (
     FIRST_GENERATION,
     Generation,
@@ -61,7 +60,6 @@ from .writer import BlockWriter, Ledger, Written, remember_imagery, require_spec
 
 __all__ = [
     "FIRST_GENERATION",
-    "MISSING",
     "BlockCopier",
     "BlockWriter",
     "Cube",
@@ -75,14 +73,12 @@ __all__ = [
     "Parked",
     "Parking",
     "Provenance",
-    "Quantizer",
     "Status",
     "Written",
     "create_generation",
     "create_root",
     "current_generation",
     "damaged_blocks",
-    "distance_operator",
     "finish_generation",
     "generation_exists",
     "generation_names",
@@ -101,7 +97,6 @@ __all__ = [
     "restore_current",
     "restore_ledger",
     "resume_generation",
-    "squared_norm",
     "stored_attributes",
     "stored_encoding",
     "stored_spec",

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from ..domain import Chunk, Grid, Index
 from ..errors import CubeError, SpecMismatchError
+from ..models import MISSING, FeatureSpace, Quantizer
 from ..stores import local_path
 from .checks import NOTHING, PARTS
 from .chunks import PlainChunks
-from .encoding import MISSING, Quantizer
 from .guard import BlockGuard
 from .readers import mark_read
 from .seal import document_of, require_contents, require_layout, require_seal
@@ -41,8 +41,7 @@ _MOST_RECORDS = 1024  # blocks whose provenance ``info`` looks at
 class Cube:
     """A generation of a feature cube, open for reading; safe to use from several threads.
 
-    ``scale``, ``offset``: float32 ``(feature,)``. ``weights`` ``(feature,)`` and ``metric``
-    ``(feature, component)`` are the model's own, or None.
+    ``features``: what its vectors mean, from the model that made them.
     """
 
     def __init__(self, url: str | Path, generation: str, *, check_digests: bool = False) -> None:
@@ -50,16 +49,12 @@ class Cube:
         group, self.spec = open_generation(url, generation)
         self.attrs: dict[str, Any] = dict(group.attrs)
         with generation_errors(url, generation):
-            self._features, self._norm = array_of(group, "features"), array_of(group, "norm")
+            self._codes, self._norm = array_of(group, "features"), array_of(group, "norm")
             root = local_path(url)
-            self._chunks = PlainChunks.of(self._features, root)
+            self._chunks = PlainChunks.of(self._codes, root)
             self._norms = PlainChunks.of(self._norm, root)
             self._guard = BlockGuard(self.url, generation, group, self.spec, digests=check_digests)
-            self.scale, self.offset = values_of(group, "scale"), values_of(group, "offset")
-            names = np.asarray(array_of(group, "class_name")[:])
-            self.classes: tuple[str, ...] = tuple(map(str, names))
-            self.weights = optional_values_of(group, "distance_weight")
-            self.metric = optional_values_of(group, "metric")
+            self.features = feature_space_of(group)
 
     @classmethod
     def open(
@@ -106,11 +101,6 @@ class Cube:
         """Whether every block of the area is there, with all its imagery."""
         return bool(np.isin(self.done, (1, 3)).all())
 
-    @property
-    def quantizer(self) -> Quantizer:
-        """Decodes the codes that ``read`` returns."""
-        return Quantizer(self.scale, self.offset)
-
     def blocks(self) -> Iterator[Chunk]:
         """The blocks that hold data, row by row."""
         for row, col in np.argwhere(np.isin(self.done, (1, 2))):
@@ -125,7 +115,7 @@ class Cube:
         with generation_errors(self.url, self.generation):
             if self._chunks and _forward(rows, cols):
                 return self._chunks.read(rows, cols, self._guard.of("features", self._chunks))
-            codes = np.asarray(self._features[rows, cols])
+            codes = np.asarray(self._codes[rows, cols])
             if (codes[..., 0] == MISSING).any():  # zarr takes a chunk that is not there for that
                 require_there(self.url, self.generation)
         uncounted = self._uncounted(rows, cols)
@@ -134,10 +124,9 @@ class Cube:
         return codes
 
     def read_norm(self, rows: slice, cols: slice) -> NDArray[np.float32]:
-        """``squared_norm`` ``(y, x)`` of the decoded vectors; NaN where missing.
+        """`Distance.squared_norm` ``(y, x)`` of the decoded vectors; NaN where missing.
 
-        Under ``distance_operator(D, weights, metric)`` of this cube, that is with the model's
-        own weights: it does not hold for weights changed at query time.
+        Under the model's own distance: it does not hold for weights changed at query time.
         """
         with generation_errors(self.url, self.generation):
             if self._norms and _forward(rows, cols):
@@ -155,7 +144,7 @@ class Cube:
         if not (0 <= row < self.grid.ny and 0 <= col < self.grid.nx):
             return None
         codes = self.read(slice(row, row + 1), slice(col, col + 1))[0, 0]
-        return None if codes[0] == MISSING else self.quantizer.decode(codes[None])[0]
+        return None if codes[0] == MISSING else self.features.decode(codes[None])[0]
 
     def provenance(self, block: Chunk) -> dict[str, Any]:
         """Items, dates and fingerprint of a block's imagery; empty where it is not done.
@@ -213,10 +202,10 @@ class Cube:
             "bounds": list(grid.bounds),
             "step": grid.step,
             "cells": grid.size,
-            "classes": len(self.classes),
+            "classes": len(self.features.names),
             "model": self.model_name,
             "model_digest": self.model_digest,
-            "metric": self.metric is not None,
+            "metric": self.features.metric is not None,
             "encoding": self.spec.encoding,
             "blocks_done": int((done == 1).sum()),
             "blocks_broken": int((done == 2).sum()),
@@ -247,6 +236,17 @@ class Cube:
         x = np.arange(*cols.indices(grid.nx)) // side
         mask: NDArray[np.bool_] = self.done[np.ix_(y, x)] == 0
         return mask
+
+
+def feature_space_of(group: zarr.Group) -> FeatureSpace:
+    """What a generation says of its vectors."""
+    return FeatureSpace(
+        names=tuple(map(str, np.asarray(array_of(group, "class_name")[:]))),
+        code=Quantizer(values_of(group, "scale"), values_of(group, "offset")),
+        weights=optional_values_of(group, "distance_weight"),
+        metric=optional_values_of(group, "metric"),
+        readout=optional_values_of(group, "readout"),
+    )
 
 
 def _dates(records: list[dict[str, Any]]) -> list[str]:

@@ -18,8 +18,8 @@ from zarr.core.sync import sync
 from .. import __version__
 from ..domain import Grid
 from ..errors import CubeError, UnavailableError
+from ..models import MISSING, FeatureSpace
 from .checks import NOTHING, PARTS, UNRECORDED
-from .encoding import MISSING, Quantizer
 from .reader import generation_exists
 from .seal import CONTENTS, contents_of, write_sealed
 from .spec import FORMAT_VERSION, CubeSpec, Status
@@ -91,16 +91,15 @@ def create_generation(
     url: str | Path,
     generation: str,
     spec: CubeSpec,
-    quantizer: Quantizer,
+    features: FeatureSpace,
     ledger: NDArray[np.uint8],
     *,
-    classes: tuple[str, ...],
     model_name: str,
     area: str = "",
-    weights: NDArray[np.float32] | None = None,
-    metric: NDArray[np.float32] | None = None,
 ) -> None:
     """Write the empty generation; ``ledger`` ``(block_y, block_x)`` holds its first states.
+
+    ``features``: of the model, with a code.
 
     What an interrupted creation left under the same name is replaced. Raises CubeError where
     the store cannot be written.
@@ -111,8 +110,8 @@ def create_generation(
         warnings.simplefilter("ignore")  # strings and consolidated metadata: not yet in the spec
         store = open_store(url, read_only=False)
         group = zarr.create_group(store, path=generation, overwrite=True)
-        _create_features(group, spec, quantizer, classes)
-        _create_distance(group, weights, metric)
+        _create_features(group, spec, features)
+        _create_space(group, features)
         _create_coordinates(group, spec.grid)
         _create_ledger(group, ledger)
         contents = contents_of(store, generation, group)
@@ -150,10 +149,8 @@ def _attributes(spec: CubeSpec, model_name: str, area: str) -> dict[str, Any]:
     }
 
 
-def _create_features(
-    group: zarr.Group, spec: CubeSpec, quantizer: Quantizer, classes: tuple[str, ...]
-) -> None:
-    dim, side = len(classes), spec.block_size
+def _create_features(group: zarr.Group, spec: CubeSpec, features: FeatureSpace) -> None:
+    dim, side = features.dim, spec.block_size
     group.create_array(
         "features",
         shape=(spec.ny, spec.nx, dim),
@@ -183,21 +180,23 @@ def _create_features(
             "long_name": "squared norm of the decoded feature vector under the model's metric",
         },
     )
-    _small(group, "scale", quantizer.scale, "feature")
-    _small(group, "offset", quantizer.offset, "feature")
+
+
+def _create_space(group: zarr.Group, features: FeatureSpace) -> None:
+    code, count = features.stored_code, len(features.names)
+    _small(group, "scale", code.scale, "feature")
+    _small(group, "offset", code.offset, "feature")
+    named = "feature" if features.readout is None else "name"
     names = group.create_array(
-        "class_name", shape=(dim,), chunks=(dim,), dtype=str, dimension_names=("feature",)
+        "class_name", shape=(count,), chunks=(count,), dtype=str, dimension_names=(named,)
     )
-    names[:] = np.array(classes, dtype=object)
-
-
-def _create_distance(
-    group: zarr.Group, weights: NDArray[np.float32] | None, metric: NDArray[np.float32] | None
-) -> None:
-    if weights is not None:
-        _small(group, "distance_weight", weights.astype(np.float32), "feature")
-    if metric is not None:
-        _small(group, "metric", metric.astype(np.float32), "feature", "component")
+    names[:] = np.array(features.names, dtype=object)
+    if features.weights is not None:
+        _small(group, "distance_weight", features.weights.astype(np.float32), "feature")
+    if features.metric is not None:
+        _small(group, "metric", features.metric.astype(np.float32), "feature", "component")
+    if features.readout is not None:
+        _small(group, "readout", features.readout.astype(np.float32), "name", "feature")
 
 
 def _create_coordinates(group: zarr.Group, grid: Grid) -> None:

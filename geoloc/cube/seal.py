@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SEAL, CONTENTS = "sealed", "contents"
 
-OPTIONAL = ("distance_weight", "metric")
+OPTIONAL = ("distance_weight", "metric", "readout")
 SMALL = ("scale", "offset", "class_name", *OPTIONAL, "y", "x", "spatial_ref")
 """Arrays in one chunk each, written once."""
 
@@ -140,13 +140,16 @@ def require_layout(url: str | Path, generation: str, group: zarr.Group, spec: Cu
         "provenance/record": spec.grid.chunk_grid(side),
         "scale": (dim,),
         "offset": (dim,),
-        "class_name": (dim,),
         "distance_weight": (dim,),
         "y": (spec.ny,),
         "x": (spec.nx,),
     }
     if "metric" in group:
         shapes["metric"] = (dim, min(array_of(group, "metric").shape[-1], _MOST_COMPONENTS))
+    shapes["class_name"] = (dim,)
+    if "readout" in group:
+        names = min(array_of(group, "readout").shape[0], _MOST_FEATURES)
+        shapes |= {"readout": (names, dim), "class_name": (names,)}
     for name, shape in shapes.items():
         if name in OPTIONAL and name not in group:
             continue

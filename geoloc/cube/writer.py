@@ -16,9 +16,8 @@ from ..errors import CubeError, SpecMismatchError
 from ..stores import local_path
 from .checks import PARTS, stored
 from .chunks import PlainChunks
-from .encoding import Quantizer, distance_operator, squared_norm
 from .guard import block_bytes, read_ledger, read_statuses, record_key
-from .reader import generation_exists, open_generation, stored_spec
+from .reader import feature_space_of, generation_exists, open_generation, stored_spec
 from .schema import LEDGER_CHUNK
 from .seal import update_attributes
 from .spec import CubeSpec, Provenance, Status
@@ -26,10 +25,8 @@ from .store import (
     array_of,
     ledger_of,
     open_store,
-    optional_values_of,
     read_bytes,
     storage_errors,
-    values_of,
 )
 
 
@@ -54,23 +51,21 @@ class BlockWriter:
         group, _ = open_generation(url, generation, mode="r+")
         with storage_errors(url):
             self._store = open_store(url, read_only=False)
-            self._features = _plain(url, group, "features")
+            self._codes = _plain(url, group, "features")
             self._norm = _plain(url, group, "norm")
             self._records = array_of(group, "provenance/record")
-            self._quantizer = Quantizer(values_of(group, "scale"), values_of(group, "offset"))
-            weights = optional_values_of(group, "distance_weight")
-            metric = optional_values_of(group, "metric")
-        self._operator = distance_operator(self._features.shape[2], weights, metric)
+            self._space = feature_space_of(group)
+        self._distance = self._space.distance()
 
     def write(self, block: Chunk, features: NDArray[np.float32]) -> Written:
         """Encode and write float32 ``(y, x, feature)`` of a block, NaN where missing."""
-        codes, saturated = self._quantizer.encode(features)
-        values = self._quantizer.decode(codes)
+        codes, saturated = self._space.encode(features)
+        values = self._space.decode(codes)
         place = block.index
         with storage_errors(self.url):
             kept = (
-                stored(self._features.write(place, codes)),
-                stored(self._norm.write(place, squared_norm(values, self._operator))),
+                stored(self._codes.write(place, codes)),
+                stored(self._norm.write(place, self._distance.squared_norm(values))),
             )
         return Written(
             int(np.isfinite(values[..., 0]).sum()),

@@ -166,7 +166,7 @@ def check_model(model: Model) -> None:
     if overhead is not None:
         _check_network(model, overhead, overhead.patch_px, "overhead")
         open_overhead(model, 10.0, check_method(model, None), "cpu")
-    _ = model.metric
+    _ = model.features
 
 
 def read_classes(path: str | Path) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from ..errors import UsageError
 from .inline import InlineExecutor
-from .machine import choose, gpu_count
+from .machine import choose, gpu_count, starts_cuda
 from .work import Executor, Once, Outcome, Work, one_line
 
 __all__ = [
@@ -43,15 +43,18 @@ def check_kind(kind: str) -> str:
 def open_cluster(kind: str = "auto", *, blocks: int | None = None) -> Iterator[Executor]:
     """An executor, closed again at the end.
 
-    ``auto``: GPUs where torch sees any; else workers where there are enough cores and
-    ``blocks`` to pay for starting them; else this process. ``inline``, ``local``, ``cuda``, or
-    the address of a running Dask scheduler (``tls://host:8786``; Dask's own configuration
-    ``distributed.comm.tls`` names the certificates). Raises ClusterError where it
-    cannot be started or reached, UsageError for any other word.
+    ``auto``: GPUs where torch sees any (one of them, in this process, without dask-cuda); else
+    workers where there are enough cores and ``blocks`` to pay for starting them; else this
+    process. ``inline``, ``local``, ``cuda``, or the address of a running Dask scheduler
+    (``tls://host:8786``; Dask's own configuration ``distributed.comm.tls`` names the
+    certificates). Raises ClusterError where it cannot be started or reached, NotInstalledError
+    for ``cuda`` without dask-cuda, UsageError for any other word.
     """
     check_kind(kind)
     if kind == "auto":
         kind = choose(gpu_count(), os.cpu_count() or 1, blocks)
+        if kind == "cuda" and not starts_cuda():
+            kind = "inline"
     if kind == "inline":
         yield InlineExecutor()
         return

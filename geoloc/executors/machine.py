@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
+from ..errors import NotInstalledError
+from ..extras import extra
+
+_LOG = logging.getLogger(__name__)
+
 CORES_A_WORKER = 4
 """One network on so many cores is about as fast as several beside each other."""
 
@@ -21,3 +28,14 @@ def gpu_count() -> int:
     import torch
 
     return torch.cuda.device_count()
+
+
+def starts_cuda() -> bool:
+    """Whether one worker a GPU can be started; what it lacks is said."""
+    try:
+        with extra("cuda", "one GPU is used: one worker a GPU"):
+            import dask_cuda  # noqa: F401
+    except NotInstalledError as missing:
+        _LOG.info("%s", missing)
+        return False
+    return True

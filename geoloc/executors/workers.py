@@ -36,6 +36,7 @@ from distributed import (
 from distributed.comm.core import CommClosedError
 
 from ..errors import ClusterError, UsageError
+from ..extras import extra
 from .machine import CORES_A_WORKER, gpu_count
 from .work import Data, Item, Outcome, Result, Work, one_line
 
@@ -395,10 +396,8 @@ def _start(kind: str) -> Any:
         return LocalCluster(**local_arguments(os.cpu_count() or 1))
     if not gpu_count():
         raise ClusterError("--cluster cuda: torch sees no CUDA device: use auto, inline or local")
-    try:
+    with extra("cuda", "--cluster cuda"):
         from dask_cuda import LocalCUDACluster
-    except ImportError:
-        raise ClusterError("--cluster cuda needs dask-cuda: pip install 'geoloc[cuda]'") from None
     return LocalCUDACluster(**cuda_arguments())
 
 

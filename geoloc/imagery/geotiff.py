@@ -18,13 +18,13 @@ import numpy as np
 from ..area import Bounds, GeotiffImagery
 from ..domain import Grid
 from ..errors import ImageryError
+from .byte_counter import Taken
 from .keys import fill_keys, hide_keys
 from .manner import Manner, manner_of, remarks
 from .placing import Part, Places
 from .raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe
 from .reading import read_onto
 from .source import Item, as_window, lay_under
-from .taken import Taken
 from .version import Versions
 
 if TYPE_CHECKING:

@@ -27,7 +27,6 @@ from ..cube import (
     CubeSpec,
     Ledger,
     Parking,
-    Quantizer,
     Status,
     create_generation,
     create_root,
@@ -45,6 +44,7 @@ from ..domain import Chunk
 from ..errors import ImageryError
 from ..executors import Executor, Once, Outcome, open_cluster
 from ..imagery import notes_of, require_overlap
+from ..models import Quantizer
 from ..pulse import listening
 from ..stores import local_path
 from .cache import tile_kept
@@ -239,7 +239,7 @@ def _forget_damaged(ledger: Ledger, report: BuildReport, *, read_all: bool) -> N
 
 def _is_read_soon(cube: Cube) -> bool:
     cells = np.isin(cube.done, (Status.DONE, Status.BROKEN)).sum() * cube.spec.block_size**2
-    return local_path(cube.url) is not None and cells * len(cube.scale) <= _SOON_READ
+    return local_path(cube.url) is not None and cells * cube.features.dim <= _SOON_READ
 
 
 def _changed_imagery(plan: BuildPlan, ledger: Ledger) -> list[str]:
@@ -283,13 +283,10 @@ def _create(
         plan.url,
         generation,
         spec,
-        quantizer,
+        plan.features.with_code(quantizer),
         status,
-        classes=plan.classes,
         model_name=plan.model_name,
         area=plan.area,
-        weights=plan.weights,
-        metric=plan.metric,
     )
 
 

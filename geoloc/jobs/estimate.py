@@ -302,7 +302,7 @@ def _cost(plan: BuildPlan, sample: Measured, workers: int) -> StepCost:
         blocks=blocks,
         cells=_cells(plan),
         imagery_bytes=3 * pixels,
-        cube_bytes=blocks * CHUNK_SIZE * CHUNK_SIZE * (len(plan.classes) + 4),
+        cube_bytes=blocks * CHUNK_SIZE * CHUNK_SIZE * (plan.features.dim + 4),
         hours=hours,
         elapsed_hours=hours / max(workers, 1),
     )

@@ -18,6 +18,7 @@ from ..encoders.lattice import Reading
 from ..errors import SpecMismatchError
 from ..executors import Once
 from ..imagery import Source, open_source
+from ..models import FeatureSpace
 from .extent import placed
 from .tasks import Encoder, EncodeWork
 
@@ -122,21 +123,18 @@ class OpenStored:
 class BuildPlan:
     """All that a build needs; making one reads and computes nothing.
 
-    ``open_encoder`` is picklable and called once in each process. ``weights`` ``(feature,)``
-    and ``metric`` ``(feature, component)`` are the model's own.
+    ``open_encoder`` is picklable and called once in each process.
     """
 
     url: str
     grid: Grid
     source: Source
     open_encoder: Callable[[], Encoder]
-    classes: tuple[str, ...]
+    features: FeatureSpace
     model_name: str
     model_digest: str
     imagery: dict[str, Any] = field(default_factory=dict)
     polygon: Geometry | None = None
-    weights: NDArray[np.float32] | None = None
-    metric: NDArray[np.float32] | None = None
     area: str = ""
 
     def pinned(self, encoding: dict[str, Any] | None) -> BuildPlan:
@@ -195,12 +193,10 @@ def plan_build(area: Area, method: str | None = None, imagery: Imagery | None = 
         grid=area.grid,
         source=open_source(imagery or area.read_imagery),
         open_encoder=ModelEncoder(where, model.digest, area.step, method),
-        classes=model.classes,
+        features=model.features,
         model_name=model.name,
         model_digest=model.digest,
         imagery=area.imagery.recorded(),
         polygon=area.polygon,
-        weights=model.distance_weights,
-        metric=model.metric,
         area=area.name,
     )

@@ -222,13 +222,10 @@ def _lay_out(plan: BuildPlan, old: Cube, generation: str, spec: CubeSpec) -> Non
         plan.url,
         generation,
         spec,
-        old.quantizer,
+        old.features,
         np.where(old.done == Status.OUTSIDE, old.done, np.uint8(Status.MISSING)),
-        classes=old.classes,
         model_name=old.model_name,
         area=plan.area,
-        weights=old.weights,
-        metric=old.metric,
     )
 
 

@@ -19,13 +19,13 @@ from ..cube import (
     Parked,
     Parking,
     Provenance,
-    Quantizer,
     Status,
 )
 from ..domain import Chunk, Grid
 from ..errors import ImageryError
 from ..executors import Once
 from ..imagery import Source
+from ..models import Quantizer
 from .overview import Seen, part_of, shrunk
 
 if TYPE_CHECKING:

@@ -83,7 +83,7 @@ def verify_cube(
     exact = fidelity.exact_vectors(encoder, sample)
     places = zip(sample.rows.tolist(), sample.cols.tolist(), strict=True)
     stored = [cube.read(slice(y, y + 1), slice(x, x + 1))[0, 0] for y, x in places]
-    error = fidelity.compare(cube.quantizer.decode(np.stack(stored)), exact)
+    error = fidelity.compare(cube.features.decode(np.stack(stored)), exact)
     jitter = fidelity.jitter(encoder, sample, exact)
     return Verification(str(cube.spec.encoding.get("method")), error, jitter)
 

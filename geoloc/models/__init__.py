@@ -1,21 +1,29 @@
 """What turns pixels into feature vectors, as files: model directories and where they live.
 
-``spec``    what model.json may say
-``model``   a checked model directory, its digest
-``store``   the models of this machine, and those that are shipped
-``fetch``   models by URL, copied into the store
-``load``    a model by name, directory, URL or digest
+``spec``       what model.json may say
+``model``      a checked model directory, its digest
+``features``   what its vectors mean: names, distance, and the int8 code (``quantizer``)
+``store``      the models of this machine, and those that are shipped
+``fetch``      models by URL, copied into the store
+``load``       a model by name, directory, URL or digest
 
 Nothing here imports torch: the networks themselves are run by `geoloc.encoders`.
 """
 
+from .features import Distance, FeatureSpace, Term
 from .fetch import is_url
 from .load import load_exact, load_model
 from .model import Model, model_info
+from .quantizer import MISSING, Quantizer
 from .store import list_models, model_of_digest
 
 __all__ = [
+    "MISSING",
+    "Distance",
+    "FeatureSpace",
     "Model",
+    "Quantizer",
+    "Term",
     "is_url",
     "list_models",
     "load_exact",

@@ -21,6 +21,8 @@ from pydantic import ValidationError
 
 from ..errors import ModelError
 from ..files.whole import file_sha256, whole_file
+from .features import FeatureSpace
+from .quantizer import Quantizer
 from .spec import SPEC_FILE, ModelSpec
 
 SHIPPED = Path(__file__).parent / "shipped" / "sandbox"
@@ -59,16 +61,22 @@ class Model:
         return hashlib.sha256(_canonical(self.spec).encode()).hexdigest()
 
     @cached_property
-    def metric(self) -> NDArray[np.float32] | None:
-        """``L`` (feature, feature) of ``d = |(a - b) L| / sqrt(D)``, or None."""
-        name = self.spec.distance.metric
-        return None if name is None else _read_metric(self.path / name, self.dim)
+    def features(self) -> FeatureSpace:
+        """What its vectors mean. Raises ModelError where a matrix cannot be read."""
+        spec, dim = self.spec, self.dim
+        weights = spec.distance.weights
+        return FeatureSpace(
+            names=spec.classes,
+            code=_code(spec),
+            weights=None if weights is None else np.asarray(weights, np.float32),
+            metric=self._matrix("metric", spec.distance.metric, dim, dim),
+            readout=self._matrix("readout", spec.readout, len(spec.classes), dim),
+        )
 
-    @property
-    def distance_weights(self) -> NDArray[np.float32] | None:
-        """The model's own weight of each class (feature,), or None for all ones."""
-        weights = self.spec.distance.weights
-        return None if weights is None else np.asarray(weights, dtype=np.float32)
+    def _matrix(
+        self, what: str, name: str | None, rows: int, columns: int
+    ) -> NDArray[np.float32] | None:
+        return None if name is None else _read_matrix(self.path / name, what, (rows, columns))
 
     def file(self, name: str) -> Path:
         """Path of one of the model's files."""
@@ -127,7 +135,7 @@ def write_model(
     """
     directory = Path(directory)
     contents = {name: _content(source) for name, source in files.items()}
-    raw = dict(spec.model_dump(mode="json") if isinstance(spec, ModelSpec) else spec)
+    raw = dict(spec.facts() if isinstance(spec, ModelSpec) else spec)
     raw["files"] = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     checked = _validate(raw, str(directory))
     missing = set(checked.used_files()) - set(contents)
@@ -136,7 +144,7 @@ def write_model(
     directory.mkdir(parents=True, exist_ok=True)
     for name, data in contents.items():
         write_whole(directory / name, data)
-    text = json.dumps(checked.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    text = json.dumps(checked.facts(), indent=1, ensure_ascii=False)
     write_whole(directory / SPEC_FILE, (text + "\n").encode())
     return Model(directory.resolve(), checked)
 
@@ -178,7 +186,7 @@ def _check_file(model: Model, name: str, verify: bool) -> None:
 
 
 def _canonical(spec: ModelSpec) -> str:
-    return json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return json.dumps(spec.facts(), sort_keys=True, separators=(",", ":"))
 
 
 def _content(source: Path | bytes) -> bytes:
@@ -199,16 +207,25 @@ def write_whole(path: Path, data: bytes) -> None:
         raise ModelError(f"{path} cannot be written ({error.strerror})") from None
 
 
-def _read_metric(path: Path, dim: int) -> NDArray[np.float32]:
+def _code(spec: ModelSpec) -> Quantizer | None:
+    if spec.ranges is None:
+        return None
+    low, high = np.broadcast_to(spec.ranges, (spec.dim, 2)).T
+    return Quantizer.of_range(low, high)
+
+
+def _read_matrix(path: Path, what: str, shape: tuple[int, int]) -> NDArray[np.float32]:
     try:
         if path.suffix == ".npy":
             matrix = np.load(path, allow_pickle=False)
         else:
             from safetensors.numpy import load_file
 
-            matrix = load_file(path)["metric"]
+            matrix = load_file(path)[what]
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path} holds no metric ({error}): import the model again") from None
-    if matrix.shape != (dim, dim) or not np.isfinite(matrix).all():
-        raise ModelError(f"{path}: metric {matrix.shape} must be {dim} x {dim} finite numbers")
+        raise ModelError(f"{path} holds no {what} ({error}): import the model again") from None
+    if matrix.shape != shape or not np.isfinite(matrix).all():
+        raise ModelError(
+            f"{path}: {what} {matrix.shape} must be {shape[0]} x {shape[1]} finite numbers"
+        )
     return np.ascontiguousarray(matrix, dtype=np.float32)

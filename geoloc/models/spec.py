@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    field_validator,
+    model_validator,
+)
 
 from .formats import FORMATS
 
@@ -17,6 +25,15 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Method = Literal["patch", "dense", "split"]
 Triple = tuple[float, float, float]
+
+
+def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
+    if not limits[0] < limits[1]:
+        raise ValueError(f"range {list(limits)} is empty: write the smaller value first")
+    return limits
+
+
+Range = Annotated[tuple[FiniteFloat, FiniteFloat], AfterValidator(_ordered)]
 
 
 class _Spec(BaseModel):
@@ -134,7 +151,13 @@ class DistanceSpec(_Spec):
 
 
 class ModelSpec(_Spec):
-    """``model.json``. ``files`` maps every file of the directory to its sha256."""
+    """``model.json``. ``files`` maps every file of the directory to its sha256.
+
+    ``ranges``: the values that the int8 code of a cube holds, lowest and highest, one pair for all
+    features or one for each; null: they are found when the model's first cube is built.
+    ``readout``: file of a matrix (class, dim) that makes class logits of feature vectors; null:
+    each feature is the logit of a class.
+    """
 
     version: Literal[1] = 1
     name: str = Field(pattern=MODEL_NAME, max_length=100)
@@ -143,6 +166,8 @@ class ModelSpec(_Spec):
     ground: GroundSpec
     overhead: OverheadSpec | None = None
     distance: DistanceSpec = DistanceSpec()
+    ranges: tuple[Range, ...] | None = Field(None, min_length=1)
+    readout: str | None = None
     training: dict[str, Any] = {}
     files: dict[str, str] = {}
 
@@ -156,10 +181,12 @@ class ModelSpec(_Spec):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if len(self.classes) != self.dim:
+        if self.readout is None and len(self.classes) != self.dim:
             raise ValueError(f"{len(self.classes)} classes for dim {self.dim}")
-        if len(set(self.classes)) != self.dim:
+        if len(set(self.classes)) != len(self.classes):
             raise ValueError("a class name appears twice")
+        if self.ranges is not None and len(self.ranges) not in (1, self.dim):
+            raise ValueError(f"{len(self.ranges)} ranges for dim {self.dim}: give 1 or {self.dim}")
         weights = self.distance.weights
         if weights is not None and (
             len(weights) != self.dim or min(weights) < 0 or not any(weights)
@@ -169,5 +196,11 @@ class ModelSpec(_Spec):
 
     def used_files(self) -> tuple[str, ...]:
         """Names of the files that the specification refers to."""
-        parts = [self.ground.weights, self.overhead and self.overhead.weights, self.distance.metric]
+        overhead = self.overhead and self.overhead.weights
+        parts = [self.ground.weights, overhead, self.distance.metric, self.readout]
         return tuple(dict.fromkeys(part for part in parts if part))
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON types; without parts that models had not always, so that digests stay."""
+        facts = self.model_dump(mode="json")
+        return {k: v for k, v in facts.items() if k not in ("ranges", "readout") or v is not None}

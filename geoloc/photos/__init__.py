@@ -1,4 +1,4 @@
-"""Photos, read safely: any common format becomes upright 8-bit RGB, with what the file tells."""
+"""Photos, read safely: any common format becomes upright 8-bit RGB with the file's claims."""
 
 from __future__ import annotations
 

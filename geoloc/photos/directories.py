@@ -1,4 +1,4 @@
-"""Image file directories of TIFF and of the RAW formats that are built like it (TIFF 6.0)."""
+"""Image file directories of TIFF and of RAW formats based on it (TIFF 6.0)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BYTE_ORDERS: Mapping[bytes, str] = {
     b"IIRO": "<", b"IIRS": "<", b"MMOR": ">",  # Olympus
     b"IIU\x00": "<",  # Panasonic
 }  # fmt: skip
-"""By the first four bytes: classic TIFF, and RAW formats that changed only its number."""
+"""By the first four bytes: classic TIFF, and RAW formats that change only its magic number."""
 
 _FORMATS = {1: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I"}
 _ASCII = 2
@@ -20,13 +20,13 @@ _SUB_IFDS, _EXIF = 330, 34665
 _MOST_DIRECTORIES, _MOST_ENTRIES, _MOST_VALUES = 64, 1000, 100_000
 
 Directory = Mapping[int, tuple[int, ...] | bytes]
-"""Whole numbers or text (bytes) by tag; values of other types, and damaged ones, are left out."""
+"""Integers or text (bytes) by tag, without damaged values and other types."""
 
 
 def directories(data: bytes) -> Iterator[Directory]:
     """All directories: the main chain's, then those below them (SubIFDs, EXIF).
 
-    What cannot be read is passed over, so of a file's first bytes come the directories in them.
+    Unreadable parts are skipped, so the first bytes of a file yield the directories in them.
     """
     order = BYTE_ORDERS.get(data[:4])
     if order is None or len(data) < 8:
@@ -52,13 +52,13 @@ def number(directory: Directory, tag: int, otherwise: int = 0) -> int:
 def _directory(data: bytes, at: int, order: str) -> tuple[Directory, int]:
     """The directory at an offset, and the offset of the next one (0: none)."""
     count = min(struct.unpack_from(order + "H", data, at)[0], _MOST_ENTRIES)
-    found: dict[int, tuple[int, ...] | bytes] = {}
+    values: dict[int, tuple[int, ...] | bytes] = {}
     for entry in range(at + 2, min(at + 2 + 12 * count, len(data) - 11), 12):
         tag, kind, length = struct.unpack_from(order + "HHI", data, entry)
         with suppress(KeyError, struct.error):
-            found[tag] = _values(data, entry + 8, order, kind, min(length, _MOST_VALUES))
+            values[tag] = _values(data, entry + 8, order, kind, min(length, _MOST_VALUES))
     end = at + 2 + 12 * count
-    return found, struct.unpack_from(order + "I", data, end)[0] if end + 4 <= len(data) else 0
+    return values, struct.unpack_from(order + "I", data, end)[0] if end + 4 <= len(data) else 0
 
 
 def _values(data: bytes, at: int, order: str, kind: int, length: int) -> tuple[int, ...] | bytes:

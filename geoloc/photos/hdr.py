@@ -1,4 +1,4 @@
-"""Pictures of high dynamic range, and of wider colours than a screen's, as sRGB.
+"""Pictures of high dynamic range or wide gamut, as sRGB.
 
 The curves are those of ITU-R BT.2100, the codes those of ITU-T H.273.
 """
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PQ, HLG = 16, 18
-"""Transfer characteristics of HDR10 and Dolby Vision, and of broadcasts and phones."""
+"""Transfer characteristics: of HDR10 and Dolby Vision; of broadcasts and phones."""
 
 BT2020, DCI_P3, DISPLAY_P3 = 9, 11, 12
 """Primaries that are wider than sRGB's."""
@@ -19,7 +19,7 @@ BT2020, DCI_P3, DISPLAY_P3 = 9, 11, 12
 _WHITE = 203.0  # nits of a white page in HDR (BT.2408)
 _PEAK = 10_000.0  # nits
 _HLG_PEAK, _HLG_GAMMA = 1000.0, 1.2  # of the display that HLG is made for
-_KNEE = 0.75  # of white: what is darker stays as it is
+_KNEE = 0.75  # of white: darker pixels stay unchanged
 _STEPS = 65_535
 _TO_SRGB = {
     BT2020: [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]],
@@ -30,18 +30,18 @@ Levels = NDArray[np.uint16]
 
 
 def needs_mapping(primaries: int, transfer: int) -> bool:
-    """Whether pixels are to be mapped before they are looked at."""
+    """Whether pixels must be mapped to sRGB."""
     return transfer in (PQ, HLG) or primaries in (BT2020, DCI_P3, DISPLAY_P3)
 
 
 def tone_mapped(levels: Levels, primaries: int, transfer: int) -> NDArray[np.uint8]:
     """RGB ``(h, w, 3)`` of 16 bits, full range, as sRGB of 8 bits.
 
-    White pages are white, as in pictures of ordinary range; what is brighter is compressed.
+    Reference white stays white, as in pictures of standard range; highlights are compressed.
     """
     rows = [
         _mapped(levels[top : top + 256], transfer, primaries)
-        for top in range(0, len(levels), 256)  # a few MB at a time, whatever the frame
+        for top in range(0, len(levels), 256)  # a few MB at a time, for any frame
     ]
     return np.concatenate(rows)
 
@@ -60,8 +60,7 @@ def _mapped(levels: Levels, transfer: int, primaries: int) -> NDArray[np.uint8]:
 
 @cache
 def _light(transfer: int) -> NDArray[np.float32]:
-    """Light by level: of PQ, and of pictures of ordinary range, in whites; of HLG, of the scene,
-    0..1."""
+    """Light by level: relative to white for PQ and standard range; scene light 0..1 for HLG."""
     value = np.arange(_STEPS + 1) / _STEPS
     if transfer == PQ:
         root = value ** (1 / 78.84375)
@@ -77,14 +76,14 @@ def _light(transfer: int) -> NDArray[np.float32]:
 
 @cache
 def _encoded() -> NDArray[np.uint8]:
-    """sRGB by the root of light, which is 1 at ``_PEAK`` nits."""
+    """sRGB by the square root of light, which is 1 at ``_PEAK`` nits."""
     light = (np.arange(_STEPS + 1) / _STEPS) ** 2 * _PEAK / _WHITE
     return _srgb(light)
 
 
 @cache
 def _shown() -> NDArray[np.uint8]:
-    """The same with its highlights compressed: smooth at the knee, white at infinity."""
+    """The same with compressed highlights: smooth at the knee, white at infinity."""
     light = (np.arange(_STEPS + 1) / _STEPS) ** 2 * _PEAK / _WHITE
     over = np.maximum(light - _KNEE, 0) / (1 - _KNEE)
     return _srgb(np.where(light < _KNEE, light, _KNEE + (1 - _KNEE) * (1 - np.exp(-over))))

@@ -1,4 +1,4 @@
-"""What kind of picture a file is, by its first bytes: names may be wrong."""
+"""The kind of a picture by its first bytes, as file names may be wrong."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BRANDS = {
     b"hevx": "heif", b"hevm": "heif", b"hevs": "heif", b"mif1": "heif", b"mif2": "heif",
     b"msf1": "heif", b"avif": "avif", b"avis": "avif", b"crx ": "raw", b"jxl ": "jxl",
 }  # fmt: skip
-_BMP_HEADS = (12, 40, 52, 56, 64, 108, 124)  # bytes of the second header, of all its versions
+_BMP_HEADS = (12, 40, 52, 56, 64, 108, 124)  # bytes of the second header, by version
 
 _NEW_SUBFILE, _PHOTOMETRIC, _SUB_IFDS, _DNG_VERSION = 254, 262, 330, 50706
 _REDUCED = 1
@@ -25,11 +25,11 @@ _OF_A_SENSOR = (32803, 34892)  # photometric: a mosaic of colours, linear values
 
 
 def photo_kind(head: bytes) -> str | None:
-    """The kind of picture that begins with ``head``, the first KiB or more; None for no picture.
+    """The kind of picture that begins with ``head``, the first KiB or more; None if unknown.
 
     "jpeg", "png", "gif", "webp", "tiff", "bmp", "heif" and "avif" are read; of "raw" (of a
-    camera's sensor: CR2, CR3, NEF, ARW, DNG, RAF, ORF, RW2 …) its preview is, where it is
-    full; "jxl", "jp2" and "psd" are known and refused.
+    camera's sensor: CR2, CR3, NEF, ARW, DNG, RAF, ORF, RW2 …) the preview is read, if it is full
+    size; "jxl", "jp2" and "psd" are recognized and refused.
     """
     kind = next((kind for start, kind in _STARTS.items() if head.startswith(start)), None)
     if kind == "tiff":
@@ -46,8 +46,8 @@ def photo_kind(head: bytes) -> str | None:
 
 
 def _kind_by_brand(head: bytes) -> str | None:
-    """Of an ISO base media file (ISO 14496-12): by its major brand, which may
-    name the structure alone."""
+    """The kind of an ISO base media file (ISO 14496-12) by its major brand; "mif1" names the
+    structure alone."""
     end = min(int.from_bytes(head[:4]), len(head))
     others = [head[at : at + 4] for at in range(16, end - 3, 4)]
     if head[8:12] == b"mif1" and b"avif" in others:
@@ -56,7 +56,7 @@ def _kind_by_brand(head: bytes) -> str | None:
 
 
 def _is_raw(head: bytes) -> bool:
-    """Whether a TIFF holds a sensor's values, and perhaps a small picture before them."""
+    """Whether a TIFF holds sensor values, even if a thumbnail precedes them."""
     return head[8:10] == b"CR" or any(map(_of_a_sensor, directories(head)))
 
 

@@ -1,4 +1,4 @@
-"""A picture's bytes without what is told beside the pixels: for files whose metadata is damaged."""
+"""A picture's bytes without metadata, for files whose metadata is damaged."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _WEBP_OTHERS = (b"EXIF", b"XMP ", b"ICCP")
-_ADOBE, _SCAN = 0xEE, 0xDA  # JPEG's: says how colours are stored; where pixels begin
+_ADOBE, _SCAN = 0xEE, 0xDA  # JPEG markers: how colours are stored; where pixels begin
 
 
 def without_metadata(kind: str, data: bytes) -> bytes | None:
-    """The same pixels without EXIF, XMP, profiles and comments; None for kinds where that cannot
-    be told apart."""
+    """The same pixels without EXIF, XMP, profiles and comments; None for kinds where these cannot
+    be separated."""
     strip = _STRIP.get(kind)
     return strip(data) if strip else None
 
@@ -42,7 +42,7 @@ def _webp(data: bytes) -> bytes:
 
 
 def _jpeg(data: bytes) -> bytes:
-    """Without application segments but Adobe's, and without comments."""
+    """Without comments and without application segments other than Adobe's."""
     kept, at = data[:2], 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != _SCAN:
         marker = data[at + 1]

@@ -1,4 +1,4 @@
-"""A photo as it is looked at, and the part of it that is asked about."""
+"""A decoded photo, and the part of it that is queried."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Crop = tuple[int, int, int, int]
 """left, top, right, bottom, px."""
 
 SMALL = 96
-"""Sides below so many px are told of: encoders look at 224 x 224, and such a picture has little
-that they could see."""
+"""Sides shorter than this (px) are reported: encoders see 224 x 224 px, and a smaller picture
+shows them little."""
 
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """A photo as the encoder shall see it, and as evidence.
+    """A photo as the encoder sees it, and as evidence.
 
     ``pixels`` uint8 ``(h, w, 3)``, RGB, upright, at most MAX_SIDE on its longest side; ``size``
     ``(w, h)`` before it was reduced; ``sha256`` of the file's bytes. ``exif`` holds ``time``
-    (ISO 8601, of the camera's clock) and ``gps`` (``lon``, ``lat``) where the file claims them:
-    evidence to report, never an answer. ``origin`` tells what was looked at and where it came
-    from, as far as that is more than the file: ``crop``, ``rotate``, ``frame`` of a video,
-    ``messages`` of a chat, ``fetched_from`` and ``fetched_at`` of a photo of the web (JSON types
-    only). ``notes``: what whoever reads the answer has to know of the file, one sentence each.
+    (ISO 8601, of the camera's clock) and ``gps`` (``lon``, ``lat``) if the file claims them:
+    evidence to report, never an answer. ``origin``: the part and source of the pixels, beyond the
+    file itself: ``crop``, ``rotate``, ``frame`` of a video, ``messages`` of a chat,
+    ``fetched_from`` and ``fetched_at`` of a photo from the web (JSON types only). ``notes``:
+    what a reader of the answer must know about the file, one sentence each.
     """
 
     path: Path
@@ -47,13 +47,13 @@ class Photo:
 
     @property
     def file(self) -> str:
-        """The name of its file, as text that can be written anywhere."""
+        """Its file name, as text that can be written anywhere."""
         return path_text(self.path.name)
 
 
 @dataclass(frozen=True)
 class PhotoView:
-    """The part of a photo that is asked about.
+    """The part of a photo that is queried.
 
     crop: left, top, right, bottom in pixels of the upright photo at its full size; rotate:
     degrees clockwise, after the crop.
@@ -67,11 +67,11 @@ class PhotoView:
         return ", ".join(words + ([f"rotated {self.rotate:g}°"] if self.rotate else []))
 
     def of(self, photo: Photo) -> Photo:
-        """The part of ``photo``, upright; its origin says which.
+        """This part of ``photo``, upright; its ``origin`` records the part.
 
-        Turned by any angle, the picture is cut to the largest upright rectangle that has
-        no blank corners. Raises UsageError for a crop that is empty or
-        reaches outside, and for an angle that is not a number.
+        After any rotation the picture is cut to the largest upright rectangle without blank
+        corners. Raises UsageError for a crop that is empty or reaches outside, and for an angle
+        that is not a number.
         """
         if not math.isfinite(self.rotate):
             raise UsageError(f"rotate {self.rotate}: give degrees, such as 90 or -2.5")
@@ -92,26 +92,26 @@ class PhotoView:
 
 
 def size_notes(name: str, size: tuple[int, int]) -> tuple[str, ...]:
-    """What has to be said of a picture of ``size`` (w, h) px: nothing, unless it is small."""
+    """The note on a picture of ``size`` (w, h) px: none unless it is small."""
     if min(size) >= SMALL:
         return ()
     return (
-        f"{name} has only {size[0]} x {size[1]} px: too few for a scene to be seen with any "
+        f"{name} has only {size[0]} x {size[1]} px: too few to recognize a scene with any "
         "certainty; look for a larger copy",
     )
 
 
 def _part_notes(photo: Photo, kept: tuple[int, int]) -> tuple[str, ...]:
-    """Of a part of ``kept`` (w, h) px, in px of the photo, which may have been reduced."""
+    """Notes on a part of ``kept`` (w, h) px, in px of the photo before it was reduced."""
     if min(photo.size) < SMALL:
-        return ()  # has been said of the whole
+        return ()  # noted for the whole photo
     scale = photo.size[0] / photo.pixels.shape[1]
     width, height = (round(side * scale) for side in kept)
     return size_notes(f"the part of {photo.file} that was looked at", (width, height))
 
 
 def turned(image: Image.Image, degrees: float) -> Image.Image:
-    """The image turned clockwise, without blank corners; by quarters nothing is resampled."""
+    """The image turned clockwise, without blank corners; quarter turns resample nothing."""
     quarters, rest = divmod(degrees, 90)
     transpose = {1: Image.Transpose.ROTATE_270, 2: Image.Transpose.ROTATE_180,
                  3: Image.Transpose.ROTATE_90}.get(int(quarters) % 4)  # fmt: skip
@@ -143,7 +143,7 @@ def inscribed(width: int, height: int, angle: float) -> tuple[int, int]:
 
 
 def _crop_box(photo: Photo, crop: Crop) -> Crop:
-    """The crop in kept pixels, which are fewer than the photo's own where it is very large."""
+    """The crop in kept pixels, which are fewer than the photo's own if it was reduced."""
     left, top, right, bottom = crop
     width, height = photo.size
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):

@@ -1,4 +1,4 @@
-"""Colours as files say that they are meant, as sRGB: what screens show and encoders learnt."""
+"""Colours by their ICC profiles, as sRGB: what screens show and encoders are trained on."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ ADOBE_GAMMA = 563 / 256
 """Adobe RGB (1998), annex A."""
 
 _SPACES: Mapping[str, str] = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # ICC's names, Pillow's
-_SAME = 3  # levels of 255 that a profile may change and still be sRGB in all but name
+_SAME = 3  # levels of 255 that a profile may change and still count as sRGB
 _D50 = np.array([0.9642, 1.0, 0.8249])  # of ICC's connection space
 _BRADFORD = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
 )
 
 ProfileErrors = (ImageCms.PyCMSError, OSError, TypeError, ValueError, KeyError)
-"""What is raised for profiles that cannot be used."""
+"""Errors that unusable profiles raise."""
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """A picture (RGB, L or CMYK) as sRGB, in RGB; one that is sRGB already, to the last bit.
+    """A picture (RGB, L or CMYK) as sRGB, in RGB; one already in sRGB is bit-identical.
 
-    Raises ProfileErrors where the profile is damaged, or is of another kind of picture.
+    Raises ProfileErrors if the profile is damaged or for another kind of picture.
     """
     mode, transform = _transform(profile)
     if mode == "RGB" and image.mode == "L":
@@ -43,13 +43,13 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     if transform is None:
         return image if image.mode == "RGB" else image.convert("RGB")
     done = ImageCms.applyTransform(image, transform)
-    assert done is not None  # it is, where the transform is not in place
+    assert done is not None  # it is None only for in-place transforms
     return done
 
 
 @lru_cache(maxsize=16)
 def _transform(profile: bytes) -> tuple[str, ImageCms.ImageCmsTransform | None]:
-    """The mode that a profile is for, and the way to sRGB; None where there is nothing to do."""
+    """The mode that a profile is for, and the transform to sRGB; None if that is the identity."""
     opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     mode = _SPACES[opened.profile.xcolor_space]
     transform = ImageCms.buildTransform(
@@ -64,7 +64,7 @@ def _transform(profile: bytes) -> tuple[str, ImageCms.ImageCmsTransform | None]:
 
 
 def _changes_nothing(mode: str, transform: ImageCms.ImageCmsTransform) -> bool:
-    """Whether colours from all over the cube stay as they are."""
+    """Whether colours from all over the RGB cube stay unchanged."""
     if mode == "CMYK":
         return False
     levels = np.linspace(0, 255, 18, dtype=np.uint8)

@@ -1,7 +1,6 @@
-"""RAW photos: the full-size picture that the camera put beside its sensor's values.
+"""RAW photos: the full-size preview that the camera stored beside the sensor's values.
 
-The sensor's values themselves are not developed. A preview that is smaller than the photo is not
-taken for it.
+The sensor's values themselves are not developed. A preview smaller than the photo is not used.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _OF_A_SENSOR = (32803, 34892)
 _RAF, _RAF_SIZE = b"FUJIFILMCCD-RAW", 0x0100
 _FULL = 0.9  # of the sensor's longer side: cameras cut off margins
 _MOST_STARTS = 4096
-_FRAMES = (0xC0, 0xC1, 0xC2)  # JPEG's, that are decoded everywhere; a sensor's values have 0xC3
+_FRAMES = (0xC0, 0xC1, 0xC2)  # JPEG frames that every decoder reads; sensor values have 0xC3
 _OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 _SCAN, _FILL = 0xDA, 0xFF
 _LONE = (0x01, 0xD0, 0xD1, 0xD2, 0xD3, 0xD4, 0xD5, 0xD6, 0xD7)  # markers without a length
@@ -33,9 +32,9 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Raw:
-    """What a RAW file holds: ``preview`` its largest JPEG of colours, ``size`` that one's
-    (w, h), ``sensor``: the photo's own size or, where it is not told, (0, 0); ``orientation``
-    and ``claims`` of the file."""
+    """The content of a RAW file: ``preview`` its largest colour JPEG, ``size`` of that (w, h),
+    ``sensor``: the photo's own size, (0, 0) if unknown; ``orientation`` and ``claims`` of the
+    file."""
 
     preview: bytes
     size: Size
@@ -50,16 +49,16 @@ class Raw:
 
     @property
     def turned_by(self) -> int:
-        """The orientation (EXIF) that the preview still has: none where it is upright already."""
+        """The EXIF orientation to apply to the preview: 1 if it is upright already."""
         aside = self.orientation >= 5
         lies = self.sensor[0] > self.sensor[1]
         return 1 if aside and lies != (self.size[0] > self.size[1]) else self.orientation
 
 
 def read_raw(data: bytes) -> Raw:
-    """Look through a RAW file; without any preview its size is (0, 0)."""
-    found = list(directories(data))
-    mosaic = {at for d in found if number(d, _PHOTOMETRIC) in _OF_A_SENSOR for at in _starts(d)}
+    """Parse a RAW file; without any preview its size is (0, 0)."""
+    parsed = list(directories(data))
+    mosaic = {at for d in parsed if number(d, _PHOTOMETRIC) in _OF_A_SENSOR for at in _starts(d)}
     jpegs = ((size, at) for at, size in _jpegs(data) if at not in mosaic)
     size, at = max(jpegs, key=lambda jpeg: jpeg[0][0] * jpeg[0][1], default=((0, 0), len(data)))
     exif = _exif(data)
@@ -67,7 +66,7 @@ def read_raw(data: bytes) -> Raw:
     return Raw(
         data[at:],
         size,
-        _sensor(data, found),
+        _sensor(data, parsed),
         orientation if isinstance(orientation, int) else 1,
         _boxed_claims(data) or exif_claims(exif),
     )
@@ -79,7 +78,7 @@ def _starts(directory: Directory) -> Iterator[int]:
 
 
 def _jpegs(data: bytes) -> Iterator[tuple[int, Size]]:
-    """Offset and size of each JPEG of three colours of 8 bits, wherever it lies."""
+    """Offset and size of each JPEG with three 8-bit colours, anywhere in the file."""
     at = data.find(b"\xff\xd8\xff")
     for _ in range(_MOST_STARTS):
         if at < 0:
@@ -90,7 +89,7 @@ def _jpegs(data: bytes) -> Iterator[tuple[int, Size]]:
 
 
 def _jpeg_size(data: bytes, at: int) -> Size | None:
-    """By the frame header (ITU-T T.81, B.2.2), which must come before any scan."""
+    """Size by the frame header (ITU-T T.81, B.2.2), which must precede any scan."""
     while at + 10 <= len(data) and data[at] == 0xFF:
         kind, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4])
         if kind in _FRAMES:
@@ -107,18 +106,18 @@ def _jpeg_size(data: bytes, at: int) -> Size | None:
     return None
 
 
-def _sensor(data: bytes, found: list[Directory]) -> Size:
-    """The photo's own size, the largest that the file tells."""
+def _sensor(data: bytes, parsed: list[Directory]) -> Size:
+    """The photo's own size: the largest that the file states."""
     pairs = [(_WIDTH, _HEIGHT), (_PIXELS_X, _PIXELS_Y)]
     if data.startswith(_PANASONIC):
         pairs.append((2, 3))
-    sizes = [(number(d, x), number(d, y)) for d in found for x, y in pairs]
+    sizes = [(number(d, x), number(d, y)) for d in parsed for x, y in pairs]
     sizes += [*_canon_sizes(data), *_fuji_sizes(data)]
     return max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
 
 
 def _canon_sizes(data: bytes) -> Iterator[Size]:
-    """Of the tracks of a CR3 (sample entries of ISO 14496-12)."""
+    """Sizes of the tracks of a CR3 (sample entries of ISO 14496-12)."""
     if data[4:12] != b"ftypcrx ":
         return
     at = data.find(b"CRAW", 0, 1 << 20)
@@ -128,7 +127,7 @@ def _canon_sizes(data: bytes) -> Iterator[Size]:
 
 
 def _fuji_sizes(data: bytes) -> Iterator[Size]:
-    """Of a RAF, whose header points to records of tag, length and value."""
+    """Sizes in a RAF, whose header points to records of tag, length and value."""
     if not data.startswith(_RAF) or len(data) < 100:
         return
     at = int.from_bytes(data[92:96])
@@ -145,7 +144,7 @@ def _fuji_sizes(data: bytes) -> Iterator[Size]:
 
 
 def _exif(data: bytes) -> Image.Exif:
-    """Of a file that is built like a TIFF, or of a box of a CR3; else none."""
+    """EXIF of a file based on TIFF, or from a box of a CR3; else empty."""
     exif = Image.Exif()
     block = data if data[:4] in BYTE_ORDERS else _box(data, b"CMT1")
     if order := BYTE_ORDERS.get(block[:4]):
@@ -157,7 +156,7 @@ def _exif(data: bytes) -> Image.Exif:
 
 
 def _boxed_claims(data: bytes) -> dict[str, Any]:
-    """Of a CR3, whose EXIF and GPS directories lie in boxes of their own."""
+    """Claims of a CR3, whose EXIF and GPS directories are in separate boxes."""
     tags = []
     for name in (b"CMT2", b"CMT4"):
         exif = Image.Exif()
@@ -170,6 +169,6 @@ def _boxed_claims(data: bytes) -> dict[str, Any]:
 
 
 def _box(data: bytes, name: bytes) -> bytes:
-    """The content of the first such box at the start of a CR3, or nothing."""
+    """The content of the first box of this name at the start of a CR3, or nothing."""
     at = data.find(name, 0, 1 << 20) if data[4:12] == b"ftypcrx " else -1
     return b"" if at < 4 else data[at + 4 : at - 4 + int.from_bytes(data[at - 4 : at])]

@@ -1,4 +1,4 @@
-"""Photos, read safely: any common format becomes upright 8-bit RGB, with what the file tells."""
+"""Photos, read safely: any common format becomes upright 8-bit RGB with the file's claims."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from .photo import Photo, size_notes
 from .raw import Raw, read_raw
 
 MAX_PIXELS = 200_000_000
-"""Pixels a photo may have, by its header: the largest phone sensors of today."""
+"""Limit of a photo's pixels, by its header: that of the largest phone sensors."""
 
 MAX_BYTES = 500_000_000
-"""Bytes a photo's file may have."""
+"""Limit of a photo file's bytes."""
 
 MAX_SIDE = 4096
-"""Longest side that is kept, px; encoders look at a few hundred."""
+"""Longest side that is kept, px; encoders see a few hundred."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF", "GIF", "BMP")
 _REFUSED = {"jxl": "a JPEG XL", "jp2": "a JPEG 2000", "psd": "a Photoshop file"}
@@ -40,18 +40,18 @@ _BITS, _COMPRESSION, _PLANES = 258, 259, 284  # tags of TIFF 6.0
 _RAW, _SEPARATE = 1, 2  # values of the last two
 _NEW_SUBFILE, _SUBFILE = 254, 255
 _MOST_PAGES = 100
-_HEAD = 1 << 16  # bytes in which a file says how its colours are meant
+_HEAD = 1 << 16  # bytes that hold a file's colour metadata
 
 # Pillow's own limit is a global; this module checks each header against the caller's limit.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-# Damaged metadata is common and costs nothing but the evidence in it.
+# Damaged metadata is common and loses only the evidence in it.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 @dataclass(frozen=True)
 class _Picture:
-    """What a file's bytes show: ``size`` before it was reduced, upright."""
+    """A decoded file; ``size``: before it was reduced, upright."""
 
     image: Image.Image
     size: tuple[int, int]
@@ -62,16 +62,15 @@ class _Picture:
 def read_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
     """Read and decode a photo; of a RAW file, its full-size preview.
 
-    Raises UsageError where there is no such file, or a URL in its place; PhotoError where it is
-    empty, damaged, of another kind, a RAW file without a full preview, or where its header
-    announces more than ``max_pixels``.
+    Raises UsageError for a missing file or a URL; PhotoError for a file that is empty, damaged, of
+    another kind, a RAW without a full-size preview, or has more than ``max_pixels``.
     """
     path = photo_path(path)
     data = _read_bytes(path)
     kind = photo_kind(data)
     if kind in _REFUSED:
         raise PhotoError(
-            f"{path} is {_REFUSED[kind]}, which is not read: save it as JPEG, PNG or TIFF"
+            f"{path} is {_REFUSED[kind]}, which cannot be read: save it as JPEG, PNG or TIFF"
         )
     read = _read_raw if kind == "raw" else _read
     picture = read(path, kind, data, max_pixels)
@@ -83,18 +82,18 @@ def read_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
         size=picture.size,
         exif=picture.claims,
     )
-    told = tuple(f"{photo.file}: {note}" for note in picture.notes)
-    return replace(photo, notes=told + size_notes(photo.file, photo.size))
+    notes = tuple(f"{photo.file}: {note}" for note in picture.notes)
+    return replace(photo, notes=notes + size_notes(photo.file, photo.size))
 
 
 def photo_path(photo: str | Path) -> Path:
     """The path of a photo's file.
 
-    Raises UsageError for a URL, as nothing is fetched here, for a folder, and where there is
-    nothing: before any long work.
+    Raises UsageError for a URL (nothing is fetched here), a folder and a missing file, before any
+    long work.
     """
     if "://" in str(photo):
-        shown = re.sub(r"(?<=//)[^/]*@|[?#].*", "", str(photo))  # without what may be secret
+        shown = re.sub(r"(?<=//)[^/]*@|[?#].*", "", str(photo))  # without possible secrets
         raise UsageError(f"{shown} is a URL, and photos are read from files: download it first")
     path = Path(photo)
     if path.is_dir():
@@ -118,7 +117,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _read(path: Path, kind: str | None, data: bytes, max_pixels: int) -> _Picture:
-    """The picture, without its metadata where they are damaged and the pixels are sound."""
+    """The picture; if only its metadata is damaged, without that."""
     try:
         return _decode(path, kind, data, max_pixels)
     except PhotoError as error:
@@ -127,7 +126,7 @@ def _read(path: Path, kind: str | None, data: bytes, max_pixels: int) -> _Pictur
             raise
         with suppress(PhotoError):
             picture = _decode(path, kind, bare, max_pixels)
-            note = "its metadata is damaged and was left aside; its pixels are sound"
+            note = "its metadata is damaged and was ignored; its pixels are intact"
             return replace(picture, notes=(*picture.notes, note))
         raise error
 
@@ -138,22 +137,22 @@ def _read_raw(path: Path, _: str | None, data: bytes, max_pixels: int) -> _Pictu
     if not raw.is_full:
         raise PhotoError(f"{path} is a RAW photo, {_no_preview(raw)}: save it as JPEG or TIFF")
     shown = _decode(path, "jpeg", raw.preview, max_pixels, raw.turned_by)
-    note = "a RAW photo, of which the camera's own full-size preview was looked at"
+    note = "a RAW photo, queried by the camera's own full-size preview"
     return replace(shown, claims={**shown.claims, **raw.claims}, notes=(*shown.notes, note))
 
 
 def _no_preview(raw: Raw) -> str:
     if raw.size == (0, 0):
-        return "and has no preview in it that could be looked at"
+        return "and has no readable preview"
     width, height = raw.size
-    of = "{} x {} px".format(*raw.sensor) if max(raw.sensor) else "a size that is not known"
+    of = "{} x {} px".format(*raw.sensor) if max(raw.sensor) else "an unknown size"
     return f"whose preview has only {width} x {height} px of {of}"
 
 
 def _decode(
     path: Path, kind: str | None, data: bytes, max_pixels: int, orientation: int | None = None
 ) -> _Picture:
-    """The first picture of a file of ``kind``; ``orientation``: where the file has none."""
+    """The first picture of a file of ``kind``; ``orientation``: the default without EXIF's."""
     _register_heif()
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
@@ -177,7 +176,7 @@ def _picture(image: Image.Image, signal: Signal | None, orientation: int | None)
     if max(size) > MAX_SIDE:
         # lets the JPEG decoder itself decode at 1/2, 1/4 or 1/8, but never below MAX_SIDE
         image.draft(None, (MAX_SIDE, MAX_SIDE))
-    image.load()  # before the claims: reading these, Pillow would hide that pixels are damaged
+    image.load()  # first: reading the claims, Pillow would hide damaged pixels
     claims, damage = photo_claims(image)
     picture, notes = to_rgb(image, signal)
     picture = upright(picture, orientation_of(image) or orientation or 1)
@@ -187,7 +186,7 @@ def _picture(image: Image.Image, signal: Signal | None, orientation: int | None)
 
 
 def _to_full_page(image: Image.Image) -> None:
-    """Past pages of a TIFF that are small copies of a later one."""
+    """Skip pages of a TIFF that are small copies of a later one."""
     pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
     if pages > 1 and _is_copy(image):
         for page in range(1, min(pages, _MOST_PAGES)):
@@ -203,7 +202,7 @@ def _is_copy(image: Image.Image) -> bool:
 
 
 def _signal(kind: str | None, data: bytes) -> Signal | None:
-    """What a HEIF, AVIF (ISO 14496-12) or PNG says of its primaries and transfer curve."""
+    """Primaries and transfer curve that a HEIF, AVIF (ISO 14496-12) or PNG states."""
     if kind in ("heif", "avif"):
         at = data.find(b"colrnclx", 0, _HEAD)
         if 0 <= at <= len(data) - 12:
@@ -223,8 +222,8 @@ def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
 
 
 def _check_planes(path: Path, image: Image.Image) -> None:
-    """Refuse the one layout of TIFF that Pillow decodes wrongly without a word: deep channels,
-    one after the other, uncompressed."""
+    """Refuse the one layout of TIFF that Pillow silently decodes wrongly: uncompressed planes of
+    more than 8 bits."""
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
     bits = max(tags.get(_BITS, (8,)))
     separate = tags.get(_PLANES) == _SEPARATE
@@ -243,8 +242,8 @@ def _unidentified(path: Path, kind: str | None) -> str:
     if kind is None:
         return f"{path} is not a photo (JPEG, PNG, WebP, TIFF, HEIC or AVIF)"
     return (
-        f"{path} is damaged or cut short, or a {kind.upper()} of a kind that is not read: get the "
-        "file again, or save it as JPEG or PNG"
+        f"{path} is damaged or cut short, or an unsupported kind of {kind.upper()}: get the file "
+        "again, or save it as JPEG or PNG"
     )
 
 

@@ -10,7 +10,6 @@ from ..errors import CubeError, UsageError
 from ..models import load_model
 from ..names import path_text
 from ..photos import photo_path
-from ..scenes import describe
 from .coordinates import Place, place_in
 from .encode import encode
 from .target import open_cube
@@ -29,7 +28,7 @@ def describe_photos(
     loaded = load_model(model)
     _, vectors, failures = encode(paths, loaded, stop=True)
     assert not failures
-    named = (describe(vector, loaded.classes, top) for vector in vectors)
+    named = (loaded.features.describe(vector, top) for vector in vectors)
     return {path_text(path): list(scenes) for path, scenes in zip(paths, named, strict=True)}
 
 
@@ -56,4 +55,4 @@ def describe_place(
     vector = opened.vector(*cell)
     if vector is None:
         raise CubeError(f"{name} has no imagery at {meant}: choose another place")
-    return list(describe(vector, opened.classes, top))
+    return list(opened.features.describe(vector, top))

@@ -7,8 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cube import MISSING, Cube
-from ..search import Ruler
+from ..cube import Cube
+from ..models import MISSING, Distance
 
 _BLOCKS = 4  # of a cube that a sample of its cells is taken from
 _CELLS = 250  # of each of them
@@ -23,11 +23,11 @@ def sample_cells(cube: Cube) -> F32:
     blocks = np.argwhere(cube.done != 0)
     picked = blocks[np.linspace(0, len(blocks) - 1, min(_BLOCKS, len(blocks))).astype(int)]
     parts = [_known(cube, int(row), int(col)) for row, col in picked]
-    dim = len(cube.classes)
-    return cube.quantizer.decode(np.concatenate([np.empty((0, dim), np.int8), *parts]))
+    none = np.empty((0, cube.features.dim), np.int8)
+    return cube.features.decode(np.concatenate([none, *parts]))
 
 
-def random_share(vector: F32, cells: F32, ruler: Ruler) -> float | None:
+def random_share(vector: F32, cells: F32, distance: Distance) -> float | None:
     """How many (0..1) of random vectors come as near to one of ``cells`` as ``vector`` does.
 
     A permutation test: the random vectors have the photo's own values, dealt out anew among the
@@ -38,13 +38,13 @@ def random_share(vector: F32, cells: F32, ruler: Ruler) -> float | None:
         return None
     generator = np.random.default_rng(0)
     drawn = [generator.permutation(vector) for _ in range(_DRAWS)]
-    lead = _lead(np.stack([vector, *drawn]), cells, ruler)
+    lead = _lead(np.stack([vector, *drawn]), cells, distance)
     return float((np.count_nonzero(lead[1:] >= lead[0]) + 1) / (_DRAWS + 1))
 
 
-def _lead(vectors: F32, cells: F32, ruler: Ruler) -> NDArray[np.float64]:
+def _lead(vectors: F32, cells: F32, distance: Distance) -> NDArray[np.float64]:
     """By how much (0..1) the best cell is closer to each vector than the middle cell."""
-    a, b = (ruler.apply(part) for part in (cells, vectors))
+    a, b = (distance.apply(part) for part in (cells, vectors))
     squares = (a**2).sum(1)[None] + (b**2).sum(1)[:, None] - 2 * b @ a.T
     distances = np.sqrt(np.maximum(squares, 0))
     middle = np.median(distances, axis=1)
@@ -55,7 +55,7 @@ def _lead(vectors: F32, cells: F32, ruler: Ruler) -> NDArray[np.float64]:
 def _known(cube: Cube, row: int, col: int) -> NDArray[np.int8]:
     """Codes ``(cell, feature)`` of some cells of a block, none of them missing."""
     block = cube.grid.chunk(row, col, size=cube.spec.block_size)
-    codes = cube.read(*block.slices).reshape(-1, len(cube.classes))
+    codes = cube.read(*block.slices).reshape(-1, cube.features.dim)
     known = codes[codes[:, 0] != MISSING]
     some: NDArray[np.int8] = known[:: max(1, len(known) // _CELLS)][:_CELLS]
     return some

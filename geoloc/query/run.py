@@ -17,7 +17,7 @@ from ..names import safe_name
 from ..photos import Crop, Photo, PhotoView, photo_path
 from ..report import QueryResult, check_writable, write_report
 from ..scenes import display_name, find_class
-from ..search import RankedMap, scene_vector
+from ..search import RankedMap
 from ..search import fuse as mean_vector
 from .encode import encode
 from .folders import Folders
@@ -190,7 +190,7 @@ def query_scene(
     """
     out = Path(out)
     target = open_target(cube, epoch, check_digests=check_digests, fetch_imagery=fetch_imagery)
-    scene = find_class(name, target.cube.classes)
+    scene = find_class(name, target.cube.features.names)
     session = QuerySession.of(target, top, within, radius, scene=scene)
     check_writable(out)
     return answer_scene(session, scene, progress("searching the cube"), Folders(out))
@@ -204,7 +204,7 @@ def answer_scene(
 ) -> QueryResult:
     """The ranked places of a class of the cube, by its exact name; without files, or with."""
     ranked = session.search_scene(scene, progress, folders.out if folders else None)
-    vector = scene_vector(session.target.cube.classes, [scene])
+    vector = session.target.cube.features.named_vector([scene])
     question = QueryItem(display_name(scene), safe_name(scene), (), vector)
     return _answered(session, question, ranked, None, folders)
 

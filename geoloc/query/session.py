@@ -22,7 +22,7 @@ from ..names import path_text
 from ..photos import Photo
 from ..report import QueryResult
 from ..report.evidence import photo_record
-from ..scenes import describe, find_class, group_weights, is_group
+from ..scenes import find_class, group_weights, is_group
 from ..search import (
     RADIUS,
     Heatmap,
@@ -30,7 +30,6 @@ from ..search import (
     Query,
     Ranked,
     RankedMap,
-    Ruler,
     TopK,
     reduce_scan,
     reduce_scenes,
@@ -108,7 +107,7 @@ class QuerySession:
             top,
             radius,
             polygon,
-            class_weights(weights, cube.classes),
+            class_weights(weights, cube.features.names),
             parameters,
             {**info, "name": info["area"]},
             sensitive,
@@ -178,11 +177,11 @@ class QuerySession:
         return QueryResult(
             title=question.title,
             photos=question.photos,
-            vector=question.vector,
+            vector=cube.features.logits(question.vector) if question.photos else question.vector,
             heatmap=ranked.heatmap,
             candidates=tuple(found),
             grid=cube.grid,
-            classes=cube.classes,
+            classes=cube.features.names,
             cube=self.info,
             model=model_info(model) if model else {"name": cube.model_name},
             parameters=self.parameters,
@@ -223,8 +222,8 @@ class QuerySession:
         if figures:
             return {"pairs": figures.share_as_far(found[0].distance)}
         cube = self.target.cube
-        ruler = Ruler.of_cube(cube, self.weights)
-        return {"random": random_share(question.vector, sample_cells(cube), ruler)}
+        distance = cube.features.distance(self.weights)
+        return {"random": random_share(question.vector, sample_cells(cube), distance)}
 
 
 def _notes_of(photos: Sequence[Photo]) -> Iterator[str]:
@@ -259,7 +258,7 @@ def class_weights(
 
 def _place_scenes(candidate: Candidate, cube: Cube) -> tuple[tuple[str, float], ...]:
     vector = cube.vector(candidate.row, candidate.col)
-    return () if vector is None else describe(vector, cube.classes, _DESCRIBED)
+    return () if vector is None else cube.features.describe(vector, _DESCRIBED)
 
 
 def _imagery_near(candidates: Sequence[Candidate], cube: Cube) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from ..scenes import display_name
 
 if TYPE_CHECKING:
-    from ..candidates import Candidate, Term
+    from ..candidates import Candidate
+    from ..models import Term
     from ..search_areas import SearchArea
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from .links import web_maps
 
 if TYPE_CHECKING:
-    from ..candidates import Candidate, Term
+    from ..candidates import Candidate
+    from ..models import Term
 
 _DEGREES = 7  # decimals: about a centimetre
 

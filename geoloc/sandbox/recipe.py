@@ -202,8 +202,8 @@ def _cell(grid: Grid, truth: Truth) -> tuple[int, int]:
 
 def _classes(cube: Cube) -> NDArray[np.int64]:
     """The class with the largest logit in each cell ``(y, x)``."""
-    codes = cube.read(slice(0, cube.grid.ny), slice(0, cube.grid.nx)).astype(np.float32)
-    return np.asarray((codes * cube.scale + cube.offset).argmax(axis=2))
+    codes = cube.read(slice(0, cube.grid.ny), slice(0, cube.grid.nx))
+    return np.asarray(cube.features.decode(codes).argmax(axis=2))
 
 
 def report(worlds: Sequence[WorldFigures]) -> None:

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import GeolocError, OutputError
+from ..errors import GeolocError, NotInstalledError, OutputError
+from ..extras import extra
 from ..files.whole import whole_file, write_whole
 from .camera import Camera
 from .photos import take_photo
@@ -47,6 +48,9 @@ _SEED = 5000  # apart from the seeds of the photos beside it
 _PEOPLE = (("Olena", "user501"), ("Taras", "user502"), ("Field notes", "channel900"))
 
 Message = dict[str, Any]
+Truth = tuple[str, float, float]
+
+_LOG = logging.getLogger(__name__)
 
 
 def write_telegram(
@@ -74,7 +78,7 @@ def _write(world: Town, folder: Path, seed: int, size: tuple[int, int] | None) -
     photos = [_photo(folder, n + 1, when, p, 87) for n, (when, p) in
               enumerate(zip((times[2], times[3], times[6]), pixels, strict=True))]  # fmt: skip
     again = _photo(folder, 4, times[8], pixels[0], 62, shrink=0.8)
-    video, (lon, lat) = _video(world, folder, times[5], seed, around)
+    video, ridden = _video_or_none(world, folder, times[5], seed, around)
     messages = [
         _service(1, times[0], "create_channel", title="Sandbox watch"),
         _message(2, times[1], 0, "Whoever passes by, please post what you see."),
@@ -97,11 +101,11 @@ def _write(world: Town, folder: Path, seed: int, size: tuple[int, int] | None) -
     write_whole(path, json.dumps(export, ensure_ascii=False, indent=1) + "\n")
     truth = [(data["photo"], shots[n].lon, shots[n].lat)
              for data, n in zip([*photos, again], (0, 1, 2, 0), strict=True)]  # fmt: skip
-    _write_truth(folder / "truth.csv", [*truth, (video["file"], lon, lat)])
+    _write_truth(folder / "truth.csv", [*truth, *ridden])
     return path
 
 
-def _write_truth(path: Path, rows: list[tuple[str, float, float]]) -> None:
+def _write_truth(path: Path, rows: list[Truth]) -> None:
     with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("file", "lon", "lat"))
@@ -154,10 +158,23 @@ def _photo(
     return {"photo": name, "photo_file_size": size, "width": image.width, "height": image.height}
 
 
+def _video_or_none(
+    world: Town, folder: Path, when: datetime, seed: int, around: Surroundings
+) -> tuple[Message, list[Truth]]:
+    """As `_video`; without the package that encodes it, a video that was not exported."""
+    try:
+        with extra("video", "the chat is written without its video, which"):
+            import av  # noqa: F401
+    except NotInstalledError as missing:
+        _LOG.info("%s", missing)
+        return _missing_video(), []
+    return _video(world, folder, when, seed, around)
+
+
 def _video(
     world: Town, folder: Path, when: datetime, seed: int, around: Surroundings
-) -> tuple[Message, tuple[float, float]]:
-    """A ride along a road; the message's fields and the middle of the ride (lon, lat)."""
+) -> tuple[Message, list[Truth]]:
+    """A ride along a road: the message's fields, and the middle of the ride."""
     rng = np.random.default_rng([world.seed, seed, 83])
     relief, cameras = _ride(find_spots(world), around, rng)
     middle = cameras[len(cameras) // 2]
@@ -173,7 +190,7 @@ def _video(
         "file": name, "file_name": "VID_0142.mp4", "file_size": (folder / name).stat().st_size,
         "thumbnail": thumb, "media_type": "video_file", "mime_type": "video/mp4",
         "duration_seconds": round((_FRAMES + _DARK) / _FPS), "width": width, "height": height,
-    }, (lon, lat)  # fmt: skip
+    }, [(name, lon, lat)]  # fmt: skip
 
 
 def _ride(
@@ -211,6 +228,8 @@ def _frames(relief: Relief, cameras: list[Camera], light: Light) -> Iterator[NDA
 
 
 def _encode(path: Path, frames: list[NDArray[np.uint8]]) -> None:
+    import av
+
     codec: Literal["libx264", "mpeg4"] = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     with av.open(str(path), "w") as container:
         # the plainest way of encoding: x264's cleverer ones read memory that was never set, so

@@ -5,11 +5,11 @@ It takes vectors, never a model; it holds a few blocks, never a cube.
 
 from __future__ import annotations
 
+from .distance import Query, fuse
 from .heatmaps import Heatmap, StoredHeatmap, standing, strips
+from .mask import WGS84, PolygonMask, project
 from .reductions import RADIUS, Heatmaps, Place, Ranked, RankedMap, Reduction, TopK
-from .ruler import Query, Ruler, fuse
-from .scan import Piece, reduce_scan, reduce_scenes, scan, scan_scenes, scene_vector
-from .within import WGS84, Within, project
+from .scan import Piece, reduce_scan, reduce_scenes, scan, scan_scenes
 from .work import Searchable
 
 __all__ = [
@@ -19,22 +19,20 @@ __all__ = [
     "Heatmaps",
     "Piece",
     "Place",
+    "PolygonMask",
     "Query",
     "Ranked",
     "RankedMap",
     "Reduction",
-    "Ruler",
     "Searchable",
     "StoredHeatmap",
     "TopK",
-    "Within",
     "fuse",
     "project",
     "reduce_scan",
     "reduce_scenes",
     "scan",
     "scan_scenes",
-    "scene_vector",
     "standing",
     "strips",
 ]

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..domain import Chunk, Grid
 from ..errors import OutputError
-from .ruler import F32
+from .kernels import F32
 
 BLOCK = 256
 """Cells along a side of what is read at a time: smaller reads are dominated by the store's cost

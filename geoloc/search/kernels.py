@@ -20,7 +20,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cube import MISSING
+from ..models import MISSING
 
 LANES = 64  # four 512-bit vectors of float32: the compiler unrolls by this many
 F32 = NDArray[np.float32]

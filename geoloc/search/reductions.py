@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..domain import Chunk, Domain, Grid
 from ..errors import UsageError
 from .heatmaps import HeatmapFile, StoredHeatmap
-from .ruler import F32
+from .kernels import F32
 
 I64 = NDArray[np.int64]
 Result_co = TypeVar("Result_co", covariant=True)

@@ -11,7 +11,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
 from shapely.geometry.base import BaseGeometry
 from threadpoolctl import threadpool_limits
 
@@ -19,13 +18,12 @@ from ..cube import Cube
 from ..domain import Chunk
 from ..errors import CubeError, SpecMismatchError, UsageError
 from ..executors import Executor, InlineExecutor, Once
-from ..scenes import find_class
 from ..stores import local_path
+from .distance import BlockKernel, Query, distance_kernel, scene_kernel
 from .heatmaps import BLOCK
-from .measures import Measure, Surprise, distance_measure
+from .kernels import F32
+from .mask import WGS84, PolygonMask
 from .reductions import Reduction
-from .ruler import F32, Query, Ruler
-from .within import WGS84, Within
 from .work import BlockScan, Kept, PartOf, Searchable, whole
 
 Result = TypeVar("Result")
@@ -52,8 +50,8 @@ def scan(
     weights on a cube with a metric; of an executor, CubeError that names a block it failed on,
     ClusterError where it is lost.
     """
-    measure = _distances(cube, query)
-    return _stream(cube, measure, _mask(cube, within, within_crs), whole, threads, executor)
+    kernel = _distances(cube, query)
+    return _stream(cube, kernel, _mask(cube, within, within_crs), whole, threads, executor)
 
 
 def scan_scenes(
@@ -68,8 +66,8 @@ def scan_scenes(
 
     Raises UnknownClassError with the nearest names.
     """
-    measure = _surprise(cube, names)
-    return _stream(cube, measure, _mask(cube, within, within_crs), whole, threads)
+    kernel = _scenes(cube, names)
+    return _stream(cube, kernel, _mask(cube, within, within_crs), whole, threads)
 
 
 def reduce_scan(
@@ -103,43 +101,34 @@ def reduce_scenes(
     progress: Callable[[int, int], None] | None = None,
 ) -> Result:
     """`reduce_scan` for scene classes by name; see `scan_scenes`."""
-    measure = _surprise(cube, names)
     mask = _mask(cube, within, within_crs)
-    return _reduce(cube, measure, mask, reduction, threads, None, progress)
+    return _reduce(cube, _scenes(cube, names), mask, reduction, threads, None, progress)
 
 
-def scene_vector(classes: Sequence[str], names: Sequence[str]) -> F32:
-    """Logits ``(feature,)`` whose softmax is shared by the named classes alone, for display."""
-    vector = np.zeros(len(classes), np.float32)
-    vector[[list(classes).index(find_class(name, classes)) for name in names]] = 20
-    return vector
-
-
-def _distances(cube: Searchable, query: Query) -> Measure:
-    dim = len(cube.scale)
+def _distances(cube: Searchable, query: Query) -> BlockKernel:
+    dim = cube.features.dim
     if query.vectors.shape[1] != dim:
         raise SpecMismatchError(
             f"the photo has {query.vectors.shape[1]} features and the cube {dim}: "
             "encode the photo with the cube's model"
         )
-    ruler = Ruler.of_cube(cube, query.weights)
-    norms = query.weights is None and cube.read_norm(slice(0, 1), slice(0, 1)) is not None
-    return distance_measure(query, ruler, cube.scale, cube.offset, norms)
+    distance = cube.features.distance(query.weights)
+    norms = distance.own and cube.read_norm(slice(0, 1), slice(0, 1)) is not None
+    return distance_kernel(query, distance, cube.features.stored_code, norms)
 
 
-def _mask(cube: Searchable, polygon: BaseGeometry | None, crs: str) -> Within | None:
-    return None if polygon is None else Within.of(cube.grid, polygon, crs)
+def _mask(cube: Searchable, polygon: BaseGeometry | None, crs: str) -> PolygonMask | None:
+    return None if polygon is None else PolygonMask.of(cube.grid, polygon, crs)
 
 
-def _surprise(cube: Searchable, names: Sequence[str]) -> Measure:
-    wanted = tuple(cube.classes.index(find_class(name, cube.classes)) for name in names)
-    return Surprise(cube.scale, cube.offset, wanted)
+def _scenes(cube: Searchable, names: Sequence[str]) -> BlockKernel:
+    return scene_kernel(cube.features, tuple(map(cube.features.index, names)))
 
 
 def _reduce(
     cube: Searchable,
-    measure: Measure,
-    mask: Within | None,
+    kernel: BlockKernel,
+    mask: PolygonMask | None,
     reduction: Reduction[Result],
     threads: int | None,
     executor: Executor | None,
@@ -149,7 +138,7 @@ def _reduce(
     # threads see what the whole reduction knows by then, workers how it begins
     near = executor is None or isinstance(executor, InlineExecutor)
     keep = PartOf(reduction if near else reduction.part())
-    kept = _stream(cube, measure, mask, keep, threads, executor)
+    kept = _stream(cube, kernel, mask, keep, threads, executor)
     for done, (_, part) in enumerate(kept, start=1):
         reduction.merge(part)
         if progress:
@@ -161,16 +150,16 @@ def _reduce(
 
 def _stream(
     cube: Searchable,
-    measure: Measure,
-    mask: Within | None,
+    kernel: BlockKernel,
+    mask: PolygonMask | None,
     keep: Callable[[Chunk, F32], Kept],
     threads: int | None,
     executor: Executor | None = None,
 ) -> Iterator[tuple[Chunk, Kept]]:
     blocks = (b for b in cube.grid.chunks(size=BLOCK) if mask is None or mask.touches(b))
     if executor is None or isinstance(executor, InlineExecutor):
-        return _in_threads(BlockScan(Once(lambda: cube), measure, mask, keep), blocks, threads)
-    return _on_workers(BlockScan(Once(_opener(cube)), measure, mask, keep), blocks, executor)
+        return _in_threads(BlockScan(Once(lambda: cube), kernel, mask, keep), blocks, threads)
+    return _on_workers(BlockScan(Once(_opener(cube)), kernel, mask, keep), blocks, executor)
 
 
 def _in_threads(

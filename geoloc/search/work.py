@@ -10,12 +10,12 @@ import numpy as np
 
 from ..domain import Chunk, Grid, Index
 from ..executors import Once
+from ..models import FeatureSpace
+from .distance import BlockKernel
 from .heatmaps import BLOCK
-from .kernels import Codes
-from .measures import Measure
+from .kernels import F32, Codes
+from .mask import PolygonMask
 from .reductions import Reduction
-from .ruler import F32
-from .within import Within
 
 Kept = TypeVar("Kept")
 
@@ -23,11 +23,8 @@ Kept = TypeVar("Kept")
 class Searchable(Protocol):
     """What search needs of a cube; `geoloc.cube.Cube` has it."""
 
-    classes: tuple[str, ...]
-    scale: F32
-    offset: F32
-    metric: F32 | None
-    weights: F32 | None
+    @property
+    def features(self) -> FeatureSpace: ...
 
     @property
     def grid(self) -> Grid: ...
@@ -37,7 +34,7 @@ class Searchable(Protocol):
         ...
 
     def read_norm(self, rows: slice, cols: slice) -> F32 | None:
-        """float32 ``(y, x)``: `geoloc.cube.squared_norm` of the decoded cells, or None."""
+        """float32 ``(y, x)``: `Distance.squared_norm` of the decoded cells, or None."""
         ...
 
 
@@ -64,8 +61,8 @@ class BlockScan(Generic[Kept]):
     or outside of ``mask``."""
 
     cube: Once[Searchable]
-    measure: Measure
-    mask: Within | None
+    kernel: BlockKernel
+    mask: PolygonMask | None
     keep: Callable[[Chunk, F32], Kept]
 
     def block(self, place: Index) -> Chunk:
@@ -73,17 +70,17 @@ class BlockScan(Generic[Kept]):
         return self.cube().grid.chunk(*place, size=BLOCK)
 
     def read(self, place: Index) -> tuple[Codes, F32 | None]:
-        """Codes ``(cell, feature)``, and norms ``(cell,)`` where the measure wants them."""
+        """Codes ``(cell, feature)``, and norms ``(cell,)`` where the kernel wants them."""
         slices = self.block(place).slices
         codes = np.ascontiguousarray(self.cube().read(*slices))
-        norm = self.cube().read_norm(*slices) if self.measure.stored else None
+        norm = self.cube().read_norm(*slices) if self.kernel.stored else None
         flat = None if norm is None else np.ascontiguousarray(norm, np.float32).reshape(-1)
         return codes.reshape(-1, codes.shape[-1]), flat
 
     def finish(self, place: Index, data: tuple[Codes, F32 | None]) -> Kept:
         """What is kept of the block."""
         block = self.block(place)
-        values = self.measure(*data).reshape(-1, *block.shape)
+        values = self.kernel(*data).reshape(-1, *block.shape)
         if self.mask is not None:
             values[:, ~self.mask.cells(block)] = np.nan
         return self.keep(block, values)

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
-from ..candidates import Candidate, Term
+from ..candidates import Candidate
 from ..domain import Grid
 from ..errors import UsageError
+from ..models import Term
 from ..photos import Photo
 from ..report import Match, QueryResult
 from ..report.evidence import SHARED_FORMAT

@@ -1,8 +1,8 @@
 """Chats as Telegram Desktop exports them: which message brought which file.
 
 ``message``  one message as evidence, from a record whose values may be of any type
-``mending``  ``result.json`` as it is really written: invalid escapes, cut short, damaged
-``files``    what an export names, found below its folder
+``repair``   ``result.json`` as it is really written: invalid escapes, cut short, damaged
+``files``    the files that an export names, looked up below its folder
 ``export``   ``result.json`` read
 ``pages``    ``messages.html`` read
 """

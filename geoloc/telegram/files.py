@@ -1,4 +1,4 @@
-"""What an export names, found below its folder and nowhere else."""
+"""The files that an export names, looked up below its folder and nowhere else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REASONS = {
 }
 _NOT_INCLUDED = "the export does not include this file: export again with photos and videos"
 _ABSENT = re.compile(r"\((?:file|photo|video)\b.*\)$", re.IGNORECASE | re.DOTALL)
-_SHOWN = 200  # characters of a name that a line quotes
+_SHOWN = 200  # characters of a name that a message quotes
 
 
 class Files:
@@ -28,11 +28,11 @@ class Files:
         self._listed: dict[Path, dict[str, list[str]]] = {}
 
     def find(self, named: str, size: int | None = None) -> Path:
-        """The file that is named, links followed; ``size``: its bytes, as the export says.
+        """The named file, with links resolved; ``size``: its bytes, as the export gives them.
 
-        A name may differ in Unicode's normal form and in capitals, as after a copy to another
-        file system, where one file alone is meant; a copy called ``x (1).jpg`` is taken where it
-        alone has the size. Raises UsageError where there is none, or it lies elsewhere.
+        The name may differ in Unicode normal form or case, as after a copy to another file
+        system, if it matches exactly one file; a copy called ``x (1).jpg`` matches if it is the
+        only one of that size. Raises UsageError for a file that is missing or outside the folder.
         """
         if not named.strip() or is_absent(named):
             raise UsageError(why_absent(named))
@@ -41,68 +41,68 @@ class Files:
             raise _outside(named)
         try:
             path = (self._folder / self._as_written(relative, size)).resolve()
-            there = path.is_relative_to(self._folder) and path.is_file()
-        except (OSError, RuntimeError, ValueError):  # too long, in a circle, half characters
+            is_file = path.is_relative_to(self._folder) and path.is_file()
+        except (OSError, RuntimeError, ValueError):  # too long, a loop of links, lone surrogates
             raise _missing(named) from None
         if not path.is_relative_to(self._folder):
             raise _outside(named)
-        if not there:
+        if not is_file:
             raise _missing(named)
         return path
 
     def maybe(self, named: object) -> Path | None:
-        """The file that is named, or None where that is no name or names none."""
+        """The named file, or None where the name is not text or matches no file."""
         try:
             return self.find(named) if isinstance(named, str) else None
         except UsageError:
             return None
 
     def _as_written(self, relative: PurePosixPath, size: int | None) -> Path:
-        """The path as the file system has it; as it is named where there is no such file."""
+        """The path as the file system spells it; unchanged if there is no such file."""
         if os.path.lexists(self._folder / relative) or ".." in relative.parts:
             return Path(relative)
-        here = Path()
+        path = Path()
         for part in relative.parts:
-            found = part if os.path.lexists(self._folder / here / part) else self._alike(here, part)
-            if found is None and size is not None and part == relative.parts[-1]:
-                found = self._copy(here, part, size)
-            if found is None:
+            name = part if os.path.lexists(self._folder / path / part) else self._alike(path, part)
+            if name is None and size is not None and part == relative.parts[-1]:
+                name = self._copy(path, part, size)
+            if name is None:
                 return Path(relative)
-            here /= found
-        return here
+            path /= name
+        return path
 
-    def _alike(self, here: Path, part: str) -> str | None:
-        """The one name of a folder that differs in form or capitals only."""
-        names = self._names(here).get(_key(part), [])
+    def _alike(self, folder: Path, part: str) -> str | None:
+        """The only name in a folder that differs in nothing but normal form or case."""
+        names = self._names(folder).get(_key(part), [])
         same = [name for name in names if _composed(name) == _composed(part)]
         return next((few[0] for few in (same, names) if len(few) == 1), None)
 
-    def _copy(self, here: Path, part: str, size: int) -> str | None:
+    def _copy(self, folder: Path, part: str, size: int) -> str | None:
         stem, dot, suffix = part.rpartition(".")
         numbered = re.compile(rf"{re.escape(_key(stem))} ?\(\d+\){re.escape(_key(dot + suffix))}")
-        listed = self._names(here).items()
+        listed = self._names(folder).items()
         copies = [name for key, names in listed if numbered.fullmatch(key) for name in names]
-        same = [name for name in copies if (self._folder / here / name).stat().st_size == size]
+        same = [name for name in copies if (self._folder / folder / name).stat().st_size == size]
         return same[0] if len(same) == 1 else None
 
-    def _names(self, here: Path) -> dict[str, list[str]]:
-        if here not in self._listed:
-            found: defaultdict[str, list[str]] = defaultdict(list)
-            for name in os.listdir(self._folder / here):  # noqa: PTH208  names alone are wanted
-                found[_key(name)].append(name)
-            self._listed[here] = found
-        return self._listed[here]
+    def _names(self, folder: Path) -> dict[str, list[str]]:
+        if folder not in self._listed:
+            by_key: defaultdict[str, list[str]] = defaultdict(list)
+            for name in os.listdir(self._folder / folder):  # noqa: PTH208  only names are needed
+                by_key[_key(name)].append(name)
+            self._listed[folder] = by_key
+        return self._listed[folder]
 
 
 def is_absent(named: str) -> bool:
-    """Whether a value is the exporter's sentence on a file that it left out."""
+    """Whether a value is the exporter's note that it left a file out."""
     return (named[:1], named[-1:]) == ("(", ")") or bool(_ABSENT.search(named))
 
 
 def why_absent(named: str) -> str:
-    """What to do about a file that the exporter left out, by its sentence."""
-    told = named.casefold()
-    return next((reason for words, reason in _REASONS.items() if words in told), _NOT_INCLUDED)
+    """What to do about a file that the exporter left out, by its note."""
+    sentence = named.casefold()
+    return next((reason for words, reason in _REASONS.items() if words in sentence), _NOT_INCLUDED)
 
 
 def _relative(named: str) -> PurePosixPath | None:
@@ -115,12 +115,12 @@ def _relative(named: str) -> PurePosixPath | None:
 
 def _outside(named: str) -> UsageError:
     return UsageError(
-        f"{named[:_SHOWN]!r} leads out of the export's folder or is no path: it is not opened"
+        f"{named[:_SHOWN]!r} is outside the export's folder or not a path: it is not opened"
     )
 
 
 def _missing(named: str) -> UsageError:
-    return UsageError(f"{named[:_SHOWN]!r} is not there: copy the whole export folder")
+    return UsageError(f"{named[:_SHOWN]!r} is missing: copy the whole export folder")
 
 
 def _composed(name: str) -> str:

@@ -1,8 +1,7 @@
 """One message as evidence, from a record whose values may be of any type.
 
-Exporters of other versions, other programs and people with an editor write ``null``, lists,
-objects or numbers where text is usual. Each field is read for itself: an odd one costs nothing
-but what it says.
+Other versions of the exporter, other programs and manual edits put ``null``, lists, objects or
+numbers where text is expected. Each field is read by itself: an odd one loses only itself.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ _MAX_ID = 1 << 63  # tables hold numbers of 64 bits
 
 @dataclass(frozen=True)
 class Message:
-    """One message as evidence: all of it is what the export claims.
+    """One message as evidence: everything in it is a claim of the export.
 
-    ``date``: ISO 8601, with offset where the export gives the moment itself; ``place``: lon,
-    lat (degrees) of a position that was sent with it; ``export``: the file that it is told in;
-    ``kind``: what it is where it is no message of a chat ("story", "profile picture") or a
-    service message (its action). ``forwarded_from`` is NOT_GIVEN where it was forwarded from
-    somebody who is not named; ``forwarded_date``: of the original.
+    ``date``: ISO 8601, with an offset if the export gives a timestamp; ``place``: lon, lat
+    (degrees) of a position sent with it; ``export``: the file it was read from; ``kind``:
+    "story" or "profile picture", or a service message's action; None for an ordinary message.
+    ``forwarded_from`` is NOT_GIVEN if the original sender is hidden; ``forwarded_date``: of the
+    original.
     """
 
     chat: str
@@ -52,8 +51,8 @@ class Message:
     reply_to: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """For the evidence; what is not known is left out."""
-        told = {
+        """The JSON of the evidence; unknown values are left out."""
+        values = {
             "chat": self.chat,
             "id": self.id,
             "kind": self.kind,
@@ -68,7 +67,7 @@ class Message:
             "reply_to": self.reply_to,
             "export": self.export,
         }
-        return {key: value for key, value in told.items() if value not in (None, "")}
+        return {key: value for key, value in values.items() if value not in (None, "")}
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ _USUAL: Mapping[str, type | tuple[type, ...]] = {
 
 
 def odd_fields(record: Mapping[str, Any]) -> list[str]:
-    """Fields whose values have another type than the exporter gives them, and id if missing."""
+    """Fields whose values are not of the type the exporter writes, and id if missing."""
     odd = [
         key
         for key, usual in _USUAL.items()
@@ -102,7 +101,7 @@ def odd_fields(record: Mapping[str, Any]) -> list[str]:
 def message_of(
     chat: str, record: Mapping[str, Any], export: str, kind: str | None = None
 ) -> Message:
-    """The message that a record of ``result.json`` tells of; never raises."""
+    """The message of a record of ``result.json``; never raises."""
     return Message(
         chat=chat,
         id=number(record.get("id")) or 0,
@@ -121,18 +120,18 @@ def message_of(
 
 
 def word(value: Any) -> str | None:
-    """Text of whatever stands where a word is usual; None for nothing."""
+    """Text of a value that is usually a word; None for an empty one."""
     if isinstance(value, str):
         return writable(value) or None
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value) if abs(value) < _MAX_ID else None  # NaN too is none
+        return str(value) if abs(value) < _MAX_ID else None  # also false for NaN
     if isinstance(value, dict):
         value = next((value[key] for key in _NAMES if isinstance(value.get(key), str)), None)
     return text_of(value) or None
 
 
 def number(value: Any) -> int | None:
-    """A whole number that tables can hold, also where it is written as text."""
+    """An integer that tables can hold, also if written as text; else None."""
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         value = int(value)
     whole = isinstance(value, int) and not isinstance(value, bool)
@@ -147,7 +146,7 @@ def text_of(value: Any) -> str:
 
 
 def place_of(value: Any) -> tuple[float, float] | None:
-    """lon, lat of a position; None for what is none, and for 0, 0: it stands for nothing."""
+    """lon, lat of a position; None if invalid, and for 0, 0, which means unknown."""
     try:
         lon, lat = float(value["longitude"]), float(value["latitude"])
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -157,7 +156,7 @@ def place_of(value: Any) -> tuple[float, float] | None:
 
 
 def _date(record: Mapping[str, Any], key: str) -> str | None:
-    """The moment in UTC, or the local time of whoever exported where the moment is not given."""
+    """The timestamp in UTC, else the exporting computer's local time."""
     try:
         second = int(record[f"{key}_unixtime"])
         moment = dt.datetime.fromtimestamp(second, dt.UTC) if second > 0 else None
@@ -167,7 +166,7 @@ def _date(record: Mapping[str, Any], key: str) -> str | None:
 
 
 def _forwarded(record: Mapping[str, Any]) -> str | None:
-    """From whom; the exporter writes null for an account that is deleted or hidden."""
+    """The original sender; the exporter writes null for a deleted or hidden account."""
     if named := word(record.get("forwarded_from")):
         return named
     return NOT_GIVEN if any(key.startswith("forwarded_") for key in record) else None

@@ -1,10 +1,10 @@
 """``messages.html``: a chat as Telegram Desktop exports it for people.
 
-The pages tell less than ``result.json``, and people often have them alone. Layout, as the
+The pages hold less than ``result.json``, but people often have nothing else. Layout, as the
 exporter writes it: each message is ``div.message#message123`` with ``div.date[title]``,
 ``div.from_name``, ``div.text`` and links to files; one that is ``joined`` to the message before
-leaves its sender out; what was forwarded stands in ``div.forwarded.body``, with its own sender
-and date. Icons lie in ``images/``, beside ``css/`` and ``js/``; ``*_thumb.jpg`` are made for the
+it omits its sender; a forwarded message is in ``div.forwarded.body``, with its own sender and
+date. Icons are in ``images/``, beside ``css/`` and ``js/``; ``*_thumb.jpg`` are made for the
 pages.
 """
 
@@ -24,7 +24,7 @@ from .files import Files, why_absent
 from .message import NOT_GIVEN, Attachment, Message, place_of, text_of
 
 DECORATION = ("images", "css", "js")
-"""Folders that an export brings for the look of its pages."""
+"""Folders of an export that only style its pages."""
 
 _PAGE = re.compile(r"messages(\d*)\.html")
 _PAGES = "messages.html"
@@ -40,30 +40,29 @@ _ABSENT = ("unavailable", "exceeds maximum size", "not included")
 
 
 def is_page(name: str) -> bool:
-    """Whether a file's name is that of a page of an export, of a chat or its first one."""
+    """Whether a file name is that of a chat's page or of the export's index page."""
     return bool(_PAGE.fullmatch(name)) or name == _ENTRY
 
 
 def read_pages(folder: str | Path) -> Export:
-    """Read the pages of one chat; its failures say that there is more in JSON. Nothing where
-    there are none.
+    """Read the pages of one chat; an export without pages is empty. Its failures recommend JSON.
 
     Raises UsageError where a page cannot be read.
     """
     folder = Path(folder).resolve()
-    found, read, sender = Collected(Files(folder), ""), 0, None
+    collected, count, sender = Collected(Files(folder), ""), 0, None
     pages = _pages(folder)
     for path in pages:
         page = _read(path, sender)
-        sender, found.source = page.sender, path_text(path)
+        sender, collected.source = page.sender, path_text(path)
         for post in page.posts:
-            _add(found, post, page.chat)
-        read += len(page.posts)
-    told = f"{read:,} messages were read" if read else "no message could be read"
-    line = f"is a chat exported as HTML: {told}, and HTML tells less; export it as JSON as well"
+            _add(collected, post, page.chat)
+        count += len(page.posts)
+    extent = f"{count:,} messages were read" if count else "no message could be read"
+    line = f"is a chat exported as HTML: {extent}, and HTML holds less; export it as JSON as well"
     if pages:
-        found.failures[_PAGES] = line
-    return found.export()
+        collected.failures[_PAGES] = line
+    return collected.export()
 
 
 def _pages(folder: Path) -> list[Path]:
@@ -116,7 +115,7 @@ class _Element:
 
 
 class _Page(HTMLParser):
-    """One page; ``sender``: of the message before it, and of its last one."""
+    """One page; ``sender``: of the message before it, later of its own last message."""
 
     def __init__(self, sender: str | None) -> None:
         super().__init__()
@@ -133,8 +132,8 @@ class _Page(HTMLParser):
         self.handle_starttag(tag, attrs)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = {key: value or "" for key, value in attrs}
-        classes = set(told.get("class", "").split())
+        attributes = {key: value or "" for key, value in attrs}
+        classes = set(attributes.get("class", "").split())
         if tag == "br":
             self.handle_data("\v")
         if tag in _VOID:
@@ -142,15 +141,15 @@ class _Page(HTMLParser):
         element = _Element(tag, classes)
         self._open.append(element)
         if "message" in classes:
-            self._begin(told.get("id", ""), classes)
+            self._begin(attributes.get("id", ""), classes)
             element.role = "message"
         elif self._post is None:
             element.role = "title" if "text" in classes and self._within("page_header") else ""
         else:
-            element.role = self._part(self._post, tag, told, classes)
+            element.role = self._part(self._post, tag, attributes, classes)
 
     def handle_endtag(self, tag: str) -> None:
-        """Closes what is open down to the element; a page may lack some of these."""
+        """Close open elements down to this one; a page may omit end tags."""
         if not any(element.tag == tag for element in self._open):
             return
         while self._open:
@@ -168,7 +167,7 @@ class _Page(HTMLParser):
             self._post.words.setdefault(role, []).append(data)
 
     def finish(self) -> None:
-        """What a message told is complete."""
+        """Complete the message being read."""
         post, self._post = self._post, None
         if post is None or not post.id:
             return  # a divider between days
@@ -185,15 +184,15 @@ class _Page(HTMLParser):
     def _within(self, name: str) -> bool:
         return any(name in element.classes for element in self._open)
 
-    def _part(self, post: _Post, tag: str, told: dict[str, str], classes: set[str]) -> str:
-        """What an element of a message holds; its attributes are noted."""
+    def _part(self, post: _Post, tag: str, attributes: dict[str, str], classes: set[str]) -> str:
+        """The role of a message's element; its attributes are stored in the post."""
         forwarded = any({"forwarded", "body"} <= element.classes for element in self._open)
         post.forwarded |= forwarded
         if {"date", "details"} <= classes:
-            _set_date(post, told.get("title", ""), forwarded)
+            _set_date(post, attributes.get("title", ""), forwarded)
             return "date"
         if tag == "a":
-            _link(post, told.get("href", ""), classes)
+            _link(post, attributes.get("href", ""), classes)
         for name, role in (("from_name", "forwarded" if forwarded else "from"), ("text", "text"),
                            ("reply_to", "reply"), ("description", "description"),
                            ("initials", "initials"), ("title", "media title")):  # fmt: skip
@@ -214,9 +213,9 @@ def _set_date(post: _Post, title: str, forwarded: bool) -> None:
 
 def _date(title: str) -> str | None:
     """ISO 8601, with offset where the page has it."""
-    if not (found := _DATE.fullmatch(title.strip())):
+    if not (match := _DATE.fullmatch(title.strip())):
         return None
-    day, month, year, clock, offset = found.groups()
+    day, month, year, clock, offset = match.groups()
     try:
         return dt.datetime.fromisoformat(f"{year}-{month}-{day}T{clock}{offset or ''}").isoformat()
     except ValueError:
@@ -224,8 +223,8 @@ def _date(title: str) -> str | None:
 
 
 def _link(post: _Post, href: str, classes: set[str]) -> None:
-    if found := re.search(r"#go_to_message(\d{1,18})$", href):
-        post.reply_to = int(found[1])
+    if match := re.search(r"#go_to_message(\d{1,18})$", href):
+        post.reply_to = int(match[1])
     elif "media_location" in classes:
         post.place = _place(href)
     elif href and not urlsplit(href).scheme and any(map(_wraps, classes)):
@@ -233,40 +232,40 @@ def _link(post: _Post, href: str, classes: set[str]) -> None:
 
 
 def _wraps(name: str) -> bool:
-    """Whether a class stands for a file that a message brought."""
+    """Whether a class marks a file that was sent with a message."""
     return name.startswith("media_") or name.endswith("_wrap")
 
 
 def _place(href: str) -> tuple[float, float] | None:
-    """lon, lat of the link to a map that stands for a position."""
+    """lon, lat of a position, which is a link to a map."""
     lat, _, lon = parse_qs(urlsplit(href).query).get("q", [""])[0].partition(",")
     return place_of({"longitude": lon, "latitude": lat})
 
 
-def _add(found: Collected, post: _Post, chat: str) -> None:
-    message = _message(post, chat, found.source)
+def _add(collected: Collected, post: _Post, chat: str) -> None:
+    message = _message(post, chat, collected.source)
     if message.place:
-        found.places.append(message)
-    name = f"{Path(found.source).name}: message {post.id} of {chat}"
+        collected.places.append(message)
+    name = f"{Path(collected.source).name}: message {post.id} of {chat}"
     for href, visual in post.links.items():
         try:
-            path = _find(found.files, href)
+            path = _find(collected.files, href)
         except UsageError as error:
             if visual:
-                found.fail(name, str(error))
+                collected.fail(name, str(error))
             continue
         if visual is None:
-            found.others.add(path)
+            collected.others.add(path)
         else:
-            kept = found.attachments if visual else found.documents
-            kept.append(Attachment(path, message))
-    told = post.said("description")
-    if post.missing and any(words in told.casefold() for words in _ABSENT):
-        found.fail(name, why_absent(told))
+            target = collected.attachments if visual else collected.documents
+            target.append(Attachment(path, message))
+    description = post.said("description")
+    if post.missing and any(words in description.casefold() for words in _ABSENT):
+        collected.fail(name, why_absent(description))
 
 
 def _find(files: Files, href: str) -> Path:
-    """The exporter writes paths as they are; others escape them."""
+    """The exporter writes plain paths; other programs escape them."""
     return files.maybe(href) or files.find(unquote(href))
 
 

@@ -1,4 +1,4 @@
-"""Videos: frames that are worth a look, found again by their time."""
+"""Videos: the frames worth analysing, each identified by its time."""
 
 from __future__ import annotations
 

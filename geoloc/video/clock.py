@@ -1,8 +1,8 @@
 """The time of a video's frames: it starts at 0 and never goes back.
 
 Timestamps of recordings begin anywhere, and jump where recordings were joined or a receiver
-lost its signal. Time goes on where the part before ended; as that depends on packets alone, a
-frame has the same time whichever others are decoded.
+lost its signal. Time continues where the previous part ended; as that depends on packets alone,
+a frame has the same time whichever others are decoded.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-_BACK = 0.1  # s that timestamps of decoding may go back without it being a jump: sloppy muxers
-_AHEAD = 10.0  # s that they may leap, in streams whose clock may be set anew at any time
-_PERIOD = 0.04  # s between frames, where nothing tells
+_BACK = 0.1  # s that decoding timestamps may go back without a jump, as sloppy muxers write them
+_AHEAD = 10.0  # s that they may leap, in streams whose clock may be reset at any time
+_PERIOD = 0.04  # s between frames where the rate is unknown
 
 
 @dataclass
 class Clock:
-    """Time by timestamps, s. ``start``: that of the stream; ``set_anew``: whether the format's
-    clock may leap ahead; ``rate``: frames a second, where it is known."""
+    """Time by timestamps, s. ``start``: that of the stream; ``resets``: whether the format's
+    clock may leap ahead; ``rate``: frames per second, if known."""
 
     start: float
-    set_anew: bool = False
+    resets: bool = False
     rate: Fraction | None = None
     end: float = 0.0
     _offset: float = field(init=False)
@@ -38,22 +38,21 @@ class Clock:
         return float(1 / self.rate) if self.rate else _PERIOD
 
     def jumps(self, packet: Any) -> bool:
-        """Whether the recording goes on with another clock, at a packet that can be decoded by
-        itself."""
+        """Whether the recording continues with another clock at this packet, a key frame."""
         at = stamp(packet, packet.dts)
         if at is None or self._last is None or not packet.is_keyframe:
             return False
         ahead = at - self._last
-        return ahead < -_BACK or (self.set_anew and ahead > _AHEAD)
+        return ahead < -_BACK or (self.resets and ahead > _AHEAD)
 
     def restart(self, packet: Any) -> None:
-        """Let time go on with the packet that `jumps`."""
+        """Continue the time at a packet that `jumps`."""
         at = stamp(packet, packet.dts if packet.pts is None else packet.pts)
         self._offset = self.end - (at or 0.0)
         self._last = None
 
     def note(self, packet: Any) -> float | None:
-        """Take a packet into account; the time of its frame, None where it has no timestamp."""
+        """Record a packet; the time of its frame, or None without a timestamp."""
         decoded = stamp(packet, packet.dts)
         if decoded is not None:
             self._last = decoded if self._last is None else max(self._last, decoded)
@@ -66,7 +65,7 @@ class Clock:
         return time
 
     def of(self, frame: Any) -> float:
-        """The time of a decoded frame; frames have to come in their order."""
+        """The time of a decoded frame; frames must come in display order."""
         at = stamp(frame, frame.dts if frame.pts is None else frame.pts)
         after = 0.0 if self._shown is None else self._shown + (self.period if at is None else 0.0)
         self._shown = after if at is None else max(after, at + self._offset)

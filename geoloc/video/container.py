@@ -12,31 +12,32 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PhotoError
+from ..extras import extra
 from ..photos.claims import video_claims
 from .clock import Clock
 from .judging import Sampling
 from .shown import square_size
 
-# Whose head tells a length that stays when the rest is cut off. Others' is that of what is left.
-_TELL_LENGTH = ("matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "flv", "asf")
-_SET_ANEW = ("mpegts", "mpeg")  # streams whose clock may be set anew; their length is a guess
+# Their headers state a length that stays when the rest is cut off; others state what is left.
+_STATE_LENGTH = ("matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "flv", "asf")
+_CLOCK_RESETS = ("mpegts", "mpeg")  # streams whose clock may be reset; their length is a guess
 _ONLY = {
     "protocol_whitelist": "file",
     "format_whitelist": "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,av1,obu,ivf,"
     "flv,live_flv,asf,ogg,rm,mxf,dv,nut,gif,apng,mjpeg,nsv,wtv,swf,vc1,h263,3dostr,ty,vob,amv,"
     "yuv4mpegpipe,vvc,cavsvideo,avs2,avs3,dirac,dnxhd,gxf",
 }
-"""What is opened: files that hold their pictures. Lists of other files (concat, HLS, DASH, SDP)
-and numbered images are none; a chat's .mp4 may be such a text."""
+"""What is opened: files that contain their own pictures. Lists of other files (concat, HLS, DASH,
+SDP) and numbered images are not opened; a .mp4 from a chat may be such a text."""
 
-_MISSING_S, _MISSING = 1.0, 0.05  # s, and share of the length, that no good file lacks
+_MISSING_S, _MISSING = 1.0, 0.05  # s, and share of the length, that no intact file lacks
 
 
 @dataclass
 class Survey:
-    """What packets tell without being decoded. ``keys``: number and time (s) of each packet that
-    begins a group of pictures; ``end``: s; ``timed``: whether all frames have timestamps;
-    ``whole``: whether all packets could be read."""
+    """What packets state without being decoded. ``keys``: number and time (s) of each key frame's
+    packet; ``end``: s; ``timed``: whether all frames have timestamps; ``whole``: whether all
+    packets could be read."""
 
     keys: list[tuple[int, float]] = field(default_factory=list)
     end: float = 0.0
@@ -45,25 +46,25 @@ class Survey:
 
     def first_before(self, time: float) -> int:
         """The packet to begin with so that the frame at ``time`` is decoded as from the start:
-        a whole group of pictures comes before its own."""
+        a whole group of pictures precedes its own."""
         before = [number for number, key in self.keys if key <= time]
         return before[-2] if self.timed and len(before) > 1 else 0
 
     @property
     def longest(self) -> float:
-        """s between two packets that can be decoded by themselves."""
+        """The longest time between two key frames, s."""
         times = [0.0, *(time for _, time in self.keys), self.end]
         return max(after - before for before, after in pairwise(times))
 
 
-class Opened:
+class VideoReader:
     """A video file being decoded; whatever the decoder raises becomes a PhotoError."""
 
     def __init__(self, path: Path, sampling: Sampling) -> None:
         self.path, self.sampling = path, sampling
         self._end = 0.0
 
-    def __enter__(self) -> Opened:
+    def __enter__(self) -> VideoReader:
         if not self.path.stat().st_size:
             raise PhotoError(f"{self.path} is empty (0 bytes): get the file again")
         self._open()
@@ -73,14 +74,15 @@ class Opened:
         self._container.close()
 
     def _open(self) -> None:
-        import av
+        with extra("video", f"{self.path} is a video and"):
+            import av
 
         try:
             self._container = av.open(
                 str(self.path), metadata_errors="replace", options=dict(_ONLY)
             )
         except Exception as error:  # noqa: BLE001  (av raises OS errors and its own)
-            raise PhotoError(f"{self.path} is no video: {_reason(error)}") from None
+            raise PhotoError(f"{self.path} is not a video: {_reason(error)}") from None
         try:
             self._stream: Any = self._pictures()
             self._check(self._stream.width or 0, self._stream.height or 0)
@@ -90,36 +92,35 @@ class Opened:
         self._stream.thread_type = "AUTO"
 
     def _pictures(self) -> Any:
-        """The first stream of moving pictures that can be decoded; a cover of music is none."""
+        """The first video stream that can be decoded; cover art is not one."""
         from av.stream import Disposition
 
         streams = self._container.streams.video
         moving = [s for s in streams if not s.disposition & Disposition.attached_pic]
         if not moving:
             cover = " with a cover" if streams else ""
-            raise PhotoError(f"{self.path} has no pictures in it: it is sound alone{cover}")
+            raise PhotoError(f"{self.path} has no video stream: it is audio only{cover}")
         known = [s for s in moving if getattr(s, "codec_context", None) is not None]
         if not known:
             raise PhotoError(
-                f"{self.path} has pictures of a codec that is not known here: convert it, such as "
-                "to H.264"
+                f"{self.path} is encoded with a codec that cannot be decoded: convert it to H.264"
             )
         return known[0]
 
-    def _again(self) -> None:
+    def _rewind(self) -> None:
         """Back to the first packet; seeking is by timestamps, which may not be in order."""
         self._container.close()
         self._open()
 
     @property
     def aspect(self) -> Fraction | None:
-        """Width by height of a pixel: the container's word, else the codec's."""
+        """Width by height of a pixel, from the container, else from the codec."""
         aspect: Fraction | None = self._stream.sample_aspect_ratio
         return aspect or self._stream.codec_context.sample_aspect_ratio
 
     @property
     def start(self) -> float:
-        """The timestamp that the pictures begin with, s."""
+        """The timestamp of the first picture, s."""
         stream = self._stream
         if stream.start_time is not None and stream.time_base:
             return float(stream.start_time * stream.time_base)
@@ -132,8 +133,8 @@ class Opened:
 
     @cached_property
     def duration(self) -> float:
-        """Length in s; 0 where the file does not tell."""
-        if self._container.format.name in _SET_ANEW:
+        """Length in s; 0 if unknown."""
+        if self._container.format.name in _CLOCK_RESETS:
             return self.survey.end
         stream = self._stream
         if stream.duration and stream.time_base:
@@ -142,35 +143,35 @@ class Opened:
 
     @cached_property
     def survey(self) -> Survey:
-        """Reads through the packets, decodes nothing, and goes back to the start."""
-        found, clock = Survey(), self._clock()
-        with suppress(Exception):  # damage is told when it is decoded
+        """Read through all packets without decoding, then rewind."""
+        survey, clock = Survey(), self._clock()
+        with suppress(Exception):  # damage is reported when it is decoded
             for number, packet in enumerate(self._container.demux(self._stream)):
                 if not packet.size:
                     continue
                 if clock.jumps(packet):
                     clock.restart(packet)
                 time = clock.note(packet)
-                found.timed &= time is not None
+                survey.timed &= time is not None
                 if packet.is_keyframe and time is not None:
-                    found.keys.append((number, time))
-            found.whole = True
-        found.end = clock.end
-        self._again()
-        return found
+                    survey.keys.append((number, time))
+            survey.whole = True
+        survey.end = clock.end
+        self._rewind()
+        return survey
 
     def frames(self, due: Callable[[float], bool]) -> Iterator[tuple[float, Any]]:
         """(time, frame) for each decoded frame whose time is ``due``."""
         if self.duration > self.sampling.long and self._keys_are_close():
             self._stream.codec_context.skip_frame = "NONKEY"
-        yield from self._told(due, 0)
+        yield from self._read(due, 0)
         self._check_end()
 
     def frames_near(self, time: float) -> Iterator[tuple[float, Any]]:
-        """(time, frame) from clearly before ``time`` on."""
-        yield from self._told(lambda _: True, self.survey.first_before(time))
+        """(time, frame) from a safe distance before ``time`` on."""
+        yield from self._read(lambda _: True, self.survey.first_before(time))
 
-    def _told(self, due: Callable[[float], bool], first: int) -> Iterator[tuple[float, Any]]:
+    def _read(self, due: Callable[[float], bool], first: int) -> Iterator[tuple[float, Any]]:
         last = 0.0
         try:
             for time, frame in self._decoded(first):
@@ -187,15 +188,15 @@ class Opened:
             ) from None
 
     def _decoded(self, first: int) -> Iterator[tuple[float, Any]]:
-        """Times and frames in order, decoded from the picture packet ``first`` on; how far the
-        packets of all streams reach is noted on the way."""
+        """Times and frames in order, decoded from the video packet ``first`` on; records how far
+        the packets of all streams reach."""
         clock, number = self._clock(), -1
         for packet in self._container.demux():
             self._end = max(self._end, _end_of(packet))
             if packet.stream.index != self._stream.index:
                 continue
             number += 1
-            if clock.jumps(packet):  # what was before has to come out, with the time before
+            if clock.jumps(packet):  # earlier frames come out first, timed by the old clock
                 yield from ((clock.of(frame), frame) for frame in self._drained(number > first))
                 clock.restart(packet)
             clock.note(packet)
@@ -203,22 +204,22 @@ class Opened:
                 yield from ((clock.of(frame), frame) for frame in packet.decode())
 
     def _drained(self, begun: bool) -> Iterator[Any]:
-        """The frames that are still in the decoder, which is then ready for other packets."""
+        """The frames still in the decoder, which is then ready for other packets."""
         if begun:
             yield from self._stream.decode(None)
             self._stream.codec_context.flush_buffers()
 
     def _clock(self) -> Clock:
         rate = self._stream.average_rate or self._stream.guessed_rate
-        return Clock(self.start, self._container.format.name in _SET_ANEW, rate)
+        return Clock(self.start, self._container.format.name in _CLOCK_RESETS, rate)
 
     def _check_end(self) -> None:
-        """Raises PhotoError where all streams end clearly before the file says that they do."""
+        """Raise PhotoError if all streams end well before the stated length."""
         kind = self._container.format.name
-        if kind not in _TELL_LENGTH or (kind == "matroska,webm" and _is_whole(self.path)):
+        if kind not in _STATE_LENGTH or (kind == "matroska,webm" and _is_whole(self.path)):
             return
-        told = float(self._container.duration or 0) / 1e6
-        length = min(told, self.duration)  # where they differ, the shorter one: accuse no good file
+        stated = float(self._container.duration or 0) / 1e6
+        length = min(stated, self.duration)  # if they differ, the shorter: reject no intact file
         end = self._end - min(0.0, float(self._container.start_time or 0) / 1e6)
         if length - end > max(_MISSING_S, _MISSING * length):
             raise PhotoError(
@@ -227,7 +228,7 @@ class Opened:
             )
 
     def _keys_are_close(self) -> bool:
-        """Whether no two key frames are farther apart than frames may be."""
+        """Whether key frames are no farther apart than sampled frames may be."""
         survey = self.survey
         return survey.whole and survey.timed and survey.longest <= 3 * self.sampling.gap
 
@@ -241,7 +242,7 @@ class Opened:
 
 
 def _end_of(packet: Any) -> float:
-    """When what it shows or plays is over, s; 0 where it tells no time."""
+    """When a packet's picture or sound ends, s; 0 without a timestamp."""
     start = packet.dts if packet.pts is None else packet.pts
     if start is None or packet.stream.type not in ("video", "audio", "subtitle"):
         return 0.0
@@ -251,20 +252,20 @@ def _end_of(packet: Any) -> float:
 def _is_whole(path: Path) -> bool:
     """Whether a Matroska file has all bytes that its segment announces, or announces none.
 
-    Its duration is no measure: live recordings have an estimate, others a last frame that stays.
+    Its duration proves nothing: live recordings have an estimate, others a frozen last frame.
     """
     with path.open("rb") as file:
-        before, found, told = file.read(4096).partition(b"\x18\x53\x80\x67")  # RFC 8794: its ID,
-    if not found or not told or not told[0]:
+        before, marker, rest = file.read(4096).partition(b"\x18\x53\x80\x67")  # RFC 8794: its ID,
+    if not marker or not rest or not rest[0]:
         return True
-    length = 9 - told[0].bit_length()  # and its size, the first set bit tells of how many bytes
+    length = 9 - rest[0].bit_length()  # and its size, whose first set bit gives its number of bytes
     most = (1 << 7 * length) - 1
-    size = int.from_bytes(told[:length]) & most
-    begins = len(before) + len(found) + length
-    return size == most or begins + size <= path.stat().st_size  # all bits set: not known
+    size = int.from_bytes(rest[:length]) & most
+    begins = len(before) + len(marker) + length
+    return size == most or begins + size <= path.stat().st_size  # all bits set: unknown
 
 
 def _reason(error: BaseException) -> str:
-    """What a decoder says, without the path and number that it adds."""
+    """The decoder's message, without the path and number that it adds."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())[:160]

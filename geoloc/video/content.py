@@ -1,4 +1,4 @@
-"""Whether bytes begin a video, whatever the file is called."""
+"""Whether bytes are the start of a video, whatever the file is called."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _LEAST_PACKETS = 4
 
 def is_video_content(head: bytes) -> bool:
     """Whether a file that begins with ``head``, its first KiB or more, is a video: MPEG-TS,
-    MPEG-PS, AVI, ASF, MP4/MOV, Matroska, FLV, Ogg with pictures, DV, MXF. Sound alone in a
-    container that pictures use too can only be told by opening it."""
+    MPEG-PS, AVI, ASF, MP4/MOV, Matroska, FLV, Ogg with video, DV, MXF. Audio alone in a container
+    that also holds video can only be recognized by opening it."""
     if head.startswith(_STARTS) or (head[:4] == b"RIFF" and head[8:12] in _RIFF_FORMS):
         return True
     if head[:4] == b"OggS":
@@ -40,7 +40,7 @@ def _is_mp4(head: bytes) -> bool:
 
 
 def _is_transport_stream(head: bytes) -> bool:
-    """Whether each packet begins as it must (ISO 13818-1), wherever the first one begins."""
+    """Whether packets begin at regular distances (ISO 13818-1) from any first one."""
     if head.isascii():
         return False  # a G may stand at any place of a text
     return any(
@@ -52,7 +52,7 @@ def _is_transport_stream(head: bytes) -> bool:
 
 
 def _all_begin(head: bytes, starts: range) -> bool:
-    """A packet begins with the sync byte, has no error flag, and holds something."""
+    """A packet begins with the sync byte, has no error flag, and is not empty."""
     return len(starts) >= _LEAST_PACKETS and all(
         head[at] == _SYNC and not head[at + 1] & 0x80 and head[at + 3] & 0x30 for at in starts
     )

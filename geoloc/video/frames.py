@@ -1,6 +1,6 @@
-"""Frames of a video that are worth a look, found again by their time.
+"""Frames of a video worth analysing, each identified by its time.
 
-The number of frames is bounded, whatever the length; they are then spread over all of it.
+The number of frames is bounded for any length; in long videos they are spread over all of it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy as np
 
 from ..errors import PhotoError, UsageError
 from ..photos import Photo, size_notes
-from .container import Opened
+from .container import VideoReader
 from .judging import SMALL, U8, Picker, Reason, Sampling
 from .shown import upright
 
 SUFFIXES = frozenset((".mp4", ".mov", ".webm", ".mkv", ".m4v", ".avi", ".3gp", ".mpg", ".mpeg",
                       ".ts", ".gifv", ".ogv", ".wmv", ".flv"))  # fmt: skip
-"""How names of video files end."""
+"""Suffixes of video files."""
 
 _SAME_TIME = 0.0005  # s
 
@@ -29,7 +29,7 @@ _SAME_TIME = 0.0005  # s
 @dataclass(frozen=True, eq=False)
 class Frame:
     """A frame: ``time`` s from the start, ``pixels`` uint8 ``(h, w, 3)`` RGB, upright, of square
-    pixels; ``claims``: what the video's file says of its time and place, as `Photo.exif`."""
+    pixels; ``claims``: time and place as the video file claims them, like `Photo.exif`."""
 
     time: float
     pixels: U8
@@ -44,51 +44,51 @@ class Frame:
     def photo(self, path: Path, sha256: str) -> Photo:
         """The frame as a photo; ``sha256`` of the video's file."""
         height, width = self.pixels.shape[:2]
-        told = {"time": self.time, "reason": self.reason, "sha256": self.sha256}
+        origin = {"time": self.time, "reason": self.reason, "sha256": self.sha256}
         photo = Photo(path, path.stem, sha256, self.pixels, (width, height), self.claims,
-                      {"frame": told})  # fmt: skip
+                      {"frame": origin})  # fmt: skip
         return replace(photo, notes=size_notes(photo.file, photo.size))
 
 
 def read_frames(path: str | Path, sampling: Sampling | None = None) -> Iterator[Frame]:
-    """The frames of a video that are worth a look, in order of time.
+    """The frames of a video worth analysing, in order of time.
 
-    Raises UsageError where there is no such file; PhotoError where it is no video, has no usable
-    frame, is damaged or cut short: what could be decoded before has been yielded then.
+    Raises UsageError for a missing file; PhotoError for a file that is not a video, has no usable
+    frame, is damaged or cut short, after yielding what could be decoded.
     """
     path, sampling = Path(path), sampling or Sampling()
     if not path.is_file():
         raise UsageError(f"video {path} does not exist: correct the path")
     picker, count = Picker(sampling), 0
-    with Opened(path, sampling) as opened:
-        picker.spread(opened.duration)
-        for time, frame in opened.frames(picker.due):
+    with VideoReader(path, sampling) as reader:
+        picker.spread(reader.duration)
+        for time, frame in reader.frames(picker.due):
             reason = picker.look(time, _small(frame))
             if reason is None:
                 continue
-            yield Frame(time, upright(frame, opened.aspect), reason, opened.claims)
+            yield Frame(time, upright(frame, reader.aspect), reason, reader.claims)
             count += 1
             if count >= sampling.most:
                 return
     if not count:
-        raise PhotoError(f"{path} has no usable frame: all are black, flat, blurred or titles")
+        raise PhotoError(f"{path} has no usable frame: all are black, flat, blurred or title cards")
 
 
 def read_frame(path: str | Path, time: float, sampling: Sampling | None = None) -> Frame:
-    """The frame that was at ``time`` (s), for repeating an answer.
+    """The frame at ``time`` (s), for repeating a query.
 
-    Raises UsageError where there is no such file or frame, PhotoError as `read_frames`.
+    Raises UsageError for a missing file or frame, PhotoError as `read_frames`.
     """
     path, sampling = Path(path), sampling or Sampling()
     if not path.is_file():
         raise UsageError(f"video {path} does not exist: correct the path")
-    with Opened(path, sampling) as opened:
-        for at, frame in opened.frames_near(time):
+    with VideoReader(path, sampling) as reader:
+        for at, frame in reader.frames_near(time):
             if abs(at - time) < _SAME_TIME:
-                return Frame(at, upright(frame, opened.aspect), "first", opened.claims)
+                return Frame(at, upright(frame, reader.aspect), "first", reader.claims)
             if at > time + 1:
                 break
-    raise UsageError(f"{path} has no frame at {time:.3f} s: it is another version of the video")
+    raise UsageError(f"{path} has no frame at {time:.3f} s: use the version that was queried")
 
 
 def _small(frame: Any) -> U8:

@@ -1,7 +1,7 @@
-"""Which frames are worth a look: after each cut, and at least every few seconds.
+"""Which frames are worth analysing: one after each cut, and at least one every few seconds.
 
 Frames are judged on small copies: one that is nearly black, flat, blurred or a title card is
-passed over, and the next good one stands in for it.
+skipped, and the next usable one takes its place.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ Reason = Literal["first", "cut", "gap"]
 U8 = NDArray[np.uint8]
 
 SMALL = (96, 54)
-"""w, h of the copies that frames are judged by."""
+"""w, h of the copies on which frames are judged."""
 
 _DARK, _FLAT = 24.0, 6.0  # grey levels
 _BLURRED = 36.0  # `sharpness` of small copies: photos have 100 and more, out of focus 12 to 35
-_CUT = 26.0  # grey levels that a px of the small copy changes by, in the mean
-_ONE_COLOR = 0.6  # share of both the upper and the lower half that a title's ground covers
+_CUT = 26.0  # mean change of a px of the small copy, grey levels
+_ONE_COLOR = 0.6  # share of the upper and of the lower half that a title card's background covers
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which frames are taken.
+    """Which frames are kept.
 
-    gap: s, at most so far apart; apart: s, at least so far, cuts or not; most: frames of one
-    video; pixels: what a frame may have; every: s, how often a frame is looked at; long: s, of
-    longer videos only the key frames are decoded where they are close enough together.
+    gap: longest time between two frames, s; apart: shortest, even at cuts, s; most: frames per
+    video; pixels: limit per frame; every: how often a frame is judged, s; long: in longer videos
+    (s) only key frames are decoded, if they are close enough together.
     """
 
     gap: float = 4.0
@@ -49,33 +49,33 @@ class Picker:
     sampling: Sampling
     apart: float = 0.0
     _seen: float | None = None
-    _taken: float | None = None
+    _last_kept: float | None = None
     _previous: NDArray[np.float32] | None = None
     _wanted: Reason | None = "first"
     _sharpness: deque[float] = field(default_factory=lambda: deque(maxlen=40))
 
     def spread(self, duration: float) -> None:
-        """Keep frames so far apart that their number lasts for the whole video."""
+        """Space frames so that their number suffices for the whole video."""
         self.apart = max(self.sampling.apart, duration / self.sampling.most)
 
     def due(self, time: float) -> bool:
-        """Whether the frame at ``time`` shall be looked at."""
+        """Whether the frame at ``time`` is to be judged."""
         return self._seen is None or not 0 <= time - self._seen < self.sampling.every - 1e-6
 
     def look(self, time: float, small: U8) -> Reason | None:
-        """Why this frame is taken, or None."""
+        """Why this frame is kept, or None."""
         self._seen = time
         values = small.astype(np.float32)
         if self._previous is not None and is_cut(self._previous, values):
             self._wanted = self._wanted or "cut"
             self._sharpness.clear()
         self._previous = values
-        since = np.inf if self._taken is None else time - self._taken
+        since = np.inf if self._last_kept is None else time - self._last_kept
         if since >= max(self.sampling.gap, self.apart):
             self._wanted = self._wanted or "gap"
         if self._wanted is None or 0 <= since < self.apart or self._unusable(values):
             return None
-        reason, self._wanted, self._taken = self._wanted, None, time
+        reason, self._wanted, self._last_kept = self._wanted, None, time
         return reason
 
     def _unusable(self, values: NDArray[np.float32]) -> bool:
@@ -86,7 +86,7 @@ class Picker:
 
 
 def is_cut(before: NDArray[np.float32], after: NDArray[np.float32]) -> bool:
-    """Whether another shot begins: the picture changed and not merely its brightness."""
+    """Whether another shot begins: more than the brightness changed."""
     steady = after - (after.mean() - before.mean())
     return bool(np.abs(steady - before).mean() > _CUT)
 
@@ -97,7 +97,7 @@ def is_blank(values: NDArray[np.float32]) -> bool:
 
 
 def is_title(values: NDArray[np.float32]) -> bool:
-    """A card with text: one colour is the ground of both halves (a clear sky is of one only)."""
+    """A card with text: one background colour fills both halves (a clear sky only the upper)."""
     codes = (values // 16).astype(np.int64) @ np.array([256, 16, 1])
     common = np.bincount(codes.ravel()).argmax()
     center = values[codes == common].mean(axis=0)

@@ -17,7 +17,7 @@ from ..photos.hdr import BT2020, HLG, PQ, needs_mapping, tone_mapped
 U8 = NDArray[np.uint8]
 
 SQUARE = Fraction(1)
-_MOST = 8  # a pixel that is more oblong than 8 : 1 is a mistake
+_MOST = 8  # pixels more oblong than 8 : 1 are a mistake
 _UNSPECIFIED = (0, 2)  # ITU-T H.273
 _FULL_RANGE = 2  # of FFmpeg's AVColorRange
 
@@ -35,11 +35,11 @@ def upright(frame: Any, aspect: Fraction | None = None) -> U8:
         pixels = np.asarray(frame.to_ndarray(format="rgb24"))
     else:
         pixels = np.asarray(frame.reformat(width, height, "rgb24").to_ndarray())
-    return np.ascontiguousarray(_as_the_matrix_says(pixels, frame))
+    return np.ascontiguousarray(_oriented(pixels, frame))
 
 
 def square_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
-    """w, h with square pixels: the side that is squeezed becomes longer, so nothing is lost."""
+    """w, h with square pixels: the squeezed side becomes longer, so nothing is lost."""
     if not aspect or not Fraction(1, _MOST) <= aspect <= _MOST:
         return width, height
     if aspect > 1:
@@ -48,15 +48,15 @@ def square_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, 
 
 
 def _signal(frame: Any) -> tuple[int, int]:
-    """Primaries and transfer characteristics; HDR that tells no primaries has those of BT.2100."""
+    """Primaries and transfer characteristics; HDR without primaries has those of BT.2100."""
     primaries, transfer = int(frame.color_primaries), int(frame.color_trc)
     if transfer in (PQ, HLG) and primaries in _UNSPECIFIED:
         return BT2020, transfer
     return primaries, transfer
 
 
-def _as_the_matrix_says(pixels: U8, frame: Any) -> U8:
-    """By the display matrix (ISO 14496-12, 8.3.2), which turns and may mirror: as FFmpeg does."""
+def _oriented(pixels: U8, frame: Any) -> U8:
+    """Turned and mirrored by the display matrix (ISO 14496-12, 8.3.2), as FFmpeg does."""
     matrix = _matrix(frame)
     if matrix is None:
         return pixels
@@ -71,7 +71,7 @@ def _as_the_matrix_says(pixels: U8, frame: Any) -> U8:
 
 
 def _matrix(frame: Any) -> tuple[int, int, int, int] | None:
-    """a, b, c, d of a frame's display matrix; None without one, or for one that shows nothing."""
+    """a, b, c, d of a frame's display matrix; None without one, or for a singular one."""
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return None

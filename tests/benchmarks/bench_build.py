@@ -48,7 +48,7 @@ from numpy.typing import NDArray
 from rasterio import Affine
 
 from geoloc.area import GeotiffImagery
-from geoloc.cube import Quantizer, Status, create_generation, hold_lock
+from geoloc.cube import Status, create_generation, hold_lock
 from geoloc.domain import Grid
 from geoloc.executors import Executor, InlineExecutor
 from geoloc.executors.workers import DaskExecutor
@@ -58,6 +58,7 @@ from geoloc.jobs.build import BlockRun, BuildPlan, build_blocks
 from geoloc.jobs.plan import ModelEncoder
 from geoloc.jobs.refresh import refresh_blocks
 from geoloc.jobs.report import BuildReport
+from geoloc.models import FeatureSpace, Quantizer
 
 from ..cubes import CoarseEncoder, grid_of, plan_of
 from ..memory import peak_rss
@@ -127,7 +128,7 @@ def plan(
 ) -> BuildPlan:
     grid = grid_of(BLOCK * rows, BLOCK * cols)
     names = tuple(f"class_{i}" for i in range(encoder.dim))
-    return plan_of(folder, grid, Noise(changed), open_encoder=encoder, classes=names)
+    return plan_of(folder, grid, Noise(changed), open_encoder=encoder, features=FeatureSpace(names))
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -215,7 +216,7 @@ def resuming(folder: Path) -> None:
     code = Quantizer.fit(np.zeros(DIM, np.float32), np.ones(DIM, np.float32))
     done = np.full((side, side), Status.DONE, np.uint8)
     spec = work.spec(Wide().describe())
-    create_generation(folder, "g0001", spec, code, done, classes=work.classes, model_name="tiny")
+    create_generation(folder, "g0001", spec, work.features.with_code(code), done, model_name="tiny")
 
     def resume() -> None:
         assert build_blocks(work, cluster="inline").blocks_reused == side * side
@@ -255,17 +256,18 @@ def network_plan(folder: Path, grid: Grid) -> BuildPlan:
     model = load_model("sandbox")
     source = open_source(GeotiffImagery(kind="geotiff", paths=(str(folder / "a.tif"),)))
     encoder = ModelEncoder(str(model.path), model.digest, grid.step, "dense")
-    return plan_of(folder, grid, source, open_encoder=encoder, classes=model.classes)
+    return plan_of(folder, grid, source, open_encoder=encoder, features=model.features)
 
 
 def fill(plan: BuildPlan, url: Path, executor: Executor) -> BuildReport:
     """Read, encode and write all blocks of a plan, as a build does once it has a code."""
     work = replace(plan, url=str(url))
-    dim = len(plan.classes)
+    dim = plan.features.dim
     code = Quantizer.fit(np.full(dim, -9, np.float32), np.full(dim, 9, np.float32))
     ledger = np.zeros(plan.grid.chunk_grid(), np.uint8)
     spec = work.spec(work.work.encoder().describe())
-    create_generation(url, "g0001", spec, code, ledger, classes=plan.classes, model_name="m")
+    features = plan.features.with_code(code)
+    create_generation(url, "g0001", spec, features, ledger, model_name="m")
     report = BuildReport(str(url), "g0001")
     with hold_lock(url, "benchmark") as lock:
         run = BlockRun(work, report, lock, np.argwhere(ledger == Status.MISSING))

@@ -26,10 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoloc.candidates import stream_candidates
-from geoloc.cube import Cube, squared_norm
+from geoloc.cube import Cube
+from geoloc.models import Distance, FeatureSpace
 from geoloc.scenes import PLACES365
-from geoloc.search import Query, Ruler, heatmaps, scan
-from geoloc.search.measures import Surprise, distance_measure
+from geoloc.search import Query, heatmaps, scan
+from geoloc.search.distance import distance_kernel, scene_kernel
 
 from ..cubes import write_cube
 
@@ -96,16 +97,16 @@ def padded(values: F32) -> F32:
 
 
 def cases_here(codes: NDArray[np.int8], cube: Cube, cells: F32, photos: F32) -> list[Case]:
-    def case(name: str, count: int, ruler: Ruler, norm: F32 | None) -> Case:
+    def case(name: str, count: int, distance: Distance, norm: F32 | None) -> Case:
         query, stored = Query(photos[:count]), norm is not None
-        form = distance_measure(query, ruler, cube.scale, cube.offset, stored)
+        form = distance_kernel(query, distance, cube.features.stored_code, stored)
         size = codes.nbytes + (4 * CELLS if form.stored else 0)
         return Case(f"geoloc, int8{name}", count, size, lambda: form(codes, norm))
 
     matrix = np.random.default_rng(1).normal(0, 1, (DIM, DIM)).astype(np.float32)
-    plain, metric = Ruler.of(DIM), Ruler.of(DIM, metric=matrix)
-    norm, metric_norm = (squared_norm(cells, ruler.operator) for ruler in (plain, metric))
-    scene = Surprise(cube.scale, cube.offset, (PLACES365.index("stadium-soccer"),))
+    plain, metric = (FeatureSpace(PLACES365, metric=m).distance() for m in (None, matrix))
+    norm, metric_norm = (distance.squared_norm(cells) for distance in (plain, metric))
+    scene = scene_kernel(cube.features, (PLACES365.index("stadium-soccer"),))
     return [
         case("", 1, plain, norm),
         case("", MANY, plain, norm),
@@ -163,7 +164,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         cube = make_cube(Path(folder))
         codes = cube.read(slice(0, NY), slice(0, NX)).reshape(CELLS, DIM)
-        cells = cube.quantizer.decode(codes)
+        cells = cube.features.decode(codes)
         rng = np.random.default_rng(2)
         noise = rng.normal(0, 2, (MANY, DIM)).astype(np.float32)
         photos = cells[rng.integers(0, CELLS, MANY)] + noise

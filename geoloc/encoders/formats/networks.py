@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...errors import ModelError
+from ...extras import extra
 from .lite0 import LITE0_NETWORKS, PlaceLite0
 
 if TYPE_CHECKING:
@@ -137,7 +138,8 @@ def build_network(arch: str, dim: int) -> nn.Module:
     """
     if arch in LITE0_NETWORKS:
         return LITE0_NETWORKS[arch](dim)
-    from torchvision import models  # a second and a half that other models need not wait for
+    with extra("train", f"arch {arch!r}"):
+        from torchvision import models  # a second and a half that other models need not wait for
 
     known = models.list_models(module=models)
     if arch not in known or arch in _AUXILIARY:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
-from .source import StacSource
+from ...extras import extra
+
+with extra("stac", "imagery of kind stac"):
+    from .source import StacSource
 
 __all__ = ["StacSource"]

@@ -24,6 +24,7 @@ from ...area import Bounds, StacImagery
 from ...domain import Grid
 from ...errors import ImageryError
 from ...stores import without_secrets
+from ..byte_counter import Taken
 from ..colours import Rgb
 from ..keys import fill_keys, hide_keys
 from ..manner import Manner, manner_of, remarks
@@ -31,7 +32,6 @@ from ..placing import Places
 from ..raster import READ_ERRORS, RasterFile, fault_line, is_remote, probe
 from ..reading import read_onto
 from ..source import Item, as_window, lay_under
-from ..taken import Taken
 from ..version import Versions
 from .catalog import WORLD, Catalog, search_boxes
 from .reach import Reach

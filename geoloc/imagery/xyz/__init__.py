@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
-from .source import XyzSource
+from ...extras import extra
+
+with extra("xyz", "imagery of kind xyz"):
+    from .source import XyzSource
 
 __all__ = ["XyzSource"]

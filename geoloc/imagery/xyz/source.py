@@ -21,6 +21,7 @@ from pyproj import CRS
 from ...area import Bounds, XyzImagery
 from ...domain import Grid
 from ...errors import ImageryError
+from ...extras import extra
 from ..crs import LONLAT, box_in, pixel_side
 from ..keys import fill_keys
 from ..placing import mesh_of
@@ -206,7 +207,8 @@ def _resolve_template(spec: XyzImagery) -> tuple[str, int]:
     """A URL with placeholders, and the highest zoom. Raises ImageryError for unknown names."""
     if "://" in spec.url:
         return spec.url, spec.max_zoom
-    import xyzservices.providers  # type: ignore[import-untyped]
+    with extra("xyz", f"imagery url {spec.url!r}"):
+        import xyzservices.providers  # type: ignore[import-untyped]
 
     try:
         provider = xyzservices.providers.query_name(spec.url)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from geoloc.bulk.media import find_media
 from geoloc.errors import UsageError
 from geoloc.telegram import read_export
-from geoloc.telegram.mending import mend_escapes, quote_bare, read_json
+from geoloc.telegram.repair import quote_bare, read_json, repair_escapes
 from tests.media import message, save, write_export
 
 
@@ -31,9 +31,9 @@ def test_escapes_that_json_does_not_have(written: str, meant: str) -> None:
 
 
 @given(st.text())
-def test_what_is_json_is_not_mended(text: str) -> None:
+def test_valid_json_is_not_repaired(text: str) -> None:
     for written in (json.dumps({"a": text}), json.dumps({"a": text}, ensure_ascii=False)):
-        assert mend_escapes(written) == (written, 0)
+        assert repair_escapes(written) == (written, 0)
         assert quote_bare(written) == (written, 0)
 
 
@@ -46,13 +46,13 @@ def test_values_without_quotes(bare: str, indent: int | None) -> None:
     parts = [{"type": "custom_emoji", "text": 'x": y', "document_id": "@@"}, "rest"]
     told = {"messages": [message(n, text=parts, width=-1.5e3, last=None) for n in (1, 2)]}
     written = json.dumps(told, indent=indent).replace('"@@"', bare)
-    mended = read_json(written.encode())
-    assert mended.value == json.loads(json.dumps(told).replace("@@", bare))
-    assert mended.mended == "2 values without quotes"
-    assert mended.lost is None
+    repaired = read_json(written.encode())
+    assert repaired.value == json.loads(json.dumps(told).replace("@@", bare))
+    assert repaired.repairs == "2 values without quotes"
+    assert repaired.lost is None
 
 
-def test_what_is_mended_is_noted_once_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_repair_is_noted_once_and_loses_nothing(tmp_path: Path) -> None:
     save(tmp_path / "a.jpg", 1)
     path = write_export(tmp_path, [message(n, photo="a.jpg", text="12@@") for n in (1, 2)])
     path.write_text(path.read_text().replace("@@", "\\x0B"))

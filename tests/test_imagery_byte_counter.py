@@ -17,7 +17,7 @@ from rasterio.shutil import copy as copy_raster
 from geoloc.area import StacImagery
 from geoloc.domain import Grid
 from geoloc.imagery import open_source
-from geoloc.imagery.taken import Taken
+from geoloc.imagery.byte_counter import Taken
 
 from .test_imagery_geotiff import CRS, LEFT, TOP, noise, source_of, write
 from .test_imagery_stac import catalog, item

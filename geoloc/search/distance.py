@@ -1,21 +1,58 @@
-"""Measures: what is computed for the cells of a block, from their int8 codes.
+"""Queries, and block kernels: what is computed for the cells of a block, from their int8 codes.
 
-A measure answers float32 ``(map, cell)``, NaN where a cell is missing. It is built once per
-search; `distance_measure` chooses among the forms, whose results are the same.
+A kernel answers float32 ``(map, cell)``, NaN where a cell is missing. It is built once per
+search; `distance_kernel` chooses among the forms, whose results are the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from .kernels import Codes, dequantise, euclidean, finish, log2_sum, pad, product
-from .ruler import F32, F64, Query, Ruler
+from ..errors import UsageError
+from ..models import Distance, FeatureSpace, Quantizer
+from ..models.features import checked_weights
+from .kernels import F32, Codes, dequantise, euclidean, finish, log2_sum, pad, product
+
+F64 = NDArray[np.float64]
 
 
-class Measure(Protocol):
+@dataclass(frozen=True, eq=False)
+class Query:
+    """Feature vectors to look for.
+
+    vectors: float32 ``(photo, feature)``, raw logits; one vector ``(feature,)`` is one photo.
+    weights: float32 ``(name,)`` from 0 up, or None for those of the cube's model.
+    Raises UsageError for values that are not numbers, or weights that are negative or all zero.
+    """
+
+    vectors: F32
+    weights: F32 | None = None
+
+    def __post_init__(self) -> None:
+        vectors = np.atleast_2d(np.asarray(self.vectors, np.float32))
+        if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all():
+            raise UsageError(
+                f"query vectors of shape {vectors.shape} must be finite (photo, feature): "
+                "encode the photo again"
+            )
+        object.__setattr__(self, "vectors", vectors)
+        if self.weights is not None:
+            object.__setattr__(self, "weights", checked_weights(self.weights))
+
+
+def fuse(vectors: Sequence[ArrayLike] | F32) -> F32:
+    """One vector ``(feature,)`` for several photos of one place: their mean."""
+    if not len(vectors):
+        raise UsageError("no photos to fuse: give at least one")
+    return np.asarray(np.mean(np.asarray(vectors, np.float32), axis=0), np.float32)
+
+
+class BlockKernel(Protocol):
     """Called with codes ``(cell, feature)`` and, where ``stored``, the cells' norms."""
 
     @property
@@ -106,7 +143,7 @@ class Products:
 
 
 @dataclass(frozen=True, eq=False)
-class Surprise:
+class NegLogProb:
     """``-log p(scene | cell)`` in nats under the softmax, per wanted scene.
 
     0: the cell is this scene and nothing else; 0.7: half of it. Chosen over the raw logit, since
@@ -115,36 +152,62 @@ class Surprise:
     logit, 0.92 by the logit standardised within the cell.
     """
 
-    scale: F32
-    offset: F32
+    code: Quantizer
     wanted: tuple[int, ...]
     stored: ClassVar[bool] = False
 
     def __call__(self, codes: Codes, norm: F32 | None) -> F32:  # noqa: ARG002
-        factor, offset = pad(self.scale / np.log(2)), pad(self.offset / np.log(2))
-        highest = np.float32((127 * np.abs(factor) + offset)[: self.scale.size].max())
+        scale, offset = self.code.scale, self.code.offset
+        factor, start = pad(scale / np.log(2)), pad(offset / np.log(2))
+        highest = np.float32((127 * np.abs(factor) + start)[: scale.size].max())
         shift = np.full(factor.size, 126, np.float32)
-        shift[: self.scale.size] = highest - offset[: self.scale.size]
+        shift[: scale.size] = highest - start[: scale.size]
         total = np.empty(len(codes), np.float32)
         log2_sum(codes.reshape(-1), codes.shape[1], factor, shift, total)
         total = (total + highest) * np.float32(np.log(2))
-        logits = [codes[:, c] * self.scale[c] + self.offset[c] for c in self.wanted]
+        logits = [codes[:, c] * scale[c] + offset[c] for c in self.wanted]
         return np.stack([np.maximum(total - logit, 0) for logit in logits]).astype(np.float32)
 
 
-def distance_measure(query: Query, ruler: Ruler, scale: F32, offset: F32, norms: bool) -> Measure:
-    """The fastest measure of a query's distances; ``norms``: those of this ruler are stored."""
-    s, o, b = (np.asarray(v, np.float64) for v in (scale, offset, query.vectors))
-    few = len(b) <= _FEW
-    if norms and (few or ruler.operator.ndim == 2):
-        return _stored(b, ruler.operator, s, o, few)
-    if ruler.operator.ndim == 2:
-        return _projected(b, ruler.operator, s, o)
-    return (_direct if few else _weighted)(b, ruler.operator, s, o)
+@dataclass(frozen=True, eq=False)
+class ReadNegLogProb:
+    """`NegLogProb` where a readout makes the logits of the names."""
+
+    features: FeatureSpace
+    wanted: tuple[int, ...]
+    stored: ClassVar[bool] = False
+
+    def __call__(self, codes: Codes, norm: F32 | None) -> F32:  # noqa: ARG002
+        out = np.empty((len(self.wanted), len(codes)), np.float32)
+        for start in range(0, len(codes), _TILE):
+            cells = slice(start, start + _TILE)
+            logits = self.features.logits(self.features.decode(codes[cells]))
+            logits -= logits.max(axis=1, keepdims=True)
+            total = np.log(np.exp(logits).sum(axis=1))
+            out[:, cells] = total - logits[:, list(self.wanted)].T
+        return out
 
 
-def _stored(b: F64, operator: F64, scale: F64, offset: F64, few: bool) -> Measure:
-    images = b * operator**2 if operator.ndim == 1 else (b @ operator) @ operator.T
+def scene_kernel(features: FeatureSpace, wanted: tuple[int, ...]) -> BlockKernel:
+    """The kernel of the names at these places among the names."""
+    if features.readout is not None:
+        return ReadNegLogProb(features, wanted)
+    return NegLogProb(features.stored_code, wanted)
+
+
+def distance_kernel(query: Query, distance: Distance, code: Quantizer, norms: bool) -> BlockKernel:
+    """The fastest kernel of a query's distances; ``norms``: those of this distance are stored."""
+    s, o, b = (np.asarray(v, np.float64) for v in (code.scale, code.offset, query.vectors))
+    few, operator = len(b) <= _FEW, distance.operator
+    if norms and (few or operator.ndim == 2):
+        return _stored(b, distance, s, o, few)
+    if operator.ndim == 2:
+        return _projected(b, operator, s, o)
+    return (_direct if few else _weighted)(b, operator, s, o)
+
+
+def _stored(b: F64, distance: Distance, scale: F64, offset: F64, few: bool) -> BlockKernel:
+    images = distance.pull(b)
     constants = (b * images).sum(1)
     if not few:
         return Products(_f32(scale), _f32(-offset), None, _f32(images.T), _f32(constants), True)
@@ -152,18 +215,18 @@ def _stored(b: F64, operator: F64, scale: F64, offset: F64, few: bool) -> Measur
     return Product(factors, _f32(constants - 2 * images @ offset))
 
 
-def _direct(b: F64, w: F64, scale: F64, offset: F64) -> Measure:
+def _direct(b: F64, w: F64, scale: F64, offset: F64) -> BlockKernel:
     return Direct(pad(w * scale), np.stack([pad(w * (v - offset)) for v in b]))
 
 
-def _weighted(b: F64, w: F64, scale: F64, offset: F64) -> Measure:
+def _weighted(b: F64, w: F64, scale: F64, offset: F64) -> BlockKernel:
     mean = b.mean(axis=0)  # distances between centred vectors lose fewer digits
     photos = (b - mean) * w
     shift, squares = w * (mean - offset), (photos**2).sum(1)
     return Products(_f32(w * scale), _f32(shift), None, _f32(photos.T), _f32(squares), False)
 
 
-def _projected(b: F64, metric: F64, scale: F64, offset: F64) -> Measure:
+def _projected(b: F64, metric: F64, scale: F64, offset: F64) -> BlockKernel:
     mean = b.mean(axis=0)
     photos = (b - mean) @ metric
     shift, squares = mean - offset, (photos**2).sum(1)

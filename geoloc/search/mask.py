@@ -19,7 +19,7 @@ _EDGE_POINTS = 200
 
 
 @dataclass(frozen=True, eq=False)
-class Within:
+class PolygonMask:
     """The cells whose centre lies inside ``polygon``, which is in the grid's CRS."""
 
     grid: Grid
@@ -28,11 +28,11 @@ class Within:
     def __post_init__(self) -> None:
         shapely.prepare(self.polygon)
 
-    def __reduce__(self) -> tuple[type[Within], tuple[Grid, BaseGeometry]]:
-        return Within, (self.grid, self.polygon)  # prepared again where it arrives
+    def __reduce__(self) -> tuple[type[PolygonMask], tuple[Grid, BaseGeometry]]:
+        return PolygonMask, (self.grid, self.polygon)  # prepared again where it arrives
 
     @classmethod
-    def of(cls, grid: Grid, polygon: BaseGeometry, crs: str = WGS84) -> Within:
+    def of(cls, grid: Grid, polygon: BaseGeometry, crs: str = WGS84) -> PolygonMask:
         """A mask from a polygon in any CRS, by default longitude and latitude (GeoJSON).
 
         Raises UsageError for what is no polygon, or lies outside the grid.

@@ -1,8 +1,8 @@
 r"""``result.json`` as it is really written.
 
-Telegram Desktop writes control characters as ``\x0B``, which is no JSON, and versions of it
-wrote paths without quotes; exports are cut short where a disk is full, and damaged by whoever
-edits them. What can be read for certain is read, message by message where the whole cannot be.
+Telegram Desktop writes control characters as ``\x0B``, which is not JSON, and some versions
+write paths without quotes; exports are cut short when a disk fills up and damaged by editing.
+Whatever can be read with certainty is read, message by message if the whole cannot be.
 """
 
 from __future__ import annotations
@@ -29,47 +29,47 @@ _DECODER = json.JSONDecoder(strict=False)  # control characters in strings are c
 
 
 @dataclass(frozen=True)
-class Mended:
-    """What a text holds; ``mended``: what was put right without loss, ``lost``: what could not
-    be read, each in words or None."""
+class Repaired:
+    """The content of a text; ``repairs``: what was repaired without loss, ``lost``: what could
+    not be read, each in words or None."""
 
     value: Any
-    mended: str | None = None
+    repairs: str | None = None
     lost: str | None = None
 
 
 def decode(data: bytes) -> tuple[str, str | None]:
-    """The text of a JSON file in any of its encodings, and what was not text in it."""
+    """The text of a JSON file in any of its encodings, and which bytes were not text."""
     encoding = json.detect_encoding(data)
     try:
         return data.decode(encoding), None
     except UnicodeDecodeError as error:
-        told = f"bytes that are no {encoding.upper()}, from byte {error.start:,} on"
-        return data.decode(encoding, "replace"), told
+        problem = f"bytes that are not {encoding.upper()}, from byte {error.start:,} on"
+        return data.decode(encoding, "replace"), problem
 
 
-def read_json(data: bytes) -> Mended:
-    """Read strictly, else mended, else whatever messages are whole.
+def read_json(data: bytes) -> Repaired:
+    """Parse strictly, else repaired, else only the messages that are whole.
 
-    Raises ValueError where not one list of messages can be found.
+    Raises ValueError if there is no list of messages.
     """
     text, odd = decode(data)
     try:
-        return Mended(json.loads(text, strict=False), odd)
+        return Repaired(json.loads(text, strict=False), odd)
     except (ValueError, RecursionError) as error:
         reason = error
-    escaped, escapes = mend_escapes(text)
+    escaped, escapes = repair_escapes(text)
     quoted, bare = quote_bare(escaped)
-    told = "; ".join(filter(None, (odd, *_counted(escapes, bare))))
+    repairs = "; ".join(filter(None, (odd, *_counted(escapes, bare))))
     try:
         value, end = _DECODER.raw_decode(quoted, _start(quoted))
     except (ValueError, RecursionError):
         return _salvaged(escaped, reason)
     if _ARRAY.search(quoted, end):
-        return _salvaged(escaped, reason)  # one export after the other
+        return _salvaged(escaped, reason)  # several exports in one file
     rest = len(quoted[end:].strip(" \t\r\n\x00"))
     after = f"{rest:,} characters after its end" if rest else None
-    return Mended(value, "; ".join(filter(None, (told, after))) or str(reason))
+    return Repaired(value, "; ".join(filter(None, (repairs, after))) or str(reason))
 
 
 def _start(text: str) -> int:
@@ -83,36 +83,36 @@ def _counted(escapes: int, bare: int) -> Iterator[str]:
         yield f"{bare:,} values without quotes"
 
 
-def mend_escapes(text: str) -> tuple[str, int]:
+def repair_escapes(text: str) -> tuple[str, int]:
     r"""``\x0B`` as ``\u000B``, a backslash before anything else as itself; and how many."""
     count = 0
 
-    def mend(found: re.Match[str]) -> str:
+    def repair(match: re.Match[str]) -> str:
         nonlocal count
-        if found[1]:
-            return found[0]
+        if match[1]:
+            return match[0]
         count += 1
-        return f"\\u00{found[2]}" if found[2] else r"\\"
+        return f"\\u00{match[2]}" if match[2] else r"\\"
 
-    return _ESCAPE.sub(mend, text), count
+    return _ESCAPE.sub(repair, text), count
 
 
 def quote_bare(text: str) -> tuple[str, int]:
-    """Values that are neither JSON nor in quotes, in quotes; and how many."""
+    """The text with quotes around values that lack them and are not JSON; and how many."""
     count = 0
 
-    def quote(found: re.Match[str]) -> str:
+    def quote(match: re.Match[str]) -> str:
         nonlocal count
-        if not found[3]:
-            return found[0]
+        if not match[3]:
+            return match[0]
         count += 1
-        return f"{found[1]}{found[2]}{json.dumps(found[3].strip(), ensure_ascii=False)}"
+        return f"{match[1]}{match[2]}{json.dumps(match[3].strip(), ensure_ascii=False)}"
 
     return _BARE.sub(quote, text), count
 
 
-def _salvaged(text: str, reason: Exception) -> Mended:
-    """Each list of messages, record by record; in the form of a full export."""
+def _salvaged(text: str, reason: Exception) -> Repaired:
+    """Each list of messages, read record by record; in the form of a full export."""
     starts = list(_ARRAY.finditer(text))
     if not starts:
         raise ValueError(" ".join(str(reason).split())[:120])
@@ -130,16 +130,16 @@ def _salvaged(text: str, reason: Exception) -> Mended:
             value[start[1]] = records
         before = start.end()
     whole = f"{read:,} messages of it could be read"
-    return Mended(value, None, f"{whole}, {lost:,} could not" if lost else whole)
+    return Repaired(value, None, f"{whole}, {lost:,} could not" if lost else whole)
 
 
 def _head(text: str) -> dict[str, Any]:
-    """Name and type of a chat, which stand before its messages."""
+    """Name and type of a chat, which precede its messages."""
     return {key: _DECODER.decode(value) for key, value in _HEAD.findall(text[-2000:])}
 
 
 def _records(text: str, at: int, end: int) -> tuple[list[Any], int]:
-    """The records of a list that begins ``at``, and how many of them are damaged."""
+    """The records of the list that begins at ``at``, and how many are damaged."""
     records: list[Any] = []
     lost = 0
     while (at := _past_commas(text, at, end)) < end and text[at] != "]":
