@@ -162,7 +162,7 @@ def measure(folder: Path, trees: dict[str, Path], told: argparse.Namespace) -> I
             for name, one in used.items():
                 yield (
                     f"{scale:>3}x {ny * nx / 1e6:7.2f} M cells {count:>3} photos {name:>4}: "
-                    f"{one.megabytes:7.0f} MB {one.seconds:7.1f} s ({one.processor:.1f} s of processors)"
+                    f"{one.megabytes:7.0f} MB {one.seconds:7.1f} s {one.processor:7.1f} s busy"
                 )
         subprocess.run(["rm", "-rf", str(cube)], check=True)
 
