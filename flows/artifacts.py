@@ -32,9 +32,8 @@ from geoloc.jobs.report import BuildReport
 from geoloc.jobs.verify import Verification
 from geoloc.query import Evaluation
 from geoloc.report import QueryResult
-from geoloc.report.formatting import degrees
+from geoloc.report.formatting import degrees, measured
 from geoloc.report.links import web_maps
-from geoloc.report.words import measured
 from geoloc.scenes import display_name
 
 _SHOWN_ANSWERS = 10  # of a run with many photos; all of them are in the output folder

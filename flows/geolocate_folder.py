@@ -5,22 +5,17 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 
 from geoloc.bulk import BulkReport, run_bulk
-from geoloc.query.run import TOP
+from geoloc.query.options import QueryOptions, Use
 
 from .artifacts import progress, show_bulk
-from .parameters import CubeRef, FetchImagery, FilePath, FolderPath, Top
+from .parameters import CubeRef, FolderPath, with_options
 from .running import run_name, say_why, stage
 
 
 @flow(name="geolocate-folder", flow_run_name=run_name("folder", "cube"), on_failure=[say_why])
+@with_options(Use.BULK)
 def geolocate_folder(
-    cube: CubeRef,
-    folder: FolderPath,
-    out: FolderPath,
-    top: Top = TOP,
-    within: FilePath | None = None,
-    fetch_imagery: FetchImagery = False,
-    sensitive: bool | None = None,
+    cube: CubeRef, folder: FolderPath, out: FolderPath, *, options: QueryOptions
 ) -> str:
     """Rank the places of a cube for every photo, video frame and chat picture below a folder.
 
@@ -32,42 +27,20 @@ def geolocate_folder(
         cube: area file, path or URL of a cube
         folder: photos, videos, Telegram exports; never changed
         out: folder for the answers; index.html in it leads to them
-        top: how many candidates a picture gets
-        within: GeoJSON file with a polygon, to search only there
-        fetch_imagery: open what a cube itself names as its imagery, wherever it lies; not needed
-            where an area file is named
-        sensitive: pages hide pictures until their reader chooses to see them: they do, unless
-            this or the area file says otherwise
+        options: of the queries
 
     Returns the path of index.html.
     """
-    report = answer(cube, folder, out, top, within, fetch_imagery, sensitive)
+    report = answer(cube, folder, out, options)
     show_bulk(report)
     report.raise_if_unanswered()
     return str(report.index)
 
 
 @stage("answer")
-def answer(
-    cube: str,
-    folder: str,
-    out: str,
-    top: int,
-    within: str | None,
-    fetch_imagery: bool = False,
-    sensitive: bool | None = None,
-) -> BulkReport:
+def answer(cube: str, folder: str, out: str, options: QueryOptions) -> BulkReport:
     """See `geoloc.bulk.run_bulk`."""
-    report = run_bulk(
-        cube,
-        folder,
-        out,
-        top=top,
-        within=within,
-        fetch_imagery=fetch_imagery,
-        sensitive=sensitive,
-        progress=progress,
-    )
+    report = run_bulk(cube, folder, out, options=options, progress=progress)
     get_run_logger().info(
         "%d pictures: %d answered, %d kept, %d failures; %s",
         report.pictures, report.answered, report.kept, len(report.failures), report.index,

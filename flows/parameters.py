@@ -6,13 +6,22 @@ Paths are absolute, since a run works in a folder of its own on whatever machine
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
+from annotated_types import BaseMetadata
 from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic.fields import FieldInfo
 
 from geoloc.area import Area
+from geoloc.executors import kinds
+from geoloc.query.options import Option, QueryOptions, Use
+from geoloc.query.parameters import Given, spread
 
 from .addresses import EveryText, holding_no_secret
+
+R = TypeVar("R")
 
 _ABSOLUTE = r"^/[^\x00-\x1f]*$"
 _CUBE = holding_no_secret(
@@ -80,12 +89,8 @@ InlineArea = Annotated[
     ),
 ]
 Areas = Annotated[list[FilePath | InlineArea], Field(min_length=1, max_length=1000)]
-Top = Annotated[int, Field(ge=1, le=1000, description="how many candidates")]
 Cells = Annotated[int, Field(ge=0, le=100_000, description="cells to recompute; 0 for none")]
 Generations = Annotated[int, Field(ge=1, le=100, description="how many stay, the newest")]
-FetchImagery = Annotated[
-    bool, Field(description="open what a cube itself names as its imagery, wherever it lies")
-]
 SceneName = Annotated[
     str, Field(min_length=1, max_length=100, description="a scene class, as 'soccer stadium'")
 ]
@@ -93,7 +98,28 @@ Method = Literal["dense", "patch"] | None
 Cluster = Annotated[
     str,
     Field(
-        pattern=r"^(auto|inline|local|cuda|[a-z]+://.+)$",
-        description="auto, inline, local, cuda, or the address of a Dask scheduler",
+        pattern=rf"^({'|'.join(kinds())}|[a-z]+://.+)$",
+        description=f"{', '.join(kinds())}, or the address of a Dask scheduler",
     ),
 ]
+
+
+def with_options(use: Use) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """A flow that has the options of a use as parameters, and takes them as ``options``."""
+    return lambda function: spread(function, use, served)
+
+
+def served(model: type[QueryOptions], use: Use) -> list[Given]:
+    """The parameters of a flow, as Prefect reads them."""
+    return [
+        Given(name, name, _served_as(info, option), info.default, option.described(info, use))
+        for name, (info, option) in model.options().items()
+        if option.served and use in option.uses
+    ]
+
+
+def _served_as(info: FieldInfo, option: Option) -> Any:
+    """The type of an option with its bounds, where there are any the server's own."""
+    kind = FilePath | None if info.annotation == Path | None else info.annotation
+    own = [one for one in info.metadata if isinstance(one, BaseMetadata)]
+    return Annotated[kind, *([] if option.bounds else own), option.bounds or Field()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from prefect import flow, get_run_logger
@@ -13,11 +12,11 @@ from prefect.variables import Variable
 from pydantic import TypeAdapter, ValidationError
 
 from geoloc.area import Area, load_area
-from geoloc.cube import Cube, current_generation, damaged_blocks
+from geoloc.cube import Cube
 from geoloc.errors import AreaError, CubeError, GeolocError, ImageryError, UnavailableError
-from geoloc.jobs.build import build_cube
-from geoloc.jobs.refresh import GRACE, prune_cube, refresh_cube
+from geoloc.jobs.refresh import GRACE, prune_cube
 from geoloc.jobs.report import BuildReport
+from geoloc.jobs.update import UpdateReport, update_cube
 from geoloc.jobs.verify import Verification, verify_cube
 from geoloc.models import load_model
 
@@ -108,40 +107,31 @@ def bring_up(area: Area, method: str | None, cluster: str, cells: int, keep: int
     if not area.cube.startswith("/") and "://" not in area.cube:
         raise AreaError(f"cube {area.cube}: give an absolute path or a URL, since runs move about")
     with only_run_on(area.cube):
-        reports = [encode(area, step, method, cluster) for step in steps(area.cube)]
-        if cells and any(report.blocks_done for report in reports):
+        report = update(area, method, cluster)
+        if cells and report.blocks_done:
             show_verification(area.name, verify(area, cells))
         if removed := prune_cube(area.cube, keep, grace=GRACE):
             get_run_logger().info("deleted old generations %s", ", ".join(removed))
 
 
-def steps(cube: str) -> Iterator[str]:
-    """What a cube needs: missing and damaged blocks first, then those whose imagery changed."""
-    published = current_generation(cube) is not None
-    if not published or not _is_whole(Cube.open(cube)):
-        yield "build"
-    if published:
-        yield "refresh"
-
-
-def _is_whole(cube: Cube) -> bool:
-    return cube.complete and not damaged_blocks(cube, contents=False)
-
-
-@stage("encode", run_name="{step} {area.name}")
-def encode(area: Area, step: str, method: str | None, cluster: str) -> BuildReport:
-    """See `geoloc.jobs.build.build_cube` and `geoloc.jobs.refresh.refresh_cube`."""
-    work: Callable[..., BuildReport] = build_cube if step == "build" else refresh_cube
-    tiling = progress(f"copy of {area.name}: tiles", "tiling") if area.keeps_copy else None
-    advance = progress(f"{step} {area.name}: blocks")
-    report = work(area, method=method, cluster=cluster, tiling=tiling, progress=advance)
+@stage("update", run_name="update {area.name}")
+def update(area: Area, method: str | None, cluster: str) -> UpdateReport:
+    """See `geoloc.jobs.update.update_cube`."""
+    report = update_cube(
+        area,
+        method=method,
+        cluster=cluster,
+        tiling=progress(f"copy of {area.name}: tiles", "tiling") if area.keeps_copy else None,
+        progress=lambda step: progress(f"{step} {area.name}: blocks"),
+    )
     get_run_logger().info(report.summary())
-    show_build(area.name, report)
+    for step in report.steps.values():
+        show_build(area.name, step)
     require_complete(report, area)
     return report
 
 
-def require_complete(report: BuildReport, area: Area) -> None:
+def require_complete(report: BuildReport | UpdateReport, area: Area) -> None:
     """See `BuildReport.raise_if_incomplete`; UnavailableError where a network may be to blame."""
     try:
         report.raise_if_incomplete()

@@ -4,7 +4,9 @@ The public names, each imported when it is first used::
 
     load_area        an area file -> Area: where, which imagery, which model
     build_cube       an area's feature cube, or what is still missing of it
+    open_cube        a cube as an xarray Dataset: features by name, lazily decoded
     refresh_cube     the blocks whose imagery has changed, as a new generation
+    update_cube      both: what is missing, and what has changed
     query_photos     photos -> ranked places, and their reports
     query_scene      a scene class by name -> ranked places
     describe_photos  photos -> their scene classes
@@ -24,9 +26,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .area import Area, load_area
     from .bulk import run_bulk
+    from .cube.opening import open_cube
     from .errors import GeolocError
     from .jobs.build import build_cube
     from .jobs.refresh import refresh_cube
+    from .jobs.update import update_cube
     from .query import describe_photos, describe_place, query_photos, query_scene, repeat_query
 
 __all__ = [
@@ -37,11 +41,13 @@ __all__ = [
     "describe_photos",
     "describe_place",
     "load_area",
+    "open_cube",
     "query_photos",
     "query_scene",
     "refresh_cube",
     "repeat_query",
     "run_bulk",
+    "update_cube",
 ]
 
 __version__ = "0.1.0"
@@ -49,9 +55,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "area": ("Area", "load_area"),
     "bulk": ("run_bulk",),
+    "cube.opening": ("open_cube",),
     "errors": ("GeolocError",),
     "jobs.build": ("build_cube",),
     "jobs.refresh": ("refresh_cube",),
+    "jobs.update": ("update_cube",),
     "query": ("describe_photos", "describe_place", "query_photos", "query_scene", "repeat_query"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

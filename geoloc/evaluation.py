@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UsageError
+from .search import Heatmap, standing
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 
@@ -42,7 +43,7 @@ class Placement:
 
 def place(
     photo: str,
-    heatmap: Floats,
+    heatmap: Heatmap,
     cell: tuple[int, int],
     ties: Literal["worst", "middle"] = "worst",
 ) -> Placement | None:
@@ -51,12 +52,12 @@ def place(
     ``ties="worst"`` ranks behind every equal cell, as the study does; "middle" behind half of the
     other equal ones, which is fair to a method with few distinct values.
     """
-    true = heatmap[cell]
-    if not np.isfinite(true):
+    value = float(heatmap[cell])
+    if not math.isfinite(value):
         return None
-    nearer, equal = int((heatmap < true).sum()), int((heatmap == true).sum())
-    rank = float(nearer + equal) if ties == "worst" else nearer + (equal + 1) / 2
-    return Placement(photo, rank, int(np.isfinite(heatmap).sum()))
+    counts = standing(heatmap, value)
+    equal = counts.equal if ties == "worst" else (counts.equal + 1) / 2
+    return Placement(photo, float(counts.smaller + equal), counts.known)
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Point, box, shape
 
-from .candidates import RADIUS, Candidate
+from .candidates import Candidate
 from .domain import Grid
+from .search import RADIUS, Heatmap
 
 _WINDOW = 256  # cells a side, doubled while a region goes on beyond it
 _LARGEST = 4096
@@ -70,7 +71,7 @@ class _Region:
 
 
 def search_areas(
-    heatmap: NDArray[np.float32],
+    heatmap: Heatmap,
     grid: Grid,
     candidates: Sequence[Candidate],
     level: float,
@@ -78,7 +79,7 @@ def search_areas(
 ) -> tuple[SearchArea, ...]:
     """The areas to search, that with the best candidate first; every candidate is in one.
 
-    heatmap: distances ``(y, x)``, NaN where nothing is known; may be a memory map. level: the
+    heatmap: distances ``(y, x)``, NaN where nothing is known. level: the
     largest distance of a best cell. gap: regions are one where centres of their cells lie nearer
     than so many metres. A candidate that is no best cell is an area of its own cell, unless it
     lies so near to another.
@@ -94,7 +95,7 @@ def search_areas(
     return tuple(_area(rank, region, grid) for rank, region in enumerate(joined, start=1))
 
 
-def _grow(heatmap: NDArray[np.float32], grid: Grid, candidate: Candidate, level: float) -> _Region:
+def _grow(heatmap: Heatmap, grid: Grid, candidate: Candidate, level: float) -> _Region:
     """The region around a candidate, from a window that grows until the region ends inside it."""
     if not heatmap[candidate.row, candidate.col] <= level:
         half = grid.step / 2
@@ -106,7 +107,8 @@ def _grow(heatmap: NDArray[np.float32], grid: Grid, candidate: Candidate, level:
     while True:
         y0, y1 = _span(candidate.row, side, grid.ny)
         x0, x1 = _span(candidate.col, side, grid.nx)
-        region = _connected(heatmap[y0:y1, x0:x1], level, candidate.row - y0, candidate.col - x0)
+        best = np.asarray(heatmap[y0:y1, x0:x1] <= level)
+        region = _connected(best, candidate.row - y0, candidate.col - x0)
         whole = not _goes_on(region, y0 > 0, y1 < grid.ny, x0 > 0, x1 < grid.nx)
         if whole or side >= _LARGEST:
             window = grid.window(slice(y0, y1), slice(x0, x1))
@@ -118,13 +120,11 @@ def _span(centre: int, side: int, limit: int) -> tuple[int, int]:
     return max(0, centre - side // 2), min(limit, centre + side // 2 + 1)
 
 
-def _connected(
-    distances: NDArray[np.float32], level: float, row: int, col: int
-) -> NDArray[np.bool_]:
+def _connected(best: NDArray[np.bool_], row: int, col: int) -> NDArray[np.bool_]:
     """The best cells ``(y, x)`` that hang together with this one, corners included."""
     from scipy.ndimage import label
 
-    labels, _ = label(np.asarray(distances) <= level, np.ones((3, 3), np.int8))
+    labels, _ = label(best, np.ones((3, 3), np.int8))
     return np.asarray(labels == labels[row, col])
 
 

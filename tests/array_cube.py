@@ -1,15 +1,19 @@
-"""Cubes for tests: in memory, and the same on disk."""
+"""Cubes for tests, in memory, and whole maps of them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoloc.domain import Grid
+from geoloc.candidates import Candidate, candidates_of
+from geoloc.domain import Chunk, Grid
 from geoloc.models import MISSING, FeatureSpace, Quantizer
 from geoloc.scenes import PLACES365
+from geoloc.search import Query, TopK, scan, scan_scenes
 
 F32 = NDArray[np.float32]
 
@@ -26,7 +30,11 @@ class ArrayCube:
     readout: F32 | None = None
     with_norm: bool = True
     crs: str = "EPSG:32636"
-    reads: list[tuple[slice, slice]] = field(default_factory=list)
+    reads: list[tuple[slice, ...]] = field(default_factory=list)
+
+    @property
+    def domain(self) -> Grid:
+        return self.grid
 
     @property
     def grid(self) -> Grid:
@@ -38,12 +46,12 @@ class ArrayCube:
         code = Quantizer(self.scale, self.offset)
         return FeatureSpace(names, code, self.weights, self.metric, self.readout)
 
-    def read(self, rows: slice, cols: slice) -> NDArray[np.int8]:
-        self.reads.append((rows, cols))
-        return self.codes[rows, cols]
+    def read(self, *cells: slice) -> NDArray[np.int8]:
+        self.reads.append(cells)
+        return self.codes[cells]
 
-    def read_norm(self, rows: slice, cols: slice) -> F32 | None:
-        values = self.values()[rows, cols]
+    def read_norm(self, *cells: slice) -> F32 | None:
+        values = self.values()[cells]
         return self.features.distance().squared_norm(values) if self.with_norm else None
 
     def vector(self, row: int, col: int) -> F32 | None:
@@ -73,3 +81,31 @@ def make_metric(dim: int, rank: int, seed: int = 5) -> F32:
 def photos(cube: ArrayCube, n: int, seed: int = 1) -> F32:
     rng = np.random.default_rng(seed)
     return rng.normal(0, 4, (n, len(cube.scale))).astype(np.float32)
+
+
+def heatmaps(cube: Any, query: Query, *args: Any, **options: Any) -> F32:
+    """Distances ``(photo, y, x)`` of a whole small cube; the polygon may come third."""
+    options |= {"within": args[0]} if args else {}
+    return whole(scan(cube, query, **options), cube, len(query.vectors))
+
+
+def scene_heatmaps(cube: Any, names: Sequence[str]) -> F32:
+    """The same for scenes."""
+    return whole(scan_scenes(cube, names), cube, len(names))
+
+
+def whole(pieces: Iterable[tuple[Chunk, F32]], cube: Any, maps: int) -> F32:
+    """The pieces of a scan put together."""
+    found = np.full((maps, *cube.grid.shape), np.nan, np.float32)
+    for chunk, values in pieces:
+        found[:, *chunk.slices] = values
+    return found
+
+
+def find_candidates(
+    heatmap: F32, grid: Grid, top: int = 20, radius: float = 150
+) -> list[Candidate]:
+    """The candidates of a whole heatmap."""
+    best = TopK(grid, 1, top, radius)
+    best.add(grid.chunk(0, 0, size=max(grid.shape)), heatmap[None])
+    return candidates_of(best.result()[0], grid)

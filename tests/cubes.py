@@ -50,9 +50,7 @@ def write_cube(
     """A finished cube that holds float32 ``(y, x, feature)``, NaN where missing."""
     ny, nx, dim = features.shape
     grid = grid or grid_of(ny, nx)
-    spec = CubeSpec.of_grid(
-        grid, polygon=None, imagery=imagery or {}, model=model_digest, encoding={}
-    )
+    spec = CubeSpec.of(grid, polygon=None, imagery=imagery or {}, model=model_digest, encoding={})
     flat = features.reshape(-1, dim)
     names = classes or tuple(f"class_{i}" for i in range(dim))
     quantizer = Quantizer.fit(np.nanmin(flat, axis=0), np.nanmax(flat, axis=0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import zarr
 
 from geoloc.errors import GeolocError
 from geoloc.query import open_target
+from geoloc.query.options import QueryOptions
 from geoloc.query.session import QueryItem, QuerySession
 
 KINDS = ("delete", "truncate", "empty", "append", "flip", "garble", "swap", "foreign")
@@ -93,17 +95,18 @@ def _damage(
 def answer_of(cube: Path) -> str:
     """All that a query tells of a cube, as text: two photos' heatmaps, candidates, imagery."""
     target = open_target(str(cube))
-    session = QuerySession.of(target, 5, None, 100.0)
+    session = QuerySession.of(target, QueryOptions(top=5, radius=100.0))
     dim = target.cube.features.dim
     vectors = np.random.default_rng(1).normal(0, 60, (2, dim)).astype(np.float32)
     questions = [QueryItem(f"photo {i}", "x", (), vector) for i, vector in enumerate(vectors)]
-    maps = session.heatmaps(questions)
-    answers = [session.answer(q, heatmap) for q, heatmap in zip(questions, maps, strict=True)]
+    ranked = session.search(questions)
+    answers = [session.answer(q, one) for q, one in zip(questions, ranked, strict=True)]
+    maps = [one.heatmap[:].tobytes() for one in ranked]
     facts = [
         (a.candidates, a.imagery, a.places, a.notes, a.classes, a.cube, a.model, a.grid)
         for a in answers
     ]
-    return repr((maps.tobytes(), facts, target.cube.read(slice(3, 9, 2), slice(7, 8)).tolist()))
+    return repr((maps, facts, target.cube.read(slice(3, 9, 2), slice(7, 8)).tolist()))
 
 
 def mutate_and_ask(cube: Path, other: Path, mutations: int, seed: int) -> Iterator[Outcome]:
@@ -125,7 +128,7 @@ def mutate_and_ask(cube: Path, other: Path, mutations: int, seed: int) -> Iterat
 
 
 def make_old(cube: Path) -> None:
-    """As an older version left it: no checksums, no digests, a ledger without a CRC."""
+    """As an older version left it: format 1, no checksums, no digests, a ledger without a CRC."""
     group = zarr.open_group(cube / "g0001", mode="r+", use_consolidated=False)
     done = np.asarray(group["done"][:])
     del group["done"], group["provenance/check"]
@@ -137,6 +140,25 @@ def make_old(cube: Path) -> None:
         record = json.loads(str(group["provenance/record"][row, col]))
         record.pop("digests", None)
         group["provenance/record"][row, col] = json.dumps(record)
+    _in_format_1(group)
     for name in ("sealed", "contents"):
         del group.attrs[name]
     zarr.consolidate_metadata(cube / "g0001")
+
+
+def _in_format_1(group: zarr.Group) -> None:
+    """Names in ``class_name``, a ``scale`` and an ``offset`` for each feature, a flat spec."""
+    features, names = group["features"], np.asarray(group["feature"][:], object)
+    del group["feature"]
+    small = {"chunks": names.shape, "dimension_names": ("feature",)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # strings are not yet in the specification
+        array = group.create_array("class_name", shape=names.shape, dtype=str, **small)
+    array[:] = names
+    for name, part in (("scale", "scale_factor"), ("offset", "add_offset")):
+        value = features.attrs.pop(part)
+        array = group.create_array(name, shape=names.shape, dtype="float32", **small)
+        array[:] = value
+    spec = dict(group.attrs["spec"])
+    domain = {key: value for key, value in spec.pop("domain").items() if key != "kind"}
+    group.attrs.update({"geoloc_cube": 1, "spec": {**domain, **spec}})

@@ -17,6 +17,8 @@ from geoloc.candidates import Candidate, Term
 from geoloc.domain import Grid
 from geoloc.photos import Photo
 from geoloc.report import QueryResult
+from geoloc.report.html import write_page
+from geoloc.report.views import render_views
 
 HOSTILE = '<script>alert(1)</script>" onerror="x.jpg'
 GRID = Grid("EPSG:32636", 300_200.0, 5_604_600.0, 10.0, 90, 140)
@@ -96,3 +98,10 @@ def sample(**changes: Any) -> QueryResult:
         "notes": ("A note & <b>more</b>.",),
     }
     return QueryResult(**{**fields, **changes})
+
+
+def page(path: Path, source: Any = None, **changes: Any) -> Path:
+    """The page of the sample, as it sees the imagery of a source."""
+    result = sample(**changes)
+    write_page(result, path, render_views(result, source))
+    return path

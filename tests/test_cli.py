@@ -128,7 +128,7 @@ def test_scene_describe_info_verify_and_evaluate(
     place: SmallPlace, tmp_path: Path, run: Run
 ) -> None:
     model = place.folder / "models" / "tiny"
-    classes = Cube.open(place.cube).classes
+    classes = Cube.open(place.cube).features.names
     assert run("scene", place.area, classes[2], "--out", tmp_path).code == 0
     described = json.loads(run("describe", place.photos[0], "--model", model, "--json").out)
     assert described[str(place.photos[0])][0][0] in classes
@@ -148,7 +148,7 @@ def test_a_damaged_cube_is_one_line_everywhere_until_it_is_repaired(
     cube, truth = here.area, (here.folder / "photos" / "truth.csv").read_text()
     lon, lat = truth.splitlines()[1].split(",")[1:3]
     at = f"{lat},{lon}"
-    asked = ("scene", cube, Cube.open(here.cube).classes[2], "--check-digests", "--out")
+    asked = ("scene", cube, Cube.open(here.cube).features.names[2], "--check-digests", "--out")
     sound = run(*asked, tmp_path / "sound", "--json")
     chunk = here.cube / "g0001/features/c/0/0/0"
     content = chunk.read_bytes()
@@ -168,6 +168,7 @@ def test_a_damaged_cube_is_one_line_everywhere_until_it_is_repaired(
     again = run(*asked, tmp_path / "sound", "--json")
     assert (again.code, again.out) == (0, sound.out)
     assert "none damaged" in run("cube", "verify", cube, "--cells", 9).err
+    assert "nothing was damaged" in run("cube", "repair", cube).err
     assert run("cube", "repair", tmp_path / "none").is_one_line("does not exist")
 
 
@@ -246,7 +247,7 @@ def test_a_bad_area_is_one_line(
 
 
 def test_an_unknown_scene_suggests_the_nearest(place: SmallPlace, tmp_path: Path, run: Run) -> None:
-    name = Cube.open(place.cube).classes[0]
+    name = Cube.open(place.cube).features.names[0]
     done = run("scene", place.area, name[:-1] + "q", "--out", tmp_path)
     assert done.code == 2 and done.is_one_line(name)
 

@@ -23,8 +23,10 @@ import pytest
 from distributed.comm.core import CommClosedError
 
 from geoloc.errors import ClusterError, ImageryError, UsageError
-from geoloc.executors import InlineExecutor, Once, choose, one_line, open_cluster
-from geoloc.executors.workers import DaskExecutor, _quiet, cuda_arguments, local_arguments
+from geoloc.executors import InlineExecutor, Lazy, choose, one_line, open_cluster
+from geoloc.executors.cuda import cuda_arguments
+from geoloc.executors.local import local_arguments
+from geoloc.executors.workers import DaskExecutor, _quiet
 
 
 @dataclass
@@ -150,12 +152,12 @@ def test_what_is_opened_once_is_opened_again_in_another_process() -> None:
         opened.append(0)
         return len(opened)
 
-    once = Once(opening)
+    once = Lazy(opening)
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda _: once(), range(8))) == [1] * 8
-    numbers = Once(partial(itertools.count, 7))
+    numbers = Lazy(partial(itertools.count, 7))
     assert next(numbers()) == 7
-    sent: Once[Any] = pickle.loads(pickle.dumps(numbers))  # noqa: S301 our own
+    sent: Lazy[Any] = pickle.loads(pickle.dumps(numbers))  # noqa: S301 our own
     assert (next(sent()), next(numbers())) == (7, 8)
 
 
@@ -163,12 +165,12 @@ def test_what_is_opened_once_is_opened_again_in_another_process() -> None:
 class Timed:
     """Notes when each step of an item began and ended, in seconds."""
 
-    def read(self, item: int) -> tuple[float, float]:  # noqa: ARG002 Work's signature
+    def read(self, item: int) -> tuple[float, float]:  # noqa: ARG002 Task's signature
         began = time.monotonic()
         time.sleep(0.1)
         return began, time.monotonic()
 
-    def finish(  # Work's signature
+    def finish(  # Task's signature
         self,
         item: int,  # noqa: ARG002
         data: tuple[float, float],
@@ -240,7 +242,7 @@ def test_nonsense_and_unreachable_clusters_are_one_line(monkeypatch: pytest.Monk
 
 
 def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geoloc.executors.workers.gpu_count", lambda: 0)
+    monkeypatch.setattr("geoloc.executors.cuda.gpu_count", lambda: 0)
     with pytest.raises(ClusterError, match="no CUDA device"), open_cluster("cuda"):
         pass
 

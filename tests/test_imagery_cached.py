@@ -113,7 +113,7 @@ def test_other_lattices_are_resampled(tmp_path: Path, crs: str, step: float) -> 
 
 def test_tiling_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = area(tmp_path)
-    finish, count = tiling.TileWork.finish, [0]
+    finish, count = tiling.TileTask.finish, [0]
 
     def dies(self: Any, *args: Any) -> Any:
         count[0] += 1
@@ -121,12 +121,12 @@ def test_tiling_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Mon
             raise KeyboardInterrupt
         return finish(self, *args)
 
-    monkeypatch.setattr(tiling.TileWork, "finish", dies)
+    monkeypatch.setattr(tiling.TileTask, "finish", dies)
     with pytest.raises(KeyboardInterrupt):
         tile.tile_imagery(here, cluster="inline")
     half = ZarrSource(here.tiled).read(LATTICE)
     assert any("not written yet" in error for error in half.attrs["errors"])
-    monkeypatch.setattr(tiling.TileWork, "finish", finish)
+    monkeypatch.setattr(tiling.TileTask, "finish", finish)
     report = tile.tile_imagery(here, cluster="inline")
     assert (report.tiles_reused, report.tiles_done) == (4, 8)
     again = tile.tile_imagery(here, cluster="inline")

@@ -25,7 +25,7 @@ from geoloc.imagery.cached import source as tiled
 from geoloc.imagery.cached import tiles as tiling
 from geoloc.jobs import cache as tile
 from geoloc.jobs import plan as planning
-from geoloc.jobs.tasks import BuildWork
+from geoloc.jobs.tasks import BuildTask
 
 from . import cubes, test_cli, test_imagery_stac, test_jobs_build_faults
 from .cubes import TinyEncoder
@@ -146,16 +146,16 @@ def test_an_api_that_goes_down_in_the_middle(
 ) -> None:
     """An area's items are searched for once: its build goes on; a larger area finds out."""
     spec = {"kind": "stac", "url": api.url, "collections": ["aerial"]}
-    path, store = area(folder, spec), BuildWork.store
+    path, store = area(folder, spec), BuildTask.store
     stored: list[object] = []
 
-    def stops(self: BuildWork, *args: Any) -> Any:
+    def stops(self: BuildTask, *args: Any) -> Any:
         stored.append(args)
         if len(stored) == 2:
             api.stop()
         return store(self, *args)
 
-    monkeypatch.setattr(BuildWork, "store", stops)
+    monkeypatch.setattr(BuildTask, "store", stops)
     assert build(run, path).code == 0 and len(stored) == 6
     assert api.process.poll() is not None
     assert build(run, files(folder, "plain")).code == 0

@@ -23,15 +23,15 @@ import yaml
 from numpy.typing import NDArray
 
 from geoloc.area import Area, load_area
-from geoloc.candidates import find_candidates
 from geoloc.cube import Cube
 from geoloc.imagery import open_source
 from geoloc.imagery.xyz.pyramid import Tiles
 from geoloc.jobs.cache import tile_imagery
 from geoloc.query import answer_photos
 from geoloc.sandbox.write import write_sandbox
-from geoloc.search import Query, heatmaps
+from geoloc.search import Query
 
+from .array_cube import find_candidates, heatmaps
 from .memory import peak_rss
 from .test_imagery_stac import Api
 from .tile_server import serve_tiles

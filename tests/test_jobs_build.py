@@ -28,8 +28,8 @@ from geoloc.errors import CubeError, ImageryError, ModelError, SpecMismatchError
 from geoloc.imagery import ArraySource, open_source
 from geoloc.imagery.source import as_window
 from geoloc.jobs.build import BuildPlan, build_blocks, build_cube, plan_build, verify_cube
-from geoloc.jobs.tasks import Sample, sample_size
-from geoloc.models import MISSING, FeatureSpace
+from geoloc.jobs.calibration import SIDE, calibrate
+from geoloc.models import MISSING, FeatureSpace, Quantizer
 
 from . import cubes
 from .cubes import TinyEncoder, grid_of, mosaic, plan_of, step_of
@@ -128,7 +128,10 @@ def test_the_bytes_that_web_tiles_took_are_reported(tmp_path: Path) -> None:
     with serve_tiles(tile) as server:
         imagery = {"url": server.url(), "cache_mb": 0, "rate": 1000.0}
         source = open_source(XyzImagery.model_validate(imagery))
-        report = build_blocks(plan_of(tmp_path, grid, source), cluster="inline")
+        code = Quantizer(np.ones(5, np.float32), np.zeros(5, np.float32))
+        plan = plan_of(tmp_path, grid, source)
+        plan = replace(plan, features=plan.features.with_code(code))
+        report = build_blocks(plan, cluster="inline")
         assert report.stage_bytes["read"] == pytest.approx(server.sent, rel=0.01)
     assert report.blocks_done == 2
     assert report.stage_bytes["read"] > 1_000_000
@@ -140,15 +143,15 @@ class Uncounted:
     """A source that does not know what it took for blocks but the first."""
 
     good: ArraySource
-    reads: int = 0
+    blocks: int = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.good, name)
 
     def read(self, window: Grid) -> xr.DataArray:
-        self.reads += 1
+        self.blocks += window.ny > 4 * (SIDE + 2)
         data = self.good.read(window)
-        return data if self.reads == 1 else data.assign_attrs(read_bytes=None)
+        return data if self.blocks <= 1 else data.assign_attrs(read_bytes=None)
 
 
 def test_bytes_that_are_not_known_are_not_told(tmp_path: Path, source: ArraySource) -> None:
@@ -208,7 +211,7 @@ def test_ctrl_c_and_resume(tmp_path: Path, in_peace: Path, source: ArraySource, 
     plan = plan_of(tmp_path, GRID, source)
     with pytest.raises(KeyboardInterrupt):
         build_blocks(plan, progress=Stop(after))
-    report = build_blocks(plan)  # the first three are the sample, kept like the others
+    report = build_blocks(plan)
     assert (report.blocks_reused, report.blocks_done) == (after, 12 - after)
     assert stored(tmp_path) == stored(in_peace)
     assert build_blocks(plan).blocks_reused == 12
@@ -252,146 +255,79 @@ def test_kill_9_and_resume(tmp_path: Path, in_peace: Path, source: ArraySource) 
     assert stored(tmp_path) == stored(in_peace)
 
 
-def parked(path: Path) -> list[Path]:
-    """Files of the blocks that wait for the cube's code."""
-    return sorted(p for p in path.glob(".sample/*/*") if p.suffix != ".partial")
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Shapes of what the tiny encoder is given, from now on."""
+    seen, real = list[tuple[int, int]](), TinyEncoder.encode
+
+    def encode(self: TinyEncoder, *args: Any) -> NDArray[np.float32]:
+        seen.append(args[-1].shape)
+        return real(self, *args)
+
+    monkeypatch.setattr(TinyEncoder, "encode", encode)
+    return seen
 
 
-@pytest.mark.parametrize("blocks", [1, 3])
-def test_kill_9_while_the_code_is_not_chosen(
-    tmp_path: Path, in_peace: Path, source: ArraySource, blocks: int
-) -> None:
-    assert interrupted_build(tmp_path, blocks, signal.SIGKILL) == -signal.SIGKILL
-    kept = len(parked(tmp_path))
-    if (tmp_path / "g0001" / "zarr.json").exists():  # it was quick
-        kept += int((Ledger(tmp_path, "g0001").status == Status.DONE).sum())
-    assert kept >= blocks
-    report = build_blocks(plan_of(tmp_path, GRID, source))
-    assert (report.blocks_reused, report.blocks_done) == (kept, 12 - kept)
-    assert stored(tmp_path) == stored(in_peace)
-    assert not (tmp_path / ".sample").exists()
-
-
-def sampled(path: Path, blocks: int, source: ArraySource, **changes: Any) -> list[Path]:
-    """Stop a build once so many blocks wait for the cube's code; their files."""
-    with pytest.raises(KeyboardInterrupt):
-        build_blocks(plan_of(path, GRID, source, **changes), progress=Stop(blocks))
-    found = parked(path)
-    assert len(found) == blocks
-    assert not (path / "g0001").exists()
-    return found
-
-
-@pytest.mark.parametrize("kept", [0, 1, 2])
-def test_ctrl_c_between_the_code_and_the_ledger(
+@pytest.mark.parametrize("windows", [1, 40])
+def test_a_build_that_is_killed_before_its_code_is_stored_begins_anew(
     tmp_path: Path,
     in_peace: Path,
     source: ArraySource,
     monkeypatch: pytest.MonkeyPatch,
-    kept: int,
+    windows: int,
 ) -> None:
-    """The generation is there, and some of the blocks that waited for it are not marked."""
-    marked = list[int]()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        seen = encoded(patch)
+        real = TinyEncoder.encode
 
-    def mark(*args: Any) -> None:
-        marked.append(1)
-        if len(marked) > kept:
-            raise KeyboardInterrupt
-        real(*args)
+        def stops(self: TinyEncoder, *args: Any) -> NDArray[np.float32]:
+            if len(seen) == windows:
+                raise KeyboardInterrupt
+            return real(self, *args)
 
-    real = Ledger.mark
+        patch.setattr(TinyEncoder, "encode", stops)
+        build_blocks(plan_of(tmp_path, GRID, source))
+    assert not (tmp_path / "g0001").exists()
+    report = build_blocks(plan_of(tmp_path, GRID, source))
+    assert (report.blocks_reused, report.blocks_done) == (0, 12)
+    assert stored(tmp_path) == stored(in_peace)
+
+
+def test_a_code_is_chosen_once_from_64_small_windows(
+    tmp_path: Path, in_peace: Path, source: ArraySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = encoded(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        build_blocks(plan_of(tmp_path, GRID, source), progress=Stop(after=1))
+    assert seen[:64] == [(SIDE, SIDE)] * 64 and min(seen[64]) > 40
+    del seen[:]
+    build_blocks(plan_of(tmp_path, GRID, source))
+    assert len(seen) == 11 and (SIDE, SIDE) not in seen
+    assert stored(tmp_path) == stored(in_peace)
+
+
+def test_the_code_that_a_model_brings_is_taken(
+    tmp_path: Path, in_peace: Path, source: ArraySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, plan = encoded(monkeypatch), plan_of(tmp_path, GRID, source)
+    build_blocks(replace(plan, features=Cube.open(in_peace).features))
+    assert len(seen) == 12
+    assert stored(tmp_path) == stored(in_peace)
+
+
+def test_ctrl_c_between_the_code_and_the_ledger(
+    tmp_path: Path, in_peace: Path, source: ArraySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The generation is there, and a block that is written is not marked."""
+
+    def mark(*_: Any) -> None:
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Ledger, "mark", mark)
         build_blocks(plan_of(tmp_path, GRID, source))
-    assert len(parked(tmp_path)) == 3 - kept
-    report = build_blocks(plan_of(tmp_path, GRID, source))
-    assert (report.blocks_reused, report.blocks_done) == (3, 9)
-    assert stored(tmp_path) == stored(in_peace)
-
-
-def test_damaged_leftovers_are_computed_again(
-    tmp_path: Path, in_peace: Path, source: ArraySource
-) -> None:
-    short, flipped, strange = sampled(tmp_path, 3, source)
-    short.write_bytes(short.read_bytes()[:1000])
-    content = bytearray(flipped.read_bytes())
-    content[-5] ^= 1
-    flipped.write_bytes(content)
-    strange.write_text("something else")
-    (strange.parent / "0-1.0123.partial").write_bytes(b"half of a block")
     report = build_blocks(plan_of(tmp_path, GRID, source))
     assert (report.blocks_reused, report.blocks_done) == (0, 12)
     assert stored(tmp_path) == stored(in_peace)
-
-
-def test_leftovers_of_another_spec_or_other_imagery_are_not_taken_up(
-    tmp_path: Path, in_peace: Path, source: ArraySource
-) -> None:
-    sampled(tmp_path, 2, source, model_digest="8" * 64)
-    other = replace(source, pixels=source.pixels ^ np.uint8(0x07))
-    sampled(tmp_path, 3, other)  # what waits for the other model is gone by now
-    report = build_blocks(plan_of(tmp_path, GRID, source))
-    assert (report.blocks_reused, report.blocks_done) == (0, 12)
-    assert stored(tmp_path) == stored(in_peace)
-
-
-def test_leftovers_that_lack_imagery_are_computed_again(
-    tmp_path: Path, in_peace: Path, source: ArraySource
-) -> None:
-    sampled(tmp_path, 2, replace(source, broken=holes(drawn_blocks()[0])))
-    report = build_blocks(plan_of(tmp_path, GRID, source))
-    assert (report.blocks_reused, report.blocks_done, report.blocks_broken) == (1, 11, 0)
-    assert stored(tmp_path) == stored(in_peace)
-
-
-def test_leftovers_of_a_finished_cube_go(tmp_path: Path, source: ArraySource) -> None:
-    build_blocks(plan_of(tmp_path, GRID, source))
-    (tmp_path / ".sample" / "0" / "0-0").mkdir(parents=True)
-    assert build_blocks(plan_of(tmp_path, GRID, source)).blocks_reused == 12
-    assert not (tmp_path / ".sample").exists()
-
-
-def test_of_a_large_sample_the_range_alone_is_kept(
-    tmp_path: Path, in_peace: Path, source: ArraySource, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("geoloc.jobs.tasks._MOST_PARKED", 1)
-    monkeypatch.setattr("geoloc.jobs.build.sample_size", lambda _: 3)
-    large, *small = sorted(sampled(tmp_path, 3, source), key=lambda p: -p.stat().st_size)
-    assert all(20 * path.stat().st_size < large.stat().st_size for path in small)
-    seen = list[Grid]()
-
-    class Counting(TinyEncoder):
-        def encode(self, *args: Any) -> NDArray[np.float32]:
-            seen.append(args[-1])
-            return super().encode(*args)
-
-    report = build_blocks(plan_of(tmp_path, GRID, source, open_encoder=Counting))
-    assert (report.blocks_reused, report.blocks_done) == (1, 11)
-    assert len(seen) == 11  # for the code none was computed again
-    assert stored(tmp_path) == stored(in_peace)
-
-
-def test_a_stopped_draw_keeps_what_it_has(
-    tmp_path: Path, in_peace: Path, source: ArraySource
-) -> None:
-    broken = replace(source, broken=holes(drawn_blocks()[2]))
-    stopped = build_blocks(plan_of(tmp_path, GRID, broken), max_failed=0)
-    assert (stopped.blocks_done, stopped.blocks_broken, stopped.published) == (2, 1, False)
-    report = build_blocks(plan_of(tmp_path, GRID, source))
-    assert (report.blocks_reused, report.blocks_done) == (2, 10)
-    assert stored(tmp_path) == stored(in_peace)
-
-
-def test_a_killed_sample_on_s3(s3_bucket: str, in_peace: Path, source: ArraySource) -> None:
-    boto3 = pytest.importorskip("boto3")
-    plan = plan_of(f"{s3_bucket}/sampled.zarr", GRID, source)
-    with pytest.raises(KeyboardInterrupt):
-        build_blocks(plan, progress=Stop(2))
-    report = build_blocks(plan)
-    assert (report.blocks_reused, report.blocks_done) == (2, 10)
-    np.testing.assert_array_equal(whole(Cube.open(plan.url)), whole(Cube.open(in_peace)))
-    listed = boto3.client("s3").list_objects_v2(Bucket="cubes", Prefix="sampled.zarr/")
-    assert not [o["Key"] for o in listed["Contents"] if ".sample" in o["Key"]]
 
 
 def test_sigint_ends_cleanly(tmp_path: Path, source: ArraySource) -> None:
@@ -439,20 +375,20 @@ def test_an_area_outside_the_imagery_is_refused_before_any_work(
 def test_a_lock_lost_before_the_cube_is_laid_out_leaves_the_others_cube_alone(
     tmp_path: Path, source: ArraySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when a machine slept while its sample was drawn, and another built meanwhile."""
+    """As when a machine slept while its code was chosen, and another built meanwhile."""
     monkeypatch.setattr(lock, "BEAT", 0.05)
-    quantizer, slept = Sample.quantizer, []
+    slept = []
 
-    def sleeps(sample: Sample) -> Any:
+    def sleeps(*args: Any) -> Any:
         if not slept:
             slept.append(True)
             (tmp_path / "LOCK").unlink()
             with hold_lock(tmp_path, "cube build"):
                 time.sleep(1)  # so that its owner notices
             build_blocks(plan_of(tmp_path, GRID, source), cluster="inline")
-        return quantizer(sample)
+        return calibrate(*args)
 
-    monkeypatch.setattr(Sample, "quantizer", sleeps)
+    monkeypatch.setattr("geoloc.jobs.build.calibrate", sleeps)
     with pytest.raises(CubeError, match="taken over by"):
         build_blocks(plan_of(tmp_path, GRID, source), cluster="inline")
     assert slept and Cube.open(tmp_path).complete
@@ -582,16 +518,8 @@ def holes(*blocks: tuple[int, int]) -> tuple[tuple[float, float, float, float], 
     )
 
 
-def drawn_blocks() -> list[tuple[int, int]]:
-    """The blocks of the grid, those first that the code is chosen from: three."""
-    order = np.random.default_rng(0).permutation(np.argwhere(np.ones((3, 4), np.bool_)))
-    return [(row, col) for row, col in order.tolist()]
-
-
 def test_broken_blocks_count_as_failed_ones_do(tmp_path: Path, source: ArraySource) -> None:
-    rest = sorted(drawn_blocks()[3:])
-    whole = [block for block in rest if block[1] < 3 and block[0] < 2]  # those at edges are thin
-    broken = replace(source, broken=holes(*whole[:3]))
+    broken = replace(source, broken=holes((0, 1), (1, 0), (1, 2)))
     for limit in (0, 1):
         path = tmp_path / str(limit)
         report = build_blocks(plan_of(path, GRID, broken), max_failed=limit)
@@ -603,17 +531,6 @@ def test_broken_blocks_count_as_failed_ones_do(tmp_path: Path, source: ArraySour
         assert (status == Status.DONE).sum() == report.blocks_done
         assert (status == Status.BROKEN).sum() == limit + 1
     assert build_blocks(plan_of(tmp_path / "3", GRID, broken), max_failed=3).stopped is None
-
-
-def test_what_the_sample_lacks_counts_too(tmp_path: Path, source: ArraySource) -> None:
-    first = drawn_blocks()[0]
-    broken = replace(source, broken=holes(first))
-    report = build_blocks(plan_of(tmp_path, GRID, broken), max_failed=0)
-    assert (report.blocks_broken, report.blocks_done, report.blocks_failed) == (1, 0, 0)
-    assert (report.stopped or "").startswith("1 block failed, the last: array: ")
-    assert not report.published and not (tmp_path / "g0001").exists()
-    once = build_blocks(plan_of(tmp_path, GRID, broken), max_failed=1)
-    assert (once.blocks_broken, once.blocks_done, once.stopped) == (1, 11, None)
 
 
 def test_a_stopped_build_of_a_published_cube_leaves_it_published(
@@ -629,7 +546,8 @@ def test_a_stopped_build_of_a_published_cube_leaves_it_published(
 
 def test_a_build_in_which_nothing_works_fails(tmp_path: Path, source: ArraySource) -> None:
     report = build_blocks(plan_of(tmp_path, GRID, Faulty(source, 0)))
-    assert (report.blocks_failed, report.published) == (3, False)
+    assert (report.blocks_done, report.published) == (0, False)
+    assert not (tmp_path / "g0001").exists()
     with pytest.raises(CubeError, match="no block could be encoded: the archive is offline"):
         report.raise_if_incomplete()
 
@@ -639,7 +557,7 @@ def test_imagery_that_is_broken_everywhere_is_told_as_that(
 ) -> None:
     broken = replace(source, broken=(source.grid.bounds,))
     report = build_blocks(plan_of(tmp_path, GRID, broken))
-    assert (report.blocks_broken, report.published) == (12, False)
+    assert (report.blocks_done, report.published) == (0, False)
     with pytest.raises(CubeError, match=r"no block could be encoded: array: .* cannot be read"):
         report.raise_if_incomplete()
 
@@ -671,25 +589,18 @@ def test_imagery_that_covers_a_part(tmp_path: Path, source: ArraySource) -> None
     assert report.missing_cells == (~there).sum()
 
 
-def test_values_beyond_the_sample_are_counted(tmp_path: Path) -> None:
-    grid = grid_of(256, 256)  # four blocks, one of them sampled
+def test_values_beyond_the_code_are_counted(tmp_path: Path) -> None:
+    grid = grid_of(256, 256)
     source = mosaic(grid)
     x = np.arange(source.grid.nx)
     flat = np.where(x < 300, 100, 103).astype(np.uint8)
     pixels = np.broadcast_to(flat, (3, *source.grid.shape)).copy()
-    pixels[:, 100:200, 100:200] = 250
-    pixels[:, -200:-100, -200:-100] = 3
+    pixels[:, 100:108, 100:108] = 250  # two cells, which no window is likely to meet
+    pixels[:, -108:-100, -108:-100] = 3
     report = build_blocks(plan_of(tmp_path, grid, replace(source, pixels=pixels)))
     assert report.saturated_values > 0
     assert Cube.open(tmp_path).info()["saturated_values"] == report.saturated_values
     assert (whole(Cube.open(tmp_path)) != MISSING).all()
-
-
-@pytest.mark.parametrize(
-    ("blocks", "sampled"), [(1, 1), (4, 1), (9, 3), (100, 16), (2000, 50), (366_000, 64)]
-)
-def test_sample_size(blocks: int, sampled: int) -> None:
-    assert sample_size(blocks) == sampled
 
 
 # --- from files, with a network ------------------------------------------------------------

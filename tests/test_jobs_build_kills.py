@@ -38,7 +38,7 @@ PORT = 8786
 BLOCKS = 90
 KILLS = 24
 EARLY = 5  # of them, before the first block counts
-HELD_AT = 10  # blocks that may be read, by all runs, before those are over; 16 are sampled
+HELD_AT = 40  # of the 64 windows for the code that a run may read before those are over
 PATIENCE = 120.0  # seconds in which nothing happens at all, on a busy machine
 
 
@@ -48,7 +48,10 @@ class _Process:
 
 @dataclass(frozen=True)
 class LoggedSource:
-    """Endless noise; each window that is read leaves a line in a log, with the run's number."""
+    """Endless noise; each block that is read leaves a line in a log, with the run's number.
+
+    So do the small windows that the code is chosen from, in another one.
+    """
 
     log: str
     run: int = 0
@@ -67,19 +70,19 @@ class LoggedSource:
         origin = TinyEncoder().window(GRID)
         row = round((origin.top - window.top) / 1280)
         col = round((window.left - origin.left) / 1280)
-        while Path(f"{self.log}.hold").exists() and self._is_one_too_many((row, col)):
+        log = Path(self.log if window.ny > 100 else f"{self.log}.windows")
+        while log.suffix == ".windows" and self._is_held(log):
             time.sleep(0.05)
         if _Process.works:  # the client reads for the overview what a killed one had seen
-            with Path(self.log).open("a") as log:
-                log.write(f"{self.run} {row} {col}\n")
+            with log.open("a") as lines:
+                lines.write(f"{self.run} {row} {col}\n")
         time.sleep(0.02)
         rng = np.random.default_rng([int(window.left), int(window.top)])
         pixels = rng.integers(0, 255, (3, *window.shape), np.uint8)
         return as_window(pixels, np.ones(window.shape, np.bool_), window, (), ())
 
-    def _is_one_too_many(self, place: Place) -> bool:
-        seen = set(reads(self.log))
-        return place not in seen and len(seen) >= HELD_AT
+    def _is_held(self, log: Path) -> bool:
+        return Path(f"{self.log}.hold").exists() and len(reads(log, self.run)) >= HELD_AT
 
 
 def reads(log: Path | str, run: int | None = None) -> list[Place]:
@@ -142,8 +145,8 @@ def own_address() -> str:
 class Battlefield:
     """A scheduler, two workers and a client, each started anew when it is dead.
 
-    ``before``: for each run of the client, what the ledger named when it was started, and what
-    waited for the cube's code. No other client lived then, so that this is exact.
+    ``before``: for each run of the client, what the ledger named when it was started. No other
+    client lived then, so that this is exact.
     """
 
     path: Path
@@ -167,7 +170,7 @@ class Battlefield:
         for name in ("worker 1", "worker 2"):
             self._start(name, run_worker, self.host)
         if client is None or not client.is_alive():
-            self.before.append(self.done() | self.parked())
+            self.before.append(self.done())
             run = len(self.before) - 1
             self._start("client", run_client, self.host, self.path, self.log, run)
 
@@ -179,13 +182,17 @@ class Battlefield:
 
     def wait(self, blocks: int, seconds: float = 4) -> None:
         """Until so many more blocks are read, or nothing happens for a while; and a moment."""
-        wanted = len(reads(self.log)) + blocks
+        wanted = self.seen() + blocks
         end = time.monotonic() + seconds
-        while time.monotonic() < end and len(reads(self.log)) < wanted:
+        while time.monotonic() < end and self.seen() < wanted:
             if self.alive["client"].exitcode == 0:
                 return
             time.sleep(0.02)
         time.sleep(random.uniform(0, 0.05))
+
+    def seen(self) -> int:
+        """Windows and blocks that were read."""
+        return len(reads(self.log)) + len(reads(f"{self.log}.windows"))
 
     def kill(self, name: str) -> None:
         process = self.alive[name]
@@ -205,12 +212,6 @@ class Battlefield:
             return set()
         status = Ledger(self.path, "g0001").status
         return {(int(row), int(col)) for row, col in np.argwhere(status == Status.DONE)}
-
-    def parked(self) -> set[Place]:
-        """Blocks that wait for the cube's code."""
-        files = (p for p in self.path.glob(".sample/*/*") if p.suffix != ".partial")
-        places = (map(int, p.name.split("-")) for p in files)
-        return {(row, col) for row, col in places}
 
     def told(self) -> str:
         """The last of what clients complained of."""
@@ -244,7 +245,7 @@ class War:
                 hold.unlink(missing_ok=True)
             place.muster()
             place.wait(blocks=self.rng.randint(1, 6))
-            if (now := (len(reads(place.log)), self.killed.total())) != seen:
+            if (now := (place.seen(), self.killed.total())) != seen:
                 seen, since = now, time.monotonic()
             assert time.monotonic() - since < PATIENCE, f"stuck at {seen}: {place.told()}"
             done = len(place.done())
@@ -267,7 +268,7 @@ def stored(root: Path) -> dict[str, bytes]:
 
 
 def assert_nothing_twice(place: Battlefield) -> None:
-    """What the ledger named or what was parked at the start of a run was not computed by it."""
+    """What the ledger named at the start of a run was not computed by it."""
     for run, done in enumerate(place.before):
         again = done & set(reads(place.log, run))
         assert not again, f"run {run} computed finished blocks again: {again}"
@@ -291,8 +292,6 @@ def test_killed_at_random_the_cube_is_the_same(tmp_path: Path) -> None:
         assert current_generation(path) == "g0001"
         assert stored(path) == stored(peace)
         assert_nothing_twice(place)
-        if not runs:
-            assert any(0 < len(before) <= 16 for before in place.before)  # taken up by the next
         runs.append(len(place.before))
         read += len(reads(place.log))
     print(

@@ -23,12 +23,12 @@ from typer.testing import CliRunner
 from geoloc.area import Area, load_area
 from geoloc.cli import app
 from geoloc.cube import Cube, hold_lock, list_generations
-from geoloc.domain import Grid
+from geoloc.domain import Grid, Status
 from geoloc.errors import CubeError, ImageryError, SpecMismatchError
 from geoloc.imagery import open_source
 from geoloc.imagery.cached import source as tiled
 from geoloc.imagery.cached import tiles as tiling
-from geoloc.imagery.cached.source import TileState, ZarrSource
+from geoloc.imagery.cached.source import ZarrSource
 from geoloc.jobs import cache as tile
 from geoloc.jobs import plan as planning
 from geoloc.jobs.build import build_cube
@@ -148,11 +148,11 @@ def touched(world: Path, lattice: Grid) -> list[tuple[int, int]]:
 
 def blocks_over(tiles: list[tuple[int, int]], here: Area) -> set[tuple[int, int]]:
     """Blocks whose windows of imagery, margins included, reach into these tiles."""
-    work, found = plan_build(here).work, set()
+    task, found = plan_build(here).task, set()
     lattice = tile.encoder_lattice(here, None)
     side = TILE * lattice.step
     for block in here.grid.chunks():
-        left, bottom, right, top = work.window(block).bounds
+        left, bottom, right, top = task.window(block).bounds
         reach = 2 * lattice.step  # what the copy reads beside a window
         wide = left - reach, bottom - reach, right + reach, top + reach
         for row, col in tiles:
@@ -231,23 +231,23 @@ def shards(here: Area) -> dict[tuple[int, int], int]:
 KILLED = """
 import os, signal, sys
 import geoloc.cli
-from geoloc import planning, tile
-from geoloc.imagery import tiling, zarr
+from geoloc.imagery.cached import source, tiles as tiling
+from geoloc.jobs import cache as tile, plan as planning
 from tests.cubes import TinyEncoder
-for module in (tile, tiling, zarr):
+for module in (tile, tiling, source):
     module.TILE = 256
 tiling._CHUNK = 128
 encoder = TinyEncoder()
 planning._open_encoder = lambda _: encoder
 tile.encoder_lattice = lambda here, _: encoder.window(here.grid)
-note, left = tiling.TileWork._note, [int(sys.argv[1])]
+note, left = tiling.TileTask._note, [int(sys.argv[1])]
 def dies(self, place, text):
     if text:
         left[0] -= 1
         if not left[0]:  # the pixels are written, where they are from is not
             os.kill(os.getpid(), signal.SIGKILL)
     note(self, place, text)
-tiling.TileWork._note = dies
+tiling.TileTask._note = dies
 sys.argv = ["geoloc", "cube", *sys.argv[2:], "--cluster", "inline"]
 geoloc.cli.main()
 """
@@ -271,7 +271,7 @@ def test_killed_in_the_middle_of_tiling_and_of_renewing(world: Path) -> None:
     over = touched(world, lattice)
     assert killed(3, "refresh", file) == -signal.SIGKILL
     states = np.asarray(zarr_library.open_group(here.tiled.path, mode="r")["done"])
-    left = [tuple(place) for place in np.argwhere(states == TileState.MISSING).tolist()]
+    left = [tuple(place) for place in np.argwhere(states == Status.MISSING).tolist()]
     assert left and set(left) <= set(over)  # those that were taken, not those that waited
     half = ZarrSource(here.tiled).read(lattice.window(*lattice.chunk(*left[0], size=TILE).slices))
     assert not half.valid.values.all()

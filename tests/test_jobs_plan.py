@@ -34,7 +34,7 @@ from .model_server import serving
 
 
 def spec_of(*paths: str) -> CubeSpec:
-    return CubeSpec.of_grid(
+    return CubeSpec.of(
         grid_of(5, 6),
         polygon=None,
         imagery={"kind": "geotiff", "paths": list(paths), "bands": [1, 2, 3]},

@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 from geoloc.cube import (
     Cube,
     Ledger,
-    Parked,
-    Parking,
-    Provenance,
     Status,
     create_root,
     current_generation,
@@ -360,23 +357,15 @@ def unfinished(path: Path, source: ArraySource) -> BuildPlan:
     return plan
 
 
-def test_a_sample_in_the_cube_s_place_disturbs_nobody(epochs: Path) -> None:
-    Parking(epochs, "0" * 64).put(
-        GRID.chunk(0, 0),
-        Parked(Provenance(fingerprint="ab" * 32), *np.zeros((2, 5), np.float32), None),
-    )
-    assert [g.name for g in list_generations(epochs)] == ["g0001", "g0002", "g0003"]
-    assert Cube.open(epochs).info()["blocks_done"] == 1
-    assert prune_cube(str(epochs), 1) == ["g0001", "g0002"]
-    assert Cube.open(epochs).complete
-
-
-def test_a_cube_of_a_sample_alone_does_not_exist_yet(tmp_path: Path, source: ArraySource) -> None:
-    def stop(*_: int) -> None:
+def test_a_cube_whose_code_is_not_chosen_does_not_exist_yet(
+    tmp_path: Path, source: ArraySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr("geoloc.jobs.build.calibrate", stop)
     with pytest.raises(KeyboardInterrupt):
-        build_blocks(plan_of(tmp_path, GRID, source), progress=stop)
+        build_blocks(plan_of(tmp_path, GRID, source))
     for use in (lambda: list_generations(tmp_path), lambda: Cube.open(tmp_path)):
         with pytest.raises(CubeError, match="does not exist: run 'geoloc cube build'"):
             use()

@@ -82,22 +82,25 @@ def test_clipped_values_are_counted() -> None:
     assert codes.tolist() == [[0, 127], [-127, 42], [MISSING, MISSING]]
 
 
-def test_a_class_that_is_constant_in_the_sample_keeps_room() -> None:
-    quantizer = Quantizer.fit(np.float32([5, 0]), np.float32([5, 10]))
-    codes, saturated = quantizer.encode(np.float32([[5.2, 3]]))
-    assert saturated == 0
-    np.testing.assert_allclose(quantizer.decode(codes), [[5.2, 3]], atol=0.06)
+def test_a_sample_of_equal_values_has_room() -> None:
     alone = Quantizer.fit(np.float32([7]), np.float32([7]))
     np.testing.assert_allclose(alone.decode(alone.encode(np.float32([[7]]))[0]), [[7]])
 
 
 def test_a_range_is_what_the_code_holds() -> None:
-    low, high = np.float64([-5, 0]), np.float64([20, 1e-3])
-    quantizer = Quantizer.of_range(low, high)
-    codes, saturated = quantizer.encode(np.stack([low, high]).astype(np.float32))
-    assert saturated == 0 and codes.tolist() == [[-127, -127], [127, 127]]
-    _, saturated = quantizer.encode(np.float32([[-5.2, 0], [20, 1.1e-3]]))
+    quantizer = Quantizer.of_range(-5, 20)
+    codes, saturated = quantizer.encode(np.float32([[-5, 20, 7.5]]))
+    assert saturated == 0 and codes.tolist() == [[-127, 127, 0]]
+    _, saturated = quantizer.encode(np.float32([[-5.1, 20, 20.1]]))
     assert saturated == 2
+
+
+def test_codes_of_an_older_format_have_a_range_for_each_feature() -> None:
+    quantizer = Quantizer(np.float32([0.5, 2]), np.float32([0, 100]))
+    codes, saturated = quantizer.encode(np.float32([[1, 90], [np.nan, 1], [70, 100]]))
+    assert codes.tolist() == [[2, -5], [MISSING, MISSING], [127, 0]] and saturated == 1
+    np.testing.assert_array_equal(quantizer.decode(codes), [[1, 90], [np.nan] * 2, [63.5, 100]])
+    assert [part.tolist() for part in quantizer.each(2)] == [[0.5, 2], [0, 100]]
 
 
 def test_without_a_code_nothing_is_stored() -> None:

@@ -189,7 +189,7 @@ def test_what_cannot_be_written_leaves_the_answer_before(
     write_report(sample(), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     monkeypatch.setattr(
-        "geoloc.report.write.write_geojson", lambda *_: (tmp_path / "no" / "x").write_text("x")
+        "geoloc.report.vector.write_geojson", lambda *_: (tmp_path / "no" / "x").write_text("x")
     )
     with pytest.raises(OutputError):
         write_report(sample(title="other"), tmp_path)

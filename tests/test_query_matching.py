@@ -20,9 +20,8 @@ from geoloc.query import query_photos, query_scene
 from geoloc.query.matching import random_share, sample_cells
 from geoloc.report import QueryResult
 from geoloc.report.evidence import evidence
-from geoloc.report.formatting import candidate_text
+from geoloc.report.formatting import candidate_text, measured
 from geoloc.report.properties import properties
-from geoloc.report.words import measured
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES, tiny_model
 from tests.media import save

@@ -11,8 +11,7 @@ import pytest
 from pyproj import Geod, Transformer
 
 from geoloc.domain import Grid
-from geoloc.report.html import write_page
-from tests.report_sample import sample
+from tests.report_sample import page as report_page
 
 SCRIPT = Path(__file__).parent.parent / "geoloc" / "report" / "templates" / "coordinates.js"
 WGS84 = Geod(ellps="WGS84")
@@ -211,9 +210,8 @@ def test_degrees_of_the_page_are_those_of_pyproj(
     """At random places of the area, there and back."""
     grid = Grid(crs, left, top, step, 210, 190)
     page = offline_page.open(
-        write_page(
-            sample(grid=grid, candidates=(), heatmap=np.ones(grid.shape, np.float32)),
-            tmp_path / "r.html",
+        report_page(
+            tmp_path / "r.html", grid=grid, candidates=(), heatmap=np.ones(grid.shape, np.float32)
         )
     )
     page.wait_for_selector("#map[data-ready=yes]")

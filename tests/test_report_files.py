@@ -31,16 +31,15 @@ from geoloc.report.earth import overlay, write_kml, write_kmz
 from geoloc.report.evidence import evidence, write_evidence
 from geoloc.report.formatting import metres, percent
 from geoloc.report.heat import (
-    LEVELS,
-    STOPS,
+    color_scale,
     hot_palette,
-    levels,
     overlay_palette,
     shrink,
 )
 from geoloc.report.picture import mark_size, scale_length, write_picture
 from geoloc.report.qgis import write_style
 from geoloc.report.raster import write_colors, write_heatmap
+from geoloc.report.shares import LEVELS, SHARES, STOPS
 from geoloc.report.table import write_table
 from geoloc.report.vector import write_geojson
 from geoloc.report.views import render_views
@@ -58,7 +57,7 @@ def strict_json(path: Path) -> Any:
 
 
 def test_heatmap_pixel_is_centred_on_its_cell(tmp_path: Path) -> None:
-    write_heatmap(heatmap(), GRID, tmp_path / "heatmap.tif")
+    write_heatmap(sample(), tmp_path / "heatmap.tif")
     with rasterio.open(tmp_path / "heatmap.tif") as raster:
         assert raster.crs.to_epsg() == 32636
         assert math.isnan(raster.nodata)
@@ -78,7 +77,7 @@ def test_heatmap_larger_than_a_strip_comes_from_a_memory_map(tmp_path: Path) -> 
     grid = Grid("EPSG:32636", 0, 6_000_000, 10, 1100, 300)
     values = np.memmap(tmp_path / "map.bin", np.float32, "w+", shape=grid.shape)
     values[:] = np.arange(grid.size, dtype=np.float32).reshape(grid.shape)
-    write_heatmap(values, grid, tmp_path / "heatmap.tif")
+    write_heatmap(sample(heatmap=values, grid=grid), tmp_path / "heatmap.tif")
     with rasterio.open(tmp_path / "heatmap.tif") as raster:
         np.testing.assert_array_equal(raster.read(1), values)
         assert raster.overviews(1) == [2, 4, 8]
@@ -89,15 +88,15 @@ def test_a_killed_write_leaves_nothing_for_good(tmp_path: Path) -> None:
     killed = """
 import os, sys, pathlib, rasterio.shutil
 from geoloc.report.raster import write_heatmap
-from tests.report_sample import GRID, heatmap
+from tests.report_sample import sample
 rasterio.shutil.copy = lambda *args, **kwargs: os.kill(os.getpid(), 9)
-write_heatmap(heatmap(), GRID, pathlib.Path(sys.argv[1]))
+write_heatmap(sample(), pathlib.Path(sys.argv[1]))
 """
     path = tmp_path / "heatmap.tif"
     done = subprocess.run([sys.executable, "-c", killed, str(path)], check=False)
     assert done.returncode == -signal.SIGKILL
     assert list(tmp_path.iterdir()) != []
-    write_heatmap(heatmap(), GRID, path)
+    write_heatmap(sample(), path)
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -126,7 +125,7 @@ def test_picture_is_hot_at_the_best_place_and_grey_at_the_worst(tmp_path: Path) 
 def test_picture_shows_the_ground_faintly_the_truth_and_larger_marks_for_better_ranks(
     tmp_path: Path,
 ) -> None:
-    ground = render_views(sample(), FlatImagery()).base[0]
+    ground = render_views(sample(), FlatImagery())
     sheets = {}
     for name, told in (("plain", {}), ("truth", {"truth": (50.5550, 30.1900)})):
         write_picture(sample(candidates=(), **told), tmp_path / f"{name}.png")
@@ -164,7 +163,7 @@ def test_shrinking_keeps_every_best_cell_and_its_place() -> None:
 
 def test_levels_order_cells_as_distances_do() -> None:
     values = heatmap()
-    level = levels(sample()).of(values)
+    level = color_scale(sample()).levels(values)
     assert (level == 0).sum() == np.isnan(values).sum()
     assert level[20, 100] == 1
     assert level.max() == LEVELS
@@ -188,11 +187,11 @@ def test_hot_colours_stand_out_and_darken_towards_the_best() -> None:
 
 def test_a_level_ends_at_each_share_that_can_be_clicked() -> None:
     known = heatmap()[np.isfinite(heatmap())]
-    scale = levels(sample())
+    scale = color_scale(sample())
     for stop in STOPS:
-        (level,) = np.flatnonzero(scale.shares == stop)
+        (level,) = np.flatnonzero(stop == SHARES)
         assert (known <= scale.edges[level]).mean() == pytest.approx(stop, abs=1 / known.size)
-    assert (np.diff(scale.shares) > 0).all()
+    assert (np.diff(SHARES) > 0).all()
 
 
 # --- candidates ----------------------------------------------------------------------------
@@ -343,7 +342,7 @@ def test_colours_are_those_of_the_page_and_clear_where_nothing_is_known(tmp_path
         level, table = raster.read(1), raster.colormap(1)
         assert raster.nodata == 0
         assert tuple(raster.bounds) == pytest.approx(GRID.bounds)
-    np.testing.assert_array_equal(level, levels(sample()).of(heatmap()))
+    np.testing.assert_array_equal(level, color_scale(sample()).levels(heatmap()))
     best = table[int(level[20, 100])]
     assert best[0] > 150 > max(best[1:3])  # hot
     drawn = np.asarray(Image.open(tmp_path / "heatmap_colors.tif").convert("RGB"))

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from pyproj import Geod, Transformer
 
-from geoloc.report.heat import STOPS, hot_palette, palette
-from geoloc.report.html import write_page
+from geoloc.report.heat import hot_palette, palette
+from geoloc.report.shares import STOPS
 from tests.conftest import OfflinePage
 from tests.report_sample import GRID, HOSTILE, FlatImagery, photo, sample
+from tests.report_sample import page as report_page
 
 
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_page(sample(), tmp_path_factory.mktemp("page") / "report.html", FlatImagery())
+    return report_page(tmp_path_factory.mktemp("page") / "report.html", FlatImagery())
 
 
 @pytest.fixture
@@ -424,7 +425,7 @@ def test_candidates_are_grouped_by_area(page: Any) -> None:
 
 
 def shown(offline_page: OfflinePage, folder: Path, **changes: Any) -> Any:
-    page = offline_page.open(write_page(sample(**changes), folder / "report.html", FlatImagery()))
+    page = offline_page.open(report_page(folder / "report.html", FlatImagery(), **changes))
     page.wait_for_selector("#map[data-ready=yes]")
     assert offline_page.complaints == []
     return page
@@ -547,7 +548,7 @@ def test_a_photo_can_be_enlarged(page: Any) -> None:
 def test_without_imagery_the_heatmap_is_still_there(
     offline_page: OfflinePage, tmp_path: Path
 ) -> None:
-    page = offline_page.open(write_page(sample(), tmp_path / "report.html"))
+    page = offline_page.open(report_page(tmp_path / "report.html"))
     page.wait_for_selector("#map[data-ready=yes]")
     assert "No imagery was at hand" in page.inner_text("#answer")
     assert page.locator(".marker").count() == 3

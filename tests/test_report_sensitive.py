@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geoloc.report.html import write_page
 from tests.conftest import OfflinePage
-from tests.report_sample import photo, sample
+from tests.report_sample import page as report_page
+from tests.report_sample import photo
 
 COLOUR = (20, 240, 60)  # of nothing else on the page
 
@@ -26,7 +26,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def page(path: Path, **changes: Any) -> Path:
     pixels = np.full((90, 160, 3), COLOUR, np.uint8)
     shown = replace(photo("a.jpg"), pixels=pixels, exif={})
-    return write_page(sample(title="a", photos=(shown,), **changes), path)
+    return report_page(path, title="a", photos=(shown,), **changes)
 
 
 @pytest.fixture

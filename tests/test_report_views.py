@@ -122,7 +122,8 @@ def test_the_overview_outlives_its_imagery(source: Any, told: str) -> None:
 
 def test_the_page_draws_all_pictures_in_order(tmp_path: Path, offline_page: OfflinePage) -> None:
     views = render_views(result := sample(lacking={"no imagery": 300}), FlatImagery(), overview())
-    path = write_page(result, tmp_path / "report.html", views=views)
+    path = tmp_path / "report.html"
+    write_page(result, path, views)
     page: Any = offline_page.open(path)
     page.wait_for_selector("#map[data-ready=yes]")
     page.wait_for_selector("#base img:last-child[style*=matrix]", state="attached")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,14 +18,12 @@ from geoloc.scenes import PLACES365
 from geoloc.search import (
     Query,
     fuse,
-    heatmaps,
     project,
     scan,
     scan_scenes,
-    scene_heatmaps,
 )
 
-from .array_cube import ArrayCube, make_cube, make_metric, photos
+from .array_cube import ArrayCube, heatmaps, make_cube, make_metric, photos, scene_heatmaps
 
 F32 = NDArray[np.float32]
 
@@ -88,7 +85,8 @@ def test_embeddings_are_searched_by_themselves_or_by_weights_of_their_names(
     expected = naive(cube, query.vectors, query.weights)
     found = heatmaps(cube, query, threads=1)
     np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
-    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-3)
+    far = np.nanmax(expected, initial=1)
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=3e-4 * far)
 
 
 @pytest.mark.parametrize("count", [1, 5])
@@ -214,21 +212,6 @@ def test_polygons_that_make_no_sense_are_refused() -> None:
         heatmaps(cube, query, shapely.box(50, 30, 51, 31))  # latitude first
     with pytest.raises(UsageError, match="Point"):
         heatmaps(cube, query, shapely.Point(30, 50))
-
-
-def test_large_results_go_to_a_file(tmp_path: Path) -> None:
-    cube = make_cube(300, 260, 3)
-    query = Query(photos(cube, 2))
-    spilled = heatmaps(cube, query, scratch=tmp_path, memory=1000)
-    assert isinstance(spilled, np.memmap) and list(tmp_path.iterdir()) == []
-    np.testing.assert_array_equal(np.asarray(spilled), heatmaps(cube, query))
-
-
-def test_progress_is_told() -> None:
-    cube = make_cube(300, 260, 3)
-    told: list[tuple[int, int]] = []
-    heatmaps(cube, Query(photos(cube, 1)), progress=lambda done, all_: told.append((done, all_)))
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def bad_queries() -> Iterator[tuple[object, object]]:

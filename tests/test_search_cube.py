@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from geoloc.candidates import explain_candidates, find_candidates, stream_candidates
+from geoloc.candidates import candidates_of, explain_candidates
 from geoloc.cube import Cube
-from geoloc.search import Query, heatmaps, scan
+from geoloc.search import Query, TopK, reduce_scan
 
-from .array_cube import make_metric
+from .array_cube import find_candidates, heatmaps, make_metric
 from .cubes import write_cube
 
 F32 = NDArray[np.float32]
@@ -65,6 +65,7 @@ def test_a_photo_of_a_place_finds_the_place_and_says_why(cube: Cube) -> None:
 
 def test_streaming_gives_the_candidates_of_the_whole(cube: Cube) -> None:
     query = Query(np.random.default_rng(9).normal(0, 2, (2, DIM)).astype(np.float32))
-    streamed = stream_candidates(scan(cube, query), cube.grid, 2, top=7, radius=200)
+    places = reduce_scan(cube, query, TopK(cube.grid, 2, top=7, radius=200))
+    streamed = [candidates_of(found, cube.grid) for found in places]
     whole = [find_candidates(h, cube.grid, 7, 200) for h in heatmaps(cube, query)]
     assert streamed == whole and len(whole[0]) == 7

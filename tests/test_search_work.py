@@ -15,13 +15,13 @@ import shapely
 
 from geoloc.cube import Cube, Ledger, Status
 from geoloc.errors import ClusterError, CubeError, UsageError
-from geoloc.executors import Executor, InlineExecutor, Once, open_cluster
-from geoloc.search import Query, heatmaps, scan
+from geoloc.executors import Executor, InlineExecutor, Lazy, open_cluster
+from geoloc.search import Query, scan
 from geoloc.search.distance import Direct
 from geoloc.search.mask import PolygonMask
-from geoloc.search.work import BlockScan
+from geoloc.search.work import BlockScan, whole
 
-from .array_cube import make_cube, make_metric
+from .array_cube import heatmaps, make_cube, make_metric
 from .cubes import write_cube
 
 DIM = 20
@@ -101,7 +101,7 @@ def test_an_inline_executor_is_the_threads_of_this_process(cubes: Cubes) -> None
 def test_what_is_sent_holds_no_cell_of_the_cube(cubes: Cubes) -> None:
     cube = cubes.open("plain")
     direct = Direct(np.ones(64, np.float32), np.zeros((1, 64), np.float32))
-    work = BlockScan(Once(partial(Cube, cube.url, cube.generation)), direct, None)
+    work = BlockScan(Lazy(partial(Cube, cube.url, cube.generation)), direct, None, whole)
     before = work.finish((0, 1), work.read((0, 1)))  # with the cube open
     sent = pickle.dumps(work)
     assert len(sent) < 2000

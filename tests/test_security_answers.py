@@ -25,8 +25,8 @@ from geoloc.bulk import run_bulk
 from geoloc.cli import app
 from geoloc.errors import UsageError
 from geoloc.query import query_photos, repeat_query
+from geoloc.report import html, write_report
 from geoloc.report import write as write_module
-from geoloc.report import write_report
 from geoloc.report.outputs import RECORD, faults_of_outputs, output_digests
 from geoloc.report.placing import PART
 from tests.bulk_place import Place
@@ -302,7 +302,7 @@ def test_what_fails_while_it_is_written_leaves_no_half(
     def fail(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(write_module, "write_page", fail)
+    monkeypatch.setattr(html, "write_page", fail)
     with pytest.raises(KeyboardInterrupt):
         write_report(sample(), tmp_path / "a")
     assert [path.name for path in (tmp_path / "a").rglob("*")] == [PART]  # which is empty

@@ -15,7 +15,9 @@ from distributed.security import Security
 
 from geoloc.errors import ClusterError
 from geoloc.executors import open_cluster
-from geoloc.executors.workers import cuda_arguments, is_open, local_arguments
+from geoloc.executors.cuda import cuda_arguments
+from geoloc.executors.local import local_arguments
+from geoloc.executors.remote import is_open
 from tests.test_executors import Squares
 
 

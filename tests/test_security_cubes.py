@@ -274,7 +274,7 @@ def shared(stranger: Listener, tmp_path: Path) -> Iterator[Listener]:
         yield server
 
 
-FIRST = ("CURRENT", "g0001/zarr.json", "g0001/scale/c/0")
+FIRST = ("CURRENT", "g0001/zarr.json", "g0001/feature/c/0")
 LATER = ("g0001/features/c/0/0/0", "g0001/provenance/record/c/0/0")
 
 

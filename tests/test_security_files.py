@@ -237,7 +237,7 @@ def test_a_cube_larger_than_the_earth_is_one_line(tmp_path: Path) -> None:
     text = json.loads(meta.read_text())
     told = text["attributes"]["spec"]
     claimed = json.loads(told) if isinstance(told, str) else told
-    claimed |= {"ny": 400_000, "nx": 400_000}
+    claimed["domain"] |= {"ny": 400_000, "nx": 400_000}
     text["attributes"]["spec"] = json.dumps(claimed) if isinstance(told, str) else claimed
     meta.write_text(json.dumps(text))
     with pytest.raises(CubeError) as refused:

@@ -25,8 +25,9 @@ from geoloc.errors import CubeError, UsageError
 from geoloc.executors import open_cluster
 from geoloc.jobs.refresh import prune_cube
 from geoloc.query import query_photos
-from geoloc.search import Query, heatmaps
+from geoloc.search import Query
 from tests import cubes
+from tests.array_cube import heatmaps
 from tests.bulk_place import Place
 from tests.cubes import write_cube
 from tests.damage import make_old

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import GeolocError, OutputError, UsageError
 from ..models import Model
-from ..query import cube_model, open_target
+from ..query import cube_model
 from ..query.folders import cube_key
+from ..query.options import QueryOptions, Use
 from ..query.run import Stages, silent
 from ..query.session import QuerySession
 from ..report import check_writable
@@ -94,15 +95,10 @@ def run_bulk(
     folder: str | Path,
     out: str | Path,
     *,
-    top: int = 20,
-    within: str | Path | None = None,
-    radius: float | None = None,
-    weights: Mapping[str, float] | None = None,
-    model: str | Path | None = None,
+    options: QueryOptions | None = None,
     sampling: Sampling | None = None,
-    fetch_imagery: bool = False,
-    sensitive: bool | None = None,
     progress: Stages = silent,
+    **keywords: Any,
 ) -> BulkReport:
     """Answer every photo, video frame and chat picture below ``folder``; write all to ``out``.
 
@@ -112,42 +108,37 @@ def run_bulk(
     failures.csv. What an earlier run finished is kept; nothing bad stops the run, see
     `BulkReport.raise_if_unanswered`.
 
-    Keywords are those of `geoloc.query.answer_photos`, but that pictures are ``sensitive`` unless
-    the area file or the user says that they are not; ``progress`` gives, for the name of a
-    stage, what is told how far it has come. Raises UsageError, CubeError, ModelError or
-    OutputError before any work; OutputError where another run writes to ``out``, or where answers
-    of another cube, or other things under the names of the lists, lie there.
+    Options are those of `QueryOptions`, as one model or as keywords, but that pictures are
+    ``sensitive`` unless the area file or the user says that they are not; ``sampling``: which
+    frames of videos. Raises UsageError, CubeError, ModelError or OutputError before any work;
+    OutputError where another run writes to ``out``, or where answers of another cube, or other
+    things under the names of the lists, lie there.
     """
+    options, sampling = QueryOptions.of(Use.BULK, options, **keywords), sampling or Sampling()
     out, clock = Path(out), _Clock()
     if out.resolve() == Path(folder).resolve():
         raise UsageError(
             f"--out {out} is the folder of the media itself: give --out beside it or in a folder "
             "of its own"
         )
-    target = open_target(cube, fetch_imagery=fetch_imagery)
-    hidden = target.hides_photos(sensitive, usual=True)
-    session = QuerySession.of(target, top, within, radius, weights, sensitive=hidden)
-    loaded = cube_model(target, model)
-    sampling = sampling or Sampling()
+    session = QuerySession.open(cube, options, usually_hidden=True)
+    model = cube_model(session.target, options.model)
     with kept_details(out):
         found = find_media(folder, leave_out=out)
     if not (found.media or found.failures):
         raise UsageError(f"{folder} holds no photos or videos: name another folder")
     check_writable(out)
     refuse_other_output(out)
-    setting = json.dumps([1, loaded.digest, asdict(sampling)])
-    store = Store(out, setting, cube_key(target.cube.url))
-    try:
-        run = _Run(session, loaded, store, out, found)
-        with kept_details(out):
-            with clock("reading"):
-                run.read(sampling, progress)
-            with clock("answering"):
-                run.answer(progress)
-            with clock("listing"):
-                return run.report(clock.seconds)
-    finally:
-        store.close()
+    setting = json.dumps([1, model.digest, asdict(sampling)])
+    store = Store(out, setting, cube_key(session.target.cube.url))
+    with closing(store), kept_details(out):
+        run = _Run(session, model, store, out, found)
+        with clock("reading"):
+            run.read(sampling, progress)
+        with clock("answering"):
+            run.answer(progress)
+        with clock("listing"):
+            return run.report(clock.seconds)
 
 
 def refuse_other_output(out: Path) -> None:

@@ -1,4 +1,4 @@
-"""Items and clusters to answers: one pass over the cube for as many as memory holds."""
+"""Items and clusters to answers: one pass over the cube for as many as the disk has room for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,16 +27,20 @@ from ..query.folders import recorded
 from ..query.run import Progress, Stages
 from ..query.session import QueryItem, QuerySession
 from ..report import QueryResult, write_report
-from ..report.heat import levels, paper_palette, shrink
+from ..report.heat import color_scale, paper_palette, shrink
 from ..report.outputs import RECORD, faults_of_outputs
 from ..report.properties import properties
+from ..report.views import Views
+from ..search import RankedMap
 from .entries import SMALL
 from .mishaps import contained
 from .reading import photo_of
 from .store import Item, Store
 
-PASS_BYTES = 1 << 29
-"""Heatmaps of one pass over the cube; those of two passes may be held in memory."""
+PASS_PHOTOS = 128
+"""Searched for in one pass over the cube: what a block of it takes of memory, whatever the cube."""
+
+_OF_FREE = 4  # of the disk's free bytes heatmaps of one pass take no more than one in so many
 
 _WRITERS = 8  # answers written at a time, at most
 _HEAT_PIXELS = 110  # longer side of the small heatmap in the index
@@ -135,23 +140,28 @@ class BulkSearch:
     def _jobs(
         self, items: Sequence[BulkItem], progress: Progress
     ) -> Iterator[tuple[BulkItem, Callable[[], _Summary]]]:
-        size = max(1, PASS_BYTES // (4 * self.session.target.cube.grid.size))
+        size = self._photos_a_pass()
         starts = range(0, len(items), size)
         for number, start in enumerate(starts):
             batch = items[start : start + size]
             questions = [QueryItem(one.title, one.folder, (), one.vector) for one in batch]
             told = partial(_of_passes, progress, number, len(starts))
-            heatmaps = self.session.heatmaps(questions, progress=told)
-            for one, question, heatmap in zip(batch, questions, heatmaps, strict=True):
-                yield one, partial(self._write, one, question, heatmap)
+            found = self.session.search(questions, progress=told, scratch=self.out)
+            for one, question, ranked in zip(batch, questions, found, strict=True):
+                yield one, partial(self._write, one, question, ranked)
 
-    def _write(self, one: BulkItem, question: QueryItem, heatmap: NDArray[np.float32]) -> _Summary:
+    def _photos_a_pass(self) -> int:
+        """As many as the disk has room for, twice: two passes may be on it, and their answers."""
+        room = shutil.disk_usage(self.out).free // _OF_FREE
+        return min(PASS_PHOTOS, max(1, room // (4 * self.session.target.cube.grid.size)))
+
+    def _write(self, one: BulkItem, question: QueryItem, ranked: RankedMap) -> _Summary:
         folder = self.out / one.folder
         if folder.is_symlink():  # writing there would replace another answer
             folder.unlink()
         photos = tuple(self._photo(item) for item in one.items)
         told = replace(question, photos=photos, folder=folder)
-        result = self.session.answer(told, heatmap, self.model)
+        result = self.session.answer(told, ranked, self.model)
         target = self.session.target  # a thousand pages: their maps stay small
         write_report(
             result, folder, target.source, target.overview, sharp=False,
@@ -188,10 +198,10 @@ def summary(result: QueryResult) -> _Summary:
     return {"title": result.title, "scenes": scenes, "candidates": candidates}
 
 
-def write_small_heat(result: QueryResult, path: Path) -> None:
+def write_small_heat(result: QueryResult, path: Path, _views: Views) -> None:
     """The heatmap of a card, magenta for the best, with a dot at the best candidate."""
     small, grid = shrink(result.heatmap, result.grid, _HEAT_PIXELS)
-    index = levels(result).of(small)
+    index = color_scale(result).levels(small)
     index = np.where(index > 0, 1 + (index - 1) // _HEAT_STEP, 0).astype(np.uint8)
     if result.candidates and (cell := grid.index(result.candidates[0].x, result.candidates[0].y)):
         row, col = cell

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
+from ..query.options import QueryOptions, Use
 from .console import note, print_json, stages
-from .query import CUBE, FETCH, JSON, RADIUS, TOP, WITHIN
+from .options import with_options
+from .query import CUBE, JSON, OUT
+
+if TYPE_CHECKING:
+    from ..bulk import BulkReport
 
 _SHOWN = 5  # failures on the terminal; all of them are in failures.csv
 
 
+@with_options(Use.BULK)
 def bulk(
     cube: str = CUBE,
     folder: Path = typer.Argument(
         ..., help="A folder of photos and videos, or an export of Telegram Desktop (JSON)."
     ),
-    out: Path = typer.Option(..., "--out", metavar="DIR", help="Folder for the answers."),
-    top: int = TOP,
-    within: Path | None = WITHIN,
-    radius: float | None = RADIUS,
-    fetch_imagery: bool = FETCH,
-    sensitive: bool | None = typer.Option(
-        None,
-        "--sensitive/--no-sensitive",
-        help="Pages hide pictures until their reader chooses to see them. Hidden by default; "
-        "--no-sensitive, or sensitive: false in the area file, shows them.",
-        show_default=False,
-    ),
+    out: Path = OUT,
+    *,
+    options: QueryOptions,
     as_json: bool = JSON,
 ) -> None:
     """Answer every photo and video below a folder; run it again to go on or to add new files.
@@ -40,35 +38,29 @@ def bulk(
     from ..bulk import run_bulk
 
     with stages() as stage:
-        report = run_bulk(
-            cube,
-            folder,
-            out,
-            top=top,
-            within=within,
-            radius=radius,
-            fetch_imagery=fetch_imagery,
-            sensitive=sensitive,
-            progress=stage,
-        )
+        report = run_bulk(cube, folder, out, options=options, progress=stage)
     if as_json:
         print_json(report.to_json())
     else:
-        note(
-            f"{report.files} files, {report.pictures} pictures ({report.duplicates} duplicates "
-            f"linked), {report.clusters} clusters proposed; {report.answered} answered now, "
-            f"{report.kept} before"
-        )
-        for name, reason in list(report.failures.items())[:_SHOWN]:
-            note(f"  failed: {name}: {reason}")
-        if report.failures:
-            note(f"{len(report.failures)} failures in {out / 'failures.csv'}")
-        for remark in report.notes:
-            note(f"  {remark}")
-        if report.kept and not report.answered:
-            note("nothing new: all that can be answered was answered before")
-        note(f"open {report.index} in a browser")
+        _show(report)
     report.raise_if_unanswered()
+
+
+def _show(report: BulkReport) -> None:
+    note(
+        f"{report.files} files, {report.pictures} pictures ({report.duplicates} duplicates "
+        f"linked), {report.clusters} clusters proposed; {report.answered} answered now, "
+        f"{report.kept} before"
+    )
+    for name, reason in list(report.failures.items())[:_SHOWN]:
+        note(f"  failed: {name}: {reason}")
+    if report.failures:
+        note(f"{len(report.failures)} failures in {report.out / 'failures.csv'}")
+    for remark in report.notes:
+        note(f"  {remark}")
+    if report.kept and not report.answered:
+        note("nothing new: all that can be answered was answered before")
+    note(f"open {report.index} in a browser")
 
 
 def register(app: typer.Typer) -> None:

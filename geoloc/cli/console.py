@@ -219,13 +219,6 @@ class _Notes(logging.Handler):
         note(record.getMessage())
 
 
-def known_cluster(word: str) -> str:
-    """``--cluster`` as given, refused at once where it means nothing: it may be needed late."""
-    from ..executors import check_kind
-
-    return check_kind(word)
-
-
 def show_remarks() -> None:
     """Have the library's own remarks shown, such as the address of a cluster's dashboard."""
     logger = logging.getLogger("geoloc")

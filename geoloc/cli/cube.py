@@ -1,20 +1,23 @@
-"""``geoloc cube build | refresh | plan | info | verify | repair | generations | prune``."""
+"""``geoloc cube build | refresh | update | plan | info | verify | repair | prune …``."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ..errors import UsageError
-from .console import known_cluster, note, print_json, print_table, stages
-from .query import FETCH
+from ..executors import check_kind, kinds
+from .console import Advance, note, print_json, print_table, stages
+from .options import option
 
 if TYPE_CHECKING:
     from ..cube import Generation
     from ..jobs.report import BuildReport
+    from ..jobs.update import UpdateReport
 
 app = typer.Typer(help="Build and look at feature cubes.", no_args_is_help=True)
 
@@ -24,10 +27,11 @@ JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
 
 METHOD = typer.Option(None, help="dense or patch; default: the fastest that the model supports.")
+FETCH = option("fetch_imagery")
 CLUSTER = typer.Option(
     "auto",
-    help="auto, inline, local, cuda, or the address of a Dask scheduler.",
-    callback=known_cluster,
+    help=f"{', '.join(kinds())}, or the address of a Dask scheduler.",
+    callback=check_kind,
 )
 MAX_FAILED = typer.Option(
     None,
@@ -40,6 +44,8 @@ FAIL_FAST = typer.Option(
     False, "--fail-fast", help="Stop at the first such block; the same as --max-failed 0."
 )
 
+_DOING = {"build": "building", "refresh": "refreshing"}
+
 
 @app.command()
 def build(
@@ -51,20 +57,10 @@ def build(
     as_json: bool = JSON,
 ) -> None:
     """Encode an area's imagery into a feature cube, once; an interrupted build goes on."""
-    from ..area import load_area
     from ..jobs.build import build_cube
 
-    spec = load_area(area)
-    with stages(long=True) as stage:
-        report = build_cube(
-            spec,
-            method=method,
-            cluster=cluster,
-            tiling=stage(f"tiling {spec.name}") if spec.keeps_copy else None,
-            progress=stage(f"building {spec.name}"),
-            max_failed=0 if fail_fast else max_failed,
-        )
-    _tell(report, as_json)
+    most = 0 if fail_fast else max_failed
+    _carry_out(build_cube, "build", area, as_json, method=method, cluster=cluster, max_failed=most)
 
 
 @app.command()
@@ -77,20 +73,28 @@ def refresh(
     as_json: bool = JSON,
 ) -> None:
     """Recompute what changed in the imagery, into a new generation; others may query meanwhile."""
-    from ..area import load_area
     from ..jobs.refresh import refresh_cube
 
-    spec = load_area(area)
-    with stages(long=True) as stage:
-        report = refresh_cube(
-            spec,
-            method=method,
-            cluster=cluster,
-            tiling=stage(f"tiling {spec.name}") if spec.keeps_copy else None,
-            progress=stage(f"refreshing {spec.name}"),
-            max_failed=0 if fail_fast else max_failed,
-        )
-    _tell(report, as_json)
+    most = 0 if fail_fast else max_failed
+    _carry_out(
+        refresh_cube, "refresh", area, as_json, method=method, cluster=cluster, max_failed=most
+    )
+
+
+@app.command()
+def update(
+    area: Path = AREA,
+    method: str | None = METHOD,
+    cluster: str = CLUSTER,
+    max_failed: int | None = MAX_FAILED,
+    fail_fast: bool = FAIL_FAST,
+    as_json: bool = JSON,
+) -> None:
+    """Build what is missing of an area's cube, and refresh what has changed in its imagery."""
+    from ..jobs.update import update_cube
+
+    most = 0 if fail_fast else max_failed
+    _carry_out(update_cube, None, area, as_json, method=method, cluster=cluster, max_failed=most)
 
 
 @app.command()
@@ -224,6 +228,31 @@ def repair(
     _tell(report, as_json)
 
 
+def _carry_out(
+    job: Callable[..., BuildReport | UpdateReport],
+    step: str | None,
+    area: Path,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Do a job to an area's cube, show its progress and report it.
+
+    ``step``: build or refresh; None for a job that takes several, each with a progress of its own.
+    """
+    from ..area import load_area
+
+    spec = load_area(area)
+    with stages(long=True) as stage:
+
+        def advance(step: str) -> Advance:
+            return stage(f"{_DOING[step]} {spec.name}")
+
+        tiling = stage(f"tiling {spec.name}") if spec.keeps_copy else None
+        progress = advance(step) if step else advance
+        report = job(spec, tiling=tiling, progress=progress, **options)
+    _tell(report, as_json)
+
+
 def _seconds(span: str) -> float:
     """Of a time such as 90s, 30m, 1h, 2d. Raises UsageError."""
     found = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)([smhd]?)", span.strip().lower())
@@ -232,7 +261,7 @@ def _seconds(span: str) -> float:
     return float(found[1]) * {"": 0, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
-def _tell(report: BuildReport, as_json: bool) -> None:
+def _tell(report: BuildReport | UpdateReport, as_json: bool) -> None:
     if as_json:
         print_json(report.to_json())
     else:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import typer
 
-from .console import known_cluster, note, print_json, progress
+from ..executors import check_kind, kinds
+from .console import note, print_json, progress
 
 app = typer.Typer(help="Prepare imagery.", no_args_is_help=True)
 
@@ -27,8 +28,8 @@ def tile(
     ),
     cluster: str = typer.Option(
         "auto",
-        help="auto, inline, local, cuda, or the address of a Dask scheduler.",
-        callback=known_cluster,
+        help=f"{', '.join(kinds())}, or the address of a Dask scheduler.",
+        callback=check_kind,
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
 ) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,8 +42,9 @@ Guard = Callable[[Index, Raw | None], bool]
 
 @dataclass(frozen=True)
 class PlainChunks:
-    """Chunks of an array ``(y, x)`` or ``(y, x, feature)``: ``side`` x ``side`` cells, plain bytes.
+    """Chunks of an array of cells, ``side`` cells along each of ``dims`` dimensions, plain bytes.
 
+    The dimensions of a domain come first: ``(y, x)``, ``(y, x, feature)``, ``(point, feature)``.
     A mapped file stays as it is when another takes its name (chunks are replaced, never changed
     in place), so that nobody sees half of a block.
     """
@@ -51,29 +53,28 @@ class PlainChunks:
     root: Path | None
     name: str
     shape: tuple[int, ...]
+    dims: int
     side: int
     dtype: np.dtype[Any]
     fill: int | float
 
     @classmethod
-    def of(cls, array: zarr.Array[Any], root: Path | None) -> PlainChunks | None:
+    def of(cls, array: zarr.Array[Any], dims: int, root: Path | None) -> PlainChunks | None:
         """``root``: the store's folder. None where it is compressed, sharded or transposed."""
-        about = array.metadata
-        if not isinstance(about, ArrayV3Metadata) or array.ndim not in (2, 3):
+        about, side = array.metadata, array.chunks[0]
+        if not isinstance(about, ArrayV3Metadata):
             return None
-        side, cols, *depth = array.chunks
         plain = (
             array.dtype.newbyteorder("<") == array.dtype
             and [type(codec) for codec in about.codecs] == [BytesCodec]
             and isinstance(about.chunk_key_encoding, DefaultChunkKeyEncoding)
             and about.chunk_key_encoding.separator == "/"
-            and side == cols
-            and tuple(depth) == array.shape[2:]
+            and array.chunks == (*[side] * dims, *array.shape[dims:])
         )
         if not plain:
             return None
         fill = array.fill_value
-        return cls(array.store, root, array.path, array.shape, side, array.dtype, fill)
+        return cls(array.store, root, array.path, array.shape, dims, side, array.dtype, fill)
 
     @property
     def nbytes(self) -> int:
@@ -82,35 +83,28 @@ class PlainChunks:
 
     @property
     def _chunk_shape(self) -> tuple[int, ...]:
-        return (self.side, self.side, *self.shape[2:])
+        return (*[self.side] * self.dims, *self.shape[self.dims :])
 
-    def read(self, rows: slice, cols: slice, guard: Guard | None = None) -> NDArray[Any]:
+    def read(self, cells: tuple[slice, ...], guard: Guard | None = None) -> NDArray[Any]:
         """The cells of these slices (steps of 1 or more), writable.
 
         ``guard`` is asked of each chunk; those that do not count hold nothing.
         """
-        (y0, y1, dy), (x0, x1, dx) = rows.indices(self.shape[0]), cols.indices(self.shape[1])
-        if y0 >= y1 or x0 >= x1:
-            return np.empty((max(y1 - y0, 0), max(x1 - x0, 0), *self.shape[2:]), self.dtype)
-        places: list[Index] = [
-            (row, col)
-            for row in range(y0 // self.side, (y1 - 1) // self.side + 1)
-            for col in range(x0 // self.side, (x1 - 1) // self.side + 1)
-        ]
+        spans = [part.indices(count) for part, count in zip(cells, self.shape, strict=False)]
+        shape = [max(stop - start, 0) for start, stop, _ in spans]
+        if 0 in shape:
+            return np.empty((*shape, *self.shape[self.dims :]), self.dtype)
+        steps = tuple(slice(None, None, step) for *_, step in spans)
+        places = list(product(*(_chunks_of(span, self.side) for span in spans)))
         if len(places) == 1:
             chunk = self._cells(places[0], self.raw(places[0]), guard)
             chunk = chunk if chunk.flags.writeable else chunk.copy()
-            top, left = places[0][0] * self.side, places[0][1] * self.side
-            return chunk[y0 - top : y1 - top : dy, x0 - left : x1 - left : dx]
-        out = np.empty((y1 - y0, x1 - x0, *self.shape[2:]), self.dtype)
-        for (row, col), raw in self.raws(places):
-            chunk = self._cells((row, col), raw, guard)
-            top, bottom = max(y0, row * self.side), min(y1, (row + 1) * self.side)
-            left, right = max(x0, col * self.side), min(x1, (col + 1) * self.side)
-            down, over = row * self.side, col * self.side
-            part = chunk[top - down : bottom - down, left - over : right - over]
-            out[top - y0 : bottom - y0, left - x0 : right - x0] = part
-        return out[::dy, ::dx]
+            return chunk[_overlap(spans, places[0], self.side)[0]][steps]
+        out = np.empty((*shape, *self.shape[self.dims :]), self.dtype)
+        for place, raw in self.raws(places):
+            inside, target = _overlap(spans, place, self.side)
+            out[target] = self._cells(place, raw, guard)[inside]
+        return out[steps]
 
     def _cells(self, place: Index, raw: Raw | None, guard: Guard | None) -> NDArray[Any]:
         counts = guard is None or guard(place, raw)
@@ -120,8 +114,7 @@ class PlainChunks:
 
     def key(self, place: Index) -> str:
         """A chunk's name on the store."""
-        zeros = "/0" * (len(self.shape) - 2)
-        return f"{self.name}/c/{place[0]}/{place[1]}{zeros}"
+        return f"{self.name}/{chunk_key(place, len(self.shape))}"
 
     def raw(self, place: Index) -> Raw | None:
         """A chunk as it is stored, or None."""
@@ -145,12 +138,12 @@ class PlainChunks:
         return None if found is None else Raw(found.as_numpy_array().view(np.uint8))
 
     def write(self, place: Index, cells: NDArray[Any]) -> NDArray[np.uint8] | None:
-        """Replace a chunk by the cells ``(y, x, …)`` of its block; its bytes as stored.
+        """Replace a chunk by the cells of its block; its bytes as stored.
 
         None, and nothing is stored, where all cells are missing.
         """
         chunk = np.full(self._chunk_shape, self.fill, self.dtype)
-        chunk[: cells.shape[0], : cells.shape[1]] = cells
+        chunk[tuple(map(slice, cells.shape))] = cells
         missing = np.isnan(chunk) if self.dtype.kind == "f" else chunk == self.fill
         if missing.all():
             sync(self.store.delete(self.key(place)))
@@ -175,3 +168,25 @@ def _mapped(path: Path, size: int) -> Raw | None:
     except FileNotFoundError:
         return None
     return Raw(content, stamp)
+
+
+def chunk_key(place: Index, ndim: int) -> str:
+    """Where a chunk lies below its array of ``ndim`` dimensions, the last of which are whole."""
+    return "/".join(["c", *map(str, place), *["0"] * (ndim - len(place))])
+
+
+def _chunks_of(span: tuple[int, int, int], side: int) -> range:
+    return range(span[0] // side, (span[1] - 1) // side + 1)
+
+
+def _overlap(
+    spans: list[tuple[int, int, int]], place: Index, side: int
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """What spans have of a chunk: where it is in the chunk, and where in the spans."""
+    ends = [
+        (max(start, i * side), min(stop, (i + 1) * side))
+        for (start, stop, _), i in zip(spans, place, strict=True)
+    ]
+    inside = tuple(slice(a - i * side, b - i * side) for (a, b), i in zip(ends, place, strict=True))
+    target = (slice(a - span[0], b - span[0]) for (a, b), span in zip(ends, spans, strict=True))
+    return inside, tuple(target)

@@ -32,10 +32,10 @@ class BlockCopier:
         with storage_errors(url):
             self._store = open_store(url, read_only=False)
 
-    def copy(self, row: int, col: int) -> None:
+    def copy(self, *place: int) -> None:
         """Copy one block; a chunk that holds nothing is not on the store and needs no copy."""
         with storage_errors(self.url):
-            keys = (block_keys(name, (row, col)) for name in (self.source, self.target))
+            keys = (block_keys(name, place) for name in (self.source, self.target))
             for source, target in zip(*keys, strict=True):
                 self._copy(source, target)
 

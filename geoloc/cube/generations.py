@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 from zarr.core.sync import sync
 
+from ..domain import Status
 from ..errors import CubeError
 from .reader import Cube
 from .readers import last_used
+from .root import index_generations, publish
 from .seal import document_of, update_attributes
-from .spec import Status
 from .store import (
     current_generation,
     generation_names,
     number_of,
     open_store,
-    publish,
     read_attributes,
     storage_errors,
 )
@@ -164,6 +164,8 @@ def prune_generations(
             name, _span(max(now - moment, 0)), _span(grace),
         )  # fmt: skip
     removed = [name for name in used if name not in spared]
+    if removed:
+        index_generations(url, current, without=tuple(removed))
     for name in removed:
         _delete(url, name)
     return removed

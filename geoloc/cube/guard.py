@@ -13,11 +13,11 @@ import zarr
 from numcodecs import VLenUTF8, Zstd
 from numpy.typing import NDArray
 
-from ..domain import Index
+from ..domain import Index, Status
 from ..errors import CubeError, UnavailableError
 from .checks import NOTHING, PARTS, UNRECORDED, checksum, sha256
-from .chunks import Guard, PlainChunks, Raw
-from .spec import CubeSpec, Status
+from .chunks import Guard, PlainChunks, Raw, chunk_key
+from .spec import CubeSpec
 from .store import (
     LOCK,
     array_of,
@@ -48,7 +48,7 @@ class BlockGuard:
         self, url: str, generation: str, group: zarr.Group, spec: CubeSpec, *, digests: bool
     ) -> None:
         self.url, self.generation, self._digests = url, generation, digests
-        self._polygon, self._grid, self._side = spec.polygon, spec.grid, spec.block_size
+        self._polygon, self._shape, self._side = spec.polygon, spec.domain.shape, spec.block_size
         self._done = ledger_of(group, "done")
         checked = "provenance/check" in group
         self._check = ledger_of(group, "provenance/check") if checked else None
@@ -57,7 +57,7 @@ class BlockGuard:
 
     @cached_property
     def status(self) -> NDArray[np.uint8]:
-        """The ledger, uint8 ``(block_y, block_x)`` of Status, as it was when first asked."""
+        """The ledger, uint8 of the blocks' grid, of Status, as it was when first asked."""
         with generation_errors(self.url, self.generation):
             status = read_statuses(self.url, self.generation, self._done)
         if (status == Status.MISSING).any():  # an older ledger that is lost says that of all
@@ -66,7 +66,7 @@ class BlockGuard:
 
     @cached_property
     def checks(self) -> NDArray[np.uint64] | None:
-        """Checksums uint64 ``(block_y, block_x, part)``; None where an older version wrote none."""
+        """Checksums uint64 ``(*blocks, part)``; None where an older version wrote none."""
         _ = self.status  # first: checksums are written before the ledger names their block
         return self._read_checks()
 
@@ -169,8 +169,8 @@ class BlockGuard:
         return None if content is None else Raw(np.frombuffer(content, np.uint8))
 
     def _cells(self, place: Index) -> int:
-        block = self._grid.chunk(*place, size=self._side)
-        return math.prod(block.shape)
+        ends = zip(place, self._shape, strict=True)
+        return math.prod(min(self._side, count - i * self._side) for i, count in ends)
 
     @cached_property
     def _store(self) -> Store:
@@ -189,7 +189,7 @@ class BlockGuard:
 
 
 def read_statuses(url: str | Path, generation: str, done: zarr.Array[Any]) -> NDArray[np.uint8]:
-    """The ledger, ``(block_y, block_x)``. Raises CubeError where a part of it is lost."""
+    """The ledger, of the blocks' grid. Raises CubeError where a part of it is lost."""
     status = read_ledger(url, generation, done)
     if status.size and status.max() > max(Status):
         raise _ledger_damaged(url, generation, "a part of it is missing")
@@ -218,10 +218,9 @@ def _ledger_damaged(url: str | Path, generation: str, why: str) -> CubeError:
 
 def block_keys(generation: str, place: Index) -> tuple[str, str, str]:
     """Where a block's parts lie on the store, in the order of PARTS."""
-    row, col = place
     return (
-        f"{generation}/features/c/{row}/{col}/0",
-        f"{generation}/norm/c/{row}/{col}",
+        f"{generation}/features/{chunk_key(place, len(place) + 1)}",
+        f"{generation}/norm/{chunk_key(place, len(place))}",
         record_key(generation, place),
     )
 
@@ -233,7 +232,7 @@ def block_bytes(store: Store, generation: str, place: Index) -> list[bytes | Non
 
 def record_key(generation: str, place: Index) -> str:
     """The name of a block's provenance on the store."""
-    return f"{generation}/provenance/record/c/{place[0]}/{place[1]}"
+    return f"{generation}/provenance/record/{chunk_key(place, len(place))}"
 
 
 def decode_record(raw: bytes) -> str:

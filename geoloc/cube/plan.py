@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..domain import CHUNK_SIZE, Domain
-from .spec import Status
+from ..domain import Domain, Status
 
 if TYPE_CHECKING:
     from shapely import Geometry
 
 
 def plan_blocks(
-    domain: Domain, polygon: Geometry | None, size: int = CHUNK_SIZE
+    domain: Domain, polygon: Geometry | None, size: int | None = None
 ) -> NDArray[np.uint8]:
     """The ledger of a new cube, of the chunk grid's shape: OUTSIDE where the polygon is not."""
     touched = domain.touched(polygon, size)

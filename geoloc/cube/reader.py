@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import zarr
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ..domain import Chunk, Grid, Index
+from ..domain import Chunk, Domain, Grid, Index, Points
 from ..errors import CubeError, SpecMismatchError
 from ..models import MISSING, FeatureSpace, Quantizer
 from ..stores import local_path
@@ -19,7 +20,7 @@ from .checks import NOTHING, PARTS
 from .chunks import PlainChunks
 from .guard import BlockGuard
 from .readers import mark_read
-from .seal import document_of, require_contents, require_layout, require_seal
+from .seal import document_of, name_array, require_contents, require_layout, require_seal
 from .spec import FORMAT_VERSION, CubeSpec
 from .store import (
     absent,
@@ -51,10 +52,12 @@ class Cube:
         with generation_errors(url, generation):
             self._codes, self._norm = array_of(group, "features"), array_of(group, "norm")
             root = local_path(url)
-            self._chunks = PlainChunks.of(self._codes, root)
-            self._norms = PlainChunks.of(self._norm, root)
+            dims = self._norm.ndim
+            self._chunks = PlainChunks.of(self._codes, dims, root)
+            self._norms = PlainChunks.of(self._norm, dims, root)
             self._guard = BlockGuard(self.url, generation, group, self.spec, digests=check_digests)
             self.features = feature_space_of(group)
+            self.domain = domain_of(group, self.spec)
 
     @classmethod
     def open(
@@ -72,13 +75,19 @@ class Cube:
         cube.mark_read()
         return cube
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent elsewhere is how to open it, whatever folder the other process runs in."""
+        path = local_path(self.url)
+        url = self.url if path is None else str(path.absolute())
+        return partial(Cube, check_digests=self.check_digests), (url, self.generation)
+
     def mark_read(self) -> None:
         """Leave word that this generation is being read, for `prune_generations` to spare it."""
         mark_read(self.url, self.generation)
 
     @property
     def grid(self) -> Grid:
-        """The lattice of cells."""
+        """The lattice of cells. Raises CubeError where this is a cube of points."""
         return self.spec.grid
 
     @property
@@ -93,7 +102,7 @@ class Cube:
 
     @property
     def done(self) -> NDArray[np.uint8]:
-        """The ledger, uint8 ``(block_y, block_x)`` of Status, as it was when first asked."""
+        """The ledger, uint8 of Status in the blocks' grid, as it was when first asked."""
         return self._guard.status
 
     @property
@@ -102,49 +111,50 @@ class Cube:
         return bool(np.isin(self.done, (1, 3)).all())
 
     def blocks(self) -> Iterator[Chunk]:
-        """The blocks that hold data, row by row."""
-        for row, col in np.argwhere(np.isin(self.done, (1, 2))):
-            yield self.grid.chunk(int(row), int(col), size=self.spec.block_size)
+        """The blocks that hold data, in row-major order."""
+        for index in np.argwhere(np.isin(self.done, (1, 2))).tolist():
+            yield self.domain.chunk(*index, size=self.spec.block_size)
 
-    def read(self, rows: slice, cols: slice) -> NDArray[np.int8]:
-        """Codes ``(y, x, feature)`` of these cells; missing cells are all MISSING (-128).
+    def read(self, *cells: slice) -> NDArray[np.int8]:
+        """Codes ``(*cells, feature)`` of the cells in a slice of each of the domain's dimensions;
+        missing cells are all MISSING (-128).
 
         Quickest for whole blocks. Raises CubeError, naming it, where a block is not what was
         written: the checksum of each is compared when it is first read.
         """
         with generation_errors(self.url, self.generation):
-            if self._chunks and _forward(rows, cols):
-                return self._chunks.read(rows, cols, self._guard.of("features", self._chunks))
-            codes = np.asarray(self._codes[rows, cols])
+            if self._chunks and _forward(cells):
+                return self._chunks.read(cells, self._guard.of("features", self._chunks))
+            codes = np.asarray(self._codes[cells])
             if (codes[..., 0] == MISSING).any():  # zarr takes a chunk that is not there for that
                 require_there(self.url, self.generation)
-        uncounted = self._uncounted(rows, cols)
+        uncounted = self._uncounted(cells)
         if uncounted is not None:
             codes[uncounted] = MISSING
         return codes
 
-    def read_norm(self, rows: slice, cols: slice) -> NDArray[np.float32]:
-        """`Distance.squared_norm` ``(y, x)`` of the decoded vectors; NaN where missing.
+    def read_norm(self, *cells: slice) -> NDArray[np.float32]:
+        """`Distance.squared_norm` of the decoded vectors of these cells; NaN where missing.
 
         Under the model's own distance: it does not hold for weights changed at query time.
         """
         with generation_errors(self.url, self.generation):
-            if self._norms and _forward(rows, cols):
-                return self._norms.read(rows, cols, self._guard.of("norm", self._norms))
-            norm = np.asarray(self._norm[rows, cols])
+            if self._norms and _forward(cells):
+                return self._norms.read(cells, self._guard.of("norm", self._norms))
+            norm = np.asarray(self._norm[cells])
             if np.isnan(norm).any():
                 require_there(self.url, self.generation)
-        uncounted = self._uncounted(rows, cols)
+        uncounted = self._uncounted(cells)
         if uncounted is not None:
             norm[uncounted] = np.nan
         return norm
 
-    def vector(self, row: int, col: int) -> NDArray[np.float32] | None:
+    def vector(self, *cell: int) -> NDArray[np.float32] | None:
         """Feature vector ``(feature,)`` of a cell, or None where missing or outside."""
-        if not (0 <= row < self.grid.ny and 0 <= col < self.grid.nx):
+        if not all(0 <= i < count for i, count in zip(cell, self.domain.shape, strict=True)):
             return None
-        codes = self.read(slice(row, row + 1), slice(col, col + 1))[0, 0]
-        return None if codes[0] == MISSING else self.features.decode(codes[None])[0]
+        codes = self.read(*(slice(i, i + 1) for i in cell)).reshape(1, -1)
+        return None if codes[0, 0] == MISSING else self.features.decode(codes)[0]
 
     def provenance(self, block: Chunk) -> dict[str, Any]:
         """Items, dates and fingerprint of a block's imagery; empty where it is not done.
@@ -191,17 +201,17 @@ class Cube:
 
     def info(self) -> dict[str, Any]:
         """Facts for people: area, model, imagery dates, how complete it is."""
-        done, grid = self.done, self.grid
+        done, domain = self.done, self.domain
         records = self._records_of_some()
         dates = _dates(records)
         return {
             "cube": self.url,
             "generation": self.generation,
             "area": self.attrs["area"],
-            "crs": grid.crs,
-            "bounds": list(grid.bounds),
-            "step": grid.step,
-            "cells": grid.size,
+            "crs": domain.crs,
+            "bounds": list(domain.bounds),
+            "step": domain.step if isinstance(domain, Grid) else None,
+            "cells": domain.size,
             "classes": len(self.features.names),
             "model": self.model_name,
             "model_digest": self.model_digest,
@@ -227,34 +237,52 @@ class Cube:
         step = max(1, len(blocks) // _MOST_RECORDS)
         return [self.provenance(block) for block in blocks[::step]]
 
-    def _uncounted(self, rows: slice, cols: slice) -> NDArray[np.bool_] | None:
+    def _uncounted(self, cells: tuple[slice, ...]) -> NDArray[np.bool_] | None:
         """Cells of blocks that the ledger does not name: whatever lies there does not count."""
         if self.done.all():
             return None
-        side, grid = self.spec.block_size, self.grid
-        y = np.arange(*rows.indices(grid.ny)) // side
-        x = np.arange(*cols.indices(grid.nx)) // side
-        mask: NDArray[np.bool_] = self.done[np.ix_(y, x)] == 0
+        spans = zip(cells, self.domain.shape, strict=True)
+        blocks = [np.arange(*part.indices(n)) // self.spec.block_size for part, n in spans]
+        mask: NDArray[np.bool_] = self.done[np.ix_(*blocks)] == 0
         return mask
 
 
 def feature_space_of(group: zarr.Group) -> FeatureSpace:
     """What a generation says of its vectors."""
     return FeatureSpace(
-        names=tuple(map(str, np.asarray(array_of(group, "class_name")[:]))),
-        code=Quantizer(values_of(group, "scale"), values_of(group, "offset")),
+        names=tuple(map(str, np.asarray(array_of(group, name_array(group))[:]))),
+        code=_code_of(group),
         weights=optional_values_of(group, "distance_weight"),
         metric=optional_values_of(group, "metric"),
         readout=optional_values_of(group, "readout"),
     )
 
 
+def domain_of(group: zarr.Group, spec: CubeSpec) -> Domain:
+    """Where a generation's vectors are. Raises ValueError for other points than were written."""
+    if spec.domain.kind == "grid":
+        return spec.grid
+    axes = (np.asarray(array_of(group, axis)[:], np.float64) for axis in ("x", "y"))
+    points = Points(spec.domain.crs, np.stack([*axes], axis=1))
+    if points.digest != spec.domain.digest:
+        raise ValueError("its points are not those that it was made for")
+    return points
+
+
+def _code_of(group: zarr.Group) -> Quantizer:
+    if "scale" in group:  # of format 1, or of blocks that were taken over from there
+        return Quantizer(values_of(group, "scale"), values_of(group, "offset"))
+    attributes = array_of(group, "features").attrs
+    pair: list[Any] = [attributes[name] for name in ("scale_factor", "add_offset")]
+    return Quantizer(*(np.asarray(part, np.float32) for part in pair))
+
+
 def _dates(records: list[dict[str, Any]]) -> list[str]:
     return sorted({i["date"] for r in records for i in r.get("items", ()) if i.get("date")})
 
 
-def _forward(rows: slice, cols: slice) -> bool:
-    return all(step is None or step > 0 for step in (rows.step, cols.step))
+def _forward(cells: tuple[slice, ...]) -> bool:
+    return all(part.step is None or part.step > 0 for part in cells)
 
 
 def _not_finished(url: str | Path) -> str:

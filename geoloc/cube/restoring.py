@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from zarr.core.sync import sync
 
-from ..domain import Index
+from ..domain import Index, Status
 from ..errors import CubeError, UnavailableError
 from .checks import PARTS, sha256, stored
 from .guard import block_bytes, parse_record, read_ledger, read_statuses
 from .reader import stored_spec
 from .seal import CONTENTS, contents_key, damaged_contents
-from .spec import Provenance, Status
+from .spec import Provenance
 from .store import (
     generation_names,
     ledger_of,
@@ -82,7 +82,7 @@ def restore_ledger(
 ) -> LedgerState | None:
     """Write a damaged ledger anew from the records of blocks that are whole by their digests.
 
-    ``planned``: the ledger of a new cube, ``(block_y, block_x)``. None where nothing was to be
+    ``planned``: the ledger of a new cube. None where nothing was to be
     done. All blocks are read; those of an older geoloc have no digests, and count as lost.
     """
     group = open_group(url, generation)
@@ -93,10 +93,10 @@ def restore_ledger(
     checks = np.zeros((*status.shape, len(PARTS)), np.uint64)
     with storage_errors(url):
         store = open_store(url, read_only=False)
-        for row, col in np.argwhere(status == Status.MISSING).tolist():
-            found = _whole_block(store, generation, (row, col))
+        for place in map(tuple, np.argwhere(status == Status.MISSING).tolist()):
+            found = _whole_block(store, generation, place)
             if found is not None:
-                status[row, col], prints[row, col], checks[row, col] = found
+                status[place], prints[place], checks[place] = found
         group = open_group(url, generation, mode="r+")
         arrays = dict(zip(_ARRAYS, (prints, checks, status), strict=True))
         for name in filter(group.__contains__, arrays):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,21 +12,18 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.core.sync import sync
 
 from .. import __version__
-from ..domain import Grid
-from ..errors import CubeError, UnavailableError
-from ..models import MISSING, FeatureSpace
+from ..domain import Grid, Points, Status
+from ..errors import CubeError
+from ..models import MISSING, FeatureSpace, Quantizer
+from ..stores.ledger import PIECE
 from .checks import NOTHING, PARTS, UNRECORDED
-from .reader import generation_exists
+from .root import create_root
 from .seal import CONTENTS, contents_of, write_sealed
-from .spec import FORMAT_VERSION, CubeSpec, Status
+from .spec import FORMAT_VERSION, CubeSpec
 from .store import (
-    LOCK,
-    generation_names,
     ledger_of,
-    list_folder,
     open_group,
     open_store,
     read_attributes,
@@ -35,56 +31,10 @@ from .store import (
     storage_errors,
 )
 
-LEDGER_CHUNK = 32
-"""Blocks along a side of the ledger's chunks: marking one block rewrites 1 KiB, and a country
-of 400,000 blocks is read in 400 small pieces."""
-
 LOST = 255
 """What a ledger says of blocks whose part of it is not there any more; never a Status."""
 
-_IGNORED = re.compile(rf"{LOCK}.*|.*\.partial|\..*|lost\+found|Thumbs\.db|desktop\.ini|")
-"""Names of what a killed build, a file system or a desktop leaves in an empty folder."""
-
 _LIGHT = ZstdCodec(level=1)
-
-
-def create_root(url: str | Path) -> None:
-    """Make sure that there is a place for generations.
-
-    The root's own metadata, which says no more than that, is written anew where it is lost.
-    Raises CubeError where there can be no place, or where something else lies there.
-    """
-    if _is_root(url):
-        return
-    whole = any(generation_exists(url, name) for name in generation_names(url))
-    if not whole:
-        _require_empty(url)
-    with storage_errors(url):
-        store = open_store(url, read_only=False)
-        if whole:
-            sync(store.delete("zarr.json"))
-        zarr.open_group(store, mode="a", attributes={"geoloc_cube": FORMAT_VERSION})
-
-
-def _is_root(url: str | Path) -> bool:
-    try:
-        return "geoloc_cube" in (read_attributes(url) or {})
-    except UnavailableError:
-        raise
-    except CubeError:  # damaged
-        return False
-
-
-def _require_empty(url: str | Path) -> None:
-    """Nobody's files are mixed with a cube's, or overwritten by it."""
-    with storage_errors(url):
-        found = list_folder(open_store(url))
-    foreign = [name for name in found if not _IGNORED.fullmatch(name)]
-    if foreign:
-        raise CubeError(
-            f"{url} holds something else ({', '.join(foreign[:3])}), not a feature cube: "
-            "name another place for the cube"
-        )
 
 
 def create_generation(
@@ -96,10 +46,12 @@ def create_generation(
     *,
     model_name: str,
     area: str = "",
+    points: Points | None = None,
 ) -> None:
-    """Write the empty generation; ``ledger`` ``(block_y, block_x)`` holds its first states.
+    """Write the empty generation; ``ledger``, of the blocks' grid, holds its first states.
 
-    ``features``: of the model, with a code.
+    ``features``: of the model, with a code. ``points``: those of the specification, if it is of
+    points.
 
     What an interrupted creation left under the same name is replaced. Raises CubeError where
     the store cannot be written.
@@ -112,8 +64,8 @@ def create_generation(
         group = zarr.create_group(store, path=generation, overwrite=True)
         _create_features(group, spec, features)
         _create_space(group, features)
-        _create_coordinates(group, spec.grid)
-        _create_ledger(group, ledger)
+        _create_coordinates(group, spec.grid if points is None else points)
+        _create_ledger(group, ledger, spec.domain.dims)
         contents = contents_of(store, generation, group)
         zarr.consolidate_metadata(store, path=generation)
         document = json.loads(read_text(store, f"{generation}/zarr.json") or "{}")
@@ -138,7 +90,7 @@ def _require_nothing_done(url: str | Path, generation: str) -> None:
 def _attributes(spec: CubeSpec, model_name: str, area: str) -> dict[str, Any]:
     return {
         "Conventions": "CF-1.11",
-        "coordinates": "class_name spatial_ref",
+        "coordinates": "spatial_ref" if spec.domain.kind == "grid" else "spatial_ref x y",
         "geoloc_cube": FORMAT_VERSION,
         "geoloc_version": __version__,
         "area": area,
@@ -150,31 +102,32 @@ def _attributes(spec: CubeSpec, model_name: str, area: str) -> dict[str, Any]:
 
 
 def _create_features(group: zarr.Group, spec: CubeSpec, features: FeatureSpace) -> None:
-    dim, side = features.dim, spec.block_size
+    dim, cells, dims = features.dim, spec.domain.shape, spec.domain.dims
+    chunk = (spec.block_size,) * len(cells)
     group.create_array(
         "features",
-        shape=(spec.ny, spec.nx, dim),
-        chunks=(side, side, dim),
+        shape=(*cells, dim),
+        chunks=(*chunk, dim),
         dtype="int8",
         fill_value=MISSING,
         # int8 features shrink by 12-15 % and then read four times slower: not worth it.
         compressors=None,
-        dimension_names=("y", "x", "feature"),
+        dimension_names=(*dims, "feature"),
         attributes={
             "_FillValue": MISSING,
             "grid_mapping": "spatial_ref",
-            "long_name": "scene class logits, as codes",
-            "decoding": "value = code * scale + offset, per feature; code -128 is missing",
+            "long_name": "scene class logits" if features.readout is None else "embedding",
+            **_code_attributes(features.stored_code),
         },
     )
     group.create_array(
         "norm",
-        shape=(spec.ny, spec.nx),
-        chunks=(side, side),
+        shape=cells,
+        chunks=chunk,
         dtype="float32",
         fill_value=float("nan"),
         compressors=None,
-        dimension_names=("y", "x"),
+        dimension_names=dims,
         attributes={
             "grid_mapping": "spatial_ref",
             "long_name": "squared norm of the decoded feature vector under the model's metric",
@@ -182,13 +135,21 @@ def _create_features(group: zarr.Group, spec: CubeSpec, features: FeatureSpace) 
     )
 
 
+def _code_attributes(code: Quantizer) -> dict[str, float]:
+    """What CF has for it."""
+    if code.scale.ndim:
+        return {}
+    return {"scale_factor": float(code.scale), "add_offset": float(code.offset)}
+
+
 def _create_space(group: zarr.Group, features: FeatureSpace) -> None:
     code, count = features.stored_code, len(features.names)
-    _small(group, "scale", code.scale, "feature")
-    _small(group, "offset", code.offset, "feature")
+    if code.scale.ndim:  # of a cube of an older format, whose blocks are taken over
+        _small(group, "scale", code.scale, "feature")
+        _small(group, "offset", code.offset, "feature")
     named = "feature" if features.readout is None else "name"
     names = group.create_array(
-        "class_name", shape=(count,), chunks=(count,), dtype=str, dimension_names=(named,)
+        named, shape=(count,), chunks=(count,), dtype=str, dimension_names=(named,)
     )
     names[:] = np.array(features.names, dtype=object)
     if features.weights is not None:
@@ -199,23 +160,31 @@ def _create_space(group: zarr.Group, features: FeatureSpace) -> None:
         _small(group, "readout", features.readout.astype(np.float32), "name", "feature")
 
 
-def _create_coordinates(group: zarr.Group, grid: Grid) -> None:
+def _create_coordinates(group: zarr.Group, domain: Grid | Points) -> None:
     from pyproj import CRS
 
-    _small(group, "y", grid.y, "y", standard_name="projection_y_coordinate", units="m")
-    _small(group, "x", grid.x, "x", standard_name="projection_x_coordinate", units="m")
-    a, b, c, d, e, f = grid.transform
-    mapping = {**CRS(grid.crs).to_cf(), "GeoTransform": f"{c!r} {a!r} {b!r} {f!r} {d!r} {e!r}"}
+    crs = CRS(domain.crs)
+    mapping = crs.to_cf()
+    dims: tuple[str, ...] = domain.dims
+    if isinstance(domain, Grid):
+        x, y = domain.x, domain.y
+        a, b, c, d, e, f = domain.transform
+        mapping["GeoTransform"] = f"{c!r} {a!r} {b!r} {f!r} {d!r} {e!r}"
+    else:
+        x, y = domain.coordinates.T
+    axes = {axis["axis"]: axis for axis in crs.cs_to_cf()}
+    _small(group, "y", y, dims[0], **axes["Y"])
+    _small(group, "x", x, dims[-1], **axes["X"])
     _small(group, "spatial_ref", np.array(0, np.int64), **mapping)
 
 
-def _create_ledger(group: zarr.Group, ledger: NDArray[np.uint8]) -> None:
-    side = LEDGER_CHUNK
-    names = ("block_y", "block_x")
+def _create_ledger(group: zarr.Group, ledger: NDArray[np.uint8], dims: tuple[str, ...]) -> None:
+    names = tuple(f"block_{dim}" for dim in dims)
+    piece = (PIECE,) * ledger.ndim
     states = group.create_array(
         "done",
         shape=ledger.shape,
-        chunks=(side, side),
+        chunks=piece,
         dtype="uint8",
         fill_value=LOST,
         compressors=[Crc32cCodec()],
@@ -229,7 +198,7 @@ def _create_ledger(group: zarr.Group, ledger: NDArray[np.uint8]) -> None:
     provenance.create_array(
         "record",
         shape=ledger.shape,
-        chunks=(1, 1),
+        chunks=(1,) * ledger.ndim,
         dtype=str,
         fill_value="",
         compressors=_LIGHT,
@@ -238,7 +207,7 @@ def _create_ledger(group: zarr.Group, ledger: NDArray[np.uint8]) -> None:
     provenance.create_array(
         "fingerprint",
         shape=(*ledger.shape, 32),
-        chunks=(side, side, 32),
+        chunks=(*piece, 32),
         dtype="uint8",
         fill_value=0,
         compressors=None,
@@ -247,7 +216,7 @@ def _create_ledger(group: zarr.Group, ledger: NDArray[np.uint8]) -> None:
     provenance.create_array(
         "check",
         shape=(*ledger.shape, len(PARTS)),
-        chunks=(side, side, len(PARTS)),
+        chunks=(*piece, len(PARTS)),
         dtype="uint64",
         fill_value=UNRECORDED,
         compressors=[Crc32cCodec()],

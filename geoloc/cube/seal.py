@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,14 @@ if TYPE_CHECKING:
 SEAL, CONTENTS = "sealed", "contents"
 
 OPTIONAL = ("distance_weight", "metric", "readout")
-SMALL = ("scale", "offset", "class_name", *OPTIONAL, "y", "x", "spatial_ref")
+OLDER = ("scale", "offset", "class_name")
+"""Of format 1, but for the code of its blocks, which newer generations take over with them."""
+
+SMALL = ("feature", "name", *OLDER, *OPTIONAL, "y", "x", "spatial_ref")
 """Arrays in one chunk each, written once."""
 
-_NEVER_ZERO = ("scale", "offset", "class_name", *OPTIONAL)
+_NEVER_ZERO = (*OLDER, *OPTIONAL)
+_FEATURES = ("scale", "offset", "distance_weight")
 _MOST_FEATURES = 1 << 16
 _MOST_COMPONENTS = 1 << 14
 _MOST_BLOCKS = 1 << 24
@@ -55,8 +60,9 @@ def document_of(url: str | Path, generation: str) -> dict[str, Any] | None:
 
 def require_seal(url: str | Path, generation: str, document: dict[str, Any]) -> None:
     """Raises CubeError where the document is not what was written."""
-    told = document["attributes"].get(SEAL)
-    if told is None and CONTENTS not in document["attributes"]:
+    attributes = document["attributes"]
+    told = attributes.get(SEAL)
+    if told is None and CONTENTS not in attributes and attributes.get("geoloc_cube") == 1:
         return  # of an older version
     if told != _digest(document, generation):
         raise CubeError(
@@ -133,26 +139,20 @@ def require_layout(url: str | Path, generation: str, group: zarr.Group, spec: Cu
     """
     features = array_of(group, "features")
     dim, side = features.shape[-1], spec.block_size
+    cells, blocks = spec.domain.shape, spec.chunk_grid
     shapes: dict[str, tuple[int, ...]] = {
-        "features": (spec.ny, spec.nx, dim),
-        "norm": (spec.ny, spec.nx),
-        "done": spec.grid.chunk_grid(side),
-        "provenance/record": spec.grid.chunk_grid(side),
-        "scale": (dim,),
-        "offset": (dim,),
-        "distance_weight": (dim,),
-        "y": (spec.ny,),
-        "x": (spec.nx,),
+        "features": (*cells, dim),
+        "norm": cells,
+        "done": blocks,
+        "provenance/record": blocks,
+        "y": cells[:1],
+        "x": cells[-1:],
     }
+    shapes |= {name: (dim,) for name in _FEATURES if name in group}
     if "metric" in group:
         shapes["metric"] = (dim, min(array_of(group, "metric").shape[-1], _MOST_COMPONENTS))
-    shapes["class_name"] = (dim,)
-    if "readout" in group:
-        names = min(array_of(group, "readout").shape[0], _MOST_FEATURES)
-        shapes |= {"readout": (names, dim), "class_name": (names,)}
+    shapes |= _shapes_of_names(group, dim)
     for name, shape in shapes.items():
-        if name in OPTIONAL and name not in group:
-            continue
         if name not in group:
             _refuse(url, generation, f"array {name} is missing")
         there = array_of(group, name)
@@ -160,12 +160,24 @@ def require_layout(url: str | Path, generation: str, group: zarr.Group, spec: Cu
             _refuse(url, generation, f"array {name} is {there.shape} instead of {shape}")
         if name in SMALL and there.chunks != shape:
             _refuse(url, generation, f"array {name} is in chunks of {there.chunks}")
-    blocks = shapes["done"][0] * shapes["done"][1]
-    chunk = (side, side, dim)
-    if dim > _MOST_FEATURES or blocks > _MOST_BLOCKS or features.chunks != chunk:
-        _refuse(url, generation, f"{blocks} blocks in chunks of {features.chunks}")
-    if array_of(group, "norm").chunks != chunk[:2]:
+    chunk, count = (side,) * len(cells), math.prod(blocks)
+    if dim > _MOST_FEATURES or count > _MOST_BLOCKS or features.chunks != (*chunk, dim):
+        _refuse(url, generation, f"{count} blocks in chunks of {features.chunks}")
+    if array_of(group, "norm").chunks != chunk:
         _refuse(url, generation, f"norm is in chunks of {array_of(group, 'norm').chunks}")
+
+
+def _shapes_of_names(group: zarr.Group, dim: int) -> dict[str, tuple[int, ...]]:
+    if "readout" not in group:
+        return {name_array(group): (dim,)}
+    names = min(array_of(group, "readout").shape[0], _MOST_FEATURES)
+    return {"readout": (names, dim), name_array(group): (names,)}
+
+
+def name_array(group: zarr.Group) -> str:
+    """Which array holds the names of the feature space."""
+    named = "feature" if "readout" not in group else "name"
+    return "class_name" if "class_name" in group and named not in group else named
 
 
 def _refuse(url: str | Path, generation: str, what: str) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from enum import IntEnum
-from typing import Any
+from dataclasses import asdict
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from ..area import portable
-from ..domain import CHUNK_SIZE, Grid
+from ..domain import CHUNK_SIZE, Domain, Grid, Points
+from ..errors import CubeError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""See FORMAT.md."""
 
 _MOST_IN_ALL = 1 << 36  # cells: 10 m apart, 6.9 million km²
-_MOST_CELLS = 1 << 26  # in a row or a column: 10 m apart they go 16 times around the Earth
+_MOST_CELLS = 1 << 26  # along a dimension: 10 m apart they go 16 times around the Earth
 _LARGEST_BLOCK = 4096
 
 
@@ -24,63 +26,97 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Status(IntEnum):
-    """States of a block in the ledger; MISSING and BROKEN are computed on resume."""
+class GridSpec(_Strict):
+    """A regular lattice of cells."""
 
-    MISSING = 0
-    DONE = 1
-    BROKEN = 2
-    """Written, but some of its imagery could not be read."""
-    OUTSIDE = 3
-    """Not touched by the area's polygon: nothing to compute."""
-
-
-class CubeSpec(_Strict):
-    """All that decides a cube's numbers; two cubes of equal specs hold equal features.
-
-    ``polygon`` is the sha256 of the area's geometry (WKB) or None for the whole grid,
-    ``imagery`` the area's imagery spec, ``model`` the model's digest, ``encoding`` what the
-    overhead encoder says of itself (method, GSD, stride, interpolation, dtype).
-
-    Local paths in ``imagery`` count only as seen from the folder that holds them all: a folder
-    of imagery may move. Which pixels a block is from is told by the block's own fingerprint.
-    """
-
+    kind: Literal["grid"] = "grid"
     crs: str
     left: FiniteFloat
     top: FiniteFloat
     step: FiniteFloat = Field(gt=0)
     ny: int = Field(ge=1, le=_MOST_CELLS)
     nx: int = Field(ge=1, le=_MOST_CELLS)
+
+    dims: ClassVar[tuple[str, ...]] = ("y", "x")
+
+    @model_validator(mode="after")
+    def _of_this_earth(self) -> GridSpec:
+        if self.ny * self.nx > _MOST_IN_ALL:
+            raise ValueError(f"{self.ny:,} x {self.nx:,} cells are more than any area has")
+        return self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.ny, self.nx
+
+
+class PointsSpec(_Strict):
+    """Points anywhere; ``digest`` is that of `Points`, whose coordinates the cube holds."""
+
+    kind: Literal["points"] = "points"
+    crs: str
+    count: int = Field(ge=1, le=_MOST_CELLS)
+    digest: str
+
+    dims: ClassVar[tuple[str, ...]] = ("point",)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.count,)
+
+
+class CubeSpec(_Strict):
+    """All that decides a cube's numbers; two cubes of equal specs hold equal features.
+
+    ``domain``: where the vectors are. ``polygon`` is the sha256 of the area's geometry (WKB) or
+    None for all of the domain, ``imagery`` the area's imagery spec, ``model`` the model's digest,
+    ``encoding`` what the overhead encoder says of itself (method, GSD, stride, interpolation,
+    dtype).
+
+    Local paths in ``imagery`` count only as seen from the folder that holds them all: a folder
+    of imagery may move. Which pixels a block is from is told by the block's own fingerprint.
+    """
+
+    domain: GridSpec | PointsSpec = Field(discriminator="kind")
     polygon: str | None
     imagery: dict[str, Any]
     model: str
     encoding: dict[str, Any]
     block_size: int = Field(CHUNK_SIZE, ge=1, le=_LARGEST_BLOCK)
 
-    @model_validator(mode="after")
-    def _of_this_earth(self) -> CubeSpec:
-        if self.ny * self.nx > _MOST_IN_ALL:
-            raise ValueError(f"{self.ny:,} x {self.nx:,} cells are more than any area has")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _of_format_1(cls, given: Any) -> Any:
+        """There the lattice's own keys stand beside the others."""
+        flat = set(GridSpec.model_fields) - {"kind"}
+        if not isinstance(given, dict) or "domain" in given or not flat & given.keys():
+            return given
+        grid = {key: value for key, value in given.items() if key in flat}
+        rest = {key: value for key, value in given.items() if key not in flat}
+        return {"domain": {"kind": "grid", **grid}, **rest}
 
     @property
     def grid(self) -> Grid:
-        """The lattice of cells."""
-        return Grid(self.crs, self.left, self.top, self.step, self.ny, self.nx)
+        """The lattice of cells. Raises CubeError for a cube of points."""
+        d = self.domain
+        if isinstance(d, PointsSpec):
+            raise CubeError(f"this cube holds {d.count:,} points, and no grid of cells")
+        return Grid(d.crs, d.left, d.top, d.step, d.ny, d.nx)
+
+    @property
+    def chunk_grid(self) -> tuple[int, ...]:
+        """How many blocks cover the domain along each dimension."""
+        return tuple(-(-count // self.block_size) for count in self.domain.shape)
 
     @classmethod
-    def of_grid(cls, grid: Grid, **rest: Any) -> CubeSpec:
-        """A spec for this lattice."""
-        return cls(
-            crs=grid.crs,
-            left=grid.left,
-            top=grid.top,
-            step=grid.step,
-            ny=grid.ny,
-            nx=grid.nx,
-            **rest,
-        )
+    def of(cls, domain: Domain, **rest: Any) -> CubeSpec:
+        """A spec for this domain."""
+        if isinstance(domain, Points):
+            part: Any = PointsSpec(crs=domain.crs, count=domain.size, digest=domain.digest)
+        else:
+            assert isinstance(domain, Grid)
+            part = GridSpec(**asdict(domain))
+        return cls(**{"domain": part, "block_size": domain.chunk_size, **rest})
 
     @property
     def digest(self) -> str:
@@ -90,7 +126,8 @@ class CubeSpec(_Strict):
     def differences(self, other: CubeSpec) -> list[str]:
         """One text for each value that differs: ``name: mine -> theirs``."""
         mine, theirs = json.loads(self._canonical()), json.loads(other._canonical())
-        return [f"{name}: {a} -> {b}" for name, a, b in _compare(mine, theirs)]
+        found = _compare(mine, theirs)
+        return [f"{name.removeprefix('domain.')}: {a} -> {b}" for name, a, b in found]
 
     def same_but_imagery(self, other: CubeSpec) -> CubeSpec:
         """This spec with the other's imagery: what a refresh may change."""

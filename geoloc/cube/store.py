@@ -163,12 +163,6 @@ def current_generation(url: str | Path) -> str | None:
     return name or None
 
 
-def publish(url: str | Path, generation: str) -> None:
-    """Let readers open this generation from now on; those that read another go on with it."""
-    with storage_errors(url):
-        write_text(open_store(url, read_only=False), CURRENT, generation + "\n")
-
-
 def open_group(url: str | Path, generation: str, mode: str = "r") -> zarr.Group:
     """The Zarr group of a generation. Raises CubeError where there is none."""
     try:

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from ..domain import Chunk, Index
+from ..domain import Chunk, Index, Status
 from ..errors import CubeError, SpecMismatchError
 from ..stores import local_path
+from ..stores.ledger import LedgerArray
 from .checks import PARTS, stored
 from .chunks import PlainChunks
 from .guard import block_bytes, read_ledger, read_statuses, record_key
 from .reader import feature_space_of, generation_exists, open_generation, stored_spec
-from .schema import LEDGER_CHUNK
 from .seal import update_attributes
-from .spec import CubeSpec, Provenance, Status
+from .spec import CubeSpec, Provenance
 from .store import (
     array_of,
     ledger_of,
@@ -58,7 +57,7 @@ class BlockWriter:
         self._distance = self._space.distance()
 
     def write(self, block: Chunk, features: NDArray[np.float32]) -> Written:
-        """Encode and write float32 ``(y, x, feature)`` of a block, NaN where missing."""
+        """Encode and write float32 ``(*cells, feature)`` of a block, NaN where missing."""
         codes, saturated = self._space.encode(features)
         values = self._space.decode(codes)
         place = block.index
@@ -84,7 +83,8 @@ class BlockWriter:
 
 
 def _plain(url: str | Path, group: zarr.Group, name: str) -> PlainChunks:
-    chunks = PlainChunks.of(array_of(group, name), local_path(url))
+    array, dims = array_of(group, name), array_of(group, "norm").ndim
+    chunks = PlainChunks.of(array, dims, local_path(url))
     if chunks is None:
         raise CubeError(
             f"cube {url}: {name} is compressed or sharded, which this geoloc only reads: "
@@ -96,7 +96,7 @@ def _plain(url: str | Path, group: zarr.Group, name: str) -> PlainChunks:
 class Ledger:
     """The client's side: the state of every block, in memory and on the store.
 
-    ``status``: uint8 ``(block_y, block_x)`` of Status. Only one process may hold a ledger for
+    ``status``: uint8 of Status in the blocks' grid. Only one process may hold a ledger for
     writing: its chunks are written whole from memory. Raises CubeError where it is damaged.
     """
 
@@ -105,12 +105,13 @@ class Ledger:
         group, _ = open_generation(url, generation, mode="r+")
         with storage_errors(url):
             self._store = open_store(url)
-            self._done = ledger_of(group, "done")
-            self._prints = ledger_of(group, "provenance/fingerprint")
+            self._prints = LedgerArray(ledger_of(group, "provenance/fingerprint"))
             checked = "provenance/check" in group
             self._check = ledger_of(group, "provenance/check") if checked else None
-        self.status: NDArray[np.uint8] = read_statuses(url, generation, self._done)
-        self._kept: dict[tuple[str, int, int], NDArray[Any]] = {}
+            done = ledger_of(group, "done")
+        self.status: NDArray[np.uint8] = read_statuses(url, generation, done)
+        self._done = LedgerArray(done, self.status)
+        self._checks = None if self._check is None else LedgerArray(self._check)
 
     def mark(
         self,
@@ -134,50 +135,21 @@ class Ledger:
         fingerprints: NDArray[np.uint8],
         checks: NDArray[np.uint64] | None = None,
     ) -> None:
-        """`mark` for blocks ``(n, 2)``, fingerprints ``(n, 32)``, checks ``(n, part)``.
+        """`mark` for blocks ``(n, dimension)``, fingerprints ``(n, 32)``, checks ``(n, part)``.
 
-        Each chunk of the ledger is written once.
+        Each piece of the ledger is written once.
         """
-        if checks is None:
-            checks = self._found(places)
-        corners = places - places % LEDGER_CHUNK
-        for top, left in np.unique(corners, axis=0).tolist():
-            here = (corners == (top, left)).all(axis=1)
-            cells = places[here] - (top, left)
-            self._change("fingerprint", self._prints, (top, left), cells, fingerprints[here])
-            if self._check is not None:
-                self._change("check", self._check, (top, left), cells, checks[here])
-            self.status[tuple(places[here].T)] = status  # after the rest: it makes blocks count
-            self._write_status(top, left)
+        checks = self._found(places) if checks is None else checks
+        with storage_errors(self.url):
+            self._prints.change(places, fingerprints)
+            if self._checks is not None:
+                self._checks.change(places, checks)
+            self._done.change(places, status)  # after the rest: it makes blocks count
 
     def forget(self, places: NDArray[np.intp]) -> None:
-        """Blocks ``(n, 2)`` count no more; what is remembered of them stays."""
-        self.status[tuple(places.T)] = Status.MISSING
-        for top, left in np.unique(places - places % LEDGER_CHUNK, axis=0).tolist():
-            self._write_status(top, left)
-
-    def _write_status(self, top: int, left: int) -> None:
-        area = np.s_[top : top + LEDGER_CHUNK, left : left + LEDGER_CHUNK]
+        """Blocks ``(n, dimension)`` count no more; what is remembered of them stays."""
         with storage_errors(self.url):
-            self._done[area] = self.status[area]
-
-    def _change(
-        self,
-        name: str,
-        array: zarr.Array[Any],
-        corner: tuple[int, int],
-        cells: NDArray[np.intp],
-        values: NDArray[Any],
-    ) -> None:
-        """Change some cells of a chunk, and write all of it."""
-        top, left = corner
-        area = np.s_[top : top + LEDGER_CHUNK, left : left + LEDGER_CHUNK]
-        with storage_errors(self.url):
-            if (name, top, left) not in self._kept:
-                self._kept[name, top, left] = np.asarray(array[area])
-            kept = self._kept[name, top, left]
-            kept[tuple(cells.T)] = values
-            array[area] = kept
+            self._done.change(places, Status.MISSING)
 
     def _found(self, places: NDArray[np.intp]) -> NDArray[np.uint64]:
         """Checksums ``(n, part)`` of what is on the store."""
@@ -197,7 +169,7 @@ class Ledger:
     def fingerprints(self) -> NDArray[np.uint8]:
         """Fingerprints of all blocks, ``(block_y, block_x, 32)``."""
         with storage_errors(self.url):
-            return np.asarray(self._prints[:])
+            return self._prints.read()
 
 
 def resume_generation(url: str | Path, generation: str, spec: CubeSpec) -> bool:

@@ -1,8 +1,10 @@
-"""Where feature vectors belong: a regular grid of cells, and the chunks that it is worked on in."""
+"""Where feature vectors belong: a regular grid of cells, or points, and the chunks of both."""
 
 from __future__ import annotations
 
 from .chunk import CHUNK_SIZE, Chunk, Domain, Index
 from .grid import Grid
+from .points import Points
+from .status import Status
 
-__all__ = ["CHUNK_SIZE", "Chunk", "Domain", "Grid", "Index"]
+__all__ = ["CHUNK_SIZE", "Chunk", "Domain", "Grid", "Index", "Points", "Status"]

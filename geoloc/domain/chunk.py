@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,10 @@ class Domain(ABC):
     """Cells in a coordinate reference system, in an array of one or more dimensions."""
 
     crs: str
-    """An authority's code or WKT; its units are metres."""
+    """An authority's code or WKT."""
+
+    chunk_size: ClassVar[int] = CHUNK_SIZE
+    """Cells along each side of a chunk where nothing else is said."""
 
     @property
     @abstractmethod
@@ -45,7 +49,15 @@ class Domain(ABC):
         """``(cell, 2)``: the centres of a chunk's cells in row-major order, in CRS units."""
 
     @abstractmethod
-    def touched(self, polygon: Geometry | None, size: int = CHUNK_SIZE) -> NDArray[np.bool_]:
+    def centres(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        """``(cell, 2)``: the centres of cells by their place in row-major order, in CRS units."""
+
+    @abstractmethod
+    def most_within(self, radius: float) -> int:
+        """At most so many cells lie nearer than ``radius`` (m) to one of them, which counts."""
+
+    @abstractmethod
+    def touched(self, polygon: Geometry | None, size: int | None = None) -> NDArray[np.bool_]:
         """Which chunks may hold a cell inside ``polygon`` (in this CRS), or all without one.
 
         Of the shape of `chunk_grid`.
@@ -56,20 +68,29 @@ class Domain(ABC):
         """Number of cells."""
         return math.prod(self.shape)
 
-    def chunk_grid(self, size: int = CHUNK_SIZE) -> tuple[int, ...]:
+    @property
+    @abstractmethod
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Outer edges: left, bottom, right, top, in CRS units."""
+
+    def chunk_grid(self, size: int | None = None) -> tuple[int, ...]:
         """How many chunks of ``size`` cells a side cover the domain along each dimension."""
-        return tuple(-(-count // size) for count in self.shape)
+        return tuple(-(-count // (size or self.chunk_size)) for count in self.shape)
 
-    def chunk(self, *index: int, size: int = CHUNK_SIZE) -> Chunk:
+    def chunk(self, *index: int, size: int | None = None) -> Chunk:
         """The chunk at ``index``, counted in chunks along each dimension."""
-        return Chunk(self, index, size)
+        return Chunk(self, index, size or self.chunk_size)
 
-    def chunks(self, polygon: Geometry | None = None, size: int = CHUNK_SIZE) -> Iterator[Chunk]:
+    def chunks(self, polygon: Geometry | None = None, size: int | None = None) -> Iterator[Chunk]:
         """The chunks that ``polygon`` touches, or all, in row-major order, made one at a time."""
         if polygon is None:
-            return (Chunk(self, index, size) for index in np.ndindex(*self.chunk_grid(size)))
+            return (self.chunk(*index, size=size) for index in np.ndindex(*self.chunk_grid(size)))
         touched = np.argwhere(self.touched(polygon, size))
-        return (Chunk(self, tuple(index), size) for index in touched.tolist())
+        return (self.chunk(*index, size=size) for index in touched.tolist())
+
+    def handle(self) -> Callable[[], Domain]:
+        """What a chunk that is sent elsewhere holds in its place: gives it again over there."""
+        return partial(_itself, self)
 
 
 @dataclass(frozen=True)
@@ -81,7 +102,10 @@ class Chunk:
 
     domain: Domain
     index: Index
-    size: int = CHUNK_SIZE
+    size: int
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _chunk, (self.domain.handle(), self.index, self.size)
 
     @property
     def start(self) -> tuple[int, ...]:
@@ -117,3 +141,11 @@ class Chunk:
 
         inside: NDArray[np.bool_] = shapely.contains_xy(polygon, self.xy)
         return inside.reshape(self.shape)
+
+
+def _itself(domain: Domain) -> Domain:
+    return domain
+
+
+def _chunk(handle: Callable[[], Domain], index: Index, size: int) -> Chunk:
+    return Chunk(handle(), index, size)

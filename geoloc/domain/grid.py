@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AreaError
-from .chunk import CHUNK_SIZE, Chunk, Domain
+from .chunk import Chunk, Domain
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -122,11 +122,22 @@ class Grid(Domain):
         x, y = np.meshgrid(window.x, window.y)
         return np.stack([x.ravel(), y.ravel()], axis=1)
 
-    def touched(self, polygon: Geometry | None, size: int = CHUNK_SIZE) -> NDArray[np.bool_]:
+    def centres(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        """``(cell, 2)``: the centres of cells by their place in row-major order, in CRS units."""
+        rows, cols = np.divmod(index, self.nx)
+        x, y = self.left + (cols + 0.5) * self.step, self.top - (rows + 0.5) * self.step
+        return np.stack([x, y], axis=1)
+
+    def most_within(self, radius: float) -> int:
+        """No disc holds more centres than a disc wider by half a cell's diagonal has area."""
+        return math.ceil(math.pi * (radius / self.step + math.sqrt(0.5)) ** 2)
+
+    def touched(self, polygon: Geometry | None, size: int | None = None) -> NDArray[np.bool_]:
         """Bool ``(chunk_y, chunk_x)``: which chunks touch ``polygon``; all of them without one.
 
         Halves its way down to the polygon's edge, so that a country costs as much as its border.
         """
+        size = size or self.chunk_size
         touched: NDArray[np.bool_] = np.full(self.chunk_grid(size), polygon is None)
         if polygon is None:
             return touched

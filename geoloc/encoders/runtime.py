@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -13,10 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import ModelError, UsageError
+from ..models.formats import FORMATS
 from ..models.model import Model
 from ..models.spec import NetworkSpec
-from .formats.exported import open_exported
-from .formats.networks import build_network, load_weights
 from .preprocess import as_tensor
 
 Network = Callable[[Tensor], Tensor]
@@ -93,12 +93,11 @@ def open_network(model: Model, spec: NetworkSpec, engine: Engine) -> Network:
 
     Raises ModelError if the file does not match the specification or is unsafe.
     """
-    path = model.file(spec.weights)
-    if spec.format == "exported":
-        return open_exported(path, engine.device)
-    network = build_network(cast(str, spec.arch), model.dim)
-    load_weights(network, path)
-    return engine.place(network)
+    module, _, name = FORMATS[spec.format].opener.partition(":")
+    opened: Network = getattr(import_module(module), name)(
+        spec, model.file(spec.weights), model.dim, engine
+    )
+    return opened
 
 
 def _device(device: str) -> torch.device:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 
-from .work import Data, Item, Outcome, Result, Work, one_line
+from .task import Data, Executor, Item, Outcome, Result, Task, one_line
 
 _READ_AHEAD = 2  # items read, or being read, while another is finished
 
@@ -22,7 +23,7 @@ class InlineExecutor:
     workers: int = 1
 
     def stream(
-        self, work: Work[Item, Data, Result], items: Iterable[Item]
+        self, work: Task[Item, Data, Result], items: Iterable[Item]
     ) -> Generator[Outcome[Item, Result], None, None]:
         """Outcomes in the order of the items; at most ``read_ahead`` items wait, read."""
         source = iter(items)
@@ -41,8 +42,13 @@ class InlineExecutor:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+def open_inline(kind: str) -> AbstractContextManager[Executor]:
+    """This process, called ``kind``; nothing is to be opened."""
+    return nullcontext(InlineExecutor(description=kind))
+
+
 def _finish(
-    work: Work[Item, Data, Result], item: Item, read: Future[Data]
+    work: Task[Item, Data, Result], item: Item, read: Future[Data]
 ) -> Outcome[Item, Result]:
     try:
         return Outcome(item, work.finish(item, read.result()))

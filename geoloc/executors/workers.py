@@ -1,4 +1,4 @@
-"""Work on Dask workers: processes of this machine, its GPUs, or a cluster elsewhere.
+"""Work on Dask workers: what local ones, those on GPUs and those elsewhere have in common.
 
 What goes wrong: an item that fails is tried again, on other workers where there are any, and
 then told as failed. Items of a worker that is lost are given to the others by Dask itself. A
@@ -9,7 +9,6 @@ scheduler that is lost, or a cluster without workers, ends the work with a Clust
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import logging
 import os
 import threading
@@ -21,13 +20,10 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any
-from urllib.parse import urlsplit
 
-import dask
 from distributed import (
     Client,
     KilledWorker,
-    LocalCluster,
     WorkerPlugin,
     as_completed,
     get_worker,
@@ -36,9 +32,7 @@ from distributed import (
 from distributed.comm.core import CommClosedError
 
 from ..errors import ClusterError, UsageError
-from ..extras import extra
-from .machine import CORES_A_WORKER, gpu_count
-from .work import Data, Item, Outcome, Result, Work, one_line
+from .task import Data, Item, Outcome, Result, Task, one_line
 
 _LOG = logging.getLogger(__name__)
 _TALKERS = ("distributed", "distributed.client", "tornado.application")  # with levels of their own
@@ -65,7 +59,7 @@ class DaskExecutor:
         return len(self.client.nthreads())
 
     def stream(
-        self, work: Work[Item, Data, Result], items: Iterable[Item]
+        self, work: Task[Item, Data, Result], items: Iterable[Item]
     ) -> Generator[Outcome[Item, Result], None, None]:
         """Outcomes as they come. Raises ClusterError where the cluster is lost."""
         key = uuid.uuid4().hex
@@ -266,102 +260,39 @@ def _run(key: str, item: Any) -> Any:
 
 
 @contextlib.contextmanager
-def open_workers(kind: str) -> Iterator[DaskExecutor]:
-    """``local``, ``cuda`` or a scheduler's address. Raises ClusterError where there is none."""
+def connect(kind: str, start: Callable[[], Any]) -> Iterator[DaskExecutor]:
+    """The executor of a Dask cluster, ``kind`` in messages.
+
+    ``start`` gives the address of one that runs, or one that is closed again at the end. Raises
+    ClusterError where it cannot be started or reached, or runs other versions.
+    """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_quiet())
-        executor = _connect(kind, stack)
-        _LOG.info("Dask cluster %s", executor.description)
-        yield executor
+        client = _reach(kind, start, stack)
+        _require_versions(client, kind)
+        workers = len(client.nthreads())
+        where = f"{kind}, {workers} worker{'s' * (workers != 1)}, {client.dashboard_link}"
+        _LOG.info("Dask cluster %s", where)
+        yield DaskExecutor(client, where)
 
 
-def local_arguments(cores: int) -> dict[str, Any]:
-    """Of distributed.LocalCluster: workers of up to four cores that together use each core once.
-
-    A worker has two Dask threads, one to read and one to compute; the computing libraries in
-    it are told its share of the cores.
-    """
-    workers = max(1, cores // CORES_A_WORKER) if cores > CORES_A_WORKER else min(2, cores)
-    threads = str(max(1, cores // workers))
-    return {
-        "n_workers": workers,
-        "threads_per_worker": 2,
-        "processes": True,
-        "dashboard_address": _dashboard(),
-        "silence_logs": logging.CRITICAL,
-        # Dask would pause workers that hold large models; blocks in flight bound the rest.
-        "memory_limit": 0,
-        "env": {f"{name}_NUM_THREADS": threads for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")},
-    }
-
-
-def cuda_arguments() -> dict[str, Any]:
-    """Of dask_cuda.LocalCUDACluster: one worker and one thread a GPU."""
-    return {
-        "threads_per_worker": 1,
-        "dashboard_address": _dashboard(),
-        "silence_logs": logging.CRITICAL,
-    }
-
-
-def _dashboard() -> str:
-    """Where the dashboard of a cluster that is started here listens: it has no login, and shows
-    what is computed; so on loopback, unless ``GEOLOC_DASHBOARD`` names another address."""
-    return os.environ.get("GEOLOC_DASHBOARD") or "127.0.0.1:0"
-
-
-def is_open(address: str) -> bool:
-    """Whether an address leads beyond this machine without TLS: a scheduler runs what is sent
-    there, pickles of anybody who reaches it, and what is sent can be read on the way."""
-    scheme, _, rest = address.partition("://")
-    host = urlsplit(f"//{rest}").hostname or ""
-    if scheme not in ("tcp", "ws", "ucx", "ucxx") or host in ("localhost", ""):
-        return False
-    with contextlib.suppress(ValueError):
-        return not ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    return True
-
-
-def _warn_of(address: str) -> None:
-    if is_open(address):
-        _LOG.warning(
-            "warning: Dask cluster %s has no TLS: whoever reaches its scheduler runs code on its "
-            "machines: give tls://… with the settings distributed.comm.tls (deploy/README.md), "
-            "or keep its network to itself",
-            address,
-        )
-
-
-def _connect(kind: str, stack: contextlib.ExitStack) -> DaskExecutor:
-    """A client of a cluster that is started here, or of one that runs elsewhere."""
+def _reach(kind: str, start: Callable[[], Any], stack: contextlib.ExitStack) -> Client:
     try:
-        _warn_of(kind)
-        _require_certificates(kind)
-        cluster = kind if "://" in kind else stack.enter_context(_start(kind))
-        client = stack.enter_context(Client(cluster, timeout=_CONNECT_SECONDS))
+        cluster = start()
+        cluster = cluster if isinstance(cluster, str) else stack.enter_context(cluster)
+        client: Client = stack.enter_context(Client(cluster, timeout=_CONNECT_SECONDS))
         client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
     except (OSError, TimeoutError, ValueError, RuntimeError, ImportError) as error:
         raise ClusterError(
             f"Dask cluster {kind} cannot be reached or started: {one_line(error)}"
         ) from error
-    _require_versions(client, kind)
-    workers = len(client.nthreads())
-    where = f"{kind}, {workers} worker{'s' * (workers != 1)}, {client.dashboard_link}"
-    return DaskExecutor(client, where)
+    return client
 
 
-def _require_certificates(address: str) -> None:
-    """Raise ClusterError for TLS without the settings: Dask's own word for it is a TypeError."""
-    lacking = [
-        name
-        for name in ("ca-file", "client.cert", "client.key")
-        if not dask.config.get(f"distributed.comm.tls.{name}", None)
-    ]
-    if address.startswith(("tls://", "wss://")) and lacking:
-        raise ClusterError(
-            f"Dask cluster {address} cannot be reached without distributed.comm.tls."
-            f"{', '.join(lacking)} in Dask's configuration (deploy/README.md)"
-        )
+def dashboard() -> str:
+    """Where the dashboard of a cluster that is started here listens: it has no login, and shows
+    what is computed; so on loopback, unless ``GEOLOC_DASHBOARD`` names another address."""
+    return os.environ.get("GEOLOC_DASHBOARD") or "127.0.0.1:0"
 
 
 def _require_versions(client: Client, kind: str) -> None:
@@ -389,16 +320,6 @@ def _versions(about: dict[str, Any] | None) -> dict[str, str | None]:
     found = {name: packages.get(name) for name in ("dask", "distributed", "geoloc", "zarr")}
     python = (packages.get("python") or "").split(".")[:2]
     return {"python": ".".join(python), **found}
-
-
-def _start(kind: str) -> Any:
-    if kind == "local":
-        return LocalCluster(**local_arguments(os.cpu_count() or 1))
-    if not gpu_count():
-        raise ClusterError("--cluster cuda: torch sees no CUDA device: use auto, inline or local")
-    with extra("cuda", "--cluster cuda"):
-        from dask_cuda import LocalCUDACluster
-    return LocalCUDACluster(**cuda_arguments())
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:

@@ -11,8 +11,8 @@ pixels are summed over all blocks, those at the right and bottom edge being smal
     imagery bytes                = pixels * 3                   decoded; margins are read twice
     cube bytes                   = blocks * 128^2 * (D + 4)     int8 features, float32 norm
 
-Imagery bytes are those of decoded pixels (``decode`` of ``Spent``), not what is read or fetched
-for them. Chunks at an edge are stored whole.
+Imagery bytes are those of decoded pixels (``decode`` of ``StageStats``), not what is read or
+fetched for them. Chunks at an edge are stored whole.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from ..area.ground import numbers
 from ..cube import Status, plan_blocks
 from ..domain import CHUNK_SIZE, Chunk, Grid
 from ..errors import CubeError, GeolocError
-from ..executors import Executor, Once, open_cluster
+from ..executors import Executor, Lazy, open_cluster
 from ..imagery import require_overlap
 from .cache import imagery_at_hand
 from .extent import placed
 from .plan import BuildPlan, ModelEncoder, plan_build
 from .rim import Rim, foresee_rim
-from .tasks import Encoder, EncodeWork
+from .tasks import Encoder, EncodeTask
 
 STEPS = (10.0, 16.0, 25.0, 100.0)
 
@@ -228,7 +228,7 @@ def measure(plan: BuildPlan, status: NDArray[np.uint8], executor: Executor) -> M
 
     ``status`` ``(block_y, block_x)`` tells which blocks belong to the area.
     """
-    work = EncodeWork(plan.grid, plan.source, Once(plan.open_encoder), None)
+    work = EncodeTask(plan.grid, plan.source, Lazy(plan.open_encoder), None)
     encoding = work.encoder().describe()
     block = _block_with_imagery(work, status)
     side = _SMALLEST
@@ -244,7 +244,7 @@ def measure(plan: BuildPlan, status: NDArray[np.uint8], executor: Executor) -> M
         side *= 2
 
 
-def _run(work: EncodeWork, square: Chunk, executor: Executor) -> float:
+def _run(work: EncodeTask, square: Chunk, executor: Executor) -> float:
     """Seconds of one worker: reading runs beside encoding, so that the longer of both counts."""
     with closing(executor.stream(work, [square])) as outcomes:
         outcome = next(outcomes)
@@ -254,7 +254,7 @@ def _run(work: EncodeWork, square: Chunk, executor: Executor) -> float:
     return max(seconds["read"] + seconds["decode"], seconds["encode"], 1e-6)
 
 
-def _block_with_imagery(work: EncodeWork, status: NDArray[np.uint8]) -> Chunk:
+def _block_with_imagery(work: EncodeTask, status: NDArray[np.uint8]) -> Chunk:
     """The first of some random blocks whose middle has imagery."""
     inside = np.argwhere(status == Status.MISSING)
     for row, col in np.random.default_rng(_SAMPLE_SEED).permutation(inside)[:_LOOKED_AT].tolist():

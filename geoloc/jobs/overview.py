@@ -26,7 +26,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -224,6 +224,14 @@ class Mosaic:
             yield Piece(_jpeg(cut), cut.width, cut.height, bounds)
 
 
+def open_mosaic(
+    grid: Grid, source: Source, encoding: dict[str, Any], kept: Overview | None
+) -> Mosaic:
+    """The overview of an area in the making, from what is kept of it."""
+    gsd = float(encoding.get("gsd") or source.gsd)
+    return Mosaic(grid, lattice_of(grid, gsd), kept)
+
+
 def _jpeg(image: Image.Image) -> bytes:
     memory = io.BytesIO()
     image.save(memory, "jpeg", quality=_QUALITY, optimize=True)
@@ -303,10 +311,9 @@ def overview_of(cube: Cube, source: Source | None) -> Overview | None:
     if not 0 < holding <= _MOST_READ:
         return None
     try:
-        gsd = float(cube.spec.encoding.get("gsd") or source.gsd)
+        mosaic = open_mosaic(cube.grid, source, cube.spec.encoding, None)
     except GeolocError:
         return None
-    mosaic = Mosaic(cube.grid, lattice_of(cube.grid, gsd))
     reading = Reading.of_encoding(cube.spec.encoding, cube.grid.step)
 
     def window_of(block: Chunk) -> Grid:

@@ -16,11 +16,11 @@ from ..cube import CubeSpec
 from ..domain import Grid
 from ..encoders.lattice import Reading
 from ..errors import SpecMismatchError
-from ..executors import Once
+from ..executors import Lazy
 from ..imagery import Source, open_source
 from ..models import FeatureSpace
 from .extent import placed
-from .tasks import Encoder, EncodeWork
+from .tasks import Encoder, EncodeTask
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -68,7 +68,7 @@ def _open_encoder(how: ModelEncoder) -> Encoder:
 
 @dataclass(frozen=True)
 class StoredEncoder:
-    """The encoder of a cube that was begun, as that describes it; see ``blocks.Encoder``.
+    """The encoder of a cube that was begun, as that describes it; see ``tasks.Encoder``.
 
     Which pixels a block needs is known without a network, so that a build that has nothing to
     do loads none. At the first block the network is loaded, and must describe itself alike.
@@ -76,7 +76,7 @@ class StoredEncoder:
 
     encoding: dict[str, Any]
     reading: Reading
-    network: Once[Encoder]
+    network: Lazy[Encoder]
 
     @property
     def dim(self) -> int:
@@ -116,7 +116,7 @@ class OpenStored:
     encoder: ModelEncoder
 
     def __call__(self) -> StoredEncoder:
-        return StoredEncoder(self.encoding, self.reading, Once(self.encoder))
+        return StoredEncoder(self.encoding, self.reading, Lazy(self.encoder))
 
 
 @dataclass(frozen=True)
@@ -148,11 +148,11 @@ class BuildPlan:
         if there is None:
             return self
         plan = self.pinned(there.encoding)
-        how, reading = plan.open_encoder, Reading.of_encoding(there.encoding, there.step)
+        how, reading = plan.open_encoder, Reading.of_encoding(there.encoding, there.grid.step)
         if (
             reading is None
             or not isinstance(how, ModelEncoder)
-            or (there.model, there.step) != (self.model_digest, self.grid.step)
+            or (there.model, there.grid.step) != (self.model_digest, self.grid.step)
             or how.method != there.encoding.get("method")
             or how.precision != there.encoding.get("precision")
         ):
@@ -160,14 +160,14 @@ class BuildPlan:
         return replace(plan, open_encoder=OpenStored(there.encoding, reading, how))
 
     @property
-    def work(self) -> EncodeWork:
+    def task(self) -> EncodeTask:
         """What is done to each block."""
-        return EncodeWork(self.grid, self.source, Once(self.open_encoder), self.polygon)
+        return EncodeTask(self.grid, self.source, Lazy(self.open_encoder), self.polygon)
 
     def spec(self, encoding: dict[str, Any]) -> CubeSpec:
         """The identity of the cube, given what the encoder says of itself."""
         polygon = None if self.polygon is None else hashlib.sha256(self.polygon.wkb).hexdigest()
-        return CubeSpec.of_grid(
+        return CubeSpec.of(
             self.grid,
             polygon=polygon,
             imagery=self.imagery,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,17 +38,14 @@ from ..cube import (
     require_spec,
 )
 from ..errors import CubeError
-from ..executors import open_cluster
 from ..imagery import notes_of, require_overlap
-from .build import BlockRun, Progress, keeping, open_mosaic
-from .cache import tile_kept
-from .extent import notes_of_growth, placed
-from .overview import Mosaic, drop_overviews, read_pixels
-from .plan import BuildPlan, plan_build
+from .build import BlockJob, begin_report, from_area
+from .overview import Mosaic, drop_overviews, open_mosaic, read_pixels
+from .plan import BuildPlan
 from .report import BuildReport
-from .tasks import EncodeWork
+from .run import THREADS, Progress, Run
+from .tasks import EncodeTask
 
-_THREADS = 16  # waiting for a store or for imagery's versions, not computing
 _AT_ONCE = 1024  # blocks between two writings of the ledger
 
 
@@ -63,7 +61,7 @@ def refresh_cube(
     """Recompute the blocks of an area's cube whose imagery changed, into a new generation.
 
     Where the area keeps a tiled copy of its imagery, the tiles that changed are renewed first,
-    and then the blocks over them; ``tiling`` is told of the tiles.
+    and then the blocks over them; ``tiling`` is called with the progress of its tiles.
 
     Nothing changed: no new generation, and the report says so. Blocks that fail, or more than
     ``max_failed`` of them that end it: readers stay with the old generation, and the same command
@@ -72,14 +70,10 @@ def refresh_cube(
     differs, and else as ``build_cube``.
     """
     _require_built(area.cube)
-    given, area = area, placed(area)
-    copy = tile_kept(area, method, cluster, tiling, other_imagery=True)
-    plan = plan_build(area, method)
-    report = refresh_blocks(plan, cluster=cluster, progress=progress, max_failed=max_failed)
-    report.tiling = copy
-    if not area.keeps_copy:  # which has the cube's own extent
-        report.notes += notes_of_growth(given, plan.source, plan.grid)
-    return report
+    blocks = partial(refresh_blocks, cluster=cluster, progress=progress, max_failed=max_failed)
+    return from_area(
+        area, blocks, method=method, cluster=cluster, tiling=tiling, other_imagery=True
+    )
 
 
 def refresh_blocks(
@@ -95,6 +89,7 @@ def refresh_blocks(
     require_overlap(plan.source, plan.grid)
     with hold_lock(plan.url, "cube refresh") as lock:
         report = _refresh(plan, lock, cluster, progress, max_failed)
+    report.notes[:0] = notes_of(plan.source)
     report.seconds = time.perf_counter() - start
     return report
 
@@ -131,10 +126,10 @@ def _refresh(
 ) -> BuildReport:
     old = Cube.open(plan.url)
     plan = plan.resuming(old.spec)
-    work = plan.work
-    spec = plan.spec(work.encoder().describe())
+    task = plan.task
+    spec = plan.spec(task.encoder().describe())
     require_spec(plan.url, old.spec.same_but_imagery(spec), spec)
-    today = _todays_prints(plan, work, old.done)
+    today = _todays_prints(plan, task, old.done)
     before = Ledger(plan.url, old.generation)
     same = (before.fingerprints() == today).all(axis=-1)
     # whose contents are damaged carries its checksum along, and is found when it is read
@@ -148,49 +143,31 @@ def _refresh(
     ledger = Ledger(plan.url, generation)
     # what an interrupted refresh left behind counts where its imagery is still today's
     there = (ledger.status == Status.DONE) & (ledger.fingerprints() == today).all(axis=-1)
-    report = _account(plan, generation, old)
+    report = begin_report(plan, generation, ledger.status)
     report.blocks_reused = int(there.sum())
     kept = same & (old.done == Status.DONE)
     report.blocks_copied = _take_over(before, ledger, today, kept & ~there, lock)
     todo = np.argwhere(~kept & ~there & (old.done != Status.OUTSIDE))
-    run = BlockRun(
-        plan, report, lock, todo, progress, max_failed, _mosaic(plan, old, generation, kept)
-    )
-    with keeping(run):
-        if len(todo):
-            plan.open_encoder().dim  # noqa: B018  what cannot be loaded is no block's fault
-            with open_cluster(cluster, blocks=len(todo)) as executor:
-                report.cluster = executor.description
-                run.fill(executor)
+    job = BlockJob(plan, report, lock, _mosaic(plan, old, generation, kept), spec, ledger.status)
+    with job.keeping_overview():
+        Run(job, plan.grid, todo, progress, max_failed).on(cluster)
     _publish_unless_worse(old, report)
     return report
 
 
 def _mosaic(plan: BuildPlan, old: Cube, generation: str, kept: NDArray[np.bool_]) -> Mosaic:
     """The overview to go on from: an interrupted refresh's, or what holds of the old one."""
-    encoding = old.spec.encoding
-    if (there := read_pixels(plan.url, generation)) is not None:
-        return open_mosaic(plan, encoding, there)
-    mosaic = open_mosaic(plan, encoding, read_pixels(plan.url, old.generation))
-    mosaic.seen &= kept
-    mosaic.changed = True
+    there = read_pixels(plan.url, generation)
+    pixels = there or read_pixels(plan.url, old.generation)
+    mosaic = open_mosaic(plan.grid, plan.source, old.spec.encoding, pixels)
+    if there is None:
+        mosaic.seen &= kept
+        mosaic.changed = True
     return mosaic
 
 
-def _account(plan: BuildPlan, generation: str, old: Cube) -> BuildReport:
-    outside = int((old.done == Status.OUTSIDE).sum())
-    return BuildReport(
-        plan.url,
-        generation,
-        cells=plan.grid.size,
-        blocks_outside=outside,
-        notes=notes_of(plan.source),
-    )
-
-
 def _nothing_changed(plan: BuildPlan, old: Cube) -> BuildReport:
-    report = _account(plan, old.generation, old)
-    report.blocks_reused = int((old.done == Status.DONE).sum())
+    report = begin_report(plan, old.generation, old.done)
     report.published = True
     report.notes.append("the imagery has not changed: no new generation was made")
     if not old.complete:
@@ -199,16 +176,16 @@ def _nothing_changed(plan: BuildPlan, old: Cube) -> BuildReport:
 
 
 def _todays_prints(
-    plan: BuildPlan, work: EncodeWork, status: NDArray[np.uint8]
+    plan: BuildPlan, task: EncodeTask, status: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
     prints = np.zeros((*status.shape, 32), np.uint8)
     inside = np.argwhere(status != Status.OUTSIDE)
 
     def look(place: NDArray[np.intp]) -> NDArray[np.uint8]:
-        text = work.fingerprint(plan.grid.chunk(int(place[0]), int(place[1])))
+        text = task.fingerprint(plan.grid.chunk(int(place[0]), int(place[1])))
         return np.frombuffer(bytes.fromhex(text), np.uint8)
 
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         for part in _parts(inside):
             prints[tuple(part.T)] = list(pool.map(look, part))
     return prints
@@ -243,7 +220,7 @@ def _take_over(
     places = np.argwhere(which)
     known = old.checks()
     copier = BlockCopier(old.url, old.generation, ledger.generation)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         for part in _parts(places):
             list(pool.map(copier.copy, *part.T.tolist()))
             lock.check()

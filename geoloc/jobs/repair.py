@@ -21,7 +21,7 @@ from ..cube import (
     restore_current,
     restore_ledger,
 )
-from .build import Progress, build_blocks, build_cube
+from .build import Progress, build_cube
 from .plan import BuildPlan, plan_build
 from .report import BuildReport
 
@@ -42,16 +42,10 @@ def repair_cube(
     """
     notes = restore_metadata(plan_build(area, method))
     report = build_cube(area, method=method, cluster=cluster, progress=progress, read_all=True)
-    return _with_notes(report, notes)
-
-
-def repair_blocks(
-    plan: BuildPlan, *, cluster: str = "auto", progress: Progress | None = None
-) -> BuildReport:
-    """``repair_cube`` for a plan."""
-    notes = restore_metadata(plan)
-    report = build_blocks(plan, cluster=cluster, progress=progress, read_all=True)
-    return _with_notes(report, notes)
+    report.notes[:0] = notes
+    if not notes and not report.blocks_damaged:
+        report.notes.append("nothing was damaged")
+    return report
 
 
 def restore_metadata(plan: BuildPlan) -> list[str]:
@@ -83,10 +77,3 @@ def _ledger_notes(state: LedgerState | None) -> list[str]:
     if state is None:
         return []
     return [f"the ledger was restored: {state.sound} blocks are whole, {state.lost} are not"]
-
-
-def _with_notes(report: BuildReport, notes: list[str]) -> BuildReport:
-    report.notes[:0] = notes
-    if not notes and not report.blocks_damaged:
-        report.notes.append("nothing was damaged")
-    return report

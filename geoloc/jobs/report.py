@@ -1,13 +1,14 @@
-"""The account of a build or a refresh: what was done, what is lacking and why, at what cost."""
+"""Reports of jobs: what was done, what is lacking and why, at what cost."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-from ..cube import Provenance, Status
-from ..errors import CubeError
-from .cache import TileReport
+from ..domain import Status
+from ..errors import CubeError, GeolocError, ImageryError
+from ..imagery.cached.tiles import TileResult
 from .tasks import BlockResult
 
 _MOST_ERRORS = 100  # different messages that a report keeps
@@ -19,21 +20,148 @@ def _plus(total: int | None, size: int | None) -> int | None:
 
 
 @dataclass
-class BuildReport:
-    """What a run did. ``cells_encoded`` and ``missing_cells`` count this run's blocks alone.
+class Report:
+    """What the run of any job reports: of the chunks, which it calls ``noun``, and of itself.
 
-    ``seconds`` is elapsed time; ``stage_seconds`` and ``stage_bytes`` add up over the workers
-    (see `Spent`). ``blocks_copied`` are those that a refresh took over unchanged; ``published``
-    tells whether readers open this generation now; ``blocks_damaged`` counts
-    those that were not what had been written, and were computed again (they are among the
-    others, too); ``stopped`` why the run ended before all of
-    its blocks were tried, None where it did not. ``tiling`` is the account of the tiled copy,
-    where the area keeps one.
+    ``made``: what is done to a chunk; ``lacking``: the error where some are not whole.
+    ``seconds`` is elapsed time; ``stopped`` says why the run ended before all of its chunks
+    were tried, None where it did not.
     """
 
+    noun: ClassVar[str]
+    made: ClassVar[str]
+    lacking: ClassVar[type[GeolocError]]
     url: str
+    cluster: str = field(default="", kw_only=True)
+    stopped: str | None = field(default=None, kw_only=True)
+    errors: dict[str, int] = field(default_factory=dict, kw_only=True)
+    """Messages, and in how many chunks each came up."""
+    notes: list[str] = field(default_factory=list, kw_only=True)
+    seconds: float = field(default=0.0, kw_only=True)
+
+    @property
+    def incomplete(self) -> int:
+        """Chunks that failed or lack imagery that could not be read."""
+        raise NotImplementedError
+
+    @property
+    def whole(self) -> int:
+        """Chunks that lack nothing, of this run and of earlier ones."""
+        raise NotImplementedError
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is lacking."""
+        return not (self.stopped or self.incomplete)
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return asdict(self)
+
+    def hear(self, errors: Iterable[str], notes: Iterable[str] = ()) -> None:
+        """Count the messages of one chunk; a note is kept once."""
+        for error in errors:
+            if error in self.errors or len(self.errors) < _MOST_ERRORS:
+                self.errors[error] = self.errors.get(error, 0) + 1
+        self.notes += [note for note in notes if note not in self.notes]
+
+    def remarks(self) -> list[str]:
+        """Lines for people: what went wrong, and the notes."""
+        stopped = [f"stopped before its end: {self.stopped}"] if self.stopped else []
+        errors = [f"{error} ({n} {self.noun}s)" for error, n in self.errors.items()]
+        return stopped + errors + self.notes
+
+    def raise_if_incomplete(self) -> None:
+        """Raise the job's own error where chunks failed, lack imagery, or were not tried."""
+        again = "fix the cause and run the same command again"
+        if self.stopped:
+            raise self.lacking(f"{self.stopped}: {again}")
+        if self.incomplete:
+            raise self.lacking(
+                f"{self.incomplete} of {self.incomplete + self.whole} {self.noun}s are "
+                f"{self._state} ({next(iter(self.errors), 'unknown error')}): {again}; only these "
+                f"are {self.made}"
+            )
+
+    @property
+    def _state(self) -> str:
+        """Of chunks that are not whole."""
+        return "incomplete"
+
+
+@dataclass
+class TileReport(Report):
+    """What a run over a copy of imagery did; ``valid_pixels`` counts this run's tiles alone.
+
+    ``tiles_changed``: those finished before, but from imagery that has changed since;
+    ``tiles_kept``: those of them that stay as they were, since it cannot be read now.
+    """
+
+    noun, made, lacking = "tile", "tiled", ImageryError
+    pixels: int
+    gsd: float
+    tiles_done: int = 0
+    tiles_reused: int = 0
+    tiles_changed: int = 0
+    tiles_kept: int = 0
+    tiles_broken: int = 0
+    tiles_failed: int = 0
+    tiles_outside: int = 0
+    valid_pixels: int = 0
+
+    @property
+    def incomplete(self) -> int:
+        return self.tiles_failed + self.tiles_broken + self.tiles_kept
+
+    @property
+    def whole(self) -> int:
+        return self.tiles_done + self.tiles_reused
+
+    def add(self, result: TileResult) -> None:
+        """Count a tile that was read."""
+        broken = result.status == Status.BROKEN
+        kept = not broken and bool(result.errors)
+        self.tiles_broken += broken
+        self.tiles_kept += kept
+        self.tiles_done += not (broken or kept)
+        self.valid_pixels += result.valid
+        self.hear(result.errors, result.notes)
+
+    def fail(self, error: str, status: Status) -> None:
+        """Count a tile that could not be made; ``status`` is what it is now."""
+        self.tiles_kept += status == Status.DONE
+        self.tiles_failed += status != Status.DONE
+        self.hear([error])
+
+    def summary(self) -> str:
+        """For people, a few lines."""
+        changed = f" ({self.tiles_changed} of changed imagery)" if self.tiles_changed else ""
+        kept = f"{self.tiles_kept} left as they were, " if self.tiles_kept else ""
+        line = (
+            f"{self.url}: {self.tiles_done} tiles written{changed}, {self.tiles_reused} already "
+            f"there, {kept}{self.tiles_broken + self.tiles_failed} incomplete, "
+            f"{self.tiles_outside} outside; {self.gsd:g} m per px, {self.seconds:.1f} s"
+        )
+        return "\n".join([line, *self.remarks()])
+
+    @property
+    def _state(self) -> str:
+        return "out of date" if self.incomplete == self.tiles_kept else "incomplete"
+
+
+@dataclass
+class BuildReport(Report):
+    """What a run did. ``cells_encoded`` and ``missing_cells`` count this run's blocks alone.
+
+    ``stage_seconds`` and ``stage_bytes`` add up over the workers (see `StageStats`).
+    ``blocks_copied`` are those that a refresh took over unchanged; ``published`` says whether
+    readers open this generation now; ``blocks_damaged`` counts those that were not what had been
+    written, and were computed again (they are among the others, too). ``tiling`` is the report of
+    the tiled copy, where the area keeps one.
+    """
+
+    noun, made, lacking = "block", "computed", CubeError
     generation: str
-    cluster: str = ""
     cells: int = 0
     cells_encoded: int = 0
     missing_cells: int = 0
@@ -46,17 +174,24 @@ class BuildReport:
     blocks_copied: int = 0
     blocks_damaged: int = 0
     published: bool = False
-    stopped: str | None = None
-    errors: dict[str, int] = field(default_factory=dict)
-    """Messages, and in how many blocks each came up."""
-    notes: list[str] = field(default_factory=list)
     dates: set[str] = field(default_factory=set)
     """Of the images used in this run."""
     stage_seconds: dict[str, float] = field(default_factory=dict)
     stage_bytes: dict[str, int | None] = field(default_factory=dict)
     """None for a stage where one block's bytes are not known."""
-    seconds: float = 0.0
     tiling: TileReport | None = None
+
+    @property
+    def incomplete(self) -> int:
+        return self.blocks_failed + self.blocks_broken
+
+    @property
+    def whole(self) -> int:
+        return self.blocks_done + self.blocks_reused + self.blocks_copied
+
+    @property
+    def complete(self) -> bool:
+        return super().complete and (self.tiling is None or self.tiling.complete)
 
     @property
     def cells_per_second(self) -> float:
@@ -74,20 +209,13 @@ class BuildReport:
             self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + seconds
         for stage, size in result.spent.bytes.items():
             self.stage_bytes[stage] = _plus(self.stage_bytes.get(stage, 0), size)
-        self._date(result.provenance)
-        for error in result.provenance.errors:
-            self._note(error)
-        self.notes += [note for note in result.provenance.notes if note not in self.notes]
-
-    def reuse(self, provenance: Provenance) -> None:
-        """Count a block that an earlier run encoded."""
-        self.blocks_reused += 1
-        self._date(provenance)
+        self.dates |= {item.date for item in result.provenance.items if item.date}
+        self.hear(result.provenance.errors, result.provenance.notes)
 
     def fail(self, error: str) -> None:
         """Count a block that could not be made."""
         self.blocks_failed += 1
-        self._note(error)
+        self.hear([error])
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -99,8 +227,8 @@ class BuildReport:
         lines = [] if self.tiling is None else [self.tiling.summary()]
         lines += [
             f"{self.url} {self.generation}: {_count(self.blocks_done, 'block')} built, "
-            f"{self._kept()}{self.blocks_broken + self.blocks_failed} "
-            f"incomplete, {self.blocks_outside} outside{self._pace()}"
+            f"{self._kept()}{self.incomplete} incomplete, "
+            f"{self.blocks_outside} outside{self._pace()}"
         ]
         if self.stage_seconds:
             lines.append("in all workers: " + ", ".join(map(self._stage, self.stage_seconds)))
@@ -109,10 +237,7 @@ class BuildReport:
                 f"{self.missing_cells:,} cells without imagery, "
                 f"{self.saturated_values:,} values cut to the range that is stored"
             )
-        if self.stopped:
-            lines.append(f"stopped before its end: {self.stopped}")
-        lines += [f"{error} ({n} blocks)" for error, n in self.errors.items()] + self.notes
-        return "\n".join(lines)
+        return "\n".join(lines + self.remarks())
 
     def raise_if_incomplete(self) -> None:
         """Raise CubeError where blocks failed or lack imagery that could not be read.
@@ -120,16 +245,7 @@ class BuildReport:
         The same where the run was stopped for that. ImageryError where the tiled copy lacks
         some, or is older than its origin in places.
         """
-        if self.stopped:
-            raise CubeError(f"{self.stopped}: fix the cause and run the same command again")
-        short = self.blocks_failed + self.blocks_broken
-        whole = self.blocks_done + self.blocks_reused + self.blocks_copied
-        if short:
-            raise CubeError(
-                f"{short} of {short + whole} blocks are "
-                f"incomplete ({next(iter(self.errors), 'unknown error')}): fix the cause and "
-                "run the same command again; only these are computed"
-            )
+        super().raise_if_incomplete()
         if self.tiling is not None:
             self.tiling.raise_if_incomplete()
 
@@ -148,13 +264,6 @@ class BuildReport:
         size = self.stage_bytes.get(stage)
         text = f"{stage} {self.stage_seconds[stage]:.1f} s"
         return text if size is None else f"{text} {size / 1e6:,.1f} MB"
-
-    def _date(self, provenance: Provenance) -> None:
-        self.dates |= {item.date for item in provenance.items if item.date}
-
-    def _note(self, error: str) -> None:
-        if error in self.errors or len(self.errors) < _MOST_ERRORS:
-            self.errors[error] = self.errors.get(error, 0) + 1
 
 
 def _count(number: int, noun: str) -> str:

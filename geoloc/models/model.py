@@ -67,7 +67,7 @@ class Model:
         weights = spec.distance.weights
         return FeatureSpace(
             names=spec.classes,
-            code=_code(spec),
+            code=None if spec.code_range is None else Quantizer.of_range(*spec.code_range),
             weights=None if weights is None else np.asarray(weights, np.float32),
             metric=self._matrix("metric", spec.distance.metric, dim, dim),
             readout=self._matrix("readout", spec.readout, len(spec.classes), dim),
@@ -205,13 +205,6 @@ def write_whole(path: Path, data: bytes) -> None:
             part.write_bytes(data)
     except OSError as error:
         raise ModelError(f"{path} cannot be written ({error.strerror})") from None
-
-
-def _code(spec: ModelSpec) -> Quantizer | None:
-    if spec.ranges is None:
-        return None
-    low, high = np.broadcast_to(spec.ranges, (spec.dim, 2)).T
-    return Quantizer.of_range(low, high)
 
 
 def _read_matrix(path: Path, what: str, shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -5,44 +5,47 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 MISSING = -128
 """Code of every feature of a cell without a vector; never the code of a value."""
 
 _LIMIT = 127  # codes are symmetric, -127..127, so that MISSING stays free
-_MARGIN = 0.25  # of the sample's span on each side: blocks outside the sample reach further
-_LEAST_SPAN = 0.05  # of the widest class's span: a class constant in the sample keeps room
+_MARGIN = 0.25  # of the sample's span on each side: what is outside the sample reaches further
 
 
 @dataclass(frozen=True)
 class Quantizer:
-    """Per-class affine code: ``value = code * scale + offset``, codes -127..127.
+    """Affine code: ``value = code * scale + offset``, codes -127..127.
 
-    ``scale`` and ``offset``: float32 ``(feature,)``.
+    ``scale`` and ``offset``: float32, one for all features, so that every reader that knows CF
+    decodes by itself; ``(feature,)`` in cubes of an older format.
     """
 
     scale: NDArray[np.float32]
     offset: NDArray[np.float32]
 
     @classmethod
-    def fit(cls, low: NDArray[np.float32], high: NDArray[np.float32]) -> Quantizer:
-        """From the smallest and largest value ``(feature,)`` of each class in a sample.
+    def fit(cls, low: ArrayLike, high: ArrayLike) -> Quantizer:
+        """From the smallest and largest values in a sample, of any shape.
 
-        The range is widened by a quarter on each side, so that a step is still about a
-        twentieth of a standard deviation and what lies outside the sample rarely saturates.
+        The range is widened by a quarter on each side, so that what lies outside the sample
+        rarely saturates.
         """
-        low64, high64 = low.astype(np.float64), high.astype(np.float64)
-        widest = float(np.max(high64 - low64, initial=0.0))
-        span = np.maximum(high64 - low64, _LEAST_SPAN * widest if widest > 0 else 1.0)
-        middle, reach = (low64 + high64) / 2, span * (0.5 + _MARGIN)
+        bottom, top = float(np.min(low)), float(np.max(high))
+        span = top - bottom if top > bottom else 1.0
+        middle, reach = (bottom + top) / 2, span * (0.5 + _MARGIN)
         return cls.of_range(middle - reach, middle + reach)
 
     @classmethod
-    def of_range(cls, low: NDArray[np.floating], high: NDArray[np.floating]) -> Quantizer:
-        """The code whose first and last steps are ``low`` and ``high`` ``(feature,)``."""
+    def of_range(cls, low: float, high: float) -> Quantizer:
+        """The code whose first and last steps are ``low`` and ``high``."""
         scale, offset = (high - low) / (2 * _LIMIT), (low + high) / 2
-        return cls(scale.astype(np.float32), offset.astype(np.float32))
+        return cls(np.asarray(scale, np.float32), np.asarray(offset, np.float32))
+
+    def each(self, dim: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """``scale`` and ``offset`` of each feature, ``(dim,)``."""
+        return np.broadcast_to(self.scale, dim), np.broadcast_to(self.offset, dim)
 
     def encode(self, features: NDArray[np.float32]) -> tuple[NDArray[np.int8], int]:
         """Codes of ``(..., feature)`` float32, and how many values were clipped.

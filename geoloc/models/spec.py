@@ -15,6 +15,8 @@ from pydantic import (
     model_validator,
 )
 
+from .formats import FORMATS
+
 SPEC_FILE = "model.json"
 MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ +-]{0,199}")
@@ -23,6 +25,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Method = Literal["patch", "dense"]
 Triple = tuple[float, float, float]
+_LATER = ("code_range", "readout")  # parts that older specifications lack
 
 
 def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
@@ -41,11 +44,12 @@ class _Spec(BaseModel):
 class NetworkSpec(_Spec):
     """A network file and the pixels it takes: RGB, NCHW, ``[0, input_max]``, then mean/std.
 
-    ``mean``/``std`` of null: the network normalises its input itself. ``weights`` is safetensors
-    for ``torchvision`` (with ``arch``), and .onnx or .pt2 for ``exported``.
+    ``format``: see `FORMATS`. ``mean``/``std`` of null: the network normalises its input itself.
+    ``weights`` is safetensors for ``torchvision`` (with ``arch``), and .onnx or .pt2 for
+    ``exported``.
     """
 
-    format: Literal["torchvision", "exported"]
+    format: str
     arch: str | None = None
     weights: str
     input_max: Literal[1, 255] = 1
@@ -58,12 +62,14 @@ class NetworkSpec(_Spec):
             raise ValueError("give both mean and std, or null for both")
         if self.std is not None and min(self.std) <= 0:
             raise ValueError("std must be positive")
-        if (self.format == "torchvision") != (self.arch is not None):
+        if self.format not in FORMATS:
+            raise ValueError(f"format {self.format[:40]!r}: write one of {', '.join(FORMATS)}")
+        known = FORMATS[self.format]
+        if known.has_arch != (self.arch is not None):
             raise ValueError("arch names a torchvision network and belongs to that format alone")
-        endings = (".safetensors",) if self.format == "torchvision" else (".onnx", ".pt2")
-        if not self.weights.endswith(endings):
+        if not self.weights.endswith(known.endings):
             raise ValueError(
-                f"weights {self.weights!r}: {self.format} needs {' or '.join(endings)}"
+                f"weights {self.weights!r}: {self.format} needs {' or '.join(known.endings)}"
             )
         return self
 
@@ -128,7 +134,7 @@ class OverheadSpec(NetworkSpec):
         return self
 
     def _check_dense(self, dense: DenseSpec) -> None:
-        if self.format != "torchvision":
+        if not FORMATS[self.format].has_arch:
             raise ValueError("an exported network cannot run densely: methods must be [patch]")
         context = self.patch_px - dense.pool_px
         if context < 0 or context % (2 * dense.stride):
@@ -148,8 +154,8 @@ class DistanceSpec(_Spec):
 class ModelSpec(_Spec):
     """``model.json``. ``files`` maps every file of the directory to its sha256.
 
-    ``ranges``: the values that the int8 code of a cube holds, lowest and highest, one pair for all
-    features or one for each; null: they are found when the model's first cube is built.
+    ``code_range``: the lowest and highest value that the int8 code of a cube holds; null: it is
+    found when a cube is built.
     ``readout``: file of a matrix (class, dim) that makes class logits of feature vectors; null:
     each feature is the logit of a class.
     """
@@ -161,7 +167,7 @@ class ModelSpec(_Spec):
     ground: GroundSpec
     overhead: OverheadSpec | None = None
     distance: DistanceSpec = DistanceSpec()
-    ranges: tuple[Range, ...] | None = Field(None, min_length=1)
+    code_range: Range | None = None
     readout: str | None = None
     training: dict[str, Any] = {}
     files: dict[str, str] = {}
@@ -180,8 +186,6 @@ class ModelSpec(_Spec):
             raise ValueError(f"{len(self.classes)} classes for dim {self.dim}")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("a class name appears twice")
-        if self.ranges is not None and len(self.ranges) not in (1, self.dim):
-            raise ValueError(f"{len(self.ranges)} ranges for dim {self.dim}: give 1 or {self.dim}")
         weights = self.distance.weights
         if weights is not None and (
             len(weights) != self.dim or min(weights) < 0 or not any(weights)
@@ -198,4 +202,4 @@ class ModelSpec(_Spec):
     def facts(self) -> dict[str, Any]:
         """As JSON types; without parts that models had not always, so that digests stay."""
         facts = self.model_dump(mode="json")
-        return {k: v for k, v in facts.items() if k not in ("ranges", "readout") or v is not None}
+        return {k: v for k, v in facts.items() if k not in _LATER or v is not None}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .describing import describe_photos, describe_place
     from .evaluating import Evaluation, Score, evaluate_truth, score
+    from .options import QueryOptions
     from .repeat import Repetition, repeat_query
     from .run import QueryResults, answer_photos, query_photos, query_scene
     from .target import (
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Evaluation",
+    "QueryOptions",
     "QueryResults",
     "Repetition",
     "Score",
@@ -49,6 +51,7 @@ _PARTS = {
     "run": ("QueryResults", "answer_photos", "query_photos", "query_scene"),
     "describing": ("describe_photos", "describe_place"),
     "evaluating": ("Evaluation", "Score", "evaluate_truth", "score"),
+    "options": ("QueryOptions",),
     "repeat": ("Repetition", "repeat_query"),
     "target": (
         "Target",

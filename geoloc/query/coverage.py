@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..cube import Cube, Status
-from ..domain import Grid
+from ..domain import CHUNK_SIZE, Grid, Index
+from ..search import Heatmap, strips
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -27,24 +29,25 @@ UNKNOWN = (
     "polygon: name the area file."
 )
 
+_OUT, _IN, _EDGE = range(3)  # of a block: all its cells, or some
 _MOST_RECORDS = 1024  # blocks whose own counts are read where nothing else tells
 
 
 @dataclass(frozen=True, eq=False)
 class Coverage:
-    """``asked``: bool ``(y, x)``, cells asked for, None for all; ``lacking``: cells by reason.
+    """``asked``: cells asked for, None for all; ``lacking``: cells by reason.
 
     ``known``: False where nobody can tell which cells belong to the area.
     """
 
-    asked: NDArray[np.bool_] | None = None
+    asked: AskedCells | None = None
     lacking: dict[str, int] = field(default_factory=dict)
     known: bool = True
 
 
 def coverage(
     cube: Cube,
-    heatmap: NDArray[np.float32],
+    heatmap: Heatmap,
     area: Geometry | None,
     within: Geometry | None,
 ) -> Coverage:
@@ -55,27 +58,58 @@ def coverage(
     """
     if cube.spec.polygon is not None and area is None:
         return _by_records(cube) if within is None else Coverage(known=False)
-    asked = asked_cells(cube.grid, [polygon for polygon in (area, within) if polygon is not None])
+    polygons = [polygon for polygon in (area, within) if polygon is not None]
+    asked = AskedCells.of(cube.grid, polygons) if polygons else None
     counts = _unknown_by_block(heatmap, asked, cube)
     return Coverage(asked, _by_reason(counts, cube.done))
 
 
-def asked_cells(grid: Grid, polygons: Sequence[Geometry]) -> NDArray[np.bool_] | None:
-    """Cells ``(y, x)`` whose centre lies inside of all polygons; None without any."""
-    if not polygons:
-        return None
-    import shapely
+@dataclass(frozen=True, eq=False)
+class AskedCells:
+    """Cells ``(y, x)`` whose centre lies inside of all polygons, read by rows.
 
-    asked = np.ones(grid.shape, np.bool_)
-    boxes = shapely.box(*_block_bounds(grid))
-    for polygon in polygons:
-        shapely.prepare(polygon)
-        whole, touched = shapely.contains(polygon, boxes), shapely.intersects(polygon, boxes)
-        for row, col in np.argwhere(~whole).tolist():
-            block = grid.chunk(row, col)
-            inside = block.inside(polygon) if touched[row, col] else None
-            asked[block.slices] &= False if inside is None else inside
-    return asked
+    Kept as a state of each block, and the cells of those alone that an edge goes through.
+    """
+
+    grid: Grid
+    states: NDArray[np.uint8]
+    edges: Mapping[Index, NDArray[np.uint8]]
+    """Of blocks that are neither in nor out, a bit for each cell."""
+
+    @classmethod
+    def of(cls, grid: Grid, polygons: Sequence[Geometry]) -> AskedCells:
+        """The cells inside of all polygons, which are in the grid's CRS."""
+        import shapely
+
+        states, edges = np.full(grid.chunk_grid(), _IN, np.uint8), dict[Index, Any]()
+        boxes = shapely.box(*_block_bounds(grid))
+        for polygon in polygons:
+            shapely.prepare(polygon)
+            states[~shapely.intersects(polygon, boxes)] = _OUT
+            for row, col in np.argwhere((states != _OUT) & ~shapely.contains(polygon, boxes)):
+                chunk = grid.chunk(int(row), int(col))
+                inside = np.packbits(np.asarray(chunk.inside(polygon)))
+                edges[chunk.index] = inside & edges.get(chunk.index, np.uint8(255))
+                states[chunk.index] = _EDGE
+        return cls(grid, states, {i: bits for i, bits in edges.items() if states[i] == _EDGE})
+
+    def __getitem__(self, rows: slice) -> NDArray[np.bool_]:
+        start, stop, _ = rows.indices(self.grid.ny)
+        found = np.zeros((max(stop - start, 0), self.grid.nx), np.bool_)
+        for row in range(start // CHUNK_SIZE, -(-stop // CHUNK_SIZE)):
+            top = row * CHUNK_SIZE
+            lines = slice(max(start - top, 0), min(stop - top, CHUNK_SIZE))
+            part = found[lines.start + top - start : lines.stop + top - start]
+            part[:] = np.repeat(self.states[row] == _IN, CHUNK_SIZE)[: self.grid.nx]
+            for col in np.flatnonzero(self.states[row] == _EDGE).tolist():
+                part[:, self.grid.chunk(row, col).slices[1]] = self._cells(row, col)[lines]
+        return found
+
+    def _cells(self, row: int, col: int) -> NDArray[np.bool_]:
+        """Cells ``(y, x)`` of a block that an edge goes through."""
+        shape = self.grid.chunk(row, col).shape
+        bits = np.unpackbits(self.edges[row, col], count=math.prod(shape))
+        return bits.reshape(shape).astype(np.bool_)
 
 
 def _block_bounds(grid: Grid) -> tuple[NDArray[np.float64], ...]:
@@ -89,19 +123,17 @@ def _block_bounds(grid: Grid) -> tuple[NDArray[np.float64], ...]:
     return left, bottom, right, top
 
 
-def _unknown_by_block(
-    heatmap: NDArray[np.float32], asked: NDArray[np.bool_] | None, cube: Cube
-) -> NDArray[np.int64]:
-    """Cells asked for without a value, ``(block_y, block_x)``; reads by rows of blocks."""
+def _unknown_by_block(heatmap: Heatmap, asked: AskedCells | None, cube: Cube) -> NDArray[np.int64]:
+    """Cells asked for without a value, ``(block_y, block_x)``; reads by rows."""
     side, shape = cube.spec.block_size, cube.done.shape
     counts = np.zeros(shape, np.int64)
     edges = np.arange(shape[1]) * side
-    for row in range(shape[0]):
-        rows = slice(row * side, (row + 1) * side)
-        lacking = ~np.isfinite(heatmap[rows])
+    for rows, strip in strips(heatmap):
+        lacking = ~np.isfinite(strip)
         if asked is not None:
             lacking &= asked[rows]
-        counts[row] = np.add.reduceat(lacking.sum(axis=0, dtype=np.int64), edges)
+        across = np.add.reduceat(lacking, edges, axis=1, dtype=np.int64)
+        np.add.at(counts, np.arange(rows.start, rows.stop) // side, across)
     return counts
 
 

@@ -87,7 +87,7 @@ class Folders:
     """The folders of one call's answers below ``out``; raises OutputError where it is unusable."""
 
     def __init__(self, out: Path) -> None:
-        self._out = out
+        self.out = out
         self._used = set[str]()
         self._there = dict[str, list[Path]]()
         with output_errors(out):
@@ -115,7 +115,7 @@ class Folders:
         if own != name and alike(name) in self._there:
             log.info(
                 "%s is of another answer, or not of one: this one goes to %s",
-                self._out / name, folder,
+                self.out / name, folder,
             )  # fmt: skip
         with held:
             yield folder
@@ -125,7 +125,7 @@ class Folders:
 
         Who writes there is waited for: it may be an answer to the same question.
         """
-        for folder in self._there.get(alike(name), [self._out / name]):
+        for folder in self._there.get(alike(name), [self.out / name]):
             if not _is_free(folder, key):
                 continue
             with output_errors(folder), ExitStack() as held:

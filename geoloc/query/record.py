@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from ..errors import UsageError
 from ..report.evidence import FORMAT, SHARED_FORMAT
+from .options import QueryOptions, first_fault
 
 _MOST_BYTES = 32 << 20
 _Path = Annotated[str, Field(pattern=r"^[^\x00]+$")]
@@ -22,12 +23,11 @@ class _Part(BaseModel):
 
 
 class _Parameters(_Part):
-    top: Annotated[int, Field(ge=1, le=1 << 31)]
-    radius: Annotated[FiniteFloat, Field(ge=0)]
-    within: _Path | None
-    within_sha256: str | None = None
-    weights: dict[str, FiniteFloat] | None = None
-    scene: str | None = None
+    """Those that every record has; what all of them are is for `QueryOptions` to say."""
+
+    top: Any
+    radius: Any
+    within: Any
 
 
 class _Frame(_Part):
@@ -96,8 +96,12 @@ def read_record(path: Path) -> dict[str, Any]:
     try:
         told = _Record.model_validate(value)
     except ValidationError as error:
-        raise _damaged(path, _first(error)) from None
-    if not told.parameters.scene and not told.photos:
+        raise _damaged(path, first_fault(error)) from None
+    try:
+        options = QueryOptions.of_record(value["parameters"])
+    except ValidationError as error:
+        raise _damaged(path, f"parameters.{first_fault(error)}") from None
+    if not options.scene and not told.photos:
         raise _damaged(path, "it has neither photos nor a scene")
     return value
 
@@ -126,13 +130,6 @@ def _shared(path: Path, value: dict[str, Any]) -> str:
         f"lacks {', '.join(lacking)}. Ask whoever shared it for the original query.json, of "
         f"SHA-256 {str(digest)[:64]}"
     )
-
-
-def _first(error: ValidationError) -> str:
-    """The first thing that is wrong, and where."""
-    found = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    words = found["msg"].partition(" or instance of ")[0]
-    return f"{'.'.join(map(str, found['loc']))}: {words}"
 
 
 def _damaged(path: Path, reason: str) -> UsageError:

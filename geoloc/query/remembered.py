@@ -39,10 +39,10 @@ def remembered_area(url: str, spec: CubeSpec, attrs: Mapping[str, Any]) -> Area:
     told = {key: value for key, value in spec.imagery.items() if key not in _OWN}
     return Area(
         name=attrs["area"],
-        crs=spec.crs,
+        crs=spec.grid.crs,
         bounds=spec.grid.bounds,
         geometry=None,
-        step=spec.step,
+        step=spec.grid.step,
         imagery=TypeAdapter[Imagery](Imagery).validate_python(told),
         model=attrs["model_name"],
         cube=url,

@@ -25,6 +25,7 @@ from ..search import fuse
 from ..stores import local_path, without_secrets
 from ..video import read_frame
 from .encode import encode_batches
+from .options import QueryOptions
 from .record import read_record
 from .run import answer_scene
 from .session import QueryItem, QuerySession, file_digest
@@ -193,17 +194,13 @@ def _largest_difference(before: list[Any], after: list[Any]) -> float | None:
 
 
 def _answer(record: Record, cube: str | Path | None, media: Path | None) -> QueryResult:
-    told, target = record["parameters"], Target(_cube(record, cube))
-    scene = told.get("scene")
-    session = QuerySession.of(
-        target, told["top"], _polygon(told), told["radius"], told.get("weights"), scene=scene
-    )
-    if scene:
-        return answer_scene(session, scene)
-    model = _model(record["model"], target)
+    session = QuerySession.of(Target(_cube(record, cube)), _options(record["parameters"]))
+    if session.options.scene:
+        return answer_scene(session)
+    model = _model(record["model"], session.target)
     photos, vector = _encode(record, model, media)
-    question = QueryItem(record["title"], "", tuple(photos), vector)
-    return session.answer(question, session.heatmaps([question])[0], model)
+    item = QueryItem(record["title"], "", tuple(photos), vector)
+    return session.answer(item, session.search([item])[0], model)
 
 
 def _cube(record: Record, moved: str | Path | None) -> Cube:
@@ -223,14 +220,16 @@ def _cube(record: Record, moved: str | Path | None) -> Cube:
     return Cube.open(url, generation)
 
 
-def _polygon(told: Record) -> Path | None:
-    if told["within"] is None:
-        return None
-    path = Path(text_path(told["within"]))
+def _options(told: Record) -> QueryOptions:
+    """The recorded options, the polygon certainly unchanged."""
+    options = QueryOptions.of_record(told)
+    if options.within is None:
+        return options
+    path = Path(text_path(str(options.within)))
     _require_stored(polygon_file(path))
-    if file_digest(polygon_file(path)) != told.get("within_sha256"):
+    if file_digest(polygon_file(path)) != options.within_sha256:
         raise UsageError(f"polygon {path} was changed since: restore it")
-    return path
+    return options.model_copy(update={"within": path})
 
 
 def _model(told: Record, target: Target) -> Model:

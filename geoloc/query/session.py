@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,23 +12,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..area import polygon_file, read_polygon
-from ..candidates import RADIUS, Candidate, explain_candidates, find_candidates
+from ..candidates import Candidate, candidates_of, explain_candidates
 from ..cube import Cube
 from ..encoders.figures import read_figures
 from ..errors import UsageError
 from ..executors import Executor
 from ..files.whole import file_sha256
 from ..models import Model, model_info
-from ..names import path_text
 from ..photos import Photo
 from ..report import QueryResult
 from ..report.evidence import photo_record
 from ..scenes import find_class, group_weights, is_group
-from ..search import Query, heatmaps
+from ..search import (
+    Heatmap,
+    Heatmaps,
+    Query,
+    Ranked,
+    RankedMap,
+    TopK,
+    reduce_scan,
+    reduce_scenes,
+)
 from .coverage import UNKNOWN, Coverage, coverage
 from .folders import question_key
 from .matching import random_share, sample_cells
-from .target import Target
+from .options import QueryOptions
+from .target import Target, open_target
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -52,80 +62,106 @@ class QuerySession:
     """How all items of one call are searched for in the cube."""
 
     target: Target
-    top: int
-    radius: float
+    options: QueryOptions
     polygon: Geometry | None
     weights: NDArray[np.float32] | None
-    parameters: dict[str, Any]
     info: dict[str, Any]
     sensitive: bool = False
     _covered: list[Coverage] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
-    def of(
-        cls,
-        target: Target,
-        top: int,
-        within: str | Path | None,
-        radius: float | None,
-        weights: Mapping[str, float] | None = None,
-        *,
-        scene: str | None = None,
-        sensitive: bool = False,
+    def open(
+        cls, cube: str | Path, options: QueryOptions, *, usually_hidden: bool = False
     ) -> QuerySession:
-        """Check what is asked; ``scene``: the class that is searched for without a photo.
+        """Open the cube that an area file, a path or a URL names, and check the options.
 
-        ``sensitive``: the pages hide the photos until their reader chooses to see them.
-
-        Raises UsageError, before any work.
+        ``usually_hidden``: pages hide the photos unless the area file or the user says otherwise.
+        Raises AreaError, CubeError, and what `of` raises.
         """
-        cube = target.cube
-        polygon = None if within is None else read_polygon(Path(within), cube.grid.crs)
-        radius = RADIUS if radius is None else radius
+        target = open_target(
+            cube,
+            options.generation,
+            check_digests=options.check_digests,
+            fetch_imagery=options.fetch_imagery,
+        )
+        hidden = not options.scene and target.hides_photos(options.sensitive, usually_hidden)
+        return cls.of(target, options, sensitive=hidden)
+
+    @classmethod
+    def of(cls, target: Target, options: QueryOptions, *, sensitive: bool = False) -> QuerySession:
+        """Check the options against an open cube.
+
+        ``sensitive``: the pages hide the photos until their reader chooses to see them. Raises
+        UsageError, UnknownClassError for classes, before any work.
+        """
+        cube, within, scene = target.cube, options.within, options.scene
+        polygon = None if within is None else read_polygon(within, cube.grid.crs)
         info = cube.info()
-        parameters = {
-            "top": top,
-            "within": None if within is None else path_text(Path(within).absolute()),
-            "within_sha256": None if within is None else file_digest(polygon_file(Path(within))),
-            "radius": radius,
-            "weights": dict(weights or {}),
-            "scene": scene,
-            "epoch": target.generation,
+        exact = {
+            "within_sha256": None if within is None else file_digest(polygon_file(within)),
+            "scene": None if scene is None else find_class(scene, cube.features.names),
         }
         return cls(
             target,
-            top,
-            radius,
+            options.model_copy(update=exact),
             polygon,
-            class_weights(weights, cube.features.names),
-            parameters,
+            class_weights(options.weights, cube.features.names),
             {**info, "name": info["area"]},
             sensitive,
         )
 
-    def heatmaps(
+    @cached_property
+    def parameters(self) -> dict[str, Any]:
+        """What ``query.json`` keeps of the options."""
+        return self.options.record()
+
+    def search(
         self,
         questions: Sequence[QueryItem],
         executor: Executor | None = None,
         progress: Callable[[int, int], None] | None = None,
-    ) -> NDArray[np.float32]:
-        """Distances ``(question, y, x)``, in one pass over the cube; see `search.heatmaps`.
+        scratch: Path | None = None,
+    ) -> list[RankedMap]:
+        """The heatmap and best places of each, in one pass over the cube.
 
-        ``progress`` is told of its blocks.
+        ``progress`` is told of its blocks; ``scratch``: the folder where the heatmaps lie, in a
+        file without a name, by default the system's.
         """
-        cube = self.target.cube
         if not questions:
-            return np.empty((0, *cube.grid.shape), np.float32)
-        cube.mark_read()  # a bulk run takes hours
-        query = Query(np.stack([question.vector for question in questions]), self.weights)
-        return heatmaps(
-            cube,
-            query,
-            self.polygon,
-            within_crs=cube.grid.crs,
+            return []
+        self.target.cube.mark_read()  # a bulk run takes hours
+        return reduce_scan(
+            self.target.cube,
+            Query(np.stack([question.vector for question in questions]), self.weights),
+            self._ranked(len(questions), scratch),
+            within=self.polygon,
+            within_crs=self.target.cube.grid.crs,
             executor=executor,
             progress=progress,
         )
+
+    def search_scene(
+        self,
+        progress: Callable[[int, int], None] | None = None,
+        scratch: Path | None = None,
+    ) -> RankedMap:
+        """`search` for the scene class of the options."""
+        (found,) = reduce_scenes(
+            self.target.cube,
+            [str(self.options.scene)],
+            self._ranked(1, scratch),
+            within=self.polygon,
+            within_crs=self.target.cube.grid.crs,
+            progress=progress,
+        )
+        return found
+
+    def _ranked(self, maps: int, scratch: Path | None) -> Ranked:
+        grid = self.target.cube.grid
+        best = TopK(
+            grid, maps, self.options.top, self.options.radius
+        )  # refuses what cannot be, before any work
+        return Ranked(Heatmaps.of(grid, maps, scratch), best)
 
     def key(self, question: QueryItem) -> str:
         """Stands for the question; see `question_key`."""
@@ -133,11 +169,11 @@ class QuerySession:
         return question_key({"photos": photos, "parameters": self.parameters, "cube": self.info})
 
     def answer(
-        self, question: QueryItem, heatmap: NDArray[np.float32], model: Model | None = None
+        self, question: QueryItem, ranked: RankedMap, model: Model | None = None
     ) -> QueryResult:
         """The ranked places of one heatmap, explained."""
-        cube, covered = self.target.cube, self._coverage(heatmap)
-        found = find_candidates(heatmap, cube.grid, self.top, self.radius)
+        cube, covered = self.target.cube, self._coverage(ranked.heatmap)
+        found = candidates_of(ranked.places, cube.grid)
         if question.photos:
             found = explain_candidates(found, cube, question.vector, self.weights)
         judged = self._judged(question, found, model)
@@ -145,7 +181,7 @@ class QuerySession:
             title=question.title,
             photos=question.photos,
             vector=cube.features.logits(question.vector) if question.photos else question.vector,
-            heatmap=heatmap,
+            heatmap=ranked.heatmap,
             candidates=tuple(found),
             grid=cube.grid,
             classes=cube.features.names,
@@ -168,7 +204,7 @@ class QuerySession:
         unknown = () if covered.known else (UNKNOWN,)
         return (*self.target.notes, *unknown, *_notes_of(question.photos))
 
-    def _coverage(self, heatmap: NDArray[np.float32]) -> Coverage:
+    def _coverage(self, heatmap: Heatmap) -> Coverage:
         """What could not be searched: found out once, as it is the same for all questions."""
         if not self._covered:
             area = self.target.area

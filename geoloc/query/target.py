@@ -36,14 +36,13 @@ from .remembered import remembered_area, require_open, withheld
 
 @dataclass(frozen=True)
 class Target:
-    """A cube, and the area file and the generation that it was named by, where it was.
+    """A cube, and the area file that it was named by, where it was.
 
     ``fetch_imagery``: what the cube itself names as its imagery is opened wherever it lies.
     """
 
     cube: Cube
     area: Area | None = None
-    generation: str | None = None
     fetch_imagery: bool = False
 
     @property
@@ -128,7 +127,7 @@ def open_target(
     url = area.cube if area else str(ref)
     name = generation_of_date(url, generation) if isinstance(generation, dt.date) else generation
     cube = Cube.open(url, name, check_digests=check_digests)
-    return Target(cube, area, None if generation is None else str(generation), fetch_imagery)
+    return Target(cube, area, fetch_imagery)
 
 
 def cube_url(ref: str | Path) -> str:

@@ -12,12 +12,7 @@ from ..domain import Grid
 from ..evaluation import Placement, place
 from ..report import QueryResult
 from .coordinates import read_places
-
-LatLon = tuple[float, float]
-"""Latitude and longitude, degrees (WGS84)."""
-
-Truths = str | LatLon | Mapping[str, LatLon] | None
-"""Where all photos were taken, also as text such as ``50.45,30.52``; or by file name each."""
+from .options import LatLon, Truths
 
 
 def known_truth(truth: Truths, grid: Grid) -> LatLon | Mapping[str, LatLon] | None:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from ..domain import Grid
-from .heat import Levels, hot_palette, palette, shrink, unsearched
+from .heat import ColorScale, hot_palette, palette, shrink, unsearched
 from .links import WEB_MAPS
+from .shares import SHARES
 
 if TYPE_CHECKING:
     from ..search_areas import SearchArea
@@ -25,7 +26,7 @@ _KNOTS = 25  # of the lattice that the page interpolates longitude and latitude 
 _RING_POINTS = 4000  # of an outline
 
 
-def drawn(result: QueryResult, views: Views, scale: Levels) -> dict[str, Any]:
+def drawn(result: QueryResult, views: Views, scale: ColorScale) -> dict[str, Any]:
     """Values for JSON: the heatmap in levels, where pictures and candidates lie, degrees, links."""
     truth = result.true_place
     return {
@@ -53,18 +54,18 @@ def _measure(result: QueryResult) -> str:
     return "distance" if result.photos else "probability"
 
 
-def _heat(result: QueryResult, scale: Levels) -> dict[str, Any]:
+def _heat(result: QueryResult, scale: ColorScale) -> dict[str, Any]:
     small, grid = shrink(result.heatmap, result.grid, _HEAT_PIXELS)
     blank = unsearched(result, small, grid)
-    least = 1 / max(result.sample.size, 1)  # a share is one cell at least
+    least = 1 / max(result.survey.sampled, 1)  # a share is one cell at least
     return {
         "bounds": grid.bounds,
         "width": grid.nx,
         "height": grid.ny,
-        "levels": _packed(scale.of(small)),
+        "levels": _packed(scale.levels(small)),
         "lacking": None if blank is None else _packed(blank.astype(np.uint8)),
         "edges": [float(f"{v:.5g}") for v in scale.edges],
-        "shares": [float(f"{max(v, least):.4g}") for v in scale.shares],
+        "shares": [float(f"{max(v, least):.4g}") for v in SHARES],
         "palettes": {"hot": hot_palette().tolist(), "study": palette().tolist()},
     }
 

@@ -21,7 +21,7 @@ from rasterio.warp import calculate_default_transform, reproject
 
 from ..domain import Grid
 from .formatting import candidate_text, degrees, scene_list
-from .heat import levels, overlay_palette, shrink
+from .heat import color_scale, overlay_palette, shrink
 
 if TYPE_CHECKING:
     from shapely import LinearRing, Polygon
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..candidates import Candidate
     from ..search_areas import SearchArea
     from .result import QueryResult
+    from .views import Views
 
 _OVERLAY_PIXELS = 1400
 _SIZES = ((1, "first", 1.4), (5, "next", 1.1), (10**9, "others", 0.8))
@@ -45,12 +46,12 @@ class Overlay:
     box: tuple[float, float, float, float]
 
 
-def write_kml(result: QueryResult, path: Path) -> None:
+def write_kml(result: QueryResult, path: Path, _views: Views | None = None) -> None:
     """The candidates as named, styled and described points."""
     path.write_text(kml(result), encoding="utf-8")
 
 
-def write_kmz(result: QueryResult, path: Path) -> None:
+def write_kmz(result: QueryResult, path: Path, _views: Views | None = None) -> None:
     """The same points together with the heatmap as an overlay, in one file."""
     drawn = overlay(result)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -161,10 +162,10 @@ def _ground(drawn: Overlay | None) -> str:
 
 def overlay(result: QueryResult) -> Overlay | None:
     """The best cells in longitude and latitude; None where no cell is known."""
-    if not result.sample.size:
+    if not result.survey.known:
         return None
     small, grid = shrink(result.heatmap, result.grid, _OVERLAY_PIXELS)
-    turned, transform = _to_degrees(levels(result).of(small), grid)
+    turned, transform = _to_degrees(color_scale(result).levels(small), grid)
     west, south, east, north = array_bounds(*turned.shape, transform)
     return Overlay(_png(turned), (north, south, _wrapped(east), _wrapped(west)))
 

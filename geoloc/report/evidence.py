@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import platform
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..names import path_text, writable
 from .match import match_record
@@ -101,15 +99,6 @@ def _installed() -> dict[str, str]:
     return found
 
 
-def heatmap_digest(heatmap: NDArray[np.float32]) -> str:
-    """SHA-256 over the distances, float32 little-endian, row by row; every NaN is the same."""
-    digest = hashlib.sha256()
-    for row in heatmap:
-        known = np.asarray(row, dtype="<f4")
-        digest.update(np.where(np.isnan(known), np.float32(np.nan), known).astype("<f4").tobytes())
-    return digest.hexdigest()
-
-
 def photo_record(photo: Photo) -> dict[str, Any]:
     """The original file by its name, place and digest, and what of it was looked at."""
     return {
@@ -125,13 +114,12 @@ def photo_record(photo: Photo) -> dict[str, Any]:
 def _summary(result: QueryResult) -> dict[str, Any]:
     quantiles = (0.0, 0.01, 0.1, 0.5, 1.0)
     values = result.quantiles(np.array(quantiles))
-    known = int(np.count_nonzero(np.isfinite(result.heatmap)))
     return {
         "cells": result.grid.size,
-        "cells_known": known,
+        "cells_known": result.survey.known,
         "cells_asked": result.cells_asked,
         **result.told_unsearched(),
-        "heatmap_sha256": heatmap_digest(result.heatmap),
+        "heatmap_sha256": result.survey.sha256,
         "distance_quantiles": dict(zip(map(str, quantiles), values.tolist(), strict=True)),
         "scenes": [{"scene": name, "share": share} for name, share in result.scenes()],
     }

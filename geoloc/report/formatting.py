@@ -1,10 +1,10 @@
-"""Numbers, places and scenes as people read them."""
+"""Numbers, places, scenes and answers as people read them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from ..scenes import display_name
 
@@ -12,6 +12,27 @@ if TYPE_CHECKING:
     from ..candidates import Candidate
     from ..models import Term
     from ..search_areas import SearchArea
+
+
+class Answered(Protocol):
+    """What is read of an answer; `QueryResult` has it."""
+
+    @property
+    def lacking(self) -> Mapping[str, int]: ...
+
+    @property
+    def truth(self) -> tuple[float, float] | None: ...
+
+    @property
+    def unsearched(self) -> int: ...
+
+    @property
+    def cells_asked(self) -> int: ...
+
+    @property
+    def true_place(self) -> tuple[tuple[float, float], float | None] | None: ...
+
+    def probability(self, candidate: Candidate) -> float | None: ...
 
 
 def percent(value: float) -> str:
@@ -91,3 +112,30 @@ def differences(candidate: Candidate, top: int = 3) -> list[Term]:
 def scene_list(scenes: Sequence[tuple[str, float]]) -> str:
     """Scenes with their shares in one line: highway 41 %, wheat field 22 %."""
     return ", ".join(f"{display_name(name)} {percent(100 * share)}" for name, share in scenes)
+
+
+def unsearched(result: Answered) -> str:
+    """How many of the cells asked for were not searched, and why; empty where all were."""
+    if not result.unsearched:
+        return ""
+    share = percent(100 * result.unsearched / max(result.cells_asked, 1))
+    reasons = [f"{count:,} {reason}" for reason, count in result.lacking.items()]
+    why = next(iter(result.lacking)) if len(reasons) == 1 else "; ".join(reasons)
+    return f"{result.unsearched:,} of {result.cells_asked:,} cells ({share}) not searched: {why}"
+
+
+def measured(result: Answered, candidate: Candidate) -> str:
+    """What a candidate's place measures, as a table has it: 83 %, or 1.234."""
+    probability = result.probability(candidate)
+    return f"{candidate.distance:.3f}" if probability is None else percent(100 * probability)
+
+
+def truth_text(result: Answered) -> str:
+    """How well the true place came out, where it is known."""
+    if result.truth is None:
+        return ""
+    at, share = result.true_place or (None, None)
+    if at is None:
+        return "The true place lies outside of the area."
+    told = "could not be searched" if share is None else f"is among the best {percent(share)}"
+    return f"The true place {told}."

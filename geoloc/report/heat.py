@@ -18,23 +18,17 @@ from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
 from ..domain import Grid
+from ..search import strips
+from .shares import LEVELS, SHARES
 
 if TYPE_CHECKING:
+    from ..search import Heatmap
     from .result import QueryResult
 
 SCALE = "YlGnBu"
 _HOT = ((0.0, "#c2006b"), (0.25, "#ff1f3d"), (0.55, "#ff8a00"), (1.0, "#ffe14d"))
 """Anchors of the page's own scale, best first: saturated, so that the best places stand out on
 pale ground and on green, and darker the better, so that they do to all eyes."""
-
-STOPS = (0.01, 0.05, 0.1, 0.5, 1.0)
-"""Shares of the best cells that the page shows at a click; a level ends at each of them."""
-
-TICKS = (0.01, 0.1, 0.25, 0.5, 1.0)
-"""Shares of the best cells that a legend names."""
-
-LEVELS = 255
-"""Levels 1..255 of a known distance, best first; level 0 is a cell that is not known."""
 
 HOT_SHARE, SEEN_SHARE = 0.1, 0.5
 """Over maps of other programs the best cells are hot, and those beyond the second share clear."""
@@ -43,12 +37,10 @@ PAPER = 205
 """Grey under colours that are not opaque, where there is no map."""
 
 _OPAQUE, _FAINT = 235, 110  # opacity (0..255) of hot cells, and of the next ones
-_ROWS = 1024
+_ROWS = 1024  # of a picture, put into levels at a time
 
 
-def shrink(
-    heatmap: NDArray[np.float32], grid: Grid, limit: int
-) -> tuple[NDArray[np.float32], Grid]:
+def shrink(heatmap: Heatmap, grid: Grid, limit: int) -> tuple[NDArray[np.float32], Grid]:
     """The heatmap with at most ``limit`` pixels a side; each keeps its *smallest* distance.
 
     So a single good cell is still seen in a picture of a whole country. Reads by strips.
@@ -56,27 +48,26 @@ def shrink(
     return reduced(heatmap, grid, -(-max(grid.shape) // limit))
 
 
-def reduced(
-    heatmap: NDArray[np.float32], grid: Grid, factor: int
-) -> tuple[NDArray[np.float32], Grid]:
+def reduced(heatmap: Heatmap, grid: Grid, factor: int) -> tuple[NDArray[np.float32], Grid]:
     """The heatmap of squares of ``factor`` by ``factor`` cells, each with its smallest distance."""
     ny, nx = -(-grid.ny // factor), -(-grid.nx // factor)
     coarse = Grid(grid.crs, grid.left, grid.top, grid.step * factor, ny, nx)
     if factor == 1:
-        return np.asarray(heatmap, dtype=np.float32), coarse
-    small = np.empty((ny, nx), np.float32)
-    strip = max(1, _ROWS // factor)
-    for row in range(0, ny, strip):
-        part = np.asarray(heatmap[row * factor : (row + strip) * factor], dtype=np.float32)
-        small[row : row + strip] = _block_minimum(part, factor)
+        return np.asarray(heatmap[:], np.float32), coarse
+    small = np.full((ny, nx), np.nan, np.float32)
+    for rows, strip in strips(heatmap):
+        for row in range(rows.start // factor, -(-rows.stop // factor)):
+            first = max(row * factor, rows.start) - rows.start
+            lines = strip[first : (row + 1) * factor - rows.start]
+            np.fmin(small[row], _lowest(lines, factor), out=small[row])
     return small, coarse
 
 
-def _block_minimum(part: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
-    padding = [(0, -part.shape[0] % factor), (0, -part.shape[1] % factor)]
-    padded = np.pad(part, padding, constant_values=np.nan)
-    shape = (padded.shape[0] // factor, factor, padded.shape[1] // factor, factor)
-    return np.asarray(np.fmin.reduce(np.fmin.reduce(padded.reshape(shape), axis=3), axis=1))
+def _lowest(lines: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """The smallest distance ``(x,)`` of ``factor`` columns of some rows ``(y, x)``."""
+    line = np.fmin.reduce(lines, axis=0)
+    padded = np.pad(line, (0, -len(line) % factor), constant_values=np.nan)
+    return np.asarray(np.fmin.reduce(padded.reshape(-1, factor), axis=1))
 
 
 def unsearched(
@@ -91,35 +82,35 @@ def unsearched(
     unknown = ~np.isfinite(small)
     if result.asked is not None:
         factor = round(grid.step / result.grid.step)
-        starts = (np.arange(n) * factor for n in grid.shape)
-        rows, cols = starts
-        unknown &= np.logical_or.reduceat(np.logical_or.reduceat(result.asked, rows, 0), cols, 1)
+        columns = np.arange(grid.nx) * factor
+        for row in range(grid.ny):
+            lines = result.asked[row * factor : (row + 1) * factor]
+            unknown[row] &= np.logical_or.reduceat(lines.any(axis=0), columns)
     return unknown
 
 
 @dataclass(frozen=True)
-class Levels:
+class ColorScale:
     """A heatmap in 255 steps that are finest among the best cells.
 
-    edges: float64 ``(LEVELS,)``, the largest distance of each level.
-    shares: float64 ``(LEVELS,)``, the fraction of cells that are in this level or a better one.
+    edges: float64 ``(LEVELS,)``, the largest distance of each level; see `SHARES`.
     """
 
     edges: NDArray[np.float64]
-    shares: NDArray[np.float64]
 
-    def of(self, distances: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def levels(self, distances: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Level ``(y, x)`` of each distance; 0 where it is NaN."""
-        level = np.searchsorted(self.edges, distances, side="left").clip(0, LEVELS - 1) + 1
-        return np.where(np.isfinite(distances), level, 0).astype(np.uint8)
+        found = np.empty(distances.shape, np.uint8)
+        for start in range(0, len(distances), _ROWS):
+            part = distances[start : start + _ROWS]
+            level = np.searchsorted(self.edges, part, side="left").clip(0, LEVELS - 1) + 1
+            found[start : start + _ROWS] = np.where(np.isfinite(part), level, 0)
+        return found
 
 
-def levels(result: QueryResult) -> Levels:
-    """Levels of this answer: shares grow with the square, so the best 1 % takes 25 of 255."""
-    shares = (np.arange(1, LEVELS + 1) / LEVELS) ** 2
-    for stop in STOPS:
-        shares[round(LEVELS * position(stop)) - 1] = stop
-    return Levels(result.quantiles(shares), shares)
+def color_scale(result: QueryResult) -> ColorScale:
+    """The levels of this answer."""
+    return ColorScale(result.quantiles(SHARES))
 
 
 @cache
@@ -161,8 +152,3 @@ def paper_palette() -> NDArray[np.uint8]:
     found = np.asarray((colors[:, :3] * seen + PAPER * (1 - seen)).round(), np.uint8)
     found.flags.writeable = False
     return found
-
-
-def position(share: float) -> float:
-    """Where a share of the best cells (0..1) lies on the colour scale, 0 at its best end."""
-    return float(share**0.5)

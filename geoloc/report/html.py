@@ -16,18 +16,29 @@ from markupsafe import Markup
 
 from ..scenes import display_name
 from .drawn import drawn
-from .formatting import area_size, areas_text, closeness, degrees, differences, percent, scene_list
-from .heat import STOPS, Levels, hot_palette, levels, shrink
+from .formatting import (
+    area_size,
+    areas_text,
+    closeness,
+    degrees,
+    differences,
+    measured,
+    percent,
+    scene_list,
+    truth_text,
+    unsearched,
+)  # fmt: skip
+from .heat import ColorScale, color_scale, hot_palette, shrink
 from .links import web_maps
-from .views import Picture, Views, photo_picture, png_uri, render_views
-from .words import measured, truth_text, unsearched
+from .shares import STOPS
+from .views import photo_picture, png_uri
 
 if TYPE_CHECKING:
     from ..candidates import Candidate
-    from ..imagery.source import Source
     from ..photos import Photo
     from ..search_areas import SearchArea
     from .result import QueryResult
+    from .views import Picture, Views
 
 _STATIC_PIXELS = 700  # the heatmap for readers without scripts
 _VISIBLE = 0.0005  # share below which a scene's bar would be empty
@@ -38,15 +49,9 @@ _POLICY = (
 )
 
 
-def write_page(
-    result: QueryResult, path: Path, source: Source | None = None, *, views: Views | None = None
-) -> Path:
-    """Write the page; everything in it is escaped, inlined and bounded in size.
-
-    ``views``: what is seen of ``source``, where that is known already.
-    """
-    views = views or render_views(result, source)
-    scale = levels(result)
+def write_page(result: QueryResult, path: Path, views: Views) -> None:
+    """Write the page; everything in it is escaped, inlined and bounded in size."""
+    scale = color_scale(result)
     cards = {c.rank: _card(c, views.chips.get(c.rank), result) for c in result.candidates}
     text = (
         environment("geoloc.report")
@@ -71,7 +76,6 @@ def write_page(
         )
     )
     path.write_text(text, encoding="utf-8")
-    return path
 
 
 @cache  # templates are compiled once, not for each answer
@@ -186,10 +190,10 @@ def _dates(result: QueryResult, views: Views) -> str:
     return min(days) if len(days) == 1 else f"{min(days)} to {max(days)}"
 
 
-def _static_heat(result: QueryResult, scale: Levels) -> str:
+def _static_heat(result: QueryResult, scale: ColorScale) -> str:
     """The heatmap as a picture, clear where nothing is known."""
     small, _ = shrink(result.heatmap, result.grid, _STATIC_PIXELS)
-    return png_uri(scale.of(small), hot_palette())
+    return png_uri(scale.levels(small), hot_palette())
 
 
 def script_data(data: dict[str, Any]) -> Markup:

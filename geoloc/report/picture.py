@@ -20,11 +20,12 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from ..domain import Grid
-from .heat import PAPER, TICKS, levels, overlay_palette, paper_palette, position, shrink
+from .heat import PAPER, color_scale, overlay_palette, paper_palette, shrink
+from .shares import TICKS, position
 
 if TYPE_CHECKING:
     from .result import QueryResult
-    from .views import Picture
+    from .views import Picture, Views
 
 _SIDE = 1350  # px, the longer side of the map
 _LEAST = 420  # px, height that the colour bar needs
@@ -74,11 +75,12 @@ class _Sheet:
         return self.left + across * self.width, self.top + down * self.height
 
 
-def write_picture(result: QueryResult, path: Path, ground: Picture | None = None) -> None:
+def write_picture(result: QueryResult, path: Path, views: Views | None = None) -> None:
     """Draw distances with colour bar, scale bar, north, candidates and the truth if it is known.
 
-    ``ground``: a base map, which shines through faintly.
+    The first base map of ``views`` shines through faintly.
     """
+    ground = next(iter(views.base), None) if views else None
     sheet = _Sheet.of(result.grid)
     image = Image.new("RGB", sheet.size, "white")
     draw = ImageDraw.Draw(image)
@@ -122,7 +124,7 @@ def _draw_heat(
     # a reduced picture may reach beyond the last cell by part of a pixel
     seen = (0.0, 0.0, result.grid.nx * result.grid.step / grid.step,
             result.grid.ny * result.grid.step / grid.step)  # fmt: skip
-    heat = Image.fromarray(levels(result).of(small)).resize(
+    heat = Image.fromarray(color_scale(result).levels(small)).resize(
         (sheet.width, sheet.height), Image.Resampling.NEAREST, box=seen
     )
     under = _grey_ground(ground, sheet) if ground else Image.new("RGBA", heat.size, _PAPER)

@@ -9,12 +9,13 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from .heat import LEVELS, overlay_palette
+from .heat import overlay_palette
+from .shares import LEVELS, RAMP, position
 
 if TYPE_CHECKING:
     from .result import QueryResult
+    from .views import Views
 
-_STOPS = 32  # of the colour ramp: fine enough that none is seen
 _STYLE = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
 <qgis version="3.22.0" styleCategories="Symbology" hasScaleBasedVisibilityFlag="0">
  <pipe>
@@ -35,7 +36,7 @@ _STYLE = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
 """
 
 
-def write_style(result: QueryResult, path: Path) -> None:
+def write_style(result: QueryResult, path: Path, _views: Views | None = None) -> None:
     """Write the style: the best place is the hottest, nothing is drawn where nothing is known.
 
     The ramp follows the rank of the distances, as the report does. Names of its stops are shares
@@ -52,14 +53,14 @@ _Stop = tuple[float, tuple[int, int, int], int, str]  # distance, colour, opacit
 
 def _stops(result: QueryResult) -> Iterator[_Stop]:
     """Stops of rising distance; equal ones, which QGIS cannot order, are left out."""
-    if not result.sample.size:
+    if not result.survey.known:
         return
-    at = np.linspace(0, 1, _STOPS)
     last = -np.inf
-    for place, distance in zip(at, result.quantiles(at**2), strict=True):
+    for share, distance in zip(RAMP.tolist(), result.quantiles(RAMP).tolist(), strict=True):
         if distance > last:
-            red, green, blue, opacity = overlay_palette()[round(place * (LEVELS - 1))].tolist()
-            yield float(distance), (red, green, blue), opacity, f"best {100 * place**2:.3g} %"
+            at = round(position(share) * (LEVELS - 1))
+            red, green, blue, opacity = overlay_palette()[at].tolist()
+            yield distance, (red, green, blue), opacity, f"best {100 * share:.3g} %"
             last = distance
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,23 +9,24 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from affine import Affine
-from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from ..domain import Grid
-from .heat import levels, paper_palette, shrink
+from .heat import color_scale, paper_palette, shrink
 
 if TYPE_CHECKING:
     from .result import QueryResult
+    from .survey import Survey
+    from .views import Views
 
 _COLOUR_PIXELS = 4096
-_ROWS = 512  # rows written at a time: a heatmap may be larger than memory
 _TILE = 256
+_CACHE = 128  # MB of GDAL's blocks, for the whole process, as where imagery is read
 
 
-def write_heatmap(heatmap: NDArray[np.float32], grid: Grid, path: Path) -> None:
-    """Write distances ``(y, x)`` on ``grid`` as a COG: float32, NaN where nothing is known.
+def write_heatmap(result: QueryResult, path: Path, _views: Views | None = None) -> None:
+    """Write the distances as a COG: float32, NaN where nothing is known; tile by tile.
 
     Each pixel is centred on its cell. Statistics are stored so that QGIS stretches at once.
     """
@@ -35,22 +35,23 @@ def write_heatmap(heatmap: NDArray[np.float32], grid: Grid, path: Path) -> None:
     try:
         for torn in (plain, path):
             torn.unlink(missing_ok=True)  # GDAL reads what it replaces, and may choke on it
-        _write_plain(heatmap, grid, plain)
-        rasterio.shutil.copy(
-            plain,
-            path,
-            driver="COG",
-            COMPRESS="DEFLATE",
-            PREDICTOR="YES",
-            BLOCKSIZE=_TILE,
-            OVERVIEWS="FORCE_USE_EXISTING",
-            BIGTIFF="IF_SAFER",
-        )
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE):
+            _write_plain(result, plain)
+            rasterio.shutil.copy(
+                plain,
+                path,
+                driver="COG",
+                COMPRESS="DEFLATE",
+                PREDICTOR="YES",
+                BLOCKSIZE=_TILE,
+                OVERVIEWS="FORCE_USE_EXISTING",
+                BIGTIFF="IF_SAFER",
+            )
     finally:
         plain.unlink(missing_ok=True)
 
 
-def write_colors(result: QueryResult, path: Path) -> None:
+def write_colors(result: QueryResult, path: Path, _views: Views | None = None) -> None:
     """Write the heatmap in its colours: a GeoTIFF of 8 bits with a colour table.
 
     For programs that draw pixels as they are, such as GIMP and viewers of pictures; QGIS opens
@@ -63,16 +64,18 @@ def write_colors(result: QueryResult, path: Path) -> None:
     profile = _profile(grid) | {"dtype": "uint8", "nodata": 0, "compress": "deflate"}
     path.unlink(missing_ok=True)  # as a killed run left it, GDAL may choke on it
     with rasterio.open(path, "w", **profile, photometric="palette") as target:
-        target.write(levels(result).of(small), 1)
+        target.write(color_scale(result).levels(small), 1)
         target.write_colormap(1, table)
 
 
-def _write_plain(heatmap: NDArray[np.float32], grid: Grid, path: Path) -> None:
+def _write_plain(result: QueryResult, path: Path) -> None:
+    grid = result.grid
     with rasterio.open(path, "w", **_profile(grid)) as target:
-        for rows in _strips(grid.ny):
-            strip = np.asarray(heatmap[rows], dtype=np.float32)
-            target.write(strip, 1, window=Window(0, rows.start, grid.nx, strip.shape[0]))
-        target.update_tags(1, **_statistics(heatmap))
+        for chunk in grid.chunks(size=_TILE):
+            rows, cols = chunk.slices
+            tile = np.asarray(result.heatmap[rows, cols], np.float32)
+            target.write(tile, 1, window=Window.from_slices(rows, cols))
+        target.update_tags(1, **_statistics(result.survey, grid))
         target.set_band_description(1, "distance")
         target.update_tags(
             TIFFTAG_IMAGEDESCRIPTION="geoloc: feature distance; small means plausible",
@@ -97,11 +100,6 @@ def _profile(grid: Grid) -> dict[str, Any]:
     }
 
 
-def _strips(ny: int) -> Iterator[slice]:
-    for y0 in range(0, ny, _ROWS):
-        yield slice(y0, min(y0 + _ROWS, ny))
-
-
 def _factors(grid: Grid) -> list[int]:
     """Halvings until the picture fits one tile; one at least, so that readers find one."""
     factors = [2]
@@ -110,25 +108,14 @@ def _factors(grid: Grid) -> list[int]:
     return factors
 
 
-def _statistics(heatmap: NDArray[np.float32]) -> dict[str, str]:
-    """GDAL's statistics tags over the known cells, in one pass by strips."""
-    low, high, count, total, squares = np.inf, -np.inf, 0, 0.0, 0.0
-    for rows in _strips(heatmap.shape[0]):
-        strip = np.asarray(heatmap[rows], dtype=np.float64)
-        known = strip[np.isfinite(strip)]
-        if not known.size:
-            continue
-        low, high = min(low, known.min()), max(high, known.max())
-        count, total = count + known.size, total + known.sum()
-        squares += float(known @ known)
-    if not count:
+def _statistics(survey: Survey, grid: Grid) -> dict[str, str]:
+    """GDAL's statistics tags over the known cells."""
+    if not survey.known:
         return {}
-    mean = total / count
-    deviation = max(squares / count - mean * mean, 0.0) ** 0.5
     return {
-        "STATISTICS_MINIMUM": f"{low:.9g}",
-        "STATISTICS_MAXIMUM": f"{high:.9g}",
-        "STATISTICS_MEAN": f"{mean:.9g}",
-        "STATISTICS_STDDEV": f"{deviation:.9g}",
-        "STATISTICS_VALID_PERCENT": f"{100 * count / heatmap.size:.4g}",
+        "STATISTICS_MINIMUM": f"{survey.low:.9g}",
+        "STATISTICS_MAXIMUM": f"{survey.high:.9g}",
+        "STATISTICS_MEAN": f"{survey.mean:.9g}",
+        "STATISTICS_STDDEV": f"{survey.deviation:.9g}",
+        "STATISTICS_VALID_PERCENT": f"{100 * survey.known / grid.size:.4g}",
     }

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,20 +19,28 @@ from ..scenes import describe
 from ..search_areas import SearchArea, search_areas
 from .match import Match, match_record, match_words
 from .properties import properties
+from .shares import least_share
+from .survey import Survey
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ..candidates import Candidate
     from ..photos import Photo
+    from ..search import Heatmap
 
-_SAMPLE = 4_000_000  # cells that order statistics are taken from: exact up to 2000 x 2000
-
-_LEAST_SHARE, _LEAST_CELLS, _MOST_SHARE = 0.01, 1000, 0.1  # of the cells, as areas to search
+_MOST_SHARE = 0.1  # of the cells, as areas to search
 _UNLIKELY = 0.1  # a probability of the searched class below which nothing was found
 _TYPICAL = 0.5  # a photo from here has a best place nearer than a typical photo's own place
 _CLOSER = 0.15  # below that the best place is as good as any: random vectors reach 0.1
+_ROWS = 64  # of a mask, counted at a time
 _CHANCE = 0.25  # share of random vectors that do as well: what shows nothing
+
+
+class Mask(Protocol):
+    """Which cells of a grid: an array ``(y, x)``, or what gives its rows on request."""
+
+    def __getitem__(self, rows: slice, /) -> NDArray[np.bool_]: ...
 
 
 @dataclass(frozen=True)
@@ -41,14 +49,15 @@ class QueryResult:
 
     photos: what was asked with; empty for a search of a scene class.
     vector: float32 ``(feature,)``, the raw logits that were searched for.
-    heatmap: float32 ``(y, x)`` on ``grid``, distance, NaN where nothing is known; may be a
-        memory map.
+    heatmap: float32 ``(y, x)`` on ``grid``, distance, NaN where nothing is known; of a search, in
+        a file.
     cube, model: what answered (name, url, generation, digest), as they go into the evidence.
     imagery: one mapping ``{"id", "href", "date", "candidates"}`` per image near a candidate.
     places: by rank, a candidate's own top scenes and their softmax share, as seen from above.
     notes: what the reader has to know, one sentence each.
     lacking: cells that were asked for and could not be searched, by the reason.
-    asked: bool ``(y, x)``, the cells that were asked for; None where that is all of the grid.
+    asked: bool ``(y, x)``, the cells that were asked for; None where that is all of the grid; read
+        by rows.
     truth: latitude and longitude (WGS84) of the true place, where that is known.
     folder: where the answer's files are, if it has any.
     random, pairs: of a photo's answer, see `Match`.
@@ -58,7 +67,7 @@ class QueryResult:
     title: str
     photos: tuple[Photo, ...]
     vector: NDArray[np.float32]
-    heatmap: NDArray[np.float32]
+    heatmap: Heatmap
     candidates: tuple[Candidate, ...]
     grid: Grid
     classes: tuple[str, ...]
@@ -69,7 +78,7 @@ class QueryResult:
     places: Mapping[int, Sequence[tuple[str, float]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     lacking: Mapping[str, int] = field(default_factory=dict)
-    asked: NDArray[np.bool_] | None = None
+    asked: Mask | None = None
     truth: tuple[float, float] | None = None
     folder: Path | None = None
     random: float | None = None
@@ -81,10 +90,13 @@ class QueryResult:
         """How many of the cells that were asked for could not be searched."""
         return sum(self.lacking.values())
 
-    @property
+    @cached_property
     def cells_asked(self) -> int:
         """How many cells were asked for: those of the area, or of the polygon in it."""
-        return self.grid.size if self.asked is None else int(np.count_nonzero(self.asked))
+        if self.asked is None:
+            return self.grid.size
+        parts = (self.asked[row : row + _ROWS] for row in range(0, self.grid.ny, _ROWS))
+        return sum(int(np.count_nonzero(part)) for part in parts)
 
     @property
     def step(self) -> float:
@@ -145,17 +157,13 @@ class QueryResult:
         return Match(weak, closer=closer, random=self.random, pairs=self.pairs)
 
     @cached_property
-    def sample(self) -> NDArray[np.float32]:
-        """Sorted known distances ``(n,)``: all of them, or every k-th of a very large heatmap."""
-        flat = self.heatmap.reshape(-1)
-        picked = np.asarray(flat[:: max(1, flat.size // _SAMPLE)], dtype=np.float32)
-        return np.sort(picked[np.isfinite(picked)])
+    def survey(self) -> Survey:
+        """Figures of all cells, from one pass over the heatmap."""
+        return Survey.of(self.heatmap)
 
     def quantiles(self, fractions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Distances at these fractions (0..1) of the known cells; zeros where none is known."""
-        if not self.sample.size:
-            return np.zeros(len(fractions))
-        return np.asarray(np.quantile(self.sample, fractions), dtype=np.float64)
+        """Distances at these fractions (0..1) of the known cells; see `Survey.quantiles`."""
+        return self.survey.quantiles(fractions)
 
     @cached_property
     def areas(self) -> tuple[SearchArea, ...]:
@@ -164,8 +172,8 @@ class QueryResult:
         At least the best 1 %, or 1,000 cells of a large area, so that the surroundings of few
         candidates count; at most the best 10 %, beyond which a candidate stands alone.
         """
-        least = min(_LEAST_SHARE, _LEAST_CELLS / self.grid.size)
-        low, high = self.quantiles(np.array([least, _MOST_SHARE])).tolist()
+        shares = np.array([least_share(self.grid.size), _MOST_SHARE])
+        low, high = self.quantiles(shares).tolist()
         last = max((c.distance for c in self.candidates), default=low)
         return search_areas(self.heatmap, self.grid, self.candidates, min(max(last, low), high))
 

@@ -14,9 +14,10 @@ from .links import web_maps
 if TYPE_CHECKING:
     from ..candidates import Candidate
     from .result import QueryResult
+    from .views import Views
 
 
-def write_table(result: QueryResult, path: Path) -> None:
+def write_table(result: QueryResult, path: Path, _views: Views | None = None) -> None:
     """One line a candidate, best first, in the form that spreadsheets open without questions.
 
     UTF-8 with its mark, as Excel needs it. Latitude and longitude are WGS84 degrees; ``x`` and

@@ -11,9 +11,10 @@ from .properties import properties
 if TYPE_CHECKING:
     from ..candidates import Candidate
     from .result import QueryResult
+    from .views import Views
 
 
-def write_geojson(result: QueryResult, path: Path) -> None:
+def write_geojson(result: QueryResult, path: Path, _views: Views | None = None) -> None:
     """Points in WGS84, longitude first, best candidate first."""
     document = {
         "type": "FeatureCollection",

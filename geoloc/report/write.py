@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,26 +11,18 @@ from typing import TYPE_CHECKING
 from ..errors import OutputError
 from ..files.modes import make_closed_folder, make_folder, set_file_mode
 from ..names import path_text
-from .earth import write_kml, write_kmz
 from .evidence import write_evidence
 from .holding import hold_folder
-from .html import write_page
 from .outputs import RECORD, output_digests
-from .picture import write_picture
 from .placing import PART, place
-from .qgis import write_style
-from .raster import write_colors, write_heatmap
-from .table import write_table
-from .vector import write_geojson
+from .registry import OUTPUTS, open_writer
 from .views import Views, render_views
 
 if TYPE_CHECKING:
     from ..imagery.source import Source
     from ..jobs.overview import Overview
+    from .registry import Writer
     from .result import QueryResult
-
-Writer = Callable[["QueryResult", Path], None]
-"""Writes one file of an answer."""
 
 NOTHING_MORE: Mapping[str, Writer] = {}
 
@@ -44,10 +36,7 @@ def write_report(
     sharp: bool = True,
     more: Mapping[str, Writer] = NOTHING_MORE,
 ) -> Path:
-    """Write all files of an answer, ``query.json`` last.
-
-    heatmap.tif with its style heatmap.qml, heatmap_colors.tif, heatmap.png; candidates.geojson,
-    .csv, .kml, .kmz; report.html; query.json.
+    """Write all files of an answer (`registry.OUTPUTS`), ``query.json`` last.
 
     ``source`` gives the map its imagery and the candidates their chips; ``overview`` is the
     cube's, which saves reading the area again. ``sharp``: the map can be zoomed, for two to
@@ -60,9 +49,10 @@ def write_report(
     with hold_folder(out), output_errors(out):
         try:
             _empty(part)
-            write_files(result, part, render_views(result, source, overview, sharp=sharp))
+            views = render_views(result, source, overview, sharp=sharp)
+            write_files(result, part, views)
             for name, write in more.items():
-                write(result, part / name)
+                write(result, part / name, views)
             write_evidence(result, part / RECORD, output_digests(part))
         except BaseException:
             with suppress(OSError):
@@ -74,15 +64,8 @@ def write_report(
 
 def write_files(result: QueryResult, out: Path, views: Views) -> None:
     """All files of an answer but its record."""
-    write_heatmap(result.heatmap, result.grid, out / "heatmap.tif")
-    write_style(result, out / "heatmap.qml")
-    write_colors(result, out / "heatmap_colors.tif")
-    write_picture(result, out / "heatmap.png", next(iter(views.base), None))
-    write_geojson(result, out / "candidates.geojson")
-    write_table(result, out / "candidates.csv")
-    write_kml(result, out / "candidates.kml")
-    write_kmz(result, out / "candidates.kmz")
-    write_page(result, out / "report.html", views=views)
+    for name in OUTPUTS:
+        open_writer(name)(result, out / name, views)
 
 
 def _empty(part: Path) -> None:

@@ -35,7 +35,7 @@ from ..jobs.build import build_cube
 from ..models.load import load_model
 from ..models.model import SHIPPED, Model, write_model
 from ..photos import read_photo
-from ..search import Query, heatmaps
+from ..search import Heatmaps, Query, reduce_scan
 from ..training.crossview import CrossViewSpec, CrossViewTask, Duo, PlaceData
 from ..training.loop import Epoch, LoopSpec, fit
 from .features import join, load_features, world_features
@@ -172,7 +172,8 @@ def evaluate(seed: int, km: float, photos: int, model: str, work: Path) -> World
     pixels = [read_photo(folder / "photos" / truth.file).pixels for truth in truths]
     vectors = encoder.encode(pixels)
     cells = [_cell(cube.grid, truth) for truth in truths]
-    near = heatmaps(cube, Query(vectors))
+    stored = reduce_scan(cube, Query(vectors), Heatmaps.of(cube.grid, len(vectors)))
+    near = [heatmap[:] for heatmap in stored]
     classes = _classes(cube)
     placements, naive = [], []
     for truth, cell, vector, heat in zip(truths, cells, vectors, near, strict=True):

@@ -6,26 +6,33 @@ It takes vectors, never a model; it holds a few blocks, never a cube.
 from __future__ import annotations
 
 from .distance import Query, fuse
+from .heatmaps import Heatmap, StoredHeatmap, standing, strips
 from .mask import WGS84, PolygonMask, project
-from .scan import (
-    Piece,
-    heatmaps,
-    scan,
-    scan_scenes,
-    scene_heatmaps,
-)
+from .reductions import RADIUS, Heatmaps, Place, Ranked, RankedMap, Reduction, TopK
+from .scan import Piece, reduce_scan, reduce_scenes, scan, scan_scenes
 from .work import Searchable
 
 __all__ = [
+    "RADIUS",
     "WGS84",
+    "Heatmap",
+    "Heatmaps",
     "Piece",
+    "Place",
     "PolygonMask",
     "Query",
+    "Ranked",
+    "RankedMap",
+    "Reduction",
     "Searchable",
+    "StoredHeatmap",
+    "TopK",
     "fuse",
-    "heatmaps",
     "project",
+    "reduce_scan",
+    "reduce_scenes",
     "scan",
     "scan_scenes",
-    "scene_heatmaps",
+    "standing",
+    "strips",
 ]

@@ -157,7 +157,7 @@ class NegLogProb:
     stored: ClassVar[bool] = False
 
     def __call__(self, codes: Codes, norm: F32 | None) -> F32:  # noqa: ARG002
-        scale, offset = self.code.scale, self.code.offset
+        scale, offset = self.code.each(codes.shape[1])
         factor, start = pad(scale / np.log(2)), pad(offset / np.log(2))
         highest = np.float32((127 * np.abs(factor) + start)[: scale.size].max())
         shift = np.full(factor.size, 126, np.float32)
@@ -197,7 +197,8 @@ def scene_kernel(features: FeatureSpace, wanted: tuple[int, ...]) -> BlockKernel
 
 def distance_kernel(query: Query, distance: Distance, code: Quantizer, norms: bool) -> BlockKernel:
     """The fastest kernel of a query's distances; ``norms``: those of this distance are stored."""
-    s, o, b = (np.asarray(v, np.float64) for v in (code.scale, code.offset, query.vectors))
+    b = query.vectors.astype(np.float64)
+    s, o = (values.astype(np.float64) for values in code.each(b.shape[1]))
     few, operator = len(b) <= _FEW, distance.operator
     if norms and (few or operator.ndim == 2):
         return _stored(b, distance, s, o, few)

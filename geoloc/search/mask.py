@@ -1,4 +1,4 @@
-"""A polygon as a mask over blocks of a grid."""
+"""A polygon as a mask over the chunks of a domain."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
-from ..domain import Chunk, Grid
+from ..domain import Chunk, Domain
 from ..errors import UsageError
 
 WGS84 = "EPSG:4326"
@@ -20,39 +20,35 @@ _EDGE_POINTS = 200
 
 @dataclass(frozen=True, eq=False)
 class PolygonMask:
-    """The cells whose centre lies inside ``polygon``, which is in the grid's CRS."""
+    """The cells whose centre lies inside ``polygon``, which is in the domain's CRS."""
 
-    grid: Grid
+    domain: Domain
     polygon: BaseGeometry
 
     def __post_init__(self) -> None:
         shapely.prepare(self.polygon)
 
-    def __reduce__(self) -> tuple[type[PolygonMask], tuple[Grid, BaseGeometry]]:
-        return PolygonMask, (self.grid, self.polygon)  # prepared again where it arrives
+    def __reduce__(self) -> tuple[type[PolygonMask], tuple[Domain, BaseGeometry]]:
+        return PolygonMask, (self.domain, self.polygon)  # prepared again where it arrives
 
     @classmethod
-    def of(cls, grid: Grid, polygon: BaseGeometry, crs: str = WGS84) -> PolygonMask:
+    def of(cls, domain: Domain, polygon: BaseGeometry, crs: str = WGS84) -> PolygonMask:
         """A mask from a polygon in any CRS, by default longitude and latitude (GeoJSON).
 
-        Raises UsageError for what is no polygon, or lies outside the grid.
+        Raises UsageError for what is no polygon, or lies outside the domain.
         """
         if not polygon.area:
             raise UsageError(f"cannot search within a {polygon.geom_type}: give a polygon")
-        local = project(polygon, crs, grid.crs)
-        if not np.isfinite(local.bounds).all() or not local.intersects(shapely.box(*grid.bounds)):
+        local = project(polygon, crs, domain.crs)
+        if not np.isfinite(local.bounds).all() or not local.intersects(shapely.box(*domain.bounds)):
             raise UsageError(
                 f"the polygon with bounds {tuple(round(v, 6) for v in polygon.bounds)} in {crs} "
                 "does not touch the cube's area: check the order of longitude and latitude"
             )
-        return cls(grid, local)
-
-    def touches(self, block: Chunk) -> bool:
-        """Whether any part of a block may lie inside."""
-        return bool(self.polygon.intersects(shapely.box(*self.grid.window(*block.slices).bounds)))
+        return cls(domain, local)
 
     def cells(self, block: Chunk) -> NDArray[np.bool_]:
-        """True ``(y, x)`` for the block's cells that lie inside."""
+        """True for the block's cells that lie inside, of the block's shape."""
         inside = block.inside(self.polygon)
         assert inside is not None
         return inside

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 from threadpoolctl import threadpool_limits
 
 from ..cube import Cube
-from ..domain import Chunk, Grid
+from ..domain import Chunk
 from ..errors import CubeError, SpecMismatchError, UsageError
-from ..executors import Executor, InlineExecutor, Once
+from ..executors import Executor, InlineExecutor, Lazy
 from ..stores import local_path
 from .distance import BlockKernel, Query, distance_kernel, scene_kernel
 from .kernels import F32
 from .mask import WGS84, PolygonMask
-from .work import BLOCK, BlockScan, Searchable
+from .reductions import Reduction
+from .work import BlockScan, Kept, PartOf, Searchable, side_of, whole
 
-MEMORY = 2 << 30  # bytes of heatmaps beyond which they are kept in a file
-
+Result = TypeVar("Result")
 
 Piece = tuple[Chunk, F32]
 """A block of cells and its values, float32 ``(map, y, x)``, NaN where missing or outside."""
@@ -52,7 +50,7 @@ def scan(
     ClusterError where it is lost.
     """
     kernel = _distances(cube, query)
-    return _stream(cube, kernel, _mask(cube, within, within_crs), threads, executor)
+    return _stream(cube, kernel, _mask(cube, within, within_crs), whole, threads, executor)
 
 
 def scan_scenes(
@@ -67,48 +65,44 @@ def scan_scenes(
 
     Raises UnknownClassError with the nearest names.
     """
-    kernel = scene_kernel(cube.features, tuple(map(cube.features.index, names)))
-    return _stream(cube, kernel, _mask(cube, within, within_crs), threads)
+    kernel = _scenes(cube, names)
+    return _stream(cube, kernel, _mask(cube, within, within_crs), whole, threads)
 
 
-def heatmaps(
+def reduce_scan(
     cube: Searchable,
     query: Query,
-    within: BaseGeometry | None = None,
+    reduction: Reduction[Result],
     *,
+    within: BaseGeometry | None = None,
     within_crs: str = WGS84,
     threads: int | None = None,
-    scratch: Path | None = None,
-    memory: int = MEMORY,
-    progress: Callable[[int, int], None] | None = None,
     executor: Executor | None = None,
-) -> F32:
-    """Distances float32 ``(photo, y, x)`` of the whole cube, NaN where missing or outside.
+    progress: Callable[[int, int], None] | None = None,
+) -> Result:
+    """What a reduction keeps of the distances of every cell to every photo; see `scan`.
 
-    Larger than ``memory`` bytes they live in an unnamed file in ``scratch`` (default: the
-    system's temporary folder). For a country use `scan` with `geoloc.candidates.BestCells`.
-    ``executor``: see `scan`.
+    Threads and workers reduce a block each; only what they keep of it comes back. ``progress``
+    is told of the blocks.
     """
-    pieces = scan(
-        cube, query, within=within, within_crs=within_crs, threads=threads, executor=executor
-    )
-    return _collect(pieces, len(query.vectors), cube.grid, scratch, memory, progress)
+    mask = _mask(cube, within, within_crs)
+    return _reduce(cube, _distances(cube, query), mask, reduction, threads, executor, progress)
 
 
-def scene_heatmaps(
+def reduce_scenes(
     cube: Searchable,
     names: Sequence[str],
-    within: BaseGeometry | None = None,
+    reduction: Reduction[Result],
     *,
+    within: BaseGeometry | None = None,
     within_crs: str = WGS84,
     threads: int | None = None,
-    scratch: Path | None = None,
-    memory: int = MEMORY,
     progress: Callable[[int, int], None] | None = None,
-) -> F32:
-    """`heatmaps` for scene classes by name ``(scene, y, x)``; see `scan_scenes`."""
-    pieces = scan_scenes(cube, names, within=within, within_crs=within_crs, threads=threads)
-    return _collect(pieces, len(names), cube.grid, scratch, memory, progress)
+) -> Result:
+    """`reduce_scan` for scene classes by name; see `scan_scenes`."""
+    kernel = _scenes(cube, names)
+    mask = _mask(cube, within, within_crs)
+    return _reduce(cube, kernel, mask, reduction, threads, None, progress)
 
 
 def _distances(cube: Searchable, query: Query) -> BlockKernel:
@@ -119,36 +113,71 @@ def _distances(cube: Searchable, query: Query) -> BlockKernel:
             "encode the photo with the cube's model"
         )
     distance = cube.features.distance(query.weights)
-    norms = distance.own and cube.read_norm(slice(0, 1), slice(0, 1)) is not None
+    norms = distance.own and cube.read_norm(*_one_cell(cube)) is not None
     return distance_kernel(query, distance, cube.features.stored_code, norms)
 
 
+def _one_cell(cube: Searchable) -> list[slice]:
+    return [slice(0, 1)] * len(cube.domain.shape)
+
+
 def _mask(cube: Searchable, polygon: BaseGeometry | None, crs: str) -> PolygonMask | None:
-    return None if polygon is None else PolygonMask.of(cube.grid, polygon, crs)
+    return None if polygon is None else PolygonMask.of(cube.domain, polygon, crs)
+
+
+def _scenes(cube: Searchable, names: Sequence[str]) -> BlockKernel:
+    return scene_kernel(cube.features, tuple(map(cube.features.index, names)))
+
+
+def _reduce(
+    cube: Searchable,
+    kernel: BlockKernel,
+    mask: PolygonMask | None,
+    reduction: Reduction[Result],
+    threads: int | None,
+    executor: Executor | None,
+    progress: Callable[[int, int], None] | None,
+) -> Result:
+    done, total = 0, math.prod(cube.domain.chunk_grid(side_of(cube.domain)))
+    # threads see what the whole reduction knows by then, workers how it begins
+    near = executor is None or isinstance(executor, InlineExecutor)
+    keep = PartOf(reduction if near else reduction.part())
+    kept = _stream(cube, kernel, mask, keep, threads, executor)
+    for done, (_, part) in enumerate(kept, start=1):
+        reduction.merge(part)
+        if progress:
+            progress(done, total)
+    if progress and done < total:  # those outside of the polygon were passed over
+        progress(total, total)
+    return reduction.result()
 
 
 def _stream(
     cube: Searchable,
     kernel: BlockKernel,
     mask: PolygonMask | None,
+    keep: Callable[[Chunk, F32], Kept],
     threads: int | None,
     executor: Executor | None = None,
-) -> Iterator[Piece]:
-    blocks = (b for b in cube.grid.chunks(size=BLOCK) if mask is None or mask.touches(b))
+) -> Iterator[tuple[Chunk, Kept]]:
+    polygon = None if mask is None else mask.polygon
+    blocks = cube.domain.chunks(polygon, side_of(cube.domain))
     if executor is None or isinstance(executor, InlineExecutor):
-        return _in_threads(BlockScan(Once(lambda: cube), kernel, mask), blocks, threads)
-    return _on_workers(BlockScan(Once(_opener(cube)), kernel, mask), blocks, executor)
+        return _in_threads(BlockScan(Lazy(lambda: cube), kernel, mask, keep), blocks, threads)
+    return _on_workers(BlockScan(Lazy(_opener(cube)), kernel, mask, keep), blocks, executor)
 
 
-def _in_threads(work: BlockScan, blocks: Iterator[Chunk], threads: int | None) -> Iterator[Piece]:
-    """Pieces in order; as many blocks as threads are in work, one more waits to be taken."""
+def _in_threads(
+    work: BlockScan[Kept], blocks: Iterator[Chunk], threads: int | None
+) -> Iterator[tuple[Chunk, Kept]]:
+    """Blocks in order; as many as threads are in work, one more waits to be taken."""
 
-    def piece(block: Chunk) -> Piece:
+    def kept(block: Chunk) -> tuple[Chunk, Kept]:
         place = block.index
         return block, work.finish(place, work.read(place))
 
     count = threads or len(os.sched_getaffinity(0))
-    pending: deque[Future[Piece]] = deque()
+    pending: deque[Future[tuple[Chunk, Kept]]] = deque()
     # the threads share the cores among themselves: BLAS threads of each would fight over them
     with (
         threadpool_limits(1, user_api="blas"),
@@ -156,7 +185,7 @@ def _in_threads(work: BlockScan, blocks: Iterator[Chunk], threads: int | None) -
     ):
         try:
             for block in blocks:
-                pending.append(pool.submit(piece, block))
+                pending.append(pool.submit(kept, block))
                 if len(pending) > count:
                     yield pending.popleft().result()
             while pending:
@@ -166,20 +195,27 @@ def _in_threads(work: BlockScan, blocks: Iterator[Chunk], threads: int | None) -
                 future.cancel()
 
 
-def _on_workers(work: BlockScan, blocks: Iterator[Chunk], executor: Executor) -> Iterator[Piece]:
-    """Pieces as they come; only places of blocks go out, only values come back."""
+def _on_workers(
+    work: BlockScan[Kept], blocks: Iterator[Chunk], executor: Executor
+) -> Iterator[tuple[Chunk, Kept]]:
+    """Blocks as they come; only their places go out, only what is kept of them comes back."""
     places = (block.index for block in blocks)
     with contextlib.closing(executor.stream(work, places)) as outcomes:
         for outcome in outcomes:
             block = work.block(outcome.item)
             if outcome.result is None:
-                (top, left), (bottom, right) = block.start, block.stop
                 raise CubeError(
-                    f"rows {top}-{bottom - 1}, columns {left}-{right - 1} were not "
-                    f"searched by {executor.description}: {outcome.error} "
+                    f"{_range_of(block)} were not searched by {executor.description}: "
+                    f"{outcome.error} "
                     "(every worker must reach the cube where it is here)"
                 )
             yield block, outcome.result
+
+
+def _range_of(block: Chunk) -> str:
+    names = {"y": "rows", "x": "columns"}
+    ends = zip(block.domain.dims, block.start, block.stop, strict=True)
+    return ", ".join(f"{names.get(dim, dim + 's')} {a}-{b - 1}" for dim, a, b in ends)
 
 
 def _opener(cube: Searchable) -> Callable[[], Cube]:
@@ -189,32 +225,3 @@ def _opener(cube: Searchable) -> Callable[[], Cube]:
     path = local_path(cube.url)
     url = cube.url if path is None else str(path.absolute())
     return partial(Cube, url, cube.generation, check_digests=cube.check_digests)
-
-
-def _collect(
-    pieces: Iterator[Piece],
-    maps: int,
-    grid: Grid,
-    scratch: Path | None,
-    memory: int,
-    progress: Callable[[int, int], None] | None,
-) -> F32:
-    result = _allocate((maps, *grid.shape), scratch, memory)
-    done, total = 0, int(np.prod(grid.chunk_grid(BLOCK)))
-    for done, (block, values) in enumerate(pieces, start=1):
-        result[:, *block.slices] = values
-        if progress:
-            progress(done, total)
-    if progress and done < total:  # those outside of the polygon were passed over
-        progress(total, total)
-    return result
-
-
-def _allocate(shape: tuple[int, ...], scratch: Path | None, memory: int) -> F32:
-    if 4 * int(np.prod(shape)) <= memory:
-        result: NDArray[np.float32] = np.empty(shape, np.float32)
-    else:
-        with tempfile.TemporaryFile(dir=scratch) as file:
-            result = np.memmap(file, np.float32, "w+", shape=shape)
-    result.fill(np.nan)
-    return result

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from ..domain import Chunk, Grid, Index
-from ..executors import Once
+from ..domain import Chunk, Domain, Index
+from ..executors import Lazy
 from ..models import FeatureSpace
 from .distance import BlockKernel
+from .heatmaps import BLOCK
 from .kernels import F32, Codes
 from .mask import PolygonMask
+from .reductions import Reduction
 
-BLOCK = 256  # cells along a side: smaller reads are dominated by the store's cost per request
+Kept = TypeVar("Kept")
 
 
 class Searchable(Protocol):
@@ -24,28 +27,53 @@ class Searchable(Protocol):
     def features(self) -> FeatureSpace: ...
 
     @property
-    def grid(self) -> Grid: ...
+    def domain(self) -> Domain: ...
 
-    def read(self, rows: slice, cols: slice) -> Codes:
-        """int8 ``(y, x, feature)``, -128 where missing."""
+    def read(self, *cells: slice) -> Codes:
+        """int8 ``(*cells, feature)``, -128 where missing."""
         ...
 
-    def read_norm(self, rows: slice, cols: slice) -> F32 | None:
-        """float32 ``(y, x)``: `Distance.squared_norm` of the decoded cells, or None."""
+    def read_norm(self, *cells: slice) -> F32 | None:
+        """float32: `Distance.squared_norm` of the decoded cells, or None."""
         ...
+
+
+def side_of(domain: Domain) -> int:
+    """Cells along each side of what is read at a time: as many cells in any domain."""
+    return BLOCK if len(domain.shape) == 2 else BLOCK * BLOCK
+
+
+def whole(_chunk: Chunk, values: F32) -> F32:
+    """All values of a block are kept."""
+    return values
 
 
 @dataclass(frozen=True, eq=False)
-class BlockScan:
-    """Blocks -> values float32 ``(map, y, x)``, NaN where missing or outside of ``mask``."""
+class PartOf(Generic[Kept]):
+    """What a reduction keeps of a block: a part of it that saw this block alone."""
 
-    cube: Once[Searchable]
+    reduction: Reduction[Kept]
+
+    def __call__(self, chunk: Chunk, values: F32) -> Reduction[Kept]:
+        part = self.reduction.part()
+        part.add(chunk, values)
+        return part
+
+
+@dataclass(frozen=True, eq=False)
+class BlockScan(Generic[Kept]):
+    """Blocks -> what ``keep`` makes of their values: float32 ``(map, *cells)``, NaN where
+    missing or outside of ``mask``."""
+
+    cube: Lazy[Searchable]
     kernel: BlockKernel
     mask: PolygonMask | None
+    keep: Callable[[Chunk, F32], Kept]
 
     def block(self, place: Index) -> Chunk:
         """The cells of a block."""
-        return self.cube().grid.chunk(*place, size=BLOCK)
+        domain = self.cube().domain
+        return domain.chunk(*place, size=side_of(domain))
 
     def read(self, place: Index) -> tuple[Codes, F32 | None]:
         """Codes ``(cell, feature)``, and norms ``(cell,)`` where the kernel wants them."""
@@ -55,10 +83,10 @@ class BlockScan:
         flat = None if norm is None else np.ascontiguousarray(norm, np.float32).reshape(-1)
         return codes.reshape(-1, codes.shape[-1]), flat
 
-    def finish(self, place: Index, data: tuple[Codes, F32 | None]) -> F32:
-        """The values of all maps in the block."""
+    def finish(self, place: Index, data: tuple[Codes, F32 | None]) -> Kept:
+        """What is kept of the block."""
         block = self.block(place)
         values = self.kernel(*data).reshape(-1, *block.shape)
         if self.mask is not None:
             values[:, ~self.mask.cells(block)] = np.nan
-        return values
+        return self.keep(block, values)

@@ -18,8 +18,8 @@ from ..domain import Grid
 from ..errors import UsageError
 from ..query.record import read_record
 from ..query.session import file_digest
-from ..report.evidence import heatmap_digest
 from ..report.outputs import RECORD, faults_of_outputs
+from ..report.survey import heatmap_digest
 from .pages import Page, read_page
 
 _MOST_CELLS = 1 << 30  # 4 GiB of distances in memory

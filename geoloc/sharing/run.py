@@ -18,6 +18,7 @@ from ..files.whole import file_sha256
 from ..names import path_text
 from ..query.record import read_record
 from ..report.outputs import RECORD, output_digests
+from ..report.registry import OUTPUTS
 from ..report.write import output_errors, write_files
 from .answers import answer_folders, read_answer
 from .options import Options
@@ -28,12 +29,6 @@ from .statement import Statement, page
 
 FORMAT = "geoloc-share/1"
 PAGE, LIST = "SHARED.md", "shared.json"
-FILES = (
-    RECORD, "heatmap.tif", "heatmap.qml", "heatmap_colors.tif", "heatmap.png",
-    "candidates.geojson", "candidates.csv", "candidates.kml", "candidates.kmz", "report.html",
-)  # fmt: skip
-"""The files of every copy of an answer, and no others."""
-
 
 ASKED = Options()
 """By default nothing optional is kept."""
@@ -145,7 +140,7 @@ def _require_clean(
     folder: Path, part: Path, original: Mapping[str, Any], copied: Mapping[str, Any]
 ) -> None:
     secrets = secrets_of(original, copied, str(Path.home()))
-    leaks = sorted(set(findings(part, secrets, FILES)))
+    leaks = sorted(set(findings(part, secrets, (RECORD, *OUTPUTS))))
     if leaks:
         raise GeolocError(
             f"nothing was shared: the copy of {folder} would still reveal what is to be left out: "

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ..query.coverage import UNKNOWN
+from ..query.options import QueryOptions
 from .options import Options
 
 Record = Mapping[str, Any]
@@ -157,14 +158,10 @@ class Scrub:
         """The query; of the polygon its digest."""
         within = record.get("within")
         return {
-            "top": number(record.get("top")),
-            "radius": number(record.get("radius")),
+            **{key: plain(record.get(key)) for key in QueryOptions.shared()},
             "within": text(within) if self.keeps("paths") else None,
             "within_given": within is not None,
             "within_sha256": digest(record.get("within_sha256")),
-            "weights": measures(record.get("weights")),
-            "scene": word(record.get("scene")),
-            "epoch": word(record.get("epoch")),
         }
 
     def model(self, record: Record) -> dict[str, Any]:

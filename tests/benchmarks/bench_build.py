@@ -54,10 +54,12 @@ from geoloc.executors import Executor, InlineExecutor
 from geoloc.executors.workers import DaskExecutor
 from geoloc.imagery import open_source
 from geoloc.imagery.source import as_window
-from geoloc.jobs.build import BlockRun, BuildPlan, build_blocks
+from geoloc.jobs.build import BlockJob, BuildPlan, build_blocks
+from geoloc.jobs.overview import open_mosaic
 from geoloc.jobs.plan import ModelEncoder
 from geoloc.jobs.refresh import refresh_blocks
 from geoloc.jobs.report import BuildReport
+from geoloc.jobs.run import Run
 from geoloc.models import FeatureSpace, Quantizer
 
 from ..cubes import CoarseEncoder, grid_of, plan_of
@@ -261,18 +263,19 @@ def network_plan(folder: Path, grid: Grid) -> BuildPlan:
 
 def fill(plan: BuildPlan, url: Path, executor: Executor) -> BuildReport:
     """Read, encode and write all blocks of a plan, as a build does once it has a code."""
-    work = replace(plan, url=str(url))
     dim = plan.features.dim
     code = Quantizer.fit(np.full(dim, -9, np.float32), np.full(dim, 9, np.float32))
-    ledger = np.zeros(plan.grid.chunk_grid(), np.uint8)
-    spec = work.spec(work.work.encoder().describe())
-    features = plan.features.with_code(code)
-    create_generation(url, "g0001", spec, features, ledger, model_name="m")
+    status = np.zeros(plan.grid.chunk_grid(), np.uint8)
+    work = replace(plan, url=str(url), features=plan.features.with_code(code))
+    encoding = work.task.encoder().describe()
+    mosaic = open_mosaic(work.grid, work.source, encoding, None)
     report = BuildReport(str(url), "g0001")
     with hold_lock(url, "benchmark") as lock:
-        run = BlockRun(work, report, lock, np.argwhere(ledger == Status.MISSING))
-        report.seconds = seconds(lambda: run.fill(executor))
-    assert report.blocks_done == ledger.size
+        job = BlockJob(work, report, lock, mosaic, work.spec(encoding), status)
+        job.prepare(executor)
+        run = Run(job, work.grid, np.argwhere(status == Status.MISSING))
+        report.seconds = seconds(lambda: run.over(executor))
+    assert report.blocks_done == status.size
     return report
 
 

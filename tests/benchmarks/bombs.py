@@ -363,7 +363,8 @@ def cubes(folder: Path) -> Iterator[Attack]:
         told = json.loads(meta.read_text())
         spec = told["attributes"]["spec"]
         as_text = isinstance(spec, str)
-        changed = (json.loads(spec) if as_text else spec) | {"ny": 400_000, "nx": 400_000}
+        changed = json.loads(spec) if as_text else spec
+        changed["domain"] |= {"ny": 400_000, "nx": 400_000}
         told["attributes"]["spec"] = json.dumps(changed) if as_text else changed
         meta.write_text(json.dumps(told))
     yield asked("claims 400,000 cells a side", claims)

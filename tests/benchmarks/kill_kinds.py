@@ -430,7 +430,7 @@ class Build(_Cubes):
     name = "build"
     verified = False
     phases = (
-        (r"LOCK", "lock"), (r"\.sample", "sample parked"), (r"CURRENT", "publishing"),
+        (r"LOCK", "lock"), (r"CURRENT", "publishing"),
         (r"overview", "overview"), (r"features|norm", "blocks"), (r"done|provenance", "ledger"),
         (r".", "laying out"),
     )  # fmt: skip
@@ -454,8 +454,7 @@ class Build(_Cubes):
         return self.generation_faults({"g0001": self.generation})
 
     def progress(self) -> int:
-        parked = [p for p in self.state.glob(".sample/*/*") if re.fullmatch(r"\d+-\d+", p.name)]
-        return self.done().get("g0001", 0) + len(parked)
+        return self.done().get("g0001", 0)
 
     def finish(self, before: int, run: Run) -> list[str]:
         faults = differences(tree(self.state, self.leave_out), self.whole)

@@ -26,7 +26,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -35,6 +35,10 @@ from torch import Tensor
 
 from ...errors import ModelError, one_line
 from ..memory import is_out_of_memory
+
+if TYPE_CHECKING:
+    from ...models.spec import NetworkSpec
+    from ..runtime import Engine
 
 _ADVICE = "export the network as ONNX instead"
 _SCHEMA_MAJOR = 8
@@ -105,6 +109,13 @@ CHECK_BYTES, _COMPUTE_BYTES = 1 << 30, 2 << 30
 """Limits of memory for ONNX networks: during an import, and at any other time."""
 
 _CONFINED: list[int] = []
+
+
+def open_network(
+    _spec: NetworkSpec, path: Path, _dim: int, engine: Engine
+) -> Callable[[Tensor], Tensor]:
+    """The network of a file on the engine's device; see `open_exported`."""
+    return open_exported(path, engine.device)
 
 
 def open_exported(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -28,6 +28,10 @@ from torch.nn import functional
 from ...errors import ModelError, one_line
 from ...extras import extra
 from .lite0 import LITE0_NETWORKS, PlaceLite0
+
+if TYPE_CHECKING:
+    from ...models.spec import NetworkSpec
+    from ..runtime import Engine
 
 _PROBE_PX = 256  # input side at which a trunk's feature sizes are measured
 _AUXILIARY = ("googlenet", "inception_v3")  # their training heads do not fit one vector out
@@ -218,6 +222,13 @@ def sliding_mean(x: Tensor, size: int) -> Tensor:
     """Mean over windows of ``size`` x ``size``: ``(n, C, h, w)`` -> ``(n, C, h-size+1, …)``."""
     # separable: 2 * size additions instead of size ** 2
     return functional.avg_pool2d(functional.avg_pool2d(x, (size, 1), 1), (1, size), 1)
+
+
+def open_network(spec: NetworkSpec, path: Path, dim: int, engine: Engine) -> Layer:
+    """A whole network with its weights, on the engine's device. Raises ModelError."""
+    network = build_network(cast(str, spec.arch), dim)
+    load_weights(network, path)
+    return engine.place(network)
 
 
 def load_weights(network: nn.Module, path: str | Path) -> None:

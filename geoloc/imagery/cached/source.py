@@ -1,6 +1,6 @@
 """Imagery that was tiled into Zarr: read as any other source, without its files or catalog.
 
-``tiling`` writes it, and says when that pays.
+`tiles` writes it, and says when that pays.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from zarr.storage import StorePath, WrapperStore
 
 from ...area import Bounds, ZarrImagery
-from ...domain import Chunk, Grid
+from ...domain import Chunk, Grid, Status
 from ...errors import ImageryError
 from ...stores import open_store, reason_of
 from ..crs import box_in, pixel_side
@@ -42,17 +41,6 @@ TILE = 2048
 
 _ON_LATTICE = 1e-3  # px
 _MARGIN = 2  # px around what is resampled
-
-
-class TileState(IntEnum):
-    """States of a tile in the ledger; MISSING and BROKEN are tiled on resume."""
-
-    MISSING = 0
-    DONE = 1
-    BROKEN = 2
-    """Written, but some of its imagery could not be read."""
-    OUTSIDE = 3
-    """No cell needs it."""
 
 
 class TileItem(BaseModel):
@@ -79,11 +67,11 @@ class TileRecord(BaseModel):
     errors: tuple[str, ...] = ()
 
     @property
-    def state(self) -> TileState:
+    def status(self) -> Status:
         """What the ledger should say of the tile."""
         if not self.fingerprint:
-            return TileState.MISSING
-        return TileState.BROKEN if self.errors else TileState.DONE
+            return Status.MISSING
+        return Status.BROKEN if self.errors else Status.DONE
 
 
 @dataclass(frozen=True)
@@ -92,14 +80,14 @@ class _Tile:
 
     row: int
     col: int
-    state: int
+    status: int
     record: TileRecord
 
     @property
     def lacking(self) -> bool:
         """Whether its pixels are not to be used: nobody knows what they are."""
-        return TileState.MISSING in (self.state, self.record.state) and (
-            self.state != TileState.OUTSIDE
+        return Status.MISSING in (self.status, self.record.status) and (
+            self.status != Status.OUTSIDE
         )
 
 

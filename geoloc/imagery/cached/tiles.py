@@ -37,16 +37,16 @@ from zarr.codecs import ZstdCodec
 from zarr.core.sync import sync
 
 from ...area import portable
-from ...domain import Chunk, Grid
+from ...domain import Chunk, Grid, Index, Status
 from ...errors import ImageryError, SpecMismatchError
 from ...stores import open_store
+from ...stores.ledger import PIECE, LedgerArray
 from ..source import Source
 from .source import (
     FORMAT_VERSION,
     TILE,
     TileItem,
     TileRecord,
-    TileState,
     array_of,
     open_tiled,
     parse_record,
@@ -60,7 +60,6 @@ if TYPE_CHECKING:
 _MARK = "geoloc_imagery"  # attribute: the format's version
 _BEING_LAID_OUT = 0
 _CHUNK = 512
-_LEDGER_CHUNK = 32
 _LIGHT = ZstdCodec(level=3)
 
 
@@ -90,15 +89,15 @@ class TiledSpec:
 class TileResult:
     """What the client learns of a tile. DONE with errors: it stays as it was, as these came up."""
 
-    state: TileState
+    status: Status
     valid: int
     errors: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class TileWork:
-    """Reads a tile and writes it; sent to workers (see ``cluster.Work``)."""
+class TileTask:
+    """Reads a tile and writes it; sent to workers (see ``executors.Task``)."""
 
     url: str
     lattice: Grid
@@ -111,10 +110,13 @@ class TileWork:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_group"}
 
+    def fingerprint(self, tile: Chunk) -> str:
+        """Of the imagery that the tile would be made from now; sha256 in hex."""
+        return self.source.fingerprint(self.lattice.window(*tile.slices))
+
     def read(self, tile: Chunk) -> tuple[xr.DataArray | None, str]:
         """The origin's pixels, or None where it has none, and its fingerprint."""
-        window = self.lattice.window(*tile.slices)
-        fingerprint = self.source.fingerprint(window)
+        window, fingerprint = self.lattice.window(*tile.slices), self.fingerprint(tile)
         image = self.source.read(window) if self.source.covers(window) else None
         return image, fingerprint
 
@@ -124,15 +126,15 @@ class TileWork:
         record = _record(image, fingerprint)
         with reading(self.url):
             before = parse_record(array_of(self._group, "record")[tile.index])
-            if record.errors and before.state == TileState.DONE:
-                return TileResult(TileState.DONE, 0, record.errors)
+            if record.errors and before.status == Status.DONE:
+                return TileResult(Status.DONE, 0, record.errors)
             if before.fingerprint:
                 self._note(tile, "")  # from here on its pixels are neither old nor new
             self._write(tile, image, anew=bool(before.items))
             self._note(tile, record.model_dump_json())
         valid = 0 if image is None else int(image.coords["valid"].sum())
         notes = () if image is None else image.attrs.get("notes", ())
-        return TileResult(record.state, valid, record.errors, notes)
+        return TileResult(record.status, valid, record.errors, notes)
 
     def _write(self, tile: Chunk, image: xr.DataArray | None, *, anew: bool) -> None:
         if image is not None:
@@ -163,47 +165,44 @@ def _record(image: xr.DataArray | None, fingerprint: str) -> TileRecord:
 
 
 class TileLedger:
-    """The client's side: the state of every tile, uint8 ``(tile_y, tile_x)`` of TileState."""
+    """The client's side: the status of every tile, uint8 ``(tile_y, tile_x)`` of Status."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         with reading(url):
             group = open_tiled(url, mode="r+")
-            self._done, self._records = array_of(group, "done"), array_of(group, "record")
-            self.state: NDArray[np.uint8] = np.asarray(self._done[:])
+            done, self._records = array_of(group, "done"), array_of(group, "record")
+            self.status: NDArray[np.uint8] = np.asarray(done[:])
+            self._done = LedgerArray(done, self.status)
 
     @property
     def whole(self) -> bool:
         """Whether no tile lacks anything."""
-        return not np.isin(self.state, (TileState.MISSING, TileState.BROKEN)).any()
+        return not np.isin(self.status, (Status.MISSING, Status.BROKEN)).any()
 
-    def record(self, row: int, col: int) -> TileRecord:
+    def record(self, index: Index) -> TileRecord:
         """Where a tile is from."""
         with reading(self.url):
-            return parse_record(self._records[row, col])
+            return parse_record(self._records[index])
 
-    def mark(self, tile: Chunk, state: TileState) -> None:
+    def mark(self, tile: Chunk, status: Status) -> None:
         """Make a written tile count, or one that is to be rewritten count no more."""
-        if self.state[tile.index] == state:
-            return
-        top, left = (i - i % _LEDGER_CHUNK for i in tile.index)
-        part = np.s_[top : top + _LEDGER_CHUNK, left : left + _LEDGER_CHUNK]
-        self.state[tile.index] = state
-        with reading(self.url):
-            self._done[part] = self.state[part]
+        if self.status[tile.index] != status:
+            with reading(self.url):
+                self._done.change(np.array([tile.index]), status)
 
 
 def open_ledger(
-    url: str, spec: TiledSpec, states: NDArray[np.uint8], *, other_imagery: bool = False
+    url: str, spec: TiledSpec, status: NDArray[np.uint8], *, other_imagery: bool = False
 ) -> TileLedger:
-    """The ledger of a copy begun from the same spec, or of a new one with these first states.
+    """The ledger of a copy begun from the same spec, or of a new one with these first statuses.
 
     ``other_imagery``: a copy of other imagery becomes one of this. The caller is the only one
     who writes there. Raises SpecMismatchError where another copy lies there, ImageryError where
     something else does, or none can be written.
     """
     if not _begun(url):
-        _create(url, spec, states)
+        _create(url, spec, status)
     with reading(url):
         group = open_tiled(url, mode="r+")
         there: Any = group.attrs
@@ -249,7 +248,7 @@ def _names(store: Store) -> list[str]:
         return []
 
 
-def _create(url: str, spec: TiledSpec, states: NDArray[np.uint8]) -> None:
+def _create(url: str, spec: TiledSpec, status: NDArray[np.uint8]) -> None:
     lattice = spec.lattice
     with reading(url), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # strings: not yet in the specification
@@ -257,7 +256,7 @@ def _create(url: str, spec: TiledSpec, states: NDArray[np.uint8]) -> None:
         store = open_store(url, read_only=False)
         group = zarr.open_group(store, mode="a", attributes={_MARK: _BEING_LAID_OUT})
         _create_pixels(group, lattice)
-        _create_ledger(group, states)
+        _create_ledger(group, status)
         a, b, c, d, e, f = lattice.transform
         place = {**CRS(lattice.crs).to_cf(), "GeoTransform": f"{c!r} {a!r} {b!r} {f!r} {d!r} {e!r}"}
         group.create_array("spatial_ref", shape=(), dtype="int64", attributes=place, overwrite=True)
@@ -310,12 +309,12 @@ def _create_pixels(group: zarr.Group, lattice: Grid) -> None:
         axis[:] = values
 
 
-def _create_ledger(group: zarr.Group, states: NDArray[np.uint8]) -> None:
+def _create_ledger(group: zarr.Group, status: NDArray[np.uint8]) -> None:
     names = ("tile_y", "tile_x")
     done = group.create_array(
         "done",
-        shape=states.shape,
-        chunks=(_LEDGER_CHUNK, _LEDGER_CHUNK),
+        shape=status.shape,
+        chunks=(PIECE, PIECE),
         overwrite=True,
         dtype="uint8",
         fill_value=0,
@@ -323,10 +322,10 @@ def _create_ledger(group: zarr.Group, states: NDArray[np.uint8]) -> None:
         dimension_names=names,
         attributes={"flag_values": [0, 1, 2, 3], "flag_meanings": "missing done broken outside"},
     )
-    done[:] = states
+    done[:] = status
     group.create_array(
         "record",
-        shape=states.shape,
+        shape=status.shape,
         chunks=(1, 1),
         overwrite=True,
         dtype=str,

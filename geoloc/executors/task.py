@@ -19,7 +19,7 @@ Thing = TypeVar("Thing")
 _OPENING = threading.RLock()
 
 
-class Work(Protocol[Item_contra, Data, Result_co]):
+class Task(Protocol[Item_contra, Data, Result_co]):
     """Something done to each item in two steps; must be picklable.
 
     ``read`` waits for disk or network and runs beside other items; ``finish`` computes, and
@@ -31,7 +31,7 @@ class Work(Protocol[Item_contra, Data, Result_co]):
     def finish(self, item: Item_contra, data: Data, /) -> Result_co: ...
 
 
-class Once(Generic[Thing]):
+class Lazy(Generic[Thing]):
     """What ``opening`` gives, opened at its first use in each process.
 
     Work that needs a cube or a network holds it like this: sent to workers is how to open it.
@@ -48,7 +48,7 @@ class Once(Generic[Thing]):
                     self._opened.append(self._opening())
         return self._opened[0]
 
-    def __reduce__(self) -> tuple[type[Once[Thing]], tuple[Callable[[], Thing]]]:
+    def __reduce__(self) -> tuple[type[Lazy[Thing]], tuple[Callable[[], Thing]]]:
         return type(self), (self._opening,)
 
 
@@ -71,7 +71,7 @@ class Executor(Protocol):
     def workers(self) -> int: ...
 
     def stream(
-        self, work: Work[Item, Data, Result], items: Iterable[Item]
+        self, work: Task[Item, Data, Result], items: Iterable[Item]
     ) -> Generator[Outcome[Item, Result], None, None]:
         """Outcomes as they come, in any order; a failed item does not stop the others."""
         ...

@@ -1,0 +1,141 @@
+"""The int8 code of a cube whose model brings none, from small windows of the area's imagery.
+
+They are drawn at random and go the way of blocks, before the first block is written; of each
+the range of its features is kept, and nothing else. The same area and the same imagery give the
+same code, so that a build that was killed before its code was stored goes on to the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..domain import Chunk, Domain, Status
+from ..errors import ImageryError
+from ..executors import Executor
+from ..models import Quantizer
+from .tasks import EncodeTask, Pixels
+
+if TYPE_CHECKING:
+    from shapely import Geometry
+
+WINDOWS = 64
+"""Windows with imagery that a code is chosen from, where the area has as many."""
+
+SIDE = 4
+"""Cells along a side of a window: most of what it costs is its margin."""
+
+_MOST = 1024  # windows that are read for it, where most of them hold no imagery
+_FEW = WINDOWS // 4  # with fewer, whole blocks are looked at: imagery may be in few places
+_HOPELESS = 16  # windows that fail before any is encoded
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Span:
+    """Smallest and largest value ``(feature,)`` in a chunk; None where no cell has a vector.
+
+    ``error``: what of its imagery could not be read, empty for nothing.
+    """
+
+    low: NDArray[np.float32] | None
+    high: NDArray[np.float32] | None
+    error: str
+
+
+@dataclass(frozen=True)
+class SpanTask:
+    """Cells of a chunk -> the span of their features."""
+
+    encode: EncodeTask
+
+    def read(self, chunk: Chunk) -> Pixels:
+        """The imagery under the chunk."""
+        return self.encode.read(chunk)
+
+    def finish(self, chunk: Chunk, read: Pixels) -> Span:
+        """Encode it, and keep the span alone."""
+        features = self.encode.finish(chunk, read).features
+        cells = features[np.isfinite(features).all(axis=-1)]
+        error = next(iter(read.provenance.errors), "")
+        if not len(cells):
+            return Span(None, None, error)
+        return Span(cells.min(axis=0), cells.max(axis=0), error)
+
+
+@dataclass
+class _Seen:
+    """What the windows so far have shown."""
+
+    spans: list[Span] = field(default_factory=list)
+    failed: int = 0
+    error: str = ""
+
+    def add(self, span: Span | None, error: str) -> None:
+        self.failed += span is None
+        self.error = self.error or error or (span.error if span else "")
+        if span is not None and span.low is not None:
+            self.spans.append(span)
+
+    @property
+    def hopeless(self) -> bool:
+        return not self.spans and self.failed >= _HOPELESS
+
+
+def calibrate(task: EncodeTask, status: NDArray[np.uint8], executor: Executor) -> Quantizer | str:
+    """The code for an area whose ledger ``status`` is new, or why nothing could be encoded.
+
+    Raises ImageryError where no cell of the area has imagery.
+    """
+    domain, seen, work = task.grid, _Seen(), SpanTask(task)
+    blocks = np.argwhere(status == Status.MISSING)
+    windows = draw_windows(domain, blocks, task.polygon)
+    while len(seen.spans) < WINDOWS and (some := list(islice(windows, WINDOWS))):
+        _look(work, some, executor, seen)
+        if seen.hopeless:
+            break
+    order = np.random.default_rng(_SEED).permutation(blocks)
+    whole = (domain.chunk(*index) for index in order.tolist())
+    while len(seen.spans) < _FEW and not seen.error and (some := list(islice(whole, _FEW))):
+        _look(work, some, executor, seen)
+    if seen.spans:
+        lows, highs = zip(*((span.low, span.high) for span in seen.spans), strict=True)
+        return Quantizer.fit(np.min(lows, axis=0), np.max(highs, axis=0))
+    if seen.error:
+        return seen.error
+    raise ImageryError("no cell of the area has enough imagery under it to be encoded")
+
+
+def _look(work: SpanTask, chunks: list[Chunk], executor: Executor, seen: _Seen) -> None:
+    with closing(executor.stream(work, chunks)) as outcomes:
+        for outcome in outcomes:
+            seen.add(outcome.result, outcome.error)
+            if seen.hopeless:
+                return
+
+
+def draw_windows(
+    domain: Domain, blocks: NDArray[np.intp], polygon: Geometry | None
+) -> Iterator[Chunk]:
+    """Different windows in these blocks ``(n, dimension)`` with a cell inside of the polygon.
+
+    Always the same ones, `_MOST` at most.
+    """
+    rng, drawn = np.random.default_rng(_SEED), set[Chunk]()
+    for _ in range(4 * _MOST if len(blocks) else 0):
+        block = domain.chunk(*blocks[rng.integers(len(blocks))].tolist())
+        cell = rng.integers(block.start, block.stop)
+        window = domain.chunk(*(cell // SIDE).tolist(), size=SIDE)
+        inside = window.inside(polygon)
+        if window in drawn or (inside is not None and not inside.any()):
+            continue
+        drawn.add(window)
+        yield window
+        if len(drawn) == _MOST:
+            return
