@@ -25,8 +25,9 @@ from PIL.PngImagePlugin import PngInfo
 from geoloc.bulk import run_bulk
 from geoloc.errors import GeolocError
 from geoloc.report import write_report
+from geoloc.report.outputs import RECORD
+from geoloc.report.registry import OUTPUTS
 from geoloc.sharing import KEEP, Options, read_rounding, share
-from geoloc.sharing.run import FILES
 from geoloc.sharing.searching import Secret, findings
 from tests.bulk_place import Place
 from tests.media import picture
@@ -426,7 +427,7 @@ LEAKS: dict[str, tuple[str, Callable[[Path], Any]]] = {
 def test_the_last_look_finds_a_mark_however_it_is_written(tmp_path: Path, way: str) -> None:
     name, write = LEAKS[way]
     write(tmp_path / name)
-    assert list(findings(tmp_path, [Secret("senders", (MARK,))], FILES))
+    assert list(findings(tmp_path, [Secret("senders", (MARK,))], (RECORD, *OUTPUTS)))
 
 
 def test_what_is_kept_may_not_tell_what_is_not(tmp_path: Path) -> None:
