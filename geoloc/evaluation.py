@@ -49,15 +49,16 @@ def place(
 ) -> Placement | None:
     """The placement of a photo taken in ``cell`` of a heatmap ``(y, x)``; None if that is missing.
 
-    ``ties="worst"`` ranks behind every equal cell, as the study does; "middle" behind half of the
-    other equal ones, which is fair to a method with few distinct values.
+    Its rank is how many cells are at least as near. ``ties="worst"`` counts every equal cell, as
+    the study does; "middle" counts half of the other equal ones, which is fair to a method with
+    few distinct values.
     """
     value = float(heatmap[cell])
     if not math.isfinite(value):
         return None
-    counts = standing(heatmap, value)
-    equal = counts.equal if ties == "worst" else (counts.equal + 1) / 2
-    return Placement(photo, float(counts.smaller + equal), counts.known)
+    true = standing(heatmap, value)
+    equal = true.equal if ties == "worst" else (true.equal + 1) / 2
+    return Placement(photo, float(true.smaller + equal), true.known)
 
 
 @dataclass(frozen=True)
