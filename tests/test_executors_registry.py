@@ -17,8 +17,9 @@ from geoloc.errors import UsageError
 from geoloc.executors import Executor, Outcome, Task, check_kind, kinds, one_line, open_cluster
 from geoloc.executors.registry import EXECUTORS
 from geoloc.jobs.build import build_blocks
-from geoloc.search import Query, heatmaps
+from geoloc.search import Query
 
+from .array_cube import heatmaps
 from .cubes import CoarseEncoder, grid_of, mosaic, plan_of
 
 GRID = grid_of(300, 420)
@@ -65,7 +66,7 @@ def test_a_registered_executor_builds_and_queries(tmp_path: Path) -> None:
     mine, theirs = Cube.open(plan.url), Cube.open(tmp_path / "b")
     everything = slice(None), slice(None)
     np.testing.assert_array_equal(mine.read(*everything), theirs.read(*everything))
-    query = Query(np.array([10, 200, 30, 4, 50], np.float32))
+    query = Query(np.array([[10, 200, 30, 4, 50]], np.float32))
     with open_cluster("backwards") as executor:
         there = heatmaps(mine, query, executor=executor)
     np.testing.assert_array_equal(there, heatmaps(mine, query))
