@@ -25,13 +25,13 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from geoloc.candidates import stream_candidates
 from geoloc.cube import Cube
 from geoloc.models import Distance, FeatureSpace
 from geoloc.scenes import PLACES365
-from geoloc.search import Query, heatmaps, scan
+from geoloc.search import Heatmaps, Query, TopK, reduce_scan
 from geoloc.search.distance import distance_kernel, scene_kernel
 
+from ..array_cube import heatmaps
 from ..cubes import write_cube
 
 F32 = NDArray[np.float32]
@@ -142,14 +142,18 @@ def cases_elsewhere(cells: F32, photos: F32) -> list[Case]:
 
 def cases_on_disk(cube: Cube, photos: F32, threads: int) -> list[Case]:
     def candidates() -> object:
-        pieces = scan(cube, Query(photos[:1]), threads=threads)
-        return stream_candidates(pieces, cube.grid, 1)
+        top = TopK(cube.grid, 1)
+        return reduce_scan(cube, Query(photos[:1]), top, threads=threads)
+
+    def stored(count: int) -> object:
+        maps = Heatmaps.of(cube.grid, count)
+        return reduce_scan(cube, Query(photos[:count]), maps, threads=threads)
 
     name = f"Zarr on disk (cached), {threads} thread" + "s" * (threads > 1)
     whole = {
-        "heatmap": (1, lambda: heatmaps(cube, Query(photos[:1]), threads=threads)),
+        "heatmap": (1, lambda: stored(1)),
         "candidates": (1, candidates),
-        "heatmaps": (MANY, lambda: heatmaps(cube, Query(photos), threads=threads)),
+        "heatmaps": (MANY, lambda: stored(MANY)),
     }
     return [
         Case(f"{name}: {what}", count, CELLS * DIM, work, time.perf_counter)
