@@ -292,8 +292,8 @@ def test_layers(tmp_path: Path) -> None:
     frame(box(32, 51, 32.1, 51.2)).to_file(path, layer="forest")
     assert "in 2 layers (town, forest): write" in refusal(path)
     assert read_polygon(Path(f"{path}|layername=town"), UTM).equals(town)
-    assert "in a layer called roads" in refusal(Path(f"{path}|layername=roads"))
-    assert "in a layer called no" in refusal(Path(f"{path}|layername=no"))
+    assert "in a layer named roads" in refusal(Path(f"{path}|layername=roads"))
+    assert "in a layer named no" in refusal(Path(f"{path}|layername=no"))
     assert "does not exist" in refusal(Path(f"{path}|layerid=0"))
 
 

@@ -441,7 +441,7 @@ def test_many_passes_give_what_one_gives(
         return report, table.column("distance").to_pylist()
 
     one, distances = run("one")
-    monkeypatch.setattr(search_module, "PASS_BYTES", 2 * 4 * 15 * 22)
+    monkeypatch.setattr(search_module, "PASS_PHOTOS", 2)
     many, others = run("many")
     assert one.answered == many.answered
     assert distances == pytest.approx(others, rel=1e-5)

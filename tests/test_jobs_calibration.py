@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import shapely
+from numpy.typing import NDArray
 
 from geoloc.cube import Cube, plan_blocks
 from geoloc.domain import Grid
@@ -71,6 +73,21 @@ def test_the_code_is_that_of_the_windows_values() -> None:
     assert isinstance(code, Quantizer)
     np.testing.assert_array_equal(code.scale, naive.scale)
     np.testing.assert_array_equal(code.offset, naive.offset)
+
+
+def test_an_area_that_takes_less_than_its_windows_is_looked_at_as_a_whole() -> None:
+    seen: list[tuple[int, int]] = []
+
+    class Logging(CoarseEncoder):
+        def encode(self, *args: Any) -> NDArray[np.float32]:
+            seen.append(args[-1].shape)
+            return super().encode(*args)
+
+    for grid in (grid_of(10, 12), grid_of(40, 140)):
+        code = code_of(replace(plan_at(grid, mosaic(grid, gsd=10)), open_encoder=Logging))
+        assert isinstance(code, Quantizer)
+    assert seen[0] == (10, 12) and len(seen) == 1 + WINDOWS
+    assert max(map(max, seen[1:])) == SIDE
 
 
 def test_it_fits_the_whole_area(tmp_path: object) -> None:

@@ -30,6 +30,12 @@ class Item:
     """Identifies its files' content: the catalog's checksum or date of change, else date and size
     on disk, or a server's ETag."""
 
+    @property
+    def record(self) -> dict[str, str | None]:
+        """What is kept of it: id, href, date (ISO 8601) and version."""
+        date = self.datetime.isoformat() if self.datetime else None
+        return {"id": self.id, "href": self.href, "date": date, "version": self.version}
+
 
 class Source(Protocol):
     """Overhead imagery of any origin, read as RGB on any lattice.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,23 +93,41 @@ def calibrate(task: EncodeTask, status: NDArray[np.uint8], executor: Executor) -
 
     Raises ImageryError where no cell of the area has imagery.
     """
-    domain, seen, work = task.grid, _Seen(), SpanTask(task)
-    blocks = np.argwhere(status == Status.MISSING)
-    windows = draw_windows(domain, blocks, task.polygon)
-    while len(seen.spans) < WINDOWS and (some := list(islice(windows, WINDOWS))):
-        _look(work, some, executor, seen)
-        if seen.hopeless:
+    blocks, seen = np.argwhere(status == Status.MISSING), _Seen()
+    for chunks, enough in _passes(task, blocks):
+        while (
+            len(seen.spans) < enough
+            and not seen.hopeless
+            and (some := list(islice(chunks, enough)))
+        ):
+            _look(SpanTask(task), some, executor, seen)
+        if seen.error:
             break
-    order = np.random.default_rng(_SEED).permutation(blocks)
-    whole = (domain.chunk(*index) for index in order.tolist())
-    while len(seen.spans) < _FEW and not seen.error and (some := list(islice(whole, _FEW))):
-        _look(work, some, executor, seen)
     if seen.spans:
         lows, highs = zip(*((span.low, span.high) for span in seen.spans), strict=True)
         return Quantizer.fit(np.min(lows, axis=0), np.max(highs, axis=0))
     if seen.error:
         return seen.error
     raise ImageryError("no cell of the area has enough imagery under it to be encoded")
+
+
+def _passes(task: EncodeTask, blocks: NDArray[np.intp]) -> Iterator[tuple[Iterator[Chunk], int]]:
+    """Chunks to look at, and how many with imagery are enough; the next where there are fewer."""
+    windows: Iterator[Chunk] = draw_windows(task.grid, blocks, task.polygon)
+    order = np.random.default_rng(_SEED).permutation(blocks)
+    whole: Iterator[Chunk] = (task.grid.chunk(*index) for index in order.tolist())
+    if len(blocks) <= WINDOWS:  # a small area: with their margins windows may cost more than it
+        some, all_of_it = list(islice(windows, WINDOWS)), list(whole)
+        if _pixels(task, all_of_it) <= _pixels(task, some):
+            yield iter(all_of_it), len(blocks)
+            return
+        windows, whole = chain(some, windows), iter(all_of_it)
+    yield windows, WINDOWS
+    yield whole, _FEW
+
+
+def _pixels(task: EncodeTask, chunks: list[Chunk]) -> int:
+    return sum(task.window(chunk).size for chunk in chunks)
 
 
 def _look(work: SpanTask, chunks: list[Chunk], executor: Executor, seen: _Seen) -> None:

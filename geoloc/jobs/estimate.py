@@ -30,7 +30,7 @@ from ..area.ground import numbers
 from ..cube import Status, plan_blocks
 from ..domain import CHUNK_SIZE, Chunk, Grid
 from ..errors import CubeError, GeolocError
-from ..executors import Executor, Lazy, open_cluster
+from ..executors import Executor, open_cluster
 from ..imagery import require_overlap
 from .cache import imagery_at_hand
 from .extent import placed
@@ -228,7 +228,7 @@ def measure(plan: BuildPlan, status: NDArray[np.uint8], executor: Executor) -> M
 
     ``status`` ``(block_y, block_x)`` tells which blocks belong to the area.
     """
-    work = EncodeTask(plan.grid, plan.source, Lazy(plan.open_encoder), None)
+    work = replace(plan.task, polygon=None)
     encoding = work.encoder().describe()
     block = _block_with_imagery(work, status)
     side = _SMALLEST

@@ -151,15 +151,7 @@ class EncodeTask:
         if not self.source.covers(window):
             return Pixels(window, None, None, provenance, meter.spent(0, 0))
         image = self.source.read(window)
-        items = tuple(
-            ItemRecord(
-                id=i.id,
-                href=i.href,
-                date=i.datetime.isoformat() if i.datetime else None,
-                version=i.version,
-            )
-            for i in image.attrs["items"]
-        )
+        items = tuple(ItemRecord.model_validate(i.record) for i in image.attrs["items"])
         facts = {"errors": image.attrs["errors"], "notes": image.attrs.get("notes", ())}
         provenance = provenance.model_copy(update={"items": items, **facts})
         valid = image.coords["valid"].values

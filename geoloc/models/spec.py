@@ -25,7 +25,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Method = Literal["patch", "dense"]
 Triple = tuple[float, float, float]
-_LATER = ("code_range", "readout")  # parts that specifications had not always
+_LATER = ("code_range", "readout")  # parts that older specifications lack
 
 
 def _ordered(limits: tuple[float, float]) -> tuple[float, float]:

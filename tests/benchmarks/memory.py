@@ -44,13 +44,14 @@ HERE = Path(__file__).parents[2]
 DIM = 16
 _ARCH = "shufflenet_v2_x0_5"
 _WATCHED = """
-import re, runpy, sys
+import re, runpy, sys, time
 peak = sys.argv.pop(1)
 try:
     runpy.run_module("geoloc", run_name="__main__", alter_sys=True)
 finally:
     status = open("/proc/self/status").read()
-    open(peak, "w").write(re.search(r"VmHWM:\\s+(\\d+)", status)[1])
+    spent = time.process_time()
+    open(peak, "w").write(re.search(r"VmHWM:\\s+(\\d+)", status)[1] + f" {spent}")
 """
 """The command, and then the most memory that this process ever had, kB: what a child is counted
 for by its parent begins with the memory of that parent."""
@@ -58,10 +59,11 @@ for by its parent begins with the memory of that parent."""
 
 @dataclass(frozen=True)
 class Used:
-    """What a command took: MB of memory at its peak, and seconds."""
+    """What a command took: MB of memory at its peak, seconds, and seconds of processors."""
 
     megabytes: float
     seconds: float
+    processor: float
 
 
 def run(tree: Path, store: Path, *words: str | Path) -> Used:
@@ -74,7 +76,8 @@ def run(tree: Path, store: Path, *words: str | Path) -> Used:
         if done.returncode:
             raise RuntimeError((done.stdout + done.stderr).decode()[-2000:])
         seconds = time.perf_counter() - start
-        return Used(int(Path(peak.name).read_text()) / 1024, seconds)
+        memory, processor = map(float, Path(peak.name).read_text().split())
+        return Used(memory / 1024, seconds, processor)
 
 
 def write_tiny_model(folder: Path) -> Model:
@@ -158,7 +161,7 @@ def measure(folder: Path, trees: dict[str, Path], told: argparse.Namespace) -> I
             for name, one in used.items():
                 yield (
                     f"{scale:>3}x {ny * nx / 1e6:7.2f} M cells {count:>3} photos {name:>4}: "
-                    f"{one.megabytes:7.0f} MB {one.seconds:7.1f} s"
+                    f"{one.megabytes:7.0f} MB {one.seconds:7.1f} s {one.processor:7.1f} s busy"
                 )
         subprocess.run(["rm", "-rf", str(cube)], check=True)
 

@@ -152,15 +152,7 @@ class TileTask:
 def _record(image: xr.DataArray | None, fingerprint: str) -> TileRecord:
     if image is None:
         return TileRecord(fingerprint=fingerprint)
-    items = tuple(
-        TileItem(
-            id=i.id,
-            href=i.href,
-            date=i.datetime.isoformat() if i.datetime else None,
-            version=i.version,
-        )
-        for i in image.attrs["items"]
-    )
+    items = tuple(TileItem.model_validate(i.record) for i in image.attrs["items"])
     return TileRecord(fingerprint=fingerprint, items=items, errors=image.attrs["errors"])
 
 
