@@ -28,12 +28,12 @@ from geoloc.cube import (
     CubeSpec,
     Ledger,
     Provenance,
-    Quantizer,
     Status,
     create_generation,
     publish,
 )
 from geoloc.encoders.formats.networks import build_network, weights_bytes
+from geoloc.models import FeatureSpace, Quantizer
 from geoloc.models.model import Model, write_model
 from geoloc.scenes import PLACES365
 
@@ -98,9 +98,8 @@ def write_cube(url: Path, ny: int, nx: int, model: Model) -> None:
         url,
         "g0001",
         CubeSpec.of(grid, polygon=None, imagery={}, model=model.digest, encoding={}),
-        Quantizer.fit(-one, one),
+        FeatureSpace(PLACES365[:DIM], Quantizer.fit(-one, one)),
         np.zeros(grid.chunk_grid(), np.uint8),
-        classes=PLACES365[:DIM],
         model_name=model.name,
         area="synthetic",
     )
