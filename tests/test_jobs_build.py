@@ -367,7 +367,7 @@ def test_an_area_outside_the_imagery_is_refused_before_any_work(
     tmp_path: Path, source: ArraySource
 ) -> None:
     far = Grid(GRID.crs, GRID.left + 90_000, GRID.top, 10, 50, 50)
-    with pytest.raises(ImageryError, match="outside of the imagery"):
+    with pytest.raises(ImageryError, match="outside the imagery"):
         build_blocks(plan_of(tmp_path / "cube", far, source))
     assert not (tmp_path / "cube").exists()
 

@@ -183,11 +183,11 @@ def test_a_cube_made_by_a_newer_geoloc(tmp_path: Path, source: ArraySource) -> N
     build_blocks(plan)
     document = tmp_path / "g0001" / "zarr.json"
     text = document.read_text()
-    document.write_text(text.replace('"geoloc_cube": 1', '"geoloc_cube": 2'))
+    document.write_text(text.replace('"geoloc_cube": 2', '"geoloc_cube": 3'))
     assert document.read_text() != text
     for use in (lambda: build_blocks(plan), lambda: Cube.open(tmp_path)):
         with pytest.raises(
-            CubeError, match="has format 2, this geoloc reads up to 1: install"
+            CubeError, match="has format 3, this geoloc reads up to 2: install"
         ) as e:
             use()
         one_line(e)
