@@ -2,8 +2,8 @@
 
 ``python -m tests.benchmarks.memory --old COMMIT``: cubes of 1, 16 and 64 times an area are written
 directly (16 smooth random features); each command (``geoloc scene`` for no photo) runs in a
-process of its own, first with the code of an older commit, then with this one. Peak RSS is the
-kernel's, of that process.
+process of its own, first with the code of an older commit that reads the same cubes, then with
+this one. Peak RSS is the kernel's, of that process.
 """
 
 from __future__ import annotations
