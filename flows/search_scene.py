@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
-from geoloc.query import query_scene
+from geoloc import query
 from geoloc.query.options import QueryOptions, Use
 from geoloc.report import QueryResult
 
@@ -34,7 +34,7 @@ def search_scene(cube: CubeRef, scene: SceneName, out: FolderPath, *, options: Q
 
 @stage("search")
 def search(cube: str, scene: str, out: str, options: QueryOptions) -> QueryResult:
-    """See `geoloc.query.query_scene`."""
-    result = query_scene(cube, scene, out, options=options, progress=progress)
+    """See `geoloc.query.search_scene`."""
+    result = query.search_scene(cube, scene, out, options=options, progress=progress)
     get_run_logger().info("%d candidates for %s", len(result.candidates), result.title)
     return result

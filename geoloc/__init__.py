@@ -8,10 +8,11 @@ The public names, each imported when it is first used::
     refresh_cube     the blocks whose imagery has changed, as a new generation
     update_cube      both: what is missing, and what has changed
     query_photos     photos -> ranked places, and their reports
-    query_scene      a scene class by name -> ranked places
+    search_scene     a scene class by name -> ranked places
     describe_photos  photos -> their scene classes
     describe_place   a place of a cube -> its scene classes
     run_bulk         a folder of photos, videos and chats -> answers
+    QueryOptions     the options of all of these
     repeat_query     a recorded answer, asked again and compared
     GeolocError      the root of all errors that geoloc raises on purpose
 
@@ -31,11 +32,19 @@ if TYPE_CHECKING:
     from .jobs.build import build_cube
     from .jobs.refresh import refresh_cube
     from .jobs.update import update_cube
-    from .query import describe_photos, describe_place, query_photos, query_scene, repeat_query
+    from .query import (
+        QueryOptions,
+        describe_photos,
+        describe_place,
+        query_photos,
+        repeat_query,
+        search_scene,
+    )
 
 __all__ = [
     "Area",
     "GeolocError",
+    "QueryOptions",
     "__version__",
     "build_cube",
     "describe_photos",
@@ -43,10 +52,10 @@ __all__ = [
     "load_area",
     "open_cube",
     "query_photos",
-    "query_scene",
     "refresh_cube",
     "repeat_query",
     "run_bulk",
+    "search_scene",
     "update_cube",
 ]
 
@@ -60,8 +69,11 @@ _HOMES = {
     "jobs.build": ("build_cube",),
     "jobs.refresh": ("refresh_cube",),
     "jobs.update": ("update_cube",),
-    "query": ("describe_photos", "describe_place", "query_photos", "query_scene", "repeat_query"),
-}
+    "query": (
+        "QueryOptions", "describe_photos", "describe_place", "query_photos", "repeat_query",
+        "search_scene",
+    ),
+}  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 

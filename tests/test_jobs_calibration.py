@@ -95,7 +95,7 @@ def test_it_fits_the_whole_area(tmp_path: object) -> None:
     report = build_blocks(plan, cluster="inline")
     assert report.saturated_values < 1e-4 * GRID.size * 5
     codes = Cube.open(plan.url).read(slice(None), slice(None)).astype(int)
-    assert (np.ptp(codes.reshape(-1, 5), axis=0) > 100).all()  # nor is most of it left unused
+    assert np.ptp(codes) > 127  # nor is most of it left unused
 
 
 def test_imagery_in_one_corner_alone_is_found() -> None:

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from geoloc.errors import UnknownClassError, UsageError
-from geoloc.models import MISSING, FeatureSpace, Quantizer
+from geoloc.models import MISSING, FeatureSpace, Quantizer, code_range_of
 from geoloc.models.features import UNNAMED
 from geoloc.scenes import PLACES365, describe
 
@@ -79,20 +79,38 @@ def test_clipped_values_are_counted() -> None:
     quantizer = Quantizer.fit(np.float32([-1, -1]), np.float32([1, 1]))
     codes, saturated = quantizer.encode(np.float32([[0, 9], [-9, 0.5], [np.nan, 9]]))
     assert saturated == 2
-    assert codes.tolist() == [[0, 127], [-127, 42], [MISSING, MISSING]]
+    assert codes.tolist() == [[0, 127], [-127, 41], [MISSING, MISSING]]
 
 
 def test_a_sample_of_equal_values_has_room() -> None:
     alone = Quantizer.fit(np.float32([7]), np.float32([7]))
-    np.testing.assert_allclose(alone.decode(alone.encode(np.float32([[7]]))[0]), [[7]])
+    value = alone.decode(alone.encode(np.float32([[7]]))[0])
+    np.testing.assert_allclose(value, [[7]], atol=float(alone.scale) / 2)
 
 
 def test_a_range_is_what_the_code_holds() -> None:
     quantizer = Quantizer.of_range(-5, 20)
+    assert (quantizer.scale, quantizer.offset) == (0.1015625, 7.515625)  # 13 / 128, 74 steps
     codes, saturated = quantizer.encode(np.float32([[-5, 20, 7.5]]))
-    assert saturated == 0 and codes.tolist() == [[-127, 127, 0]]
-    _, saturated = quantizer.encode(np.float32([[-5.1, 20, 20.1]]))
+    assert saturated == 0 and codes.tolist() == [[-123, 123, 0]]
+    _, saturated = quantizer.encode(np.float32([[-5.5, 20, 20.5]]))
     assert saturated == 2
+
+
+@given(st.floats(-1e3, 1e3), st.floats(1, 1e3))
+def test_a_code_holds_its_range_and_decodes_exactly(low: float, span: float) -> None:
+    quantizer = Quantizer.of_range(low, low + span)
+    ends = np.float32([[low, low + span]])
+    _, saturated = quantizer.encode(ends)
+    assert saturated == 0
+    assert float(quantizer.scale) <= span / 253 * (1 + 1 / 16) * (1 + 1e-6)
+    codes = np.arange(-127, 128, dtype=np.int8)[:, None]
+    exact = codes.astype(np.float64) * float(quantizer.scale) + float(quantizer.offset)
+    assert (quantizer.decode(codes) == exact).all()
+
+
+def test_the_range_of_a_model_is_that_of_its_vectors_and_a_tenth() -> None:
+    assert code_range_of(np.float32([[0, 3], [10, 5]])) == (-1, 11)
 
 
 def test_codes_of_an_older_format_have_a_range_for_each_feature() -> None:

@@ -88,7 +88,7 @@ def test_from_a_disk_and_from_s3(
     assert fetch_model(published.path.as_uri(), name="copy").new
     assert seen(store) == ["copy", "tiny"]
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
-    with pytest.raises(ModelError, match=r"no s3://cubes/none/model\.json") as refused:
+    with pytest.raises(ModelError, match=r"s3://cubes/none/model\.json does not exist") as refused:
         fetch_model(f"{s3_bucket}/none")
     assert "s3cret" not in str(refused.value)
 
@@ -132,7 +132,7 @@ def test_names_cannot_leave_the_directory(
     ("text", "word"),
     [
         (b"[" * 100_000, "JSON"),
-        (b"[]", "no JSON object"),
+        (b"[]", "not a JSON object"),
         (b'{"dim": NaN}', "NaN"),
         (b"\xff\xfe", "JSON"),
         (b" " * (5 << 20), "larger than 4 MiB"),

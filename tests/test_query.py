@@ -35,7 +35,7 @@ from geoloc.query import (
     describe_place,
     open_cube,
     query_photos,
-    query_scene,
+    search_scene,
 )
 from geoloc.query.session import class_weights, file_digest
 from tests.cubes import write_cube
@@ -249,7 +249,7 @@ def test_a_scene_is_found_without_a_photo(tmp_path: Path) -> None:
     logits[6, 11, CLASSES.index("beach")] += 12
     logits[3, 2] += 20  # every scene loud: none of them is seen clearly
     write_cube(tmp_path / "c.zarr", logits, classes=CLASSES)
-    result = query_scene(tmp_path / "c.zarr", "Beach", tmp_path / "out", top=3, radius=20)
+    result = search_scene(tmp_path / "c.zarr", "Beach", tmp_path / "out", top=3, radius=20)
     best = result.candidates[0]
     assert (best.row, best.col) == (6, 11)
     assert result.places[1][0][0] == "beach"
@@ -263,7 +263,7 @@ def test_a_scene_is_found_without_a_photo(tmp_path: Path) -> None:
 def test_what_cannot_be_asked_is_refused_in_one_line(place: Place, tmp_path: Path) -> None:
     photo, out = place.photo("a"), tmp_path / "out"
     with pytest.raises(UnknownClassError, match="beach"):
-        query_scene(place.cube, "beech", out)
+        search_scene(place.cube, "beech", out)
     with pytest.raises(UsageError, match="does not exist"):
         query_photos(place.cube, [tmp_path / "nowhere.jpg"], out)
     with pytest.raises(CubeError):

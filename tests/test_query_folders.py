@@ -18,7 +18,7 @@ import pytest
 from geoloc.bulk import run_bulk
 from geoloc.errors import OutputError
 from geoloc.models import load_model
-from geoloc.query import query_photos, query_scene
+from geoloc.query import query_photos, search_scene
 from geoloc.query.folders import Folders, cube_key, picture_key, question_key
 from geoloc.report import write_report
 from geoloc.report.placing import PART
@@ -243,14 +243,14 @@ def digests(answers: Any) -> list[str]:
 def test_photos_and_scenes_of_one_name_have_their_own_answers(home: Path, tmp_path: Path) -> None:
     cube, beach = home / "1.zarr", home / "beach.jpg"
     photo = query_photos(cube, [beach], tmp_path, top=2)
-    scene = query_scene(cube, "beach", tmp_path, top=2)
+    scene = search_scene(cube, "beach", tmp_path, top=2)
     assert (photo.results[0].folder, scene.folder) == (tmp_path / "beach", tmp_path / "beach-2")
     assert scene.to_json()["folder"] == str(tmp_path / "beach-2")
     there = {"beach": digests(photo), "beach-2": ["beach"]}
     assert asked_with(tmp_path) == there
     again = query_photos(cube, [beach], tmp_path, top=1, weights={"indoor": 2})
     assert again.results[0].folder == tmp_path / "beach"
-    assert query_scene(cube, "beach", tmp_path, top=1).folder == tmp_path / "beach-2"
+    assert search_scene(cube, "beach", tmp_path, top=1).folder == tmp_path / "beach-2"
     assert asked_with(tmp_path) == there
     record = json.loads((tmp_path / "beach" / "query.json").read_text())
     assert (record["parameters"]["top"], len(record["candidates"])) == (1, 1)

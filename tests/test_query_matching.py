@@ -16,7 +16,7 @@ from geoloc.errors import ModelError
 from geoloc.models import Distance, FeatureSpace
 from geoloc.models.load import load_model
 from geoloc.models.model import SHIPPED
-from geoloc.query import query_photos, query_scene
+from geoloc.query import query_photos, search_scene
 from geoloc.query.matching import random_share, sample_cells
 from geoloc.report import QueryResult
 from geoloc.report.evidence import evidence
@@ -196,7 +196,7 @@ def test_answers_say_how_well_they_match(tmp_path: Path, monkeypatch: pytest.Mon
     assert told == far.to_json()["match"] and told["words"].startswith("This photo may not be")
     weighted = query_photos(cube, [photo], tmp_path / "w", top=1, weights={"indoor": 0.5})
     assert weighted.results[0].match and weighted.results[0].match.pairs is None
-    absent = query_scene(cube, "airfield", tmp_path / "scene", top=1)
+    absent = search_scene(cube, "airfield", tmp_path / "scene", top=1)
     assert absent.match and absent.match.probability == pytest.approx(
         math.exp(-absent.candidates[0].distance)
     )

@@ -12,7 +12,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from geoloc.errors import UsageError
-from geoloc.query import open_target, query_scene, repeat_query
+from geoloc.query import open_target, repeat_query, search_scene
 from geoloc.query.options import Option, QueryOptions, Use
 from geoloc.query.record import read_record
 from geoloc.query.session import QuerySession
@@ -149,8 +149,8 @@ def test_an_option_is_added_by_its_field_alone(
     for module in ("run", "record", "repeat"):
         monkeypatch.setattr(f"geoloc.query.{module}.QueryOptions", Tilted)
     with pytest.raises(UsageError, match="tilt: Input should be less than or equal to 9"):
-        query_scene(cube, "beach", tmp_path / "out", tilt=10)
-    query_scene(cube, "beach", tmp_path / "out", top=2, tilt=2.5)
+        search_scene(cube, "beach", tmp_path / "out", tilt=10)
+    search_scene(cube, "beach", tmp_path / "out", top=2, tilt=2.5)
     path = tmp_path / "out" / "beach" / "query.json"
     record = read_record(path)
     assert record["parameters"]["tilt"] == 2.5 and "tilt" in Tilted.shared()

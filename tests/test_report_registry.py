@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geoloc.query import query_scene
+from geoloc.query import search_scene
 from geoloc.report import QueryResult
 from geoloc.report.outputs import RECORD, faults_of_outputs
 from geoloc.report.registry import OUTPUTS, open_writer
@@ -35,7 +35,7 @@ def test_a_new_output_is_in_the_answer_and_in_its_record(
     features = np.zeros((30, 50, 2), np.float32)
     features[11, 37, 1] = 9
     write_cube(tmp_path / "cube.zarr", features, classes=("beach", "airfield"))
-    result = query_scene(tmp_path / "cube.zarr", "airfield", tmp_path / "out", top=3)
+    result = search_scene(tmp_path / "cube.zarr", "airfield", tmp_path / "out", top=3)
     assert result.folder is not None
     written = result.folder / "places.txt"
     assert written.read_text().splitlines()[0] == "1 11 37 False"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from geoloc.candidates import percentile_of
-from geoloc.domain import Chunk, Domain, Grid
+from geoloc.domain import Domain, Grid, Points
 from geoloc.errors import OutputError, UsageError
 from geoloc.search import Heatmaps, Query, Ranked, TopK, reduce_scan, reduce_scenes, scan
 from geoloc.search.reductions import Place
@@ -135,39 +135,6 @@ def test_cells_that_lie_the_radius_apart_are_apart_whatever_the_step(step: float
     assert [place.index for place in found] == [0, 3, 6]
 
 
-@dataclass(frozen=True, eq=False)
-class Scattered(Domain):
-    """Points anywhere, in the order of their numbers."""
-
-    places: NDArray[np.float64]
-    crs: str = "EPSG:32636"
-
-    @property
-    def dims(self) -> tuple[str]:
-        return ("point",)
-
-    @property
-    def shape(self) -> tuple[int]:
-        return (len(self.places),)
-
-    def xy(self, chunk: Chunk) -> NDArray[np.float64]:
-        return self.places[chunk.slices]
-
-    def centres(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
-        return self.places[index]
-
-    def most_within(self, radius: float) -> int:
-        apart = np.hypot(*(self.places[:, None] - self.places[None]).transpose(2, 0, 1))
-        return max(1, int((apart < radius).sum(axis=1).max()))
-
-    def touched(
-        self,
-        polygon: shapely.Geometry | None,  # noqa: ARG002
-        size: int = 128,
-    ) -> NDArray[np.bool_]:
-        return np.ones(self.chunk_grid(size), np.bool_)
-
-
 @given(
     count=st.integers(1, 80), top=st.integers(1, 9), radius=st.sampled_from([0.0, 7.0, 30.0, 1e4]),
     levels=st.sampled_from([0, 2, 5]), seed=st.integers(0, 2**32),
@@ -177,13 +144,13 @@ def test_places_of_points_are_those_of_brute_force(
     count: int, top: int, radius: float, levels: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    domain = Scattered(rng.uniform(0, 100, (count, 2)) * [1.0, 0.3])
+    domain = Points("EPSG:32636", rng.uniform(0, 100, (count, 2)) * [1.0, 0.3])
     distances = make_heatmap(1, count, seed, levels)[0]
     left, expected = distances.astype(np.float64), []
     while len(expected) < top and np.isfinite(left).any():
         best = int(np.nanargmin(left))
         expected.append(best)
-        left[np.hypot(*(domain.places - domain.places[best]).T) < radius] = np.nan
+        left[np.hypot(*(domain.coordinates - domain.coordinates[best]).T) < radius] = np.nan
         left[best] = np.nan
     found = TopK(domain, 1, top, radius)
     for chunk in domain.chunks(size=11):
@@ -192,7 +159,7 @@ def test_places_of_points_are_those_of_brute_force(
         found.merge(part)
     (places,) = found.result()
     assert [place.index for place in places] == expected
-    assert [(p.x, p.y) for p in places] == [tuple(domain.places[i]) for i in expected]
+    assert [(p.x, p.y) for p in places] == [tuple(domain.coordinates[i]) for i in expected]
     known = distances[np.isfinite(distances)]
     for place in places:
         at_most = np.count_nonzero(known <= distances[place.index])

@@ -18,7 +18,7 @@ from geoloc.errors import CubeError, GeolocError, ImageryError, ModelError, Unav
 from geoloc.imagery.cached.source import open_tiled
 from geoloc.imagery.geotiff import GeotiffSource
 from geoloc.imagery.keys import fill_keys
-from geoloc.query import open_target, query_scene, repair_cube_at, verify_cube_at
+from geoloc.query import open_target, repair_cube_at, search_scene, verify_cube_at
 from geoloc.query.remembered import require_open, withheld
 from geoloc.query.target import cube_model
 from tests.cubes import write_cube
@@ -80,7 +80,7 @@ def test_a_query_asks_nobody_that_a_cube_names(
     kind: str, name: str, stranger: Listener, tmp_path: Path
 ) -> None:
     cube = _cube(tmp_path, _kinds(stranger.root, name)[kind])
-    result = query_scene(cube, "beach", tmp_path / "out")
+    result = search_scene(cube, "beach", tmp_path / "out")
     assert stranger.asked == []
     page = (tmp_path / "out" / "beach" / "report.html").read_text()
     for told in (" ".join(result.notes), page):
@@ -119,7 +119,7 @@ def test_fetching_takes_no_roundabout_way(path: str, stranger: Listener, tmp_pat
     told = path.format(root=stranger.root, port=stranger.port)
     target = open_target(_cube(tmp_path, {"kind": "geotiff", "paths": [told]}), fetch_imagery=True)
     assert target.source is None and target.withheld
-    query_scene(target.cube.url, "beach", tmp_path / "out", fetch_imagery=True)
+    search_scene(target.cube.url, "beach", tmp_path / "out", fetch_imagery=True)
     assert stranger.asked == []
 
 
@@ -149,7 +149,7 @@ def test_what_the_user_allows_is_filled_in_and_fetched(
     monkeypatch.setenv("GEOLOC_IMAGERY_KEYS", "other.example:A, 127.0.0.1:TILE_KEY")
     monkeypatch.setenv("GEOLOC_PRIVATE_HOSTS", "127.0.0.1")
     cube = _cube(tmp_path, _kinds(stranger.root, "TILE_KEY")["geotiff"])
-    query_scene(cube, "beach", tmp_path / "out", fetch_imagery=True)
+    search_scene(cube, "beach", tmp_path / "out", fetch_imagery=True)
     assert stranger.asked and all(SECRET in path for path in stranger.asked)
 
 
@@ -290,7 +290,7 @@ def test_a_cube_s_server_does_not_lead_into_the_house(
     url = f"{shared.root}/cube.zarr"
     shared.moved[f"/cube.zarr/{key}"] = f"{stranger.root}/cube.zarr/{key}"
     with pytest.raises(CubeError, match=r"redirects to.*127\.0\.0\.1 is a private host") as refused:
-        query_scene(url, "beach", tmp_path / "out")
+        search_scene(url, "beach", tmp_path / "out")
     assert stranger.asked == [] and "\n" not in str(refused.value)
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from geoloc.cli import app
 from geoloc.errors import CubeError, UsageError
 from geoloc.models import load_model
-from geoloc.query import query_photos, query_scene, repeat_query
+from geoloc.query import query_photos, repeat_query, search_scene
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES, tiny_model
 from tests.loopback import Listener, listening
@@ -138,5 +138,5 @@ def test_a_scene_search_fetches_where_it_is_told_to(stranger: Listener, tmp_path
     imagery = {"kind": "geotiff", "paths": [f"{stranger.root}/a.tif"]}
     write_cube(tmp_path / "cube.zarr", features, classes=classes, imagery=imagery)
     for fetch in (False, True):
-        query_scene(tmp_path / "cube.zarr", "beach", tmp_path / "x", fetch_imagery=fetch)
+        search_scene(tmp_path / "cube.zarr", "beach", tmp_path / "x", fetch_imagery=fetch)
         assert bool(stranger.asked) == fetch

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from geoloc.bulk import run_bulk
 from geoloc.cli import app
 from geoloc.errors import GeolocError, OutputError, UsageError
-from geoloc.query import query_photos, query_scene
+from geoloc.query import query_photos, search_scene
 from geoloc.query.repeat import repeat_query
 from geoloc.sharing import Options, read_keep, read_rounding, share
 from tests.bulk_place import Place
@@ -333,7 +333,7 @@ def test_answers_of_queries_are_shared(place: Place, tmp_path: Path) -> None:
     """Of a photo and of a scene class; by the folder that holds both, each once."""
     out = tmp_path / "answers"
     query_photos(place.cube, [save(tmp_path / "QX.jpg", 1)], out)
-    query_scene(place.cube, "beach", out)
+    search_scene(place.cube, "beach", out)
     shared = share([out, out / "QX", out / "beach" / "query.json"], tmp_path / "out")
     assert sorted(one["title"] for one in shared.answers) == ["beach", "photo-1.jpg"]
     scene = share([out / "beach"], tmp_path / "scene")

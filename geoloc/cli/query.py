@@ -56,10 +56,10 @@ def scene(
     as_json: bool = JSON,
 ) -> None:
     """Find places of one scene class, without a photo."""
-    from ..query import query_scene
+    from ..query import search_scene
 
     with stages() as stage:
-        result = query_scene(cube, name, out, options=options, progress=stage)
+        result = search_scene(cube, name, out, options=options, progress=stage)
     _show([result], out, as_json, {})
 
 

@@ -100,7 +100,10 @@ class CubeSpec(_Strict):
         """The lattice of cells. Raises CubeError for a cube of points."""
         d = self.domain
         if isinstance(d, PointsSpec):
-            raise CubeError(f"this cube holds {d.count:,} points, and no grid of cells")
+            raise CubeError(
+                f"this cube holds {d.count:,} points, and no grid of cells: give a cube that was "
+                "built from an area file"
+            )
         return Grid(d.crs, d.left, d.top, d.step, d.ny, d.nx)
 
     @property

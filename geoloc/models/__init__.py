@@ -14,7 +14,7 @@ from .features import Distance, FeatureSpace, Term
 from .fetch import is_url
 from .load import load_exact, load_model
 from .model import Model, model_info
-from .quantizer import MISSING, Quantizer
+from .quantizer import MISSING, Quantizer, code_range_of
 from .store import list_models, model_of_digest
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Model",
     "Quantizer",
     "Term",
+    "code_range_of",
     "is_url",
     "list_models",
     "load_exact",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ MISSING = -128
 """Code of every feature of a cell without a vector; never the code of a value."""
 
 _LIMIT = 127  # codes are symmetric, -127..127, so that MISSING stays free
-_MARGIN = 0.25  # of the sample's span on each side: what is outside the sample reaches further
+_BITS = 5  # of the scale: few, so that every code is decoded exactly in float32
 
 
 @dataclass(frozen=True)
@@ -27,20 +28,23 @@ class Quantizer:
 
     @classmethod
     def fit(cls, low: ArrayLike, high: ArrayLike) -> Quantizer:
-        """From the smallest and largest values in a sample, of any shape.
+        """From the smallest and largest values in a small sample, of any shape.
 
         The range is widened by a quarter on each side, so that what lies outside the sample
         rarely saturates.
         """
-        bottom, top = float(np.min(low)), float(np.max(high))
-        span = top - bottom if top > bottom else 1.0
-        middle, reach = (bottom + top) / 2, span * (0.5 + _MARGIN)
-        return cls.of_range(middle - reach, middle + reach)
+        return cls.of_range(*widened(np.min(low), np.max(high), 0.25))
 
     @classmethod
     def of_range(cls, low: float, high: float) -> Quantizer:
-        """The code whose first and last steps are ``low`` and ``high``."""
-        scale, offset = (high - low) / (2 * _LIMIT), (low + high) / 2
+        """The finest code that holds ``low`` to ``high`` and decodes exactly in float32.
+
+        Its scale has few bits and its offset is a multiple of the scale, so that all readers
+        compute the same values, in whatever order and precision.
+        """
+        mantissa, exponent = math.frexp((high - low) / (2 * _LIMIT - 1))  # a step for the offset
+        scale = math.ldexp(math.ceil(math.ldexp(mantissa, _BITS)), exponent - _BITS)
+        offset = round((low + high) / 2 / scale) * scale
         return cls(np.asarray(scale, np.float32), np.asarray(offset, np.float32))
 
     def each(self, dim: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -66,3 +70,19 @@ class Quantizer:
         values = codes * self.scale + self.offset
         values[codes[..., 0] == MISSING] = np.nan
         return values
+
+
+def widened(low: float, high: float, margin: float) -> tuple[float, float]:
+    """A range with ``margin`` times its span added on each side."""
+    span = float(high) - float(low) or 1.0
+    return float(low) - margin * span, float(high) + margin * span
+
+
+def code_range_of(vectors: NDArray[np.float32]) -> tuple[float, float]:
+    """The ``code_range`` of a model from vectors ``(n, feature)`` of its training.
+
+    A tenth is added on each side: on unseen worlds nothing was clipped so, and without it one
+    value in a million.
+    """
+    low, high = widened(float(vectors.min()), float(vectors.max()), 0.1)
+    return round(low, 4), round(high, 4)

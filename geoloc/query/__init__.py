@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .evaluating import Evaluation, Score, evaluate_truth, score
     from .options import QueryOptions
     from .repeat import Repetition, repeat_query
-    from .run import QueryResults, answer_photos, query_photos, query_scene
+    from .run import QueryResults, answer_photos, query_photos, search_scene
     from .target import (
         Target,
         cube_model,
@@ -40,15 +40,15 @@ __all__ = [
     "open_cube",
     "open_target",
     "query_photos",
-    "query_scene",
     "repair_cube_at",
     "repeat_query",
     "score",
+    "search_scene",
     "verify_cube_at",
 ]
 
 _PARTS = {
-    "run": ("QueryResults", "answer_photos", "query_photos", "query_scene"),
+    "run": ("QueryResults", "answer_photos", "query_photos", "search_scene"),
     "describing": ("describe_photos", "describe_place"),
     "evaluating": ("Evaluation", "Score", "evaluate_truth", "score"),
     "options": ("QueryOptions",),

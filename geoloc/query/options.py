@@ -1,7 +1,7 @@
 """The options of queries: one model, from which everything takes them that asks a cube.
 
 Of it are the options of ``geoloc query``, ``scene`` and ``bulk``, the parameters of the deployed
-flows, the keywords of `query_photos`, `query_scene` and `run_bulk`, the parameters that a
+flows, the keywords of `query_photos`, `search_scene` and `run_bulk`, the parameters that a
 ``query.json`` keeps, and those that a repetition reads there. An option is added by a field here,
 and takes effect where ``QuerySession.options`` is read.
 """

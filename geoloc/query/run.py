@@ -122,7 +122,7 @@ def _answered(
         return result
 
 
-def query_scene(
+def search_scene(
     cube: str | Path,
     name: str,
     out: str | Path,

@@ -34,6 +34,7 @@ from ..evaluation import Placement, Truth, place, read_truth, summarize
 from ..jobs.build import build_cube
 from ..models.load import load_model
 from ..models.model import SHIPPED, Model, write_model
+from ..models.quantizer import code_range_of
 from ..photos import read_photo
 from ..search import Heatmaps, Query, reduce_scan
 from ..training.crossview import CrossViewSpec, CrossViewTask, Duo, PlaceData
@@ -65,7 +66,9 @@ def train(work: Path, out: Path) -> Model:
         spec=CrossViewSpec(), batch=BATCH, seed=0,
     )  # fmt: skip
     figures = fit(task, LOOP, work / "heads", say)
-    return export(ground, overhead, out, figures)
+    with torch.inference_mode():
+        vectors = overhead.head(_rows(learning.places)).numpy()
+    return export(ground, overhead, out, figures, code_range_of(vectors))
 
 
 def _features(
@@ -89,7 +92,11 @@ def _rows(features: NDArray[np.float16]) -> torch.Tensor:
 
 
 def export(
-    ground: PhotoLite0, overhead: PlaceLite0, out: Path, figures: Mapping[str, float]
+    ground: PhotoLite0,
+    overhead: PlaceLite0,
+    out: Path,
+    figures: Mapping[str, float],
+    code_range: tuple[float, float],
 ) -> Model:
     """Write the model directory, weights in half precision."""
     mean, std = NORMALIZATION
@@ -114,6 +121,7 @@ def export(
             "methods": ("dense", "patch"),
             "dense": {"stride": PlaceLite0.STRIDE, "pool_px": PlaceLite0.POOL},
         },
+        "code_range": code_range,
         "training": {
             "command": "python -m geoloc.sandbox.recipe train",
             "trunk": "EfficientNet-Lite0, ImageNet weights (Apache-2.0), stages 1 to 5, frozen",

@@ -20,12 +20,13 @@ from ..errors import ModelError, OutputError
 from ..evaluation import ClassRetrieval, evaluate_classes
 from ..models.load import load_model
 from ..models.model import Model, write_model
+from ..models.quantizer import code_range_of
 from ..models.spec import SPEC_FILE
 from ..models.store import publish
 from ..pairs import Split, read_pairs
 from ..photos import read_photo
 from .augment import Augmentation
-from .data import PairData, fingerprint, pair_data, save_array, unique_photos
+from .data import Chips, PairData, fingerprint, pair_data, save_array, unique_photos
 from .learners import FrozenTrunk, Learner, WholeNetwork
 from .loop import LoopSpec, Progress
 from .student import LossSpec, distances, within_group_metric
@@ -33,6 +34,7 @@ from .student import LossSpec, distances, within_group_metric
 FROZEN = "efficientnet_lite0"
 """The architecture whose trunk keeps its ImageNet weights; only a small head is trained."""
 _PHOTOS = 16  # at once through the teacher
+_RANGED = 2048  # chips whose vectors give the range of the int8 code
 
 
 class TrainSpec(BaseModel):
@@ -95,7 +97,7 @@ def train_student(spec: TrainSpec, progress: Progress | None = None) -> Trained:
     identity = fingerprint(spec.model_dump_json(), teacher.digest, training.chips.tobytes())
     learner.fit(training, splits.get("valid", training), metric, identity, progress)
     figures = _test(learner, splits.get("test"), metric)
-    _write(spec, teacher, learner, metric, figures)
+    _write(spec, teacher, learner, metric, figures, _some(training.chips))
     return Trained(spec.out, figures)
 
 
@@ -156,8 +158,10 @@ def _write(
     learner: Learner,
     metric: NDArray[np.float32] | None,
     figures: ClassRetrieval | None,
+    chips: Chips,
 ) -> None:
-    """The model directory: the teacher's ground encoder, the student, the metric."""
+    """The model directory: the teacher's ground encoder, the student, the metric, and the range
+    of the student's vectors of ``chips``."""
     section, files = learner.export()
     low, preferred, high = spec.gsd
     ground = teacher.spec.ground
@@ -172,6 +176,7 @@ def _write(
         "ground": ground.model_dump(mode="json"),
         "overhead": {**section, "gsd": (low, high), "preferred_gsd": preferred},
         "distance": {"metric": "metric.npy"} if metric is not None else {},
+        "code_range": code_range_of(learner.predict(chips)),
         "training": {
             "specification": provenance,
             "teacher": {"name": teacher.name, "digest": teacher.digest},
@@ -179,6 +184,11 @@ def _write(
         },
     }
     _put(spec.out, json.loads(json.dumps(model)), contents)
+
+
+def _some(chips: Chips) -> Chips:
+    """At most `_RANGED` chips, drawn at random."""
+    return chips[np.random.default_rng(0).permutation(len(chips))[:_RANGED]]
 
 
 def _put(out: Path, model: dict[str, Any], contents: dict[str, Path | bytes]) -> None:

@@ -2,8 +2,8 @@
 
 ``python -m tests.benchmarks.memory --old COMMIT``: cubes of 1, 16 and 64 times an area are written
 directly (16 smooth random features); each command (``geoloc scene`` for no photo) runs in a
-process of its own, first with the code of an older commit, then with this one. Peak RSS is the
-kernel's, of that process.
+process of its own, first with the code of an older commit that reads the same cubes, then with
+this one. Peak RSS is the kernel's, of that process.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from geoloc.cube import (
     CubeSpec,
     Ledger,
     Provenance,
-    Quantizer,
     Status,
     create_generation,
     publish,
 )
 from geoloc.encoders.formats.networks import build_network, weights_bytes
+from geoloc.models import FeatureSpace, Quantizer
 from geoloc.models.model import Model, write_model
 from geoloc.scenes import PLACES365
 
@@ -98,9 +98,8 @@ def write_cube(url: Path, ny: int, nx: int, model: Model) -> None:
         url,
         "g0001",
         CubeSpec.of(grid, polygon=None, imagery={}, model=model.digest, encoding={}),
-        Quantizer.fit(-one, one),
+        FeatureSpace(PLACES365[:DIM], Quantizer.fit(-one, one)),
         np.zeros(grid.chunk_grid(), np.uint8),
-        classes=PLACES365[:DIM],
         model_name=model.name,
         area="synthetic",
     )
