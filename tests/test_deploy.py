@@ -285,6 +285,6 @@ def test_no_server_is_furnished_that_nobody_named(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        "error: set PREFECT_API_URL to the server, for example http://127.0.0.1:4200/api"
+        "error: set PREFECT_API_URL to the server, such as http://127.0.0.1:4200/api"
     ]
     assert list(tmp_path.glob("*.db")) == []

@@ -179,7 +179,7 @@ def test_the_fastest_supported_method_is_the_default(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "step", "method", "options", "word"),
     [
-        ({}, 10, "dense", {}, "another"),
+        ({}, 10, "dense", {}, "is a different function"),
         ({}, 10, "fast", {}, "dense or patch"),
         ({}, 10, "patch", {"gsd": 9.0}, "range"),
         ({}, 10, "patch", {"device": "abacus"}, "abacus"),

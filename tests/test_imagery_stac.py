@@ -558,7 +558,7 @@ def test_intervals(text: str, first: str | None, last: str | None) -> None:
         ({"assets": ["a", "b"]}, "name one with three bands"),
         ({"sign": "sv=2024&sig=abc"}, "never the token"),
         ({"max_cloud": 101}, "less than or equal to 100"),
-        ({"scale": [3, 3]}, "no extent"),
+        ({"scale": [3, 3]}, "is empty"),
     ],
 )
 def test_specifications_that_make_no_sense(changes: Json, message: str) -> None:

@@ -7,6 +7,7 @@ same code, so that a build that was killed before its code was stored goes on to
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -118,7 +119,7 @@ def _passes(task: EncodeTask, blocks: NDArray[np.intp]) -> Iterator[tuple[Iterat
     whole: Iterator[Chunk] = (task.grid.chunk(*index) for index in order.tolist())
     if len(blocks) <= WINDOWS:  # a small area: with their margins windows may cost more than it
         some, all_of_it = list(islice(windows, WINDOWS)), list(whole)
-        if _pixels(task, all_of_it) <= _pixels(task, some):
+        if _cost(task, all_of_it) <= _cost(task, some):
             yield iter(all_of_it), len(blocks)
             return
         windows, whole = chain(some, windows), iter(all_of_it)
@@ -126,7 +127,10 @@ def _passes(task: EncodeTask, blocks: NDArray[np.intp]) -> Iterator[tuple[Iterat
     yield whole, _FEW
 
 
-def _pixels(task: EncodeTask, chunks: list[Chunk]) -> int:
+def _cost(task: EncodeTask, chunks: list[Chunk]) -> int:
+    """What encoding takes: cell by cell where patches are encoded alone, else pixel by pixel."""
+    if task.encoder().describe().get("method") == "patch":
+        return sum(math.prod(chunk.shape) for chunk in chunks)
     return sum(task.window(chunk).size for chunk in chunks)
 
 
