@@ -32,6 +32,8 @@ import os, sys
 from importlib.machinery import PathFinder
 
 class Hiding:
+    find_distributions = PathFinder.find_distributions  # what is installed has its version
+
     @staticmethod
     def find_spec(name, path=None, target=None):
         hidden = name.partition(".")[0] in os.environ["HIDDEN"].split(",")

@@ -151,7 +151,7 @@ def test_what_has_no_extent_is_refused(folder: Path) -> None:
     with pytest.raises(AreaError, match=r"a metre of crs EPSG:3857 is 0\.6.*EPSG:32636"):
         placed(write_area(folder, crs="EPSG:3857"))
     (folder / "c.tif").write_text("broken")
-    with pytest.raises(ImageryError, match=r"is not known, as 1 of its files .*c\.tif.*bounds"):
+    with pytest.raises(ImageryError, match=r"is unknown, as 1 of its files .*c\.tif.*bounds"):
         placed(write_area(folder))
     with pytest.raises(ImageryError, match="no file matches"):
         placed(write_area(folder, {"kind": "geotiff", "paths": ["*.jp2"]}))

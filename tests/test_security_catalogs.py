@@ -87,9 +87,9 @@ def test_deep_documents_are_one_line(deep: str, where: str, tmp_path: Path) -> N
     inner = deep + ("" if deep[0] == "[" else "1") + closing
     text = inner if where == "whole" else json.dumps(CATALOG)[:-1] + f', "x": {inner}}}'
     with listening(**{"catalog.json": text.encode()}) as server:
-        assert "no JSON" in _refused(f"{server.root}/catalog.json")
+        assert "not JSON" in _refused(f"{server.root}/catalog.json")
     (tmp_path / "catalog.json").write_text(text)
-    assert "no JSON" in _refused(str(tmp_path / "catalog.json"))
+    assert "not JSON" in _refused(str(tmp_path / "catalog.json"))
 
 
 def test_a_document_of_very_many_parts_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
