@@ -164,7 +164,7 @@ def test_constants_that_repeat_what_is_stored_are_counted(good: Path, tmp_path: 
         config["config"] |= {f"more{n}": meta for n in range(2000)}
         files["data/weights/model_weights_config.json"] = json.dumps(config).encode()
 
-    with pytest.raises(ModelError, match="larger than what is stored"):
+    with pytest.raises(ModelError, match="larger than the stored data"):
         open_exported(rewrite(good, tmp_path / "n.pt2", change), CPU)
 
 
@@ -215,7 +215,7 @@ def test_importing_an_onnx_bomb_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("\n".join(["abbey", "airfield", "alley", "beach", "bar"]))
     ground = GroundImport(file=path, input_px=SIDE)
     spec = ImportSpec(name="bomb", classes=tmp_path / "classes.txt", ground=ground)
-    with pytest.raises(ModelError, match="more memory than an import may take") as refused:
+    with pytest.raises(ModelError, match="more memory than an import may use") as refused:
         import_model(spec, store=tmp_path / "store")
     assert "\n" not in str(refused.value)
 
@@ -256,7 +256,7 @@ def test_a_loop_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(exported, "_PATIENCE", 0.3)
     network = open_exported(_endless(tmp_path / "n.onnx"), CPU)
     others = set(threading.enumerate())
-    with pytest.raises(ModelError, match=r"no answer within 0\.3 s"):
+    with pytest.raises(ModelError, match=r"no result within 0\.3 s"):
         network(torch.rand(2, 3, SIDE, SIDE))
     for timer in set(threading.enumerate()) - others:
         timer.join(60)
