@@ -355,12 +355,12 @@ def test_a_cube_of_a_newer_version(run: Run, folder: Path) -> None:
     path = files(folder)
     assert build(run, path).code == 0
     document = folder / "area.zarr" / "g0001" / "zarr.json"
-    document.write_text(document.read_text().replace('"geoloc_cube": 1', '"geoloc_cube": 2'))
+    document.write_text(document.read_text().replace('"geoloc_cube": 2', '"geoloc_cube": 3'))
     for command in ("build", "refresh", "info", "generations"):
         options = ["--cluster", "inline"] if command in ("build", "refresh") else []
         done = run("cube", command, path, *options)
         assert done.code == 1, (command, done.out)
-        assert done.is_one_line("has format 2, this geoloc reads up to 1: install a newer")
+        assert done.is_one_line("has format 3, this geoloc reads up to 2: install a newer")
     last_line(done)
 
 

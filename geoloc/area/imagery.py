@@ -18,6 +18,8 @@ from pydantic import (
     Field,
     Tag,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
     model_validator,
 )
@@ -340,12 +342,24 @@ def _kind_of(value: Any) -> Any:
     return value.get("kind", "geotiff") if isinstance(value, dict) else getattr(value, "kind", None)
 
 
+FURTHER: dict[str, type[OriginImagery]] = {}
+"""Specifications of kinds that geoloc does not bring; see `geoloc.imagery.register_source`."""
+
+
+def _of_further_kind(value: Any, known: ValidatorFunctionWrapHandler) -> Any:
+    spec = FURTHER.get(str(_kind_of(value)))
+    if spec is None:
+        return known(value)
+    return value if isinstance(value, spec) else spec.model_validate(value)
+
+
 Imagery = Annotated[
     Annotated[GeotiffImagery, Tag("geotiff")]
     | Annotated[StacImagery, Tag("stac")]
     | Annotated[XyzImagery, Tag("xyz")]
     | Annotated[ZarrImagery, Tag("zarr")],
     Discriminator(_kind_of),
+    WrapValidator(_of_further_kind),
 ]
 """Any imagery specification, discriminated by ``kind``."""
 

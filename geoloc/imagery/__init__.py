@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from .registry import open_source
+from .registry import open_source, register_source
 from .source import ArraySource, Item, Source, notes_of, require_overlap
 
-__all__ = ["ArraySource", "Item", "Source", "notes_of", "open_source", "require_overlap"]
+__all__ = [
+    "ArraySource",
+    "Item",
+    "Source",
+    "notes_of",
+    "open_source",
+    "register_source",
+    "require_overlap",
+]

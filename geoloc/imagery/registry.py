@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ..area import Imagery
+from ..area.imagery import FURTHER, OriginImagery
 from .source import Source
 
 SOURCES = {
@@ -18,6 +19,15 @@ SOURCES = {
 
 They are imported on demand: their libraries are heavy.
 """
+
+
+def register_source(kind: str, spec: type[OriginImagery], where: str) -> None:
+    """Let area files name imagery of another ``kind``.
+
+    ``spec``: what area files say of it, with a field ``kind``; ``where``: ``module:Class`` of
+    the `Source` that takes such a specification. Workers on other machines have to do the same.
+    """
+    FURTHER[kind], SOURCES[kind] = spec, where
 
 
 def open_source(spec: Imagery, base: Path | None = None) -> Source:
