@@ -33,6 +33,7 @@ from geoloc.jobs.overview import (
 )
 from geoloc.jobs.plan import BuildPlan
 from geoloc.jobs.refresh import prune_cube, refresh_blocks
+from geoloc.models import Quantizer
 
 from . import cubes
 from .cubes import CoarseEncoder, grid_of, mosaic, plan_of
@@ -133,7 +134,9 @@ class Counting(ArraySource):
 
 def test_no_image_is_read_for_it(tmp_path: Path, source: ArraySource) -> None:
     counting = Counting(source.pixels, source.grid, windows=([],))
-    build_blocks(plan(tmp_path, counting), cluster="inline")
+    coded = plan(tmp_path, counting)
+    coded = replace(coded, features=coded.features.with_code(Quantizer.of_range(-9, 9)))
+    build_blocks(coded, cluster="inline")
     assert len(counting.windows[0]) == 4  # blocks
     build_blocks(plan(tmp_path, counting), cluster="inline")
     overview_of(Cube.open(tmp_path), counting)
