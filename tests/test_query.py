@@ -234,8 +234,9 @@ def test_a_cluster_gives_the_same_answers(place: Place, scheduler: str) -> None:
 
 
 def test_a_cluster_that_is_not_there_is_refused_before_any_work(
-    place: Place, tmp_path: Path
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("geoloc.executors.workers._CONNECT_SECONDS", 0.5)
     photo = place.photo("a")
     with pytest.raises(UsageError, match="--cluster nonsense: say auto"):
         query_photos(place.cube, [photo], tmp_path / "out", cluster="nonsense")
