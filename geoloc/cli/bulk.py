@@ -32,7 +32,7 @@ def bulk(
     """Answer every photo and video below a folder; run it again to go on or to add new files.
 
     Exit code 0 where every good picture is answered; bad files are listed in failures.csv. Exit
-    code 1 where an answer is missing; the others are there. Answers may be read by you alone:
+    code 1 where an answer is missing; the others are there. Only you can read the answers:
     GEOLOC_ANSWERS_MODE=group opens them to the group, =umask leaves it to the system.
     """
     from ..bulk import run_bulk

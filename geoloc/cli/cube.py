@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..jobs.report import BuildReport
     from ..jobs.update import UpdateReport
 
-app = typer.Typer(help="Build and look at feature cubes.", no_args_is_help=True)
+app = typer.Typer(help="Build, inspect and maintain feature cubes.", no_args_is_help=True)
 
 AREA = typer.Argument(..., metavar="AREA.yaml", help="The area file.")
 CUBE = typer.Argument(..., metavar="CUBE", help="An area file, or the folder or URL of a cube.")
@@ -106,7 +106,7 @@ def plan(
         [10, 16, 25, 100], "--step", min=0, help="Distances between cells to compare, m."
     ),
     price: float | None = typer.Option(
-        None, "--price", min=0, help="Of a worker's hour: tells the cost in that currency."
+        None, "--price", min=0, help="Price of one worker-hour; the cost is in the same currency."
     ),
     as_json: bool = JSON,
 ) -> None:
@@ -143,7 +143,9 @@ def generations(cube: str = CUBE, as_json: bool = JSON) -> None:
 @app.command()
 def prune(
     cube: str = CUBE,
-    keep: int = typer.Option(..., "--keep", min=1, metavar="N", help="How many stay, the newest."),
+    keep: int = typer.Option(
+        ..., "--keep", min=1, metavar="N", help="Number of newest generations to keep."
+    ),
     grace: str = typer.Option(
         "1h",
         "--grace",
@@ -181,13 +183,13 @@ def info(cube: str = CUBE, as_json: bool = JSON) -> None:
 def verify(
     cube: str = CUBE,
     cells: int = typer.Option(200, "--cells", min=2, help="Cells to recompute patch by patch."),
-    seed: int = typer.Option(0, "--seed", help="Draws other cells."),
+    seed: int = typer.Option(0, "--seed", help="Random seed for the sample."),
     fetch_imagery: bool = FETCH,
     as_json: bool = JSON,
 ) -> None:
     """Check every block's digest, and recompute sampled cells patch by patch.
 
-    The error is shown beside the network's own jitter of 2 px. Exit code 1 where blocks are
+    The error is shown beside that of shifting the imagery by 2 px. Exit code 1 where blocks are
     damaged: 'geoloc cube repair' computes them again.
     """
     from ..query import verify_cube_at

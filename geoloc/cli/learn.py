@@ -15,12 +15,20 @@ JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
 
 def pairs(
-    mapping: Path = typer.Argument(..., metavar="CLASSES.csv", help="Which class goes with which."),
-    ground: Path = typer.Option(..., "--ground", help="Folder of class folders of photos."),
-    overhead: Path = typer.Option(..., "--overhead", help="Folder of class folders of chips."),
+    mapping: Path = typer.Argument(
+        ..., metavar="CLASSES.csv", help="Which photo class goes with which overhead class."
+    ),
+    ground: Path = typer.Option(
+        ..., "--ground", help="Folder with one subfolder of photos per class."
+    ),
+    overhead: Path = typer.Option(
+        ..., "--overhead", help="Folder with one subfolder of chips per class."
+    ),
     out: Path = typer.Option(..., "--out", metavar="PAIRS.csv", help="The pairs file to write."),
     seed: int = typer.Option(0, "--seed", help="Random seed of the split."),
-    holdout: float = typer.Option(0.2, "--holdout", min=0, max=0.9, help="Share for the test."),
+    holdout: float = typer.Option(
+        0.2, "--holdout", min=0, max=0.9, help="Share held out for testing."
+    ),
 ) -> None:
     """Pair photos with overhead images of the same class, with a held-out share."""
     from ..pairs import pair_classes, write_pairs

@@ -34,7 +34,7 @@ def query(
 ) -> None:
     """Rank the places of a cube by how well they match each photo.
 
-    Answers may be read by you alone: GEOLOC_ANSWERS_MODE=group opens them to the group, =umask
+    Only you can read the answers: GEOLOC_ANSWERS_MODE=group opens them to the group, =umask
     leaves it to the system.
     """
     from ..query import query_photos
@@ -75,7 +75,7 @@ def repeat(
 ) -> None:
     """Run a recorded query again and report whether it gives the same answer.
 
-    Exit code 0 where it does, to the last bit or but for rounding; 1 where it does not.
+    Exit code 0 where it does, to the last bit or up to rounding; 1 where it does not.
     """
     from ..query.repeat import repeat_query
 

@@ -17,13 +17,13 @@ def share(
         ...,
         "--out",
         metavar="DIR",
-        help="A folder for the copies that is not there yet, or is empty.",
+        help="A new or empty folder for the copies.",
     ),
     keep: list[str] = typer.Option(
         [],
         "--keep",
         metavar="WORDS",
-        help="What may stay, with commas between: captions, senders, chat, gps, time, names, "
+        help="What may stay, separated by commas: captions, senders, chat, gps, time, names, "
         "paths (and with them names), truth. All of these are left out unless they are named.",
     ),
     photo: str = typer.Option(
