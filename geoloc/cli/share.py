@@ -47,8 +47,8 @@ def share(
 ) -> None:
     """Write copies of answers that may be given away: SHARED.md in DIR says what was left out.
 
-    Hashes, ranks, distances and the method are kept. A copy cannot be repeated; who holds the
-    original can prove by its SHA-256 that the copy is of it.
+    Hashes, ranks, distances and the method are kept. A copy cannot be repeated; anyone who has
+    the original can prove by its SHA-256 that the copy was made from it.
     """
     from ..sharing import Options, read_keep, read_rounding
     from ..sharing import share as share_answers
