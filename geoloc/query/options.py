@@ -150,7 +150,7 @@ class QueryOptions(BaseModel):
         str | None, Field(description="Of the polygon's file."), Option(recorded=True),
     ] = None
     radius: Annotated[
-        FiniteFloat, Field(ge=0, description="Least distance between candidates, m."),
+        FiniteFloat, Field(ge=0, le=1e8, description="Least distance between candidates, m."),
         Option(ALL, recorded=True, shared=True),
     ] = 150.0  # search.RADIUS, which takes too long to import for a command line's help
     fuse: Annotated[
