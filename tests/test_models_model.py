@@ -149,7 +149,9 @@ def test_the_code_belongs_to_the_model_where_its_range_is_known(tmp_path: Path) 
     assert load_model(tmp_path / "one").features.stored_code == code
 
 
-@pytest.mark.parametrize("limits", [[], [1, 1], [2, 1], [0, 1e999], [0, 1, 2], 5])
+@pytest.mark.parametrize(
+    "limits", [[], [1, 1], [2, 1], [0, 1e999], [0, 1, 2], 5, [-1e308, 1e308], [0, 1e-45], [0, 1e40]]
+)
 def test_ranges_that_hold_nothing_are_refused(tmp_path: Path, limits: object) -> None:
     with pytest.raises(ModelError, match="range"):
         write_model(tmp_path / "m", {**spec(), "code_range": limits}, FILES)

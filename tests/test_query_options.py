@@ -76,6 +76,8 @@ def test_keywords_and_a_model_are_the_same_options() -> None:
         (Use.QUERY, {"top": 1 << 31}, "top: Input should be less than"),
         (Use.QUERY, {"radius": -1}, "radius: "),
         (Use.QUERY, {"radius": float("inf")}, "radius: Input should be a finite number"),
+        (Use.QUERY, {"generation": ""}, "name a generation"),
+        (Use.QUERY, {"radius": 1e300}, "radius: Input should be less than 100000000"),
         (Use.QUERY, {"weights": {"indoor": "much"}}, r"weights\.indoor: "),
         (Use.QUERY, {"within": "a\0b"}, "within: a path holds no NUL character"),
         (Use.QUERY, {"crops": [(1, 2, 3)]}, r"crops\.0"),

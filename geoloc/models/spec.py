@@ -25,12 +25,15 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Method = Literal["patch", "dense"]
 Triple = tuple[float, float, float]
+_LARGEST = 1e30  # of a range's values: what lies far inside of float32
 _LATER = ("code_range", "readout")  # parts that older specifications lack
 
 
 def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
     if not limits[0] < limits[1]:
         raise ValueError(f"range {list(limits)} is empty: write the smaller value first")
+    if max(map(abs, limits)) > _LARGEST or limits[1] - limits[0] < 1 / _LARGEST:
+        raise ValueError(f"range {list(limits)} is beyond float32: no code can hold it")
     return limits
 
 

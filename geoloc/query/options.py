@@ -102,6 +102,12 @@ def _storable(path: Path | None) -> Path | None:
     return path
 
 
+def _not_empty(generation: str | dt.date | None) -> str | dt.date | None:
+    if generation == "":
+        raise ValueError("name a generation, such as g0001")
+    return generation
+
+
 def _pairs(value: Any) -> Any:
     return dict(value or ()) if value is None or isinstance(value, list) else value
 
@@ -150,7 +156,7 @@ class QueryOptions(BaseModel):
         str | None, Field(description="Of the polygon's file."), Option(recorded=True),
     ] = None
     radius: Annotated[
-        FiniteFloat, Field(ge=0, description="Least distance between candidates, m."),
+        FiniteFloat, Field(ge=0, lt=1e8, description="Least distance between candidates, m."),
         Option(ALL, recorded=True, shared=True),
     ] = 150.0  # search.RADIUS, which takes too long to import for a command line's help
     fuse: Annotated[
@@ -189,7 +195,7 @@ class QueryOptions(BaseModel):
         Option(recorded=True, shared=True),
     ] = None
     generation: Annotated[
-        str | dt.date | None,
+        str | dt.date | None, AfterValidator(_not_empty),
         Field(alias="epoch", description="A generation of the cube by its name, or the newest "
                                          "that shows no later day."),
         Option(ONE_BY_ONE, (
