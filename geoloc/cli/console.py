@@ -150,7 +150,7 @@ class _Lines:
         self.stages.append(course)
 
         def advance(done: float, total: int) -> None:
-            if not course.done:
+            if course.total is None:
                 course.paced = time.monotonic()
             course.done, course.total, self.current = done, total, course
 

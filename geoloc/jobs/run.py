@@ -87,8 +87,6 @@ class Run(Generic[Result]):
             return
         with open_cluster(cluster, blocks=len(self.todo)) as executor:
             self.job.report.cluster = executor.description
-            if self.progress:
-                self.progress(0, len(self.todo))  # what is prepared may take a while
             self.job.prepare(executor)
             if not self.job.report.stopped:
                 self.over(executor)
