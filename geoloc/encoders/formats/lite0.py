@@ -117,7 +117,3 @@ def _spread(x: Tensor, taps: int) -> Tensor:
         padded, size = functional.pad(x, pads), x.shape[axis]
         x = sum(padded.narrow(axis, 2 * tap, size) for tap in range(taps)) / taps  # type: ignore[assignment]
     return x
-
-
-LITE0_NETWORKS = {"photo_lite0": PhotoLite0, "place_lite0": PlaceLite0}
-"""Architectures of our own, by the name that a model directory gives them."""

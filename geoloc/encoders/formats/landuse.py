@@ -1,0 +1,143 @@
+"""The two networks of the land-use model: photos and places of the real world, in one space.
+
+Both average the features of two EfficientNet-Lite trunks over several views of the same image,
+and turn them into a vector of length 1 by a small head. The trunks keep their ImageNet weights,
+which come from packages of their own, so a model directory only contains the heads. A trunk takes
+RGB normalised by `lite.NORMALIZATION`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .lite import CHANNELS, pretrained
+
+TRUNKS = ("efficientnet_lite0", "efficientnet_lite2")
+INPUT_PX = 192
+"""Side of what a trunk sees of a photo; of a place, the side of its surroundings."""
+
+FEATURES = CHANNELS * len(TRUNKS)
+_PROJECTED, _HIDDEN = 256, 512
+_CROP = 0.75  # side of a photo's corners, of its own
+
+
+class Head(nn.Module):
+    """Features ``(n, FEATURES)`` to unit vectors ``(n, dim)``: a projection, then one hidden layer.
+
+    The projection is linear, so it may come before the features are averaged.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(FEATURES, _PROJECTED)
+        self.layers = nn.Sequential(
+            nn.Dropout(0.2), nn.Linear(_PROJECTED, _HIDDEN), nn.ReLU(), nn.Dropout(0.5),
+            nn.Linear(_HIDDEN, dim),
+        )  # fmt: skip
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.embed(self.project(features.float()))
+
+    def embed(self, projected: Tensor) -> Tensor:
+        """Unit vectors ``(n, dim)`` of projected features ``(n, 256)``."""
+        return functional.normalize(self.layers(projected), dim=-1)
+
+
+class Trunks(nn.Module):
+    """Both trunks beside each other: ``(n, 3, H, W)`` -> ``(n, FEATURES, H/32, W/32)``."""
+
+    STRIDE = 32
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.each = nn.ModuleList(pretrained(name).requires_grad_(False) for name in TRUNKS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([trunk(x) for trunk in self.each], 1)
+
+
+class PhotoLanduse(nn.Module):
+    """A photo, seen whole and by its corners, as it is and mirrored: ``(n, 3, P, P)``."""
+
+    FROZEN = "trunks."
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.trunks = Trunks()
+        self.head = Head(dim)
+
+    def features(self, x: Tensor) -> Tensor:
+        """``(n, FEATURES)``, averaged over the views."""
+        seen = [self.trunks(view).float().mean((2, 3)) for view in photo_views(x)]
+        return torch.stack(seen).mean(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.head(self.features(x))
+        return result
+
+
+class PlaceLanduse(nn.Module):
+    """A place from above, averaged over four rotations: dense-native.
+
+    Feature positions are `STRIDE` px apart, and a place is the mean of those of its `POOL` px.
+    """
+
+    STRIDE = Trunks.STRIDE
+    POOL = INPUT_PX
+    HALO = 96
+    """px: what lies further away than this changes a vector less than a shift by 2 px."""
+    FROZEN = "trunks."
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.trunks = Trunks()
+        self.head = Head(dim)
+
+    def trunk(self, x: Tensor) -> Tensor:
+        """``(n, 3, H, W)`` -> projected features ``(n, 256, H/32, W/32)``."""
+        total: Tensor | None = None
+        for turns in range(4):  # a north arrow means nothing to a scene
+            seen = self.trunks(turned(x, turns)).movedim(1, -1)
+            projected = self.head.project(seen.float())  # few channels before it is kept
+            back = torch.rot90(projected, -turns, (1, 2))
+            total = back if total is None else total + back
+        assert total is not None
+        return (total / 4).movedim(-1, 1)
+
+    def features(self, x: Tensor) -> Tensor:
+        """``(n, FEATURES)`` of whole images, averaged over the rotations."""
+        seen = [self.trunks(turned(x, turns)).float().mean((2, 3)) for turns in range(4)]
+        return torch.stack(seen).mean(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, 3, H, W)`` -> ``(n, dim)``, pooled over the whole input."""
+        return self.head.embed(self.trunk(x).mean((2, 3)))
+
+
+def photo_views(x: Tensor) -> Iterator[Tensor]:
+    """The views of a batch of photos, each `INPUT_PX` wide: two of the whole, four corners."""
+    side = x.shape[-1]
+    part = round(side * _CROP)
+    far = side - part
+    yield _scaled(x)
+    yield _scaled(x.flip(-1))
+    for number, (top, left) in enumerate(((0, 0), (far, far), (0, far), (far, 0))):
+        corner = _scaled(x[..., top : top + part, left : left + part])
+        yield corner.flip(-1) if number >= 2 else corner
+
+
+def turned(x: Tensor, turns: int) -> Tensor:
+    """A batch of images, turned by right angles, in the layout that suits the trunks."""
+    return torch.rot90(x, turns, (2, 3)).contiguous(memory_format=torch.channels_last)
+
+
+def _scaled(x: Tensor) -> Tensor:
+    if x.shape[-1] == INPUT_PX:
+        return x
+    return functional.interpolate(
+        x, (INPUT_PX, INPUT_PX), mode="bilinear", antialias=True, align_corners=False
+    )
