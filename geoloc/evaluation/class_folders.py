@@ -22,9 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
+from ..models import FeatureSpace
 from ..models.model import Model
 from ..pairs import class_images, read_class_mapping
-from .bootstrap import Figure, class_mean
+from .bootstrap import Figure, class_mean, mean_figure
+from .paired import unlikely
 from .ranks import F64
 from .retrieval import chance_precision, precision_of, ranked_hits
 from .vectors import ImageVectors, Progress, ground_vectors, overhead_vectors
@@ -128,6 +130,16 @@ class ClassEvaluation:
             "skipped": list(self.skipped),
         }
 
+    def tables(self) -> dict[str, dict[str, dict[str, Figure]]]:
+        """Figures by table, row and metric."""
+        rows = {
+            one.name: {"photos": Figure(len(one.precision)),
+                       "ap": mean_figure(one.precision, seed=self.seed),
+                       "chance ap": Figure(one.chance)}
+            for one in self.scores
+        }  # fmt: skip
+        return {"all": {self.model: self.figures}, "class": rows}
+
     def items(self) -> list[dict[str, Any]]:
         """Each photo's own scores, by which two evaluations are compared."""
         return [
@@ -171,7 +183,7 @@ def evaluate_class_folders(
             f"{ground}, {overhead}: no photo and overhead image of classes that go together "
             f"in {mapping}: {_first(skipped)}"
         )
-    scores = tuple(score_class(one, gallery, model, seed=seed) for one in asked)
+    scores = tuple(score_class(one, gallery, model.features, seed=seed) for one in asked)
     return ClassEvaluation(
         model.name, model.digest, scores, len(gallery.vectors), tuple(skipped), seed
     )
@@ -250,9 +262,10 @@ def _asked(
     return found
 
 
-def score_class(photos: Photos, gallery: Gallery, model: Model, *, seed: int = 0) -> ClassScores:
+def score_class(
+    photos: Photos, gallery: Gallery, space: FeatureSpace, *, seed: int = 0
+) -> ClassScores:
     """The scores of one ground class."""
-    space = model.features
     distance = space.distance()
     right = np.isin(gallery.classes, photos.right)
     images = distance.apply(gallery.vectors)
@@ -299,9 +312,8 @@ def _hits(scores: F64, right: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _class_match(photos: F32, images: F32, right: NDArray[np.bool_]) -> F64:
     """Average precision of ranking images by how likely the photo's first scene is there."""
     top = photos.argmax(axis=1)
-    logits = images.astype(np.float64)
-    peak = logits.max(axis=1, keepdims=True)
-    sums = peak[:, 0] + np.log(np.exp(logits - peak).sum(axis=1))
-    unlikely = {scene: precision_of(_hits((sums - logits[:, scene])[None], right))[0]
-                for scene in np.unique(top)}  # fmt: skip
-    return np.array([unlikely[scene] for scene in top], np.float64)
+    found = {
+        scene: precision_of(_hits(unlikely(images, scene)[None], right))[0]
+        for scene in np.unique(top)
+    }
+    return np.array([found[scene] for scene in top], np.float64)

@@ -18,7 +18,7 @@ Floats = NDArray[np.float32] | NDArray[np.float64]
 
 
 class Normalisation(Protocol):
-    """Scores ``(photo, place)`` of distances of that shape and those of a bank ``(bank, place)``."""
+    """Scores ``(photo, place)`` of such distances, and of those of a bank ``(bank, place)``."""
 
     @property
     def name(self) -> str: ...
@@ -75,16 +75,8 @@ class BackgroundRank:
 
 
 NONE = Raw()
-KINDS: Mapping[str, Normalisation] = MappingProxyType(
-    {
-        kind.name: kind
-        for kind in (
-            NONE,
-            InvertedSoftmax(3.0),
-            InvertedSoftmax(10.0),
-            InvertedSoftmax(30.0),
-            BackgroundRank(),
-        )
-    }  # fmt: skip
-)
+_KINDS: tuple[Normalisation, ...] = (
+    NONE, InvertedSoftmax(3.0), InvertedSoftmax(10.0), InvertedSoftmax(30.0), BackgroundRank(),
+)  # fmt: skip
+KINDS: Mapping[str, Normalisation] = MappingProxyType({kind.name: kind for kind in _KINDS})
 """All that are compared, by name."""

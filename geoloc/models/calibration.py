@@ -113,6 +113,11 @@ def search_share(model: Model) -> SearchShare | None:
 def write_calibration(directory: Path, calibration: Calibration) -> Path:
     """Write a calibration beside the ``model.json`` of a directory. Raises ModelError."""
     path = directory / CALIBRATION_FILE
-    text = json.dumps(calibration.model_dump(mode="json"), indent=1, ensure_ascii=False)
-    write_whole(path, (text + "\n").encode())
+    write_whole(path, calibration_text(calibration))
     return path
+
+
+def calibration_text(calibration: Calibration) -> bytes:
+    """What the file holds."""
+    text = json.dumps(calibration.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    return (text + "\n").encode()

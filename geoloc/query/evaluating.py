@@ -24,7 +24,10 @@ from ..evaluation.ranks import ON_A_MAP, Ranks, recall_curve
 from ..evaluation.truth import metres_between, place_groups, read_strata, sphere
 from ..evaluation.vectors import ground_vectors
 from ..models import Model
-from ..models.calibration import Calibration
+from ..models.calibration import Calibration, calibration_text, write_calibration
+from ..models.model import read_model, write_whole
+from ..models.spec import SPEC_FILE
+from ..pairs import class_images
 from ..photos import photo_path
 from ..report import QueryResult, check_writable
 from ..search import RADIUS, Place, Query, TopK, reduce_scan, reduce_scenes
@@ -284,6 +287,36 @@ def evaluate_truth(
     )  # fmt: skip
 
 
+def bank_photos(folder: Path) -> list[Path]:
+    """The photos of a folder of unrelated ones. Raises UsageError where there is none."""
+    found = class_images(folder) if folder.is_dir() else []
+    if not found:
+        raise UsageError(f"{folder} has no photos: name a folder of unrelated ones")
+    return found
+
+
+def store_calibration(
+    evaluation: Evaluation, target: Path, source: str
+) -> tuple[Path, Calibration]:
+    """Write the calibration of an evaluation to a .json file, or beside a model's ``model.json``.
+
+    Raises UsageError where the target is neither, or is of another model; ModelError.
+    """
+    found = evaluation.calibration(source)
+    if target.suffix == ".json":
+        write_whole(target, calibration_text(found))
+        return target, found
+    if not (target / SPEC_FILE).is_file():
+        raise UsageError(f"{target} is neither a model directory nor a .json file: name one")
+    model = read_model(target)
+    if model.digest != evaluation.digest:
+        raise UsageError(
+            f"{target} is the model {model.digest[:12]}, and the cube is of "
+            f"{evaluation.digest[:12]}: name the folder of that one"
+        )
+    return write_calibration(target, found), found
+
+
 def _bank_vectors(bank: Sequence[str | Path], model: Model, progress: Stages) -> F32:
     """Vectors ``(photo, feature)`` of unrelated photos. Raises UsageError where none is read."""
     if not bank:
@@ -327,9 +360,7 @@ class _Ranker:
         matched = self._class_match(vectors, cells)
         own, counts = np.concatenate([own, matched[0]]), np.concatenate([counts, matched[1]], 1)
         return [
-            self._score(
-                truth, photo, names, own[:, photo], counts[:, :, photo], places[photo], group
-            )
+            self._score(truth, names, own[:, photo], counts[:, :, photo], places[photo], group)
             for photo, (truth, group) in enumerate(zip(truths, groups, strict=True))
         ]
 
@@ -348,9 +379,14 @@ class _Ranker:
         return own, reduce_scenes(self.cube, names, Standings(scorers, own))
 
     def _score(
-        self, truth: Truth, photo: int, names: Sequence[str], own: Any, counts: Any,
-        places: Sequence[Place], group: int,
-    ) -> Score:  # fmt: skip
+        self,
+        truth: Truth,
+        names: Sequence[str],
+        own: Any,
+        counts: Any,
+        places: Sequence[Place],
+        group: int,
+    ) -> Score:
         """Of one photo: own ``(scorer,)``, counts ``(3, scorer)``."""
         found = {
             name: Placement(truth.file, float(smaller + equal), int(cells))
