@@ -103,6 +103,7 @@ def _failed(failures: dict[str, str], asked: int) -> str:
 
 
 def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[str, str]) -> None:
+    from ..report.calibrated import calibrated_words
     from ..report.formatting import areas_text, truth_text, unsearched
 
     if as_json:
@@ -124,7 +125,8 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
         }
         rows = [_row(result, candidate) for candidate in result.candidates[:SHOWN]]
         print_table(f"{result.title} ({result.folder})", columns, rows)
-        for words in filter(None, (result.match_words, truth_text(result))):
+        told = (result.match_words, truth_text(result), calibrated_words(result))
+        for words in filter(None, told):
             note(words)
         if result.areas:
             note(areas_text(result.areas))

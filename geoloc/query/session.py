@@ -19,6 +19,7 @@ from ..errors import UsageError
 from ..executors import Executor
 from ..files.whole import file_sha256
 from ..models import Model, model_info
+from ..models.calibration import SearchShare, search_share
 from ..photos import Photo
 from ..report import QueryResult
 from ..report.evidence import photo_record
@@ -196,8 +197,18 @@ class QuerySession:
             folder=question.folder,
             random=judged.get("random"),
             pairs=judged.get("pairs"),
+            search_share=self._search_share(question, model),
             sensitive=self.sensitive,
         )
+
+    def _search_share(self, question: QueryItem, model: Model | None) -> SearchShare | None:
+        """How much has to be searched: the model's figures are of whole single photos, its own
+        distance, and areas that are searched as a whole; elsewhere they mean nothing."""
+        single = len(question.photos) == 1 and not any(
+            question.photos[0].origin.get(key) for key in ("crop", "rotate")
+        )
+        whole = self.weights is None and self.polygon is None
+        return search_share(model) if model and single and whole else None
 
     def _notes(self, question: QueryItem, covered: Coverage) -> tuple[str, ...]:
         """What limits this answer: of the cube, of its cells, of the photos."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from ..domain import Grid
+from .calibrated import calibrated
 from .heat import ColorScale, hot_palette, palette, shrink, unsearched
 from .links import WEB_MAPS
 from .shares import SHARES
@@ -28,7 +29,7 @@ _RING_POINTS = 4000  # of an outline
 
 def drawn(result: QueryResult, views: Views, scale: ColorScale) -> dict[str, Any]:
     """Values for JSON: the heatmap in levels, where pictures and candidates lie, degrees, links."""
-    truth = result.true_place
+    truth, stated = result.true_place, calibrated(result)
     return {
         "measure": {"name": _measure(result), "sign": "≤" if result.photos else "≥"},
         "bounds": result.grid.bounds,
@@ -44,6 +45,9 @@ def drawn(result: QueryResult, views: Views, scale: ColorScale) -> dict[str, Any
             for area in result.areas
         ],
         "truth": truth and truth[0],
+        "calibrated": None
+        if stated is None
+        else {"percent": stated.percent, "share": stated.share},
         "degrees": _degree_lattice(result.grid),
         "links": WEB_MAPS,
     }

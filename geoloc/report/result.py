@@ -17,6 +17,7 @@ from ..domain import Grid
 from ..names import path_text
 from ..scenes import describe
 from ..search_areas import SearchArea, search_areas
+from .calibrated import calibrated_record
 from .match import Match, match_record, match_words
 from .properties import properties
 from .shares import least_share
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..candidates import Candidate
+    from ..models.calibration import SearchShare
     from ..photos import Photo
     from ..search import Heatmap
 
@@ -61,6 +63,7 @@ class QueryResult:
     truth: latitude and longitude (WGS84) of the true place, where that is known.
     folder: where the answer's files are, if it has any.
     random, pairs: of a photo's answer, see `Match`.
+    search_share: how much has to be searched, where the model has figures that apply.
     sensitive: the page hides the photos until its reader chooses to see them.
     """
 
@@ -83,6 +86,7 @@ class QueryResult:
     folder: Path | None = None
     random: float | None = None
     pairs: float | None = None
+    search_share: SearchShare | None = None
     sensitive: bool = False
 
     @property
@@ -193,6 +197,7 @@ class QueryResult:
             "photos": [{"file": p.file, "sha256": p.sha256} for p in self.photos],
             "scenes": [{"scene": name, "share": share} for name, share in self.scenes()],
             "match": match_record(self.match, self.title),
+            "calibration": calibrated_record(self),
             "candidates": [properties(c, self.probability(c)) for c in self.candidates],
             "areas": [area.to_json() for area in self.areas],
             "summary": {"cells": self.cells_asked, **self.told_unsearched()},
