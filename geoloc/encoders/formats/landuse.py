@@ -21,30 +21,38 @@ INPUT_PX = 192
 """Side of what a trunk sees of a photo; of a place, the side of its surroundings."""
 
 FEATURES = CHANNELS * len(TRUNKS)
+MEMBERS = 4
 _PROJECTED, _HIDDEN = 256, 512
+PHOTO_VIEWS = 6
 _CROP = 0.75  # side of a photo's corners, of its own
 
 
 class Head(nn.Module):
-    """Features ``(n, FEATURES)`` to unit vectors ``(n, dim)``: a projection, then one hidden layer.
+    """Features ``(n, FEATURES)`` to unit vectors ``(n, dim)``: a projection, then small networks.
 
-    The projection is linear, so it may come before the features are averaged.
+    The projection is linear, so it may come before the features are averaged. Each member, trained
+    for itself, gives a part of the vector.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, members: int = MEMBERS) -> None:
         super().__init__()
         self.project = nn.Linear(FEATURES, _PROJECTED)
-        self.layers = nn.Sequential(
-            nn.Dropout(0.2), nn.Linear(_PROJECTED, _HIDDEN), nn.ReLU(), nn.Dropout(0.5),
-            nn.Linear(_HIDDEN, dim),
-        )  # fmt: skip
+        self.members = nn.ModuleList(_member(dim // members) for _ in range(members))
 
     def forward(self, features: Tensor) -> Tensor:
         return self.embed(self.project(features.float()))
 
     def embed(self, projected: Tensor) -> Tensor:
         """Unit vectors ``(n, dim)`` of projected features ``(n, 256)``."""
-        return functional.normalize(self.layers(projected), dim=-1)
+        parts = [functional.normalize(member(projected), dim=-1) for member in self.members]
+        return torch.cat(parts, -1) / len(parts) ** 0.5
+
+
+def _member(dim: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Dropout(0.2), nn.Linear(_PROJECTED, _HIDDEN), nn.ReLU(), nn.Dropout(0.5),
+        nn.Linear(_HIDDEN, dim),
+    )  # fmt: skip
 
 
 class Trunks(nn.Module):
