@@ -39,9 +39,12 @@ from .folders import question_key
 from .matching import random_share, sample_cells
 from .options import QueryOptions
 from .target import Target, open_target
+from .words import meaning, widened, words_note
 
 if TYPE_CHECKING:
     from shapely import Geometry
+
+    from ..encoders.text import Words
 
 _DESCRIBED = 3  # scenes that tell what a candidate looks like from above
 
@@ -68,6 +71,7 @@ class QuerySession:
     weights: NDArray[np.float32] | None
     info: dict[str, Any]
     sensitive: bool = False
+    words: Words | None = None
     _covered: list[Coverage] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
@@ -98,9 +102,10 @@ class QuerySession:
         cube, within, scene = target.cube, options.within, options.scene
         polygon = None if within is None else read_polygon(within, cube.grid.crs)
         info = cube.info()
+        named, words = (None, None) if scene is None else meaning(target, scene)
         exact = {
             "within_sha256": None if within is None else file_digest(polygon_file(within)),
-            "scene": None if scene is None else find_class(scene, cube.features.names),
+            "scene": named,
         }
         return cls(
             target,
@@ -109,6 +114,7 @@ class QuerySession:
             class_weights(options.weights, cube.features.names),
             {**info, "name": info["area"]},
             sensitive,
+            words,
         )
 
     @cached_property
@@ -146,11 +152,13 @@ class QuerySession:
         progress: Callable[[int, int], None] | None = None,
         scratch: Path | None = None,
     ) -> RankedMap:
-        """`search` for the scene class of the options."""
+        """`search` for the scene class, or the words, of the options."""
+        features, scene = self.target.cube.features, str(self.options.scene)
         (found,) = reduce_scenes(
             self.target.cube,
-            [str(self.options.scene)],
+            [scene],
             self._ranked(1, scratch),
+            features=widened(features, scene, self.words) if self.words else None,
             within=self.polygon,
             within_crs=self.target.cube.grid.crs,
             progress=progress,
@@ -213,7 +221,8 @@ class QuerySession:
     def _notes(self, question: QueryItem, covered: Coverage) -> tuple[str, ...]:
         """What limits this answer: of the cube, of its cells, of the photos."""
         unknown = () if covered.known else (UNKNOWN,)
-        return (*self.target.notes, *unknown, *_notes_of(question.photos))
+        words = () if self.words is None else (words_note(self.words),)
+        return (*words, *self.target.notes, *unknown, *_notes_of(question.photos))
 
     def _coverage(self, heatmap: Heatmap) -> Coverage:
         """What could not be searched: found out once, as it is the same for all questions."""

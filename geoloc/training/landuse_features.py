@@ -6,18 +6,15 @@ By ONNX Runtime, which passes images through these trunks three times as fast as
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..encoders.formats.landuse import INPUT_PX, PHOTO_VIEWS, Trunks, photo_views, turned
+from ..encoders.formats.landuse import INPUT_PX, PHOTO_VIEWS, photo_views, turned
 from ..encoders.formats.lite import NORMALIZATION
 from ..encoders.preprocess import as_square
-from .export import onnx_bytes
 
 F32 = NDArray[np.float32]
 Images = Sequence[NDArray[np.uint8]]
@@ -41,27 +38,9 @@ def place_features(images: Images) -> F32:
 def _features(images: Images, side: int, views: Callable[[Tensor], Iterable[Tensor]]) -> F32:
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in NORMALIZATION)
     x = torch.stack([as_square(image, side) for image in images]).float() / 255
-    seen = [
-        _session().run(None, {"rgb": v.contiguous().numpy()})[0] for v in views((x - mean) / std)
-    ]
-    return np.concatenate(seen, axis=1)
+    return np.concatenate([_seen(view) for view in views((x - mean) / std)], axis=1)
 
 
-class _Pooled(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.trunks = Trunks()
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.trunks(x).mean((2, 3))
-        return result
-
-
-@cache
-def _session() -> onnxruntime.InferenceSession:
-    """Both trunks: normalised RGB ``(n, 3, INPUT_PX, INPUT_PX)`` -> mean features."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    # waiting threads must not take the cores of others
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(onnx_bytes(_Pooled(), INPUT_PX), options)
+def _seen(view: Tensor) -> F32:
+    (maps,) = cpu_session().run(None, {"rgb": view.contiguous().numpy()})
+    return np.asarray(maps.mean((2, 3)), np.float32)

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from ..encoders.formats.lite import CHANNELS, NORMALIZATION, pretrained
 from ..encoders.formats.networks import build_dense, dense_forward, weights_bytes
+from ..encoders.formats.to_onnx import onnx_bytes
 from ..models.spec import IMAGENET_MEAN, IMAGENET_STD
 from .augment import NONE, Augmentation, windows
 from .data import Chips, PairData, fingerprint, save_array
-from .export import onnx_bytes
 from .loop import LoopSpec, Progress, fit
 from .student import HeadTask, LossSpec, StudentTask
 
