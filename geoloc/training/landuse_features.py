@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..encoders.formats.landuse import INPUT_PX, PHOTO_VIEWS, photo_views, turned
+from ..encoders.formats.landuse import INPUT_PX, PHOTO_VIEWS, cpu_session, photo_views, turned
 from ..encoders.formats.lite import NORMALIZATION
 from ..encoders.preprocess import as_square
 

@@ -190,8 +190,7 @@ def set_projection(head: Head, features: NDArray[np.float16]) -> None:
     shift, scale = x.mean(0), x.std(0) + 1e-3
     x = (x - shift) / scale
     width = head.project.out_features
-    spread, axes = torch.linalg.eigh(x.T @ x / len(x))
-    spread, axes = spread.flip(0)[:width], axes.flip(1)[:, :width]
+    spread, axes = _components(x, width)
     spread = spread.clamp(min=1e-3 * float(spread[0]))  # few images span few directions
     matrix = (axes / spread**0.25).T  # half: the first ones stay somewhat larger
     matrix /= (x @ matrix.T).std()
@@ -199,3 +198,17 @@ def set_projection(head: Head, features: NDArray[np.float16]) -> None:
         head.project.weight.copy_(matrix / scale)
         head.project.bias.copy_(-(head.project.weight @ shift))
     head.project.requires_grad_(False)
+
+
+def _components(x: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The variances ``(width,)`` of the principal components, and their axes ``(feature, width)``.
+
+    Where images are too few for so many, the last axes are zero.
+    """
+    if len(x) > x.shape[1]:
+        spread, axes = torch.linalg.eigh(x.T @ x / len(x))
+        return spread.flip(0)[:width], axes.flip(1)[:, :width]
+    _, sizes, rows = torch.linalg.svd(x, full_matrices=False)
+    lacking = max(0, width - len(sizes))
+    spread = functional.pad(sizes[:width] ** 2 / len(x), (0, lacking))
+    return spread, functional.pad(rows[:width].T, (0, lacking))

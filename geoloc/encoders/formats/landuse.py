@@ -43,7 +43,8 @@ class Head(nn.Module):
         self.members = nn.ModuleList(_member(dim // members) for _ in range(members))
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.embed(self.project(features.float()))
+        result: Tensor = self.embed(self.project(features.float()))
+        return result
 
     def embed(self, projected: Tensor) -> Tensor:
         """Unit vectors ``(n, dim)`` of projected features ``(n, 256)``."""

@@ -50,7 +50,7 @@ _STAGES = {
 _EARLY = 5  # stages up to stride 16
 
 
-class SameConv(nn.Conv2d):
+class _SameConv(nn.Conv2d):
     """A convolution with TensorFlow's "same" padding: the odd pixel goes right and bottom."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,33 +59,6 @@ class SameConv(nn.Conv2d):
         for size in (int(x.shape[3]), int(x.shape[2])):
             total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
             pads += [total // 2, total - total // 2]
-        result: Tensor = super().forward(functional.pad(x, pads))
-        return result
-
-
-class _DilatedConv(nn.Conv2d):
-    """A `SameConv` where the map has twice its own resolution: every second value is its own.
-
-    ``before``: positions of padding on the left and at the top.
-    """
-
-    before: int
-
-    @classmethod
-    def of(cls, conv: nn.Conv2d) -> _DilatedConv:
-        """In place of a convolution with a stride of 2 (dropped) or 1 (dilated)."""
-        stride, kernel = conv.stride[0], conv.kernel_size[0]
-        made = cls(
-            conv.in_channels, conv.out_channels, kernel, 1,
-            dilation=3 - stride, groups=conv.groups, bias=False,
-        )  # fmt: skip
-        made.before = (kernel - stride) // 2 * made.dilation[0]
-        made.weight = conv.weight
-        return made
-
-    def forward(self, x: Tensor) -> Tensor:
-        after = (self.kernel_size[0] - 1) * self.dilation[0] - self.before
-        pads = [self.before, after, self.before, after]
         result: Tensor = super().forward(functional.pad(x, pads))
         return result
 
@@ -100,7 +73,7 @@ class _Block(nn.Module):
         if self.expands:
             self._expand_conv = nn.Conv2d(inputs, inner, 1, bias=False)
             self._bn0 = nn.BatchNorm2d(inner, eps=_EPS)
-        self._depthwise_conv: nn.Conv2d = SameConv(
+        self._depthwise_conv = _SameConv(
             inner, inner, stage.kernel, stride, groups=inner, bias=False
         )
         self._bn1 = nn.BatchNorm2d(inner, eps=_EPS)
@@ -123,7 +96,7 @@ class EfficientNetLite(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self._conv_stem = SameConv(3, 32, 3, 2, bias=False)
+        self._conv_stem = _SameConv(3, 32, 3, 2, bias=False)
         self._bn0 = nn.BatchNorm2d(32, eps=_EPS)
         blocks: list[nn.Module] = []
         inputs = 32
@@ -150,11 +123,6 @@ class EfficientNetLite(nn.Module):
         """Keep the stages up to stride 16 alone: `early` then gives ``(n, C, H/16, W/16)``."""
         self._blocks = self._blocks[: self._early]
         del self._conv_head, self._bn1
-
-    def dilate(self) -> None:
-        """Halve the stride, to 16 px: every second feature stays what it was (à trous)."""
-        for block in self._blocks[self._early :]:
-            block._depthwise_conv = _DilatedConv.of(block._depthwise_conv)
 
 
 def pretrained(name: str) -> EfficientNetLite:

@@ -17,7 +17,8 @@ def onnx_bytes(network: nn.Module, size: int, *, any_size: bool = False) -> byte
     """
     buffer = io.BytesIO()
     sides = {2: "h", 3: "w"} if any_size else {}
-    with warnings.catch_warnings():
+    # whoever asks may compute in bfloat16, which ONNX Runtime's convolutions do not
+    with warnings.catch_warnings(), torch.autocast("cpu", enabled=False):
         warnings.simplefilter("ignore")  # about what is fixed by tracing, which is intended
         torch.onnx.export(
             network.eval(),
