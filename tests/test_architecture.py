@@ -28,7 +28,7 @@ LAYERS = (
     {"training"},
     {"sandbox"},
     {"query"},
-    {"bulk", "demo"},
+    {"bulk", "demo", "demo_real"},
     {"sharing"},
     {"cli"},
 )
