@@ -9,9 +9,11 @@ from PIL import Image
 
 ABOVE = {"Field": 1, "OldTown": 0, "Lake": 2}
 BELOW = {"field-cultivated": 1, "downtown": 0, "lake-natural": 2}
-PAIRS = (
-    "overhead_class,ground_classes\nField,field-cultivated\nOldTown,downtown\nLake,lake-natural\n"
-)
+PAIRS = """overhead_class,ground_classes
+Field,field-cultivated
+OldTown,downtown
+Lake,lake-natural
+"""
 
 
 def write_class_folders(root: Path, images: int = 4) -> None:

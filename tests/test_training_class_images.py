@@ -69,11 +69,11 @@ def test_folders_that_no_model_can_be_made_of_are_refused(root: Path) -> None:
     refused(lone, "one class of photos, 'Lake'")
     for number in (1, 2, 3):
         (root / "ground" / "downtown" / f"{number}.png").unlink()
-    refused(root / "ground", "class 'downtown' has 1 images, and a class needs 4")
+    refused(root / "ground", "class 'downtown': 1 images, and a class needs 4")
 
 
 def test_too_few_readable_images_are_refused(root: Path) -> None:
     ground, _ = both(root)
     assert ground.only(ground.files) == ground
-    with pytest.raises(UsageError, match="'downtown' has 3 readable images"):
+    with pytest.raises(UsageError, match="'downtown': 3 readable images"):
         ground.only(ground.files[1:])

@@ -177,6 +177,8 @@ def info(
     if as_json:
         print_json(facts)
         return
+    card = found.file("card.md")
+    facts["card"] = str(card) if card.is_file() else None
     facts["sizes"] = {name: found.file(name).stat().st_size for name in found.spec.used_files()}
     print_table(facts["name"], {"": "left", "value": "left"}, [list(row) for row in _words(facts)])
 
@@ -208,6 +210,8 @@ def _words(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "distance", own
     size = sum(facts["sizes"].values())
     yield "files", f"{', '.join(facts['sizes'])} ({size / 1e6:,.1f} MB)"
+    if facts["card"]:
+        yield "what it knows", facts["card"]
     yield from _training(facts["training"])
 
 

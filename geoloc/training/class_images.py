@@ -98,7 +98,7 @@ def _class_folders(root: Path, what: str) -> list[Path]:
 def _require_enough(name: str, images: Sequence[Path], kind: str = "") -> None:
     if len(images) < LEAST:
         raise UsageError(
-            f"class {name!r} has {len(images)} {kind}images, and a class needs {LEAST}, as every "
+            f"class {name!r}: {len(images)} {kind}images, and a class needs {LEAST}, as every "
             "second one is kept back to measure by: add some, or take the folder away"
         )
 
