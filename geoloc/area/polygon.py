@@ -45,7 +45,7 @@ def read_polygon(path: Path, crs: str) -> Geometry:
     read, has no polygon, or has coordinates that are not those of its CRS.
     """
     try:
-        file, layer = _file_and_layer(path)
+        file, layer = file_and_layer(path)
         if not file.is_file():
             raise AreaError(f"geometry {path} does not exist: give a GeoJSON file with a polygon")
         if reason := reason_to_refuse(file):
@@ -62,20 +62,21 @@ def read_polygon(path: Path, crs: str) -> Geometry:
 
 def polygon_file(path: Path) -> Path:
     """The file itself, without the name of a layer."""
-    return _file_and_layer(path)[0]
+    return file_and_layer(path)[0]
 
 
-def _file_and_layer(path: Path) -> tuple[Path, str | None]:
+def file_and_layer(path: Path) -> tuple[Path, str | None]:
+    """Of ``FILE|layername=NAME``; of a file alone, the file and None."""
     match = None if path.is_file() else _LAYER.fullmatch(str(path))
     return (path, None) if match is None else (Path(match["path"]), match["layer"])
 
 
 def _shapes(file: Path, layer: str | None, path: Path) -> GeoSeries:
     """The polygons of a file, each alone, in the file's CRS."""
-    with _plainly_named(file.absolute()) as plain:
+    with plainly_named(file.absolute()) as plain:
         by_layer = {
             name: shapes
-            for name in _layers(plain)
+            for name in layers_with_geometry(plain)
             if layer in (None, name) and len(shapes := _polygons(plain, name))
         }
     if not by_layer:
@@ -89,7 +90,7 @@ def _shapes(file: Path, layer: str | None, path: Path) -> GeoSeries:
     return next(iter(by_layer.values()))
 
 
-def _layers(file: Path) -> list[str]:
+def layers_with_geometry(file: Path) -> list[str]:
     """Layers that may hold geometry."""
     import geopandas  # heavy: only needed for areas with a geometry
     import pyogrio
@@ -265,7 +266,7 @@ def _areal(shape: Geometry) -> Geometry:
 
 
 @contextmanager
-def _plainly_named(file: Path) -> Iterator[Path]:
+def plainly_named(file: Path) -> Iterator[Path]:
     """The file under a name that readers take literally.
 
     ``!``, ``;``, ``|`` and the like are syntax to them. Such a file, and those that belong to it
