@@ -31,7 +31,7 @@ _PARQUET = (".parquet", ".geoparquet")
 _IDS = ("osmid", "osm_id", "way_id", "osm_way_id", "full_id")
 _CLASS = "fclass"  # in Geofabrik's shapefiles
 _WORD = re.compile(r"\w+")
-_NUMBER = re.compile(r"\w?(\d{1,18})(\.0)?")
+_NUMBER = re.compile(r"w?(\d{1,18})(\.0)?")
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
