@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import geopandas
@@ -116,7 +117,7 @@ def test_lines_alike_are_those_with_the_same_edges(places: list[list[tuple[int, 
     from geoloc.points.networks import _Seen
 
     def key(line: list[tuple[int, int]]) -> tuple[tuple[tuple[int, int], ...], ...]:
-        return tuple(sorted(tuple(sorted(pair)) for pair in zip(line, line[1:], strict=False)))
+        return tuple(sorted(tuple(sorted(pair)) for pair in pairwise(line)))
 
     first = [key(line) not in [key(other) for other in places[:k]] for k, line in enumerate(places)]
     lines, seen = lines_of(*places), _Seen()

@@ -127,19 +127,19 @@ def test_a_geopackage_and_an_extract_together(roads: Path, tmp_path: Path) -> No
 
 def test_towns_have_more_points_than_fields(tmp_path: Path) -> None:
     """A town's streets every 100 m on a quarter of the land: nearly all points lie in it."""
-    crs, (x0, y0) = "EPSG:32636", (300_000.0, 5_600_000.0)
+    crs, corner = "EPSG:32636", np.array([300_000.0, 5_600_000.0])
     streets = [
-        Road(np.array(ends, float) + (x0, y0), "residential", 6)
+        Road(np.array(ends) + corner, "residential", 6)
         for k in range(0, 1001, 100)
         for ends in (((k, 0), (k, 1000)), ((0, k), (1000, k)))
     ]
-    country = Road(np.array([(1000.0, 500.0), (2000.0, 500.0)]) + (x0, y0), "primary", 8)
+    country = Road(np.array([(1000, 500), (2000, 500)]) + corner, "primary", 8)
     write_roads([*streets, country], crs, tmp_path / "roads.osm.pbf")
     sample_roads([tmp_path / "roads.osm.pbf"], tmp_path / "p.parquet", 4000)
     found = geopandas.points_from_xy(
         *read_points(tmp_path / "p.parquet").coordinates.T, crs=4326
     ).to_crs(crs)
-    in_fields = float(np.mean(np.asarray(found.x) > x0 + 1001))
+    in_fields = float(np.mean(np.asarray(found.x) > corner[0] + 1001))
     assert in_fields == pytest.approx(1 / 23, abs=0.01)
     box = "33.0,50.0,34.0,51.0"
     sample_area(box, tmp_path / "u.parquet", 4000)
@@ -163,7 +163,7 @@ def test_points_of_ones_own_are_shuffled_and_keep_what_is_known_of_them(tmp_path
     assert done.points == 50
     with pytest.raises(UsageError, match=r"has 50 places there, fewer than 60"):
         sample_places(table, tmp_path / "p.parquet", 60, within="30.05,50,30.0999,51")
-    with pytest.raises(UsageError, match="no place of .* lies in the polygon 1,1,2,2"):
+    with pytest.raises(UsageError, match=r"no place of .* lies in the polygon 1,1,2,2"):
         sample_places(table, tmp_path / "p.parquet", within="1,1,2,2")
 
 
@@ -207,7 +207,7 @@ def test_an_interruption_leaves_the_file_that_was_there(roads: Path, tmp_path: P
     before = out.read_bytes()
 
     def stages(title: str) -> object:
-        def advance(done: float, total: int) -> None:
+        def advance(_done: float, _total: int) -> None:
             if title == "drawing points":
                 raise KeyboardInterrupt
 
