@@ -61,6 +61,7 @@ def evidence(result: QueryResult, created: datetime | None = None) -> dict[str, 
         "notes": result.notes,
         "truth": result.told_truth(),
         "versions": versions(),
+        **result.told_parent(),
     }
     plain = _plain(record)
     assert isinstance(plain, dict)

@@ -44,6 +44,37 @@ class Mask(Protocol):
 
 
 @dataclass(frozen=True)
+class Parent:
+    """The place of another answer around which an answer was asked again.
+
+    record: path of that answer's ``query.json``; sha256: of its bytes; kind: candidate or region;
+    lon, lat: degrees (WGS84); km: side of the square around it.
+    """
+
+    record: Path
+    sha256: str
+    title: str
+    kind: str
+    rank: int
+    lon: float
+    lat: float
+    km: float
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "record": path_text(self.record),
+            "sha256": self.sha256,
+            "title": self.title,
+            "kind": self.kind,
+            "rank": self.rank,
+            "lon": self.lon,
+            "lat": self.lat,
+            "km": self.km,
+        }
+
+
+@dataclass(frozen=True)
 class QueryResult:
     """One ranked answer: a photo's, that of several photos of one place, or a scene's.
 
@@ -62,6 +93,8 @@ class QueryResult:
     folder: where the answer's files are, if it has any.
     random, pairs: of a photo's answer, see `Match`.
     sensitive: the page hides the photos until its reader chooses to see them.
+    parent: of the neighbourhood of a place of another answer, which answer and place: see
+        `Parent`.
     """
 
     title: str
@@ -84,6 +117,7 @@ class QueryResult:
     random: float | None = None
     pairs: float | None = None
     sensitive: bool = False
+    parent: Parent | None = None
 
     @property
     def unsearched(self) -> int:
@@ -198,7 +232,12 @@ class QueryResult:
             "summary": {"cells": self.cells_asked, **self.told_unsearched()},
             "truth": self.told_truth(),
             "notes": list(self.notes),
+            **self.told_parent(),
         }
+
+    def told_parent(self) -> dict[str, Any]:
+        """For machines: which place of which answer this is the neighbourhood of, if it is."""
+        return {} if self.parent is None else {"parent": self.parent.to_json()}
 
     @cached_property
     def true_place(self) -> tuple[tuple[float, float], float | None] | None:
