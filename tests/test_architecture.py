@@ -16,13 +16,13 @@ PACKAGE = ROOT / "geoloc"
 
 LAYERS = (
     {"errors"},
-    {"domain", "extras", "files", "names", "net", "pulse", "scenes"},
+    {"domain", "extras", "files", "names", "net", "pulse", "ranking", "scenes"},
     {"grid", "stores"},
     {"area", "points", "photos"},
     {"models"},
     {"imagery", "encoders", "cube", "executors", "telegram", "video"},
     {"search", "jobs"},
-    {"candidates"},
+    {"candidates", "regions"},
     {"search_areas"},
     {"pairs", "evaluation", "report"},
     {"training"},
