@@ -14,17 +14,24 @@ So two other scores can be ranked by in their place:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
+from shapely.geometry import MultiPolygon
 
+from .candidates import Candidate
 from .domain import Domain, Regions
 from .ranking import Ranking
 from .search import SAMPLE, RegionMinima
+from .search_areas import SearchArea
+
+if TYPE_CHECKING:
+    from shapely import Geometry
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -132,6 +139,22 @@ class RankedRegions:
         told = np.where(self.rank > 0, values, np.nan).astype(np.float32)
         return told.reshape(self.layout.grid.shape)
 
+    def candidates(self, top: int) -> list[Candidate]:
+        """The best places of the ``top`` best regions, in the regions' order."""
+        return [self._candidate(int(region)) for region in self.order[:top]]
+
+    def _candidate(self, region: int) -> Candidate:
+        distance, told = float(self.minima.best[region]), self.minima.background
+        known = max(told.total, 1)
+        share = max(float(told.share(np.array(distance))), 1 / known)
+        row, col = divmod(region, self.layout.grid.nx)
+        x, y = self.xy[region].tolist()
+        lon, lat = self.lonlat[region].tolist()
+        return Candidate(
+            int(self.rank[region]), row, col, x, y, lon, lat, distance, 100 * share,
+            point=int(self.minima.index[region]),
+        )  # fmt: skip
+
     def region_of(self, lon: float, lat: float) -> int | None:
         """The region that a place in degrees lies in; None outside of all."""
         found = self.regions_at(np.array([[lon, lat]]))[0]
@@ -171,6 +194,29 @@ class RankedRegions:
             "good_share": len(self.best_good) / known if known else 0.0,
             "good_regions": [self.record(int(region)) for region in self.best_good],
         }
+
+
+def region_areas(ranked: RankedRegions, candidates: Sequence[Candidate]) -> tuple[SearchArea, ...]:
+    """The regions of the candidates as areas to search, one each."""
+    import shapely
+
+    nx = ranked.layout.grid.nx
+    regions = np.array([c.row * nx + c.col for c in candidates], np.int64)
+    outlines = ranked.layout.outline(regions)
+    return tuple(
+        SearchArea(
+            c.rank, (c.rank,), int(ranked.minima.count[region]), shape.area / 1e6, c.lon, c.lat,
+            shape if isinstance(shape, MultiPolygon) else shapely.MultiPolygon(_polygons(shape)),
+        )
+        for c, region, shape in zip(candidates, regions, outlines, strict=True)
+    )  # fmt: skip
+
+
+def _polygons(shape: Geometry) -> list[Geometry]:
+    """The polygons of a clipped square: a border that only touches it leaves lines too."""
+    import shapely
+
+    return [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon"]
 
 
 def _moved(xy: F64, source: str, target: str) -> F64:

@@ -30,6 +30,9 @@ class Answered(Protocol):
     def cells_asked(self) -> int: ...
 
     @property
+    def searched_places(self) -> str: ...
+
+    @property
     def true_place(self) -> tuple[tuple[float, float], float | None] | None: ...
 
     def probability(self, candidate: Candidate) -> float | None: ...
@@ -121,7 +124,8 @@ def unsearched(result: Answered) -> str:
     share = percent(100 * result.unsearched / max(result.cells_asked, 1))
     reasons = [f"{count:,} {reason}" for reason, count in result.lacking.items()]
     why = next(iter(result.lacking)) if len(reasons) == 1 else "; ".join(reasons)
-    return f"{result.unsearched:,} of {result.cells_asked:,} cells ({share}) not searched: {why}"
+    what = result.searched_places
+    return f"{result.unsearched:,} of {result.cells_asked:,} {what} ({share}) not searched: {why}"
 
 
 def measured(result: Answered, candidate: Candidate) -> str:

@@ -9,7 +9,7 @@ from .background import Background
 from .distance import Query, fuse
 from .heatmaps import Heatmap, StoredHeatmap, standing, strips
 from .mask import WGS84, PolygonMask, project
-from .reductions import RADIUS, Heatmaps, Place, Ranked, RankedMap, Reduction, TopK
+from .reductions import RADIUS, Heatmaps, Place, Ranked, RankedMap, Reduction, Regional, TopK
 from .regions import SAMPLE, RegionMin, RegionMinima
 from .scan import Piece, reduce_scan, reduce_scenes, scan, scan_scenes
 from .work import Searchable
@@ -30,6 +30,7 @@ __all__ = [
     "Reduction",
     "RegionMin",
     "RegionMinima",
+    "Regional",
     "Searchable",
     "StoredHeatmap",
     "TopK",
