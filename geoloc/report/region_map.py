@@ -7,7 +7,6 @@ twice the size and reduced: of a folder's thousand answers each has such a map.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,7 +26,8 @@ from .formatting import metres
 from .picture import fitting_line, font, halo_text, plain_line, rank_mark, scale_length
 from .region_colours import GAMMA, region_levels, region_palette
 from .region_files import regions_of
-from .region_layers import DrawnLayers, drawn_layers
+from .region_layers import Box, DrawnLayers, drawn_layers
+from .region_names import overlap, placed_names
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -38,27 +38,23 @@ if TYPE_CHECKING:
 _SIDE = 1700  # px, the longer side of the map
 _FINE = 2  # times larger is what is reduced to the map
 _MARGIN, _HEAD, _FOOT, _LEGEND, _LEAST = 28, 70, 46, 360, 900  # px
+_CORNER = np.array([_MARGIN, _HEAD])
 _INK, _QUIET = "#111111", "#555555"
 _SEA, _LAND, _FOREST, _WATER = (232, 238, 243), (252, 251, 247), (203, 224, 192), (140, 185, 219)
 _RIVER = (104, 158, 201)
 _OPAQUE = 214  # of a region's colour, so that forest shines through
 _NUMBERED = 10  # best regions with a number on the map
-_MOST_NAMES = 34
-_NAME_GAP = 3  # px between two names
-_NEAR = 36  # px: a place so near to a larger one with a name is a part of it, as a rule
-_LARGE = 0.3  # of the largest place's people, from which a name is bold
 _BADGE = 27  # px, the disc of a rank
 _TRUTH = "#00a5c8"
 _DPI = 200
 _COLOURS = 256
 
 Pixels = list[tuple[float, float]]
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class _Sheet:
-    """The map on the sheet: m a pixel, and its size in px."""
+class MapSheet:
+    """The map on its sheet: m a pixel, and its size in px."""
 
     box: Box
     scale: float
@@ -66,10 +62,15 @@ class _Sheet:
     height: int
 
     @classmethod
-    def of(cls, layers: DrawnLayers) -> _Sheet:
+    def of(cls, layers: DrawnLayers) -> MapSheet:
         across, down = layers.size
         scale = max(across, down) / _SIDE
         return cls(layers.box, scale, max(1, round(across / scale)), max(1, round(down / scale)))
+
+    @property
+    def scale_length(self) -> float:
+        """m of the scale bar."""
+        return scale_length(self.width * self.scale)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -94,7 +95,7 @@ def write_region_map(result: QueryResult, path: Path, _views: Views | None = Non
     """Draw the regions of an answer, with legend, scale bar and north."""
     regions = regions_of(result)
     drawn = drawn_layers(regions.layout, _layers_of(result))
-    sheet = _Sheet.of(drawn)
+    sheet = MapSheet.of(drawn)
     image = Image.new("RGB", sheet.size, "white")
     image.paste(_map(regions, drawn, sheet), (_MARGIN, _HEAD))
     draw = ImageDraw.Draw(image)
@@ -113,13 +114,14 @@ def write_region_map(result: QueryResult, path: Path, _views: Views | None = Non
 
 
 def _layers_of(result: QueryResult) -> MapLayers:
-    return result.layers or _NO_LAYERS
+    return result.layers or NO_LAYERS
 
 
-_NO_LAYERS = MapLayers()
+NO_LAYERS = MapLayers()
+"""Of an area whose file names none."""
 
 
-def _map(regions: RankedRegions, drawn: DrawnLayers, sheet: _Sheet) -> Image.Image:
+def _map(regions: RankedRegions, drawn: DrawnLayers, sheet: MapSheet) -> Image.Image:
     """The map without any words."""
     under, over = _ground(drawn, sheet)
     image = under.copy()
@@ -133,7 +135,7 @@ def _map(regions: RankedRegions, drawn: DrawnLayers, sheet: _Sheet) -> Image.Ima
 
 
 @lru_cache(maxsize=1)  # the answers of one call share their ground
-def _ground(drawn: DrawnLayers, sheet: _Sheet) -> tuple[Image.Image, Image.Image]:
+def _ground(drawn: DrawnLayers, sheet: MapSheet) -> tuple[Image.Image, Image.Image]:
     """What lies below the regions, and what lies above them (RGBA)."""
     size = (sheet.width * _FINE, sheet.height * _FINE)
     under = Image.new("RGB", size, _LAND if drawn.border is None else _SEA)
@@ -154,7 +156,7 @@ def _ground(drawn: DrawnLayers, sheet: _Sheet) -> tuple[Image.Image, Image.Image
 
 
 def _draw_regions(
-    image: Image.Image, regions: RankedRegions, drawn: DrawnLayers, sheet: _Sheet
+    image: Image.Image, regions: RankedRegions, drawn: DrawnLayers, sheet: MapSheet
 ) -> None:
     levels, palette = region_levels(regions.score), region_palette()
     colours = Image.new("RGB", image.size)
@@ -178,19 +180,19 @@ def _draw_regions(
                 draw.line(shell, (255, 255, 255), 1)
 
 
-def _rings(shape: Geometry, sheet: _Sheet) -> Iterator[tuple[Pixels, list[Pixels]]]:
+def _rings(shape: Geometry, sheet: MapSheet) -> Iterator[tuple[Pixels, list[Pixels]]]:
     """The shell and the holes of each polygon of a shape, in fine pixels."""
     for part in shapely.get_parts(shape):
         if part.geom_type == "Polygon" and not part.is_empty:
             yield _pixels(part.exterior, sheet), [_pixels(hole, sheet) for hole in part.interiors]
 
 
-def _pixels(line: Geometry, sheet: _Sheet) -> Pixels:
+def _pixels(line: Geometry, sheet: MapSheet) -> Pixels:
     return [(x, y) for x, y in sheet.on_map(shapely.get_coordinates(line), _FINE).tolist()]
 
 
 def _fill(
-    image: Image.Image, shapes: Iterable[Geometry], sheet: _Sheet, color: tuple[int, ...]
+    image: Image.Image, shapes: Iterable[Geometry], sheet: MapSheet, color: tuple[int, ...]
 ) -> None:
     """Fill polygons, not their holes; what lies in a hole is drawn after it."""
     mask = Image.new("L", image.size, 0)
@@ -207,7 +209,7 @@ def _fill(
 def _stroke(
     draw: ImageDraw.ImageDraw,
     lines: Geometry | None,
-    sheet: _Sheet,
+    sheet: MapSheet,
     color: str | tuple[int, ...],
     width: float,
 ) -> None:
@@ -219,9 +221,9 @@ def _stroke(
                 draw.line(pixels, color, round(width * _FINE), joint="curve")
 
 
-def _draw_furniture(draw: ImageDraw.ImageDraw, sheet: _Sheet) -> list[Box]:
+def _draw_furniture(draw: ImageDraw.ImageDraw, sheet: MapSheet) -> list[Box]:
     """Scale bar and north, on the map; where they are."""
-    length = scale_length(sheet.width * sheet.scale)
+    length = sheet.scale_length
     pixels = length / sheet.scale
     x, y, thick = _MARGIN + 26.0, _HEAD + sheet.height - 24.0, 10
     draw.rectangle((x - 4, y - thick - 4, x + pixels + 4, y + 4), "white")
@@ -241,24 +243,38 @@ def _draw_furniture(draw: ImageDraw.ImageDraw, sheet: _Sheet) -> list[Box]:
 
 
 def _draw_numbers(
-    image: Image.Image, regions: RankedRegions, drawn: DrawnLayers, sheet: _Sheet
+    image: Image.Image, regions: RankedRegions, drawn: DrawnLayers, sheet: MapSheet
 ) -> list[Box]:
-    """The ranks of the best good regions at their upper left corners; where they are."""
+    """The ranks of the best good regions; where they are."""
     found = list[Box]()
-    for region in regions.best_good[:_NUMBERED].tolist():
-        left, _, _, top = drawn.outlines[region].bounds
-        x, y = sheet.at(left, top)
-        mark = rank_mark(int(regions.rank[region])).resize(
-            (_BADGE, _BADGE), Image.Resampling.LANCZOS
-        )
-        box = (x - mark.width / 2, y - mark.height / 2, x + mark.width / 2, y + mark.height / 2)
-        if not any(_overlap(box, other, 0) for other in found):
-            image.paste(mark, (round(box[0]), round(box[1])), mark)
-            found.append(box)
+    for rank, (x, y) in numbered(regions, drawn, sheet):
+        mark = rank_mark(rank).resize((_BADGE, _BADGE), Image.Resampling.LANCZOS)
+        box = badge_box(x + _MARGIN, y + _HEAD)
+        image.paste(mark, (round(box[0]), round(box[1])), mark)
+        found.append(box)
     return found
 
 
-def _draw_truth(draw: ImageDraw.ImageDraw, result: QueryResult, sheet: _Sheet) -> None:
+def numbered(
+    regions: RankedRegions, drawn: DrawnLayers, sheet: MapSheet, most: int = _NUMBERED
+) -> Iterator[tuple[int, tuple[float, float]]]:
+    """Ranks of the best good regions, each at its upper left corner (px), where it has room."""
+    full = list[Box]()
+    for region in regions.best_good[:most].tolist():
+        left, _, _, top = drawn.outlines[region].bounds
+        x, y = sheet.on_map(np.array([[left, top]]))[0].tolist()
+        box = badge_box(x, y)
+        if not any(overlap(box, other) for other in full):
+            full.append(box)
+            yield int(regions.rank[region]), (x, y)
+
+
+def badge_box(x: float, y: float) -> Box:
+    """Edges of the disc of a rank about a pixel."""
+    return x - _BADGE / 2, y - _BADGE / 2, x + _BADGE / 2, y + _BADGE / 2
+
+
+def _draw_truth(draw: ImageDraw.ImageDraw, result: QueryResult, sheet: MapSheet) -> None:
     if result.true_place is None:
         return
     x, y = sheet.at(*result.true_place[0])
@@ -268,83 +284,25 @@ def _draw_truth(draw: ImageDraw.ImageDraw, result: QueryResult, sheet: _Sheet) -
 
 
 def _draw_names(
-    draw: ImageDraw.ImageDraw, drawn: DrawnLayers, sheet: _Sheet, taken: list[Box]
+    draw: ImageDraw.ImageDraw, drawn: DrawnLayers, sheet: MapSheet, taken: list[Box]
 ) -> None:
     """The largest places with a dot each, as many as find room beside one another."""
-    taken, named = list(taken), list[tuple[float, float]]()
     frame = (_MARGIN, _HEAD, _MARGIN + sheet.width, _HEAD + sheet.height)
-    for name, people, (x, y) in zip(drawn.names, drawn.people, drawn.xy.tolist(), strict=True):
-        at, large = sheet.at(x, y), float(people) >= _LARGE * float(drawn.people[0])
-        if len(named) == _MOST_NAMES:
-            break
-        if any(math.dist(at, other) < _NEAR for other in named) or not _inside((*at, *at), frame):
-            continue
-        letters = font(_name_size(float(people), float(drawn.people[0])), bold=large)
-        box, place = _free_place(plain_line(name), letters, at, frame, taken)
-        if place is None:
-            continue
-        taken += [box, (at[0] - 5, at[1] - 5, at[0] + 5, at[1] + 5)]
-        named.append(at)
-        side = 5 if large else 4
-        dot = (at[0] - side, at[1] - side, at[0] + side, at[1] + side)
-        draw.ellipse(dot, "#111111", "white", 1)
-        halo_text(draw, place, plain_line(name), letters, "lt")
+    for name in placed_names(drawn, sheet.on_map(drawn.xy) + _CORNER, frame, taken):
+        (x, y), side = name.dot, 5 if name.bold else 4
+        draw.ellipse((x - side, y - side, x + side, y + side), "#111111", "white", 1)
+        halo_text(draw, name.corner, name.text, font(name.size, bold=name.bold), "lt")
 
 
-def _name_size(people: float, most: float) -> int:
-    """Height of a name, px: by the order of magnitude of its people."""
-    return max(15, round(24 + 4 * math.log10(max(people, 1) / most)))
-
-
-def _free_place(
-    name: str, letters: object, at: tuple[float, float], frame: Box, taken: list[Box]
-) -> tuple[Box, tuple[float, float] | None]:
-    """Where a name has room: right of its dot, left, above, below, or at the corners."""
-    left, top, right, bottom = letters.getbbox(name, anchor="lt")  # type: ignore[attr-defined]
-    width, height = right - left, bottom - top
-    for place in _around(*at, width, height):
-        box = (place[0], place[1], place[0] + width, place[1] + height)
-        if _inside(box, frame) and not any(_overlap(box, other, _NAME_GAP) for other in taken):
-            return box, place
-    return (0, 0, 0, 0), None
-
-
-def _around(x: float, y: float, width: float, height: float) -> Iterator[tuple[float, float]]:
-    """Upper left corners of a name of this size beside a dot, the best first, near then far."""
-    for gap in (9, 20, 32):
-        yield x + gap, y - height / 2
-        yield x - gap - width, y - height / 2
-        yield x - width / 2, y - gap - height
-        yield x - width / 2, y + gap
-        yield x + gap, y - gap - height
-        yield x + gap, y + gap
-        yield x - gap - width, y - gap - height
-        yield x - gap - width, y + gap
-
-
-def _overlap(one: Box, other: Box, gap: float) -> bool:
-    return not (
-        one[2] + gap < other[0] or other[2] + gap < one[0]
-        or one[3] + gap < other[1] or other[3] + gap < one[1]
-    )  # fmt: skip
-
-
-def _inside(box: Box, frame: Box) -> bool:
-    return (
-        box[0] > frame[0] + 4 and box[1] > frame[1] + 4
-        and box[2] < frame[2] - 4 and box[3] < frame[3] - 4
-    )  # fmt: skip
-
-
-def _draw_words(draw: ImageDraw.ImageDraw, result: QueryResult, sheet: _Sheet) -> None:
+def _draw_words(draw: ImageDraw.ImageDraw, result: QueryResult, sheet: MapSheet) -> None:
     room = sheet.size[0] - 2 * _MARGIN
     title = fitting_line(plain_line(result.title), font(28, bold=True), room)
     draw.text((_MARGIN, _HEAD - 22), title, _INK, font(28, bold=True), "ls")
-    foot = f"{_crs_name(regions_of(result).layout)}   ·   where to look first, not a verdict"
+    foot = f"{crs_name(regions_of(result).layout)}   ·   where to look first, not a verdict"
     draw.text((_MARGIN, sheet.size[1] - 15), foot, _QUIET, font(17), "ls")
 
 
-def _crs_name(layout: Regions) -> str:
+def crs_name(layout: Regions) -> str:
     """A CRS in a few words: an own projection has no code."""
     crs = layout.grid.crs
     if len(crs) < 40:
@@ -358,7 +316,7 @@ def _crs_name(layout: Regions) -> str:
 
 
 def _draw_legend(
-    image: Image.Image, draw: ImageDraw.ImageDraw, result: QueryResult, sheet: _Sheet
+    image: Image.Image, draw: ImageDraw.ImageDraw, result: QueryResult, sheet: MapSheet
 ) -> None:
     """The scale of colours with the limit of good regions, figures, and what lines mean."""
     regions, x = regions_of(result), 2 * _MARGIN + sheet.width
