@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -66,10 +67,10 @@ def drawn_layers(layout: Regions, layers: MapLayers) -> DrawnLayers:
     return DrawnLayers(
         box,
         dict(zip(numbers.tolist(), shapes, strict=True)),
-        None if border is None else _drawn([border], None, box, detail, least=0)[0],
-        _drawn([shape for _, shape in layers.provinces], layout, box, detail, least=0),
-        _drawn(layers.water, layout, box, detail),
-        _drawn(layers.forest, layout, box, detail),
+        None if border is None else shapely.simplify(border, detail),
+        _together(_moved([shape for _, shape in layers.provinces], layout), detail),
+        _cut(_moved(layers.water, layout), box, detail),
+        _cut(_moved(layers.forest, layout), box, detail),
         names,
         people,
         xy,
@@ -82,28 +83,30 @@ def _padded(bounds: list[float]) -> Box:
     return left - pad, bottom - pad, right + pad, top + pad
 
 
-def _drawn(
-    shapes: list[Geometry] | tuple[Geometry, ...],
-    layout: Regions | None,
-    box: Box,
-    detail: float,
-    least: float = _SMALLEST,
-) -> tuple[Geometry, ...]:
-    """Shapes of degrees (where a layout is given) as they are drawn: cut to the map, simplified."""
-    found, frame = [], shapely.box(*box)
-    for shape in shapes:
-        moved = shape
-        if layout is not None:
-            to_grid = Transformer.from_crs(LONLAT, layout.grid.crs, always_xy=True).transform
-            moved = shapely.transform(shape, to_grid, interleaved=False)
-        if not np.isfinite(moved.bounds).all():
-            continue  # on the far side of the Earth
-        simple = shapely.simplify(shapely.make_valid(moved), detail)
-        cut = shapely.intersection(simple, frame) if least else simple
-        if cut.is_empty or (cut.area < least * detail**2 and cut.length < 4 * least * detail):
-            continue
-        found.append(cut)
-    return tuple(found)
+def _moved(shapes: Sequence[Geometry], layout: Regions) -> list[Geometry]:
+    """Shapes of degrees in the CRS of the regions, without those on the far side of the Earth."""
+    to_grid = Transformer.from_crs(LONLAT, layout.grid.crs, always_xy=True).transform
+    found = (shapely.transform(shape, to_grid, interleaved=False) for shape in shapes)
+    return [shapely.make_valid(shape) for shape in found if np.isfinite(shape.bounds).all()]
+
+
+def _cut(shapes: Sequence[Geometry], box: Box, detail: float) -> tuple[Geometry, ...]:
+    """Shapes as they are drawn: cut to the map, simplified, without those too small to be seen."""
+    simple = shapely.simplify(list(shapes), detail)
+    cut = shapely.intersection(simple, shapely.box(*box))
+    return tuple(
+        shape
+        for shape in cut
+        if not shape.is_empty
+        and (shape.area >= _SMALLEST * detail**2 or shape.length >= 4 * _SMALLEST * detail)
+    )
+
+
+def _together(shapes: Sequence[Geometry], detail: float) -> tuple[Geometry, ...]:
+    """Neighbours simplified together, so that they keep one line between them."""
+    if not shapes or any(shapely.get_dimensions(shape) < 2 for shape in shapes):
+        return tuple(shapely.simplify(list(shapes), detail))
+    return tuple(shapely.coverage_simplify(list(shapes), detail))
 
 
 def _places(

@@ -1,7 +1,7 @@
 """How far places in general are from a photo: the distribution of all distances of a scan.
 
-A histogram over the leading bits of float32: 128 bins an octave, so 0.8 % wide, from 2^-8 to
-2^12. It is small whatever the domain, and those of parts add up exactly.
+A histogram over the leading bits of float32: 128 bins an octave, so 0.8 % wide, from 2^-16 to
+2^24. It is small whatever the domain, and those of parts add up exactly.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 F64 = NDArray[np.float64]
 
 SHIFT = 16  # bits of float32 that are left out: 7 of the mantissa stay
-_OCTAVES = 20
-LOWEST = (127 - 8) << (23 - SHIFT)
-"""The leading bits of 2^-8, the upper edge of the first bin."""
+_OCTAVES = 40
+LOWEST = (127 - 16) << (23 - SHIFT)
+"""The leading bits of 2^-16, the upper edge of the first bin."""
 BINS = _OCTAVES << (23 - SHIFT)
 
 

@@ -150,7 +150,9 @@ def _piece(chunk: Chunk, values: F32, region: I32, sample: int) -> _Piece:
     ids, local = ids[none:], inverse.reshape(-1).astype(np.int32) - np.int32(none)
     found = _nothing(len(ids), len(values), sample)
     at = np.full((len(values), len(ids)), -1, np.int64)
-    smallest(values, values.view(np.int32), local, found.best, found.second, at, found.histogram)
+    bits = values.view(np.int32)
+    kept = (found.best, found.second, at, found.histogram)
+    smallest(values, bits, local, SHIFT, LOWEST, *kept)
     cells = _numbers(chunk)
     if sample:
         _draw(cells, local, values, found)
@@ -223,22 +225,32 @@ def _merge_sample(whole: _Piece, piece: _Piece) -> None:
 
 @compiled
 def smallest(
-    values: F32, bits: I32, region: I32, best: F32, second: F32, at: I64, histogram: I64
+    values: F32,
+    bits: I32,
+    region: I32,
+    shift: int,
+    lowest: int,
+    best: F32,
+    second: F32,
+    at: I64,
+    histogram: I64,
 ) -> None:
     """The two smallest values of each region and map, where the smallest is, and how many of
     the map lie in each bin.
 
-    values ``(map, cell)``, bits: the same as int32; region ``(cell,)``, -1 for none; best, second,
-    at ``(map, region)``: written; histogram ``(map, BINS)``: added to.
+    values ``(map, cell)``, bits: the same as int32, of which those above ``shift`` less ``lowest``
+    are the bin; region ``(cell,)``, -1 for none; best, second, at ``(map, region)``: written;
+    histogram ``(map, bin)``: added to.
     """
+    last = histogram.shape[1] - 1
     for m in range(values.shape[0]):
         for i in range(region.size):
             r = region[i]
             if r < 0:
                 continue
             value = values[m, i]
-            level = (bits[m, i] >> SHIFT) - LOWEST
-            histogram[m, min(max(level, 0), BINS - 1)] += 1
+            level = (bits[m, i] >> shift) - lowest
+            histogram[m, min(max(level, 0), last)] += 1
             if value < best[m, r]:
                 second[m, r] = best[m, r]
                 best[m, r] = value
