@@ -58,6 +58,11 @@ def metres(length: float) -> str:
     return f"{length / 1000:,.{1 if length < 100_000 else 0}f}\u202fkm"
 
 
+def round_length(length: float) -> str:
+    """A length that somebody chose: 250 m, 25 km, 2.5 km."""
+    return f"{length:g}\u202fm" if length < 1000 else f"{length / 1000:g}\u202fkm"
+
+
 def area_size(km2: float) -> str:
     """A size on the ground: 2,100 m², 0.042 km², 0.42 km², 17 km²."""
     if km2 < 0.01:

@@ -22,7 +22,7 @@ from PIL.PngImagePlugin import PngInfo
 from ..area import MapLayers
 from ..domain import Regions
 from ..regions import RankedRegions
-from .formatting import metres
+from .formatting import round_length
 from .picture import fitting_line, font, halo_text, plain_line, rank_mark, scale_length
 from .region_colours import GAMMA, region_levels, region_palette
 from .region_files import regions_of
@@ -231,7 +231,7 @@ def _draw_furniture(draw: ImageDraw.ImageDraw, sheet: MapSheet) -> list[Box]:
         part = (x + number * pixels / 4, y - thick, x + (number + 1) * pixels / 4, y)
         draw.rectangle(part, color, "#111111")
     halo_text(draw, (x, y - thick - 6), "0", font(19), "ms")
-    halo_text(draw, (x + pixels, y - thick - 6), metres(length), font(19), "ms")
+    halo_text(draw, (x + pixels, y - thick - 6), round_length(length), font(19), "ms")
     north = _MARGIN + sheet.width - 40, _HEAD + 22
     for wide, color in ((9, "white"), (3, "black")):
         draw.line((north[0], north[1] + 10, north[0], north[1] + 58), color, wide)
@@ -364,10 +364,10 @@ def _draw_scale(
     draw.rectangle((x - 1, top - 1, x + _LEGEND, top + 26), outline=_INK)
     limit = x + 0.1 * _LEGEND
     draw.line((limit, top - 6, limit, top + 32), _INK, 3)
-    draw.text((x, top + 36), f"{low:.4g}", _INK, font(17), "lt")
-    draw.text((x + _LEGEND, top + 36), f"{high:.4g}", _INK, font(17), "rt")
-    draw.text((x + _LEGEND / 2, top + 36), "good: left of the mark", _QUIET, font(17), "mt")
-    return y + 112
+    draw.text((x, top + 36), f"{low:.5g}", _INK, font(17), "lt")
+    draw.text((x + _LEGEND, top + 36), f"{high:.5g}", _INK, font(17), "rt")
+    draw.text((x, top + 62), "good regions lie left of the mark", _QUIET, font(17), "lt")
+    return y + 138
 
 
 def _figures(result: QueryResult) -> Iterator[str]:
@@ -375,7 +375,8 @@ def _figures(result: QueryResult) -> Iterator[str]:
     known, good = len(regions.order), len(regions.best_good)
     share = f" ({100 * good / known:.0f} %)" if known else ""
     yield f"{good:,} of {known:,} regions are good{share}"
-    yield f"regions of {metres(regions.layout.size)}, {int(regions.minima.count.sum()):,} places"
+    count = f"{int(regions.minima.count.sum()):,} {result.searched_places}"
+    yield f"regions of {round_length(regions.layout.size)}, {count}"
     if result.recall is not None and result.recall.places:
         told = result.recall
         yield f"{len(told.found)} of {told.places} places with more than"

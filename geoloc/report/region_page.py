@@ -20,6 +20,7 @@ from .formatting import (
     measured,
     metres,
     percent,
+    round_length,
     scene_list,
     truth_text,
     unsearched,
@@ -67,7 +68,7 @@ def write_region_page(result: QueryResult, path: Path, views: Views) -> None:
             not_searched=unsearched(result),
             known=len(regions.order),
             good=len(regions.best_good),
-            size=metres(regions.layout.size),
+            size=round_length(regions.layout.size),
             projection=crs_name(regions.layout),
             points=int(regions.minima.count.sum()),
             cards=list(_cards(result, regions, layers, views)),
@@ -145,7 +146,7 @@ def _line(line: Geometry, sheet: MapSheet) -> str:
 
 def _scale_bar(sheet: MapSheet) -> dict[str, Any]:
     length = sheet.scale_length
-    return {"px": round(length / sheet.scale, 1), "text": metres(length)}
+    return {"px": round(length / sheet.scale, 1), "text": round_length(length)}
 
 
 def _ramp() -> list[str]:
@@ -154,7 +155,7 @@ def _ramp() -> list[str]:
 
 
 def _told(score: NDArray[np.float64]) -> str:
-    return f"{score[0]:.4g}" if len(score) else ""
+    return f"{score[0]:.5g}" if len(score) else ""
 
 
 def _cards(
