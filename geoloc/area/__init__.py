@@ -12,6 +12,7 @@ from .imagery import (
     ZarrImagery,
     portable,
 )
+from .map import MapFiles, MapLayers, NamedPlaces, read_border, read_layers
 from .polygon import polygon_file, read_polygon
 
 __all__ = [
@@ -19,11 +20,16 @@ __all__ = [
     "Bounds",
     "GeotiffImagery",
     "Imagery",
+    "MapFiles",
+    "MapLayers",
+    "NamedPlaces",
     "StacImagery",
     "XyzImagery",
     "ZarrImagery",
     "load_area",
     "polygon_file",
     "portable",
+    "read_border",
+    "read_layers",
     "read_polygon",
 ]

@@ -77,7 +77,7 @@ def _shapes(file: Path, layer: str | None, path: Path) -> GeoSeries:
     with plainly_named(file.absolute()) as plain:
         by_layer = {
             name: shapes
-            for name in layers_with_geometry(plain)
+            for name in vector_layers(plain)
             if layer in (None, name) and len(shapes := _polygons(plain, name))
         }
     if not by_layer:
@@ -91,7 +91,7 @@ def _shapes(file: Path, layer: str | None, path: Path) -> GeoSeries:
     return next(iter(by_layer.values()))
 
 
-def layers_with_geometry(file: Path) -> list[str]:
+def vector_layers(file: Path) -> list[str]:
     """Layers that may hold geometry."""
     import geopandas  # heavy: only needed for areas with a geometry
     import pyogrio

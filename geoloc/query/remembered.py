@@ -47,6 +47,7 @@ def remembered_area(url: str, spec: CubeSpec, attrs: Mapping[str, Any]) -> Area:
         model=attrs["model_name"],
         cube=url,
         sensitive=None,
+        map=None,
     )
 
 
