@@ -7,10 +7,12 @@ from .imagery import (
     Bounds,
     GeotiffImagery,
     Imagery,
+    LayeredImagery,
     StacImagery,
     XyzImagery,
     ZarrImagery,
     portable,
+    single_layers,
 )
 from .polygon import polygon_file, read_polygon
 
@@ -19,6 +21,7 @@ __all__ = [
     "Bounds",
     "GeotiffImagery",
     "Imagery",
+    "LayeredImagery",
     "StacImagery",
     "XyzImagery",
     "ZarrImagery",
@@ -26,4 +29,5 @@ __all__ = [
     "polygon_file",
     "portable",
     "read_polygon",
+    "single_layers",
 ]

@@ -107,6 +107,11 @@ class CubeSpec(_Strict):
         return Grid(d.crs, d.left, d.top, d.step, d.ny, d.nx)
 
     @property
+    def step(self) -> float | None:
+        """m between cells; None for points."""
+        return None if isinstance(self.domain, PointsSpec) else self.domain.step
+
+    @property
     def chunk_grid(self) -> tuple[int, ...]:
         """How many blocks cover the domain along each dimension."""
         return tuple(-(-count // self.block_size) for count in self.domain.shape)

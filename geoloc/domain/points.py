@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 F64 = NDArray[np.float64]
 
-POINTS_CHUNK = 1024
-"""Points of a chunk: as they lie apart, each takes a window of imagery of its own."""
+POINTS_CHUNK = 256
+"""Points of a chunk: as they lie apart, each takes a window of imagery of its own, all of which
+are in memory at once (of 224 px: 39 MB)."""
 
 _BITS = 16  # of a coordinate along the curve: 1/65,536 of the extent
 _HERE: dict[str, WeakSet[Points]] = defaultdict(WeakSet)  # those of this process, by digest
@@ -69,6 +70,11 @@ class Points(Domain):
         points = cls(crs, xy, given)
         order = np.argsort(hilbert_index(points.coordinates), kind="stable")
         return cls(crs, xy[order], {name: values[order] for name, values in given.items()})
+
+    @property
+    def bare(self) -> Points:
+        """The same places without their attributes, as work on them needs no more."""
+        return Points(self.crs, self.coordinates) if self.attributes else self
 
     @cached_property
     def digest(self) -> str:

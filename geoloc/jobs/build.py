@@ -37,16 +37,16 @@ from ..cube import (
     resume_generation,
     stored_spec,
 )
-from ..domain import Chunk, Status
+from ..domain import Chunk, Grid, Status
 from ..errors import ImageryError
 from ..executors import Executor, Lazy
-from ..imagery import notes_of, require_overlap
+from ..imagery import notes_of
 from ..stores import local_path
 from .cache import tile_kept
 from .calibration import calibrate
 from .extent import notes_of_growth, placed
 from .overview import SAVING_SECONDS, Mosaic, keep_overview, open_mosaic, read_pixels
-from .plan import BuildPlan, plan_build
+from .plan import BuildPlan, plan_build, require_imagery
 from .report import BuildReport
 from .run import Job, Progress, Run
 from .tasks import BlockResult, BuildTask
@@ -111,7 +111,7 @@ def from_area(
     report = blocks(plan)
     report.tiling = copy
     if not place.keeps_copy:  # which has the cube's own extent
-        report.notes += notes_of_growth(area, plan.source, plan.grid)
+        report.notes += notes_of_growth(area, plan.source, plan.domain)
     return report
 
 
@@ -137,7 +137,7 @@ def build_blocks(
     ``build_cube``.
     """
     start = time.perf_counter()
-    require_overlap(plan.source, plan.grid)
+    require_imagery(plan)
     _begun(plan)[0].open_encoder()  # a step or method that the model refuses leaves no store behind
     create_root(plan.url)  # a store that cannot be written is found out before any work
     with hold_lock(plan.url, "cube build") as lock:
@@ -147,16 +147,16 @@ def build_blocks(
         spec = plan.spec(encoding)
         resumes = resume_generation(plan.url, generation, spec)
         ledger = Ledger(plan.url, generation) if resumes else None
-        status = plan_blocks(plan.grid, plan.polygon) if ledger is None else ledger.status
+        status = plan_blocks(plan.domain, plan.polygon) if ledger is None else ledger.status
         report = begin_report(plan, generation, status)
         if ledger is not None:
             report.notes += _changed_imagery(plan, ledger)
             _forget_damaged(ledger, report, read_all=read_all)
         todo = np.vstack([np.argwhere(status == s) for s in (Status.MISSING, Status.BROKEN)])
-        mosaic = open_mosaic(plan.grid, plan.source, encoding, read_pixels(plan.url, generation))
+        mosaic = open_mosaic(plan.domain, plan.source, encoding, read_pixels(plan.url, generation))
         job = BlockJob(plan, report, lock, mosaic, spec, status)
         with job.keeping_overview():
-            Run(job, plan.grid, todo, progress, max_failed).on(cluster)
+            Run(job, plan.domain, todo, progress, max_failed).on(cluster)
         _finish(report)
     report.notes[:0] = notes_of(plan.source)  # now that it has been asked for all there is
     report.seconds = time.perf_counter() - start
@@ -177,7 +177,7 @@ def begin_report(plan: BuildPlan, generation: str, status: NDArray[np.uint8]) ->
     return BuildReport(
         plan.url,
         generation,
-        cells=plan.grid.size,
+        cells=plan.domain.size,
         blocks_reused=int((status == Status.DONE).sum()),
         blocks_outside=int((status == Status.OUTSIDE).sum()),
     )
@@ -200,7 +200,8 @@ def _forget_damaged(ledger: Ledger, report: BuildReport, *, read_all: bool) -> N
 
 
 def _is_read_soon(cube: Cube) -> bool:
-    cells = np.isin(cube.done, (Status.DONE, Status.BROKEN)).sum() * cube.spec.block_size**2
+    blocks = int(np.isin(cube.done, (Status.DONE, Status.BROKEN)).sum())
+    cells = blocks * cube.spec.block_size**cube.done.ndim
     return local_path(cube.url) is not None and cells * cube.features.dim <= _SOON_READ
 
 
@@ -212,8 +213,8 @@ def _changed_imagery(plan: BuildPlan, ledger: Ledger) -> list[str]:
     work = plan.task
     try:
         changed = sum(
-            work.fingerprint(plan.grid.chunk(row, col)) != prints[row, col].tobytes().hex()
-            for row, col in some.tolist()
+            work.fingerprint(plan.domain.chunk(*place)) != prints[tuple(place)].tobytes().hex()
+            for place in some.tolist()
         )
     except ImageryError as error:
         return [f"whether the imagery under finished blocks has changed is not known: {error}"]
@@ -238,13 +239,14 @@ def _finish(report: BuildReport) -> None:
 class BlockJob(Job[BlockResult]):
     """Blocks of a cube's generation: encoded and written by workers, marked in the ledger here.
 
-    ``spec`` and ``status`` ``(block_y, block_x)``: of the generation, where it is to be laid out.
+    ``spec`` and ``status`` (of the blocks' grid): of the generation, where it is to be laid out.
+    ``mosaic``: the overview in the making; None for points, of which none is made.
     """
 
     plan: BuildPlan
     report: BuildReport
     lock: CubeLock
-    mosaic: Mosaic
+    mosaic: Mosaic | None
     spec: CubeSpec
     status: NDArray[np.uint8]
     task: BuildTask = field(init=False)
@@ -252,7 +254,7 @@ class BlockJob(Job[BlockResult]):
 
     def __post_init__(self) -> None:
         writer = partial(BlockWriter, self.plan.url, self.report.generation)
-        self.task = BuildTask(replace(self.plan.task, overview=self.mosaic.lattice), Lazy(writer))
+        self.task = BuildTask(replace(self.plan.task, overview=self.mosaic and self.mosaic.lattice), Lazy(writer))
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -280,15 +282,17 @@ class BlockJob(Job[BlockResult]):
             self.status,
             model_name=self.plan.model_name,
             area=self.plan.area,
+            points=self.plan.points,
         )
 
     def record(self, block: Chunk, result: BlockResult) -> str | None:
         """Mark a written block, and show it in the overview, which is saved now and then."""
         origin = result.provenance
-        self.mosaic.put(block, result.picture, {i.date for i in origin.items if i.date})
+        if self.mosaic is not None:
+            self.mosaic.put(block, result.picture, {i.date for i in origin.items if i.date})
         self.ledger.mark(block.index, result.status, origin.fingerprint, result.checks)
         self.report.add(result)
-        if time.monotonic() - self._saved > SAVING_SECONDS:
+        if self.mosaic is not None and time.monotonic() - self._saved > SAVING_SECONDS:
             keep_overview(self.plan.url, self.report.generation, self.mosaic)
             self._saved = time.monotonic()
         return next(iter(origin.errors), None)
@@ -302,11 +306,15 @@ class BlockJob(Job[BlockResult]):
         """Keep the overview as far as it has come, however the run ends."""
         try:
             yield
-            if self._is_laid_out:
-                self.mosaic.fill(self.plan.source, self.ledger.status, self.plan.task.window)
+            if self.mosaic is not None and self._is_laid_out:
+                self.mosaic.fill(self.plan.source, self.ledger.status, self._window)
         finally:
-            if self.mosaic.changed and self._is_laid_out:
+            if self.mosaic is not None and self.mosaic.changed and self._is_laid_out:
                 keep_overview(self.plan.url, self.report.generation, self.mosaic)
+
+    def _window(self, block: Chunk) -> Grid:
+        (window,) = self.plan.task.windows(block)
+        return window
 
     @property
     def _is_laid_out(self) -> bool:

@@ -114,9 +114,9 @@ def calibrate(task: EncodeTask, status: NDArray[np.uint8], executor: Executor) -
 
 def _passes(task: EncodeTask, blocks: NDArray[np.intp]) -> Iterator[tuple[Iterator[Chunk], int]]:
     """Chunks to look at, and how many with imagery are enough; the next where there are fewer."""
-    windows: Iterator[Chunk] = draw_windows(task.grid, blocks, task.polygon)
+    windows: Iterator[Chunk] = draw_windows(task.domain, blocks, task.polygon)
     order = np.random.default_rng(_SEED).permutation(blocks)
-    whole: Iterator[Chunk] = (task.grid.chunk(*index) for index in order.tolist())
+    whole: Iterator[Chunk] = (task.domain.chunk(*index) for index in order.tolist())
     if len(blocks) <= WINDOWS:  # a small area: with their margins windows may cost more than it
         some, all_of_it = list(islice(windows, WINDOWS)), list(whole)
         if _cost(task, all_of_it) <= _cost(task, some):
@@ -131,7 +131,7 @@ def _cost(task: EncodeTask, chunks: list[Chunk]) -> int:
     """What encoding takes: cell by cell where patches are encoded alone, else pixel by pixel."""
     if task.encoder().describe().get("method") == "patch":
         return sum(math.prod(chunk.shape) for chunk in chunks)
-    return sum(task.window(chunk).size for chunk in chunks)
+    return sum(window.size for chunk in chunks for window in task.windows(chunk))
 
 
 def _look(work: SpanTask, chunks: list[Chunk], executor: Executor, seen: _Seen) -> None:

@@ -12,9 +12,10 @@ from typing import Protocol, runtime_checkable
 from ..area import Area, Bounds
 from ..area.ground import numbers
 from ..cube import FIRST_GENERATION, current_generation, generation_exists, stored_spec
-from ..domain import Grid
+from ..domain import Domain
 from ..errors import AreaError, GeolocError, ImageryError
 from ..imagery import Source, open_source
+from ..points import read_points
 
 _ROUNDING = 1e-6  # steps
 
@@ -36,6 +37,14 @@ def placed(area: Area) -> Area:
     if area.has_place:
         return area
     return area.with_bounds(_cubes_bounds(area) or imagery_bounds(area))
+
+
+def domain_of_area(area: Area) -> Domain:
+    """Where the vectors of an area's cube are: its grid, or the points of its file in the order
+    of the cube that was begun of them. Raises AreaError."""
+    if area.points is None:
+        return area.grid
+    return read_points(area.points).domain()
 
 
 def imagery_bounds(area: Area, source: Source | None = None) -> Bounds:
@@ -60,7 +69,7 @@ def imagery_bounds(area: Area, source: Source | None = None) -> Bounds:
     return inside
 
 
-def notes_of_growth(area: Area, source: Source, grid: Grid) -> list[str]:
+def notes_of_growth(area: Area, source: Source, grid: Domain) -> list[str]:
     """A note where imagery reaches beyond a cube that was to be as large as its imagery.
 
     ``area`` as it was given, ``source`` its imagery, ``grid`` the cube's cells.
@@ -85,5 +94,8 @@ def _cubes_bounds(area: Area) -> Bounds | None:
     generation = current_generation(area.cube) or FIRST_GENERATION
     if not generation_exists(area.cube, generation):
         return None
-    grid = stored_spec(area.cube, generation).grid
+    spec = stored_spec(area.cube, generation)
+    if spec.step is None:
+        return None  # a cube of points, which a grid's build refuses
+    grid = spec.grid
     return grid.bounds if (grid.crs, grid.step) == (area.crs, area.step) else None

@@ -38,10 +38,10 @@ from ..cube import (
     require_spec,
 )
 from ..errors import CubeError
-from ..imagery import notes_of, require_overlap
+from ..imagery import notes_of
 from .build import BlockJob, begin_report, from_area
 from .overview import Mosaic, drop_overviews, open_mosaic, read_pixels
-from .plan import BuildPlan
+from .plan import BuildPlan, require_imagery
 from .report import BuildReport
 from .run import THREADS, Progress, Run
 from .tasks import EncodeTask
@@ -86,7 +86,7 @@ def refresh_blocks(
     """``refresh_cube`` for a plan."""
     start = time.perf_counter()
     _require_built(plan.url)
-    require_overlap(plan.source, plan.grid)
+    require_imagery(plan)
     with hold_lock(plan.url, "cube refresh") as lock:
         report = _refresh(plan, lock, cluster, progress, max_failed)
     report.notes[:0] = notes_of(plan.source)
@@ -150,17 +150,17 @@ def _refresh(
     todo = np.argwhere(~kept & ~there & (old.done != Status.OUTSIDE))
     job = BlockJob(plan, report, lock, _mosaic(plan, old, generation, kept), spec, ledger.status)
     with job.keeping_overview():
-        Run(job, plan.grid, todo, progress, max_failed).on(cluster)
+        Run(job, plan.domain, todo, progress, max_failed).on(cluster)
     _publish_unless_worse(old, report)
     return report
 
 
-def _mosaic(plan: BuildPlan, old: Cube, generation: str, kept: NDArray[np.bool_]) -> Mosaic:
+def _mosaic(plan: BuildPlan, old: Cube, generation: str, kept: NDArray[np.bool_]) -> Mosaic | None:
     """The overview to go on from: an interrupted refresh's, or what holds of the old one."""
     there = read_pixels(plan.url, generation)
     pixels = there or read_pixels(plan.url, old.generation)
-    mosaic = open_mosaic(plan.grid, plan.source, old.spec.encoding, pixels)
-    if there is None:
+    mosaic = open_mosaic(plan.domain, plan.source, old.spec.encoding, pixels)
+    if there is None and mosaic is not None:
         mosaic.seen &= kept
         mosaic.changed = True
     return mosaic
@@ -182,7 +182,7 @@ def _todays_prints(
     inside = np.argwhere(status != Status.OUTSIDE)
 
     def look(place: NDArray[np.intp]) -> NDArray[np.uint8]:
-        text = task.fingerprint(plan.grid.chunk(int(place[0]), int(place[1])))
+        text = task.fingerprint(plan.domain.chunk(*place.tolist()))
         return np.frombuffer(bytes.fromhex(text), np.uint8)
 
     with ThreadPoolExecutor(THREADS) as pool:
@@ -203,6 +203,7 @@ def _lay_out(plan: BuildPlan, old: Cube, generation: str, spec: CubeSpec) -> Non
         np.where(old.done == Status.OUTSIDE, old.done, np.uint8(Status.MISSING)),
         model_name=old.model_name,
         area=plan.area,
+        points=plan.points,
     )
 
 

@@ -70,7 +70,7 @@ def restore_name(url: str) -> list[str]:
 
 
 def _planned(plan: BuildPlan) -> NDArray[np.uint8]:
-    return plan_blocks(plan.grid, plan.polygon)
+    return plan_blocks(plan.domain, plan.polygon)
 
 
 def _ledger_notes(state: LedgerState | None) -> list[str]:

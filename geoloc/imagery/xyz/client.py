@@ -26,6 +26,7 @@ from ...area import XyzImagery
 from ...errors import one_line
 from ...net.hosts import refused_redirect
 from ..keys import fill_keys
+from ..refusals import refusal_line
 from .cache import TileCache
 from .pyramid import Tiles, fill_template
 from .repeats import Repeats
@@ -264,7 +265,7 @@ class Refusal:
         with self._lock:
             now = time.monotonic()
             if now >= self._until:
-                self._reason = f"{fault}: the server asks to wait {seconds:.0f} s"
+                self._reason = refusal_line(fault, seconds)
             self._until = max(self._until, now + seconds)
             return self._reason
 
