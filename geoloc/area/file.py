@@ -19,8 +19,8 @@ place in the file, which may lie anywhere on Earth; ``geometry`` may bound them,
 projection of maps, may be left out. ``imagery`` may be a list: where the first has no imagery,
 the next one is read (see `geoloc.imagery.layers`).
 
-A metre of the CRS must be a metre on the ground: in Web Mercator (EPSG:3857) it is one only at the equator (0.86 m at 31
-degrees north), and elsewhere that CRS is refused.
+A metre of the CRS must be a metre on the ground: in Web Mercator (EPSG:3857) it is one only at
+the equator (0.86 m at 31 degrees north), and elsewhere that CRS is refused.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 LONLAT = "EPSG:4326"
 """The CRS of points: longitude comes first."""
 
+_STEP = 10.0  # m
 _MAX_FILE_BYTES = 1_000_000  # larger: probably the imagery was given instead
 
 
@@ -54,8 +55,7 @@ class Area(Spec):
 
     name: str = Field(min_length=1, max_length=100, pattern=r"^[^/\\\x00-\x1f]+$")
     crs: str = Field(
-        "",
-        description="projected, in metres, such as EPSG:32636; may be left out only with points",
+        description="projected, in metres, such as EPSG:32636; may be left out with points"
     )
     bounds: Bounds | None = Field(
         None,
@@ -66,13 +66,19 @@ class Area(Spec):
     points: Path | None = Field(
         None, description="a file of sample points (GeoParquet) in place of bounds and step"
     )
-    step: float = Field(10.0, gt=0, description="m between cell centres")
+    step: float = Field(_STEP, gt=0, description="m between cell centres")
     imagery: Imagery
     model: str = Field(min_length=1, description="a name in the model store, a folder or a URL")
     cube: str = Field(min_length=1, description="path or URL of the feature cube")
     sensitive: bool | None = Field(
         None, description="reports hide photos until a reader chooses to see them"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _points_need_no_crs(cls, values: Any) -> Any:
+        of_points = isinstance(values, dict) and values.get("points") is not None
+        return {"crs": "", **values} if of_points else values
 
     @field_validator("crs", mode="before")
     @classmethod
@@ -97,8 +103,6 @@ class Area(Spec):
     def _makes_sense(self) -> Area:
         if self.points is not None:
             return self._of_points()
-        if not self.crs:
-            raise ValueError("key 'crs' is missing")
         require_metres(self.crs, self.bounds)
         if self.bounds is not None and self.geometry is not None:
             raise ValueError("give either bounds or geometry; found both")
@@ -111,9 +115,9 @@ class Area(Spec):
         return self
 
     def _of_points(self) -> Area:
-        for key in ("bounds", "step"):
-            if key in self.model_fields_set and getattr(self, key) is not None:
-                raise ValueError(f"give either points or {key}; found both")
+        given = {"bounds": self.bounds is not None, "step": self.step != _STEP}
+        if both := [key for key, there in given.items() if there]:
+            raise ValueError(f"give either points or {both[0]}; found both")
         if self.crs:
             require_metres(self.crs, None)
         if self.keeps_copy:
@@ -167,7 +171,7 @@ class Area(Spec):
 
     def with_points(self, points: Path) -> Area:
         """The same area at these points in place of its extent and step. Raises AreaError."""
-        kept = self.model_dump(exclude={"bounds", "step"}, exclude_unset=True)
+        kept = self.model_dump(exclude={"bounds", "step"})
         try:
             return Area.model_validate({**kept, "points": points})
         except ValidationError as error:

@@ -7,7 +7,6 @@ that imagery which grows does not silently make another cube of it, nor a refuse
 from __future__ import annotations
 
 import math
-from typing import Protocol, runtime_checkable
 
 from ..area import Area, Bounds
 from ..area.ground import numbers
@@ -15,17 +14,9 @@ from ..cube import FIRST_GENERATION, current_generation, generation_exists, stor
 from ..domain import Domain
 from ..errors import AreaError, GeolocError, ImageryError
 from ..imagery import Source, open_source
-from ..points import read_points
+from ..imagery.source import Reaching
 
 _ROUNDING = 1e-6  # steps
-
-
-@runtime_checkable
-class Reaching(Protocol):
-    """A source that has to search for all of its imagery before its bounds are known."""
-
-    def extent(self, crs: str) -> Bounds:
-        """The box around all imagery. Raises ImageryError where it has no end."""
 
 
 def placed(area: Area) -> Area:
@@ -37,14 +28,6 @@ def placed(area: Area) -> Area:
     if area.has_place:
         return area
     return area.with_bounds(_cubes_bounds(area) or imagery_bounds(area))
-
-
-def domain_of_area(area: Area) -> Domain:
-    """Where the vectors of an area's cube are: its grid, or the points of its file in the order
-    of the cube that was begun of them. Raises AreaError."""
-    if area.points is None:
-        return area.grid
-    return read_points(area.points).domain()
 
 
 def imagery_bounds(area: Area, source: Source | None = None) -> Bounds:

@@ -20,7 +20,8 @@ from ..errors import ImageryError, SpecMismatchError
 from ..executors import Lazy
 from ..imagery import Source, open_source, require_overlap
 from ..models import FeatureSpace
-from .extent import domain_of_area, placed
+from .extent import placed
+from .points import points_of
 from .tasks import Encoder, EncodeTask
 
 if TYPE_CHECKING:
@@ -172,6 +173,13 @@ class BuildPlan:
             return plan
         return replace(plan, open_encoder=OpenStored(there.encoding, reading, how))
 
+    def at_first(self, count: int) -> BuildPlan:
+        """The same for the first ``count`` points of a cube of such."""
+        points = self.points
+        if points is None or count == points.size:
+            return self
+        return replace(self, domain=points.first(count))
+
     @property
     def points(self) -> Points | None:
         """The points of a cube of such, with their attributes."""
@@ -215,22 +223,31 @@ def step_of(domain: Domain) -> float | None:
     return domain.step if isinstance(domain, Grid) else None
 
 
-def plan_build(area: Area, method: str | None = None, imagery: Imagery | None = None) -> BuildPlan:
+def plan_build(
+    area: Area,
+    method: str | None = None,
+    imagery: Imagery | None = None,
+    *,
+    domain: Domain | None = None,
+) -> BuildPlan:
     """What building an area takes; opens neither images nor weights.
 
     But for an area without bounds: those are its cube's, or its imagery's (see ``extent``); and
     for one of points, whose file is read.
 
-    ``imagery``: other than what is built from (``area.read_imagery``).
+    ``imagery``: other than what is built from (``area.read_imagery``); ``domain``: other than
+    the area's own, such as some of its points.
     """
     from ..models import is_url, load_model
 
     area = placed(area)
+    if domain is None:
+        domain = area.grid if area.points is None else points_of(area)
     model = load_model(area.model)
     where = area.model if is_url(area.model) else str(model.path)  # workers fetch it themselves
     return BuildPlan(
         url=area.cube,
-        domain=(domain := domain_of_area(area)),
+        domain=domain,
         source=open_source(imagery or area.read_imagery),
         open_encoder=ModelEncoder(where, model.digest, step_of(domain), method),
         features=model.features,

@@ -1,0 +1,52 @@
+"""``geoloc points build``: cubes of sample points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from .cube import AREA, CLUSTER, FAIL_FAST, JSON, MAX_FAILED, METHOD, carry_out
+
+app = typer.Typer(help="Sample points along roads, and build cubes of them.", no_args_is_help=True)
+
+POINTS = typer.Argument(..., metavar="POINTS.parquet", help="Points of 'geoloc points sample'.")
+
+
+@app.callback()
+def points() -> None:
+    """Sample points along roads, and build cubes of them."""
+
+
+@app.command()
+def build(
+    points: Path = POINTS,
+    area: Path = AREA,
+    n: int | None = typer.Option(
+        None, "--n", min=1, metavar="N", help="Build the first N points only; default: all."
+    ),
+    method: str | None = METHOD,
+    cluster: str = CLUSTER,
+    max_failed: int | None = MAX_FAILED,
+    fail_fast: bool = FAIL_FAST,
+    as_json: bool = JSON,
+) -> None:
+    """Encode the imagery around each point into a feature cube, once; an interrupted build goes on.
+
+    Imagery, model and cube are those of the area file, whose extent and step do not count here.
+    More points of the same sequence are appended to a cube that is there: what it holds stays.
+    """
+    from ..jobs.build import build_cube
+
+    most = 0 if fail_fast else max_failed
+    carry_out(
+        build_cube,
+        "build",
+        area,
+        as_json,
+        points=points.absolute(),
+        method=method,
+        cluster=cluster,
+        max_failed=most,
+        n=n,
+    )
