@@ -26,7 +26,8 @@ class Candidate:
 
     x, y: its centre in the grid's CRS; lon, lat: WGS84 degrees; percentile: how many percent of
     the known cells are at most as far away; explanation: the scenes that make most of the
-    distance; shared: the scenes that both photo and place say, the strongest first.
+    distance; shared: the scenes that both photo and place say, the strongest first. point: its
+    place in a cube of points; row and col are its region's then.
     """
 
     rank: int
@@ -40,6 +41,12 @@ class Candidate:
     percentile: float
     explanation: tuple[Term, ...] = ()
     shared: tuple[Term, ...] = ()
+    point: int | None = None
+
+    @property
+    def cell(self) -> tuple[int, ...]:
+        """Where its vector is in the cube."""
+        return (self.row, self.col) if self.point is None else (self.point,)
 
 
 def candidates_of(places: Sequence[Place], grid: Grid) -> list[Candidate]:
@@ -65,7 +72,7 @@ def explain_candidates(
     features, distance = cube.features, cube.features.distance(weights)
     explained = []
     for candidate in candidates:
-        place = cube.vector(candidate.row, candidate.col)
+        place = cube.vector(*candidate.cell)
         if place is not None:
             every = features.explain(photo, place, distance)
             shared = shared_scenes(every)
@@ -101,7 +108,7 @@ class Explained(Protocol):
     @property
     def features(self) -> FeatureSpace: ...
 
-    def vector(self, row: int, col: int) -> F32 | None:
+    def vector(self, *cell: int) -> F32 | None:
         """Feature vector ``(feature,)`` of a cell, or None where missing."""
         ...
 

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "geoloc"
 
 LAYERS = (
     {"errors"},
-    {"domain", "extras", "files", "names", "net", "pulse", "scenes"},
+    {"domain", "extras", "files", "names", "net", "pulse", "ranking", "scenes"},
     {"grid", "stores"},
     {"area", "photos"},
     {"models", "points"},
@@ -24,6 +24,7 @@ LAYERS = (
     {"search", "jobs"},
     {"candidates"},
     {"search_areas"},
+    {"regions"},
     {"pairs", "evaluation", "report"},
     {"training"},
     {"sandbox"},

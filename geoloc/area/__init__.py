@@ -14,6 +14,7 @@ from .imagery import (
     portable,
     single_layers,
 )
+from .map import MapFiles, MapLayers, NamedPlaces, read_border, read_layers
 from .polygon import polygon_file, read_polygon
 
 __all__ = [
@@ -22,12 +23,17 @@ __all__ = [
     "GeotiffImagery",
     "Imagery",
     "LayeredImagery",
+    "MapFiles",
+    "MapLayers",
+    "NamedPlaces",
     "StacImagery",
     "XyzImagery",
     "ZarrImagery",
     "load_area",
     "polygon_file",
     "portable",
+    "read_border",
+    "read_layers",
     "read_polygon",
     "single_layers",
 ]

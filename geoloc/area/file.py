@@ -11,6 +11,7 @@ An area file is YAML::
     cube: cube.zarr                                  # a path or a URL
 
 ``sensitive: true`` makes reports hide their photos until a reader chooses to see them.
+``map: {border: …, provinces: …, places: …}`` names what maps of regions show (`map.py`).
 ``geometry: area.geojson`` may replace ``bounds``; without either, the area is the extent of its
 imagery. Relative paths are resolved against the file's own folder.
 
@@ -37,6 +38,7 @@ from ..domain import Grid
 from ..errors import AreaError, one_line
 from .ground import numbers, require_ground_scale, require_metres
 from .imagery import Bounds, Imagery, ZarrImagery, covers_the_world, one_of_layers
+from .map import MapFiles
 from .polygon import read_polygon
 from .spec import Spec, explain, resolve_path
 
@@ -72,6 +74,9 @@ class Area(Spec):
     cube: str = Field(min_length=1, description="path or URL of the feature cube")
     sensitive: bool | None = Field(
         None, description="reports hide photos until a reader chooses to see them"
+    )
+    map: MapFiles | None = Field(
+        None, description="files that maps of regions show: border, provinces, places, …"
     )
 
     @model_validator(mode="before")
@@ -201,6 +206,7 @@ class Area(Spec):
                 "points": self.points and Path(resolve_path(str(self.points), base)),
                 "model": resolve_path(self.model, base) if _is_folder(self.model) else self.model,
                 "cube": resolve_path(self.cube, base),
+                "map": self.map and self.map.resolve(base),
             }
         )
 
