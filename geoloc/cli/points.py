@@ -1,4 +1,4 @@
-"""``geoloc points build``: cubes of sample points."""
+"""``geoloc points build | merge``: cubes of sample points."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from .console import note, print_json
 from .cube import AREA, CLUSTER, FAIL_FAST, JSON, MAX_FAILED, METHOD, carry_out
 
 app = typer.Typer(help="Sample points along roads, and build cubes of them.", no_args_is_help=True)
@@ -50,3 +51,25 @@ def build(
         max_failed=most,
         n=n,
     )
+
+
+@app.command()
+def merge(
+    cubes: list[str] = typer.Argument(
+        ..., metavar="CUBE CUBE…", help="Cubes of points: area files, folders or URLs."
+    ),
+    out: str = typer.Option(..., "--out", metavar="CUBE", help="Path or URL of the new cube."),
+    as_json: bool = JSON,
+) -> None:
+    """Make one cube of several whose vectors are of the same model, method and resolution.
+
+    Points that lie where those of an earlier cube do are dropped.
+    """
+    from ..jobs.merging import merge_cubes
+    from ..query import cube_url
+
+    report = merge_cubes([cube_url(cube) for cube in cubes], out)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        note(report.summary())

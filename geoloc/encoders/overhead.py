@@ -96,8 +96,10 @@ class OverheadEncoder:
         there = [i for i, one in enumerate(valid) if _seen(one, at, at, self._seen_px)[0, 0]]
         done = 0
         for part in _parts(there, self._alone_batch):
-            filled = np.stack([fill_missing(pixels[i], valid[i], self.spec) for i in part])
-            vectors[part] = self._encode_alone(filled)
+            # a full batch always: kernels for fewer windows differ in the last bits
+            full = part + part[-1:] * (self._alone_batch - len(part))
+            filled = np.stack([fill_missing(pixels[i], valid[i], self.spec) for i in full])
+            vectors[part] = self._encode_alone(filled)[: len(part)]
             done += len(part)
             tell(done / len(there))
         return vectors

@@ -42,6 +42,17 @@ class Kept:
             oldest.close()
         return made
 
+    def find(self, key: Hashable) -> Any | None:
+        """What is kept under this key; None for nothing."""
+        if key not in self._things:
+            return None
+        self._things.move_to_end(key)
+        return self._things[key][0]
+
+    def keep(self, key: Hashable, thing: Any) -> None:
+        """Keep a thing that needs no end."""
+        self.get(key, lambda _: thing)
+
     def close(self) -> None:
         """End all that is kept."""
         while self._things:

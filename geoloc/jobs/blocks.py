@@ -21,9 +21,11 @@ from ..cube import (
 )
 from ..domain import Chunk, Grid, Status
 from ..executors import Executor, Lazy
+from ..imagery.refusals import is_refusal
 from .calibration import calibrate
 from .overview import SAVING_SECONDS, Mosaic, keep_overview
 from .plan import BuildPlan
+from .points import ORDER
 from .report import BuildReport
 from .run import Job, Progress, Run
 from .tasks import BlockResult, BuildTask
@@ -89,7 +91,9 @@ class BlockJob(Job[BlockResult]):
             return
         features = self.plan.features
         if features.code is None:
-            code = calibrate(self.plan.task, self.status, executor)
+            points = self.plan.points
+            order = None if points is None else points.attributes.get(ORDER)
+            code = calibrate(self.plan.task, self.status, executor, order)
             if isinstance(code, str):
                 self.report.stopped = f"no block could be encoded: {code}"
                 return
@@ -116,7 +120,8 @@ class BlockJob(Job[BlockResult]):
         if self.mosaic is not None and time.monotonic() - self._saved > SAVING_SECONDS:
             keep_overview(self.plan.url, self.report.generation, self.mosaic)
             self._saved = time.monotonic()
-        return next(iter(origin.errors), None)
+        refused = (error for error in origin.errors if is_refusal(error))
+        return next(refused, next(iter(origin.errors), None))
 
     def fail(self, block: Chunk, error: str) -> None:  # noqa: ARG002 the signature of any job
         """Report a block that could not be made."""
