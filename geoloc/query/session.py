@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..area import polygon_file, read_polygon
-from ..candidates import Candidate, candidates_of, explain_candidates
+from ..candidates import Candidate, candidates_of, explain_candidates, with_attributes
 from ..cube import Cube
 from ..domain import Grid
 from ..encoders.figures import read_figures
@@ -204,7 +204,8 @@ class QuerySession:
         regions = self._regions(ranked)
         if is_of_points(cube):
             assert regions is not None
-            found, points = regions.candidates(self.options.top), covered.points
+            found = with_attributes(regions.candidates(self.options.top), cube)
+            points = covered.points
         else:
             found = candidates_of(ranked.places, cube.grid)
         if question.photos:
