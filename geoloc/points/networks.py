@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..area.polygon import file_and_layer, layers_with_geometry, plainly_named
+from ..area.polygon import file_and_layer, plainly_named, vector_layers
 from ..area.vector import reason_to_refuse
 from ..errors import UsageError, one_line
 from .file import NO_WAY
@@ -81,7 +81,7 @@ def _tables(path: Path) -> Iterator[Table]:
 def _layer_with_lines(file: Path, layer: str | None, path: Path) -> str:
     import pyogrio
 
-    names = [name for name in layers_with_geometry(file) if layer in (None, name)]
+    names = [name for name in vector_layers(file) if layer in (None, name)]
     kinds = {name: str(pyogrio.read_info(file, layer=name)["geometry_type"]) for name in names}
     drawn = [name for name in names if "Line" in kinds[name] or kinds[name] in ("Unknown", "")]
     if not drawn:
