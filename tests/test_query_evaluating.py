@@ -27,7 +27,6 @@ from geoloc.query.evaluating import (
     score,
     store_calibration,
 )
-from geoloc.report.calibrated import calibrated
 from tests.bulk_place import Place
 from tests.encoder_models import imagery
 
@@ -99,7 +98,7 @@ def test_answers_state_what_their_model_was_calibrated_to(
         assert stored == model / CALIBRATION_FILE and load_model(model).digest == digest
         assert read_calibration(load_model(model)) == calibration
         (result,) = query_photos(place.cube, [photos.parent / "1.png"], tmp_path / "o").results
-        stated = calibrated(result)
+        stated = result.calibrated
         assert stated is not None
         heat = np.asarray(result.heatmap)
         known = np.isfinite(heat).sum()
@@ -118,10 +117,10 @@ def test_answers_state_what_their_model_was_calibrated_to(
         assert result.to_json()["calibration"] == record
         one = [photos.parent / "1.png"]
         (turned,) = query_photos(place.cube, one, tmp_path / "t", rotate=5.0).results
-        assert calibrated(turned) is None
+        assert turned.calibrated is None
         two = [photos.parent / "1.png", photos.parent / "2.png"]
         (fused,) = query_photos(place.cube, two, tmp_path / "f", fuse=True).results
-        assert calibrated(fused) is None and fused.to_json()["calibration"] is None
+        assert fused.calibrated is None and fused.to_json()["calibration"] is None
         assert fused.folder is not None
         assert 'id="calibrated"' not in (fused.folder / "report.html").read_text()
         stored.write_text(stored.read_text().replace(digest, "0" * 64))

@@ -125,7 +125,7 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
         }
         rows = [_row(result, candidate) for candidate in result.candidates[:SHOWN]]
         print_table(f"{result.title} ({result.folder})", columns, rows)
-        told = (result.match_words, truth_text(result), calibrated_words(result))
+        told = (result.match_words, truth_text(result), calibrated_words(result.calibrated))
         for words in filter(None, told):
             note(words)
         if result.areas:

@@ -15,7 +15,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..scenes import display_name
-from .calibrated import calibrated
 from .drawn import drawn
 from .formatting import (
     area_size,
@@ -68,7 +67,7 @@ def write_page(result: QueryResult, path: Path, views: Views) -> None:
             not_searched=unsearched(result),
             match=result.match_words,
             stops=STOPS,
-            calibrated=calibrated(result),
+            calibrated=result.calibrated,
             true_place=result.true_place,
             scenes=[scene for scene in result.scenes() if scene[1] >= _VISIBLE],
             static=_static_heat(result, scale),

@@ -20,12 +20,12 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from ..domain import Grid
-from .calibrated import Calibrated, calibrated
 from .formatting import area_size
 from .heat import PAPER, color_scale, overlay_palette, paper_palette, shrink
 from .shares import TICKS, position
 
 if TYPE_CHECKING:
+    from .calibrated import Calibrated
     from .result import QueryResult
     from .views import Picture, Views
 
@@ -87,7 +87,7 @@ def write_picture(result: QueryResult, path: Path, views: Views | None = None) -
     sheet = _Sheet.of(result.grid)
     image = Image.new("RGB", sheet.size, "white")
     draw = ImageDraw.Draw(image)
-    stated = calibrated(result)
+    stated = result.calibrated
     _draw_heat(image, sheet, result, ground, stated)
     _draw_color_bar(image, draw, sheet, result)
     _draw_candidates(image, sheet, result)

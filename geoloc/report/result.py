@@ -17,7 +17,7 @@ from ..domain import Grid
 from ..names import path_text
 from ..scenes import describe
 from ..search_areas import SearchArea, search_areas
-from .calibrated import calibrated_record
+from .calibrated import Calibrated, calibrated_record
 from .match import Match, match_record, match_words
 from .properties import properties
 from .shares import least_share
@@ -170,6 +170,15 @@ class QueryResult:
         return self.survey.quantiles(fractions)
 
     @cached_property
+    def calibrated(self) -> Calibrated | None:
+        """How much has to be searched; None where the model has no figures that apply."""
+        stated, known = self.search_share, self.survey.known if self.search_share else 0
+        if stated is None or not known:
+            return None
+        (distance,) = self.quantiles(np.array([stated.share])).tolist()
+        return Calibrated.of(stated, known * self.step**2 / 1e6, distance)
+
+    @cached_property
     def areas(self) -> tuple[SearchArea, ...]:
         """The candidates grouped into areas to search: connected cells as good as the last one.
 
@@ -197,7 +206,7 @@ class QueryResult:
             "photos": [{"file": p.file, "sha256": p.sha256} for p in self.photos],
             "scenes": [{"scene": name, "share": share} for name, share in self.scenes()],
             "match": match_record(self.match, self.title),
-            "calibration": calibrated_record(self),
+            "calibration": calibrated_record(self.calibrated),
             "candidates": [properties(c, self.probability(c)) for c in self.candidates],
             "areas": [area.to_json() for area in self.areas],
             "summary": {"cells": self.cells_asked, **self.told_unsearched()},
