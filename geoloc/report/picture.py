@@ -102,7 +102,9 @@ def write_picture(result: QueryResult, path: Path, views: Views | None = None) -
         size = area_size(stated.km2)
         foot += f"   ·   blue line: with {stated.percent} % the true place is in these {size}"
     foot += "" if result.truth is None else "   ·   blue cross: the true place"
-    draw.text((_MARGIN, sheet.size[1] - 14), _fitting(foot, font(17), room), _QUIET, font(17), "ls")
+    draw.text(
+        (_MARGIN, sheet.size[1] - 14), fitting_line(foot, font(17), room), _QUIET, font(17), "ls"
+    )
     told = PngInfo()
     told.add_text("Software", "geoloc")
     # a palette: a third of the bytes, and less time to compress them
