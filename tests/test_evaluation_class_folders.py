@@ -47,6 +47,8 @@ def test_scores_of_a_class_are_those_of_their_definitions() -> None:
     hits = [ranked(off(photo)) for photo in photos]
     assert found.precision == pytest.approx([precision(hit) for hit in hits])
     assert found.top1pct == pytest.approx([100 * hit[:2].mean() for hit in hits])
+    for hit, share in zip(hits, found.shares, strict=True):
+        assert hit[round(share * 230) - 1]  # the place of a right image
     groups = fives(12)
     assert [len(group) for group in groups] == [5, 5]
     assert len(set(np.concatenate(groups))) == 10
@@ -95,6 +97,7 @@ def test_all_overhead_images_are_ranked_for_each_photo_of_a_named_class(
     )
     assert told["map_ci"][0] <= told["map"] <= told["map_ci"][1]
     assert 0 < told["chance"] < 1 and told["map_5_photos_ci"]
+    assert 0 < told["search"]["80"]["share"] <= 1 and told["search"]["80"]["coverage"] is not None
     assert len(found.items()) == 7 and found.items()[0]["photo"] == "beach/0.png"
     again = evaluate_class_folders(*folders, model)
     assert again.to_json() == told

@@ -26,8 +26,9 @@ from ..models import FeatureSpace
 from ..models.model import Model
 from ..pairs import class_images, read_class_mapping
 from .bootstrap import Figure, class_mean, mean_figure
+from .calibration import calibrate
 from .paired import unlikely
-from .ranks import F64
+from .ranks import F64, Ranks
 from .retrieval import chance_precision, precision_of, ranked_hits
 from .vectors import ImageVectors, Progress, ground_vectors, overhead_vectors
 
@@ -61,7 +62,8 @@ class Photos:
 
 @dataclass(frozen=True, eq=False)
 class ClassScores:
-    """The scores of one ground class, of each photo ``(photo,)``: average precision; percentage
+    """The scores of one ground class, of each photo ``(photo,)``: average precision; the share
+    (0..1) of the gallery that holds one right image, drawn at random as its place; percentage
     of right images among the best 1 %; average precision of means of five photos (fewer of them),
     and by the photo's first scene alone. ``chance``: the average precision that chance gives;
     ``base``: the percentage of right images in the gallery."""
@@ -69,6 +71,7 @@ class ClassScores:
     name: str
     files: tuple[str, ...]
     precision: F64
+    shares: F64
     top1pct: F64
     fused: F64
     class_match: F64
@@ -125,6 +128,7 @@ class ClassEvaluation:
             "n_ground": sum(len(one.precision) for one in self.scores),
             "n_overhead": self.overhead,
             "n_ground_classes": len(self.scores),
+            "search": self.search(),
             "seed": self.seed,
             "classes": [one.to_json() for one in self.scores],
             "skipped": list(self.skipped),
@@ -139,6 +143,17 @@ class ClassEvaluation:
             for one in self.scores
         }  # fmt: skip
         return {"all": {self.model: self.figures}, "class": rows}
+
+    def search(self) -> dict[str, Any]:
+        """By probability (%): the share of the gallery that holds the place of a photo, which is
+        one right image drawn at random, and how often (%) that held for photos left out.
+
+        Of a gallery like this one: of a map, calibrate on photos of known places in it.
+        """
+        shares = np.concatenate([one.shares for one in self.scores])
+        ranks, groups = Ranks.of(shares, 1), range(len(shares))
+        found = calibrate(ranks, groups, model=self.digest, source="class folders", seed=self.seed)
+        return {str(percent): one.model_dump() for percent, one in found.levels.items()}
 
     def items(self) -> list[dict[str, Any]]:
         """Each photo's own scores, by which two evaluations are compared."""
@@ -269,13 +284,14 @@ def score_class(
     distance = space.distance()
     right = np.isin(gallery.classes, photos.right)
     images = distance.apply(gallery.vectors)
-    precision, top1pct = _ranking(distance.apply(photos.vectors), images, right)
+    precision, top1pct, shares = _ranking(distance.apply(photos.vectors), images, right, seed)
     fused = [photos.vectors[rows].mean(axis=0) for rows in fives(len(photos.vectors), seed)]
-    means, _ = _ranking(distance.apply(np.stack(fused)), images, right)
+    means, _, _ = _ranking(distance.apply(np.stack(fused)), images, right, seed)
     return ClassScores(
         photos.name,
         photos.files,
         precision,
+        shares,
         top1pct,
         means,
         _class_match(space.logits(photos.vectors), space.logits(gallery.vectors), right),
@@ -291,18 +307,22 @@ def fives(count: int, seed: int = 0, size: int = FUSED) -> list[NDArray[np.int64
     return list(order[: whole * size].reshape(whole, size)) if whole else [order]
 
 
-def _ranking(photos: F64, images: F64, right: NDArray[np.bool_]) -> tuple[F64, F64]:
-    """Average precision, and the percentage right among the best 1 %, of each ``(photo,)``."""
-    norms = (images**2).sum(axis=1)
-    rows, best = max(1, _VALUES // len(images)), max(1, len(images) // 100)
-    precision, first = np.empty(len(photos)), np.empty(len(photos))
+def _ranking(photos: F64, images: F64, right: NDArray[np.bool_], seed: int) -> tuple[F64, F64, F64]:
+    """Of each photo ``(photo,)``: average precision, the percentage right among the best 1 %, and
+    the share of the images that holds one right image, drawn at random."""
+    norms, items = (images**2).sum(axis=1), len(images)
+    rows, best = max(1, _VALUES // items), max(1, items // 100)
+    drawn = np.random.default_rng(seed).integers(1, right.sum() + 1, len(photos))
+    precision, first, shares = (np.empty(len(photos)) for _ in range(3))
     for start in range(0, len(photos), rows):
         part = slice(start, start + rows)
         # without the photo's own norm, which changes no order
         hits = _hits(norms[None] - 2 * photos[part] @ images.T, right)
         precision[part] = precision_of(hits)
         first[part] = 100 * hits[:, :best].mean(axis=1)
-    return precision, first
+        reached = np.cumsum(hits, axis=1) == drawn[part, None]
+        shares[part] = (reached.argmax(axis=1) + 1) / items
+    return precision, first, shares
 
 
 def _hits(scores: F64, right: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Self
 
 from .formatting import area_size, percent
 
 if TYPE_CHECKING:
-    from .result import QueryResult
+    from ..models.calibration import SearchShare
 
 _DIGITS = 6
 
@@ -28,14 +26,23 @@ class Calibrated:
     source: str
     levels: dict[int, float]
 
+    @classmethod
+    def of(cls, stated: SearchShare, km2: float, distance: float) -> Self:
+        """What a model states of an answer: ``km2`` were searched, and the cells of the best
+        share have at most this distance."""
+        return cls(
+            stated.percent, stated.share, stated.share * km2, distance,
+            stated.photos, stated.source, stated.levels,
+        )  # fmt: skip
+
     @property
     def words(self) -> str:
         """One sentence, with what it holds under and what it was measured on."""
         return (
             f"The true place lies in the best {area_size(self.km2)} "
-            f"({percent(100 * self.share)} of the cells searched) with {self.percent}\u202f%, "
-            f"if the photo was taken in this area and is like the {self.photos:,} photos "
-            f"that this was measured on ({self.source})."
+            f"({percent(100 * self.share)} of the cells searched) with {self.percent}\u202f% "
+            "probability, if the photo was taken in this area and is like the "
+            f"{self.photos:,} photos that this was measured on ({self.source})."
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -56,31 +63,11 @@ class Calibrated:
         }
 
 
-def calibrated(result: QueryResult) -> Calibrated | None:
-    """What an answer states; None where its model has no figures, or they do not apply."""
-    stated = result.search_share
-    if stated is None or not result.survey.known:
-        return None
-    cell = result.step**2 / 1e6
-    (distance,) = result.quantiles(np.array([stated.share])).tolist()
-    return Calibrated(
-        stated.percent,
-        stated.share,
-        stated.share * result.survey.known * cell,
-        distance,
-        stated.photos,
-        stated.source,
-        stated.levels,
-    )
-
-
-def calibrated_words(result: QueryResult) -> str:
+def calibrated_words(found: Calibrated | None) -> str:
     """The sentence, or nothing."""
-    found = calibrated(result)
     return "" if found is None else found.words
 
 
-def calibrated_record(result: QueryResult) -> dict[str, Any] | None:
+def calibrated_record(found: Calibrated | None) -> dict[str, Any] | None:
     """For machines, or null."""
-    found = calibrated(result)
     return None if found is None else found.to_json()

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from ..domain import Grid
-from .calibrated import calibrated
 from .heat import ColorScale, hot_palette, palette, shrink, unsearched
 from .links import WEB_MAPS
 from .shares import SHARES
@@ -29,7 +28,7 @@ _RING_POINTS = 4000  # of an outline
 
 def drawn(result: QueryResult, views: Views, scale: ColorScale) -> dict[str, Any]:
     """Values for JSON: the heatmap in levels, where pictures and candidates lie, degrees, links."""
-    truth, stated = result.true_place, calibrated(result)
+    truth, stated = result.true_place, result.calibrated
     return {
         "measure": {"name": _measure(result), "sign": "≤" if result.photos else "≥"},
         "bounds": result.grid.bounds,

@@ -56,13 +56,15 @@ def evidence(result: QueryResult, created: datetime | None = None) -> dict[str, 
         "vector": dict(zip(result.classes, np.asarray(result.vector).tolist(), strict=True)),
         "summary": _summary(result),
         "match": match_record(result.match, result.title),
-        "calibration": calibrated_record(result),
+        "calibration": calibrated_record(result.calibrated),
         "candidates": [properties(c) for c in result.candidates],
         "areas": [area.to_json() for area in result.areas],
         "places": {str(rank): scenes for rank, scenes in result.places.items()},
         "notes": result.notes,
         "truth": result.told_truth(),
         "versions": versions(),
+        **result.told_regions(),
+        **result.told_parent(),
     }
     plain = _plain(record)
     assert isinstance(plain, dict)
@@ -117,8 +119,8 @@ def _summary(result: QueryResult) -> dict[str, Any]:
     quantiles = (0.0, 0.01, 0.1, 0.5, 1.0)
     values = result.quantiles(np.array(quantiles))
     return {
-        "cells": result.grid.size,
-        "cells_known": result.survey.known,
+        "cells": result.size,
+        "cells_known": result.known,
         "cells_asked": result.cells_asked,
         **result.told_unsearched(),
         "heatmap_sha256": result.survey.sha256,
