@@ -87,7 +87,8 @@ def write_area(out: Path, imagery: Path, step: float) -> None:
     path = imagery.resolve()
     if not path.is_file():
         raise UsageError(f"{imagery} is not a file: name a GeoTIFF")
-    west, south, east, north = open_source(GeotiffImagery(paths=[str(path)])).bounds("EPSG:4326")
+    given = GeotiffImagery.model_validate({"paths": [str(path)]})
+    west, south, east, north = open_source(given).bounds("EPSG:4326")
     area = {
         "name": path.stem,
         "crs": utm_code((west + east) / 2, (south + north) / 2),

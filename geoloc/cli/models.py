@@ -159,8 +159,8 @@ def make(
         note(f"left out: {len(made.skipped) - _NAMED} images more")
     for words, figure in made.figures.figures.items():
         low, high, chance = figure.low, figure.high, figure.chance or 0.0
-        told = f"{figure.value:.3f} [{low:.3f}, {high:.3f}], chance {chance:.3f}"
-        note(f"{words.replace('_', ' ')}: {told}")
+        value = f"{figure.value:.3f} [{low:.3f}, {high:.3f}], chance {chance:.3f}"
+        note(f"{words.replace('_', ' ')}: {value}")
     note(f"model {made.model.name} ({made.model.digest[:12]}) is in {made.model.path}")
 
 

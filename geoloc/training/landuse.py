@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,11 +51,11 @@ class LanduseSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    overhead: tuple[Path, ...] = Field(min_length=1)
+    overhead: Annotated[tuple[Path, ...], Field(min_length=1)]
     ground: Path
     pairs: Path
     out: Path
-    name: str = Field("landuse", pattern=MODEL_NAME, max_length=100)
+    name: Annotated[str, Field(pattern=MODEL_NAME, max_length=100)] = "landuse"
     training: SpaceSpec = SpaceSpec()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -28,13 +29,13 @@ class SpaceSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dim: int = Field(128, ge=2)
-    epochs: int = Field(40, ge=1)
-    batch: int = Field(256, ge=2)
-    rate: float = Field(3e-3, gt=0)
-    decay: float = Field(0.05, ge=0)
-    scale: float = Field(12.0, gt=0)
-    ground_weight: float = Field(0.5, ge=0)
+    dim: Annotated[int, Field(ge=2)] = 128
+    epochs: Annotated[int, Field(ge=1)] = 40
+    batch: Annotated[int, Field(ge=2)] = 256
+    rate: Annotated[float, Field(gt=0)] = 3e-3
+    decay: Annotated[float, Field(ge=0)] = 0.05
+    scale: Annotated[float, Field(gt=0)] = 12.0
+    ground_weight: Annotated[float, Field(ge=0)] = 0.5
     seed: int = 0
 
 

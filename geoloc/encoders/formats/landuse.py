@@ -43,13 +43,13 @@ class Head(nn.Module):
         self.members = nn.ModuleList(_member(dim // members) for _ in range(members))
 
     def forward(self, features: Tensor) -> Tensor:
-        result: Tensor = self.embed(self.project(features.float()))
-        return result
+        return self.embed(self.project(features.float()))
 
     def embed(self, projected: Tensor) -> Tensor:
         """Unit vectors ``(n, dim)`` of projected features ``(n, 256)``."""
         parts = [functional.normalize(member(projected), dim=-1) for member in self.members]
-        return torch.cat(parts, -1) / len(parts) ** 0.5
+        result: Tensor = torch.cat(parts, -1) / len(parts) ** 0.5
+        return result
 
 
 def _member(dim: int) -> nn.Sequential:
