@@ -23,7 +23,8 @@ def store_dir() -> Path:
 
 def known_models() -> dict[str, Path]:
     """Directories of the models in the store and of the shipped ones, by name."""
-    return shipped_models() | _models_in(store_dir())
+    stored = _models_in(store_dir())
+    return stored | {name: at for name, at in shipped_models().items() if name not in stored}
 
 
 def shipped_models() -> dict[str, Path]:
