@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from geoloc.area import MapFiles
 from geoloc.cube import (
     BlockWriter,
     Cube,
@@ -32,13 +34,22 @@ PLACES = (("Alpha & <b>Co</b>", 800_000, 48.5, 31.0), ("Beta", 250_000, 49.2, 33
           ("Gamma", 9_000, 48.8, 32.0), ("Abroad", 500_000, 52.0, 20.0))  # fmt: skip
 
 
+class Vectors(Protocol):
+    """Feature vectors ``(point, feature)``: an array, or what makes them chunk by chunk."""
+
+    def __getitem__(self, points: tuple[slice, ...], /) -> NDArray[np.float32]: ...
+
+
 def write_point_cube(
-    url: str | Path, points: Points, features: NDArray[np.float32], *, size: int = 256,
+    url: str | Path, points: Points, features: Vectors, *, size: int = 256,
     missing: tuple[int, ...] = (), classes: tuple[str, ...] = CLASSES, model: str = "0" * 64,
+    quantizer: Quantizer | None = None,
 ) -> Cube:  # fmt: skip
     """A cube of ``(point, feature)``; blocks ``missing`` are not built."""
     spec = CubeSpec.of(points, polygon=None, imagery={}, model=model, encoding={}, block_size=size)
-    quantizer = Quantizer.fit(np.nanmin(features, axis=0), np.nanmax(features, axis=0))
+    if quantizer is None:
+        every = np.asarray(features)
+        quantizer = Quantizer.fit(np.nanmin(every, axis=0), np.nanmax(every, axis=0))
     ledger = plan_blocks(points, None, size)
     create_generation(
         url, "g0001", spec, FeatureSpace(classes, quantizer), ledger,
@@ -92,20 +103,27 @@ def make_country(folder: Path, count: int = 1500) -> Country:
     )
     pixels = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(country.photo)
-    _write_map(country)
+    make_map(folder)
     return country
 
 
-def _write_map(country: Country) -> None:
-    country.border.write_text(_geojson([("Tinyland", [list(map(list, BORDER))])]))
+def make_map(folder: Path) -> MapFiles:
+    """Border, provinces, places and a lake, below a folder."""
+    folder.mkdir(exist_ok=True)
     west = [[30.0, 48.0], [32.0, 48.0], [32.0, 50.0], [30.0, 50.0], [30.0, 48.0]]
     east = [[32.0, 48.0], [34.0, 48.0], [34.0, 50.0], [32.0, 50.0], [32.0, 48.0]]
-    provinces = _geojson([("<i>West</i>", [west]), ("East", [east])])
-    (country.folder / "provinces.geojson").write_text(provinces)
     lake = [[31.4, 48.6], [31.9, 48.7], [31.6, 49.0], [31.4, 48.6]]
-    (country.folder / "water.geojson").write_text(_geojson([("", [lake])]))
-    lines = ["name,population,lat,lon", *(f"{n},{p},{y},{x}" for n, p, y, x in PLACES)]
-    country.places.write_text("\n".join(lines))
+    texts = {
+        "border.geojson": _geojson([("Tinyland", [list(map(list, BORDER))])]),
+        "provinces.geojson": _geojson([("<i>West</i>", [west]), ("East", [east])]),
+        "water.geojson": _geojson([("", [lake])]),
+        "places.csv": "\n".join(
+            ["name,population,lat,lon", *(f"{n},{p},{y},{x}" for n, p, y, x in PLACES)]
+        ),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    return MapFiles(**{Path(name).stem: folder / name for name in texts})
 
 
 def _geojson(shapes: list[tuple[str, list[list[list[float]]]]]) -> str:
