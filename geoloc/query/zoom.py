@@ -149,7 +149,7 @@ def neighbourhood(
     digest = hashlib.sha256(made_from.encode()).hexdigest()[:8]
     name = f"{crs.replace(':', '')}-{bounds[0]:.0f}-{bounds[1]:.0f}-{km:g}km-{step:g}m-{digest}"
     facts = {
-        "name": f"{parent.name[:60]}, {km:g} km around {spot.lat:.4f},{spot.lon:.4f}",
+        "name": f"{parent.name[:80]} ({km:g} km)",  # no place: shared copies keep names
         "crs": crs,
         "bounds": bounds,
         "geometry": None,
