@@ -153,16 +153,16 @@ def neighbourhood(
         "crs": crs,
         "bounds": bounds,
         "geometry": None,
+        "points": None,
         "step": step,
         "model": str(model.path),
         "cube": str(cache / name / "cube.zarr"),
     }
-    points = {"points": None} if "points" in type(parent).model_fields else {}
     kept = parent.imagery
     if getattr(kept, "keep", False):  # a tiled copy of a neighbourhood would be read once
         kept = kept.model_copy(update={"keep": False})
     try:
-        values = {**parent.model_dump(), **facts, **points, "imagery": kept}
+        values = {**parent.model_dump(), **facts, "imagery": kept}
         return Area.model_validate(values)
     except ValidationError as error:
         raise UsageError(f"the neighbourhood is no area: {explain(error, Area)}") from None
@@ -302,7 +302,7 @@ class _Asked:
 def _own_options(record: Record) -> QueryOptions:
     """The recorded options that hold in another cube."""
     usual = QueryOptions()
-    parents = {name: getattr(usual, name) for name in _OF_PARENT if hasattr(usual, name)}
+    parents = {name: getattr(usual, name) for name in _OF_PARENT}
     return recorded_options(record).model_copy(update=parents)
 
 
