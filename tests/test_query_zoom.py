@@ -110,6 +110,13 @@ def test_its_page_links_back_to_the_answer(asked: Asked) -> None:
     assert 'id="parent"' not in (asked.answer / "report.html").read_text()
 
 
+def test_the_answer_to_a_photo_named_zoom_is_left_alone(asked: Asked, tmp_path: Path) -> None:
+    shutil.copytree(asked.answer, tmp_path / "answers" / "zoom")
+    result = zoom(tmp_path / "answers" / "zoom")
+    assert result.folder == tmp_path / "answers" / "zoom-2" / "zoom candidate 2 0.64 km"
+    assert read(tmp_path / "answers" / "zoom") == asked.record()
+
+
 def test_what_was_built_is_not_built_again(asked: Asked, tmp_path: Path) -> None:
     first = zoom(asked.answer, out=tmp_path / "out", cache=tmp_path / "cache")
     (cube,) = (tmp_path / "cache").glob("*/cube.zarr")

@@ -26,7 +26,7 @@ from ..errors import CubeError, ModelError, SpecMismatchError, UsageError
 from ..jobs.build import build_cube
 from ..models import Model
 from ..models.spec import OverheadSpec
-from ..names import safe_name
+from ..names import free_name, safe_name
 from ..report import QueryResult, check_writable, write_report
 from ..report.outputs import RECORD
 from ..report.result import Parent
@@ -228,7 +228,7 @@ def zoom_answer(
     neighbourhood cannot be built. What was built stays.
     """
     asked = _Asked.read(answer, rank, options)
-    out = Path(options.out) if options.out is not None else asked.path.parent.parent / _KEPT
+    out = Path(options.out) if options.out is not None else asked.usual_out
     area, target = parent_area(asked.record, options.cube, fetch_imagery=options.fetch_imagery)
     model = asked.model(target)
     place = _place(asked, area, target, model, options)
@@ -288,6 +288,12 @@ class _Asked:
             self.path, self.sha256, self.record["title"], spot.kind, spot.rank, spot.lon, spot.lat,
             km,
         )  # fmt: skip
+
+    @property
+    def usual_out(self) -> Path:
+        """``zoom`` beside the answer, or with a number where that is a photo's own answer."""
+        there = self.path.parent.parent
+        return there / free_name(_KEPT, lambda name: (there / name / RECORD).is_file())
 
     @property
     def truth(self) -> tuple[float, float] | None:
