@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from geoloc.query.target import Target
 from geoloc.report.outputs import RECORD, faults_of_outputs
 from geoloc.report.registry import OUTPUTS, REGION_OUTPUTS
 from geoloc.search import Query, scan
+from geoloc.sharing import share
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES
 from tests.point_place import Country, make_country, make_map, write_point_cube
@@ -118,12 +120,13 @@ def test_its_candidates_are_the_best_points_of_the_best_regions(
 
 
 @pytest.mark.usefixtures("country")
-def test_the_answer_can_be_repeated(answers: QueryResults) -> None:
+def test_the_answer_can_be_repeated(answers: QueryResults, tmp_path: Path) -> None:
     folder = answers.results[0].folder
     assert folder is not None
-    assert repeat_query(folder / RECORD).exact
-    (folder / "regions.tif").write_bytes(b"no")
-    assert not repeat_query(folder / RECORD).same
+    copy = shutil.copytree(folder, tmp_path / "photo")
+    assert repeat_query(copy / RECORD).exact
+    (copy / "regions.tif").write_bytes(b"no")
+    assert not repeat_query(copy / RECORD).same
 
 
 def test_scenes_bulk_and_fused_photos_have_regions_too(country: Country, tmp_path: Path) -> None:
@@ -261,3 +264,11 @@ def _item(session: QuerySession) -> Any:
 
     vector = session.target.cube.features.named_vector(["beach"])
     return QueryItem("beach", "beach", (), vector)
+
+
+def test_an_answer_of_points_is_not_shared_by_halves(answers: QueryResults, tmp_path: Path) -> None:
+    folder = answers.results[0].folder
+    assert folder is not None
+    with pytest.raises(UsageError, match="an answer of sample points by regions") as refused:
+        share([folder], tmp_path / "copy")
+    assert "\n" not in str(refused.value)

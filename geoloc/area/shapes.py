@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import AreaError, one_line
-from .polygon import plainly_named, polygon_file, vector_layers
-from .vector import reason_to_refuse
+from ..errors import AreaError
+from .polygon import (
+    plainly_named,
+    polygon_file,
+    reading,
+    require_vector_file,
+    vector_layers,
+)
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -32,19 +36,10 @@ def read_shapes(path: Path, key: str, columns: Sequence[str]) -> Iterator[tuple[
     ``key``: of the area file, for errors. A column that is not there gives empty text. Raises
     AreaError where the file cannot be read, has no shape, or names no CRS.
     """
-    try:
+    with reading(f"{key} {path}"):
         file = polygon_file(path)
-        if not file.is_file():
-            raise AreaError(f"{key} {path} does not exist: give a vector file")
-        if reason := reason_to_refuse(file):
-            raise AreaError(f"{key} {path} is not opened: {reason}")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its reader's warnings about formats
-            found = [one for frame in _frames(file) for one in _rows(frame, path, key, columns)]
-    except AreaError:
-        raise
-    except Exception as error:  # noqa: BLE001  (its readers raise errors of many libraries)
-        raise AreaError(f"{key} {path} cannot be read: {one_line(error)}") from None
+        require_vector_file(file, f"{key} {path}", "a vector file")
+        found = [one for frame in _frames(file) for one in _rows(frame, path, key, columns)]
     if not found:
         raise AreaError(f"{key} {path} has no shape: give a vector file with some")
     yield from found
