@@ -45,6 +45,7 @@ _RIVER = (104, 158, 201)
 _OPAQUE = 214  # of a region's colour, so that forest shines through
 _NUMBERED = 10  # best regions with a number on the map
 _BADGE = 27  # px, the disc of a rank
+_ROOMY = 3.5  # times as wide as a badge is a region that has room for one
 _TRUTH = "#00a5c8"
 _DPI = 200
 _COLOURS = 256
@@ -258,11 +259,15 @@ def _draw_numbers(
 def numbered(
     regions: RankedRegions, drawn: DrawnLayers, sheet: MapSheet, most: int = _NUMBERED
 ) -> Iterator[tuple[int, tuple[float, float]]]:
-    """Ranks of the best good regions, each at its upper left corner (px), where it has room."""
-    full = list[Box]()
+    """Ranks of the best good regions, each at its upper left corner (px), where it has room.
+
+    Inside of regions that are large on the map, else on the corner, so that the colour is seen.
+    """
+    full, side = list[Box](), regions.layout.size / sheet.scale
+    inset = _BADGE / 2 + 5 if side > _ROOMY * _BADGE else 0.0
     for region in regions.best_good[:most].tolist():
         left, _, _, top = drawn.outlines[region].bounds
-        x, y = sheet.on_map(np.array([[left, top]]))[0].tolist()
+        x, y = (sheet.on_map(np.array([[left, top]]))[0] + inset).tolist()
         box = badge_box(x, y)
         if not any(overlap(box, other) for other in full):
             full.append(box)
