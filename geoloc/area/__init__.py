@@ -7,10 +7,12 @@ from .imagery import (
     Bounds,
     GeotiffImagery,
     Imagery,
+    LayeredImagery,
     StacImagery,
     XyzImagery,
     ZarrImagery,
     portable,
+    single_layers,
 )
 from .map import MapFiles, MapLayers, NamedPlaces, read_border, read_layers
 from .polygon import polygon_file, read_polygon
@@ -20,6 +22,7 @@ __all__ = [
     "Bounds",
     "GeotiffImagery",
     "Imagery",
+    "LayeredImagery",
     "MapFiles",
     "MapLayers",
     "NamedPlaces",
@@ -32,4 +35,5 @@ __all__ = [
     "read_border",
     "read_layers",
     "read_polygon",
+    "single_layers",
 ]

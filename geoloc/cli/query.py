@@ -41,7 +41,7 @@ def query(
 
     with stages() as stage:
         answers = query_photos(cube, photos, out, options=options, progress=stage)
-    _show(answers.results, out, as_json, answers.failures)
+    show_answers(answers.results, out, as_json, answers.failures)
     if answers.failures:
         raise GeolocError(_failed(answers.failures, len(photos)))
 
@@ -60,7 +60,7 @@ def scene(
 
     with stages() as stage:
         result = search_scene(cube, name, out, options=options, progress=stage)
-    _show([result], out, as_json, {})
+    show_answers([result], out, as_json, {})
 
 
 def repeat(
@@ -102,7 +102,11 @@ def _failed(failures: dict[str, str], asked: int) -> str:
     return f"{len(failures)} of {asked} photos failed: " + "; ".join(failures.values())
 
 
-def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[str, str]) -> None:
+def show_answers(
+    results: list[QueryResult], out: Path, as_json: bool, failures: dict[str, str]
+) -> None:
+    """Tell of answers: tables for people, or one JSON object."""
+    from ..report.calibrated import calibrated_words
     from ..report.formatting import areas_text, regions_text, truth_text, unsearched
 
     if as_json:
@@ -124,7 +128,8 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
         }
         rows = [_row(result, candidate) for candidate in result.candidates[:SHOWN]]
         print_table(f"{result.title} ({result.folder})", columns, rows)
-        for words in filter(None, (result.match_words, truth_text(result))):
+        told = (result.match_words, truth_text(result), calibrated_words(result.calibrated))
+        for words in filter(None, told):
             note(words)
         if result.regions is not None:
             note(regions_text(result.regions, result.recall))

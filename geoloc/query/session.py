@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..area import polygon_file, read_polygon
-from ..candidates import Candidate, candidates_of, explain_candidates
+from ..candidates import Candidate, candidates_of, explain_candidates, with_attributes
 from ..cube import Cube
 from ..domain import Grid
 from ..encoders.figures import read_figures
@@ -20,6 +20,7 @@ from ..errors import UsageError
 from ..executors import Executor
 from ..files.whole import file_sha256
 from ..models import Model, model_info
+from ..models.calibration import SearchShare, search_share
 from ..photos import Photo
 from ..regions import RankedRegions, places_kept
 from ..report import QueryResult
@@ -204,7 +205,8 @@ class QuerySession:
         regions = self._regions(ranked)
         if is_of_points(cube):
             assert regions is not None
-            found, points = regions.candidates(self.options.top), covered.points
+            found = with_attributes(regions.candidates(self.options.top), cube)
+            points = covered.points
         else:
             found = candidates_of(ranked.places, cube.grid)
         if question.photos:
@@ -229,6 +231,7 @@ class QuerySession:
             folder=question.folder,
             random=judged.get("random"),
             pairs=judged.get("pairs"),
+            search_share=self._search_share(question, model),
             sensitive=self.sensitive,
             points_asked=points,
             regions=regions,
@@ -240,6 +243,16 @@ class QuerySession:
         if self.regional is None or ranked.regions is None:
             return None
         return self.regional.ranked(ranked.regions, self.target.cube)
+
+    def _search_share(self, question: QueryItem, model: Model | None) -> SearchShare | None:
+        """How much has to be searched: the model's figures are of whole single photos, its own
+        distance, and areas that are searched as a whole; elsewhere they mean nothing."""
+        single = len(question.photos) == 1 and not any(
+            question.photos[0].origin.get(key) for key in ("crop", "rotate")
+        )
+        whole = self.weights is None and self.polygon is None
+        whole = whole and not is_of_points(self.target.cube)
+        return search_share(model) if model and single and whole else None
 
     def _notes(
         self, question: QueryItem, covered: Coverage, regions: RankedRegions | None

@@ -18,6 +18,7 @@ from ..names import path_text
 from ..regions import PlaceRecall, RankedRegions, region_areas
 from ..scenes import describe
 from ..search_areas import SearchArea, search_areas
+from .calibrated import Calibrated, calibrated_record
 from .match import Match, match_record, match_words
 from .properties import properties
 from .shares import least_share
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from ..area import MapLayers
     from ..candidates import Candidate
+    from ..models.calibration import SearchShare
     from ..photos import Photo
     from ..search import Heatmap
 
@@ -43,6 +45,37 @@ class Mask(Protocol):
     """Which cells of a grid: an array ``(y, x)``, or what gives its rows on request."""
 
     def __getitem__(self, rows: slice, /) -> NDArray[np.bool_]: ...
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The place of another answer around which an answer was asked again.
+
+    record: path of that answer's ``query.json``; sha256: of its bytes; kind: candidate or region;
+    lon, lat: degrees (WGS84); km: side of the square around it.
+    """
+
+    record: Path
+    sha256: str
+    title: str
+    kind: str
+    rank: int
+    lon: float
+    lat: float
+    km: float
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "record": path_text(self.record),
+            "sha256": self.sha256,
+            "title": self.title,
+            "kind": self.kind,
+            "rank": self.rank,
+            "lon": self.lon,
+            "lat": self.lat,
+            "km": self.km,
+        }
 
 
 @dataclass(frozen=True)
@@ -63,11 +96,14 @@ class QueryResult:
     truth: latitude and longitude (WGS84) of the true place, where that is known.
     folder: where the answer's files are, if it has any.
     random, pairs: of a photo's answer, see `Match`.
+    search_share: how much has to be searched, where the model has figures that apply.
     sensitive: the page hides the photos until its reader chooses to see them.
     regions: the regions, ranked, where they were asked for; layers: what their maps show beside
         them, in degrees; recall: which large places lie in good ones.
     points_asked: of an answer of points, how many were asked for. Its ``grid`` is that of the
         regions, its ``heatmap`` their smallest distances, its candidates their best points.
+    parent: of the neighbourhood of a place of another answer, which answer and place: see
+        `Parent`.
     """
 
     title: str
@@ -89,11 +125,13 @@ class QueryResult:
     folder: Path | None = None
     random: float | None = None
     pairs: float | None = None
+    search_share: SearchShare | None = None
     sensitive: bool = False
     points_asked: int | None = None
     regions: RankedRegions | None = None
     layers: MapLayers | None = None
     recall: PlaceRecall | None = None
+    parent: Parent | None = None
 
     @property
     def of_points(self) -> bool:
@@ -203,6 +241,15 @@ class QueryResult:
         return self.survey.quantiles(fractions)
 
     @cached_property
+    def calibrated(self) -> Calibrated | None:
+        """How much has to be searched; None where the model has no figures that apply."""
+        stated, known = self.search_share, self.survey.known if self.search_share else 0
+        if stated is None or not known:
+            return None
+        (distance,) = self.quantiles(np.array([stated.share])).tolist()
+        return Calibrated.of(stated, known * self.step**2 / 1e6, distance)
+
+    @cached_property
     def areas(self) -> tuple[SearchArea, ...]:
         """The candidates grouped into areas to search: connected cells as good as the last one.
 
@@ -232,12 +279,14 @@ class QueryResult:
             "photos": [{"file": p.file, "sha256": p.sha256} for p in self.photos],
             "scenes": [{"scene": name, "share": share} for name, share in self.scenes()],
             "match": match_record(self.match, self.title),
+            "calibration": calibrated_record(self.calibrated),
             "candidates": [properties(c, self.probability(c)) for c in self.candidates],
             "areas": [area.to_json() for area in self.areas],
             "summary": {"cells": self.cells_asked, **self.told_unsearched()},
             "truth": self.told_truth(),
             "notes": list(self.notes),
             **self.told_regions(),
+            **self.told_parent(),
         }
 
     def told_regions(self) -> dict[str, Any]:
@@ -246,6 +295,10 @@ class QueryResult:
             return {}
         recall = None if self.recall is None else self.recall.to_json()
         return {"regions": self.regions.to_json(), "large_places": recall}
+
+    def told_parent(self) -> dict[str, Any]:
+        """For machines: which place of which answer this is the neighbourhood of, if it is."""
+        return {} if self.parent is None else {"parent": self.parent.to_json()}
 
     @cached_property
     def true_place(self) -> tuple[tuple[float, float], float | None] | None:
