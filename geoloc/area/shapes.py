@@ -10,8 +10,8 @@ import numpy as np
 
 from ..errors import AreaError
 from .polygon import (
+    file_and_layer,
     plainly_named,
-    polygon_file,
     reading,
     require_vector_file,
     vector_layers,
@@ -33,23 +33,26 @@ Told = tuple[str, ...]
 def read_shapes(path: Path, key: str, columns: Sequence[str]) -> Iterator[tuple[Told, Geometry]]:
     """The shapes of all layers of a file in degrees (WGS84), each with the text of ``columns``.
 
-    ``key``: of the area file, for errors. A column that is not there gives empty text. Raises
+    ``key``: of the area file, for errors; ``FILE|layername=NAME`` names one layer. A column that is not there gives empty text. Raises
     AreaError where the file cannot be read, has no shape, or names no CRS.
     """
     with reading(f"{key} {path}"):
-        file = polygon_file(path)
+        file, layer = file_and_layer(path)
         require_vector_file(file, f"{key} {path}", "a vector file")
-        found = [one for frame in _frames(file) for one in _rows(frame, path, key, columns)]
+        frames = _frames(file, layer)
+        found = [one for frame in frames for one in _rows(frame, path, key, columns)]
     if not found:
         raise AreaError(f"{key} {path} has no shape: give a vector file with some")
     yield from found
 
 
-def _frames(file: Path) -> Iterator[GeoDataFrame]:
+def _frames(file: Path, only: str | None) -> Iterator[GeoDataFrame]:
     import geopandas
 
     with plainly_named(file.absolute()) as plain:
         for layer in vector_layers(plain):
+            if only not in (None, layer):
+                continue
             frame = geopandas.read_file(plain, layer=layer, on_invalid="fix")
             if isinstance(frame, geopandas.GeoDataFrame):
                 yield frame
