@@ -33,8 +33,9 @@ Told = tuple[str, ...]
 def read_shapes(path: Path, key: str, columns: Sequence[str]) -> Iterator[tuple[Told, Geometry]]:
     """The shapes of all layers of a file in degrees (WGS84), each with the text of ``columns``.
 
-    ``key``: of the area file, for errors; ``FILE|layername=NAME`` names one layer. A column that is not there gives empty text. Raises
-    AreaError where the file cannot be read, has no shape, or names no CRS.
+    ``key``: of the area file, for errors; ``FILE|layername=NAME`` names one layer. A column that
+    is not there gives empty text. Raises AreaError where the file cannot be read, has no shape, or
+    names no CRS.
     """
     with reading(f"{key} {path}"):
         file, layer = file_and_layer(path)
