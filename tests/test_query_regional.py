@@ -146,24 +146,23 @@ def test_scenes_bulk_and_fused_photos_have_regions_too(country: Country, tmp_pat
     assert "1,500 points" in report.index.read_text()
 
 
-def test_regions_end_at_the_border_and_large_places_are_told(country: Country) -> None:
-    files = MapFiles(border=country.border, provinces=None, places=country.places,
-                     water=None, forest=None)  # fmt: skip
-    target = Target(Cube.open(country.cube), area_with(files))
-    session = QuerySession.of(target, QueryOptions(scene="beach", places_above=10_000))
-    (ranked,) = [session.search_scene()]
-    assert ranked.regions is not None and ranked.regions.outside > 100
-    from geoloc.query.run import answer_scene
-
-    result = answer_scene(session)
+def test_regions_end_at_the_border_and_large_places_are_told(
+    country: Country, tmp_path: Path
+) -> None:
+    result = search_scene(country.area, "beach", tmp_path, places_above=10_000)
     assert result.regions is not None and result.recall is not None
-    told = result.recall
+    layout, told = result.regions.layout, result.recall
     assert {*told.found, *told.missed} == {"Alpha & <b>Co</b>", "Beta"} and told.elsewhere == 1
+    assert result.regions.minima.outside > 100 and layout.polygon is not None
     assert any("lie outside of the border" in note for note in result.notes)
-    assert session.parameters["border"] == str(country.border)
-    assert len(session.parameters["border_sha256"]) == 64
-    inside = result.regions.layout.polygon
-    assert inside is not None and result.regions.layout.states.min() == 0
+    assert 0 < layout.there.sum() < layout.count
+    assert result.parameters["border"] == str(country.border)
+    assert len(result.parameters["border_sha256"]) == 64
+    assert result.folder is not None and repeat_query(result.folder / RECORD).exact
+    page = (result.folder / "report.html").read_text()
+    assert "Alpha &amp; &lt;b&gt;Co&lt;/b&gt;" in page and "Large places in good regions" in page
+    record = json.loads((result.folder / RECORD).read_text())
+    assert record["large_places"] == told.to_json()
 
 
 def test_a_polygon_and_missing_blocks_are_counted_in_points(
