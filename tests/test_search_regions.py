@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from geoloc.domain import Domain, Grid, Points, Regions
+from geoloc.errors import UsageError
 from geoloc.executors import InlineExecutor, open_cluster
-from geoloc.search import Query, RegionMin, RegionMinima, reduce_scan
+from geoloc.search import Query, RegionMin, RegionMinima, maps_at_once, reduce_scan
 from geoloc.search.background import edges
 
 from .array_cube import make_cube
@@ -135,6 +136,14 @@ def test_the_places_that_stand_for_a_region_do_not_depend_on_the_chunks() -> Non
     few.add(grid.chunk(0, 0, size=64), values[:1])
     sample = few.result()[0].sample
     assert sample is not None and (np.isfinite(sample).sum(axis=1) <= 1).all()
+
+
+def test_more_photos_than_memory_holds_are_refused() -> None:
+    layout = Regions.of(grid_of(1000, 1000), 10)
+    most = maps_at_once(layout)
+    assert 50 < most < 150 and maps_at_once(layout, 32) < most
+    with pytest.raises(UsageError, match=f"ask at most {most} photos at a time, or for larger"):
+        RegionMin.of(layout, most + 1)
 
 
 def test_a_part_that_travels_leaves_the_border_at_home() -> None:
