@@ -14,7 +14,20 @@ import warnings
 import typer
 
 from ..errors import GeolocError
-from . import bulk, cube, describe, evaluate, imagery, learn, models, query, share, world
+from . import (
+    bulk,
+    cube,
+    describe,
+    evaluate,
+    imagery,
+    learn,
+    models,
+    points,
+    query,
+    share,
+    world,
+    zoom,
+)
 from .console import INTERRUPTED, err, show_remarks
 from .ending import Terminated, end_in_order
 
@@ -29,7 +42,8 @@ app = typer.Typer(
 app.add_typer(cube.app, name="cube")
 app.add_typer(imagery.app, name="imagery")
 app.add_typer(models.app, name="models")
-for module in (world, query, bulk, share, describe, learn, evaluate):
+app.add_typer(points.app, name="points")
+for module in (world, query, zoom, bulk, share, describe, learn, evaluate):
     module.register(app)
 
 

@@ -41,7 +41,7 @@ def query(
 
     with stages() as stage:
         answers = query_photos(cube, photos, out, options=options, progress=stage)
-    _show(answers.results, out, as_json, answers.failures)
+    show_answers(answers.results, out, as_json, answers.failures)
     if answers.failures:
         raise GeolocError(_failed(answers.failures, len(photos)))
 
@@ -60,7 +60,7 @@ def scene(
 
     with stages() as stage:
         result = search_scene(cube, name, out, options=options, progress=stage)
-    _show([result], out, as_json, {})
+    show_answers([result], out, as_json, {})
 
 
 def repeat(
@@ -102,9 +102,12 @@ def _failed(failures: dict[str, str], asked: int) -> str:
     return f"{len(failures)} of {asked} photos failed: " + "; ".join(failures.values())
 
 
-def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[str, str]) -> None:
+def show_answers(
+    results: list[QueryResult], out: Path, as_json: bool, failures: dict[str, str]
+) -> None:
+    """Tell of answers: tables for people, or one JSON object."""
     from ..report.calibrated import calibrated_words
-    from ..report.formatting import areas_text, truth_text, unsearched
+    from ..report.formatting import areas_text, regions_text, truth_text, unsearched
 
     if as_json:
         print_json(
@@ -128,7 +131,9 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
         told = (result.match_words, truth_text(result), calibrated_words(result.calibrated))
         for words in filter(None, told):
             note(words)
-        if result.areas:
+        if result.regions is not None:
+            note(regions_text(result.regions, result.recall))
+        if result.areas and not result.of_points:
             note(areas_text(result.areas))
         if lacking := unsearched(result):
             note(lacking)
@@ -136,7 +141,8 @@ def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[s
         note(remark)
     if results:
         where = results[0].folder if len(results) == 1 else out
-        note(f"answers in {where}: open report.html in a browser, heatmap.tif in QGIS")
+        maps = "regions.tif" if results[0].of_points else "heatmap.tif"
+        note(f"answers in {where}: open report.html in a browser, {maps} in QGIS")
 
 
 def _row(result: QueryResult, candidate: Candidate) -> list[str]:

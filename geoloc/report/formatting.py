@@ -11,6 +11,7 @@ from ..scenes import display_name
 if TYPE_CHECKING:
     from ..candidates import Candidate
     from ..models import Term
+    from ..regions import PlaceRecall, RankedRegions
     from ..search_areas import SearchArea
 
 
@@ -28,6 +29,9 @@ class Answered(Protocol):
 
     @property
     def cells_asked(self) -> int: ...
+
+    @property
+    def searched_places(self) -> str: ...
 
     @property
     def true_place(self) -> tuple[tuple[float, float], float | None] | None: ...
@@ -55,6 +59,11 @@ def metres(length: float) -> str:
     return f"{length / 1000:,.{1 if length < 100_000 else 0}f}\u202fkm"
 
 
+def round_length(length: float) -> str:
+    """A length that somebody chose: 250 m, 25 km, 2.5 km."""
+    return f"{length:g}\u202fm" if length < 1000 else f"{length / 1000:g}\u202fkm"
+
+
 def area_size(km2: float) -> str:
     """A size on the ground: 2,100 m², 0.042 km², 0.42 km², 17 km²."""
     if km2 < 0.01:
@@ -71,6 +80,19 @@ def areas_text(areas: Sequence[SearchArea]) -> str:
     return (
         f"{points} candidate{'s' * (points != 1)} in {len(areas)} "
         f"area{'s' * (len(areas) != 1)} to search, {least}{size}{' in all' * (len(areas) > 1)}"
+    )
+
+
+def regions_text(regions: RankedRegions, recall: PlaceRecall | None = None) -> str:
+    """How many regions are good, and which large places lie in them, in a line."""
+    known, good = len(regions.order), len(regions.best_good)
+    share = f" ({percent(100 * good / known)})" if known else ""
+    told = f"{good:,} of {known:,} regions of {round_length(regions.layout.size)} are good{share}"
+    if recall is None or not recall.places:
+        return told
+    return (
+        f"{told}; {len(recall.found)} of {recall.places} places with more than "
+        f"{recall.above:,.0f} people lie in them"
     )
 
 
@@ -121,7 +143,8 @@ def unsearched(result: Answered) -> str:
     share = percent(100 * result.unsearched / max(result.cells_asked, 1))
     reasons = [f"{count:,} {reason}" for reason, count in result.lacking.items()]
     why = next(iter(result.lacking)) if len(reasons) == 1 else "; ".join(reasons)
-    return f"{result.unsearched:,} of {result.cells_asked:,} cells ({share}) not searched: {why}"
+    what = result.searched_places
+    return f"{result.unsearched:,} of {result.cells_asked:,} {what} ({share}) not searched: {why}"
 
 
 def measured(result: Answered, candidate: Candidate) -> str:

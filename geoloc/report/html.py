@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -59,11 +61,13 @@ def write_page(result: QueryResult, path: Path, views: Views) -> None:
         .render(
             result=result,
             views=views,
-            photos=[_photo(photo, len(result.photos)) for photo in result.photos],
+            photos=[photo_card(photo, len(result.photos)) for photo in result.photos],
             candidates=list(cards.values()),
             areas=[_area_card(area, cards) for area in result.areas],
             search=areas_text(result.areas),
             truth=truth_text(result),
+            parent=result.parent,
+            parent_page=parent_page(result),
             not_searched=unsearched(result),
             match=result.match_words,
             stops=STOPS,
@@ -77,6 +81,15 @@ def write_page(result: QueryResult, path: Path, views: Views) -> None:
         )
     )
     path.write_text(text, encoding="utf-8")
+
+
+def parent_page(result: QueryResult) -> str | None:
+    """The address, from this page, of the answer's that it goes into; None where there is none."""
+    if result.parent is None or result.folder is None:
+        return None
+    page = result.parent.record.parent / "report.html"
+    there = os.path.relpath(page.absolute(), result.folder.absolute())
+    return quote(Path(there).as_posix())
 
 
 @cache  # templates are compiled once, not for each answer
@@ -96,23 +109,24 @@ def environment(package: str) -> Environment:
 def assets(package: str, style: str, *scripts: str, pictures: str = "data:") -> dict[str, str]:
     """Style on the theme of all pages, script, and the policy that lets this very script run.
 
-    ``scripts``: files that run one after the other. ``pictures``: where pictures
+    ``style``: one file, or several with spaces between. ``scripts``: files that run one after the
+    other. ``pictures``: where pictures
     may come from, in the words of the policy.
     """
     folder = files(package) / "templates"
     script = "".join((folder / name).read_text(encoding="utf-8") for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     theme = files(__package__) / "templates" / "theme.css"
+    styles = [folder / name for name in style.split()]
     return {
-        "style": Markup(
-            "".join(part.read_text(encoding="utf-8") for part in (theme, folder / style))
-        ),
+        "style": Markup("".join(part.read_text(encoding="utf-8") for part in (theme, *styles))),
         "script": Markup(script),
         "policy": _POLICY.format(digest=digest, pictures=pictures),
     }
 
 
-def _photo(photo: Photo, count: int) -> dict[str, Any]:
+def photo_card(photo: Photo, count: int) -> dict[str, Any]:
+    """What a page shows of a photo, one of ``count``."""
     return {
         "file": photo.file,
         "sha256": photo.sha256,
