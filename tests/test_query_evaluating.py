@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -217,6 +218,17 @@ def test_a_cube_of_points_is_evaluated_as_one_of_cells(
     told = found.to_json()
     assert told["km2"] is None and told["missing"] == 1
     assert told["recall_within_m"]["25000"]["top20"]["value"] > 80
+    model = place.folder / "models" / "tiny"
+    stored, calibration = store_calibration(found, model, "points")
+    try:
+        assert calibration.searched == "points"
+        one = [photos.parent / "1.png"]
+        (result,) = query_photos(place.cube, one, tmp_path / "q").results
+        assert result.calibrated is None  # cells are asked, and points were measured
+        told = replace(result, points_asked=200).calibrated
+        assert told is not None and told.km2 is None and "of the points searched" in told.words
+    finally:
+        stored.unlink()
     off = [s.best_candidate_m for s in found.placed]
     assert off == pytest.approx([s.best_candidate_m for s in expected.placed], rel=0.5, abs=200)
 

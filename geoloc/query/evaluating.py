@@ -169,7 +169,8 @@ class Evaluation:
             raise UsageError(f"no photo of {source} lies in the cube: nothing can be calibrated")
         found = calibrate(
             self.ranks(), [score.group for score in placed],
-            model=self.digest, source=source, seed=self.seed,
+            model=self.digest, source=source,
+            searched="points" if self.km2 is None else "cells", seed=self.seed,
         )  # fmt: skip
         return found.model_copy(update=self._normalisation())
 
