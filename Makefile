@@ -23,11 +23,15 @@ comma  := ,
 demo: $(VENV)/.run  ## the whole job on the sandbox world; results in ./demo
 	$(BIN)/geoloc demo --out $(DEMO)
 
+# files of tests side by side, long ones first; JOBS=0: one after the other
+JOBS   ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.test services  ## every test, the slow end-to-end ones included
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: $(VENV)/.test  ## the unit tests alone
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 # by name or path; each has an environment of its own
 PYTHONS ?= python3.11 python3.12 python3.13
