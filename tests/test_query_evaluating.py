@@ -12,23 +12,13 @@ import numpy as np
 import pytest
 from pyproj import Transformer
 
-from geoloc.cube import (
-    BlockWriter,
-    Cube,
-    CubeSpec,
-    Ledger,
-    Provenance,
-    Status,
-    create_generation,
-    plan_blocks,
-    publish,
-)
+from geoloc.cube import Cube
 from geoloc.domain import Points
 from geoloc.errors import ModelError, UsageError
 from geoloc.evaluation.normalisation import KINDS
 from geoloc.evaluation.ranks import Placement, Ranks
 from geoloc.evaluation.truth import Truth, place_groups, read_strata, read_truth
-from geoloc.models import Quantizer, load_model
+from geoloc.models import load_model
 from geoloc.models.calibration import CALIBRATION_FILE, read_calibration
 from geoloc.query import query_photos
 from geoloc.query.evaluating import (
@@ -40,6 +30,7 @@ from geoloc.query.evaluating import (
 )
 from tests.bulk_place import Place
 from tests.encoder_models import imagery
+from tests.point_place import write_point_cube
 
 COUNT = 6
 
@@ -182,24 +173,6 @@ def test_the_true_point_of_a_cube_of_points_is_the_nearest() -> None:
     assert ranker._cells(truths).tolist() == [7, 399, -1]
 
 
-def write_points(url: Path, place: Place, lonlat: np.ndarray, features: np.ndarray) -> None:
-    """A cube of points of the place's model, in one block."""
-    points, model = Points("OGC:CRS84", lonlat), load_model(place.folder / "models" / "tiny")
-    space = model.features.with_code(Quantizer.of_range(-10, 10))
-    spec = CubeSpec.of(
-        points, polygon=None, imagery={}, model=model.digest, encoding={}, block_size=1000
-    )
-    ledger = plan_blocks(points, None, 1000)
-    create_generation(url, "g0001", spec, space, ledger, model_name="tiny", area="n", points=points)
-    chunk = points.chunk(0, size=1000)
-    writer = BlockWriter(url, "g0001")
-    written = writer.write(chunk, features)
-    check = writer.record(chunk, Provenance(fingerprint="ab" * 32, digests=written.digests))
-    checks = (*written.checks, check)
-    Ledger(url, "g0001").mark(chunk.index, Status.DONE, "ab" * 32, checks)
-    publish(url, "g0001")
-
-
 def test_a_cube_of_points_is_evaluated_as_one_of_cells(
     place: Place, photos: Path, tmp_path: Path
 ) -> None:
@@ -209,7 +182,10 @@ def test_a_cube_of_points_is_evaluated_as_one_of_cells(
     to_degrees = Transformer.from_crs(grid.crs, 4326, always_xy=True)
     lonlat = np.stack(to_degrees.transform(*grid.centres(np.arange(grid.size)).T), axis=1)
     vectors = cells.features.decode(cells.read(slice(0, grid.ny), slice(0, grid.nx)))
-    write_points(tmp_path / "p.zarr", place, lonlat, vectors.reshape(grid.size, -1))
+    points, model = Points("OGC:CRS84", lonlat), place.folder / "models" / "tiny"
+    write_point_cube(
+        tmp_path / "p.zarr", points, vectors.reshape(grid.size, -1), model=load_model(model).digest
+    )
     found = evaluate_truth(tmp_path / "p.zarr", photos, out=tmp_path / "out")
     expected = evaluate_truth(place.cube, photos)
     ranks = [np.array([s.placement.percentile for s in e.placed if s.placement])
@@ -218,7 +194,6 @@ def test_a_cube_of_points_is_evaluated_as_one_of_cells(
     told = found.to_json()
     assert told["km2"] is None and told["missing"] == 1
     assert told["recall_within_m"]["25000"]["top20"]["value"] > 80
-    model = place.folder / "models" / "tiny"
     stored, calibration = store_calibration(found, model, "points")
     try:
         assert calibration.searched == "points"
