@@ -51,8 +51,10 @@ bench: $(VENV)/.test  ## ratios measured side by side in one run; asserts nothin
 	$(BIN)/python -m tests.benchmarks.bench_encoders
 	$(BIN)/python -m tests.benchmarks.bench_search
 	$(BIN)/python -m tests.benchmarks.bench_build
+	$(BIN)/python -m tests.benchmarks.bench_points
 	$(BIN)/python -m tests.benchmarks.bench_bulk 100
 	$(BIN)/python -m tests.benchmarks.bench_flows
+	$(BIN)/python -m tests.benchmarks.bench_sampling --times 10
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
