@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 
 from .districts import LAKE, RAILWAY, STREETS, TRACKS, VILLAGE, YARD, YARD_HALF
 from .layout import HALF_WIDTH, NONE, PRIMARY, SPACING, TRACK, Layout, Plot
-from .lines import AVENUE, MOTORWAY, PERIOD, RAIL, RIVER, RIVER_HALF, distances, frame, point
+from .lines import (
+    AVENUE,
+    MOTORWAY,
+    RAIL,
+    RIVER,
+    RIVER_HALF,
+    distances,
+    exists,
+    point,
+    stretches_near,
+)
 
 Kind = Literal["motorway", "primary", "residential", "track", "rail"]
 Bounds = tuple[float, float, float, float]
@@ -61,16 +71,15 @@ def _inside(points: F64, bounds: Bounds) -> NDArray[np.bool_]:
 
 
 def _line_roads(layout: Layout, bounds: Bounds) -> Iterator[Road]:
-    left, bottom, right, top = bounds
-    corners = [(left, bottom), (left, top), (right, bottom), (right, top)]
     for number, kind, width in _LINES:
         line = layout.lines[number]
-        along, across = np.array([frame(line, *corner) for corner in corners]).T
-        first = math.floor((across.min() - 800 - line[1]) / PERIOD)
-        last = math.ceil((across.max() + 800 - line[1]) / PERIOD)
-        s = np.arange(math.floor(along.min() / _STEP) - 10, along.max() / _STEP + 10) * _STEP
-        for index in range(first, last + 1):
-            points = np.array([point(line, value, float(index), 0.0)[:2] for value in s])
+        repetitions, low, high = stretches_near(line, bounds, 800.0)
+        s = np.arange(math.floor(low / _STEP) - 10, high / _STEP + 10) * _STEP
+        for index in repetitions:
+            there = np.array([value for value in s if exists(line, value, float(index))])
+            if len(there) < 2:
+                continue
+            points = np.array([point(line, value, float(index), 0.0)[:2] for value in there])
             near = distances(layout.lines, points[:, 0].copy(), points[:, 1].copy())
             wet = (near[:, RIVER] < RIVER_HALF + 12.0) & _inside(points, bounds)
             if number == MOTORWAY:
