@@ -167,6 +167,18 @@ def point(
 
 
 @compiled
+def trace(line: NDArray[np.float64], s: NDArray[np.float64], index: float) -> NDArray[np.float64]:
+    """World ``(n, 2)`` of a repetition of a line at metres ``s`` along it, where it exists."""
+    out = np.empty((s.size, 2))
+    n = 0
+    for at in s:
+        if exists(line, at, index):
+            out[n, 0], out[n, 1], _, _ = point(line, at, index, 0.0)
+            n += 1
+    return out[:n]
+
+
+@compiled
 def massif(line: NDArray[np.float64], x: float, y: float) -> tuple[float, float]:
     """How far a point lies inside the range of mountains (0 at its foot, 1 in its middle); its
     height, m. ``line``: one along the first axis."""

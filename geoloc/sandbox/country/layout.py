@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..layout import LAKE, Layout, Neighbor, Plot
 from ..lines import distance
@@ -15,6 +16,8 @@ from . import cells as C  # noqa: N812
 
 if TYPE_CHECKING:
     from .plan import Plan
+
+F64 = NDArray[np.float64]
 
 _TILE = 6
 """Plots along the side of the squares that are made at once."""
@@ -38,9 +41,7 @@ class CountryLayout(Layout):
 
     def _make(self, row: int, col: int) -> dict[tuple[int, int], Plot]:
         i0, j0 = row * _TILE, col * _TILE
-        planned = self.plan.block(i0 - 3, j0 - 3, _TILE + 6, _TILE + 6)
-        edges, counts = C.cells_block(planned, i0 - 3, j0 - 3, self.seed)
-        own = planned[3:-3, 3:-3]
+        own, edges, counts = self.block(i0, j0, _TILE, _TILE)
         plots = {}
         for j in range(_TILE):
             for i in range(_TILE):
@@ -48,6 +49,12 @@ class CountryLayout(Layout):
                 near.sort(key=lambda neighbor: neighbor.key)
                 plots[i0 + i, j0 + j] = self._plot_of((i0 + i, j0 + j), own[j, i].tolist(), near)
         return plots
+
+    def block(self, i0: int, j0: int, ni: int, nj: int) -> tuple[F64, F64, NDArray[np.int64]]:
+        """Plan ``(j, i, 7)`` of a rectangle of plots, and their edges as `cells_block`."""
+        planned = self.plan.block(i0 - 3, j0 - 3, ni + 6, nj + 6)
+        edges, counts = C.cells_block(planned, i0 - 3, j0 - 3, self.seed)
+        return planned[3:-3, 3:-3], edges, counts
 
     def _plot_of(self, key: tuple[int, int], own: list[float], near: list[Neighbor]) -> Plot:
         use, stretch, ox, oy, angle, x, y = own
@@ -67,11 +74,3 @@ def _neighbor(edge: list[float]) -> Neighbor:
         (int(i), int(j)), x, y, int(use), int(kind), chance, ((ax, ay), (bx, by))
     )  # fmt: skip
 
-
-def block_of(plan: Plan, i0: int, j0: int, ni: int, nj: int) -> tuple[
-    np.ndarray, np.ndarray, np.ndarray
-]:  # fmt: skip
-    """Plan ``(j, i, 7)``, edges and their counts of a rectangle of plots, as `cells_block`."""
-    planned = plan.block(i0 - 3, j0 - 3, ni + 6, nj + 6)
-    edges, counts = C.cells_block(planned, i0 - 3, j0 - 3, plan.seed)
-    return planned[3:-3, 3:-3], edges, counts
