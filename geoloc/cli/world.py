@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ..errors import GeolocError
+from ..errors import GeolocError, UsageError
 from .console import note, print_json, print_table, stages
 
 if TYPE_CHECKING:
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 SEED = typer.Option(7, "--seed", help="Random seed of the world.")
 KM = typer.Option(3.0, "--km", min=1.0, max=200.0, help="Side of the square world, km.")
+ANY_KM = typer.Option(
+    None,
+    "--km",
+    help="Side of the square world, 0.5 to 60 km, or of a country, 10 to 400 km.",
+    show_default="3; of a country 200",
+)
 PHOTOS = typer.Option(40, "--photos", min=1, max=100_000, help="Ground photos to render.")
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
@@ -22,19 +28,58 @@ JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 def sandbox(
     folder: Path = typer.Argument(..., metavar="DIR", help="Where to write the world."),
     seed: int = SEED,
-    km: float = KM,
+    km: float | None = ANY_KM,
     photos: int = PHOTOS,
+    country: bool = typer.Option(
+        False, "--country", help="A whole country, whose imagery is rendered when it is read."
+    ),
+    serve: bool = typer.Option(
+        False, "--serve", help="Then serve the country's imagery as web tiles, until Ctrl-C."
+    ),
+    port: int = typer.Option(8765, "--port", min=0, max=65535, help="Port of --serve; 0: any."),
     as_json: bool = JSON,
 ) -> None:
-    """Write a synthetic world: imagery, STAC catalog, roads, photos with truth, Telegram export."""
-    from ..sandbox.write import write_sandbox
+    """Write a synthetic world: imagery, STAC catalog, roads, photos with truth, Telegram export.
 
+    With --country: roads, border, provinces, places, photos with truth; no pixel of imagery.
+    """
+    if serve and not country:
+        raise UsageError("--serve goes with --country: a world's imagery lies in files")
     with stages() as stage:
-        files = write_sandbox(folder, seed=seed, km=km, photos=photos, stages=stage)
+        if country:
+            from ..sandbox.country.write import write_country
+
+            files = write_country(
+                folder, seed=seed, km=200.0 if km is None else km, photos=photos, stages=stage
+            )
+        else:
+            from ..sandbox.write import write_sandbox
+
+            files = write_sandbox(
+                folder, seed=seed, km=3.0 if km is None else km, photos=photos, stages=stage
+            )
     if as_json:
         print_json(files)
+    elif country:
+        note(f"country in {folder}; next: {_next_steps(folder)}")
     else:
         note(f"world in {folder}; next: geoloc cube build {folder / 'area.yaml'}")
+    if serve:
+        _serve(folder, port)
+
+
+def _next_steps(folder: Path) -> str:
+    sample = f"geoloc points sample {folder / 'roads.osm.pbf'} --n 10000"
+    within = f"--within {folder / 'border.geojson'} --out {folder / 'points.parquet'}"
+    return f"{sample} {within}; geoloc cube build {folder / 'area.yaml'}"
+
+
+def _serve(folder: Path, port: int) -> None:
+    from ..sandbox.country.serving import TEMPLATE, tile_server
+
+    with tile_server(folder / "country.json", port) as server:
+        note(f"serving http://127.0.0.1:{server.server_port}/{TEMPLATE}; Ctrl-C ends it")
+        server.serve_forever()
 
 
 def demo(

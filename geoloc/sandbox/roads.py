@@ -169,7 +169,7 @@ def middle(layout: Layout, plot: Plot) -> tuple[float, float]:
 def inner_roads(
     layout: Layout, plot: Plot, inside: Callable[[F64], NDArray[np.bool_]]
 ) -> Iterator[Road]:
-    """The streets of a plot's own frame, or the tracks of its yard; ``inside`` as in `line_roads`."""
+    """The streets of a plot's own frame, or a yard's tracks; ``inside`` as in `line_roads`."""
     if plot.landuse == LAKE:
         return
     x, y = middle(layout, plot)
@@ -180,7 +180,9 @@ def inner_roads(
     lines = list(street_lines(plot, (float(cu), float(cv))))
     if not lines:
         return
-    points = np.column_stack(world(plot, *(np.concatenate([li[k] for li in lines]) for k in (1, 2))))
+    points = np.column_stack(
+        world(plot, *(np.concatenate([li[k] for li in lines]) for k in (1, 2)))
+    )
     keep = holds(layout, plot, points[:, 0], points[:, 1], 2.0)
     keep &= inside(points) & open_ground(layout, points)
     start = 0

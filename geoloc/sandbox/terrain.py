@@ -34,8 +34,8 @@ def mountains(x: float, y: float, seed: int, lines: NDArray[np.float64]) -> floa
     inside, high = massif(lines[RIVER], x, y)
     if inside <= 0.0:
         return 0.0
-    crests = 0.55 + 0.35 * value_noise(x, y, 3400.0, seed + 2) + 0.1 * value_noise(
-        x, y, 900.0, seed + 3
+    crests = (
+        0.55 + 0.35 * value_noise(x, y, 3400.0, seed + 2) + 0.1 * value_noise(x, y, 900.0, seed + 3)
     )
     return high * smooth(1.4 * inside) * crests
 

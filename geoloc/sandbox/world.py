@@ -76,8 +76,8 @@ class World:
         lattice = np.array([i0, j0, i1 - i0 + 1])
         paint_ground(
             window.left, window.top, window.step, np.array(self.layout.center),
-            np.array(self.layout.phase), self.layout.lines, sites, edges, self.seed * 7919, lattice, scene.terrain, scene.top,
-            scene.base, scene.material, scene.landuse, scene.color,
+            np.array(self.layout.phase), self.layout.lines, sites, edges, self.seed * 7919, lattice,
+            scene.terrain, scene.top, scene.base, scene.material, scene.landuse, scene.color,
         )  # fmt: skip
         return scene
 

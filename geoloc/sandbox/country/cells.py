@@ -43,7 +43,9 @@ def plan_block(
 
 
 @compiled
-def _clip(xs: F64, ys: F64, owner: NDArray[np.int64], n: int, nx: float, ny: float, who: int) -> int:
+def _clip(
+    xs: F64, ys: F64, owner: NDArray[np.int64], n: int, nx: float, ny: float, who: int
+) -> int:
     """Cut a convex polygon in place to the side of a site; how many corners it has then."""
     off = 0.5 * (nx * nx + ny * ny)
     tx, ty, to = xs[:n].copy(), ys[:n].copy(), owner[:n].copy()
@@ -55,11 +57,17 @@ def _clip(xs: F64, ys: F64, owner: NDArray[np.int64], n: int, nx: float, ny: flo
             xs[m], ys[m], owner[m] = tx[k], ty[k], to[k]
             m += 1
             if b > 0.0:
-                xs[m], ys[m] = tx[k] + (tx[l] - tx[k]) * a / (a - b), ty[k] + (ty[l] - ty[k]) * a / (a - b)
+                xs[m], ys[m] = (
+                    tx[k] + (tx[l] - tx[k]) * a / (a - b),
+                    ty[k] + (ty[l] - ty[k]) * a / (a - b),
+                )
                 owner[m] = who
                 m += 1
         elif b <= 0.0:
-            xs[m], ys[m] = tx[k] + (tx[l] - tx[k]) * a / (a - b), ty[k] + (ty[l] - ty[k]) * a / (a - b)
+            xs[m], ys[m] = (
+                tx[k] + (tx[l] - tx[k]) * a / (a - b),
+                ty[k] + (ty[l] - ty[k]) * a / (a - b),
+            )
             owner[m] = to[k]
             m += 1
     return m
@@ -79,14 +87,19 @@ def cells_block(plan: F64, i0: int, j0: int, seed: int) -> tuple[F64, NDArray[np
     for j in range(nj):
         for i in range(ni):
             own = plan[j + _RING, i + _RING]
-            xs[:4], ys[:4] = np.array([-_FAR, _FAR, _FAR, -_FAR]), np.array([-_FAR, -_FAR, _FAR, _FAR])
+            xs[:4], ys[:4] = (
+                np.array([-_FAR, _FAR, _FAR, -_FAR]),
+                np.array([-_FAR, -_FAR, _FAR, _FAR]),
+            )
             owner[:4] = -1
             n = 4
             for k in range(side * side):
                 if k == side * side // 2:
                     continue
                 near = plan[j + k // side, i + k % side]
-                n = _clip(xs, ys, owner, n, near[SITE_X] - own[SITE_X], near[SITE_Y] - own[SITE_Y], k)
+                n = _clip(
+                    xs, ys, owner, n, near[SITE_X] - own[SITE_X], near[SITE_Y] - own[SITE_Y], k
+                )
             count = 0
             for e in range(n):
                 k, l = owner[e], (e + 1) % n  # noqa: E741
@@ -100,7 +113,9 @@ def cells_block(plan: F64, i0: int, j0: int, seed: int) -> tuple[F64, NDArray[np
                 if ki < mi or (ki == mi and kj < mj):
                     low_i, low_j, high_i, high_j = ki, kj, mi, mj
                 chance = hash2(low_i * 7919 + low_j, high_i * 7919 + high_j, seed * 97 + 4)
-                kind = road_kind(int(own[USE]), int(near[USE]), own[STRETCH] == near[STRETCH], chance)
+                kind = road_kind(
+                    int(own[USE]), int(near[USE]), own[STRETCH] == near[STRETCH], chance
+                )
                 edge = out[j, i, count]
                 edge[N_I], edge[N_J], edge[N_X], edge[N_Y] = ki, kj, near[SITE_X], near[SITE_Y]
                 edge[N_USE], edge[N_KIND], edge[N_CHANCE] = near[USE], kind, chance

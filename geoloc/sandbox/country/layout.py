@@ -73,4 +73,3 @@ def _neighbor(edge: list[float]) -> Neighbor:
     return Neighbor(
         (int(i), int(j)), x, y, int(use), int(kind), chance, ((ax, ay), (bx, by))
     )  # fmt: skip
-

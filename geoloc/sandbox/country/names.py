@@ -7,13 +7,17 @@ from collections.abc import Iterator
 import numpy as np
 
 _FIRST = (
-    "Al Bar Bel Bor Cher Dal Dob Dor Fal Gal Gor Hal Hor Ir Kal Kam Kor Lip Lom Mar Mel Mir Nor "
-    "Ol Or Os Pol Ras Rod Sal Sel Sor Tal Tor Ur Val Ver Vis Vol Zal Zor Zub"
-).split()
-_MIDDLE = "a e i o an en in ov or el al es ar em it ur".split()
+    "Al", "Bar", "Bel", "Bor", "Cher", "Dal", "Dob", "Dor", "Fal", "Gal", "Gor", "Hal", "Hor",
+    "Ir", "Kal", "Kam", "Kor", "Lip", "Lom", "Mar", "Mel", "Mir", "Nor", "Ol", "Or", "Os",
+    "Pol", "Ras", "Rod", "Sal", "Sel", "Sor", "Tal", "Tor", "Ur", "Val", "Ver", "Vis", "Vol",
+    "Zal", "Zor", "Zub",
+)  # fmt: skip
+_MIDDLE = (
+    "a", "e", "i", "o", "an", "en", "in", "ov", "or", "el", "al", "es", "ar", "em", "it", "ur",
+)  # fmt: skip
 _LAST = {
-    "large": "grad burg polis mark gard stad".split(),
-    "small": "ino ovka itsa ets ovo any ava ik ne sk no ryn".split(),
+    "large": ["grad", "burg", "polis", "mark", "gard", "stad"],
+    "small": ["ino", "ovka", "itsa", "ets", "ovo", "any", "ava", "ik", "ne", "sk", "no", "ryn"],
 }
 _MOST = 10_000  # draws: the syllables give some 8,000 small and 4,000 large names
 

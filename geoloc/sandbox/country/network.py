@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from ..districts import RAILWAY, STREETS
 from ..layout import HALF_WIDTH, NONE, RURAL, TRACK
 from ..roads import PLOT_KIND, Kind, Road, inner_roads, line_roads, open_ground, runs
-from ..districts import RAILWAY, STREETS
 from . import cells as C  # noqa: N812
 from .layout import CountryLayout
 from .plan import inside_ring

@@ -98,7 +98,7 @@ def make_plan(seed: int, km: float) -> Plan:
     villages, corner = _villages(rng, ring, network.lines, towns, lakes, km)
     return Plan(
         seed, km, ring, network.lines, towns, lakes, villages, corner,
-        _named(rng, towns, villages, ring),
+        _named(rng, towns, villages),
     )  # fmt: skip
 
 
@@ -107,9 +107,9 @@ def _outline(rng: np.random.Generator, km: float) -> F64:
     angle = np.linspace(0, 2 * math.pi, max(240, round(8 * km)), endpoint=False)
     wave = np.zeros(angle.size)
     for k in (2, 3, 4, 5, 7, 9, 13, 19, 31, 47):
-        wave += rng.normal() * math.cos(0) / k**1.15 * np.sin(k * angle + rng.uniform(0, 6.3))
-    square = np.maximum(np.abs(np.cos(angle)), np.abs(np.sin(angle))) ** 0.55
-    reach = (1.0 + 0.11 * wave / np.abs(wave).max()) / square
+        wave += rng.normal() / k**0.9 * np.sin(k * angle + rng.uniform(0, 6.3))
+    square = np.maximum(np.abs(np.cos(angle)), np.abs(np.sin(angle))) ** 0.3
+    reach = (1.0 + 0.17 * wave / np.abs(wave).max()) / square
     radius = reach / (reach * np.maximum(np.abs(np.cos(angle)), np.abs(np.sin(angle)))).max()
     return np.column_stack([
         CENTER[0] + 500 * km * radius * np.cos(angle), CENTER[1] + 500 * km * radius * np.sin(angle)
@@ -145,10 +145,10 @@ class _Network:
         ])  # fmt: skip
         self._base = make_lines(np.random.default_rng([seed & 0xFFFFFFFF, 1]), CENTER)
         every = math.ceil(1.5 * km * 1000 / self.period)
-        whole = {n: (-1e7, 1e7) for n in range(-every, every + 1)}
+        whole = dict.fromkeys(range(-every, every + 1), (-10000000.0, 10000000.0))
         self._all = spread(self._base, self.period, lean, (whole,) * 4)
         self._lean = lean
-        self._nodes = {key: xy for key, xy in self._crossings(every)}
+        self._nodes = dict(self._crossings(every))
         ranks = self._ranks()
         self._mountains = self._range()
         stretches = self._stretches(ranks)
@@ -168,7 +168,7 @@ class _Network:
                     u = -(j * self.period + self._leans(1, v))
                     v = i * self.period + self._leans(0, u)
                 cos, sin = self._base[0, 8], self._base[0, 9]
-                xy = np.array(CENTER) + (u * cos - v * sin, u * sin + v * cos)
+                xy = np.array([CENTER[0] + u * cos - v * sin, CENTER[1] + u * sin + v * cos])
                 if inside_ring(self.ring, xy[:1], xy[1:], 1500.0 + 0.01 * self.km * 1000)[0]:
                     yield (i, j), (xy, u, v)
 
@@ -220,10 +220,12 @@ class _Network:
     def _town(self, xy: F64, rank: int) -> tuple[float, float, float, float]:
         scale = float(np.clip(self.km / 120.0, 0.5, 1.0))
         low, high = ((300, 600), (750, 1500), (2300, 4300), (6000, 6800))[rank]
-        x, y = xy + self.rng.uniform(-250, 250, 2)
-        return float(x), float(y), float(self.rng.uniform(low, high) * scale), float(rank)
+        x, y = (xy + self.rng.uniform(-250, 250, 2)).tolist()
+        return x, y, float(self.rng.uniform(low, high) * scale), float(rank)
 
-    def _wayside(self, towns: Sequence[tuple[float, ...]]) -> list[tuple[float, float, float, float]]:
+    def _wayside(
+        self, towns: Sequence[tuple[float, ...]]
+    ) -> list[tuple[float, float, float, float]]:
         """Towns beside the roads between the crossings."""
         line = self.lines[AVENUE]
         found: list[tuple[float, float, float, float]] = []
@@ -297,7 +299,10 @@ def _villages(
         radius = rng.uniform(260, 640)
         row, col = divmod(n, side)
         room = rng.uniform(radius, Z.VILLAGE_CELL - radius, 2)
-        x, y = corner[0] + col * Z.VILLAGE_CELL + room[0], corner[1] + row * Z.VILLAGE_CELL + room[1]
+        x, y = (
+            corner[0] + col * Z.VILLAGE_CELL + room[0],
+            corner[1] + row * Z.VILLAGE_CELL + room[1],
+        )
         wanted = rng.uniform() < _VILLAGES
         apart = np.hypot(towns[:, 0] - x, towns[:, 1] - y) - 1.25 * towns[:, 2] - radius
         wet = np.hypot(lakes[:, 0] - x, lakes[:, 1] - y) - 1.4 * lakes[:, 2] - radius
@@ -308,14 +313,16 @@ def _villages(
     return out, corner
 
 
-def _named(rng: np.random.Generator, towns: F64, villages: F64, ring: F64) -> tuple[Place, ...]:
+def _named(rng: np.random.Generator, towns: F64, villages: F64) -> tuple[Place, ...]:
     """All places with names of their own and people, the largest first."""
     large, small = draw_names(rng, large=True), draw_names(rng, large=False)
     places = []
     there = villages[villages[:, 2] > 0]
-    rows = [*towns.tolist(), *(( *village, float(Z.VILLAGE)) for village in there.tolist())]
+    rows = [*towns.tolist(), *((*village, float(Z.VILLAGE)) for village in there.tolist())]
     for x, y, radius, rank in rows:
         people = math.pi * (radius / 1000) ** 2 * _DENSITY[int(rank)] * rng.uniform(0.75, 1.25)
         name = next(large if rank >= Z.CITY else small)
-        places.append(Place(name, int(rank), x, y, radius, round(people, -1 if people < 10_000 else -2)))
+        places.append(
+            Place(name, int(rank), x, y, radius, round(people, -1 if people < 10_000 else -2))
+        )
     return tuple(sorted(places, key=lambda place: -place.population))

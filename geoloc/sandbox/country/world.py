@@ -16,6 +16,7 @@ class Country(World):
     """A country of ``km`` kilometres; see `World`."""
 
     crs = CRS
+    layout: CountryLayout
 
     def __init__(self, seed: int = 0, km: float = 200.0) -> None:
         self.plan = make_plan(int(seed), float(km))

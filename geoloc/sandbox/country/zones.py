@@ -116,7 +116,9 @@ def _rural_zone(x: float, y: float, seed: int, lines: F64) -> int:
     """What the open country is like around a point."""
     if massif(lines[0], x, y)[0] > 0.12:
         return _MOUNTAIN
-    wood = 0.7 * value_noise(x, y, 21_000.0, seed + 21) + 0.3 * value_noise(x, y, 5_000.0, seed + 22)
+    wood = 0.7 * value_noise(x, y, 21_000.0, seed + 21) + 0.3 * value_noise(
+        x, y, 5_000.0, seed + 22
+    )
     if wood > 0.62:
         return _FOREST
     dry = 0.8 * value_noise(x, y, 34_000.0, seed + 23) + 0.2 * value_noise(x, y, 7_000.0, seed + 24)
@@ -128,7 +130,9 @@ def _rural_zone(x: float, y: float, seed: int, lines: F64) -> int:
 @compiled
 def shore(lake: F64, angle: float) -> float:
     """Metres from the middle of a lake to its shore."""
-    wave = 0.20 * math.sin(2.0 * angle + lake[LAKE_P1]) + 0.12 * math.sin(3.0 * angle + lake[LAKE_P2])
+    wave = 0.20 * math.sin(2.0 * angle + lake[LAKE_P1]) + 0.12 * math.sin(
+        3.0 * angle + lake[LAKE_P2]
+    )
     return float(lake[LAKE_R] * (1.0 + wave + 0.05 * math.sin(7.0 * angle + lake[LAKE_P1])))
 
 
@@ -183,7 +187,9 @@ def _is_wide(i: int, j: int, x: float, y: float, seed: int, center: F64) -> bool
 
 
 @compiled
-def _special(i: int, j: int, x: float, y: float, seed: int, center: F64, lines: F64, town: int) -> int:
+def _special(
+    i: int, j: int, x: float, y: float, seed: int, center: F64, lines: F64, town: int
+) -> int:
     """A school, stadium or the like that takes a plot for itself, or -1."""
     chance = hash2(i, j, seed * 7919 + 41)
     for n in range(_ONES.size):
