@@ -22,6 +22,14 @@ ANY_KM = typer.Option(
     show_default="3; of a country 200",
 )
 PHOTOS = typer.Option(40, "--photos", min=1, max=100_000, help="Ground photos to render.")
+ANY_PHOTOS = typer.Option(
+    None,
+    "--photos",
+    min=1,
+    max=100_000,
+    help="Ground photos to render.",
+    show_default="40; of a country 12",
+)
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
 
@@ -29,7 +37,7 @@ def sandbox(
     folder: Path = typer.Argument(..., metavar="DIR", help="Where to write the world."),
     seed: int = SEED,
     km: float | None = ANY_KM,
-    photos: int = PHOTOS,
+    photos: int | None = ANY_PHOTOS,
     country: bool = typer.Option(
         False, "--country", help="A whole country, whose imagery is rendered when it is read."
     ),
@@ -50,13 +58,13 @@ def sandbox(
             from ..sandbox.country.write import write_country
 
             files = write_country(
-                folder, seed=seed, km=200.0 if km is None else km, photos=photos, stages=stage
+                folder, seed=seed, km=200.0 if km is None else km, photos=photos or 12, stages=stage
             )
         else:
             from ..sandbox.write import write_sandbox
 
             files = write_sandbox(
-                folder, seed=seed, km=3.0 if km is None else km, photos=photos, stages=stage
+                folder, seed=seed, km=3.0 if km is None else km, photos=photos or 40, stages=stage
             )
     if as_json:
         print_json(files)

@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,13 @@ def provinces_of(plan: Plan) -> list[Feature]:
     seats = _seats(plan, wanted)
     middles = shapely.MultiPoint([(seat.x, seat.y) for seat in seats])
     cells = shapely.voronoi_polygons(middles, extend_to=border.buffer(30_000.0))
-    ragged = shapely.transform(shapely.segmentize(cells, 1500.0), _ragged)
     found: list[Feature] = []
-    for cell in ragged.geoms:
-        part = shapely.intersection(shapely.make_valid(cell), border)
-        inside = [seat for seat in seats if cell.contains(shapely.Point(seat.x, seat.y))]
-        if inside and not part.is_empty:
-            found.append(({"name": f"{inside[0].name} province"}, _polygons(part)))
+    for cell in cells.geoms:
+        seat = next(s for s in seats if cell.covers(shapely.Point(s.x, s.y)))
+        outline = shapely.transform(shapely.segmentize(cell, 1500.0), partial(_ragged, km=plan.km))
+        part = shapely.intersection(shapely.make_valid(outline), border)
+        if not part.is_empty:
+            found.append(({"name": f"{seat.name} province"}, _polygons(part)))
     return found
 
 
@@ -67,12 +68,12 @@ def _seats(plan: Plan, wanted: int) -> list[Place]:
     return seats
 
 
-def _ragged(points: F64) -> F64:
-    """Points moved some kilometre aside, those at the same place equally."""
+def _ragged(points: F64, km: float) -> F64:
+    """Points moved some kilometre aside (in a country of 200), those at one place equally."""
     x, y = (points - np.array(CENTER)).T / 1000.0
     dx = 0.9 * np.sin(0.31 * y + 1.0) + 0.5 * np.sin(0.83 * y + 0.4 * x)
     dy = 0.9 * np.sin(0.29 * x + 2.0) + 0.5 * np.sin(0.77 * x - 0.35 * y)
-    return points + 1000.0 * np.column_stack([dx, dy])
+    return points + 5.0 * km * np.column_stack([dx, dy])
 
 
 def _polygons(geometry: shapely.Geometry) -> shapely.Geometry:

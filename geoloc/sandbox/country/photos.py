@@ -40,6 +40,8 @@ _SIZES = ((800, 600), (800, 600), (600, 800), (800, 450))  # px
 _TARGETS, _TRIES = 40, 14
 _SHOWN = 0.16
 """Share of a picture, as `View.visible` weighs it, that its site must take."""
+_SEEN = 800.0
+"""Metres that photos look: hardly two of them share what lies further off."""
 _INNER = 400.0  # m from the border
 
 
@@ -53,7 +55,7 @@ def write_country_photos(
 
     Raises OutputError if the folder cannot be written.
     """
-    around = Surroundings(country)
+    around = Surroundings(country, _SEEN)
     return write_album(folder, n, lambda index: take_photo(country, index, around), progress)
 
 

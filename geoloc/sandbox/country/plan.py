@@ -213,15 +213,15 @@ class _Network:
                 there = [key for key in ranks if key[axis] == index]
                 grand = any(ranks[key] >= Z.CITY for key in there)
                 if len(there) > 1 and (grand or line == AVENUE):
-                    s = [self._nodes[key][1 + axis] for key in there]
+                    s = [self._nodes[key][1:][axis] for key in there]
                     lines[line][index] = (min(s) - 900.0, max(s) + 900.0)
         return rivers, lines[MOTORWAY], lines[RAIL], lines[AVENUE]
 
     def _town(self, xy: F64, rank: int) -> tuple[float, float, float, float]:
         scale = float(np.clip(self.km / 120.0, 0.5, 1.0))
         low, high = ((300, 600), (750, 1500), (2300, 4300), (6000, 6800))[rank]
-        x, y = (xy + self.rng.uniform(-250, 250, 2)).tolist()
-        return x, y, float(self.rng.uniform(low, high) * scale), float(rank)
+        x, y = xy + self.rng.uniform(-250, 250, 2)
+        return float(x), float(y), float(self.rng.uniform(low, high) * scale), float(rank)
 
     def _wayside(
         self, towns: Sequence[tuple[float, ...]]
@@ -234,11 +234,11 @@ class _Network:
             index = int(self.rng.integers(low, -low + 1))
             s = float(self.rng.uniform(-500, 500) * self.km)
             town = self._town(np.array(point(line, s, float(index), 0.0)[:2]), Z.TOWN)
-            x, y, radius, _ = town
+            x, y, radius = town[:3]
             near = distances(self.lines, np.array([x]), np.array([y]))[0]
             apart = [math.hypot(x - t[0], y - t[1]) - t[2] for t in (*towns, *found)]
             free = min(apart) > radius + 3 * _FREE and near[AVENUE] < 900.0
-            free = free and massif(line, x, y)[0] == 0.0 if line[0] == 0.0 else free
+            free = free and massif(self.lines[RIVER], x, y)[0] == 0.0
             if free and inside_ring(self.ring, np.array([x]), np.array([y]), radius + 900.0)[0]:
                 found.append(town)
         return found
@@ -323,6 +323,6 @@ def _named(rng: np.random.Generator, towns: F64, villages: F64) -> tuple[Place, 
         people = math.pi * (radius / 1000) ** 2 * _DENSITY[int(rank)] * rng.uniform(0.75, 1.25)
         name = next(large if rank >= Z.CITY else small)
         places.append(
-            Place(name, int(rank), x, y, radius, round(people, -1 if people < 10_000 else -2))
+            Place(name, int(rank), x, y, radius, int(round(people, -1 if people < 10_000 else -2)))
         )
     return tuple(sorted(places, key=lambda place: -place.population))
