@@ -102,12 +102,20 @@ def answer_markdown(result: QueryResult, folder: Path) -> str:
     lines = [
         f"## {text(result.title)} in {text(str(result.cube.get('name', '')))}",
         "*Where to look first, not a verdict.* " + text(" ".join(_notes(result))),
-        f"![heatmap, magenta is most plausible]({thumbnail(folder / 'heatmap.png')})",
-        f"| rank | {measure} | best % of cells | from above | lat, lon | maps |\n"
+        _picture(result, folder),
+        f"| rank | {measure} | best % of {result.searched_places} | from above | lat, lon "
+        "| maps |\n"
         "|---:|---:|---:|---|---|---|\n" + "\n".join(_candidate_rows(result)),
         where(folder / "report.html"),
     ]
     return "\n\n".join(lines)
+
+
+def _picture(result: QueryResult, folder: Path) -> str:
+    """The map of an answer: of points that of its regions."""
+    if result.of_points:
+        return f"![regions, the darker the more plausible]({thumbnail(folder / 'map.png')})"
+    return f"![heatmap, magenta is most plausible]({thumbnail(folder / 'heatmap.png')})"
 
 
 def _candidate_rows(result: QueryResult) -> Iterator[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,7 +27,9 @@ class Candidate:
 
     x, y: its centre in the grid's CRS; lon, lat: WGS84 degrees; percentile: how many percent of
     the known cells are at most as far away; explanation: the scenes that make most of the
-    distance; shared: the scenes that both photo and place say, the strongest first.
+    distance; shared: the scenes that both photo and place say, the strongest first. point: its
+    place in a cube of points; row and col are its region's then. attributes: what is known of the
+    point besides, text and numbers by name.
     """
 
     rank: int
@@ -40,6 +43,13 @@ class Candidate:
     percentile: float
     explanation: tuple[Term, ...] = ()
     shared: tuple[Term, ...] = ()
+    point: int | None = None
+    attributes: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def cell(self) -> tuple[int, ...]:
+        """Where its vector is in the cube."""
+        return (self.row, self.col) if self.point is None else (self.point,)
 
 
 def candidates_of(places: Sequence[Place], grid: Grid) -> list[Candidate]:
@@ -65,13 +75,39 @@ def explain_candidates(
     features, distance = cube.features, cube.features.distance(weights)
     explained = []
     for candidate in candidates:
-        place = cube.vector(candidate.row, candidate.col)
+        place = cube.vector(*candidate.cell)
         if place is not None:
             every = features.explain(photo, place, distance)
             shared = shared_scenes(every)
             candidate = replace(candidate, explanation=every[:terms], shared=shared)
         explained.append(candidate)
     return explained
+
+
+def with_attributes(candidates: Sequence[Candidate], cube: Attributed) -> list[Candidate]:
+    """The candidates of a cube of points with what it knows of each, such as its way."""
+    numbers = [candidate.point for candidate in candidates if candidate.point is not None]
+    if not numbers or len(numbers) != len(candidates):
+        return list(candidates)
+    known = cube.attributes(numbers)
+    return [
+        replace(one, attributes=tuple((name, _plain(values[i])) for name, values in known.items()))
+        for i, one in enumerate(candidates)
+    ]
+
+
+def _plain(value: np.generic) -> Any:
+    """For JSON, which has no NaN."""
+    plain = value.item()
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
+
+
+class Attributed(Protocol):
+    """What attributes come from; `geoloc.cube.Cube` has it."""
+
+    def attributes(self, index: Sequence[int]) -> Mapping[str, NDArray[Any]]:
+        """Arrays ``(point,)`` by name."""
+        ...
 
 
 def shared_scenes(terms: Sequence[Term], top: int = _SHARED) -> tuple[Term, ...]:
@@ -101,7 +137,7 @@ class Explained(Protocol):
     @property
     def features(self) -> FeatureSpace: ...
 
-    def vector(self, row: int, col: int) -> F32 | None:
+    def vector(self, *cell: int) -> F32 | None:
         """Feature vector ``(feature,)`` of a cell, or None where missing."""
         ...
 

@@ -54,8 +54,8 @@ class ArrayCube:
         values = self.values()[cells]
         return self.features.distance().squared_norm(values) if self.with_norm else None
 
-    def vector(self, row: int, col: int) -> F32 | None:
-        value = self.values()[row, col]
+    def vector(self, *cell: int) -> F32 | None:
+        value = self.values()[cell]
         return None if np.isnan(value[0]) else value
 
     def values(self) -> F32:

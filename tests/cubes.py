@@ -138,7 +138,7 @@ def plan_of(url: str | Path, grid: Grid, source: Source, **changes: Any) -> Buil
     """A build of this imagery by the tiny encoder."""
     plan = BuildPlan(
         url=str(url),
-        grid=grid,
+        domain=grid,
         source=source,
         open_encoder=TinyEncoder,
         features=FeatureSpace(("red", "green", "blue", "warm", "cold")),

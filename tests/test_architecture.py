@@ -16,14 +16,15 @@ PACKAGE = ROOT / "geoloc"
 
 LAYERS = (
     {"errors"},
-    {"domain", "extras", "files", "names", "net", "pulse", "scenes"},
+    {"domain", "extras", "files", "names", "net", "pulse", "ranking", "scenes"},
     {"grid", "stores"},
-    {"area", "points", "photos"},
-    {"models"},
+    {"area", "photos"},
+    {"models", "points"},
     {"imagery", "encoders", "cube", "executors", "telegram", "video"},
     {"search", "jobs"},
     {"candidates"},
     {"search_areas"},
+    {"regions"},
     {"pairs", "evaluation", "report"},
     {"training"},
     {"sandbox"},

@@ -154,7 +154,11 @@ def test_no_details_are_kept_where_all_is_foreseen(place: Place, tmp_path: Path)
     assert not (tmp_path / "out" / mishaps.DETAILS).exists()
 
 
-def test_reasons_are_one_line_and_what_is_of_the_run_goes_on() -> None:
+def test_reasons_are_one_line_and_what_is_of_the_run_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # what a test logs travels to the process that reports it, and half a character cannot
+    monkeypatch.setattr(mishaps._LOG, "disabled", True)
     told: list[str] = []
     for error in (PhotoError("is  bad\nindeed"), UsageError("wrong"), ValueError("\ud800" * 900)):
         with contained("x", told.append):

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from geoloc.domain import Points
-from geoloc.domain.points import hilbert_index
+from geoloc.domain.points import POINTS_CHUNK, hilbert_index
 from geoloc.errors import AreaError
 
 F64 = NDArray[np.float64]
@@ -84,7 +84,7 @@ def test_a_chunk_that_is_sent_names_its_points() -> None:
     assert len(sent) < 500
     again = pickle.loads(sent)  # noqa: S301 our own
     np.testing.assert_array_equal(again.xy, chunk.xy)
-    assert (again.index, again.size, again.shape) == (chunk.index, chunk.size, (1024,))
+    assert (again.index, again.size, again.shape) == (chunk.index, chunk.size, (POINTS_CHUNK,))
     work = pickle.dumps((points, "the work"))
     del points, chunk, again
     gc.collect()

@@ -351,7 +351,7 @@ def test_a_finished_cube_is_not_computed_again(in_peace: Path, source: ArraySour
     [
         ({"model_digest": "8" * 64}, "model: 777"),
         ({"imagery": {"kind": "array", "paths": ["x"]}}, r"imagery.paths: None -> \['x'\]"),
-        ({"grid": grid_of(300, 419)}, "nx: 420 -> 419"),
+        ({"domain": grid_of(300, 419)}, "nx: 420 -> 419"),
         ({"polygon": shapely.box(300_000, 5_597_000, 301_000, 5_600_000)}, "polygon: None -> "),
     ],
 )
@@ -388,7 +388,7 @@ def test_a_lock_lost_before_the_cube_is_laid_out_leaves_the_others_cube_alone(
             build_blocks(plan_of(tmp_path, GRID, source), cluster="inline")
         return calibrate(*args)
 
-    monkeypatch.setattr("geoloc.jobs.build.calibrate", sleeps)
+    monkeypatch.setattr("geoloc.jobs.blocks.calibrate", sleeps)
     with pytest.raises(CubeError, match="taken over by"):
         build_blocks(plan_of(tmp_path, GRID, source), cluster="inline")
     assert slept and Cube.open(tmp_path).complete
@@ -658,7 +658,7 @@ def test_from_files_to_a_verified_cube(area: Area) -> None:
 def test_a_plan_computes_nothing(area: Area) -> None:
     plan = plan_build(area)
     assert not Path(area.cube).exists()
-    assert plan.grid.shape == (20, 30)
+    assert plan.domain.shape == (20, 30)
 
 
 def test_verifying_wants_the_cube_s_own_model(area: Area, in_peace: Path) -> None:

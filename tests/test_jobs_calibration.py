@@ -29,7 +29,7 @@ def plan_at(grid: Grid, source: Source, **changes: object) -> BuildPlan:
 
 
 def code_of(plan: BuildPlan) -> Quantizer | str:
-    status = plan_blocks(plan.grid, plan.polygon)
+    status = plan_blocks(plan.domain, plan.polygon)
     return calibrate(plan.task, status, InlineExecutor())
 
 

@@ -302,7 +302,7 @@ def test_a_plan_foresees_what_cannot_be_searched(area: Area) -> None:
     wide = {"bounds": (left - 200, bottom - 150, right + 100, top + 100), "cube": area.cube}
     area = Area.model_validate({**area.model_dump(exclude={"geometry"}), **wide})
     plan = plan_build(area)
-    rim = foresee_rim(plan.grid, plan.source, plan.open_encoder().describe(), None)
+    rim = foresee_rim(plan.domain, plan.source, plan.open_encoder().describe(), None)
     report = build_cube(area, cluster="inline")
     assert report.missing_cells > 0
     assert rim.share * report.cells == pytest.approx(report.missing_cells, abs=0.05 * report.cells)

@@ -363,7 +363,7 @@ def test_a_cube_whose_code_is_not_chosen_does_not_exist_yet(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("geoloc.jobs.build.calibrate", stop)
+    monkeypatch.setattr("geoloc.jobs.blocks.calibrate", stop)
     with pytest.raises(KeyboardInterrupt):
         build_blocks(plan_of(tmp_path, GRID, source))
     for use in (lambda: list_generations(tmp_path), lambda: Cube.open(tmp_path)):

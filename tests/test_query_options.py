@@ -77,6 +77,10 @@ def test_keywords_and_a_model_are_the_same_options() -> None:
         (Use.QUERY, {"radius": -1}, "radius: "),
         (Use.QUERY, {"radius": float("inf")}, "radius: Input should be a finite number"),
         (Use.QUERY, {"generation": ""}, "name a generation"),
+        (Use.BULK, {"regions": 0}, "regions: Input should be greater than 0"),
+        (Use.BULK, {"regions": float("nan")}, "regions: Input should be a finite number"),
+        (Use.SCENE, {"ranking": "best"}, "ranking: Input should be 'minimum', 'quantile' or 'c"),
+        (Use.QUERY, {"border": "a.geojson"}, "unknown option 'border'"),
         (Use.QUERY, {"radius": 1e300}, "radius: Input should be less than 100000000"),
         (Use.QUERY, {"weights": {"indoor": "much"}}, r"weights\.indoor: "),
         (Use.QUERY, {"within": "a\0b"}, "within: a path holds no NUL character"),
@@ -102,15 +106,18 @@ def test_a_record_keeps_what_the_answer_depends_on() -> None:
         top=3, radius=20, weights={"indoor": 0.5}, within=Path("/a/é\udcff.geojson"), fuse=True,
         within_sha256="0" * 64, scene="beach", generation=dt.date(2024, 6, 30), cluster="local",
         sensitive=True, truth="1,2", crops=((1, 2, 3, 4),), check_digests=True,
+        regions=500, ranking="corrected", places_above=5,
     )  # fmt: skip
     record = json.loads(json.dumps(options.record(), allow_nan=False))
     assert list(record) == [
-        "top", "within", "within_sha256", "radius", "weights", "scene", "epoch"
+        "top", "within", "within_sha256", "radius", "regions", "ranking", "border",
+        "border_sha256", "weights", "scene", "epoch",
     ]  # fmt: skip
     assert record["within"] == "/a/é\\udcff.geojson" and record["epoch"] == "2024-06-30"
     again = QueryOptions.of_record(record)
     assert again.record() == {**record, "within": again.record()["within"]}
     assert (again.fuse, again.truth, again.crops) == (False, None, ())
+    assert (again.regions, again.ranking, again.places_above) == (500, "corrected", 100_000)
 
 
 def test_a_record_asks_for_nothing_that_it_does_not_keep() -> None:

@@ -7,11 +7,14 @@ from .imagery import (
     Bounds,
     GeotiffImagery,
     Imagery,
+    LayeredImagery,
     StacImagery,
     XyzImagery,
     ZarrImagery,
     portable,
+    single_layers,
 )
+from .map import MapFiles, MapLayers, NamedPlaces, read_border, read_layers
 from .polygon import polygon_file, read_polygon
 
 __all__ = [
@@ -19,11 +22,18 @@ __all__ = [
     "Bounds",
     "GeotiffImagery",
     "Imagery",
+    "LayeredImagery",
+    "MapFiles",
+    "MapLayers",
+    "NamedPlaces",
     "StacImagery",
     "XyzImagery",
     "ZarrImagery",
     "load_area",
     "polygon_file",
     "portable",
+    "read_border",
+    "read_layers",
     "read_polygon",
+    "single_layers",
 ]

@@ -11,10 +11,17 @@ An area file is YAML::
     cube: cube.zarr                                  # a path or a URL
 
 ``sensitive: true`` makes reports hide their photos until a reader chooses to see them.
+``map: {border: …, provinces: …, places: …}`` names what maps of regions show (`map.py`).
 ``geometry: area.geojson`` may replace ``bounds``; without either, the area is the extent of its
-imagery. Relative paths are resolved against the file's own folder. A metre of the CRS must be a
-metre on the ground: in Web Mercator (EPSG:3857) it is one only at the equator (0.86 m at 31
-degrees north), and elsewhere that CRS is refused.
+imagery. Relative paths are resolved against the file's own folder.
+
+``points: points.parquet`` in place of extent and step makes a cube of points: a vector for each
+place in the file, which may lie anywhere on Earth; ``geometry`` may bound them, and ``crs``, the
+projection of maps, may be left out. ``imagery`` may be a list: where the first has no imagery,
+the next one is read (see `geoloc.imagery.layers`).
+
+A metre of the CRS must be a metre on the ground: in Web Mercator (EPSG:3857) it is one only at
+the equator (0.86 m at 31 degrees north), and elsewhere that CRS is refused.
 """
 
 from __future__ import annotations
@@ -30,13 +37,18 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from ..domain import Grid
 from ..errors import AreaError, one_line
 from .ground import numbers, require_ground_scale, require_metres
-from .imagery import Bounds, Imagery, XyzImagery, ZarrImagery
+from .imagery import Bounds, Imagery, ZarrImagery, covers_the_world, one_of_layers
+from .map import MapFiles
 from .polygon import read_polygon
 from .spec import Spec, explain, resolve_path
 
 if TYPE_CHECKING:
     from shapely import Geometry
 
+LONLAT = "EPSG:4326"
+"""The CRS of points: longitude comes first."""
+
+_STEP = 10.0  # m
 _MAX_FILE_BYTES = 1_000_000  # larger: probably the imagery was given instead
 
 
@@ -44,20 +56,34 @@ class Area(Spec):
     """An area of interest and what is made of it; also the parameter of the flows."""
 
     name: str = Field(min_length=1, max_length=100, pattern=r"^[^/\\\x00-\x1f]+$")
-    crs: str = Field(description="projected, in metres, such as EPSG:32636")
+    crs: str = Field(
+        description="projected, in metres, such as EPSG:32636; may be left out with points"
+    )
     bounds: Bounds | None = Field(
         None,
         description="left, bottom, right, top, in CRS metres; "
         "default, without a geometry: the extent of the imagery",
     )
     geometry: Path | None = Field(None, description="a file with polygons, in any CRS")
-    step: float = Field(10.0, gt=0, description="m between cell centres")
+    points: Path | None = Field(
+        None, description="a file of sample points (GeoParquet) in place of bounds and step"
+    )
+    step: float = Field(_STEP, gt=0, description="m between cell centres")
     imagery: Imagery
     model: str = Field(min_length=1, description="a name in the model store, a folder or a URL")
     cube: str = Field(min_length=1, description="path or URL of the feature cube")
     sensitive: bool | None = Field(
         None, description="reports hide photos until a reader chooses to see them"
     )
+    map: MapFiles | None = Field(
+        None, description="files that maps of regions show: border, provinces, places, …"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _points_need_no_crs(cls, values: Any) -> Any:
+        of_points = isinstance(values, dict) and values.get("points") is not None
+        return {"crs": "", **values} if of_points else values
 
     @field_validator("crs", mode="before")
     @classmethod
@@ -73,23 +99,40 @@ class Area(Spec):
             )
         return value
 
+    @field_validator("imagery", mode="before")
+    @classmethod
+    def _layers(cls, value: Any) -> Any:
+        return one_of_layers(value) if isinstance(value, list) else value
+
     @model_validator(mode="after")
     def _makes_sense(self) -> Area:
+        if self.points is not None:
+            return self._of_points()
         require_metres(self.crs, self.bounds)
         if self.bounds is not None and self.geometry is not None:
             raise ValueError("give either bounds or geometry; found both")
         if self.bounds is not None:
             require_ground_scale(self.crs, self.bounds)
-        elif self.geometry is None and _covers_the_world(self.imagery):
+        elif self.geometry is None and covers_the_world(self.imagery):
             raise ValueError(
                 "give bounds or geometry: web tiles cover the world, their extent is no area"
             )
         return self
 
+    def _of_points(self) -> Area:
+        given = {"bounds": self.bounds is not None, "step": self.step != _STEP}
+        if both := [key for key, there in given.items() if there]:
+            raise ValueError(f"give either points or {both[0]}; found both")
+        if self.crs:
+            require_metres(self.crs, None)
+        if self.keeps_copy:
+            raise ValueError("keep: true tiles an extent, which points have not: leave it out")
+        return self
+
     @property
     def has_place(self) -> bool:
-        """Whether bounds or a geometry define its extent; else its imagery does."""
-        return self.bounds is not None or self.geometry is not None
+        """Whether bounds, a geometry or points define its extent; else its imagery does."""
+        return not (self.bounds is None and self.geometry is None and self.points is None)
 
     @cached_property
     def polygon(self) -> Geometry | None:
@@ -97,7 +140,12 @@ class Area(Spec):
 
         Raises AreaError if the file cannot be read or has no polygon.
         """
-        return None if self.geometry is None else read_polygon(self.geometry, self.crs)
+        return None if self.geometry is None else read_polygon(self.geometry, self.domain_crs)
+
+    @property
+    def domain_crs(self) -> str:
+        """The CRS of its cells; longitude and latitude of points."""
+        return self.crs if self.points is None else LONLAT
 
     @cached_property
     def grid(self) -> Grid:
@@ -106,6 +154,8 @@ class Area(Spec):
         Raises AreaError if no cell fits, the geometry cannot be read, or neither is given: see
         ``geoloc.jobs.extent``.
         """
+        if self.points is not None:
+            raise AreaError(f"area {self.name} is of points, which have no grid of cells")
         bounds = self.bounds
         if bounds is None:
             if self.polygon is None:
@@ -121,6 +171,14 @@ class Area(Spec):
         """The same area in these bounds. Raises AreaError if they are invalid in its CRS."""
         try:
             return Area.model_validate({**self.model_dump(), "bounds": bounds})
+        except ValidationError as error:
+            raise AreaError(f"area {self.name}: {explain(error, Area)}") from None
+
+    def with_points(self, points: Path) -> Area:
+        """The same area at these points in place of its extent and step. Raises AreaError."""
+        kept = self.model_dump(exclude={"bounds", "step"})
+        try:
+            return Area.model_validate({**kept, "points": points})
         except ValidationError as error:
             raise AreaError(f"area {self.name}: {explain(error, Area)}") from None
 
@@ -145,8 +203,10 @@ class Area(Spec):
             update={
                 "imagery": self.imagery.resolve(base),
                 "geometry": self.geometry and Path(resolve_path(str(self.geometry), base)),
+                "points": self.points and Path(resolve_path(str(self.points), base)),
                 "model": resolve_path(self.model, base) if _is_folder(self.model) else self.model,
                 "cube": resolve_path(self.cube, base),
+                "map": self.map and self.map.resolve(base),
             }
         )
 
@@ -160,7 +220,7 @@ def load_area(path: str | Path) -> Area:
     values = _read_yaml(path)
     try:
         area = Area.model_validate(values).resolve(path.absolute().parent)
-        if area.has_place:
+        if area.has_place and area.points is None:
             area.grid  # noqa: B018  (reads the geometry, so that its faults show now)
     except ValidationError as error:
         raise AreaError(f"{path}: {explain(error, Area)}") from None
@@ -210,10 +270,6 @@ def _whole_steps(bounds: Bounds, step: float) -> Bounds:
         math.ceil(right) * step,
         math.ceil(top) * step,
     )
-
-
-def _covers_the_world(imagery: Imagery) -> bool:
-    return isinstance(imagery, XyzImagery) and imagery.bounds is None
 
 
 def _is_folder(model: str) -> bool:

@@ -17,6 +17,7 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -25,7 +26,7 @@ from pydantic import (
 )
 
 from ..stores import secret_in
-from .spec import Spec, resolve_path, resolve_pattern
+from .spec import Spec, explain, resolve_path, resolve_pattern
 
 Bounds = tuple[float, float, float, float]
 """Left, bottom, right, top."""
@@ -364,7 +365,7 @@ def _of_further_kind(value: Any, known: ValidatorFunctionWrapHandler) -> Any:
     return value if isinstance(value, spec) else spec.model_validate(value)
 
 
-Imagery = Annotated[
+OneImagery = Annotated[
     Annotated[GeotiffImagery, Tag("geotiff")]
     | Annotated[StacImagery, Tag("stac")]
     | Annotated[XyzImagery, Tag("xyz")]
@@ -373,7 +374,71 @@ Imagery = Annotated[
     Discriminator(_kind_of),
     WrapValidator(_of_further_kind),
 ]
+"""The imagery of one source, discriminated by ``kind``."""
+
+
+class LayeredImagery(Spec):
+    """Sources in order of preference: a pixel is the first one's that has imagery there."""
+
+    kind: Literal["layers"] = "layers"
+    layers: tuple[OneImagery, ...] = Field(min_length=2, max_length=8)
+
+    @property
+    def keep(self) -> bool:
+        """Whether a tiled copy is to be kept, of all layers together."""
+        return any(layer.keep for layer in self.layers if not isinstance(layer, ZarrImagery))
+
+    def recorded(self) -> dict[str, Any]:
+        """The fields that determine pixels, for a cube to record."""
+        return {"kind": self.kind, "layers": [layer.recorded() for layer in self.layers]}
+
+    def resolve(self, base: Path) -> LayeredImagery:
+        """The same with relative paths taken from the folder ``base``."""
+        layers = tuple(layer.resolve(base) for layer in self.layers)
+        return self.model_copy(update={"layers": layers})
+
+
+Imagery = Annotated[
+    Annotated[GeotiffImagery, Tag("geotiff")]
+    | Annotated[StacImagery, Tag("stac")]
+    | Annotated[XyzImagery, Tag("xyz")]
+    | Annotated[ZarrImagery, Tag("zarr")]
+    | Annotated[SandboxImagery, Tag("sandbox")]
+    | Annotated[LayeredImagery, Tag("layers")],
+    Discriminator(_kind_of),
+    WrapValidator(_of_further_kind),
+]
 """Any imagery specification, discriminated by ``kind``."""
+
+
+class _Layer(Spec):
+    imagery: OneImagery
+
+
+def one_of_layers(given: list[Any]) -> Any:
+    """What a list of specifications means. Raises ValueError, naming the one at fault."""
+    if not given:
+        raise ValueError("imagery: the list is empty: name at least one source")
+    layers = []
+    for number, value in enumerate(given, start=1):
+        try:
+            layers.append(_Layer.model_validate({"imagery": value}).imagery)
+        except ValidationError as error:
+            which = f"imagery, source {number} of {len(given)}"
+            raise ValueError(f"{which}: {explain(error, _Layer)}") from None
+    return layers[0] if len(layers) == 1 else {"kind": "layers", "layers": layers}
+
+
+def single_layers(imagery: Imagery) -> tuple[OneImagery, ...]:
+    """The sources of an imagery, in their order."""
+    return imagery.layers if isinstance(imagery, LayeredImagery) else (imagery,)
+
+
+def covers_the_world(imagery: Imagery) -> bool:
+    """Whether its extent is no area."""
+    return any(
+        isinstance(layer, XyzImagery) and layer.bounds is None for layer in single_layers(imagery)
+    )
 
 
 def portable(recorded: dict[str, Any]) -> Any:

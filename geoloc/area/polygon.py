@@ -72,10 +72,10 @@ def _file_and_layer(path: Path) -> tuple[Path, str | None]:
 
 def _shapes(file: Path, layer: str | None, path: Path) -> GeoSeries:
     """The polygons of a file, each alone, in the file's CRS."""
-    with _plainly_named(file.absolute()) as plain:
+    with plainly_named(file.absolute()) as plain:
         by_layer = {
             name: shapes
-            for name in _layers(plain)
+            for name in vector_layers(plain)
             if layer in (None, name) and len(shapes := _polygons(plain, name))
         }
     if not by_layer:
@@ -89,7 +89,7 @@ def _shapes(file: Path, layer: str | None, path: Path) -> GeoSeries:
     return next(iter(by_layer.values()))
 
 
-def _layers(file: Path) -> list[str]:
+def vector_layers(file: Path) -> list[str]:
     """Layers that may hold geometry."""
     import geopandas  # heavy: only needed for areas with a geometry
     import pyogrio
@@ -265,7 +265,7 @@ def _areal(shape: Geometry) -> Geometry:
 
 
 @contextmanager
-def _plainly_named(file: Path) -> Iterator[Path]:
+def plainly_named(file: Path) -> Iterator[Path]:
     """The file under a name that readers take literally.
 
     ``!``, ``;``, ``|`` and the like are syntax to them. Such a file, and those that belong to it

@@ -29,6 +29,7 @@ from ..video import is_video_content
 from .layout import CLUSTERS, ITEMS, PROGRESS
 from .mishaps import contained
 
+_MAPS = ("heatmap.tif", "regions.tif")  # one of them lies in the folder of every answer
 PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff",
                             ".heic", ".heif", ".hif", ".avif", ".gif", ".bmp"))  # fmt: skip
 
@@ -172,7 +173,7 @@ class _Search:
         if folder == self.root or not folder.is_relative_to(self.root):
             return False
         of_folders = folder.name in (ITEMS, CLUSTERS) and _are_there(folder.parent, PROGRESS)
-        of_a_query = _are_there(folder, "query.json", "heatmap.tif")
+        of_a_query = any(_are_there(folder, "query.json", name) for name in _MAPS)
         return of_folders or of_a_query or folder.resolve() == self.skipped
 
     def _add_chats(self, folder: Path, names: list[str]) -> None:

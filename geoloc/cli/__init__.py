@@ -14,7 +14,7 @@ import warnings
 import typer
 
 from ..errors import GeolocError
-from . import bulk, cube, describe, imagery, learn, models, query, share, world
+from . import bulk, cube, describe, imagery, learn, models, points, query, share, world
 from .console import INTERRUPTED, err, show_remarks
 from .ending import Terminated, end_in_order
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.add_typer(cube.app, name="cube")
 app.add_typer(imagery.app, name="imagery")
 app.add_typer(models.app, name="models")
+app.add_typer(points.app, name="points")
 for module in (world, query, bulk, share, describe, learn):
     module.register(app)
 

@@ -60,7 +60,7 @@ def build(
     from ..jobs.build import build_cube
 
     most = 0 if fail_fast else max_failed
-    _carry_out(build_cube, "build", area, as_json, method=method, cluster=cluster, max_failed=most)
+    carry_out(build_cube, "build", area, as_json, method=method, cluster=cluster, max_failed=most)
 
 
 @app.command()
@@ -76,7 +76,7 @@ def refresh(
     from ..jobs.refresh import refresh_cube
 
     most = 0 if fail_fast else max_failed
-    _carry_out(
+    carry_out(
         refresh_cube, "refresh", area, as_json, method=method, cluster=cluster, max_failed=most
     )
 
@@ -94,7 +94,7 @@ def update(
     from ..jobs.update import update_cube
 
     most = 0 if fail_fast else max_failed
-    _carry_out(update_cube, None, area, as_json, method=method, cluster=cluster, max_failed=most)
+    carry_out(update_cube, None, area, as_json, method=method, cluster=cluster, max_failed=most)
 
 
 @app.command()
@@ -230,20 +230,22 @@ def repair(
     _tell(report, as_json)
 
 
-def _carry_out(
+def carry_out(
     job: Callable[..., BuildReport | UpdateReport],
     step: str | None,
     area: Path,
     as_json: bool,
+    points: Path | None = None,
     **options: Any,
 ) -> None:
     """Do a job to an area's cube, show its progress and report it.
 
+    ``points``: a file of points in place of the area's extent and step, or of its own points.
     ``step``: build or refresh; None for a job that takes several, each with a progress of its own.
     """
     from ..area import load_area
 
-    spec = load_area(area)
+    spec = load_area(area) if points is None else load_area(area).with_points(points)
     with stages(long=True) as stage:
 
         def advance(step: str) -> Advance:

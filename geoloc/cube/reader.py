@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from .chunks import PlainChunks
 from .guard import BlockGuard
 from .readers import mark_read
 from .seal import document_of, name_array, require_contents, require_layout, require_seal
-from .spec import FORMAT_VERSION, CubeSpec
+from .spec import FORMAT_VERSION, CubeSpec, PointsSpec
 from .store import (
     absent,
     array_of,
@@ -35,6 +35,9 @@ from .store import (
     storage_errors,
     values_of,
 )
+
+ATTRIBUTES = "attributes"
+"""The group of what is known of each point besides where it is."""
 
 _MOST_RECORDS = 1024  # blocks whose provenance ``info`` looks at
 
@@ -89,6 +92,28 @@ class Cube:
     def grid(self) -> Grid:
         """The lattice of cells. Raises CubeError where this is a cube of points."""
         return self.spec.grid
+
+    def attributes(self, index: Sequence[int] | None = None) -> dict[str, NDArray[Any]]:
+        """What is known of points besides where they are: arrays by name, of all points or of
+        some by their ``index``; empty of a grid. Raises CubeError where it is damaged."""
+        with generation_errors(self.url, self.generation):
+            group = open_group(self.url, self.generation)
+            if ATTRIBUTES not in group:
+                return {}
+            arrays = [array for _, array in group.require_group(ATTRIBUTES).arrays()]
+            wanted: Any = slice(None) if index is None else np.asarray(index, np.int64)
+            return {
+                str(array.attrs["name"]): _plain(np.asarray(array.oindex[wanted]))
+                for array in arrays
+            }
+
+    @property
+    def points(self) -> Points | None:
+        """The points of a cube of such, with their attributes; None of a grid."""
+        domain, told = self.domain, self.spec.domain
+        if not isinstance(domain, Points) or not isinstance(told, PointsSpec):
+            return None
+        return Points(domain.crs, domain.coordinates, self.attributes(), told.sequence)
 
     @property
     def model_digest(self) -> str:
@@ -275,6 +300,11 @@ def _code_of(group: zarr.Group) -> Quantizer:
     attributes = array_of(group, "features").attrs
     pair: list[Any] = [attributes[name] for name in ("scale_factor", "add_offset")]
     return Quantizer(*(np.asarray(part, np.float32) for part in pair))
+
+
+def _plain(values: NDArray[Any]) -> NDArray[Any]:
+    """Numbers as they are, text as NumPy's."""
+    return values if values.dtype.kind in "biuf" else np.array(values.tolist(), dtype=np.str_)
 
 
 def _dates(records: list[dict[str, Any]]) -> list[str]:

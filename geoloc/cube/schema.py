@@ -19,6 +19,7 @@ from ..errors import CubeError
 from ..models import MISSING, FeatureSpace, Quantizer
 from ..stores.ledger import PIECE
 from .checks import NOTHING, PARTS, UNRECORDED
+from .reader import ATTRIBUTES
 from .root import create_root
 from .seal import CONTENTS, contents_of, write_sealed
 from .spec import FORMAT_VERSION, CubeSpec
@@ -33,6 +34,8 @@ from .store import (
 
 LOST = 255
 """What a ledger says of blocks whose part of it is not there any more; never a Status."""
+
+_ATTRIBUTE_ROWS = 1 << 16
 
 _LIGHT = ZstdCodec(level=1)
 
@@ -65,6 +68,8 @@ def create_generation(
         _create_features(group, spec, features)
         _create_space(group, features)
         _create_coordinates(group, spec.grid if points is None else points)
+        if points is not None:
+            _create_attributes(group, points)
         _create_ledger(group, ledger, spec.domain.dims)
         contents = contents_of(store, generation, group)
         zarr.consolidate_metadata(store, path=generation)
@@ -176,6 +181,23 @@ def _create_coordinates(group: zarr.Group, domain: Grid | Points) -> None:
     _small(group, "y", y, dims[0], **axes["Y"])
     _small(group, "x", x, dims[-1], **axes["X"])
     _small(group, "spatial_ref", np.array(0, np.int64), **mapping)
+
+
+def _create_attributes(group: zarr.Group, points: Points) -> None:
+    """A group of its own: what is known of the points besides where they are."""
+    folder = group.create_group(ATTRIBUTES)
+    for number, (name, values) in enumerate(sorted(points.attributes.items())):
+        text = values.dtype.kind not in "biuf"
+        array = folder.create_array(
+            str(number),  # a file may call its columns what it likes
+            shape=(points.size,),
+            chunks=(min(points.size, _ATTRIBUTE_ROWS),),
+            dtype=str if text else values.dtype,
+            compressors=[_LIGHT, Crc32cCodec()],
+            dimension_names=points.dims,
+            attributes={"name": name},
+        )
+        array[:] = values.astype(object) if text else values
 
 
 def _create_ledger(group: zarr.Group, ledger: NDArray[np.uint8], dims: tuple[str, ...]) -> None:

@@ -51,12 +51,16 @@ class GridSpec(_Strict):
 
 
 class PointsSpec(_Strict):
-    """Points anywhere; ``digest`` is that of `Points`, whose coordinates the cube holds."""
+    """Points anywhere; ``digest`` is that of `Points`, whose coordinates the cube holds.
+
+    ``sequence`` names what they are the beginning of, empty where that is not known.
+    """
 
     kind: Literal["points"] = "points"
     crs: str
     count: int = Field(ge=1, le=_MOST_CELLS)
     digest: str
+    sequence: str = ""
 
     dims: ClassVar[tuple[str, ...]] = ("point",)
 
@@ -107,6 +111,11 @@ class CubeSpec(_Strict):
         return Grid(d.crs, d.left, d.top, d.step, d.ny, d.nx)
 
     @property
+    def step(self) -> float | None:
+        """m between cells; None for points."""
+        return None if isinstance(self.domain, PointsSpec) else self.domain.step
+
+    @property
     def chunk_grid(self) -> tuple[int, ...]:
         """How many blocks cover the domain along each dimension."""
         return tuple(-(-count // self.block_size) for count in self.domain.shape)
@@ -115,7 +124,12 @@ class CubeSpec(_Strict):
     def of(cls, domain: Domain, **rest: Any) -> CubeSpec:
         """A spec for this domain."""
         if isinstance(domain, Points):
-            part: Any = PointsSpec(crs=domain.crs, count=domain.size, digest=domain.digest)
+            part: Any = PointsSpec(
+                crs=domain.crs,
+                count=domain.size,
+                digest=domain.digest,
+                sequence=domain.sequence,
+            )
         else:
             assert isinstance(domain, Grid)
             part = GridSpec(**asdict(domain))

@@ -5,6 +5,18 @@ from __future__ import annotations
 from .chunk import CHUNK_SIZE, Chunk, Domain, Index
 from .grid import Grid
 from .points import Points
+from .regions import Regions, equal_area_crs, region_crs
 from .status import Status
 
-__all__ = ["CHUNK_SIZE", "Chunk", "Domain", "Grid", "Index", "Points", "Status"]
+__all__ = [
+    "CHUNK_SIZE",
+    "Chunk",
+    "Domain",
+    "Grid",
+    "Index",
+    "Points",
+    "Regions",
+    "Status",
+    "equal_area_crs",
+    "region_crs",
+]

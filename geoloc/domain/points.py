@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 F64 = NDArray[np.float64]
 
-POINTS_CHUNK = 1024
-"""Points of a chunk: as they lie apart, each takes a window of imagery of its own."""
+POINTS_CHUNK = 256
+"""Points of a chunk: as they lie apart, each takes a window of imagery of its own, all of which
+are in memory at once (of 224 px: 39 MB)."""
 
 _BITS = 16  # of a coordinate along the curve: 1/65,536 of the extent
 _HERE: dict[str, WeakSet[Points]] = defaultdict(WeakSet)  # those of this process, by digest
@@ -36,14 +37,15 @@ _HERE: dict[str, WeakSet[Points]] = defaultdict(WeakSet)  # those of this proces
 class Points(Domain):
     """``coordinates`` float64 ``(point, 2)``, x and y in ``crs`` (longitude comes first).
 
-    ``attributes``: more about each point, arrays ``(point, …)`` by name. Chunks hold
-    neighbours where the points are in order (`along_curve`). Raises AreaError for coordinates
-    that are none.
+    ``attributes``: more about each point, arrays ``(point, …)`` by name. ``sequence`` names what
+    they are the beginning of, empty where that is not known. Chunks hold neighbours where the
+    points are in order (`along_curve`). Raises AreaError for coordinates that are none.
     """
 
     crs: str
     coordinates: F64
     attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    sequence: str = ""
     chunk_size: ClassVar[int] = POINTS_CHUNK
 
     def __post_init__(self) -> None:
@@ -57,18 +59,40 @@ class Points(Domain):
         _HERE[self.digest].add(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.crs, self.coordinates, dict(self.attributes))
+        return type(self), (self.crs, self.coordinates, dict(self.attributes), self.sequence)
 
     @classmethod
     def along_curve(
-        cls, crs: str, coordinates: ArrayLike, attributes: Mapping[str, ArrayLike] | None = None
+        cls,
+        crs: str,
+        coordinates: ArrayLike,
+        attributes: Mapping[str, ArrayLike] | None = None,
+        sequence: str = "",
     ) -> Points:
         """Points in the order of a Hilbert curve, and their attributes with them."""
         xy = np.asarray(coordinates, np.float64)
         given = {name: np.asarray(values) for name, values in (attributes or {}).items()}
         points = cls(crs, xy, given)
         order = np.argsort(hilbert_index(points.coordinates), kind="stable")
-        return cls(crs, xy[order], {name: values[order] for name, values in given.items()})
+        kept = {name: values[order] for name, values in given.items()}
+        return cls(crs, xy[order], kept, sequence)
+
+    def followed_by(self, others: Points) -> Points:
+        """These points, and then others of the same CRS and attributes."""
+        more = others.attributes
+        attributes = {k: np.concatenate([v, more[k]]) for k, v in self.attributes.items()}
+        coordinates = np.concatenate([self.coordinates, others.coordinates])
+        return Points(self.crs, coordinates, attributes, self.sequence)
+
+    def first(self, count: int) -> Points:
+        """The first ``count`` of them."""
+        attributes = {name: values[:count] for name, values in self.attributes.items()}
+        return Points(self.crs, self.coordinates[:count], attributes, self.sequence)
+
+    @property
+    def bare(self) -> Points:
+        """The same places without their attributes, as work on them needs no more."""
+        return Points(self.crs, self.coordinates) if self.attributes or self.sequence else self
 
     @cached_property
     def digest(self) -> str:

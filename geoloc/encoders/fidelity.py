@@ -6,7 +6,7 @@ The yardstick is the network's own *jitter*: how much its vectors change if a pa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -60,17 +60,35 @@ def read_sample(
 
     Every patch is centred exactly on its cell. Raises ImageryError if no cell has imagery.
     """
-    kept: list[tuple[int, int]] = []
+    places = zip(rows.tolist(), cols.tolist(), strict=True)
+    kept, patches = _with_imagery(
+        read, encoder, (patch_window(encoder, grid, *at) for at in places)
+    )
+    return Sample(rows[kept], cols[kept], patches)
+
+
+def read_alone(read: Read, encoder: PatchEncoder, cells: Sequence[Grid]) -> Sample:
+    """`read_sample` for cells that are lattices of their own, such as points: rows are numbers."""
+    windows = (patch_window(encoder, cell, 0, 0) for cell in cells)
+    kept, patches = _with_imagery(read, encoder, windows)
+    return Sample(kept, np.zeros_like(kept), patches)
+
+
+def _with_imagery(
+    read: Read, encoder: PatchEncoder, windows: Iterable[Grid]
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Which windows have imagery, and their patches. Raises ImageryError if none has."""
+    kept: list[int] = []
     patches: list[NDArray[np.uint8]] = []
-    for row, col in zip(rows.tolist(), cols.tolist(), strict=True):
-        pixels, valid = read(patch_window(encoder, grid, row, col))
+    number = 0
+    for number, window in enumerate(windows, start=1):
+        pixels, valid = read(window)
         if valid.mean() >= MIN_VALID and valid[valid.shape[0] // 2, valid.shape[1] // 2]:
-            kept.append((row, col))
+            kept.append(number - 1)
             patches.append(fill_missing(pixels, valid, encoder.spec))
     if not kept:
-        raise ImageryError(f"none of the {len(rows)} sampled cells has imagery: check the area")
-    at = np.array(kept, dtype=np.int64)
-    return Sample(at[:, 0], at[:, 1], np.stack(patches))
+        raise ImageryError(f"none of the {number} sampled cells has imagery: check the area")
+    return np.array(kept, dtype=np.int64), np.stack(patches)
 
 
 def patch_window(encoder: PatchEncoder, grid: Grid, row: int, col: int) -> Grid:

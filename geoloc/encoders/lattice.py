@@ -52,14 +52,18 @@ class Reading:
     placing: Literal["cells", "nearest", "between"]
 
     @classmethod
-    def of_encoding(cls, encoding: Mapping[str, Any], step: float) -> Reading | None:
-        """From an encoder's own description (``describe``); None for an unknown one."""
+    def of_encoding(cls, encoding: Mapping[str, Any], step: float | None) -> Reading | None:
+        """From an encoder's own description (``describe``); None for an unknown one.
+
+        ``step``: m between cells; None for points, each of which is a node of its own.
+        """
         try:
             gsd = float(encoding["gsd"])
             if encoding["method"] == "patch":
                 exact = encoding["alignment"] == "exact"
                 side = int(encoding["patch_px"])
-                return cls(gsd, round(step / gsd), side, "cells" if exact else "nearest")
+                every = 1 if step is None else round(step / gsd)
+                return cls(gsd, every, side, "cells" if exact else "nearest")
             if encoding["method"] == "dense":
                 side = int(encoding["pool_px"]) + 2 * int(encoding["halo_px"])
                 placing: Any = "between" if encoding["interpolation"] else "cells"

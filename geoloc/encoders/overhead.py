@@ -7,6 +7,7 @@ tiles and pools in a sliding window; for a network trained that way it is the sa
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -46,7 +47,9 @@ class OverheadEncoder:
 
     method = ""
 
-    def __init__(self, model: Model, engine: Engine, step: float, sampling: Sampling) -> None:
+    def __init__(
+        self, model: Model, engine: Engine, step: float | None, sampling: Sampling
+    ) -> None:
         self.model = model
         self.spec = _overhead(model)
         self.dim = model.dim
@@ -74,6 +77,50 @@ class OverheadEncoder:
         self._check(pixels, valid, window, cells)
         filled = fill_missing(pixels, valid, self.spec)
         return self._encode(self._engine.upload(filled), valid, cells)
+
+    def encode_alone(
+        self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        """Vectors ``(n, feature)`` of cells each of which has a window of its own.
+
+        ``pixels`` RGB (n, 3, H, W) and ``valid`` (n, H, W) are of the size of the window of one
+        cell, which is at its middle. NaN where there is too little imagery.
+        """
+        side = self._alone_px
+        if pixels.shape[1:] != (3, side, side) or valid.shape != (len(pixels), side, side):
+            raise UsageError(
+                f"pixels {pixels.shape} are not windows of single cells: (n, 3, {side}, {side})"
+            )
+        at = np.array([(side - self._seen_px) // 2])
+        vectors = np.full((len(pixels), self.dim), np.nan, dtype=np.float32)
+        there = [i for i, one in enumerate(valid) if _seen(one, at, at, self._seen_px)[0, 0]]
+        done = 0
+        for part in _parts(there, self._alone_batch):
+            # a full batch always: kernels for fewer windows differ in the last bits
+            full = part + part[-1:] * (self._alone_batch - len(part))
+            filled = np.stack([fill_missing(pixels[i], valid[i], self.spec) for i in full])
+            vectors[part] = self._encode_alone(filled)[: len(part)]
+            done += len(part)
+            tell(done / len(there))
+        return vectors
+
+    @property
+    def _alone_px(self) -> int:
+        """The side of the window of one cell."""
+        raise NotImplementedError
+
+    @property
+    def _seen_px(self) -> int:
+        """The side of the part of it most of which must be imagery."""
+        raise NotImplementedError
+
+    @property
+    def _alone_batch(self) -> int:
+        """How many windows are uploaded at once."""
+        raise NotImplementedError
+
+    def _encode_alone(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
         """What determines the vectors besides the model's digest (JSON types)."""
@@ -109,7 +156,7 @@ class PatchEncoder(OverheadEncoder):
     method = "patch"
 
     def __init__(
-        self, model: Model, network: Network, engine: Engine, step: float, sampling: Sampling
+        self, model: Model, network: Network, engine: Engine, step: float | None, sampling: Sampling
     ) -> None:
         super().__init__(model, engine, step, sampling)
         self._network = network
@@ -153,6 +200,21 @@ class PatchEncoder(OverheadEncoder):
         self._batch.run(len(at), encode, self._one)
         return vectors
 
+    @property
+    def _alone_px(self) -> int:
+        return self.spec.patch_px
+
+    @property
+    def _seen_px(self) -> int:
+        return self.spec.patch_px
+
+    @property
+    def _alone_batch(self) -> int:
+        return self._batch.items
+
+    def _encode_alone(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self.encode_patches(windows)
+
     def _starts(self, cells: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         if self._every is None:
             return lattice.starts_nearest(cells, self.gsd, self.spec.patch_px)
@@ -179,7 +241,12 @@ class DenseEncoder(OverheadEncoder):
     method = "dense"
 
     def __init__(
-        self, model: Model, network: SplitNetwork, engine: Engine, step: float, sampling: Sampling
+        self,
+        model: Model,
+        network: SplitNetwork,
+        engine: Engine,
+        step: float | None,
+        sampling: Sampling,
     ) -> None:
         super().__init__(model, engine, step, sampling)
         self.dense = cast(DenseSpec, self.spec.dense)
@@ -224,6 +291,37 @@ class DenseEncoder(OverheadEncoder):
             tell(done / seen.size)
         return vectors if self._every else lattice.interpolate(vectors, nodes, cells)
 
+    @property
+    def _alone_px(self) -> int:
+        return self.dense.pool_px + 2 * self.halo_px
+
+    @property
+    def _seen_px(self) -> int:
+        return self.dense.pool_px
+
+    @property
+    def _alone_batch(self) -> int:
+        return max(1, _BATCH_PX[self._engine.device.type] // self._alone_px**2)
+
+    def _encode_alone(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Like a tile of one node each; windows that do not fit in memory together, in parts."""
+        vectors = np.empty((len(windows), self.dim), dtype=np.float32)
+
+        def encode(part: slice) -> None:
+            x = to_input(self._engine.upload(windows[part]), self.spec)
+            pooled = self._engine.run(self._pooled_alone, x)
+            with torch.inference_mode():
+                vectors[part] = self._network.head(pooled).cpu().numpy()
+
+        what = f"model {self.model.name}: a window of {self._alone_px} px"
+        BatchSize(len(windows)).run(len(windows), encode, what)
+        return vectors
+
+    def _pooled_alone(self, x: Tensor) -> Tensor:
+        """Pooled features ``(n, C)`` of the only node of each window."""
+        at = self.halo_px // self.dense.stride
+        return dense_features(self._network, x, self.dense.pool_px)[:, :, at, at]
+
     def _encode_tile(
         self,
         pixels: Tensor,
@@ -265,7 +363,7 @@ class DenseEncoder(OverheadEncoder):
 
 def open_overhead(
     model: Model,
-    step: float,
+    step: float | None,
     method: str | None = None,
     device: str = "auto",
     *,
@@ -273,7 +371,7 @@ def open_overhead(
     precision: Precision = "auto",
     threads: int | None = None,
 ) -> OverheadEncoder:
-    """Load a model's overhead network for cells ``step`` m apart.
+    """Load a model's overhead network for cells ``step`` m apart; None: for points anywhere.
 
     ``method``: ``dense`` or ``patch``; None: the fastest that the weights support. ``gsd``: m per
     px instead of the best one for this step.
@@ -289,7 +387,7 @@ def open_overhead(
 
 
 def open_patches(
-    model: Model, step: float, device: str = "auto", *, gsd: float | None = None,
+    model: Model, step: float | None, device: str = "auto", *, gsd: float | None = None,
     precision: Precision = "auto", threads: int | None = None,
 ) -> PatchEncoder:  # fmt: skip
     """``open_overhead`` with method ``patch``, the definition, which every model supports."""
@@ -331,12 +429,14 @@ def _overhead(model: Model) -> OverheadSpec:
     return model.spec.overhead
 
 
-def _sampling(spec: OverheadSpec, step: float, method: str, gsd: float | None) -> Sampling:
+def _sampling(spec: OverheadSpec, step: float | None, method: str, gsd: float | None) -> Sampling:
     low, high = spec.gsd
     if gsd is not None and not low * (1 - 1e-6) <= gsd <= high * (1 + 1e-6):
         raise ModelError(f"GSD {gsd:g} m is outside the model's range {low:g}-{high:g} m per px")
     limits, preferred = ((gsd, gsd), gsd) if gsd is not None else (spec.gsd, spec.preferred_gsd)
     unit = spec.dense.stride if method == "dense" and spec.dense else 1
+    if step is None:  # each point is a node of its own
+        return Sampling(preferred, unit)
     sampling = lattice.choose_sampling(step, unit, limits, preferred)
     if method == "dense" and sampling.every is None:
         lattice.check_spacing(step, unit * sampling.gsd)
@@ -357,6 +457,11 @@ def _patch_network(model: Model, engine: Engine) -> Network:
         return open_network(model, spec, engine)
     split, pool_px = _split(model, engine), spec.dense.pool_px
     return lambda x: dense_forward(split, x, pool_px)
+
+
+def _parts(items: list[int], size: int) -> Iterator[list[int]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def _seen(

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from ..area import Imagery
+from ..area import Imagery, LayeredImagery
 from ..errors import ImageryError
 from ..stores import without_secrets
 
@@ -78,6 +78,10 @@ def require_allowed_keys(spec: Imagery) -> None:
 
     For specifications written by others, in which only explicitly allowed variables are used.
     """
+    if isinstance(spec, LayeredImagery):  # each variable goes to the server of its own layer
+        for layer in spec.layers:
+            require_allowed_keys(layer)
+        return
     values = spec.model_dump()
     own = str(values.get("url") or values.get("path") or "")
     for text in _texts(values):

@@ -21,6 +21,7 @@ from rasterio.drivers import is_blacklisted
 from rasterio.io import DatasetReader
 
 from ..net.hosts import refusal
+from .sharing import kept
 
 REMOTE = ("GTiff", "JP2OpenJPEG", "JP2KAK", "PNG", "JPEG", "WEBP", "GIF")
 """Drivers of remote files."""
@@ -58,10 +59,18 @@ _HEAD = 1024
 def open_raster(href: str, **options: Any) -> Iterator[DatasetReader]:
     """A raster opened by an image driver. Raises RasterioError, or ValueError for a bad VRT.
 
-    Call it within `geoloc.imagery.raster.gdal_environment`.
+    Call it within `geoloc.imagery.raster.gdal_environment`. While reads are shared, it stays open.
     """
-    with DatasetReader(_parse_path(href), driver=_drivers(href), sharing=False, **options) as data:
+    if (shared := kept()) is not None:
+        key = (href, *sorted(options.items()))
+        yield shared.get(key, lambda stack: stack.enter_context(_open(href, options)))
+        return
+    with _open(href, options) as data:
         yield data
+
+
+def _open(href: str, options: dict[str, Any]) -> DatasetReader:
+    return DatasetReader(_parse_path(href), driver=_drivers(href), sharing=False, **options)
 
 
 def require_own_pixels(data: DatasetReader, href: str) -> None:

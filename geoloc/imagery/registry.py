@@ -15,6 +15,7 @@ SOURCES = {
     "xyz": ".xyz:XyzSource",
     "zarr": ".cached.source:ZarrSource",
     "sandbox": "geoloc.sandbox.country.source:SandboxSource",
+    "layers": ".layers:LayeredSource",
 }
 """Module (in this package if it begins with a dot) and class, which takes the specification.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -91,6 +92,24 @@ class PartlyKnown(Protocol):
 
     def holds(self, window: Grid) -> bool:
         """Whether its known part may reach into the window."""
+
+
+@runtime_checkable
+class Reaching(Protocol):
+    """A source that has to search for all of its imagery before its bounds are known."""
+
+    def extent(self, crs: str) -> Bounds:
+        """The box around all imagery. Raises ImageryError where it has no end."""
+
+
+def union_of(boxes: Iterable[Bounds]) -> Bounds:
+    """The box around all boxes that are finite; the first one where none is."""
+    every = list(boxes)
+    found = [box for box in every if all(map(math.isfinite, box))]
+    if not found:
+        return every[0]
+    left, bottom, right, top = zip(*found, strict=True)
+    return min(left), min(bottom), max(right), max(top)
 
 
 def require_overlap(source: Source, grid: Grid) -> None:

@@ -8,24 +8,17 @@ whatever the area's size.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from collections.abc import Callable
+from functools import partial
 from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..area import Area
 from ..cube import (
     FIRST_GENERATION,
-    BlockWriter,
     Cube,
-    CubeLock,
-    CubeSpec,
     Ledger,
-    create_generation,
     create_root,
     current_generation,
     damaged_blocks,
@@ -37,19 +30,19 @@ from ..cube import (
     resume_generation,
     stored_spec,
 )
-from ..domain import Chunk, Status
-from ..errors import ImageryError
-from ..executors import Executor, Lazy
-from ..imagery import notes_of, require_overlap
+from ..domain import Domain, Status
+from ..errors import ImageryError, UsageError
+from ..imagery import notes_of
 from ..stores import local_path
+from .blocks import BlockJob, Manner, begin_report
 from .cache import tile_kept
-from .calibration import calibrate
 from .extent import notes_of_growth, placed
-from .overview import SAVING_SECONDS, Mosaic, keep_overview, open_mosaic, read_pixels
-from .plan import BuildPlan, plan_build
+from .overview import open_mosaic, read_pixels
+from .plan import BuildPlan, plan_build, require_imagery
+from .points import points_of
 from .report import BuildReport
-from .run import Job, Progress, Run
-from .tasks import BlockResult, BuildTask
+from .run import Progress
+from .succession import append_points, sizes_to_build
 from .verify import Verification, verify_cube
 
 __all__ = [
@@ -80,8 +73,14 @@ def build_cube(
     tiling: Progress | None = None,
     max_failed: int | None = None,
     read_all: bool = False,
+    n: int | None = None,
+    domain: Domain | None = None,
 ) -> BuildReport:
     """Build an area's cube, or what is still missing of it; see ``build_blocks``.
+
+    Of an area of points: those of its file, or the first ``n``, or those given as ``domain``.
+    Where the cube holds fewer of them, the others are appended, in a new generation that takes
+    over what is there.
 
     Where the area keeps a tiled copy of its imagery, that is brought up to its origin first, and
     the cube is built from it; ``tiling`` is called with the progress of its tiles.
@@ -92,7 +91,11 @@ def build_cube(
     blocks = partial(
         build_blocks, cluster=cluster, progress=progress, max_failed=max_failed, read_all=read_all
     )
-    return from_area(area, blocks, method=method, cluster=cluster, tiling=tiling)
+    if n is not None and area.points is None:
+        raise UsageError(f"area {area.name} names no points, of which {n:,} could be built")
+    if area.points is not None and domain is None:
+        domain = points_of(area, n)
+    return from_area(area, blocks, method=method, cluster=cluster, tiling=tiling, domain=domain)
 
 
 def from_area(
@@ -103,15 +106,19 @@ def from_area(
     cluster: str,
     tiling: Progress | None,
     other_imagery: bool = False,
+    domain: Domain | None = None,
 ) -> BuildReport:
-    """Do ``blocks`` with the plan of an area whose tiled copy, if it keeps one, is up to date."""
+    """Do ``blocks`` with the plan of an area whose tiled copy, if it keeps one, is up to date.
+
+    ``domain``: other than the area's own.
+    """
     place = placed(area)
     copy = tile_kept(place, method, cluster, tiling, other_imagery=other_imagery)
-    plan = plan_build(place, method)
+    plan = plan_build(place, method, domain=domain)
     report = blocks(plan)
     report.tiling = copy
     if not place.keeps_copy:  # which has the cube's own extent
-        report.notes += notes_of_growth(area, plan.source, plan.grid)
+        report.notes += notes_of_growth(area, plan.source, plan.domain)
     return report
 
 
@@ -137,29 +144,46 @@ def build_blocks(
     ``build_cube``.
     """
     start = time.perf_counter()
-    require_overlap(plan.source, plan.grid)
+    require_imagery(plan)
     _begun(plan)[0].open_encoder()  # a step or method that the model refuses leaves no store behind
     create_root(plan.url)  # a store that cannot be written is found out before any work
     with hold_lock(plan.url, "cube build") as lock:
-        plan, generation = _begun(plan)
-        encoding = plan.task.encoder().describe()
-        plan = plan.pinned(encoding)
-        spec = plan.spec(encoding)
-        resumes = resume_generation(plan.url, generation, spec)
-        ledger = Ledger(plan.url, generation) if resumes else None
-        status = plan_blocks(plan.grid, plan.polygon) if ledger is None else ledger.status
-        report = begin_report(plan, generation, status)
-        if ledger is not None:
-            report.notes += _changed_imagery(plan, ledger)
-            _forget_damaged(ledger, report, read_all=read_all)
-        todo = np.vstack([np.argwhere(status == s) for s in (Status.MISSING, Status.BROKEN)])
-        mosaic = open_mosaic(plan.grid, plan.source, encoding, read_pixels(plan.url, generation))
-        job = BlockJob(plan, report, lock, mosaic, spec, status)
-        with job.keeping_overview():
-            Run(job, plan.grid, todo, progress, max_failed).on(cluster)
-        _finish(report)
+        report = _all_of(plan, Manner(lock, cluster, progress, max_failed), read_all=read_all)
     report.notes[:0] = notes_of(plan.source)  # now that it has been asked for all there is
     report.seconds = time.perf_counter() - start
+    return report
+
+
+def _all_of(plan: BuildPlan, manner: Manner, *, read_all: bool) -> BuildReport:
+    """Complete the generation that is there, and then append what points it does not hold."""
+    begun, generation = _begun(plan)
+    if plan.points is None:
+        return _complete(begun, generation, manner, read_all=read_all)
+    first, *others = sizes_to_build(plan.url, generation, plan.domain.size)
+    report = _complete(begun.at_first(first), generation, manner, read_all=read_all)
+    for size in others:
+        if report.stopped:
+            break
+        report = append_points(plan.at_first(size), manner).with_earlier(report)
+    return report
+
+
+def _complete(plan: BuildPlan, generation: str, manner: Manner, *, read_all: bool) -> BuildReport:
+    """Compute what a generation lacks, which is laid out if it is not there."""
+    encoding = plan.task.encoder().describe()
+    plan = plan.pinned(encoding)
+    spec = plan.spec(encoding)
+    resumes = resume_generation(plan.url, generation, spec)
+    ledger = Ledger(plan.url, generation) if resumes else None
+    status = plan_blocks(plan.domain, plan.polygon) if ledger is None else ledger.status
+    report = begin_report(plan, generation, status)
+    if ledger is not None:
+        report.notes += _changed_imagery(plan, ledger)
+        _forget_damaged(ledger, report, read_all=read_all)
+    todo = np.vstack([np.argwhere(status == s) for s in (Status.MISSING, Status.BROKEN)])
+    mosaic = open_mosaic(plan.domain, plan.source, encoding, read_pixels(plan.url, generation))
+    manner.run(BlockJob(plan, report, manner.lock, mosaic, spec, status), todo)
+    _finish(report)
     return report
 
 
@@ -170,17 +194,6 @@ def _begun(plan: BuildPlan) -> tuple[BuildPlan, str]:
         Cube.open(plan.url)  # says what is wrong
     there = stored_spec(plan.url, generation) if generation_exists(plan.url, generation) else None
     return plan.resuming(there), generation
-
-
-def begin_report(plan: BuildPlan, generation: str, status: NDArray[np.uint8]) -> BuildReport:
-    """A report of what is there before a run."""
-    return BuildReport(
-        plan.url,
-        generation,
-        cells=plan.grid.size,
-        blocks_reused=int((status == Status.DONE).sum()),
-        blocks_outside=int((status == Status.OUTSIDE).sum()),
-    )
 
 
 def _forget_damaged(ledger: Ledger, report: BuildReport, *, read_all: bool) -> None:
@@ -200,7 +213,8 @@ def _forget_damaged(ledger: Ledger, report: BuildReport, *, read_all: bool) -> N
 
 
 def _is_read_soon(cube: Cube) -> bool:
-    cells = np.isin(cube.done, (Status.DONE, Status.BROKEN)).sum() * cube.spec.block_size**2
+    blocks = int(np.isin(cube.done, (Status.DONE, Status.BROKEN)).sum())
+    cells = blocks * cube.spec.block_size**cube.done.ndim
     return local_path(cube.url) is not None and cells * cube.features.dim <= _SOON_READ
 
 
@@ -212,8 +226,8 @@ def _changed_imagery(plan: BuildPlan, ledger: Ledger) -> list[str]:
     work = plan.task
     try:
         changed = sum(
-            work.fingerprint(plan.grid.chunk(row, col)) != prints[row, col].tobytes().hex()
-            for row, col in some.tolist()
+            work.fingerprint(plan.domain.chunk(*place)) != prints[tuple(place)].tobytes().hex()
+            for place in some.tolist()
         )
     except ImageryError as error:
         return [f"whether the imagery under finished blocks has changed is not known: {error}"]
@@ -232,82 +246,3 @@ def _finish(report: BuildReport) -> None:
     if report.blocks_reused + report.blocks_done + report.blocks_broken:
         finish_generation(report.url, report.generation, report.dates)
         report.published = True
-
-
-@dataclass
-class BlockJob(Job[BlockResult]):
-    """Blocks of a cube's generation: encoded and written by workers, marked in the ledger here.
-
-    ``spec`` and ``status`` ``(block_y, block_x)``: of the generation, where it is to be laid out.
-    """
-
-    plan: BuildPlan
-    report: BuildReport
-    lock: CubeLock
-    mosaic: Mosaic
-    spec: CubeSpec
-    status: NDArray[np.uint8]
-    task: BuildTask = field(init=False)
-    _saved: float = field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        writer = partial(BlockWriter, self.plan.url, self.report.generation)
-        self.task = BuildTask(replace(self.plan.task, overview=self.mosaic.lattice), Lazy(writer))
-
-    @cached_property
-    def ledger(self) -> Ledger:
-        """The ledger of the generation, once that is there."""
-        return Ledger(self.plan.url, self.report.generation)
-
-    def prepare(self, executor: Executor) -> None:
-        """Lay out a new generation, its code chosen, unless nothing can be encoded."""
-        self.plan.open_encoder().dim  # noqa: B018  what cannot be loaded is no block's fault
-        if self._is_laid_out:
-            return
-        features = self.plan.features
-        if features.code is None:
-            code = calibrate(self.plan.task, self.status, executor)
-            if isinstance(code, str):
-                self.report.stopped = f"no block could be encoded: {code}"
-                return
-            features = features.with_code(code)
-        self.lock.check()  # whoever took it over may have laid out the same
-        create_generation(
-            self.plan.url,
-            self.report.generation,
-            self.spec,
-            features,
-            self.status,
-            model_name=self.plan.model_name,
-            area=self.plan.area,
-        )
-
-    def record(self, block: Chunk, result: BlockResult) -> str | None:
-        """Mark a written block, and show it in the overview, which is saved now and then."""
-        origin = result.provenance
-        self.mosaic.put(block, result.picture, {i.date for i in origin.items if i.date})
-        self.ledger.mark(block.index, result.status, origin.fingerprint, result.checks)
-        self.report.add(result)
-        if time.monotonic() - self._saved > SAVING_SECONDS:
-            keep_overview(self.plan.url, self.report.generation, self.mosaic)
-            self._saved = time.monotonic()
-        return next(iter(origin.errors), None)
-
-    def fail(self, block: Chunk, error: str) -> None:  # noqa: ARG002 the signature of any job
-        """Report a block that could not be made."""
-        self.report.fail(error)
-
-    @contextmanager
-    def keeping_overview(self) -> Iterator[None]:
-        """Keep the overview as far as it has come, however the run ends."""
-        try:
-            yield
-            if self._is_laid_out:
-                self.mosaic.fill(self.plan.source, self.ledger.status, self.plan.task.window)
-        finally:
-            if self.mosaic.changed and self._is_laid_out:
-                keep_overview(self.plan.url, self.report.generation, self.mosaic)
-
-    @property
-    def _is_laid_out(self) -> bool:
-        return generation_exists(self.plan.url, self.report.generation)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..domain import Chunk, Domain, Status
+from ..domain import Chunk, Domain, Points, Status
 from ..errors import ImageryError
 from ..executors import Executor
 from ..models import Quantizer
@@ -33,6 +33,7 @@ SIDE = 4
 """Cells along a side of a window: most of what it costs is its margin."""
 
 _MOST = 1024  # windows that are read for it, where most of them hold no imagery
+_TOGETHER = 64  # points that are looked at together
 _FEW = WINDOWS // 4  # with fewer, whole blocks are looked at: imagery may be in few places
 _HOPELESS = 16  # windows that fail before any is encoded
 _SEED = 0
@@ -89,13 +90,24 @@ class _Seen:
         return not self.spans and self.failed >= _HOPELESS
 
 
-def calibrate(task: EncodeTask, status: NDArray[np.uint8], executor: Executor) -> Quantizer | str:
+def calibrate(
+    task: EncodeTask,
+    status: NDArray[np.uint8],
+    executor: Executor,
+    order: NDArray[np.integer[Any]] | None = None,
+) -> Quantizer | str:
     """The code for an area whose ledger ``status`` is new, or why nothing could be encoded.
 
+    ``order`` ``(point,)``: which of their sequence points are; the first of it are looked at then,
+    so that the code is the same however many of a sequence are built at first.
     Raises ImageryError where no cell of the area has imagery.
     """
     blocks, seen = np.argwhere(status == Status.MISSING), _Seen()
-    for chunks, enough in _passes(task, blocks):
+    if order is None:
+        passes = _passes(task, blocks)
+    else:
+        task, passes = _firsts(task, order)
+    for chunks, enough in passes:
         while (
             len(seen.spans) < enough
             and not seen.hopeless
@@ -114,9 +126,9 @@ def calibrate(task: EncodeTask, status: NDArray[np.uint8], executor: Executor) -
 
 def _passes(task: EncodeTask, blocks: NDArray[np.intp]) -> Iterator[tuple[Iterator[Chunk], int]]:
     """Chunks to look at, and how many with imagery are enough; the next where there are fewer."""
-    windows: Iterator[Chunk] = draw_windows(task.grid, blocks, task.polygon)
+    windows: Iterator[Chunk] = draw_windows(task.domain, blocks, task.polygon)
     order = np.random.default_rng(_SEED).permutation(blocks)
-    whole: Iterator[Chunk] = (task.grid.chunk(*index) for index in order.tolist())
+    whole: Iterator[Chunk] = (task.domain.chunk(*index) for index in order.tolist())
     if len(blocks) <= WINDOWS:  # a small area: with their margins windows may cost more than it
         some, all_of_it = list(islice(windows, WINDOWS)), list(whole)
         if _cost(task, all_of_it) <= _cost(task, some):
@@ -127,11 +139,21 @@ def _passes(task: EncodeTask, blocks: NDArray[np.intp]) -> Iterator[tuple[Iterat
     yield whole, _FEW
 
 
+def _firsts(
+    task: EncodeTask, order: NDArray[np.integer[Any]]
+) -> tuple[EncodeTask, Iterator[tuple[Iterator[Chunk], int]]]:
+    """The same for the first points of a sequence alone, and their chunks."""
+    first = np.argsort(order, kind="stable")[:_MOST]
+    points = Points(task.domain.crs, task.domain.centres(first))
+    passes = [(points.chunks(size=_TOGETHER), WINDOWS * SIDE // _TOGETHER)]
+    return replace(task, domain=points), iter(passes)
+
+
 def _cost(task: EncodeTask, chunks: list[Chunk]) -> int:
     """What encoding takes: cell by cell where patches are encoded alone, else pixel by pixel."""
     if task.encoder().describe().get("method") == "patch":
         return sum(math.prod(chunk.shape) for chunk in chunks)
-    return sum(task.window(chunk).size for chunk in chunks)
+    return sum(window.size for chunk in chunks for window in task.windows(chunk))
 
 
 def _look(work: SpanTask, chunks: list[Chunk], executor: Executor, seen: _Seen) -> None:

@@ -17,6 +17,7 @@ fetched for them. Chunks at an edge are stored whole.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -28,13 +29,13 @@ from numpy.typing import NDArray
 from ..area import Area, Bounds
 from ..area.ground import numbers
 from ..cube import Status, plan_blocks
-from ..domain import CHUNK_SIZE, Chunk, Grid
+from ..domain import Chunk, Domain, Grid
+from ..encoders.windows import windows
 from ..errors import CubeError, GeolocError
 from ..executors import Executor, open_cluster
-from ..imagery import require_overlap
 from .cache import imagery_at_hand
 from .extent import placed
-from .plan import BuildPlan, ModelEncoder, plan_build
+from .plan import BuildPlan, ModelEncoder, plan_build, require_imagery, step_of
 from .rim import Rim, foresee_rim
 from .tasks import Encoder, EncodeTask
 
@@ -60,9 +61,9 @@ class Measured:
 
 @dataclass(frozen=True)
 class StepCost:
-    """One row of the plan. ``hours`` are those of all workers together; ``problem`` says why
-    the model cannot encode at this step, and the figures that depend on it are 0;
-    ``imagery_bytes`` are of decoded pixels, margins included."""
+    """One row of the plan; ``step`` is 0 for points. ``hours`` are those of all workers together;
+    ``problem`` says why the model cannot encode at this step, and the figures that depend on it
+    are 0; ``imagery_bytes`` are of decoded pixels, margins included."""
 
     step: float
     method: str = ""
@@ -78,10 +79,11 @@ class StepCost:
 
     def texts(self) -> list[str]:
         """For people."""
+        step = f"{self.step:g} m" if self.step else "points"
         if self.problem:
-            return [f"{self.step:g} m", self.problem, *[""] * 7]
+            return [step, self.problem, *[""] * 7]
         return [
-            f"{self.step:g} m",
+            step,
             f"{self.method} {self.gsd:.3g} m/px",
             f"{self.blocks:,}",
             f"{self.cells:,}",
@@ -150,6 +152,12 @@ class CubePlan:
         return "\n".join(line for line in told if line)
 
     def _extent(self) -> str:
+        if not self.step:
+            west, south, east, north = self.bounds
+            return (
+                f"{self.area}: {self.own.cells:,} points from {south:.4f}, {west:.4f} to "
+                f"{north:.4f}, {east:.4f} (latitude, longitude)"
+            )
         left, bottom, right, top = self.bounds
         width, height = right - left, top - bottom
         as_far = ", as far as its imagery reaches" if self.placed_by == "imagery" else ""
@@ -164,7 +172,8 @@ class CubePlan:
         if share >= 1:
             return f"the whole area takes {_hours(row.hours)} of {self._worker} time"
         return (
-            f"100 {self.unit} buy {self.cells_in(100, row):,} cells at {row.step:g} m: "
+            f"100 {self.unit} buy {self.cells_in(100, row):,} "
+            f"{f'cells at {row.step:g} m' if row.step else 'points'}: "
             f"{100 * share:.3g} % of the area"
         )
 
@@ -193,14 +202,15 @@ def plan_cube(
     """
     given, area = area, placed(area)
     plan = plan_build(area, method, imagery_at_hand(area))
-    require_overlap(plan.source, plan.grid)
-    rim = foresee_rim(plan.grid, plan.source, plan.open_encoder().describe(), plan.polygon)
-    status = plan_blocks(plan.grid, plan.polygon)
+    require_imagery(plan)
+    rim = foresee_rim(plan.domain, plan.source, plan.open_encoder().describe(), plan.polygon)
+    status = plan_blocks(plan.domain, plan.polygon)
     blocks = int((status == Status.MISSING).sum())
     with open_cluster(cluster, blocks=blocks) as executor:
         sample = measure(plan, status, executor)
-        wanted = sorted({area.step, *steps})
-        rows = [_cost(_at_step(area, plan, step), sample, executor.workers) for step in wanted]
+        own = step_of(plan.domain) or 0.0
+        plans = [_at_step(plan, step) for step in sorted({own, *steps})] if own else [plan]
+        rows = [_cost(one, sample, executor.workers) for one in plans]
         if price is not None:
             rows = [replace(row, cost=row.hours * price) for row in rows]
         return CubePlan(
@@ -209,15 +219,17 @@ def plan_cube(
             workers=executor.workers,
             sample=sample,
             rows=tuple(rows),
-            step=area.step,
-            crs=area.crs,
-            bounds=area.grid.bounds,
+            step=own,
+            crs=plan.domain.crs,
+            bounds=plan.domain.bounds,
             placed_by=_placed_by(given),
             rim=rim,
         )
 
 
 def _placed_by(area: Area) -> str:
+    if area.points is not None:
+        return "points"
     if area.bounds is not None:
         return "bounds"
     return "imagery" if area.geometry is None else "geometry"
@@ -226,7 +238,7 @@ def _placed_by(area: Area) -> str:
 def measure(plan: BuildPlan, status: NDArray[np.uint8], executor: Executor) -> Measured:
     """Read and encode growing squares of cells until one takes long enough.
 
-    ``status`` ``(block_y, block_x)`` tells which blocks belong to the area.
+    ``status`` (of the blocks' grid) tells which blocks belong to the area.
     """
     work = replace(plan.task, polygon=None)
     encoding = work.encoder().describe()
@@ -236,7 +248,7 @@ def measure(plan: BuildPlan, status: NDArray[np.uint8], executor: Executor) -> M
         square = _middle(block, side)
         # the first run loads the network and fills the caches, another may meet a busy machine
         seconds = min(_run(work, square, executor) for _ in range(_RUNS))
-        pixels = work.window(square).size
+        pixels = sum(window.size for window in work.windows(square))
         method, gpu = str(encoding.get("method", "")), executor.description.startswith("cuda")
         found = Measured(seconds, int(np.prod(square.shape)), pixels, method, gpu)
         if seconds >= _ENOUGH_SECONDS or square == block:
@@ -257,9 +269,9 @@ def _run(work: EncodeTask, square: Chunk, executor: Executor) -> float:
 def _block_with_imagery(work: EncodeTask, status: NDArray[np.uint8]) -> Chunk:
     """The first of some random blocks whose middle has imagery."""
     inside = np.argwhere(status == Status.MISSING)
-    for row, col in np.random.default_rng(_SAMPLE_SEED).permutation(inside)[:_LOOKED_AT].tolist():
-        block = work.grid.chunk(row, col)
-        middle = work.window(_middle(block, 1))
+    for place in np.random.default_rng(_SAMPLE_SEED).permutation(inside)[:_LOOKED_AT].tolist():
+        block = work.domain.chunk(*place)
+        (middle,) = work.windows(_middle(block, 1))
         if work.source.covers(middle) and work.source.read(middle).coords["valid"].values.any():
             return block
     raise CubeError("no block with imagery was found to measure: correct the bounds or the imagery")
@@ -273,36 +285,36 @@ def _middle(block: Chunk, side: int) -> Chunk:
     return block.domain.chunk(*(i // side for i in middle), size=side)
 
 
-def _at_step(area: Area, plan: BuildPlan, step: float) -> BuildPlan:
-    """The plan with cells of another size."""
-    if step == area.step:
+def _at_step(plan: BuildPlan, step: float) -> BuildPlan:
+    """The plan of a grid with cells of another size."""
+    if step == step_of(plan.domain):
         return plan
-    grid = Grid.from_bounds(plan.grid.crs, plan.grid.bounds, step)
+    grid = Grid.from_bounds(plan.domain.crs, plan.domain.bounds, step)
     encoder = plan.open_encoder
     if isinstance(encoder, ModelEncoder):
         encoder = replace(encoder, step=step)
-    return replace(plan, grid=grid, open_encoder=encoder)
+    return replace(plan, domain=grid, open_encoder=encoder)
 
 
 def _cost(plan: BuildPlan, sample: Measured, workers: int) -> StepCost:
     try:
         encoder = plan.open_encoder()
     except GeolocError as error:
-        return StepCost(plan.grid.step, problem=str(error))
+        return StepCost(step_of(plan.domain) or 0.0, problem=str(error))
     encoding = encoder.describe()
-    inside = plan_blocks(plan.grid, plan.polygon) == Status.MISSING
+    inside = plan_blocks(plan.domain, plan.polygon) == Status.MISSING
     blocks = int(inside.sum())
-    cells, pixels = _encoded(encoder, plan.grid, inside)
+    cells, pixels = _encoded(encoder, plan.domain, inside)
     share = cells / sample.cells if sample.method == "patch" else pixels / sample.pixels
     hours = sample.seconds * share / 3600
     return StepCost(
-        step=plan.grid.step,
+        step=step_of(plan.domain) or 0.0,
         method=str(encoding.get("method", "")),
         gsd=float(encoding.get("gsd", 0.0)),
         blocks=blocks,
         cells=_cells(plan),
         imagery_bytes=3 * pixels,
-        cube_bytes=blocks * CHUNK_SIZE * CHUNK_SIZE * (plan.features.dim + 4),
+        cube_bytes=blocks * plan.domain.chunk_size**inside.ndim * (plan.features.dim + 4),
         hours=hours,
         elapsed_hours=hours / max(workers, 1),
     )
@@ -311,23 +323,31 @@ def _cost(plan: BuildPlan, sample: Measured, workers: int) -> StepCost:
 def _cells(plan: BuildPlan) -> int:
     """Cells inside of the polygon, by its area."""
     if plan.polygon is None:
-        return plan.grid.size
-    return int(min(plan.polygon.area / plan.grid.step**2 + 0.5, plan.grid.size))
+        return plan.domain.size
+    if not isinstance(plan.domain, Grid):
+        inside = plan.domain.chunk(0, size=plan.domain.size).inside(plan.polygon)
+        return plan.domain.size if inside is None else int(np.count_nonzero(inside))
+    return int(min(plan.polygon.area / plan.domain.step**2 + 0.5, plan.domain.size))
 
 
-def _encoded(encoder: Encoder, grid: Grid, inside: NDArray[np.bool_]) -> tuple[int, int]:
-    """Cells, and pixels with margins, of all blocks ``inside`` ``(block_y, block_x)``.
+def _encoded(encoder: Encoder, grid: Domain, inside: NDArray[np.bool_]) -> tuple[int, int]:
+    """Cells, and pixels with margins, of all blocks ``inside`` (of the blocks' grid).
 
     Blocks are of four kinds, so that nothing is held for each: all but those of the last row
     and column are whole. Windows of a kind may differ by a step of the encoder's lattice.
     """
+    if not isinstance(grid, Grid):  # points have windows of one size
+        blocks = (grid.chunk(*index) for index in np.argwhere(inside).tolist())
+        points = sum(math.prod(block.shape) for block in blocks)
+        (window,) = windows(encoder, grid, grid.chunk(0, size=1))
+        return points, points * window.size
     cells = pixels = 0
     for rows, row in _kinds(inside.shape[0]):
         for cols, col in _kinds(inside.shape[1]):
-            blocks = int(inside[rows, cols].sum())
+            count = int(inside[rows, cols].sum())
             one = grid.window(*grid.chunk(row, col).slices)
-            cells += blocks * one.size
-            pixels += blocks * (encoder.window(one).size if blocks else 0)
+            cells += count * one.size
+            pixels += count * (encoder.window(one).size if count else 0)
     return cells, pixels
 
 

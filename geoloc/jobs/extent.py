@@ -7,24 +7,16 @@ that imagery which grows does not silently make another cube of it, nor a refuse
 from __future__ import annotations
 
 import math
-from typing import Protocol, runtime_checkable
 
 from ..area import Area, Bounds
 from ..area.ground import numbers
 from ..cube import FIRST_GENERATION, current_generation, generation_exists, stored_spec
-from ..domain import Grid
+from ..domain import Domain
 from ..errors import AreaError, GeolocError, ImageryError
 from ..imagery import Source, open_source
+from ..imagery.source import Reaching
 
 _ROUNDING = 1e-6  # steps
-
-
-@runtime_checkable
-class Reaching(Protocol):
-    """A source that has to search for all of its imagery before its bounds are known."""
-
-    def extent(self, crs: str) -> Bounds:
-        """The box around all imagery. Raises ImageryError where it has no end."""
 
 
 def placed(area: Area) -> Area:
@@ -60,7 +52,7 @@ def imagery_bounds(area: Area, source: Source | None = None) -> Bounds:
     return inside
 
 
-def notes_of_growth(area: Area, source: Source, grid: Grid) -> list[str]:
+def notes_of_growth(area: Area, source: Source, grid: Domain) -> list[str]:
     """A note where imagery reaches beyond a cube that was to be as large as its imagery.
 
     ``area`` as it was given, ``source`` its imagery, ``grid`` the cube's cells.
@@ -85,5 +77,8 @@ def _cubes_bounds(area: Area) -> Bounds | None:
     generation = current_generation(area.cube) or FIRST_GENERATION
     if not generation_exists(area.cube, generation):
         return None
-    grid = stored_spec(area.cube, generation).grid
+    spec = stored_spec(area.cube, generation)
+    if spec.step is None:
+        return None  # a cube of points, which a grid's build refuses
+    grid = spec.grid
     return grid.bounds if (grid.crs, grid.step) == (area.crs, area.step) else None

@@ -42,7 +42,7 @@ from ..cube.store import (
     storage_errors,
     write_bytes,
 )
-from ..domain import CHUNK_SIZE, Chunk, Grid
+from ..domain import CHUNK_SIZE, Chunk, Domain, Grid
 from ..encoders.lattice import Reading
 from ..errors import GeolocError
 
@@ -225,9 +225,11 @@ class Mosaic:
 
 
 def open_mosaic(
-    grid: Grid, source: Source, encoding: dict[str, Any], kept: Overview | None
-) -> Mosaic:
-    """The overview of an area in the making, from what is kept of it."""
+    grid: Domain, source: Source, encoding: dict[str, Any], kept: Overview | None
+) -> Mosaic | None:
+    """The overview of an area in the making, from what is kept of it; None for points."""
+    if not isinstance(grid, Grid):
+        return None
     gsd = float(encoding.get("gsd") or source.gsd)
     return Mosaic(grid, lattice_of(grid, gsd), kept)
 
@@ -308,12 +310,13 @@ def overview_of(cube: Cube, source: Source | None) -> Overview | None:
     if there is not None or source is None:
         return there
     holding = int(np.isin(cube.done, (Status.DONE, Status.BROKEN)).sum())
-    if not 0 < holding <= _MOST_READ:
+    if not 0 < holding <= _MOST_READ or cube.spec.step is None:
         return None
     try:
         mosaic = open_mosaic(cube.grid, source, cube.spec.encoding, None)
     except GeolocError:
         return None
+    assert mosaic is not None
     reading = Reading.of_encoding(cube.spec.encoding, cube.grid.step)
 
     def window_of(block: Chunk) -> Grid:

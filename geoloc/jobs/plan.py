@@ -13,19 +13,24 @@ from numpy.typing import NDArray
 
 from ..area import Area, Imagery
 from ..cube import CubeSpec
-from ..domain import Grid
+from ..domain import Domain, Grid, Points
 from ..encoders.lattice import Reading
-from ..errors import SpecMismatchError
+from ..encoders.windows import EncodesAlone
+from ..errors import ImageryError, SpecMismatchError
 from ..executors import Lazy
-from ..imagery import Source, open_source
+from ..imagery import Source, open_source, require_overlap
 from ..models import FeatureSpace
 from .extent import placed
+from .points import points_of
 from .tasks import Encoder, EncodeTask
 
 if TYPE_CHECKING:
     from shapely import Geometry
 
     from ..encoders.runtime import Precision
+
+_LOOKED_AT = 4096  # points, until one with imagery is found
+_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,14 @@ class ModelEncoder:
 
     ``digest``: of the model that the plan was made with. A process where ``model`` is another
     takes an installed one of that digest or raises ModelError: one cube holds one function.
+    ``step``: m between cells; None for points, which may lie anywhere.
     ``method`` and ``precision`` left open are settled once for a cube (``pinned``): a worker
     with another processor than the client's must not choose for itself.
     """
 
     model: str
     digest: str
-    step: float
+    step: float | None
     method: str | None = None
     precision: Precision = "auto"
 
@@ -94,6 +100,13 @@ class StoredEncoder:
     ) -> NDArray[np.float32]:
         return self._opened().encode(pixels, valid, window, cells)
 
+    def encode_alone(
+        self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        opened = self._opened()
+        assert isinstance(opened, EncodesAlone)  # as all are that models open
+        return opened.encode_alone(pixels, valid)
+
     def describe(self) -> dict[str, Any]:
         return self.encoding
 
@@ -127,7 +140,7 @@ class BuildPlan:
     """
 
     url: str
-    grid: Grid
+    domain: Domain
     source: Source
     open_encoder: Callable[[], Encoder]
     features: FeatureSpace
@@ -148,27 +161,41 @@ class BuildPlan:
         if there is None:
             return self
         plan = self.pinned(there.encoding)
-        how, reading = plan.open_encoder, Reading.of_encoding(there.encoding, there.grid.step)
+        step = there.step
+        how, reading = plan.open_encoder, Reading.of_encoding(there.encoding, step)
         if (
             reading is None
             or not isinstance(how, ModelEncoder)
-            or (there.model, there.grid.step) != (self.model_digest, self.grid.step)
+            or (there.model, step) != (self.model_digest, step_of(self.domain))
             or how.method != there.encoding.get("method")
             or how.precision != there.encoding.get("precision")
         ):
             return plan
         return replace(plan, open_encoder=OpenStored(there.encoding, reading, how))
 
+    def at_first(self, count: int) -> BuildPlan:
+        """The same for the first ``count`` points of a cube of such."""
+        points = self.points
+        if points is None or count == points.size:
+            return self
+        return replace(self, domain=points.first(count))
+
+    @property
+    def points(self) -> Points | None:
+        """The points of a cube of such, with their attributes."""
+        return self.domain if isinstance(self.domain, Points) else None
+
     @property
     def task(self) -> EncodeTask:
         """What is done to each block."""
-        return EncodeTask(self.grid, self.source, Lazy(self.open_encoder), self.polygon)
+        domain = self.domain.bare if isinstance(self.domain, Points) else self.domain
+        return EncodeTask(domain, self.source, Lazy(self.open_encoder), self.polygon)
 
     def spec(self, encoding: dict[str, Any]) -> CubeSpec:
         """The identity of the cube, given what the encoder says of itself."""
         polygon = None if self.polygon is None else hashlib.sha256(self.polygon.wkb).hexdigest()
         return CubeSpec.of(
-            self.grid,
+            self.domain,
             polygon=polygon,
             imagery=self.imagery,
             model=self.model_digest,
@@ -176,23 +203,53 @@ class BuildPlan:
         )
 
 
-def plan_build(area: Area, method: str | None = None, imagery: Imagery | None = None) -> BuildPlan:
+def require_imagery(plan: BuildPlan) -> None:
+    """Raise ImageryError where the imagery misses the whole area, naming both extents."""
+    if isinstance(plan.domain, Grid):
+        require_overlap(plan.source, plan.domain)
+        return
+    points = plan.task
+    some = np.random.default_rng(_SEED).permutation(plan.domain.size)[:_LOOKED_AT]
+    alone = (plan.domain.chunk(index, size=1) for index in some.tolist())
+    if not any(plan.source.covers(window) for one in alone for window in points.windows(one)):
+        raise ImageryError(
+            f"none of {len(some)} points looked at lies in the imagery: correct the points (x is "
+            "longitude, y latitude) or the imagery"
+        )
+
+
+def step_of(domain: Domain) -> float | None:
+    """m between its cells; None for points."""
+    return domain.step if isinstance(domain, Grid) else None
+
+
+def plan_build(
+    area: Area,
+    method: str | None = None,
+    imagery: Imagery | None = None,
+    *,
+    domain: Domain | None = None,
+) -> BuildPlan:
     """What building an area takes; opens neither images nor weights.
 
-    But for an area without bounds: those are its cube's, or its imagery's (see ``extent``).
+    But for an area without bounds: those are its cube's, or its imagery's (see ``extent``); and
+    for one of points, whose file is read.
 
-    ``imagery``: other than what is built from (``area.read_imagery``).
+    ``imagery``: other than what is built from (``area.read_imagery``); ``domain``: other than
+    the area's own, such as some of its points.
     """
     from ..models import is_url, load_model
 
     area = placed(area)
+    if domain is None:
+        domain = area.grid if area.points is None else points_of(area)
     model = load_model(area.model)
     where = area.model if is_url(area.model) else str(model.path)  # workers fetch it themselves
     return BuildPlan(
         url=area.cube,
-        grid=area.grid,
+        domain=domain,
         source=open_source(imagery or area.read_imagery),
-        open_encoder=ModelEncoder(where, model.digest, area.step, method),
+        open_encoder=ModelEncoder(where, model.digest, step_of(domain), method),
         features=model.features,
         model_name=model.name,
         model_digest=model.digest,

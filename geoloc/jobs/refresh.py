@@ -9,44 +9,36 @@ on in it. The int8 code stays that of the first generation, so that distances st
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..area import Area
 from ..cube import (
-    BlockCopier,
     Cube,
-    CubeLock,
-    CubeSpec,
     Ledger,
     Status,
-    create_generation,
     current_generation,
     damaged_blocks,
-    finish_generation,
-    generation_exists,
     generation_names,
     hold_lock,
-    next_generation,
     prune_generations,
     remember_imagery,
     require_spec,
 )
 from ..errors import CubeError
-from ..imagery import notes_of, require_overlap
-from .build import BlockJob, begin_report, from_area
-from .overview import Mosaic, drop_overviews, open_mosaic, read_pixels
-from .plan import BuildPlan
+from ..imagery import notes_of
+from .blocks import Manner, begin_report
+from .build import from_area
+from .overview import drop_overviews
+from .plan import BuildPlan, require_imagery
+from .points import stored_points
 from .report import BuildReport
-from .run import THREADS, Progress, Run
+from .run import THREADS, Progress
+from .succession import parts, succeed
 from .tasks import EncodeTask
-
-_AT_ONCE = 1024  # blocks between two writings of the ledger
 
 
 def refresh_cube(
@@ -71,8 +63,15 @@ def refresh_cube(
     """
     _require_built(area.cube)
     blocks = partial(refresh_blocks, cluster=cluster, progress=progress, max_failed=max_failed)
+    domain = None if area.points is None else stored_points(area.cube)
     return from_area(
-        area, blocks, method=method, cluster=cluster, tiling=tiling, other_imagery=True
+        area,
+        blocks,
+        method=method,
+        cluster=cluster,
+        tiling=tiling,
+        other_imagery=True,
+        domain=domain,
     )
 
 
@@ -86,9 +85,9 @@ def refresh_blocks(
     """``refresh_cube`` for a plan."""
     start = time.perf_counter()
     _require_built(plan.url)
-    require_overlap(plan.source, plan.grid)
+    require_imagery(plan)
     with hold_lock(plan.url, "cube refresh") as lock:
-        report = _refresh(plan, lock, cluster, progress, max_failed)
+        report = _refresh(plan, Manner(lock, cluster, progress, max_failed))
     report.notes[:0] = notes_of(plan.source)
     report.seconds = time.perf_counter() - start
     return report
@@ -117,13 +116,7 @@ def prune_cube(url: str, keep: int, *, grace: float = 0.0, now: float | None = N
         return removed
 
 
-def _refresh(
-    plan: BuildPlan,
-    lock: CubeLock,
-    cluster: str,
-    progress: Progress | None,
-    max_failed: int | None,
-) -> BuildReport:
+def _refresh(plan: BuildPlan, manner: Manner) -> BuildReport:
     old = Cube.open(plan.url)
     plan = plan.resuming(old.spec)
     task = plan.task
@@ -138,32 +131,8 @@ def _refresh(
     if same[np.isin(old.done, (Status.DONE, Status.BROKEN))].all():
         remember_imagery(plan.url, old.generation, spec)
         return _nothing_changed(plan, old)
-    generation = next_generation(plan.url, old.generation)
-    _lay_out(plan, old, generation, spec)
-    ledger = Ledger(plan.url, generation)
-    # what an interrupted refresh left behind counts where its imagery is still today's
-    there = (ledger.status == Status.DONE) & (ledger.fingerprints() == today).all(axis=-1)
-    report = begin_report(plan, generation, ledger.status)
-    report.blocks_reused = int(there.sum())
     kept = same & (old.done == Status.DONE)
-    report.blocks_copied = _take_over(before, ledger, today, kept & ~there, lock)
-    todo = np.argwhere(~kept & ~there & (old.done != Status.OUTSIDE))
-    job = BlockJob(plan, report, lock, _mosaic(plan, old, generation, kept), spec, ledger.status)
-    with job.keeping_overview():
-        Run(job, plan.grid, todo, progress, max_failed).on(cluster)
-    _publish_unless_worse(old, report)
-    return report
-
-
-def _mosaic(plan: BuildPlan, old: Cube, generation: str, kept: NDArray[np.bool_]) -> Mosaic:
-    """The overview to go on from: an interrupted refresh's, or what holds of the old one."""
-    there = read_pixels(plan.url, generation)
-    pixels = there or read_pixels(plan.url, old.generation)
-    mosaic = open_mosaic(plan.grid, plan.source, old.spec.encoding, pixels)
-    if there is None:
-        mosaic.seen &= kept
-        mosaic.changed = True
-    return mosaic
+    return succeed(plan, old, spec, kept, today, manner)
 
 
 def _nothing_changed(plan: BuildPlan, old: Cube) -> BuildReport:
@@ -182,67 +151,10 @@ def _todays_prints(
     inside = np.argwhere(status != Status.OUTSIDE)
 
     def look(place: NDArray[np.intp]) -> NDArray[np.uint8]:
-        text = task.fingerprint(plan.grid.chunk(int(place[0]), int(place[1])))
+        text = task.fingerprint(plan.domain.chunk(*place.tolist()))
         return np.frombuffer(bytes.fromhex(text), np.uint8)
 
     with ThreadPoolExecutor(THREADS) as pool:
-        for part in _parts(inside):
+        for part in parts(inside):
             prints[tuple(part.T)] = list(pool.map(look, part))
     return prints
-
-
-def _lay_out(plan: BuildPlan, old: Cube, generation: str, spec: CubeSpec) -> None:
-    if generation_exists(plan.url, generation):
-        remember_imagery(plan.url, generation, spec)
-        return
-    create_generation(
-        plan.url,
-        generation,
-        spec,
-        old.features,
-        np.where(old.done == Status.OUTSIDE, old.done, np.uint8(Status.MISSING)),
-        model_name=old.model_name,
-        area=plan.area,
-    )
-
-
-def _take_over(
-    old: Ledger,
-    ledger: Ledger,
-    today: NDArray[np.uint8],
-    which: NDArray[np.bool_],
-    lock: CubeLock,
-) -> int:
-    """Copy blocks, ``which`` ``(block_y, block_x)``, and mark them, a part at a time.
-
-    Their checksums go with them; an older geoloc's blocks get theirs now.
-    """
-    places = np.argwhere(which)
-    known = old.checks()
-    copier = BlockCopier(old.url, old.generation, ledger.generation)
-    with ThreadPoolExecutor(THREADS) as pool:
-        for part in _parts(places):
-            list(pool.map(copier.copy, *part.T.tolist()))
-            lock.check()
-            at = tuple(part.T)
-            ledger.mark_many(part, Status.DONE, today[at], None if known is None else known[at])
-    return len(places)
-
-
-def _publish_unless_worse(old: Cube, report: BuildReport) -> None:
-    """Readers move on once nothing is lacking that the old generation has."""
-    status = Ledger(report.url, report.generation).status
-    worse = (status != Status.DONE) & (old.done == Status.DONE)
-    if worse.any() or report.blocks_failed or report.stopped:
-        report.notes.append(
-            f"{int(worse.sum())} blocks are whole in {old.generation} only: readers stay there "
-            "until the same command has completed them"
-        )
-        return
-    finish_generation(report.url, report.generation, report.dates)
-    report.published = True
-
-
-def _parts(places: NDArray[np.intp]) -> Iterator[NDArray[Any]]:
-    for start in range(0, len(places), _AT_ONCE):
-        yield places[start : start + _AT_ONCE]

@@ -21,8 +21,11 @@ from ..cube import (
     restore_current,
     restore_ledger,
 )
+from ..domain import Domain
+from ..errors import CubeError
 from .build import Progress, build_cube
 from .plan import BuildPlan, plan_build
+from .points import points_of, stored_points
 from .report import BuildReport
 
 
@@ -40,12 +43,24 @@ def repair_cube(
     where somebody writes to it, or where what is damaged can be had from nowhere; else as
     ``build_cube``.
     """
-    notes = restore_metadata(plan_build(area, method))
-    report = build_cube(area, method=method, cluster=cluster, progress=progress, read_all=True)
+    domain = None if area.points is None else _points_there(area)
+    notes = restore_metadata(plan_build(area, method, domain=domain))
+    domain = None if area.points is None else stored_points(area.cube)  # as they are now
+    report = build_cube(
+        area, method=method, cluster=cluster, progress=progress, read_all=True, domain=domain
+    )
     report.notes[:0] = notes
     if not notes and not report.blocks_damaged:
         report.notes.append("nothing was damaged")
     return report
+
+
+def _points_there(area: Area) -> Domain:
+    """The points of the cube; those of the file where the cube's cannot be read."""
+    try:
+        return stored_points(area.cube)
+    except CubeError:
+        return points_of(area)
 
 
 def restore_metadata(plan: BuildPlan) -> list[str]:
@@ -70,7 +85,7 @@ def restore_name(url: str) -> list[str]:
 
 
 def _planned(plan: BuildPlan) -> NDArray[np.uint8]:
-    return plan_blocks(plan.grid, plan.polygon)
+    return plan_blocks(plan.domain, plan.polygon)
 
 
 def _ledger_notes(state: LedgerState | None) -> list[str]:

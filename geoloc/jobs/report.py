@@ -217,6 +217,20 @@ class BuildReport(Report):
         self.blocks_failed += 1
         self.hear([error])
 
+    def with_earlier(self, earlier: BuildReport) -> BuildReport:
+        """This report with what an earlier step of the same run did."""
+        for name in ("cells_encoded", "missing_cells", "saturated_values", "blocks_done"):
+            setattr(self, name, getattr(self, name) + getattr(earlier, name))
+        for stage, seconds in earlier.stage_seconds.items():
+            self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + seconds
+        for stage, size in earlier.stage_bytes.items():
+            self.stage_bytes[stage] = _plus(self.stage_bytes.get(stage, 0), size)
+        self.blocks_damaged += earlier.blocks_damaged
+        self.cluster = self.cluster or earlier.cluster
+        self.dates |= earlier.dates
+        self.notes[:0] = [note for note in earlier.notes if note not in self.notes]
+        return self
+
     def to_json(self) -> dict[str, Any]:
         """For machines."""
         facts = {**asdict(self), "dates": sorted(self.dates)}

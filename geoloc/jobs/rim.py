@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..area import Bounds
-from ..domain import Grid
+from ..domain import Domain, Grid
 from ..encoders.lattice import MIN_VALID
+from ..encoders.windows import own_zones
 from ..imagery import Source
 
 if TYPE_CHECKING:
@@ -51,13 +52,17 @@ class Rim:
 
 
 def foresee_rim(
-    grid: Grid, source: Source, encoding: dict[str, Any], polygon: Geometry | None
+    grid: Domain, source: Source, encoding: dict[str, Any], polygon: Geometry | None
 ) -> Rim:
-    """Of an area ``grid``, or the polygon in it; ``encoding``: what the encoder says of itself.
+    """Of an area ``grid``, or the polygon in it, or of points.
+
+    ``encoding``: what the encoder says of itself.
 
     Raises ImageryError where the imagery cannot be read.
     """
     side = float(encoding["gsd"]) * float(encoding.get("pool_px") or encoding.get("patch_px") or 1)
+    if not isinstance(grid, Grid):
+        return _of_points(grid, source, side)
     fits = _Fit(source.bounds(grid.crs), side)
     beyond, seen, failed = 0, 0, 0
     drawn = _cells(grid, polygon)
@@ -70,6 +75,18 @@ def foresee_rim(
             failed += not _has_imagery(source, grid.crs, x, y, side)
     outside = fits.share_beyond(grid) if polygon is None else beyond / max(len(drawn), 1)
     return Rim(outside + (1 - outside) * failed / max(seen, 1), side, seen)
+
+
+def _of_points(points: Domain, source: Source, side: float) -> Rim:
+    """By looking at some of them, as their imagery may have any extent."""
+    drawn = np.random.default_rng(_SEED).permutation(points.size)[:_LOOKED_AT]
+    end = time.monotonic() + _LOOK_SECONDS
+    seen = failed = 0
+    for crs, x, y in own_zones(points.crs, points.centres(drawn)):
+        if time.monotonic() < end:
+            seen += 1
+            failed += not _has_imagery(source, crs, x, y, side)
+    return Rim(failed / max(seen, 1), side, seen)
 
 
 @dataclass(frozen=True)

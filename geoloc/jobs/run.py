@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..cube import CubeLock
 from ..domain import Chunk, Domain
 from ..executors import Executor, Outcome, Task, open_cluster
+from ..imagery.refusals import is_refusal
 from ..pulse import listening
 from .report import Report
 
@@ -64,7 +65,8 @@ class Job(ABC, Generic[Result]):
 class Run(Generic[Result]):
     """One run of a job over the chunks of ``domain``, ``size`` cells a side, at ``todo`` (n, dim).
 
-    It ends early, and the report says why, where more than ``max_failed`` chunks lack something,
+    It ends early, and the report says why, where a server refuses requests for
+    a while, where more than ``max_failed`` chunks lack something,
     or where `HOPELESS` of them fail one after the other.
     """
 
@@ -123,9 +125,11 @@ class Run(Generic[Result]):
             self._judge(lack)
 
     def _judge(self, error: str) -> None:
-        """Stop where an incomplete chunk is one too many."""
+        """Stop where an incomplete chunk is one too many, or where a server will serve no more."""
         report, noun = self.job.report, self.job.report.noun
-        if self.max_failed is not None and report.incomplete > self.max_failed:
+        if is_refusal(error):
+            report.stopped = error
+        elif self.max_failed is not None and report.incomplete > self.max_failed:
             chunks = f"1 {noun}" if report.incomplete == 1 else f"{report.incomplete} {noun}s"
             report.stopped = f"{chunks} failed, the last: {error}"
         elif self._failed_in_a_row >= HOPELESS:

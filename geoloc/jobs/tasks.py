@@ -5,7 +5,10 @@ A task is sent to whatever process runs it, once; then only blocks are.
 
 from __future__ import annotations
 
+import hashlib
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,13 +21,21 @@ from ..cube import (
     Provenance,
     Status,
 )
-from ..domain import Chunk, Grid
+from ..domain import Chunk, Domain, Grid
+from ..encoders.windows import Image, encode_chunk, windows
+from ..errors import ImageryError
 from ..executors import Lazy
 from ..imagery import Source
+from ..imagery.refusals import is_refusal
+from ..imagery.sharing import sharing_reads
 from .overview import Seen, part_of, shrunk
 
 if TYPE_CHECKING:
     from shapely import Geometry
+
+
+_GIVE_UP = 16  # windows of one block that fail one after the other: nobody answers
+_MOST_LINES = 20  # different errors and notes that are kept of a block
 
 
 class Encoder(Protocol):
@@ -80,14 +91,12 @@ class _Meter:
 
 @dataclass(frozen=True)
 class Pixels:
-    """A block's imagery; ``pixels`` is None where there is none at all.
+    """A block's imagery, one image for each of its windows.
 
     ``picture``: the same on the lattice of the area's overview.
     """
 
-    window: Grid
-    pixels: NDArray[np.uint8] | None
-    valid: NDArray[np.bool_] | None
+    images: tuple[Image, ...]
     provenance: Provenance
     spent: StageStats
     picture: Seen | None = None
@@ -95,7 +104,7 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A block's features, float32 ``(y, x, feature)``, NaN where missing or outside."""
+    """A block's features, float32 ``(*cells, feature)``, NaN where missing or outside."""
 
     features: NDArray[np.float32]
     provenance: Provenance
@@ -130,52 +139,71 @@ class EncodeTask:
     ``overview``: the lattice of the area's overview; None where none is made.
     """
 
-    grid: Grid
+    domain: Domain
     source: Source
     encoder: Lazy[Encoder]
     polygon: Geometry | None
     overview: Grid | None = None
 
-    def window(self, block: Chunk) -> Grid:
+    def windows(self, block: Chunk) -> Sequence[Grid]:
         """The pixels that a block needs, margin included."""
-        return self.encoder().window(self.grid.window(*block.slices))
+        return windows(self.encoder(), self.domain, block)
 
     def fingerprint(self, block: Chunk) -> str:
         """Of the imagery that the block would be made from now; sha256 in hex."""
-        return self.source.fingerprint(self.window(block))
+        return self._fingerprint(self.windows(block))
 
     def read(self, block: Chunk) -> Pixels:
-        """The imagery under a block, margin included."""
-        window, meter = self.window(block), _Meter()
-        provenance = Provenance(fingerprint=self.source.fingerprint(window))
-        if not self.source.covers(window):
-            return Pixels(window, None, None, provenance, meter.spent(0, 0))
-        image = self.source.read(window)
-        items = tuple(ItemRecord.model_validate(i.record) for i in image.attrs["items"])
-        facts = {"errors": image.attrs["errors"], "notes": image.attrs.get("notes", ())}
-        provenance = provenance.model_copy(update={"items": items, **facts})
-        valid = image.coords["valid"].values
-        spent = meter.spent(image.attrs["read_bytes"], image.nbytes)
-        picture = self._picture(block, image.values, valid, window)
-        return Pixels(window, image.values, valid, provenance, spent, picture)
+        """The imagery under a block, margin included.
 
-    def _picture(
-        self, block: Chunk, pixels: NDArray[np.uint8], valid: NDArray[np.bool_], window: Grid
-    ) -> Seen | None:
+        A window that cannot be read is an error of the block, as pixels are that cannot; raises
+        ImageryError where that holds for all of its windows.
+        """
+        wanted, meter = self.windows(block), _Meter()
+        provenance = Provenance(fingerprint=self._fingerprint(wanted))
+        with ExitStack() as stack:
+            if len(wanted) > 1:
+                stack.enter_context(sharing_reads())
+            found = _read_each(self.source, wanted)
+        items = dict.fromkeys(record for one in found for record in one.items)
+        facts = {
+            name: tuple(dict.fromkeys(line for one in found for line in getattr(one, name)))
+            for name in ("errors", "notes")
+        }
+        if len(found) > 1:
+            facts = {name: lines[:_MOST_LINES] for name, lines in facts.items()}
+        if items or any(facts.values()):
+            provenance = provenance.model_copy(update={"items": tuple(items), **facts})
+        images = tuple(one.image for one in found)
+        sizes = [one.size for one in found]
+        taken = None if None in sizes else sum(size or 0 for size in sizes)
+        spent = meter.spent(taken, sum(i.pixels.nbytes for i in images if i.pixels is not None))
+        return Pixels(images, provenance, spent, self._picture(block, images[0]))
+
+    def _fingerprint(self, wanted: Sequence[Grid]) -> str:
+        if len(wanted) == 1:
+            return self.source.fingerprint(wanted[0])
+        digest = hashlib.sha256()
+        for window in wanted:
+            digest.update(bytes.fromhex(self.source.fingerprint(window)))
+        return digest.hexdigest()
+
+    def _picture(self, block: Chunk, image: Image) -> Seen | None:
         """The block on the overview's lattice."""
-        if self.overview is None or not valid.any():
+        if self.overview is None or image.pixels is None or image.valid is None or image.is_empty:
             return None
-        part = part_of(self.overview, self.grid, block)
-        return shrunk(pixels, valid, window, self.overview.window(*part))
+        assert isinstance(self.domain, Grid)
+        part = part_of(self.overview, self.domain, block)
+        return shrunk(image.pixels, image.valid, image.window, self.overview.window(*part))
 
     def finish(self, block: Chunk, read: Pixels) -> Encoded:
         """Encode what was read; cells outside of the polygon become missing."""
         start = time.perf_counter()
-        cells = self.grid.window(*block.slices)
-        if read.pixels is None or read.valid is None or not read.valid.any():
+        if all(image.is_empty for image in read.images):
             features = np.full((*block.shape, self.encoder().dim), np.nan, np.float32)
         else:
-            features = self.encoder().encode(read.pixels, read.valid, read.window, cells)
+            flat = encode_chunk(self.encoder(), read.images, self.domain, block)
+            features = flat.reshape(*block.shape, -1)
         inside = block.inside(self.polygon)
         lacking = ~np.isfinite(features).all(axis=-1)
         if inside is not None:
@@ -184,6 +212,48 @@ class EncodeTask:
         provenance = read.provenance.model_copy(update={"missing": int(lacking.sum())})
         spent = read.spent.and_then("encode", time.perf_counter() - start, features.nbytes)
         return Encoded(features, provenance, spent, read.picture)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What reading a window gave; ``size``: bytes taken, None where not known."""
+
+    image: Image
+    items: tuple[ItemRecord, ...] = ()
+    errors: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    size: int | None = 0
+
+
+def _read_each(source: Source, wanted: Sequence[Grid]) -> list[_Found]:
+    """All windows, in their order. Raises ImageryError where the imagery as a whole fails."""
+    found: list[_Found] = []
+    failed = 0  # one after the other
+    for window in wanted:
+        try:
+            found.append(_read(source, window))
+            failed = 0
+        except ImageryError as error:
+            failed += 1
+            if failed in (len(wanted), _GIVE_UP) or is_refusal(str(error)):
+                raise
+            found.append(_Found(Image(window), errors=(str(error),)))
+    return found
+
+
+def _read(source: Source, window: Grid) -> _Found:
+    if not source.covers(window):
+        return _Found(Image(window))
+    image = source.read(window)
+    attrs, valid = image.attrs, image.coords["valid"].values
+    items = tuple(ItemRecord.model_validate(i.record) for i in attrs["items"])
+    return _Found(
+        Image(window, image.values, valid),
+        items,
+        tuple(attrs["errors"]),
+        tuple(attrs.get("notes", ())),
+        attrs["read_bytes"],
+    )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..area import Area
 from ..cube import Cube, Inspection
 from ..domain import Grid
+from ..encoders.windows import cells_of
 from ..errors import CubeError
 from ..imagery import open_source
 
@@ -69,33 +70,39 @@ def verify_cube(
 
     cube.require_model(model.name, model.digest)
     source = open_source(area.imagery)
-    encoder = open_patches(model, cube.grid.step, gsd=cube.spec.encoding.get("gsd"))
-    rows, cols = _cells_with_vectors(cube, cells, seed)
+    encoder = open_patches(model, cube.spec.step, gsd=cube.spec.encoding.get("gsd"))
+    places = _cells_with_vectors(cube, cells, seed)
     done = count(1)
 
     def read(window: Grid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         image = source.read(window)
         if progress:
-            progress(next(done), len(rows))
+            progress(next(done), len(places))
         return image.values, image.coords["valid"].values
 
-    sample = fidelity.read_sample(read, encoder, cube.grid, rows, cols)
+    domain = cube.domain
+    if isinstance(domain, Grid):
+        sample = fidelity.read_sample(read, encoder, domain, *places.T)
+        found = np.stack([sample.rows, sample.cols], axis=1)
+    else:
+        alone = [domain.chunk(*place, size=1) for place in places.tolist()]
+        at = [cell for one in alone for cell in cells_of(domain, one)]
+        sample = fidelity.read_alone(read, encoder, at)
+        found = places[sample.rows]
     exact = fidelity.exact_vectors(encoder, sample)
-    places = zip(sample.rows.tolist(), sample.cols.tolist(), strict=True)
-    stored = [cube.read(slice(y, y + 1), slice(x, x + 1))[0, 0] for y, x in places]
+    stored = [cube.read(*(slice(i, i + 1) for i in place)).reshape(-1) for place in found.tolist()]
     error = fidelity.compare(cube.features.decode(np.stack(stored)), exact)
     jitter = fidelity.jitter(encoder, sample, exact)
     return Verification(str(cube.spec.encoding.get("method")), error, jitter)
 
 
-def _cells_with_vectors(
-    cube: Cube, wanted: int, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of cells drawn at random among those that have a vector."""
-    drawn = np.random.default_rng(seed).integers(0, cube.grid.size, 20 * wanted)
-    places = (divmod(index, cube.grid.nx) for index in dict.fromkeys(drawn.tolist()))
-    there = (place for place in places if cube.vector(*place) is not None)
-    chosen = np.array(list(islice(there, wanted)), np.int64).reshape(-1, 2)
+def _cells_with_vectors(cube: Cube, wanted: int, seed: int) -> NDArray[np.int64]:
+    """Places ``(n, dimension)`` of cells drawn at random among those that have a vector."""
+    shape = cube.domain.shape
+    drawn = np.random.default_rng(seed).integers(0, cube.domain.size, 20 * wanted)
+    every = np.stack(np.unravel_index(list(dict.fromkeys(drawn.tolist())), shape), axis=1)
+    there = (place for place in every.tolist() if cube.vector(*place) is not None)
+    chosen = np.array(list(islice(there, wanted)), np.int64).reshape(-1, len(shape))
     if not len(chosen):
         raise CubeError(f"cube {cube.url} holds no vectors to verify")
-    return chosen[:, 0], chosen[:, 1]
+    return chosen

@@ -37,12 +37,14 @@ _MOST_RECORDS = 1024  # blocks whose own counts are read where nothing else tell
 class Coverage:
     """``asked``: cells asked for, None for all; ``lacking``: cells by reason.
 
-    ``known``: False where nobody can tell which cells belong to the area.
+    ``known``: False where nobody can tell which cells belong to the area. ``points``: of a cube
+    of points, how many were asked for.
     """
 
     asked: AskedCells | None = None
     lacking: dict[str, int] = field(default_factory=dict)
     known: bool = True
+    points: int | None = None
 
 
 def coverage(
@@ -62,6 +64,26 @@ def coverage(
     asked = AskedCells.of(cube.grid, polygons) if polygons else None
     counts = _unknown_by_block(heatmap, asked, cube)
     return Coverage(asked, _by_reason(counts, cube.done))
+
+
+def point_coverage(cube: Cube, known: int, within: Geometry | None) -> tuple[int, dict[str, int]]:
+    """How many points of a cube were asked for, and how many of them lack a vector, by reason.
+
+    ``known``: those that have one. ``within``: the question's polygon, in the domain's CRS.
+    """
+    import shapely
+
+    inside = np.ones(cube.domain.size, np.bool_)
+    if within is not None:
+        shapely.prepare(within)
+        xy = cube.domain.centres(np.arange(cube.domain.size))
+        inside = np.asarray(shapely.contains_xy(within, xy))
+    status = np.repeat(cube.done, cube.spec.block_size)[: cube.domain.size]
+    asked, unbuilt = int(inside.sum()), int((inside & (status == Status.MISSING)).sum())
+    broken = bool((cube.done == Status.BROKEN).any())
+    rest = REASONS[Status.DONE] + (f", or {REASONS[Status.BROKEN]}" if broken else "")
+    counts = {REASONS[Status.MISSING]: unbuilt, rest: asked - known - unbuilt}
+    return asked, {reason: count for reason, count in counts.items() if count > 0}
 
 
 @dataclass(frozen=True, eq=False)

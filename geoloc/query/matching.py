@@ -22,7 +22,7 @@ def sample_cells(cube: Cube) -> F32:
     """Feature vectors ``(cell, feature)`` of cells all over a cube: the same at each call."""
     blocks = np.argwhere(cube.done != 0)
     picked = blocks[np.linspace(0, len(blocks) - 1, min(_BLOCKS, len(blocks))).astype(int)]
-    parts = [_known(cube, int(row), int(col)) for row, col in picked]
+    parts = [_known(cube, *index) for index in picked.tolist()]
     none = np.empty((0, cube.features.dim), np.int8)
     return cube.features.decode(np.concatenate([none, *parts]))
 
@@ -52,9 +52,9 @@ def _lead(vectors: F32, cells: F32, distance: Distance) -> NDArray[np.float64]:
     return np.asarray(lead, np.float64)
 
 
-def _known(cube: Cube, row: int, col: int) -> NDArray[np.int8]:
+def _known(cube: Cube, *index: int) -> NDArray[np.int8]:
     """Codes ``(cell, feature)`` of some cells of a block, none of them missing."""
-    block = cube.grid.chunk(row, col, size=cube.spec.block_size)
+    block = cube.domain.chunk(*index, size=cube.spec.block_size)
     codes = cube.read(*block.slices).reshape(-1, cube.features.dim)
     known = codes[codes[:, 0] != MISSING]
     some: NDArray[np.int8] = known[:: max(1, len(known) // _CELLS)][:_CELLS]

@@ -31,6 +31,7 @@ from pydantic.fields import FieldInfo
 from ..errors import UsageError
 from ..executors import check_kind
 from ..names import path_text
+from ..ranking import Ranking
 
 LatLon = tuple[float, float]
 """Latitude and longitude, degrees (WGS84)."""
@@ -102,6 +103,12 @@ def _storable(path: Path | None) -> Path | None:
     return path
 
 
+def _ranking(value: Any) -> Any:
+    """Text as well, which a record has."""
+    known = value in [one.value for one in Ranking]
+    return Ranking(value) if known else value
+
+
 def _not_empty(generation: str | dt.date | None) -> str | dt.date | None:
     if generation == "":
         raise ValueError("name a generation, such as g0001")
@@ -163,6 +170,32 @@ class QueryOptions(BaseModel):
         bool, Field(description="All photos show one place: average them into one answer."),
         Option((Use.QUERY,), served=True),
     ] = False
+    regions: Annotated[
+        FiniteFloat | None, Field(gt=0, lt=1e8, description=(
+            "Also rank regions of so many metres a side, on maps of their own; 25000 where the "
+            "cube holds points.")),
+        Option(ALL, (Flag(metavar="M"),), served=True, recorded=True, shared=True),
+    ] = None
+    ranking: Annotated[
+        Ranking, BeforeValidator(_ranking), Field(description=(
+            "What regions are ranked by: their smallest distance, a low quantile of their "
+            "distances, or the smallest one corrected for how many points they have.")),
+        Option(ALL, served=True, recorded=True, shared=True),
+    ] = Ranking.MINIMUM
+    places_above: Annotated[
+        float, Field(ge=0, lt=1e12, description=(
+            "Report which places of more people than this lie in good regions, where the area "
+            "file names a file of places (map: {places: …}).")),
+        Option(ALL, (Flag(metavar="N"),), served=True),
+    ] = 100_000
+    border: Annotated[
+        Path | None, BeforeValidator(_path), AfterValidator(_storable),
+        Field(description="What regions are clipped to: the area's polygon, or its map's border."),
+        Option(recorded=True),
+    ] = None
+    border_sha256: Annotated[
+        str | None, Field(description="Of the border's file."), Option(recorded=True),
+    ] = None
     weights: Annotated[
         dict[str, FiniteFloat], BeforeValidator(_pairs),
         Field(description="Weight of a scene class, or of the group indoor, natural or manmade."),
@@ -290,9 +323,9 @@ class QueryOptions(BaseModel):
     def _field(cls, key: str) -> str:
         return next((name for name in cls.model_fields if cls._named(name) == key), key)
 
-    @field_serializer("within")
-    def _absolute(self, within: Path | None) -> str | None:
-        return None if within is None else path_text(within.absolute())
+    @field_serializer("within", "border")
+    def _absolute(self, path: Path | None) -> str | None:
+        return None if path is None else path_text(path.absolute())
 
 
 def first_fault(error: ValidationError) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from ..area import Area, GeotiffImagery, Imagery, StacImagery, XyzImagery
+from ..area import Area, GeotiffImagery, Imagery, LayeredImagery, StacImagery, XyzImagery
 from ..cube import CubeSpec
 from ..errors import CubeError, GeolocError
 from ..imagery.keys import host_of, require_allowed_keys
@@ -27,6 +27,9 @@ from ..stores import local_path, without_secrets
 _OWN = ("keep", "cache", "cache_mb", "rate", "connections", "timeout", "retries", "user_agent")
 """How imagery is fetched and kept: the user's matter, never a cube's."""
 
+_POINTS = "points.parquet"
+"""Stands for a file that is never read: a cube holds its points."""
+
 _PLAIN = ("http://", "https://", "s3://", "gs://", "az://", "file://", "/vsicurl/http")
 _SHOWN = 120  # characters of a place in a message
 
@@ -36,18 +39,27 @@ def remembered_area(url: str, spec: CubeSpec, attrs: Mapping[str, Any]) -> Area:
 
     Raises ValidationError where it remembers no imagery.
     """
-    told = {key: value for key, value in spec.imagery.items() if key not in _OWN}
-    return Area(
-        name=attrs["area"],
-        crs=spec.grid.crs,
-        bounds=spec.grid.bounds,
-        geometry=None,
-        step=spec.grid.step,
-        imagery=TypeAdapter[Imagery](Imagery).validate_python(told),
-        model=attrs["model_name"],
-        cube=url,
-        sensitive=None,
-    )
+    facts = {
+        "name": attrs["area"],
+        "imagery": TypeAdapter[Imagery](Imagery).validate_python(_not_own(spec.imagery)),
+        "model": attrs["model_name"],
+        "cube": url,
+    }
+    if spec.step is None:  # its points are in the cube itself
+        return Area.model_validate({**facts, "points": Path(_POINTS)})
+    grid = spec.grid
+    place = {"crs": grid.crs, "bounds": grid.bounds, "step": grid.step}
+    return Area.model_validate({**facts, **place})
+
+
+def _not_own(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What a cube says of its imagery, without what is not its matter."""
+    plain = {key: value for key, value in told.items() if key not in _OWN}
+    if isinstance(layers := plain.get("layers"), list):
+        plain["layers"] = [
+            _not_own(layer) if isinstance(layer, dict) else layer for layer in layers
+        ]
+    return plain
 
 
 def withheld(imagery: Imagery, cube: str, *, fetch: bool = False) -> str:
@@ -92,6 +104,8 @@ def _urls(imagery: Imagery) -> list[str]:
 
 def _named(imagery: Imagery) -> list[str]:
     """All places that it names."""
+    if isinstance(imagery, LayeredImagery):
+        return [text for layer in imagery.layers for text in _named(layer)]
     if isinstance(imagery, GeotiffImagery):
         return list(imagery.paths)
     if isinstance(imagery, StacImagery):
@@ -123,6 +137,8 @@ def _lies_beside(imagery: Imagery, cube: str) -> bool:
 
 def _are_files(imagery: Imagery, folder: Path | None = None) -> bool:
     """Whether all of it are plain files or folders of this disk, below ``folder``."""
+    if isinstance(imagery, LayeredImagery):
+        return all(_are_files(layer, folder) for layer in imagery.layers)
     if isinstance(imagery, StacImagery | XyzImagery):
         return False  # a catalog may name whatever it likes
     paths = imagery.paths if isinstance(imagery, GeotiffImagery) else [imagery.path]
@@ -141,6 +157,8 @@ def _is_below(path: str, folder: Path) -> bool:
 
 def _place(imagery: Imagery) -> str:
     """Where it is, as people may see it: a host, or a path."""
+    if isinstance(imagery, LayeredImagery):
+        return ", ".join(dict.fromkeys(map(_place, imagery.layers)))
     if isinstance(imagery, GeotiffImagery):
         text = imagery.paths[0]
     else:

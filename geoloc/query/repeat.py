@@ -223,13 +223,14 @@ def _cube(record: Record, moved: str | Path | None) -> Cube:
 def _options(told: Record) -> QueryOptions:
     """The recorded options, the polygon certainly unchanged."""
     options = QueryOptions.of_record(told)
-    if options.within is None:
-        return options
-    path = Path(text_path(str(options.within)))
-    _require_stored(polygon_file(path))
-    if file_digest(polygon_file(path)) != options.within_sha256:
-        raise UsageError(f"polygon {path} was changed since: restore it")
-    return options.model_copy(update={"within": path})
+    files = {"within": options.within_sha256, "border": options.border_sha256}
+    named = {key: getattr(options, key) for key in files if getattr(options, key) is not None}
+    there = {key: Path(text_path(str(path))) for key, path in named.items()}
+    for key, path in there.items():
+        _require_stored(polygon_file(path))
+        if file_digest(polygon_file(path)) != files[key]:
+            raise UsageError(f"polygon {path} was changed since: restore it")
+    return options.model_copy(update=there)
 
 
 def _model(told: Record, target: Target) -> Model:

@@ -82,7 +82,7 @@ def answer_photos(
     paths = [photo_path(photo) for photo in photos]
     session = QuerySession.open(cube, options)
     model = cube_model(session.target, options.model)
-    truth = known_truth(options.truth, session.target.cube.grid)
+    truth = known_truth(options.truth, session.grid)
     if out is not None:
         check_writable(Path(out))
     views = [PhotoView(crop, options.rotate) for crop in options.crops or (None,)]

@@ -12,31 +12,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..area import polygon_file, read_polygon
-from ..candidates import Candidate, candidates_of, explain_candidates
+from ..candidates import Candidate, candidates_of, explain_candidates, with_attributes
 from ..cube import Cube
+from ..domain import Grid
 from ..encoders.figures import read_figures
 from ..errors import UsageError
 from ..executors import Executor
 from ..files.whole import file_sha256
 from ..models import Model, model_info
 from ..photos import Photo
+from ..regions import RankedRegions, places_kept
 from ..report import QueryResult
 from ..report.evidence import photo_record
 from ..scenes import find_class, group_weights, is_group
 from ..search import (
-    Heatmap,
     Heatmaps,
     Query,
     Ranked,
     RankedMap,
+    Reduction,
+    Regional,
+    RegionMin,
     TopK,
     reduce_scan,
     reduce_scenes,
 )
-from .coverage import UNKNOWN, Coverage, coverage
+from .coverage import UNKNOWN, Coverage, coverage, point_coverage
 from .folders import question_key
 from .matching import random_share, sample_cells
 from .options import QueryOptions
+from .regional import RegionQuery, is_of_points, notes_of
 from .target import Target, open_target
 
 if TYPE_CHECKING:
@@ -67,6 +72,7 @@ class QuerySession:
     weights: NDArray[np.float32] | None
     info: dict[str, Any]
     sensitive: bool = False
+    regional: RegionQuery | None = None
     _covered: list[Coverage] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
@@ -95,20 +101,34 @@ class QuerySession:
         UsageError, UnknownClassError for classes, before any work.
         """
         cube, within, scene = target.cube, options.within, options.scene
-        polygon = None if within is None else read_polygon(within, cube.grid.crs)
-        info = cube.info()
+        polygon = None if within is None else read_polygon(within, cube.domain.crs)
+        info, regional = cube.info(), RegionQuery.of(target, options)
         exact = {
             "within_sha256": None if within is None else file_digest(polygon_file(within)),
             "scene": None if scene is None else find_class(scene, cube.features.names),
         }
         return cls(
             target,
-            options.model_copy(update=exact),
+            (regional.options if regional else options).model_copy(update=exact),
             polygon,
             class_weights(options.weights, cube.features.names),
             {**info, "name": info["area"]},
             sensitive,
+            regional,
         )
+
+    @property
+    def grid(self) -> Grid:
+        """What maps are drawn on: the cube's cells, or of a cube of points its regions."""
+        if not is_of_points(self.target.cube):
+            return self.target.cube.grid
+        assert self.regional is not None
+        return self.regional.layout.grid
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Of disk that the maps of one photo take while a cube is searched."""
+        return 4 * self.grid.size
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
@@ -133,9 +153,9 @@ class QuerySession:
         return reduce_scan(
             self.target.cube,
             Query(np.stack([question.vector for question in questions]), self.weights),
-            self._ranked(len(questions), scratch),
+            self._reduction(len(questions), scratch),
             within=self.polygon,
-            within_crs=self.target.cube.grid.crs,
+            within_crs=self.target.cube.domain.crs,
             executor=executor,
             progress=progress,
         )
@@ -149,12 +169,20 @@ class QuerySession:
         (found,) = reduce_scenes(
             self.target.cube,
             [str(self.options.scene)],
-            self._ranked(1, scratch),
+            self._reduction(1, scratch),
             within=self.polygon,
-            within_crs=self.target.cube.grid.crs,
+            within_crs=self.target.cube.domain.crs,
             progress=progress,
         )
         return found
+
+    def _reduction(self, maps: int, scratch: Path | None) -> Reduction[list[RankedMap]]:
+        cells = None if is_of_points(self.target.cube) else self._ranked(maps, scratch)
+        if self.regional is None:
+            assert cells is not None
+            return cells
+        kept = places_kept(self.options.ranking)
+        return Regional(RegionMin.of(self.regional.layout, maps, kept), cells)
 
     def _ranked(self, maps: int, scratch: Path | None) -> Ranked:
         grid = self.target.cube.grid
@@ -172,8 +200,14 @@ class QuerySession:
         self, question: QueryItem, ranked: RankedMap, model: Model | None = None
     ) -> QueryResult:
         """The ranked places of one heatmap, explained."""
-        cube, covered = self.target.cube, self._coverage(ranked.heatmap)
-        found = candidates_of(ranked.places, cube.grid)
+        cube, covered, points = self.target.cube, self._coverage(ranked), None
+        regions = self._regions(ranked)
+        if is_of_points(cube):
+            assert regions is not None
+            found = with_attributes(regions.candidates(self.options.top), cube)
+            points = covered.points
+        else:
+            found = candidates_of(ranked.places, cube.grid)
         if question.photos:
             found = explain_candidates(found, cube, question.vector, self.weights)
         judged = self._judged(question, found, model)
@@ -183,33 +217,50 @@ class QuerySession:
             vector=cube.features.logits(question.vector) if question.photos else question.vector,
             heatmap=ranked.heatmap,
             candidates=tuple(found),
-            grid=cube.grid,
+            grid=self.grid,
             classes=cube.features.names,
             cube=self.info,
             model=model_info(model) if model else {"name": cube.model_name},
             parameters=self.parameters,
             imagery=tuple(_imagery_near(found, cube)),
             places={c.rank: _place_scenes(c, cube) for c in found},
-            notes=self._notes(question, covered),
+            notes=self._notes(question, covered, regions),
             lacking=covered.lacking,
             asked=covered.asked,
             folder=question.folder,
             random=judged.get("random"),
             pairs=judged.get("pairs"),
             sensitive=self.sensitive,
+            points_asked=points,
+            regions=regions,
+            layers=self.regional.layers if self.regional else None,
+            recall=self.regional.recall(regions) if self.regional and regions else None,
         )
 
-    def _notes(self, question: QueryItem, covered: Coverage) -> tuple[str, ...]:
+    def _regions(self, ranked: RankedMap) -> RankedRegions | None:
+        if self.regional is None or ranked.regions is None:
+            return None
+        return self.regional.ranked(ranked.regions, self.target.cube)
+
+    def _notes(
+        self, question: QueryItem, covered: Coverage, regions: RankedRegions | None
+    ) -> tuple[str, ...]:
         """What limits this answer: of the cube, of its cells, of the photos."""
         unknown = () if covered.known else (UNKNOWN,)
-        return (*self.target.notes, *unknown, *_notes_of(question.photos))
+        told = notes_of(regions, self.regional.layers) if self.regional and regions else ()
+        return (*self.target.notes, *unknown, *told, *_notes_of(question.photos))
 
-    def _coverage(self, heatmap: Heatmap) -> Coverage:
+    def _coverage(self, ranked: RankedMap) -> Coverage:
         """What could not be searched: found out once, as it is the same for all questions."""
+        if not self._covered and is_of_points(self.target.cube):
+            assert ranked.regions is not None
+            known = int(ranked.regions.count.sum()) + ranked.regions.outside
+            asked, lacking = point_coverage(self.target.cube, known, self.polygon)
+            self._covered.append(Coverage(None, lacking, points=asked))
         if not self._covered:
             area = self.target.area
             polygon = None if area is None else area.polygon
-            self._covered.append(coverage(self.target.cube, heatmap, polygon, self.polygon))
+            self._covered.append(coverage(self.target.cube, ranked.heatmap, polygon, self.polygon))
         return self._covered[0]
 
     def _judged(
@@ -260,7 +311,7 @@ def class_weights(
 
 
 def _place_scenes(candidate: Candidate, cube: Cube) -> tuple[tuple[str, float], ...]:
-    vector = cube.vector(candidate.row, candidate.col)
+    vector = cube.vector(*candidate.cell)
     return () if vector is None else cube.features.describe(vector, _DESCRIBED)
 
 
@@ -268,7 +319,7 @@ def _imagery_near(candidates: Sequence[Candidate], cube: Cube) -> Iterator[dict[
     """The images that the candidates' blocks were made from, each with its candidates' ranks."""
     side, seen = cube.spec.block_size, dict[str, dict[str, Any]]()
     for candidate in candidates:
-        block = cube.grid.chunk(candidate.row // side, candidate.col // side, size=side)
+        block = cube.domain.chunk(*(along // side for along in candidate.cell), size=side)
         for item in cube.provenance(block).get("items", ()):
             record = seen.setdefault(
                 item["id"], {**item, "date": item.get("date"), "candidates": []}

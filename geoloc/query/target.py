@@ -22,6 +22,7 @@ from ..cube import (
     stored_attributes,
     stored_spec,
 )
+from ..domain import Points
 from ..errors import CubeError, GeolocError, ModelError
 from ..imagery import Source, open_source
 from ..jobs.cache import imagery_at_hand
@@ -79,7 +80,12 @@ class Target:
 
     @cached_property
     def overview(self) -> Overview | None:
-        """The picture of the whole area that the cube keeps, or that can be made now."""
+        """The picture of the whole area that the cube keeps, or that can be made now.
+
+        None of a cube of points: a country is not read for it.
+        """
+        if isinstance(self.cube.domain, Points):
+            return None
         return overview_of(self.cube, self.source)
 
     def hides_photos(self, wish: bool | None, usual: bool = False) -> bool:

@@ -61,6 +61,7 @@ def evidence(result: QueryResult, created: datetime | None = None) -> dict[str, 
         "notes": result.notes,
         "truth": result.told_truth(),
         "versions": versions(),
+        **result.told_regions(),
     }
     plain = _plain(record)
     assert isinstance(plain, dict)
@@ -115,8 +116,8 @@ def _summary(result: QueryResult) -> dict[str, Any]:
     quantiles = (0.0, 0.01, 0.1, 0.5, 1.0)
     values = result.quantiles(np.array(quantiles))
     return {
-        "cells": result.grid.size,
-        "cells_known": result.survey.known,
+        "cells": result.size,
+        "cells_known": result.known,
         "cells_asked": result.cells_asked,
         **result.told_unsearched(),
         "heatmap_sha256": result.survey.sha256,

@@ -30,6 +30,9 @@ class Answered(Protocol):
     def cells_asked(self) -> int: ...
 
     @property
+    def searched_places(self) -> str: ...
+
+    @property
     def true_place(self) -> tuple[tuple[float, float], float | None] | None: ...
 
     def probability(self, candidate: Candidate) -> float | None: ...
@@ -53,6 +56,11 @@ def metres(length: float) -> str:
     if length < 1000:
         return f"{length:.0f}\u202fm"
     return f"{length / 1000:,.{1 if length < 100_000 else 0}f}\u202fkm"
+
+
+def round_length(length: float) -> str:
+    """A length that somebody chose: 250 m, 25 km, 2.5 km."""
+    return f"{length:g}\u202fm" if length < 1000 else f"{length / 1000:g}\u202fkm"
 
 
 def area_size(km2: float) -> str:
@@ -121,7 +129,8 @@ def unsearched(result: Answered) -> str:
     share = percent(100 * result.unsearched / max(result.cells_asked, 1))
     reasons = [f"{count:,} {reason}" for reason, count in result.lacking.items()]
     why = next(iter(result.lacking)) if len(reasons) == 1 else "; ".join(reasons)
-    return f"{result.unsearched:,} of {result.cells_asked:,} cells ({share}) not searched: {why}"
+    what = result.searched_places
+    return f"{result.unsearched:,} of {result.cells_asked:,} {what} ({share}) not searched: {why}"
 
 
 def measured(result: Answered, candidate: Candidate) -> str:

@@ -59,7 +59,7 @@ def write_page(result: QueryResult, path: Path, views: Views) -> None:
         .render(
             result=result,
             views=views,
-            photos=[_photo(photo, len(result.photos)) for photo in result.photos],
+            photos=[photo_card(photo, len(result.photos)) for photo in result.photos],
             candidates=list(cards.values()),
             areas=[_area_card(area, cards) for area in result.areas],
             search=areas_text(result.areas),
@@ -95,23 +95,24 @@ def environment(package: str) -> Environment:
 def assets(package: str, style: str, *scripts: str, pictures: str = "data:") -> dict[str, str]:
     """Style on the theme of all pages, script, and the policy that lets this very script run.
 
-    ``scripts``: files that run one after the other. ``pictures``: where pictures
+    ``style``: one file, or several with spaces between. ``scripts``: files that run one after the
+    other. ``pictures``: where pictures
     may come from, in the words of the policy.
     """
     folder = files(package) / "templates"
     script = "".join((folder / name).read_text(encoding="utf-8") for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     theme = files(__package__) / "templates" / "theme.css"
+    styles = [folder / name for name in style.split()]
     return {
-        "style": Markup(
-            "".join(part.read_text(encoding="utf-8") for part in (theme, folder / style))
-        ),
+        "style": Markup("".join(part.read_text(encoding="utf-8") for part in (theme, *styles))),
         "script": Markup(script),
         "policy": _POLICY.format(digest=digest, pictures=pictures),
     }
 
 
-def _photo(photo: Photo, count: int) -> dict[str, Any]:
+def photo_card(photo: Photo, count: int) -> dict[str, Any]:
+    """What a page shows of a photo, one of ``count``."""
     return {
         "file": photo.file,
         "sha256": photo.sha256,

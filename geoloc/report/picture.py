@@ -91,7 +91,7 @@ def write_picture(result: QueryResult, path: Path, views: Views | None = None) -
     _draw_scale_bar(draw, sheet)
     _draw_north(draw, sheet)
     room = sheet.size[0] - 2 * _MARGIN
-    title = _fitting(_plain(result.title), font(24, bold=True), room)
+    title = fitting_line(plain_line(result.title), font(24, bold=True), room)
     draw.text((_MARGIN, _HEAD - 16), title, _INK, font(24, bold=True), "ls")
     foot = f"{result.grid.crs}   ·   where to look first, not a verdict"
     foot += "" if result.truth is None else "   ·   blue cross: the true place"
@@ -188,13 +188,13 @@ def _draw_upwards(image: Image.Image, text: str, middle: tuple[float, float]) ->
 
 def _draw_candidates(image: Image.Image, sheet: _Sheet, result: QueryResult) -> None:
     for candidate in reversed(result.candidates):
-        mark = _mark(int(candidate.rank))
+        mark = rank_mark(int(candidate.rank))
         x, y = sheet.at(candidate.x, candidate.y)
         image.paste(mark, (round(x - mark.width / 2), round(y - mark.height / 2)), mark)
 
 
 @lru_cache(maxsize=200)
-def _mark(rank: int) -> Image.Image:
+def rank_mark(rank: int) -> Image.Image:
     """The disc of a candidate, RGBA: the better its rank, the larger; the first is darkest."""
     size = mark_size(rank)
     color = "#b5124b" if rank == 1 else "#d6336c"
@@ -233,7 +233,7 @@ def _draw_scale_bar(draw: ImageDraw.ImageDraw, sheet: _Sheet) -> None:
     draw.rectangle((x, y - thick, x + pixels / 2, y), "black", "black")
     draw.rectangle((x + pixels / 2, y - thick, x + pixels, y), "white", "black")
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
-    _halo_text(draw, (x + pixels / 2, y - thick - 5), text, font(19), "ms")
+    halo_text(draw, (x + pixels / 2, y - thick - 5), text, font(19), "ms")
 
 
 def _draw_north(draw: ImageDraw.ImageDraw, sheet: _Sheet) -> None:
@@ -242,21 +242,22 @@ def _draw_north(draw: ImageDraw.ImageDraw, sheet: _Sheet) -> None:
     for thick, color in ((9, "white"), (3, "black")):
         draw.line((x, y + 10, x, y + 62), color, thick)
         draw.polygon([(x, y), (x - 11, y + 26), (x + 11, y + 26)], color, color, thick // 3)
-    _halo_text(draw, (x, y + 68), "N", font(22, bold=True), "ma")
+    halo_text(draw, (x, y + 68), "N", font(22, bold=True), "ma")
 
 
-def _halo_text(
+def halo_text(
     draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, letters: _Font, anchor: str
 ) -> None:
+    """Black text with a white rim, readable on any map."""
     draw.text(at, text, "black", letters, anchor, stroke_width=3, stroke_fill="white")
 
 
-def _plain(title: str) -> str:
+def plain_line(title: str) -> str:
     """One printable line: a file name may hold anything."""
     return "".join(c if c.isprintable() else " " for c in title[:200])
 
 
-def _fitting(text: str, letters: _Font, room: int) -> str:
+def fitting_line(text: str, letters: _Font, room: int) -> str:
     """As much of a line as ``room`` px hold."""
     if letters.getlength(text) <= room:
         return text

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ..candidates import Candidate
     from ..models import Term
 
+_OWN = ("explanation", "shared", "links", "probability")  # whatever a file calls its columns
 _DEGREES = 7  # decimals: about a centimetre
 
 
@@ -19,7 +20,9 @@ def properties(candidate: Candidate, probability: float | None = None) -> dict[s
     ``probability`` (0..1): of the scene that was searched for, where one was.
     """
     known = {} if probability is None else {"probability": probability}
+    told = dict(candidate.attributes)
     return {
+        **{name: value for name, value in told.items() if name not in _OWN},
         "rank": int(candidate.rank),
         "distance": float(candidate.distance),
         "percentile": float(candidate.percentile),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,9 +30,33 @@ OUTPUTS = {
 Written in this order; the record, which names the SHA-256 of each, comes last.
 """
 
+REGION_OUTPUTS = {
+    "regions.tif": ".region_files:write_region_raster",
+    "regions.geojson": ".region_files:write_region_geojson",
+    "regions.gpkg": ".region_files:write_region_package",
+    "map.png": ".region_map:write_region_map",
+}
+"""What is written besides of an answer by regions."""
 
-def open_writer(name: str) -> Writer:
-    """The writer of an output."""
-    module, _, function = OUTPUTS[name].partition(":")
+_PAGE = ".region_page:write_region_page"
+
+
+def outputs_of(result: QueryResult) -> dict[str, str]:
+    """The outputs of an answer.
+
+    Of cells: `OUTPUTS`, and where regions were asked for `REGION_OUTPUTS` and ``regions.html``.
+    Of points: the candidates and `REGION_OUTPUTS`; ``report.html`` is the page of the regions.
+    """
+    if result.of_points:
+        listed = {name: OUTPUTS[name] for name in OUTPUTS if name.startswith("candidates.")}
+        return {**listed, **REGION_OUTPUTS, "report.html": _PAGE}
+    if result.regions is None:
+        return OUTPUTS
+    return {**OUTPUTS, **REGION_OUTPUTS, "regions.html": _PAGE}
+
+
+def open_writer(name: str, outputs: Mapping[str, str] = OUTPUTS) -> Writer:
+    """The writer of an output, one of ``outputs``."""
+    module, _, function = outputs[name].partition(":")
     writer: Writer = getattr(import_module(module, __package__), function)
     return writer

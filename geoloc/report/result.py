@@ -15,6 +15,7 @@ from pyproj import Transformer
 from ..candidates import percentile_of
 from ..domain import Grid
 from ..names import path_text
+from ..regions import PlaceRecall, RankedRegions, region_areas
 from ..scenes import describe
 from ..search_areas import SearchArea, search_areas
 from .match import Match, match_record, match_words
@@ -25,6 +26,7 @@ from .survey import Survey
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..area import MapLayers
     from ..candidates import Candidate
     from ..photos import Photo
     from ..search import Heatmap
@@ -62,6 +64,10 @@ class QueryResult:
     folder: where the answer's files are, if it has any.
     random, pairs: of a photo's answer, see `Match`.
     sensitive: the page hides the photos until its reader chooses to see them.
+    regions: the regions, ranked, where they were asked for; layers: what their maps show beside
+        them, in degrees; recall: which large places lie in good ones.
+    points_asked: of an answer of points, how many were asked for. Its ``grid`` is that of the
+        regions, its ``heatmap`` their smallest distances, its candidates their best points.
     """
 
     title: str
@@ -84,6 +90,20 @@ class QueryResult:
     random: float | None = None
     pairs: float | None = None
     sensitive: bool = False
+    points_asked: int | None = None
+    regions: RankedRegions | None = None
+    layers: MapLayers | None = None
+    recall: PlaceRecall | None = None
+
+    @property
+    def of_points(self) -> bool:
+        """Whether points were searched, and no cells of a grid."""
+        return self.points_asked is not None
+
+    @property
+    def searched_places(self) -> str:
+        """What was searched, in a word."""
+        return "points" if self.of_points else "cells"
 
     @property
     def unsearched(self) -> int:
@@ -94,9 +114,21 @@ class QueryResult:
     def cells_asked(self) -> int:
         """How many cells were asked for: those of the area, or of the polygon in it."""
         if self.asked is None:
-            return self.grid.size
+            return self.size
         parts = (self.asked[row : row + _ROWS] for row in range(0, self.grid.ny, _ROWS))
         return sum(int(np.count_nonzero(part)) for part in parts)
+
+    @property
+    def size(self) -> int:
+        """How many cells or points there are."""
+        return self.grid.size if self.points_asked is None else self.points_asked
+
+    @property
+    def known(self) -> int:
+        """How many of them have a distance."""
+        if not self.of_points or self.regions is None:
+            return self.survey.known
+        return int(self.regions.minima.count.sum())
 
     @property
     def step(self) -> float:
@@ -162,7 +194,12 @@ class QueryResult:
         return Survey.of(self.heatmap)
 
     def quantiles(self, fractions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Distances at these fractions (0..1) of the known cells; see `Survey.quantiles`."""
+        """Distances at these fractions (0..1) of what is known; see `Survey.quantiles`.
+
+        Of points those of all points, from their `Background`.
+        """
+        if self.of_points and self.regions is not None:
+            return self.regions.minima.background.quantile(fractions)
         return self.survey.quantiles(fractions)
 
     @cached_property
@@ -172,6 +209,8 @@ class QueryResult:
         At least the best 1 %, or 1,000 cells of a large area, so that the surroundings of few
         candidates count; at most the best 10 %, beyond which a candidate stands alone.
         """
+        if self.of_points and self.regions is not None:
+            return region_areas(self.regions, self.candidates)
         shares = np.array([least_share(self.grid.size), _MOST_SHARE])
         low, high = self.quantiles(shares).tolist()
         last = max((c.distance for c in self.candidates), default=low)
@@ -198,7 +237,15 @@ class QueryResult:
             "summary": {"cells": self.cells_asked, **self.told_unsearched()},
             "truth": self.told_truth(),
             "notes": list(self.notes),
+            **self.told_regions(),
         }
+
+    def told_regions(self) -> dict[str, Any]:
+        """For machines: the regions and which large places lie in good ones, where asked for."""
+        if self.regions is None:
+            return {}
+        recall = None if self.recall is None else self.recall.to_json()
+        return {"regions": self.regions.to_json(), "large_places": recall}
 
     @cached_property
     def true_place(self) -> tuple[tuple[float, float], float | None] | None:
@@ -217,7 +264,19 @@ class QueryResult:
             return None
         lat, lon = self.truth
         percentile = self.true_place and self.true_place[1]
-        return {"lat": lat, "lon": lon, "percentile": percentile}
+        return {"lat": lat, "lon": lon, "percentile": percentile, **self._true_region(lon, lat)}
+
+    def _true_region(self, lon: float, lat: float) -> dict[str, Any]:
+        """How the region of the true place came out; None for both where it is not known."""
+        if self.regions is None:
+            return {}
+        region = self.regions.region_of(lon, lat)
+        known = region is not None and self.regions.rank[region] > 0
+        rank, good = (self.regions.rank, self.regions.good) if known else (None, None)
+        return {
+            "region_rank": None if rank is None else int(rank[region]),
+            "region_good": None if good is None else bool(good[region]),
+        }
 
     def told_unsearched(self) -> dict[str, Any]:
         """For machines: how many cells were not searched, and why."""

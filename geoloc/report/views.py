@@ -12,14 +12,16 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pyproj import Transformer
 
+from ..area.ground import utm_code
 from ..domain import Grid
 from ..errors import GeolocError
 from ..jobs.overview import NOTHING
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 BASE_PIXELS = 1500
 CHIP_PIXELS = 400
 CHIP_METRES = 240.0
+REGION_CHIPS = 24
+"""Good regions whose best point is shown from above."""
 _CHIP_MINIMUM = 48  # pixels: with coarse imagery a chip shows more ground instead
 _PHOTO_PIXELS = {1: 1600, 2: 1000}  # by number of photos; more are smaller
 _TILE = 400  # px, side of a sharp tile
@@ -62,6 +66,7 @@ class Picture:
 class Views:
     """What was seen: the base map, chips by rank, notes for the reader.
 
+    regions: chips of the best points of good regions, by the region's rank.
     base: pictures of the ground to be drawn in this order: of the whole area, then of parts of
         it, the sharper the later; empty without imagery.
     """
@@ -69,6 +74,7 @@ class Views:
     base: tuple[Picture, ...]
     chips: dict[int, Picture]
     notes: tuple[str, ...]
+    regions: dict[int, Picture] = field(default_factory=dict)
 
 
 def render_views(
@@ -83,6 +89,42 @@ def render_views(
     ``overview``: of the cube's imagery; without it the base map is read from ``source``.
     ``sharp``: with the overview's tiles, and sharper ones around the candidates.
     """
+    seen = _of_regions(result, source)
+    if result.of_points:
+        return seen
+    views = _of_cells(result, source, overview, sharp)
+    return replace(views, regions=seen.regions)
+
+
+def _of_regions(result: QueryResult, source: Source | None) -> Views:
+    """Chips of the best points of good regions: of points all that is seen of imagery."""
+    regions = result.regions
+    if regions is None or source is None:
+        note = ("No imagery was at hand, so no place is shown from above.",)
+        return Views((), {}, note if result.of_points else ())
+    best = regions.best_good[:REGION_CHIPS]
+    try:
+        places = [_place_window(lon, lat, source.gsd) for lon, lat in regions.lonlat[best].tolist()]
+        chips = _read_all(source, places, quality=85) if places else []
+    except (GeolocError, OSError) as error:
+        return Views((), {}, (f"The imagery cannot be reached any more: {error}",))
+    found = {int(regions.rank[r]): chip for r, chip in zip(best, chips, strict=True) if chip}
+    return Views((), {}, (), found)
+
+
+def _place_window(lon: float, lat: float, gsd: float) -> Grid:
+    """The window of a chip in the UTM zone of its place: metres are metres there."""
+    crs = utm_code(lon, lat)
+    x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(lon, lat)
+    size = max(CHIP_METRES, _CHIP_MINIMUM * gsd)
+    step = max(gsd, size / CHIP_PIXELS)
+    n = round(size / step)
+    return Grid(crs, x - n * step / 2, y + n * step / 2, step, n, n)
+
+
+def _of_cells(
+    result: QueryResult, source: Source | None, overview: Overview | None, sharp: bool
+) -> Views:
     base = () if overview is None else _of_overview(overview, sharp)
     if source is None:
         note = "No imagery was at hand, so the map shows {} alone."

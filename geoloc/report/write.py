@@ -15,7 +15,7 @@ from .evidence import write_evidence
 from .holding import hold_folder
 from .outputs import RECORD, output_digests
 from .placing import PART, place
-from .registry import OUTPUTS, open_writer
+from .registry import open_writer, outputs_of
 from .views import Views, render_views
 
 if TYPE_CHECKING:
@@ -64,8 +64,9 @@ def write_report(
 
 def write_files(result: QueryResult, out: Path, views: Views) -> None:
     """All files of an answer but its record."""
-    for name in OUTPUTS:
-        open_writer(name)(result, out / name, views)
+    outputs = outputs_of(result)
+    for name in outputs:
+        open_writer(name, outputs)(result, out / name, views)
 
 
 def _empty(part: Path) -> None:

@@ -5,16 +5,20 @@ It takes vectors, never a model; it holds a few blocks, never a cube.
 
 from __future__ import annotations
 
+from .background import Background
 from .distance import Query, fuse
 from .heatmaps import Heatmap, StoredHeatmap, standing, strips
 from .mask import WGS84, PolygonMask, project
-from .reductions import RADIUS, Heatmaps, Place, Ranked, RankedMap, Reduction, TopK
+from .reductions import RADIUS, Heatmaps, Place, Ranked, RankedMap, Reduction, Regional, TopK
+from .regions import SAMPLE, RegionMin, RegionMinima
 from .scan import Piece, reduce_scan, reduce_scenes, scan, scan_scenes
 from .work import Searchable
 
 __all__ = [
     "RADIUS",
+    "SAMPLE",
     "WGS84",
+    "Background",
     "Heatmap",
     "Heatmaps",
     "Piece",
@@ -24,6 +28,9 @@ __all__ = [
     "Ranked",
     "RankedMap",
     "Reduction",
+    "RegionMin",
+    "RegionMinima",
+    "Regional",
     "Searchable",
     "StoredHeatmap",
     "TopK",

@@ -31,7 +31,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 _FLAGS = {"reassoc", "contract", "arcp", "nsz"}
 
 
-def _compiled(function: _Function) -> _Function:
+def compiled(function: _Function) -> _Function:
     try:
         return cast(_Function, numba.njit(nogil=True, cache=True, fastmath=_FLAGS)(function))
     except RuntimeError:  # neither the package nor the home can be written: compile each time
@@ -45,7 +45,7 @@ def pad(values: NDArray[Any]) -> F32:
     return padded
 
 
-@_compiled
+@compiled
 def euclidean(codes: Codes, dim: int, factor: F32, shift: F32, out: F32) -> None:
     """``out[i] = sqrt(sum_c (q_ic * factor_c - shift_c) ** 2)``; codes flat, factors padded."""
     width = factor.size
@@ -63,7 +63,7 @@ def euclidean(codes: Codes, dim: int, factor: F32, shift: F32, out: F32) -> None
         out[i] = np.sqrt(total)
 
 
-@_compiled
+@compiled
 def product(codes: Codes, dim: int, factor: F32, constant: np.float32, norm: F32, out: F32) -> None:
     """``out[i] = sqrt(norm[i] + constant - 2 sum_c q_ic * factor_c)``; codes flat, padded."""
     width = factor.size
@@ -81,7 +81,7 @@ def product(codes: Codes, dim: int, factor: F32, constant: np.float32, norm: F32
         out[i] = np.float32(0) if square < 0 else np.sqrt(square)
 
 
-@_compiled
+@compiled
 def dequantise(codes: Codes, factor: F32, shift: F32, tile: F32, norm: F32) -> None:
     """``tile = q * factor - shift`` ``(cell, feature)``, ``norm = sum_c tile ** 2`` (NaN)."""
     dim = factor.size
@@ -95,7 +95,7 @@ def dequantise(codes: Codes, factor: F32, shift: F32, tile: F32, norm: F32) -> N
         norm[i] = np.nan if row[0] == MISSING else total
 
 
-@_compiled
+@compiled
 def finish(products: F32, norm: F32, constants: F32, out: F32) -> None:
     """``out[j, i] = sqrt(norm_i + constants_j - 2 products_ij)``, from cell- to photo-major."""
     for j in range(constants.size):
@@ -108,7 +108,7 @@ _TAYLOR = tuple(np.float32(math.log(2) ** k / math.factorial(k)) for k in range(
 _E0, _E1, _E2, _E3, _E4, _E5, _E6 = _TAYLOR
 
 
-@_compiled
+@compiled
 def log2_sum(codes: Codes, dim: int, factor: F32, shift: F32, out: F32) -> None:
     """``out[i] = log2(sum_c 2 ** (q_ic * factor_c - shift_c))``; every exponent at most 0.
 

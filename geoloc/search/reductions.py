@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from ..domain import Chunk, Domain, Grid
 from ..errors import UsageError
-from .heatmaps import HeatmapFile, StoredHeatmap
+from .heatmaps import Heatmap, HeatmapFile, StoredHeatmap
 from .kernels import F32
+from .regions import RegionMin, RegionMinima
 
 I64 = NDArray[np.int64]
 Result_co = TypeVar("Result_co", covariant=True)
@@ -279,7 +280,46 @@ class Ranked:
 
 @dataclass(frozen=True)
 class RankedMap:
-    """A heatmap and its best places, the best first."""
+    """A heatmap and its best places, the best first.
 
-    heatmap: StoredHeatmap
+    regions: what was found in the regions of a layout, where they were asked for. Of points the
+    heatmap is that of the regions' smallest distances, and their places are the best.
+    """
+
+    heatmap: Heatmap
     places: Sequence[Place]
+    regions: RegionMinima | None = None
+
+
+@dataclass(eq=False)
+class Regional:
+    """The best of each region, and of a grid its heatmaps with their places too."""
+
+    regions: RegionMin
+    ranked: Ranked | None = None
+
+    def part(self) -> Regional:
+        """An empty one for other chunks."""
+        return Regional(self.regions.part(), self.ranked and self.ranked.part())
+
+    def add(self, chunk: Chunk, values: F32) -> None:
+        """Take in the values of a chunk."""
+        self.regions.add(chunk, values)
+        if self.ranked is not None:
+            self.ranked.add(chunk, values)
+
+    def merge(self, other: Regional) -> None:
+        """Take in what a part kept."""
+        self.regions.merge(other.regions)
+        if self.ranked is not None and other.ranked is not None:
+            self.ranked.merge(other.ranked)
+
+    def result(self) -> list[RankedMap]:
+        """Each map with its regions."""
+        found = self.regions.result()
+        if self.ranked is None:
+            shape = [one.layout.grid.shape for one in found]
+            maps = zip(found, shape, strict=True)
+            return [RankedMap(one.best.reshape(size), (), one) for one, size in maps]
+        both = zip(self.ranked.result(), found, strict=True)
+        return [replace(ranked, regions=one) for ranked, one in both]

@@ -265,15 +265,15 @@ def fill(plan: BuildPlan, url: Path, executor: Executor) -> BuildReport:
     """Read, encode and write all blocks of a plan, as a build does once it has a code."""
     dim = plan.features.dim
     code = Quantizer.fit(np.full(dim, -9, np.float32), np.full(dim, 9, np.float32))
-    status = np.zeros(plan.grid.chunk_grid(), np.uint8)
+    status = np.zeros(plan.domain.chunk_grid(), np.uint8)
     work = replace(plan, url=str(url), features=plan.features.with_code(code))
     encoding = work.task.encoder().describe()
-    mosaic = open_mosaic(work.grid, work.source, encoding, None)
+    mosaic = open_mosaic(work.domain, work.source, encoding, None)
     report = BuildReport(str(url), "g0001")
     with hold_lock(url, "benchmark") as lock:
         job = BlockJob(work, report, lock, mosaic, work.spec(encoding), status)
         job.prepare(executor)
-        run = Run(job, work.grid, np.argwhere(status == Status.MISSING))
+        run = Run(job, work.domain, np.argwhere(status == Status.MISSING))
         report.seconds = seconds(lambda: run.over(executor))
     assert report.blocks_done == status.size
     return report

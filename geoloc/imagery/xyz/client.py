@@ -14,7 +14,7 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -26,6 +26,8 @@ from ...area import XyzImagery
 from ...errors import one_line
 from ...net.hosts import refused_redirect
 from ..keys import fill_keys
+from ..refusals import refusal_line
+from ..sharing import kept
 from .cache import TileCache
 from .pyramid import Tiles, fill_template
 from .repeats import Repeats
@@ -35,6 +37,9 @@ _EMPTY = (("X-VE-Tile-Info", "no-tile"), ("OATiles-hint", "empty"))  # Bing; OGC
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 _MOST_BYTES = 20_000_000  # of a tile
 _LONGEST_WAIT = 120.0  # s: a server that demands more is given up
+_USED_UP = ("HTTP 429", "HTTP 509", "HTTP 402")
+"""Too many requests, bandwidth exceeded, payment required: a quota is used up."""
+_QUOTA_PAUSE = 900.0  # s without requests where the server does not say how long
 _FIRST_WAIT = 0.5  # s before the first retry; doubled for each further
 _GIVE_UP = 8  # failed tiles in a row: the server is down
 _BODY_TIMEOUTS = 5  # timeouts that a whole body may take
@@ -42,6 +47,9 @@ _BLANK = 4  # px per side
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8")
 _THREADS = "geoloc-tiles"
+
+Place = tuple[int, int]
+"""x and y of a tile."""
 
 TilePixels = NDArray[np.uint8]
 """``(y, x, rgba)``."""
@@ -95,12 +103,30 @@ class TileClient:
     def fetch_all(self, tiles: Tiles) -> list[tuple[tuple[int, int], Fetched]]:
         """Each tile's place with its result."""
         places, self._failures = list(tiles), 0
-        results = self._pool.map(lambda place: self._fetch(place, tiles.zoom), places)
-        fetched = list(zip(places, results, strict=True))
+        there = self._shared(places, tiles.zoom)
+        lacking = [place for place in places if place not in there]
+        results = self._pool.map(lambda place: self._fetch(place, tiles.zoom), lacking)
+        new = dict(zip(lacking, results, strict=True))
+        self._share(new, tiles.zoom)
+        fetched = [(place, there[place] if place in there else new[place]) for place in places]
         for (x, y), tile in fetched:
             if tile.pixels is not None:
                 self._repeats.add((tiles.zoom, x, y), tile.digest, tile.pixels)
         return fetched
+
+    def _shared(self, places: list[Place], zoom: int) -> dict[Place, Fetched]:
+        """Tiles that this thread has decoded already, while reads are shared."""
+        shared = kept()
+        if shared is None:
+            return {}
+        found = {place: shared.find((id(self), zoom, place)) for place in places}
+        return {place: replace(tile, size=0) for place, tile in found.items() if tile is not None}
+
+    def _share(self, new: dict[Place, Fetched], zoom: int) -> None:
+        if (shared := kept()) is not None:
+            for place, tile in new.items():
+                if not tile.fault:
+                    shared.keep((id(self), zoom, place), tile)
 
     def placeholder(self, tile: Fetched) -> str:
         """A note if a tile is the image that a server sends for missing tiles; else empty.
@@ -165,6 +191,8 @@ class TileClient:
             # jitter, so that many clients do not come back all at once
             wait = max(wanted, _FIRST_WAIT * 2**attempt * (0.5 + random.random()))
             self._pace.hold(wanted)
+        if fault.startswith(_USED_UP):  # however often it was asked
+            return self._failed(self._refusal.begin(_QUOTA_PAUSE, fault))
         self._failures += 1
         return self._failed(fault)
 
@@ -264,7 +292,7 @@ class Refusal:
         with self._lock:
             now = time.monotonic()
             if now >= self._until:
-                self._reason = f"{fault}: the server asks to wait {seconds:.0f} s"
+                self._reason = refusal_line(fault, seconds)
             self._until = max(self._until, now + seconds)
             return self._reason
 

@@ -1,0 +1,88 @@
+"""Shapes with their names, of vector files that are drawn on maps: in degrees, one by one."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import AreaError, one_line
+from .polygon import plainly_named, polygon_file, vector_layers
+from .vector import reason_to_refuse
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
+    from shapely import Geometry
+
+_SPELLINGS = {
+    "name": ("name", "name_en", "name:en", "name_1", "shapename", "nam", "admin"),
+    "population": ("population", "pop", "pop_est"),
+}
+"""What a column may be called, without regard to capitals."""
+
+Told = tuple[str, ...]
+
+
+def read_shapes(path: Path, key: str, columns: Sequence[str]) -> Iterator[tuple[Told, Geometry]]:
+    """The shapes of all layers of a file in degrees (WGS84), each with the text of ``columns``.
+
+    ``key``: of the area file, for errors. A column that is not there gives empty text. Raises
+    AreaError where the file cannot be read, has no shape, or names no CRS.
+    """
+    try:
+        file = polygon_file(path)
+        if not file.is_file():
+            raise AreaError(f"{key} {path} does not exist: give a vector file")
+        if reason := reason_to_refuse(file):
+            raise AreaError(f"{key} {path} is not opened: {reason}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its reader's warnings about formats
+            found = [one for frame in _frames(file) for one in _rows(frame, path, key, columns)]
+    except AreaError:
+        raise
+    except Exception as error:  # noqa: BLE001  (its readers raise errors of many libraries)
+        raise AreaError(f"{key} {path} cannot be read: {one_line(error)}") from None
+    if not found:
+        raise AreaError(f"{key} {path} has no shape: give a vector file with some")
+    yield from found
+
+
+def _frames(file: Path) -> Iterator[GeoDataFrame]:
+    import geopandas
+
+    with plainly_named(file.absolute()) as plain:
+        for layer in vector_layers(plain):
+            frame = geopandas.read_file(plain, layer=layer, on_invalid="fix")
+            if isinstance(frame, geopandas.GeoDataFrame):
+                yield frame
+
+
+def _rows(
+    frame: GeoDataFrame, path: Path, key: str, columns: Sequence[str]
+) -> Iterator[tuple[Told, Geometry]]:
+    import shapely
+
+    if frame.crs is None:
+        raise AreaError(f"{key} {path} names no CRS: save it as GeoJSON in lon/lat")
+    told = [_texts(frame, name) for name in columns]
+    moved = frame.geometry.to_crs(4326)
+    for number, shape in enumerate(moved):
+        if shape is None or shape.is_empty:
+            continue
+        if not np.isfinite(shapely.get_coordinates(shape)).all():
+            raise AreaError(f"{key} {path} has coordinates that are not numbers: draw it again")
+        yield tuple(column[number] for column in told), shape
+
+
+def _texts(frame: GeoDataFrame, column: str) -> list[str]:
+    """A column as text, empty where it is missing."""
+    lower = {str(name).lower(): name for name in frame.columns}
+    name = next((lower[spelled] for spelled in _SPELLINGS[column] if spelled in lower), None)
+    return [""] * len(frame) if name is None else [_text(value) for value in frame[name]]
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or value != value else " ".join(str(value).split())

@@ -1,0 +1,302 @@
+"""Good regions: where in a country to look first, by the best distance of each region.
+
+The study's rule: a region is good where ``d <= best + 0.1 (worst - best)``, over the regions'
+smallest distances. These favour regions with many points: of more draws the smallest is smaller.
+So two other scores can be ranked by in their place:
+
+- ``quantile``: the distance below which a tenth of a region's points lie, which does not depend
+  on how many there are, but takes no notice of a single place that fits.
+- ``corrected``: the smallest distance of n points, as it would be of the usual number of points.
+  With F the distribution of the distances of all points, ``p = 1 - (1 - F(d))^n`` is the chance
+  that n points drawn anywhere come so near; the score is the d' that has the same p with the
+  median number of points: ``F(d') = 1 - (1 - F(d))^(n / median)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import Transformer
+from shapely.geometry import MultiPolygon
+
+from .candidates import Candidate
+from .domain import Domain, Regions
+from .ranking import Ranking
+from .search import SAMPLE, RegionMinima
+from .search_areas import SearchArea
+
+if TYPE_CHECKING:
+    from shapely import Geometry
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+
+GOOD_SHARE = 0.1
+"""Of the way from the best to the worst region, as far as regions are good (the study's)."""
+
+LOW_QUANTILE = 0.1
+"""Of a region's points, where regions are ranked by a quantile."""
+
+
+def places_kept(ranking: Ranking) -> int:
+    """How many places of each region a scan has to keep for a ranking."""
+    return SAMPLE if ranking is Ranking.QUANTILE else 0
+
+
+def scores(minima: RegionMinima, ranking: Ranking = Ranking.MINIMUM) -> F64:
+    """A distance of each region ``(region,)``, small is good, NaN where nothing is known."""
+    if ranking is Ranking.QUANTILE:
+        return _low_quantile(minima)
+    if ranking is Ranking.CORRECTED:
+        return _corrected(minima)
+    return minima.best.astype(np.float64)
+
+
+def _low_quantile(minima: RegionMinima) -> F64:
+    assert minima.sample is not None, "a scan for quantiles keeps a sample of each region"
+    found, known = np.full(len(minima.best), np.nan), minima.count > 0
+    sample = minima.sample[known].astype(np.float64)
+    found[known] = np.nanquantile(sample, LOW_QUANTILE, axis=1) if len(sample) else 0.0
+    return found
+
+
+def _corrected(minima: RegionMinima) -> F64:
+    known = minima.count > 0
+    found = np.full(len(minima.best), np.nan)
+    if known.any():
+        times = minima.count[known] / np.median(minima.count[known])
+        with np.errstate(divide="ignore"):  # of the largest distance of all the log is -inf
+            none_nearer = times * np.log1p(-minima.background.share(minima.best[known]))
+        found[known] = minima.background.quantile(-np.expm1(none_nearer))
+    return found
+
+
+def good_regions(score: F64, share: float = GOOD_SHARE) -> NDArray[np.bool_]:
+    """Which regions ``(region,)`` are good, by the study's rule on any score; NaN is not."""
+    known = np.isfinite(score)
+    if not known.any():
+        return known
+    low, high = float(score[known].min()), float(score[known].max())
+    return known & (np.where(known, score, np.inf) <= low + share * (high - low))
+
+
+@dataclass(frozen=True, eq=False)
+class RankedRegions:
+    """The regions of one answer, in the order of their layout ``(region,)``.
+
+    score: what they are ranked by; rank: from 1, 0 where nothing is known; good: by the study's
+    rule. xy: the best place of each in the layout's CRS, lonlat: in degrees, ``(region, 2)``,
+    NaN where there is none.
+    """
+
+    minima: RegionMinima
+    ranking: Ranking
+    score: F64
+    rank: I64
+    good: NDArray[np.bool_]
+    xy: F64
+    lonlat: F64
+
+    @classmethod
+    def of(
+        cls, minima: RegionMinima, domain: Domain, ranking: Ranking = Ranking.MINIMUM
+    ) -> RankedRegions:
+        """Rank what one photo found; equal scores by their smallest distance, then in order."""
+        score = scores(minima, ranking)
+        order = np.lexsort((np.arange(len(score)), minima.best, score))
+        known = np.isfinite(score)
+        rank = np.zeros(len(score), np.int64)
+        rank[order[: int(known.sum())]] = np.arange(1, int(known.sum()) + 1)
+        xy = np.full((len(score), 2), np.nan)
+        xy[known] = domain.centres(minima.index[known])
+        good = good_regions(score)
+        at = [_moved(xy, domain.crs, crs) for crs in (minima.layout.grid.crs, "EPSG:4326")]
+        return cls(minima, ranking, score, rank, good, *at)
+
+    @property
+    def layout(self) -> Regions:
+        """Where the regions lie."""
+        return self.minima.layout
+
+    @cached_property
+    def order(self) -> I64:
+        """The known regions, the best first."""
+        known = np.flatnonzero(self.rank)
+        return np.asarray(known[np.argsort(self.rank[known])], np.int64)
+
+    @property
+    def best_good(self) -> I64:
+        """The good regions, the best first."""
+        return self.order[self.good[self.order]]
+
+    def raster(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Values of the regions as float32 ``(y, x)``, NaN where nothing is known."""
+        told = np.where(self.rank > 0, values, np.nan).astype(np.float32)
+        return told.reshape(self.layout.grid.shape)
+
+    def candidates(self, top: int) -> list[Candidate]:
+        """The best places of the ``top`` best regions, in the regions' order."""
+        return [self._candidate(int(region)) for region in self.order[:top]]
+
+    def _candidate(self, region: int) -> Candidate:
+        distance, told = float(self.minima.best[region]), self.minima.background
+        known = max(told.total, 1)
+        share = max(float(told.share(np.array(distance))), 1 / known)
+        row, col = divmod(region, self.layout.grid.nx)
+        x, y = self.xy[region].tolist()
+        lon, lat = self.lonlat[region].tolist()
+        return Candidate(
+            int(self.rank[region]), row, col, x, y, lon, lat, distance, 100 * share,
+            point=int(self.minima.index[region]),
+        )  # fmt: skip
+
+    def region_of(self, lon: float, lat: float) -> int | None:
+        """The region that a place in degrees lies in; None outside of all."""
+        found = self.regions_at(np.array([[lon, lat]]))[0]
+        return None if found < 0 else int(found)
+
+    def regions_at(self, lonlat: F64) -> NDArray[np.int32]:
+        """The region ``(place,)`` of places in degrees ``(place, 2)``; -1 outside of all."""
+        return Regions(self.layout.grid, "EPSG:4326", self.layout.polygon).index(lonlat)
+
+    def record(self, region: int) -> dict[str, Any]:
+        """What is reported of a region (JSON types)."""
+        second = float(self.minima.second[region])
+        lon, lat = self.lonlat[region].tolist()
+        return {
+            "rank": int(self.rank[region]),
+            "good": bool(self.good[region]),
+            "distance": float(self.minima.best[region]),
+            "second": second if np.isfinite(second) else None,
+            "score": float(self.score[region]),
+            "count": int(self.minima.count[region]),
+            "lon": round(lon, 7),
+            "lat": round(lat, 7),
+            "region": region,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines: the layout, how many regions there are, and the good ones in order."""
+        known = len(self.order)
+        return {
+            **self.layout.to_json(),
+            "ranking": self.ranking.value,
+            "regions": known,
+            "unknown": int(np.count_nonzero(self.layout.there)) - known,
+            "points": int(self.minima.count.sum()),
+            "points_outside": self.minima.outside,
+            "good": len(self.best_good),
+            "good_share": len(self.best_good) / known if known else 0.0,
+            "good_regions": [self.record(int(region)) for region in self.best_good],
+        }
+
+
+def region_areas(ranked: RankedRegions, candidates: Sequence[Candidate]) -> tuple[SearchArea, ...]:
+    """The regions of the candidates as areas to search, one each."""
+    import shapely
+
+    nx = ranked.layout.grid.nx
+    regions = np.array([c.row * nx + c.col for c in candidates], np.int64)
+    outlines = ranked.layout.outline(regions)
+    return tuple(
+        SearchArea(
+            c.rank, (c.rank,), int(ranked.minima.count[region]), shape.area / 1e6, c.lon, c.lat,
+            shape if isinstance(shape, MultiPolygon) else shapely.MultiPolygon(_polygons(shape)),
+        )
+        for c, region, shape in zip(candidates, regions, outlines, strict=True)
+    )  # fmt: skip
+
+
+def _polygons(shape: Geometry) -> list[Geometry]:
+    """The polygons of a clipped square: a border that only touches it leaves lines too."""
+    import shapely
+
+    return [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon"]
+
+
+def _moved(xy: F64, source: str, target: str) -> F64:
+    if source == target:
+        return xy.copy()
+    found = Transformer.from_crs(source, target, always_xy=True).transform(xy[:, 0], xy[:, 1])
+    return np.where(np.isfinite(xy), np.stack(found, axis=1), np.nan)
+
+
+@dataclass(frozen=True)
+class PlaceRecall:
+    """How many named places lie in good regions.
+
+    places: those with more people than ``above`` in a known region; found: their names that lie in
+    good regions, the largest first, missed: the others. good_regions, regions: how many;
+    good_with: how many good regions hold a place. elsewhere: places outside of all known regions.
+    """
+
+    above: float
+    found: tuple[str, ...]
+    missed: tuple[str, ...]
+    good_regions: int
+    good_with: int
+    regions: int
+    elsewhere: int
+
+    @property
+    def places(self) -> int:
+        """How many places count."""
+        return len(self.found) + len(self.missed)
+
+    @property
+    def recall(self) -> float | None:
+        """The share of the places that lie in good regions; None without places."""
+        return len(self.found) / self.places if self.places else None
+
+    @property
+    def precision(self) -> float | None:
+        """The share of the good regions that hold such a place; None without good regions."""
+        return self.good_with / self.good_regions if self.good_regions else None
+
+    @property
+    def share(self) -> float:
+        """The share of the known regions that are good: what recall is worth less the larger."""
+        return self.good_regions / self.regions if self.regions else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "above": self.above,
+            "places": self.places,
+            "found": list(self.found),
+            "missed": list(self.missed),
+            "elsewhere": self.elsewhere,
+            "recall": self.recall,
+            "precision": self.precision,
+            "good_share": self.share,
+        }
+
+
+def place_recall(
+    ranked: RankedRegions, names: list[str], population: F64, lonlat: F64, above: float
+) -> PlaceRecall:
+    """Which places of more than ``above`` people lie in good regions.
+
+    ``names``, ``population`` ``(place,)``, NaN for unknown, which does not count; ``lonlat``
+    ``(place, 2)``, degrees.
+    """
+    with np.errstate(invalid="ignore"):
+        large = np.flatnonzero(population > above)
+    large = large[np.argsort(-population[large], kind="stable")]
+    region = ranked.regions_at(lonlat[large])
+    there = (region >= 0) & (ranked.rank[region] > 0)
+    good = there & ranked.good[region]
+    return PlaceRecall(
+        above,
+        tuple(names[i] for i in large[good]),
+        tuple(names[i] for i in large[there & ~good]),
+        len(ranked.best_good),
+        len(np.unique(region[good])),
+        len(ranked.order),
+        int(np.count_nonzero(~there)),
+    )

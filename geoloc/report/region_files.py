@@ -1,0 +1,158 @@
+"""``regions.tif``, ``regions.geojson`` and ``regions.gpkg``: the regions of an answer for a GIS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import Transformer
+
+from ..domain import Regions
+from ..regions import RankedRegions
+
+if TYPE_CHECKING:
+    from shapely import Geometry
+
+    from .result import QueryResult
+    from .views import Views
+
+BANDS = ("distance", "count", "second", "rank", "good", "score")
+"""Of ``regions.tif``, in this order."""
+
+_EDGE_PARTS = 4  # of a square's edge, which is straight in one CRS and bends in another
+_DIGITS = 6  # decimals of degrees: a tenth of a metre
+
+
+def regions_of(result: QueryResult) -> RankedRegions:
+    """The regions of an answer that has some."""
+    assert result.regions is not None, "an answer without regions has no such files"
+    return result.regions
+
+
+def write_region_raster(result: QueryResult, path: Path, _views: Views | None = None) -> None:
+    """Write a COG of float32, a pixel a region: `BANDS`; NaN where nothing is known."""
+    regions = regions_of(result)
+    plain = path.with_name(f".{path.name}.part")
+    try:
+        for torn in (plain, path):
+            torn.unlink(missing_ok=True)  # GDAL reads what it replaces, and may choke on it
+        _write_plain(regions, plain)
+        rasterio.shutil.copy(plain, path, driver="COG", COMPRESS="DEFLATE", PREDICTOR="YES")
+    finally:
+        plain.unlink(missing_ok=True)
+
+
+def _write_plain(regions: RankedRegions, path: Path) -> None:
+    grid, values = regions.layout.grid, _bands(regions)
+    profile = {
+        "driver": "GTiff", "width": grid.nx, "height": grid.ny, "count": len(BANDS),
+        "dtype": "float32", "crs": grid.crs, "transform": Affine(*grid.transform),
+        "nodata": np.nan,
+    }  # fmt: skip
+    with rasterio.open(path, "w", **profile) as target:
+        for number, name in enumerate(BANDS, start=1):
+            target.write(regions.raster(values[name]), number)
+            target.set_band_description(number, name)
+        target.update_tags(
+            TIFFTAG_IMAGEDESCRIPTION=(
+                f"geoloc: best feature distance of regions of {grid.step:g} m, ranked by "
+                f"{regions.ranking.value}; small means plausible"
+            )
+        )
+
+
+def _bands(regions: RankedRegions) -> dict[str, NDArray[Any]]:
+    minima = regions.minima
+    return {
+        "distance": minima.best,
+        "count": minima.count,
+        "second": minima.second,
+        "rank": regions.rank,
+        "good": regions.good,
+        "score": regions.score,
+    }
+
+
+def write_region_geojson(result: QueryResult, path: Path, _views: Views | None = None) -> None:
+    """Write all regions as polygons in WGS84 (RFC 7946), the best first."""
+    features = [
+        {
+            "type": "Feature",
+            "id": told["region"],
+            "geometry": shapely.geometry.mapping(shape),
+            "properties": told,
+        }
+        for told, shape in _told(regions_of(result))
+    ]
+    document = {"type": "FeatureCollection", "name": result.title, "features": features}
+    text = json.dumps(document, allow_nan=False, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def write_region_package(result: QueryResult, path: Path, _views: Views | None = None) -> None:
+    """Write a GeoPackage in WGS84 with the layers ``regions`` and ``best_points``."""
+    import geopandas
+
+    path.unlink(missing_ok=True)
+    rows = list(_told(regions_of(result)))
+    told, shapes = [one for one, _ in rows], [shape for _, shape in rows]
+    frame = geopandas.GeoDataFrame(told, geometry=shapes, crs="EPSG:4326")
+    frame.to_file(path, layer="regions", driver="GPKG")
+    known = frame[frame["rank"].notna()].copy()
+    known["geometry"] = geopandas.points_from_xy(known["lon"], known["lat"])
+    known.to_file(path, layer="best_points", driver="GPKG")
+
+
+def _told(regions: RankedRegions) -> Iterator[tuple[dict[str, Any], Geometry]]:
+    """What is told of each region, and its shape in degrees; those without a place last."""
+    numbers = np.flatnonzero(regions.layout.there)
+    shapes = dict(zip(numbers.tolist(), lonlat_outlines(regions.layout), strict=True))
+    unknown = numbers[regions.rank[numbers] == 0]
+    for region in (*regions.order.tolist(), *unknown.tolist()):
+        yield region_record(regions, region), shapes[region]
+
+
+def region_record(regions: RankedRegions, region: int) -> dict[str, Any]:
+    """`RankedRegions.record`, also of a region where nothing is known: numbers are null there."""
+    if regions.rank[region] > 0:
+        return regions.record(region)
+    keys = ("rank", "good", "distance", "second", "score", "count", "lon", "lat", "region")
+    return {**dict.fromkeys(keys), "good": False, "count": 0, "region": region}
+
+
+@lru_cache(maxsize=2)  # the answers of one call share their regions
+def lonlat_outlines(layout: Regions) -> list[Geometry]:
+    """The shapes of the regions in degrees, clipped, in order; split at 180 degrees."""
+    shapes = layout.outline(np.flatnonzero(layout.there))
+    dense = shapely.segmentize(shapes, layout.size / _EDGE_PARTS)
+    to_degrees = Transformer.from_crs(layout.grid.crs, 4326, always_xy=True).transform
+
+    def moved(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.round(np.stack(to_degrees(xy[:, 0], xy[:, 1]), axis=1), _DIGITS)
+
+    return [_split(shape) for shape in shapely.transform(dense, moved)]
+
+
+def _split(shape: Geometry) -> Geometry:
+    """A shape in degrees as RFC 7946 wants it: in two parts where it crosses 180 degrees."""
+    west, _, east, _ = shape.bounds
+    if east - west <= 180:
+        return shape
+
+    def turned(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack([np.where(xy[:, 0] < 0, xy[:, 0] + 360, xy[:, 0]), xy[:, 1]], axis=1)
+
+    whole = shapely.transform(shape, turned)
+    near = shapely.intersection(whole, shapely.box(0, -90, 180, 90))
+    far = shapely.intersection(whole, shapely.box(180, -90, 360, 90))
+    parts = (near, shapely.transform(far, lambda xy: xy - [360, 0]))
+    return shapely.MultiPolygon([p for s in parts for p in shapely.get_parts(s)])

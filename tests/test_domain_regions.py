@@ -1,0 +1,126 @@
+"""Regions: which place lies in which square, whatever the domain, its CRS and the border."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+from pyproj import Geod, Transformer
+
+from geoloc.domain import Grid, Points, Regions, equal_area_crs, region_crs
+from geoloc.errors import UsageError
+
+UTM = "EPSG:32636"
+GRID = Grid(UTM, 300_200.0, 5_604_600.0, 10.0, 90, 140)
+
+
+def test_cells_are_pooled_from_the_corner_of_their_grid() -> None:
+    layout = Regions.of(GRID, 400)
+    assert layout.grid == Grid(UTM, 300_200.0, 5_604_600.0, 400.0, 3, 4)
+    index = layout.index(GRID.centres(np.arange(GRID.size))).reshape(GRID.shape)
+    rows, cols = np.indices(GRID.shape)
+    np.testing.assert_array_equal(index, rows // 40 * 4 + cols // 40)
+
+
+@given(
+    left=st.floats(-1e5, 1e5), top=st.floats(-1e5, 1e5), size=st.floats(3, 1e5),
+    seed=st.integers(0, 999), count=st.integers(1, 40),
+)  # fmt: skip
+def test_every_point_lies_in_the_square_that_is_said(
+    left: float, top: float, size: float, seed: int, count: int
+) -> None:
+    xy = np.random.default_rng(seed).uniform((left, top), (left + 999, top + 333), (count, 2))
+    points = Points("EPSG:3035", xy + np.array([4_321_000, 3_210_000]))
+    layout = Regions.of(points, size)
+    index = layout.index(points.coordinates)
+    assert (index >= 0).all()
+    squares = layout.squares[index]
+    at = shapely.points(points.coordinates)
+    assert (shapely.distance(squares, at) < 1e-6).all()
+    if size > 1000:
+        assert layout.count == 1
+
+
+def test_regions_stay_where_they_are_as_points_are_added() -> None:
+    rng = np.random.default_rng(0)
+    xy = rng.uniform((300_000, 5_500_000), (400_000, 5_560_000), (200, 2))
+    few, many = (Regions.of(Points(UTM, xy[:n]), 25_000) for n in (50, 200))
+    offset = (few.grid.left - many.grid.left) / 25_000, (few.grid.top - many.grid.top) / 25_000
+    assert all(part == round(part) for part in offset)
+
+
+def test_points_on_the_outer_edges_belong_to_a_region() -> None:
+    xy = np.array([[0, 0], [50_000, 0], [0, 50_000], [50_000, 50_000]], float)
+    xy += [300_000, 5_500_000]
+    index = Regions.of(Points(UTM, xy), 25_000).index(xy)
+    assert (index >= 0).all() and len(set(index.tolist())) == 4
+    assert Regions.of(Points(UTM, xy[:1]), 25_000).index(xy[:1]).tolist() == [0]
+
+
+@pytest.mark.parametrize(("lon", "lat"), [(31.2, 48.7), (179.9, -17.0), (-70.0, -53.0)])
+def test_regions_of_degrees_are_as_large_as_they_say(lon: float, lat: float) -> None:
+    rng = np.random.default_rng(1)
+    xy = np.array([lon, lat]) + rng.uniform(-2, 2, (400, 2))
+    xy[:, 0] = (xy[:, 0] + 180) % 360 - 180
+    points = Points("EPSG:4326", xy)
+    layout = Regions.of(points, 25_000)
+    assert "Azimuthal Equal Area" in layout.grid.crs
+    assert (layout.index(points.coordinates) >= 0).all()
+    assert max(layout.grid.shape) < 25  # not around the Earth
+    to_degrees = Transformer.from_crs(layout.grid.crs, 4326, always_xy=True)
+    dense = shapely.segmentize(layout.squares[layout.count // 3], 1000)
+    area, _ = Geod(ellps="WGS84").polygon_area_perimeter(
+        *to_degrees.transform(*shapely.get_coordinates(dense).T)
+    )
+    assert abs(area) == pytest.approx(25_000**2, rel=1e-3)
+
+
+def test_a_crs_that_stretches_areas_is_not_taken_for_regions() -> None:
+    xy = np.array([[3_400_000.0, 6_200_000.0], [3_500_000.0, 6_300_000.0]])
+    assert region_crs(Points(UTM, np.array([[300_000.0, 5_600_000.0]]))) == UTM
+    assert "Azimuthal" in region_crs(Points("EPSG:3857", xy))
+    assert region_crs(GRID) == UTM
+    assert equal_area_crs(179.7, 10) == equal_area_crs(-180.2, 10)
+
+
+def test_regions_are_clipped_to_a_border_and_places_outside_belong_to_none() -> None:
+    border = shapely.Polygon([(300_300, 5_604_000), (301_000, 5_604_100), (300_500, 5_604_500)])
+    layout = Regions.of(GRID, 200, polygon=border)
+    xy = GRID.centres(np.arange(GRID.size))
+    index, free = layout.index(xy), Regions.of(GRID, 200).index(xy)
+    inside = shapely.contains_xy(border, xy)
+    np.testing.assert_array_equal(index, np.where(inside, free, -1))
+    there = np.flatnonzero(layout.there)
+    touched = shapely.intersects(layout.squares, border)
+    np.testing.assert_array_equal(there, np.flatnonzero(touched))
+    assert shapely.union_all(layout.outline(there)).area == pytest.approx(border.area)
+    again = pickle.loads(pickle.dumps(layout))  # noqa: S301 our own
+    np.testing.assert_array_equal(again.index(xy), index)
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (5, "smaller than a cell of 10 m: give --regions 10 or more"),
+        (0, "give a length above 0"),
+        (float("nan"), "give a length above 0"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused_in_one_line(size: float, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as refused:
+        Regions.of(GRID, size)
+    assert "\n" not in str(refused.value)
+    assert Regions.of(GRID, 10).count == GRID.size
+    assert Regions.of(GRID, 1e7).count == 1
+
+
+def test_too_many_regions_and_a_border_elsewhere_are_refused() -> None:
+    xy = np.array([[30.0, 48.0], [36.0, 52.0]])
+    with pytest.raises(UsageError, match=r"would be .* more than 1,000,000: give a larger"):
+        Regions.of(Points("EPSG:4326", xy), 100)
+    with pytest.raises(UsageError, match="the border does not meet the area"):
+        Regions.of(GRID, 100, polygon=shapely.box(0, 0, 9, 9))
