@@ -44,6 +44,7 @@ OWNERS = {
     "torchvision": ("encoders", "training"),
     "zarr": ("stores", "cube", "imagery.cached"),
     "httpx": ("imagery.xyz",),
+    "osmium": ("points.extracts", "sandbox"),
     "stackstac": ("imagery.stac",),
     "pystac_client": ("imagery.stac",),
     "typer": ("cli",),

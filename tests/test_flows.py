@@ -20,7 +20,9 @@ from flows.running import limit_name
 from geoloc.area import load_area
 from geoloc.cube import Cube, list_generations
 from geoloc.errors import CubeError
+from geoloc.points import read_points
 from tests.loopback import serving_on_loopback
+from tests.road_files import Way, extract
 from tests.service import Composed, Service, compose, postgresql, running, tasks_seen, wait
 from tests.small_place import SmallPlace, write_place
 
@@ -33,8 +35,8 @@ NOT_CUT_OFF = """element => {
 }"""
 LIMITS = "v2/concurrency_limits/filter"
 DEPLOYMENTS = {
-    "evaluate", "geolocate-folder", "query-photo", "refresh-cubes", "search-scene",
-    "train-overhead",
+    "evaluate", "geolocate-folder", "query-photo", "refresh-cubes", "sample-points",
+    "search-scene", "train-overhead",
 }  # fmt: skip
 
 
@@ -224,6 +226,17 @@ def test_expected_errors_end_runs_with_one_line(service: Service, place: SmallPl
     assert "text.jpg" in messages[1]
     assert "why" in service.artifacts(runs[1])["failures"]["data"]
     assert "Traceback" not in service.log()
+
+
+def test_points_are_sampled_for_a_cube(service: Service, tmp_path: Path) -> None:
+    roads = extract(tmp_path / "roads.osm.pbf", Way(5, [(9.5, 47.1), (9.6, 47.1)]))
+    given = {"out": str(tmp_path / "points.parquet"), "sources": [str(roads)], "n": 200}
+    run = service.start_run("sample-points", **given)
+    refused = service.start_run("sample-points", **{**given, "n": 10_000_000})
+    assert service.finished(run)["state_type"] == "COMPLETED"
+    assert set(read_points(given["out"]).attributes["way_id"]) == {5}
+    assert "7.6" in service.artifacts(run)["points"]["data"]
+    assert "less than a metre for each" in service.finished(refused)["state"]["message"]
 
 
 def test_a_watched_run_ends_with_the_reason(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shapely import Geometry, Polygon
 
 _GEOGRAPHIC_EDGE = 0.01  # degrees (about 1 km) between vertices before an edge is reprojected
+_PROJECTED_EDGE = 1e3  # of a CRS's units, mostly metres: the same where the target is in degrees
 _METRES_A_DEGREE = 1e5
 _FAR = 40.0  # degrees: smaller polygons are never turned inside out by a projection
 _PROBES = 24  # along each side
@@ -45,7 +46,7 @@ def read_polygon(path: Path, crs: str) -> Geometry:
     read, has no polygon, or has coordinates that are not those of its CRS.
     """
     try:
-        file, layer = _file_and_layer(path)
+        file, layer = file_and_layer(path)
         if not file.is_file():
             raise AreaError(f"geometry {path} does not exist: give a GeoJSON file with a polygon")
         if reason := reason_to_refuse(file):
@@ -62,10 +63,11 @@ def read_polygon(path: Path, crs: str) -> Geometry:
 
 def polygon_file(path: Path) -> Path:
     """The file itself, without the name of a layer."""
-    return _file_and_layer(path)[0]
+    return file_and_layer(path)[0]
 
 
-def _file_and_layer(path: Path) -> tuple[Path, str | None]:
+def file_and_layer(path: Path) -> tuple[Path, str | None]:
+    """Of ``FILE|layername=NAME``; of a file alone, the file and None."""
     match = None if path.is_file() else _LAYER.fullmatch(str(path))
     return (path, None) if match is None else (Path(match["path"]), match["layer"])
 
@@ -126,6 +128,7 @@ def _polygons(file: Path, layer: str) -> GeoSeries:
 def _united(shapes: GeoSeries, crs: str, path: Path) -> Geometry:
     """The union of polygons in another CRS. Raises AreaError if it cannot be projected."""
     import shapely
+    from pyproj import CRS
 
     _require_coordinates(shapes, path)
     if shapes.crs.is_geographic:
@@ -134,6 +137,8 @@ def _united(shapes: GeoSeries, crs: str, path: Path) -> Geometry:
         polygons = list(shapely.segmentize(polygons, _GEOGRAPHIC_EDGE))
     else:
         polygons = [valid_polygon(shape) for shape in shapes]
+        if CRS.from_user_input(crs).is_geographic:
+            polygons = list(shapely.segmentize(polygons, _PROJECTED_EDGE))
     moved = type(shapes)(polygons, crs=shapes.crs).to_crs(crs).to_numpy()
     outside = AreaError(
         f"geometry {path} is outside the domain of {crs}: choose another CRS, or cut the polygon "

@@ -41,7 +41,7 @@ def query(
 
     with stages() as stage:
         answers = query_photos(cube, photos, out, options=options, progress=stage)
-    _show(answers.results, out, as_json, answers.failures)
+    show_answers(answers.results, out, as_json, answers.failures)
     if answers.failures:
         raise GeolocError(_failed(answers.failures, len(photos)))
 
@@ -60,7 +60,7 @@ def scene(
 
     with stages() as stage:
         result = search_scene(cube, name, out, options=options, progress=stage)
-    _show([result], out, as_json, {})
+    show_answers([result], out, as_json, {})
 
 
 def repeat(
@@ -102,7 +102,10 @@ def _failed(failures: dict[str, str], asked: int) -> str:
     return f"{len(failures)} of {asked} photos failed: " + "; ".join(failures.values())
 
 
-def _show(results: list[QueryResult], out: Path, as_json: bool, failures: dict[str, str]) -> None:
+def show_answers(
+    results: list[QueryResult], out: Path, as_json: bool, failures: dict[str, str]
+) -> None:
+    """Tell of answers: tables for people, or one JSON object."""
     from ..report.formatting import areas_text, truth_text, unsearched
 
     if as_json:

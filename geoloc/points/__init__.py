@@ -3,5 +3,17 @@
 from __future__ import annotations
 
 from .file import PointSet, read_points, writing_points
+from .sample import Sampled, sample_area, sample_places, sample_roads
+from .ways import NETWORKS, Network
 
-__all__ = ["PointSet", "read_points", "writing_points"]
+__all__ = [
+    "NETWORKS",
+    "Network",
+    "PointSet",
+    "Sampled",
+    "read_points",
+    "sample_area",
+    "sample_places",
+    "sample_roads",
+    "writing_points",
+]

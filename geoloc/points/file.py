@@ -12,6 +12,7 @@ Further columns are attributes of the points. The metadata key ``geoloc`` holds 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -171,6 +172,16 @@ def _plain(values: NDArray[Any]) -> NDArray[Any]:
     return np.array(["" if value is None else str(value) for value in values], np.str_)
 
 
+def require_writable(path: Path) -> None:
+    """Raises OutputError, before any work, where a file of points cannot be written."""
+    if not path.parent.is_dir():
+        raise OutputError(f"{path} cannot be written: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise OutputError(f"{path} cannot be written: it is a folder: name a file in it")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path} cannot be written: no right to write in {path.parent}")
+
+
 @contextmanager
 def writing_points(path: Path, about: Mapping[str, Any]) -> Iterator[Callable[[PointSet], None]]:
     """Write a file part by part, whole or not at all: what is yielded takes the next points.
@@ -180,8 +191,6 @@ def writing_points(path: Path, about: Mapping[str, Any]) -> Iterator[Callable[[P
     """
     import pyarrow.parquet as pq
 
-    if not path.parent.is_dir():
-        raise OutputError(f"{path} cannot be written: the folder {path.parent} does not exist")
     box = np.array([np.inf, np.inf, -np.inf, -np.inf])
     try:
         with whole_file(path) as part:

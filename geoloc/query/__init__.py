@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         repair_cube_at,
         verify_cube_at,
     )
+    from .zoom import ZoomOptions, zoom_answer
 
 __all__ = [
     "Evaluation",
@@ -31,6 +32,7 @@ __all__ = [
     "Repetition",
     "Score",
     "Target",
+    "ZoomOptions",
     "answer_photos",
     "cube_model",
     "cube_url",
@@ -45,6 +47,7 @@ __all__ = [
     "score",
     "search_scene",
     "verify_cube_at",
+    "zoom_answer",
 ]
 
 _PARTS = {
@@ -62,6 +65,7 @@ _PARTS = {
         "repair_cube_at",
         "verify_cube_at",
     ),
+    "zoom": ("ZoomOptions", "zoom_answer"),
 }
 _PART_OF = {name: part for part, names in _PARTS.items() for name in names}
 

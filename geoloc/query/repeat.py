@@ -194,23 +194,40 @@ def _largest_difference(before: list[Any], after: list[Any]) -> float | None:
 
 
 def _answer(record: Record, cube: str | Path | None, media: Path | None) -> QueryResult:
-    session = QuerySession.of(Target(_cube(record, cube)), _options(record["parameters"]))
+    session = QuerySession.of(Target(_cube(record, cube)), recorded_options(record))
     if session.options.scene:
         return answer_scene(session)
-    model = _model(record["model"], session.target)
-    photos, vector = _encode(record, model, media)
-    item = QueryItem(record["title"], "", tuple(photos), vector)
+    model = recorded_model(record, session.target)
+    item = recorded_question(record, model, media)
     return session.answer(item, session.search([item])[0], model)
 
 
-def _cube(record: Record, moved: str | Path | None) -> Cube:
-    """The recorded generation, whichever is the current one."""
-    url, generation = moved or record["cube"]["cube"], record["cube"]["generation"]
+def recorded_question(
+    record: Record, model: Model, media: Path | None = None, name: str = ""
+) -> QueryItem:
+    """What was asked with: the photos as they were looked at, certainly unchanged, encoded anew.
+
+    ``name``: of its folder. Raises UsageError where an original is missing or changed, PhotoError
+    where it cannot be decoded.
+    """
+    photos, vector = _encode(record, model, media)
+    return QueryItem(record["title"], name, tuple(photos), vector)
+
+
+def cube_named(record: Record, moved: str | Path | None) -> str | Path:
+    """Where the record's cube is. Raises UsageError where that is elsewhere and not confirmed."""
+    url = moved or record["cube"]["cube"]
     if moved is None and local_path(url) is None:
         raise UsageError(
             f"the record names the cube {without_secrets(str(url))[:200]}, which is not on this "
             "disk, and a record may be from anybody: if you know it, name it with --cube"
         )
+    return str(url) if moved is None else moved
+
+
+def _cube(record: Record, moved: str | Path | None) -> Cube:
+    """The recorded generation, whichever is the current one."""
+    url, generation = cube_named(record, moved), record["cube"]["generation"]
     there = [found.name for found in list_generations(url)]
     if there and generation not in there:
         raise CubeError(
@@ -220,9 +237,9 @@ def _cube(record: Record, moved: str | Path | None) -> Cube:
     return Cube.open(url, generation)
 
 
-def _options(told: Record) -> QueryOptions:
-    """The recorded options, the polygon certainly unchanged."""
-    options = QueryOptions.of_record(told)
+def recorded_options(record: Record) -> QueryOptions:
+    """The recorded options, the polygons certainly unchanged. Raises UsageError."""
+    options = QueryOptions.of_record(record["parameters"])
     files = {"within": options.within_sha256, "border": options.border_sha256}
     named = {key: getattr(options, key) for key in files if getattr(options, key) is not None}
     there = {key: Path(text_path(str(path))) for key, path in named.items()}
@@ -233,11 +250,12 @@ def _options(told: Record) -> QueryOptions:
     return options.model_copy(update=there)
 
 
-def _model(told: Record, target: Target) -> Model:
+def recorded_model(record: Record, target: Target) -> Model:
     """The model of the recorded digest: where it was, where the cube names it, or any installed.
 
     Raises ModelError where there is none, SpecMismatchError where it did not make the cube.
     """
+    told = record["model"]
     digest = str(told.get("digest"))
     for name in filter(None, (told.get("path"), target.cube.model_name)):
         if is_url(name):  # a record may be a stranger's: nothing is fetched for it

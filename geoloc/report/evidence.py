@@ -62,6 +62,7 @@ def evidence(result: QueryResult, created: datetime | None = None) -> dict[str, 
         "truth": result.told_truth(),
         "versions": versions(),
         **result.told_regions(),
+        **result.told_parent(),
     }
     plain = _plain(record)
     assert isinstance(plain, dict)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -64,6 +66,8 @@ def write_page(result: QueryResult, path: Path, views: Views) -> None:
             areas=[_area_card(area, cards) for area in result.areas],
             search=areas_text(result.areas),
             truth=truth_text(result),
+            parent=result.parent,
+            parent_page=parent_page(result),
             not_searched=unsearched(result),
             match=result.match_words,
             stops=STOPS,
@@ -76,6 +80,15 @@ def write_page(result: QueryResult, path: Path, views: Views) -> None:
         )
     )
     path.write_text(text, encoding="utf-8")
+
+
+def parent_page(result: QueryResult) -> str | None:
+    """The address, from this page, of the answer's that it goes into; None where there is none."""
+    if result.parent is None or result.folder is None:
+        return None
+    page = result.parent.record.parent / "report.html"
+    there = os.path.relpath(page.absolute(), result.folder.absolute())
+    return quote(Path(there).as_posix())
 
 
 @cache  # templates are compiled once, not for each answer

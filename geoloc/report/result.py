@@ -46,6 +46,37 @@ class Mask(Protocol):
 
 
 @dataclass(frozen=True)
+class Parent:
+    """The place of another answer around which an answer was asked again.
+
+    record: path of that answer's ``query.json``; sha256: of its bytes; kind: candidate or region;
+    lon, lat: degrees (WGS84); km: side of the square around it.
+    """
+
+    record: Path
+    sha256: str
+    title: str
+    kind: str
+    rank: int
+    lon: float
+    lat: float
+    km: float
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "record": path_text(self.record),
+            "sha256": self.sha256,
+            "title": self.title,
+            "kind": self.kind,
+            "rank": self.rank,
+            "lon": self.lon,
+            "lat": self.lat,
+            "km": self.km,
+        }
+
+
+@dataclass(frozen=True)
 class QueryResult:
     """One ranked answer: a photo's, that of several photos of one place, or a scene's.
 
@@ -68,6 +99,8 @@ class QueryResult:
         them, in degrees; recall: which large places lie in good ones.
     points_asked: of an answer of points, how many were asked for. Its ``grid`` is that of the
         regions, its ``heatmap`` their smallest distances, its candidates their best points.
+    parent: of the neighbourhood of a place of another answer, which answer and place: see
+        `Parent`.
     """
 
     title: str
@@ -94,6 +127,7 @@ class QueryResult:
     regions: RankedRegions | None = None
     layers: MapLayers | None = None
     recall: PlaceRecall | None = None
+    parent: Parent | None = None
 
     @property
     def of_points(self) -> bool:
@@ -238,6 +272,7 @@ class QueryResult:
             "truth": self.told_truth(),
             "notes": list(self.notes),
             **self.told_regions(),
+            **self.told_parent(),
         }
 
     def told_regions(self) -> dict[str, Any]:
@@ -246,6 +281,10 @@ class QueryResult:
             return {}
         recall = None if self.recall is None else self.recall.to_json()
         return {"regions": self.regions.to_json(), "large_places": recall}
+
+    def told_parent(self) -> dict[str, Any]:
+        """For machines: which place of which answer this is the neighbourhood of, if it is."""
+        return {} if self.parent is None else {"parent": self.parent.to_json()}
 
     @cached_property
     def true_place(self) -> tuple[tuple[float, float], float | None] | None:
