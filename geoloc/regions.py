@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +29,6 @@ from .domain import Domain, Regions
 from .ranking import Ranking
 from .search import SAMPLE, RegionMinima
 from .search_areas import SearchArea
-
-if TYPE_CHECKING:
-    from shapely import Geometry
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -198,25 +195,16 @@ class RankedRegions:
 
 def region_areas(ranked: RankedRegions, candidates: Sequence[Candidate]) -> tuple[SearchArea, ...]:
     """The regions of the candidates as areas to search, one each."""
-    import shapely
-
     nx = ranked.layout.grid.nx
     regions = np.array([c.row * nx + c.col for c in candidates], np.int64)
     outlines = ranked.layout.outline(regions)
     return tuple(
         SearchArea(
             c.rank, (c.rank,), int(ranked.minima.count[region]), shape.area / 1e6, c.lon, c.lat,
-            shape if isinstance(shape, MultiPolygon) else shapely.MultiPolygon(_polygons(shape)),
+            shape if isinstance(shape, MultiPolygon) else MultiPolygon([shape]),
         )
         for c, region, shape in zip(candidates, regions, outlines, strict=True)
     )  # fmt: skip
-
-
-def _polygons(shape: Geometry) -> list[Geometry]:
-    """The polygons of a clipped square: a border that only touches it leaves lines too."""
-    import shapely
-
-    return [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon"]
 
 
 def _moved(xy: F64, source: str, target: str) -> F64:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from geoloc.area import MapFiles
 from geoloc.cube import (
     BlockWriter,
     Cube,
@@ -92,20 +93,27 @@ def make_country(folder: Path, count: int = 1500) -> Country:
     )
     pixels = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(country.photo)
-    _write_map(country)
+    make_map(folder)
     return country
 
 
-def _write_map(country: Country) -> None:
-    country.border.write_text(_geojson([("Tinyland", [list(map(list, BORDER))])]))
+def make_map(folder: Path) -> MapFiles:
+    """Border, provinces, places and a lake, below a folder."""
+    folder.mkdir(exist_ok=True)
     west = [[30.0, 48.0], [32.0, 48.0], [32.0, 50.0], [30.0, 50.0], [30.0, 48.0]]
     east = [[32.0, 48.0], [34.0, 48.0], [34.0, 50.0], [32.0, 50.0], [32.0, 48.0]]
-    provinces = _geojson([("<i>West</i>", [west]), ("East", [east])])
-    (country.folder / "provinces.geojson").write_text(provinces)
     lake = [[31.4, 48.6], [31.9, 48.7], [31.6, 49.0], [31.4, 48.6]]
-    (country.folder / "water.geojson").write_text(_geojson([("", [lake])]))
-    lines = ["name,population,lat,lon", *(f"{n},{p},{y},{x}" for n, p, y, x in PLACES)]
-    country.places.write_text("\n".join(lines))
+    texts = {
+        "border.geojson": _geojson([("Tinyland", [list(map(list, BORDER))])]),
+        "provinces.geojson": _geojson([("<i>West</i>", [west]), ("East", [east])]),
+        "water.geojson": _geojson([("", [lake])]),
+        "places.csv": "\n".join(
+            ["name,population,lat,lon", *(f"{n},{p},{y},{x}" for n, p, y, x in PLACES)]
+        ),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    return MapFiles(**{Path(name).stem: folder / name for name in texts})
 
 
 def _geojson(shapes: list[tuple[str, list[list[list[float]]]]]) -> str:

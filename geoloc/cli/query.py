@@ -106,7 +106,7 @@ def show_answers(
     results: list[QueryResult], out: Path, as_json: bool, failures: dict[str, str]
 ) -> None:
     """Tell of answers: tables for people, or one JSON object."""
-    from ..report.formatting import areas_text, truth_text, unsearched
+    from ..report.formatting import areas_text, regions_text, truth_text, unsearched
 
     if as_json:
         print_json(
@@ -129,7 +129,9 @@ def show_answers(
         print_table(f"{result.title} ({result.folder})", columns, rows)
         for words in filter(None, (result.match_words, truth_text(result))):
             note(words)
-        if result.areas:
+        if result.regions is not None:
+            note(regions_text(result.regions, result.recall))
+        if result.areas and not result.of_points:
             note(areas_text(result.areas))
         if lacking := unsearched(result):
             note(lacking)
@@ -137,7 +139,8 @@ def show_answers(
         note(remark)
     if results:
         where = results[0].folder if len(results) == 1 else out
-        note(f"answers in {where}: open report.html in a browser, heatmap.tif in QGIS")
+        maps = "regions.tif" if results[0].of_points else "heatmap.tif"
+        note(f"answers in {where}: open report.html in a browser, {maps} in QGIS")
 
 
 def _row(result: QueryResult, candidate: Candidate) -> list[str]:

@@ -87,6 +87,9 @@ class Regions:
         squares = self.squares
         states = np.where(shapely.intersects(self.polygon, squares), _EDGE, _OUT).astype(np.uint8)
         states[shapely.contains(self.polygon, squares)] = _IN
+        edge = np.flatnonzero(states == _EDGE)  # those that only touch it hold nothing of it
+        held = shapely.area(shapely.intersection(squares[edge], self.polygon))
+        states[edge[held == 0]] = _OUT
         return states
 
     @property
@@ -105,13 +108,12 @@ class Regions:
         return np.asarray(shapely.box(x, y - size, x + size, y))
 
     def outline(self, regions: NDArray[np.int64]) -> NDArray[Any]:
-        """These regions ``(n,)`` as polygons in the grid's CRS, clipped."""
+        """These regions ``(n,)`` as (multi)polygons in the grid's CRS, clipped."""
         import shapely
 
         shapes = self.squares[regions]
-        edge = np.flatnonzero(self.states[regions] == _EDGE)
-        for number in edge:
-            shapes[number] = shapely.intersection(shapes[number], self.polygon)
+        for number in np.flatnonzero(self.states[regions] == _EDGE):
+            shapes[number] = polygonal(shapely.intersection(shapes[number], self.polygon))
         return shapes
 
     def index(self, xy: F64) -> NDArray[np.int32]:
@@ -158,6 +160,16 @@ class Regions:
             "bounds": list(grid.bounds),
             "shape": list(grid.shape),
         }
+
+
+def polygonal(shape: Geometry) -> Geometry:
+    """The polygons of a shape, without the lines and points that cutting it left."""
+    import shapely
+
+    if shape.geom_type in ("Polygon", "MultiPolygon"):
+        return shape
+    parts = shapely.get_parts(shapely.get_parts(shape))
+    return shapely.MultiPolygon(list(parts[shapely.get_type_id(parts) == 3]))
 
 
 def region_crs(domain: Domain, frame: Bounds | None = None) -> str:

@@ -11,6 +11,7 @@ from ..scenes import display_name
 if TYPE_CHECKING:
     from ..candidates import Candidate
     from ..models import Term
+    from ..regions import PlaceRecall, RankedRegions
     from ..search_areas import SearchArea
 
 
@@ -79,6 +80,19 @@ def areas_text(areas: Sequence[SearchArea]) -> str:
     return (
         f"{points} candidate{'s' * (points != 1)} in {len(areas)} "
         f"area{'s' * (len(areas) != 1)} to search, {least}{size}{' in all' * (len(areas) > 1)}"
+    )
+
+
+def regions_text(regions: RankedRegions, recall: PlaceRecall | None = None) -> str:
+    """How many regions are good, and which large places lie in them, in a line."""
+    known, good = len(regions.order), len(regions.best_good)
+    share = f" ({percent(100 * good / known)})" if known else ""
+    told = f"{good:,} of {known:,} regions of {round_length(regions.layout.size)} are good{share}"
+    if recall is None or not recall.places:
+        return told
+    return (
+        f"{told}; {len(recall.found)} of {recall.places} places with more than "
+        f"{recall.above:,.0f} people lie in them"
     )
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from ..domain import Regions
+from ..domain.regions import polygonal
 from ..regions import RankedRegions
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _split(shape: Geometry) -> Geometry:
         return np.stack([np.where(xy[:, 0] < 0, xy[:, 0] + 360, xy[:, 0]), xy[:, 1]], axis=1)
 
     whole = shapely.transform(shape, turned)
-    near = shapely.intersection(whole, shapely.box(0, -90, 180, 90))
-    far = shapely.intersection(whole, shapely.box(180, -90, 360, 90))
+    near = polygonal(shapely.intersection(whole, shapely.box(0, -90, 180, 90)))
+    far = polygonal(shapely.intersection(whole, shapely.box(180, -90, 360, 90)))
     parts = (near, shapely.transform(far, lambda xy: xy - [360, 0]))
     return shapely.MultiPolygon([p for s in parts for p in shapely.get_parts(s)])

@@ -1,0 +1,263 @@
+"""Regions of an answer, over a cube of points and over a grid: found, written, asked again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+
+from geoloc.area import Area, GeotiffImagery, MapFiles
+from geoloc.bulk import run_bulk
+from geoloc.cube import Cube
+from geoloc.domain import Grid
+from geoloc.errors import AreaError, UsageError
+from geoloc.query import (
+    QueryOptions,
+    QueryResults,
+    answer_photos,
+    query_photos,
+    repeat_query,
+    search_scene,
+)
+from geoloc.query.session import QuerySession
+from geoloc.query.target import Target
+from geoloc.report.outputs import RECORD, faults_of_outputs
+from geoloc.report.registry import OUTPUTS, REGION_OUTPUTS
+from geoloc.search import Query, scan
+from tests.cubes import write_cube
+from tests.encoder_models import CLASSES
+from tests.point_place import Country, make_country, make_map, write_point_cube
+
+F32 = Any
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Country:
+    return make_country(tmp_path_factory.mktemp("country"))
+
+
+@pytest.fixture
+def country(made: Country, monkeypatch: pytest.MonkeyPatch) -> Country:
+    monkeypatch.setenv("GEOLOC_MODELS", str(made.folder / "models"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def answers(made: Country, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueryResults]:
+    out = tmp_path_factory.mktemp("out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GEOLOC_MODELS", str(made.folder / "models"))
+        yield query_photos(made.cube, [made.photo], out, top=7, truth=(48.9, 31.5))
+
+
+def area_with(map_files: MapFiles | None, **changes: Any) -> Area:
+    """An area file's content as far as regions read it."""
+    area = Area(
+        name="Tinyland", crs="EPSG:32636", bounds=(300_000, 5_300_000, 400_000, 5_400_000),
+        geometry=None, step=10, imagery=GeotiffImagery(paths=["x.tif"]), model="tiny",
+        cube="cube.zarr", sensitive=None, map=map_files,
+    )  # fmt: skip
+    return area.model_copy(update=changes)
+
+
+def distances(cube: Cube, vector: F32) -> F32:
+    found = np.full(cube.domain.size, np.nan, np.float32)
+    for chunk, values in scan(cube, Query(vector)):
+        found[chunk.slices] = values[0]
+    return found
+
+
+def test_a_cube_of_points_is_answered_by_regions_of_25_km(answers: QueryResults) -> None:
+    (result,) = answers.results
+    assert answers.failures == {} and result.folder is not None
+    assert {path.name for path in result.folder.iterdir()} == {
+        *(name for name in OUTPUTS if name.startswith("candidates.")), *REGION_OUTPUTS,
+        "report.html", RECORD,
+    }  # fmt: skip
+    record = json.loads((result.folder / RECORD).read_text())
+    assert list(faults_of_outputs(result.folder, record)) == []
+    assert (record["parameters"]["regions"], record["regions"]["size"]) == (25_000, 25_000)
+    assert record["summary"]["cells"] == 1500 and record["summary"]["cells_known"] == 1462
+    assert record["summary"]["unsearched_reasons"] == {
+        "no imagery, or too little of it around the cell": 38
+    }
+    assert record["large_places"] is None and len(record["candidates"]) == 7
+    assert record["truth"]["region_rank"] > 0 and record["truth"]["region_good"] in (True, False)
+    assert 0 < record["truth"]["percentile"] <= 100
+
+
+def test_its_candidates_are_the_best_points_of_the_best_regions(
+    answers: QueryResults, country: Country
+) -> None:
+    (result,) = answers.results
+    cube = Cube.open(country.cube)
+    answered = distances(cube, [result.vector])
+    assert result.regions is not None
+    region = result.regions.layout.index(cube.domain.centres(np.arange(cube.domain.size)))
+    best = sorted(
+        (float(np.nanmin(answered[region == r])), r)
+        for r in set(region.tolist())
+        if np.isfinite(answered[region == r]).any()
+    )
+    assert len(best) == len(result.regions.order)
+    for candidate, (distance, number) in zip(result.candidates, best, strict=False):
+        assert candidate.distance == distance
+        assert candidate.row * result.grid.nx + candidate.col == number
+        assert answered[candidate.point] == distance
+        assert (candidate.lon, candidate.lat) == pytest.approx(
+            tuple(cube.domain.centres(np.array([candidate.point]))[0])
+        )
+        assert candidate.explanation and result.places[candidate.rank]
+    assert result.areas[0].km2 == pytest.approx(625)
+
+
+@pytest.mark.usefixtures("country")
+def test_the_answer_can_be_repeated(answers: QueryResults) -> None:
+    folder = answers.results[0].folder
+    assert folder is not None
+    assert repeat_query(folder / RECORD).exact
+    (folder / "regions.tif").write_bytes(b"no")
+    assert not repeat_query(folder / RECORD).same
+
+
+def test_scenes_bulk_and_fused_photos_have_regions_too(country: Country, tmp_path: Path) -> None:
+    found = search_scene(country.cube, "beach", tmp_path / "s", regions=80_000)
+    assert found.regions is not None and found.regions.layout.size == 80_000
+    assert found.match is not None and found.match.probability is not None
+    both = answer_photos(country.cube, [country.photo, country.photo], fuse=True, regions=60_000)
+    assert len(both.results) == 1 and both.results[0].regions is not None
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(country.photo.read_bytes())
+    report = run_bulk(country.cube, tmp_path / "in", tmp_path / "bulk", ranking="corrected")
+    report.raise_if_unanswered()
+    assert report.answered == 1
+    record = json.loads((tmp_path / "bulk/items/a" / RECORD).read_text())
+    assert record["regions"]["ranking"] == "corrected"
+    assert run_bulk(country.cube, tmp_path / "in", tmp_path / "bulk", ranking="corrected").kept == 1
+    assert "1,500 points" in report.index.read_text()
+
+
+def test_regions_end_at_the_border_and_large_places_are_told(country: Country) -> None:
+    files = MapFiles(border=country.border, provinces=None, places=country.places,
+                     water=None, forest=None)  # fmt: skip
+    target = Target(Cube.open(country.cube), area_with(files))
+    session = QuerySession.of(target, QueryOptions(scene="beach", places_above=10_000))
+    (ranked,) = [session.search_scene()]
+    assert ranked.regions is not None and ranked.regions.outside > 100
+    from geoloc.query.run import answer_scene
+
+    result = answer_scene(session)
+    assert result.regions is not None and result.recall is not None
+    told = result.recall
+    assert {*told.found, *told.missed} == {"Alpha & <b>Co</b>", "Beta"} and told.elsewhere == 1
+    assert any("lie outside of the border" in note for note in result.notes)
+    assert session.parameters["border"] == str(country.border)
+    assert len(session.parameters["border_sha256"]) == 64
+    inside = result.regions.layout.polygon
+    assert inside is not None and result.regions.layout.states.min() == 0
+
+
+def test_a_polygon_and_missing_blocks_are_counted_in_points(
+    country: Country, tmp_path: Path
+) -> None:
+    whole = Cube.open(country.cube)
+    features = whole.features.decode(whole.read(slice(None)))
+    assert not isinstance(whole.domain, Grid)
+    cube = write_point_cube(tmp_path / "c.zarr", whole.domain, features, missing=(0, 3))  # type: ignore[arg-type]
+    box = [[[30, 48], [33, 48], [33, 50], [30, 50], [30, 48]]]
+    shape = {"type": "Polygon", "coordinates": box}
+    (tmp_path / "p.geojson").write_text(json.dumps(shape))
+    result = search_scene(cube.url, "beach", tmp_path / "out", within=tmp_path / "p.geojson")
+    xy = whole.domain.centres(np.arange(1500))
+    inside, unbuilt = xy[:, 0] < 33, np.isin(np.arange(1500) // 256, (0, 3))
+    assert result.cells_asked == inside.sum()
+    assert result.lacking["not built yet"] == (inside & unbuilt).sum()
+    known = np.isfinite(features[:, 0]) & inside & ~unbuilt
+    assert result.known == known.sum() == result.cells_asked - result.unsearched
+
+
+def grid_cube(folder: Path) -> Path:
+    rng = np.random.default_rng(5)
+    features = rng.normal(0, 2, (40, 70, len(CLASSES))).astype(np.float32)
+    features[30:, :20] = np.nan
+    write_cube(folder / "cube.zarr", features, classes=CLASSES)
+    return folder / "cube.zarr"
+
+
+def test_a_grid_keeps_its_files_and_gets_those_of_regions(tmp_path: Path) -> None:
+    cube = grid_cube(tmp_path)
+    plain = search_scene(cube, "bridge", tmp_path / "plain")
+    both = search_scene(cube, "bridge", tmp_path / "both", regions=100)
+    assert plain.folder is not None and both.folder is not None and plain.regions is None
+    names = {path.name for path in both.folder.iterdir()}
+    assert names == {*OUTPUTS, *REGION_OUTPUTS, "regions.html", RECORD}
+    assert plain.candidates == both.candidates
+    np.testing.assert_array_equal(plain.heatmap[:], both.heatmap[:])
+    with rasterio.open(both.folder / "regions.tif") as file:
+        best = file.read(1)
+    pooled = np.full((4, 7), np.nan, np.float32)
+    for row, col in np.ndindex(4, 7):
+        cells = both.heatmap[row * 10 : row * 10 + 10, col * 10 : col * 10 + 10]
+        if np.isfinite(cells).any():
+            pooled[row, col] = np.nanmin(cells)
+    np.testing.assert_array_equal(best, pooled)
+    assert repeat_query(both.folder / RECORD).exact
+
+
+def test_what_cannot_be_is_refused_before_any_work(tmp_path: Path) -> None:
+    cube = grid_cube(tmp_path)
+    for size, words in ((5, "smaller than a cell"), (float("inf"), "finite")):
+        with pytest.raises(UsageError, match=words):
+            search_scene(cube, "bridge", tmp_path / "out", regions=size)
+    assert not (tmp_path / "out").exists()
+    one = search_scene(cube, "bridge", tmp_path / "out", regions=90_000)
+    assert one.regions is not None and one.regions.to_json()["good"] == 1
+    opened = Cube.open(cube)
+    elsewhere = make_map(tmp_path / "map")  # 200 km off
+    with pytest.raises(UsageError, match="the border does not meet the area"):
+        QuerySession.of(Target(opened, area_with(elsewhere)), QueryOptions(regions=100))
+    broken = elsewhere.model_copy(update={"border": tmp_path / "none.geojson"})
+    with pytest.raises(AreaError, match=r"map\.border: .* does not exist"):
+        QuerySession.of(Target(opened, area_with(broken)), QueryOptions(regions=100))
+    QuerySession.of(Target(opened, area_with(broken)), QueryOptions())  # not asked for
+
+
+def test_a_changed_border_is_not_repeated(country: Country, tmp_path: Path) -> None:
+    files = make_map(tmp_path / "map")
+    target = Target(Cube.open(country.cube), area_with(files))
+    session = QuerySession.of(target, QueryOptions(scene="beach"))
+    from geoloc.query.folders import Folders
+    from geoloc.query.run import answer_scene
+
+    result = answer_scene(session, folders=Folders(tmp_path / "out"))
+    assert result.folder is not None and repeat_query(result.folder / RECORD).exact
+    border = tmp_path / "map" / "border.geojson"
+    border.write_text(border.read_text().replace("33.8", "33.7"))
+    with pytest.raises(UsageError, match="was changed since: restore it"):
+        repeat_query(result.folder / RECORD)
+
+
+def test_places_that_lie_nowhere_near_are_told(country: Country, tmp_path: Path) -> None:
+    text = "name,population,lat,lon\nSwapped,900000,31,48.5\n"
+    (tmp_path / "p.csv").write_text(text)
+    files = MapFiles(border=None, provinces=None, places=tmp_path / "p.csv", water=None,
+                     forest=None)  # fmt: skip
+    session = QuerySession.of(
+        Target(Cube.open(country.cube), area_with(files)), QueryOptions(scene="beach")
+    )
+    ranked = session.search_scene()
+    result = session.answer(replace(_item(session), photos=()), ranked)
+    assert "No named place lies in any region: check the columns lat and lon." in result.notes
+
+
+def _item(session: QuerySession) -> Any:
+    from geoloc.query.session import QueryItem
+
+    vector = session.target.cube.features.named_vector(["beach"])
+    return QueryItem("beach", "beach", (), vector)
