@@ -12,16 +12,15 @@ from .console import note, print_json, print_table, stages
 
 if TYPE_CHECKING:
     from ..demo import Demo
+    from ..demo_national import NationalDemo, RegionScore
 
 SEED = typer.Option(7, "--seed", help="Random seed of the world.")
-KM = typer.Option(3.0, "--km", min=1.0, max=200.0, help="Side of the square world, km.")
 ANY_KM = typer.Option(
     None,
     "--km",
     help="Side of the square world, 0.5 to 60 km, or of a country, 10 to 400 km.",
     show_default="3; of a country 200",
 )
-PHOTOS = typer.Option(40, "--photos", min=1, max=100_000, help="Ground photos to render.")
 ANY_PHOTOS = typer.Option(
     None,
     "--photos",
@@ -91,23 +90,73 @@ def _serve(folder: Path, port: int) -> None:
 
 
 def demo(
-    out: Path = typer.Option(Path("demo"), "--out", help="Where to write everything."),
+    out: Path | None = typer.Option(
+        None,
+        "--out",
+        help="Where to write everything.",
+        show_default="demo; national: demo-national",
+    ),
     seed: int = SEED,
-    km: float = KM,
-    photos: int = PHOTOS,
+    km: float | None = ANY_KM,
+    photos: int | None = ANY_PHOTOS,
+    national: bool = typer.Option(
+        False, "--national", help="A country: points along its roads, regions, down to cells."
+    ),
+    points: int = typer.Option(
+        3000, "--points", min=1, max=10_000_000, help="Sample points of --national."
+    ),
     as_json: bool = JSON,
 ) -> None:
     """The whole job on the sandbox world: imagery, cube, photos, answers, and how good they are."""
+    if national:
+        _national(out, seed, km, photos, points, as_json)
+        return
     from ..demo import run_demo
 
     with stages() as stage:
-        result = run_demo(out, seed=seed, km=km, photos=photos, progress=stage)
+        result = run_demo(
+            out or Path("demo"),
+            seed=seed,
+            km=3.0 if km is None else km,
+            photos=photos or 40,
+            progress=stage,
+        )
     if as_json:
         print_json(result.to_json())
     else:
         _show(result)
-    if result.evaluation.failures:
-        raise GeolocError(f"{len(result.evaluation.failures)} photos could not be answered")
+    _require_answers(len(result.evaluation.failures))
+
+
+def _national(
+    out: Path | None,
+    seed: int,
+    km: float | None,
+    photos: int | None,
+    points: int,
+    as_json: bool,
+) -> None:
+    from ..demo_national import run_national_demo
+
+    with stages() as stage:
+        result = run_national_demo(
+            out or Path("demo-national"),
+            seed=seed,
+            km=200.0 if km is None else km,
+            photos=photos or 12,
+            points=points,
+            progress=stage,
+        )
+    if as_json:
+        print_json(result.to_json())
+    else:
+        _show_national(result)
+    _require_answers(len(result.failures))
+
+
+def _require_answers(failures: int) -> None:
+    if failures:
+        raise GeolocError(f"{failures} photos could not be answered")
 
 
 def _show(result: Demo) -> None:
@@ -123,6 +172,37 @@ def _show(result: Demo) -> None:
     print_table(f"{result.cells:,} cells, built in {result.build_seconds:.0f} s", columns, rows)
     note(str(result.evaluation.summary))
     note(f"look at: {result.answers}/*/report.html")
+
+
+def _show_national(result: NationalDemo) -> None:
+    columns = {
+        "photo": "left",
+        "rank of its region": "right",
+        "corrected": "right",
+        "true cell's percentile": "right",
+    }
+    rows = [
+        [
+            score.photo,
+            _rank_text(score.plain, score.regions),
+            _rank_text(score.robust, score.regions),
+            "-" if score.zoomed_percentile is None else f"{score.zoomed_percentile:.2f} %",
+        ]
+        for score in result.photos
+    ]
+    title = f"{result.points:,} points, built in {result.build_seconds:.0f} s (* is good)"
+    print_table(title, columns, rows)
+    told = result.to_json()
+    for name, shares in (("smallest distance", told), ("corrected", told["robust"])):
+        note(
+            f"by the {name}: true region good for {shares['truth_in_good'] or 0:.0%} of photos, "
+            f"good regions are {shares['good_share'] or 0:.0%} of all"
+        )
+    note(f"look at: {result.answers}/*/map.png and report.html")
+
+
+def _rank_text(score: RegionScore, regions: int) -> str:
+    return "-" if score.rank is None else f"{score.rank} of {regions}{' *' if score.good else ''}"
 
 
 def register(app: typer.Typer) -> None:
