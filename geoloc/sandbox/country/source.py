@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import threading
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -46,7 +47,8 @@ _STRIP = 1536
 """Rows and columns of the widest window rendered at once, px."""
 _MARGIN = 6  # px around a window: cubic samples see two
 
-Pixels = tuple[NDArray[np.uint8], NDArray[np.bool_]]
+_RENDERING = threading.Lock()
+"""Not every threading layer of numba may be entered by two threads at once."""
 
 
 class SandboxSource:
@@ -117,10 +119,11 @@ class SandboxSource:
 
     def _render(self, lattice: Grid) -> NDArray[np.uint8]:
         """``(3, y, x)``."""
-        if lattice.step > _STEPS[-1]:
-            colours = sketch(self._country.plan, lattice)
-        else:
-            colours = render_overhead(self._country, lattice, FLIGHT)
+        with _RENDERING:
+            if lattice.step > _STEPS[-1]:
+                colours = sketch(self._country.plan, lattice)
+            else:
+                colours = render_overhead(self._country, lattice, FLIGHT)
         return np.ascontiguousarray(colours.transpose(2, 0, 1))
 
 
