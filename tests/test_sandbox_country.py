@@ -28,11 +28,12 @@ from geoloc.sandbox.country.photos import targets_of
 from geoloc.sandbox.country.plan import CENTER, CRS, inside_ring, make_plan
 from geoloc.sandbox.country.serving import TEMPLATE, tile_server
 from geoloc.sandbox.country.source import SandboxSource
-from geoloc.sandbox.country.world import Country
+from geoloc.sandbox.country.world import Country, Neighbourhood
 from geoloc.sandbox.country.write import write_country
 from geoloc.sandbox.layout import HALF_WIDTH
 from geoloc.sandbox.lines import RIVER, distances
 from geoloc.sandbox.scene import LANDUSE, Material
+from geoloc.sandbox.shots import find_spots
 
 KM = 12.0
 
@@ -307,3 +308,9 @@ def test_an_area_file_names_a_country(folder: Path, tmp_path: Path) -> None:
     assert isinstance(loaded.imagery, SandboxImagery)
     one, two = (open_source(loaded.imagery) for _ in range(2))
     assert one.fingerprint(loaded.grid) == two.fingerprint(loaded.grid)
+
+
+def test_where_no_road_runs_there_is_no_place_for_a_photo(country: Country) -> None:
+    lake = country.plan.lakes[0]
+    with pytest.raises(GeolocError, match="no road inside"):
+        find_spots(Neighbourhood(country, lake[0], lake[1], 20.0))
