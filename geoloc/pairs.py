@@ -27,7 +27,9 @@ from .files.whole import whole_file
 
 Split = Literal["train", "valid", "test"]
 COLUMNS = ("photo", "overhead", "lon", "lat", "split", "group")
-_IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
+_IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".avif")
+)
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def pair_classes(
     Raises UsageError for a missing folder or column.
     """
     rng = random.Random(seed)
-    table = _read_mapping(Path(mapping))
+    table = read_class_mapping(mapping)
     photo_classes = sorted({name for names in table.values() for name in names})
     photos = {name: _deal(Path(ground) / name, rng, holdout, valid) for name in photo_classes}
     pairs: list[Pair] = []
@@ -167,17 +169,38 @@ def pair_classes(
     return tuple(pairs)
 
 
-def _read_mapping(path: Path) -> dict[str, tuple[str, ...]]:
+def read_class_mapping(path: str | Path) -> dict[str, tuple[str, ...]]:
+    """The ground classes of each overhead class: columns ``overhead_class``, ``ground_classes``.
+
+    Names of ground classes are separated by ``|``. Rows of the same overhead class are joined;
+    columns more, such as ``strength``, are passed over. Raises UsageError for a file without these
+    columns, or without classes.
+    """
+    path = Path(path)
+    table: dict[str, dict[str, None]] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            return {
-                row["overhead_class"]: tuple(row["ground_classes"].split("|"))
-                for row in csv.DictReader(file)
-            }
+            for row in csv.DictReader(file):
+                names = [name.strip() for name in row["ground_classes"].split("|")]
+                own = table.setdefault(row["overhead_class"].strip(), {})
+                own.update(dict.fromkeys(filter(None, names)))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path}: cannot read this class mapping ({error})") from error
     except (KeyError, AttributeError) as error:
         raise UsageError(f"{path}: needs the columns overhead_class, ground_classes") from error
+    found = {name: tuple(classes) for name, classes in table.items() if name and classes}
+    if not found:
+        raise UsageError(f"{path}: names no classes: write overhead_class,ground_classes and rows")
+    return found
+
+
+def class_images(folder: Path) -> list[Path]:
+    """The image files of a class folder, by name; hidden ones are passed over."""
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in _IMAGE_SUFFIXES and not file.name.startswith(".")
+    )
 
 
 def _deal(
@@ -186,7 +209,7 @@ def _deal(
     """The images of a folder, shuffled and dealt to the three splits."""
     if not folder.is_dir():
         raise UsageError(f"{folder} does not exist: check the class mapping")
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES)
+    files = class_images(folder)
     rng.shuffle(files)
     tests = round(len(files) * holdout)
     valids = tests + round((len(files) - tests) * valid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +34,22 @@ PLACES = (("Alpha & <b>Co</b>", 800_000, 48.5, 31.0), ("Beta", 250_000, 49.2, 33
           ("Gamma", 9_000, 48.8, 32.0), ("Abroad", 500_000, 52.0, 20.0))  # fmt: skip
 
 
+class Vectors(Protocol):
+    """Feature vectors ``(point, feature)``: an array, or what makes them chunk by chunk."""
+
+    def __getitem__(self, points: tuple[slice, ...], /) -> NDArray[np.float32]: ...
+
+
 def write_point_cube(
-    url: str | Path, points: Points, features: NDArray[np.float32], *, size: int = 256,
+    url: str | Path, points: Points, features: Vectors, *, size: int = 256,
     missing: tuple[int, ...] = (), classes: tuple[str, ...] = CLASSES, model: str = "0" * 64,
+    quantizer: Quantizer | None = None,
 ) -> Cube:  # fmt: skip
     """A cube of ``(point, feature)``; blocks ``missing`` are not built."""
     spec = CubeSpec.of(points, polygon=None, imagery={}, model=model, encoding={}, block_size=size)
-    quantizer = Quantizer.fit(np.nanmin(features, axis=0), np.nanmax(features, axis=0))
+    if quantizer is None:
+        every = np.asarray(features)
+        quantizer = Quantizer.fit(np.nanmin(every, axis=0), np.nanmax(every, axis=0))
     ledger = plan_blocks(points, None, size)
     create_generation(
         url, "g0001", spec, FeatureSpace(classes, quantizer), ledger,

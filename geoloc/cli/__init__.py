@@ -14,7 +14,20 @@ import warnings
 import typer
 
 from ..errors import GeolocError
-from . import bulk, cube, describe, imagery, learn, models, points, query, share, world, zoom
+from . import (
+    bulk,
+    cube,
+    describe,
+    evaluate,
+    imagery,
+    learn,
+    models,
+    points,
+    query,
+    share,
+    world,
+    zoom,
+)
 from .console import INTERRUPTED, err, show_remarks
 from .ending import Terminated, end_in_order
 
@@ -30,7 +43,7 @@ app.add_typer(cube.app, name="cube")
 app.add_typer(imagery.app, name="imagery")
 app.add_typer(models.app, name="models")
 app.add_typer(points.app, name="points")
-for module in (world, query, zoom, bulk, share, describe, learn):
+for module in (world, query, zoom, bulk, share, describe, learn, evaluate):
     module.register(app)
 
 

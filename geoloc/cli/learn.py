@@ -1,4 +1,4 @@
-"""``geoloc pairs``, ``geoloc train`` and ``geoloc evaluate``."""
+"""``geoloc pairs`` and ``geoloc train``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from ..errors import UsageError
-from .console import note, print_json, progress, stages
+from .console import note, print_json, progress
 
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
@@ -62,34 +62,10 @@ def train(
         note(f"model in {trained.path}; held-out pairs: {trained.figures or 'none'}")
 
 
-def evaluate(
-    cube: str = typer.Argument(
-        ..., metavar="CUBE", help="An area file, or the folder or URL of a cube."
-    ),
-    truth: Path = typer.Argument(
-        ..., metavar="TRUTH.csv", help="file, lon, lat; the photos lie beside it."
-    ),
-    out: Path | None = typer.Option(
-        None, "--out", metavar="DIR", help="Write the answers too, the true places marked."
-    ),
-    as_json: bool = JSON,
-) -> None:
-    """How high the true places of photos rank: percentile (chance 50) and best 1, 5, 10 %."""
-    from ..query.evaluating import evaluate_truth
-
-    with stages() as stage:
-        evaluation = evaluate_truth(cube, truth, out=out, progress=stage)
-    if as_json:
-        print_json(evaluation.to_json())
-    else:
-        note(str(evaluation.summary))
-
-
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(pairs)
     app.command()(train)
-    app.command()(evaluate)
 
 
 def train_spec(kind: Any, fields: dict[str, Any], settings: list[str]) -> Any:

@@ -106,6 +106,7 @@ def show_answers(
     results: list[QueryResult], out: Path, as_json: bool, failures: dict[str, str]
 ) -> None:
     """Tell of answers: tables for people, or one JSON object."""
+    from ..report.calibrated import calibrated_words
     from ..report.formatting import areas_text, regions_text, truth_text, unsearched
 
     if as_json:
@@ -127,7 +128,8 @@ def show_answers(
         }
         rows = [_row(result, candidate) for candidate in result.candidates[:SHOWN]]
         print_table(f"{result.title} ({result.folder})", columns, rows)
-        for words in filter(None, (result.match_words, truth_text(result))):
+        told = (result.match_words, truth_text(result), calibrated_words(result.calibrated))
+        for words in filter(None, told):
             note(words)
         if result.regions is not None:
             note(regions_text(result.regions, result.recall))

@@ -28,7 +28,7 @@ HIDDEN = option("sensitive")
 
 def zoom(
     answer: Path = ANSWER,
-    rank: int = typer.Option(..., "--rank", min=1, metavar="N", help="Of the candidate."),
+    rank: int = typer.Option(..., "--rank", metavar="N", help="Of the candidate."),
     km: float = typer.Option(6.0, "--km", metavar="K", help="Width of the neighbourhood, km."),
     region: bool = typer.Option(
         False, "--region", help="The rank is of a good region of an answer with --regions."
@@ -115,7 +115,8 @@ def _zoom_all(
     """The answers, and the error of each that could not be asked again."""
     from ..query import zoom_answer
 
-    results, failures = list[QueryResult](), dict[str, GeolocError]()
+    results: list[QueryResult] = []
+    failures: dict[str, GeolocError] = {}
     for folder in folders:
         try:
             results.append(zoom_answer(folder, rank, _placed(folder, options), progress))

@@ -33,11 +33,15 @@ def stretch(photo: NDArray[np.uint8], spec: GroundSpec) -> Tensor:
     The whole photo is stretched to a square (aspect not kept, as in the training of scene
     classifiers), bilinear with antialiasing, then centre-cropped.
     """
-    side = spec.resize_px or spec.input_px
-    pixels = as_tensor(photo).permute(2, 0, 1)[None]
-    square = functional.interpolate(pixels, (side, side), mode="bilinear", antialias=True)[0]
-    margin = (side - spec.input_px) // 2
+    square = as_square(photo, spec.resize_px or spec.input_px)
+    margin = (square.shape[-1] - spec.input_px) // 2
     return square[:, margin : margin + spec.input_px, margin : margin + spec.input_px]
+
+
+def as_square(pixels: NDArray[np.uint8], side: int) -> Tensor:
+    """An image ``(h, w, 3)`` stretched to uint8 ``(3, side, side)``, bilinear with antialiasing."""
+    given = as_tensor(pixels).permute(2, 0, 1)[None]
+    return functional.interpolate(given, (side, side), mode="bilinear", antialias=True)[0]
 
 
 def fill_missing(

@@ -4,24 +4,72 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+
+from ..cube import Cube
+from ..domain import Grid
+from ..errors import UsageError
 from ..evaluation import Placement, Summary, Truth, read_truth, summarize
-from ..report import QueryResult
-from .run import Stages, answer_photos, silent
+from ..evaluation.bootstrap import Figure, figures, known, mean_figure
+from ..evaluation.calibration import calibrate
+from ..evaluation.cells import AtCells, Centre, Columns, Normalised, Scorer, Standings, Together
+from ..evaluation.normalisation import KINDS, NONE, Normalisation
+from ..evaluation.ranks import ON_A_MAP, Ranks, recall_curve
+from ..evaluation.truth import metres_between, place_groups, read_strata, sphere
+from ..evaluation.vectors import ground_vectors
+from ..models import Model
+from ..models.calibration import Calibration, calibration_text, write_calibration
+from ..models.model import read_model, write_whole
+from ..models.spec import SPEC_FILE
+from ..pairs import class_images
+from ..photos import photo_path
+from ..report import QueryResult, check_writable
+from ..search import RADIUS, Place, Query, TopK, reduce_scan, reduce_scenes
+from .encode import encode
+from .run import Stages, query_photos, silent
+from .target import cube_model, open_target
 from .truth import placement, true_point
+
+F32 = NDArray[np.float32]
+I64 = NDArray[np.int64]
+
+CANDIDATES = 20
+"""Best places of each photo that are looked at for recall within a radius."""
+
+RADII = (50, 100, 250, 500, 1000, 2500, 5000, 25000)
+"""m from the true place."""
+
+SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+"""Of the area: where the curve of recall is given."""
+
+DISTANCE, CLASS_MATCH, CENTRE = "distance", "class_match", "centre"
+_GROUP = 64  # photos of a pass
+_FAR = 25_000.0  # m from the nearest point of a cube of points: the photo was taken elsewhere
+_BLOCK_TOP = (1, 5, CANDIDATES)
 
 
 @dataclass(frozen=True)
 class Score:
     """One photo's: percentile of the true cell (0..100, chance 50), and m from the truth to the
-    best candidate; None where the truth lies outside of the cube."""
+    best candidate; None where the truth lies outside of the cube.
+
+    candidates_m: m to each candidate, the best first; others: placements by the name of another
+    score or baseline.
+    """
 
     photo: str
     placement: Placement | None
     best_candidate_m: float | None
+    truth: Truth | None = None
+    group: int = 0
+    candidates_m: tuple[float, ...] = ()
+    others: Mapping[str, Placement] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -32,22 +80,171 @@ class Score:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of photos with a known place, and one line for each that could not be answered."""
+    """Scores of photos with a known place, and one line for each that could not be answered.
+
+    km2: of the cells that were searched, None for points; seed: of the bootstraps.
+    """
 
     scores: tuple[Score, ...]
     failures: Mapping[str, str]
+    model: str = ""
+    digest: str = ""
+    km2: float | None = None
+    seed: int = 0
+    normalised: bool = False
 
     @property
     def summary(self) -> Summary:
         """Medians and top-k figures."""
         return summarize(score.placement for score in self.scores)
 
+    @property
+    def placed(self) -> list[Score]:
+        """Those whose true cell is known."""
+        return [score for score in self.scores if score.placement is not None]
+
+    def methods(self) -> dict[str, list[Placement]]:
+        """Placements by what ranked the cells: the distance, baselines, normalised scores."""
+        placed = self.placed
+        found = {DISTANCE: [p for score in placed if (p := score.placement)]}
+        names = dict.fromkeys(name for score in placed for name in score.others)
+        return found | {name: [score.others[name] for score in placed] for name in names}
+
+    def tables(self) -> dict[str, dict[str, dict[str, Figure]]]:
+        """Figures by table ("all", "scene", "stratum"), row and metric."""
+        groups = [score.group for score in self.placed]
+        every = {
+            name: figures(ON_A_MAP, Ranks.of_placements(placements), groups, seed=self.seed)
+            for name, placements in self.methods().items()
+        }
+        kinds = {"scene": self._by("scene"), "stratum": self._by("stratum")}
+        return {"all": every, **{name: rows for name, rows in kinds.items() if rows}}
+
+    def _by(self, column: str) -> dict[str, dict[str, Figure]]:
+        """Figures of the distance for each kind of place that the truth names."""
+        own: dict[str, list[Score]] = {}
+        for score in self.placed:
+            if score.truth and (kind := getattr(score.truth, column)):
+                own.setdefault(kind, []).append(score)
+        return {kind: self._of(own[kind]) for kind in sorted(own)}
+
+    def _of(self, scores: Sequence[Score]) -> dict[str, Figure]:
+        ranks = Ranks.of_placements(p for score in scores if (p := score.placement))
+        found = figures(ON_A_MAP, ranks, [score.group for score in scores], seed=self.seed)
+        return {"photos": Figure(float(len(scores))), **found}
+
+    def ranks(self) -> Ranks:
+        """Of the true cells by the distance."""
+        return Ranks.of_placements(p for score in self.placed if (p := score.placement))
+
+    def recall_within(self) -> dict[str, dict[str, Figure]]:
+        """Percentage of photos with one of the best candidates at most so many m off."""
+        scores = [score for score in self.scores if score.candidates_m]
+        groups = [score.group for score in scores]
+        table = {}
+        for radius in RADII:
+            near = [np.array(score.candidates_m) <= radius for score in scores]
+            table[str(radius)] = {
+                f"top{top}": mean_figure(
+                    np.array([100.0 * hit[:top].any() for hit in near]), groups, seed=self.seed
+                )
+                for top in _BLOCK_TOP
+            }
+        return table
+
+    def curve(self) -> dict[str, Any]:
+        """Recall against the share searched, and the area of that, for each method."""
+        told: dict[str, Any] = {"share": list(SHARES)}
+        if self.km2 is not None:
+            told["km2"] = [known(share * self.km2) for share in SHARES]
+        for name, placements in self.methods().items():
+            recall = recall_curve(Ranks.of_placements(placements), SHARES)
+            told[name] = [round(float(value), 4) for value in recall]
+        return told
+
+    def calibration(self, source: str) -> Calibration:
+        """How much has to be searched for which probability; raises UsageError without photos."""
+        placed = self.placed
+        if not placed:
+            raise UsageError(f"no photo of {source} lies in the cube: nothing can be calibrated")
+        found = calibrate(
+            self.ranks(), [score.group for score in placed],
+            model=self.digest, source=source, seed=self.seed,
+        )  # fmt: skip
+        return found.model_copy(update=self._normalisation())
+
+    def _normalisation(self) -> dict[str, Any]:
+        """The score that these photos choose, where a bank was given; see `choose`."""
+        if not self.normalised:
+            return {}
+        return choose({name: placements for name, placements in self.methods().items()
+                       if name == DISTANCE or name in KINDS},
+                      [score.group for score in self.placed], self.seed)  # fmt: skip
+
     def to_json(self) -> dict[str, Any]:
-        """For machines: each photo, and the summary's figures beside them (null for unknown)."""
-        figures = self.summary.as_dict()
-        figures.pop("photos")
-        known = {name: None if math.isnan(v) else round(v, 4) for name, v in figures.items()}
-        return {"photos": [score.to_json() for score in self.scores], **known}
+        """For machines: each photo, the summary's figures beside them (null for unknown), and
+        tables of figures with their intervals where true cells were ranked by themselves."""
+        summary = self.summary.as_dict()
+        summary.pop("photos")
+        told = {name: None if math.isnan(v) else round(v, 4) for name, v in summary.items()}
+        plain = {"photos": [score.to_json() for score in self.scores], **told}
+        if not self.digest:
+            return plain
+        tables = {
+            table: {row: _json(found) for row, found in rows.items()}
+            for table, rows in self.tables().items()
+        }
+        first = tables["all"][DISTANCE]
+        return {
+            **plain,
+            **{f"{name}_ci": first[name]["ci"] for name in first},
+            "model": self.model,
+            "digest": self.digest,
+            "places": len({score.group for score in self.placed}),
+            "km2": known(self.km2) if self.km2 is not None else None,
+            "seed": self.seed,
+            "methods": tables.pop("all"),
+            **tables,
+            "recall_within_m": {r: _json(found) for r, found in self.recall_within().items()},
+            "recall_curve": self.curve(),
+            "failures": dict(self.failures),
+        }
+
+    def items(self) -> list[dict[str, Any]]:
+        """Each photo's own scores, by which two evaluations are compared."""
+        return [
+            {
+                **score.to_json(),
+                "group": score.group,
+                "rank": score.placement.rank,
+                "cells": score.placement.cells,
+            }
+            for score in self.scores
+            if score.placement is not None
+        ]
+
+
+def _json(found: Mapping[str, Figure]) -> dict[str, Any]:
+    return {name: figure.to_json() for name, figure in found.items()}
+
+
+def choose(
+    methods: Mapping[str, Sequence[Placement]], groups: Sequence[int], seed: int = 0
+) -> dict[str, Any]:
+    """The normalisation to use: the best area under recall, if it beats the raw distance for sure.
+
+    For sure: the whole 95 % interval of the paired difference is above 0. Otherwise "none".
+    """
+    ranks = {name: Ranks.of_placements(found) for name, found in methods.items()}
+    told, best = dict[str, dict[str, Any]](), (0.0, NONE.name)
+    for name, own in ranks.items():
+        gain = mean_figure(ranks[DISTANCE].share - own.share, groups, seed=seed)
+        told[NONE.name if name == DISTANCE else name] = {
+            "area_under_recall": known(float(1 - own.share.mean())), "gain": gain.to_json(),
+        }  # fmt: skip
+        if gain.low > 0 and gain.value > best[0]:
+            best = (gain.value, name)
+    return {"normalisation": best[1], "normalisations": told}
 
 
 def evaluate_truth(
@@ -55,18 +252,186 @@ def evaluate_truth(
     truth: str | Path,
     *,
     out: str | Path | None = None,
+    strata: str | Path | None = None,
+    bank: Sequence[str | Path] = (),
+    seed: int = 0,
     progress: Stages = silent,
 ) -> Evaluation:
-    """Answer the photos of a truth file (file, lon, lat; the photos lie beside it), and score.
+    """Rank the true places of the photos of a truth file (they lie beside it), and score.
 
-    ``out``: a folder for the answers, with the true places marked; without it nothing is written.
-    Raises UsageError for a bad truth file, and what `query_photos` raises.
+    Of grids and of points. ``out``: a folder for the answers of a grid, the true places marked;
+    without it nothing is written. ``strata``: see `read_strata`. ``bank``: unrelated photos, by
+    which normalised scores are compared with the distance. Raises UsageError for a bad truth file,
+    and what `query_photos` raises.
     """
     truths = read_truth(truth)
-    paths = [Path(truth).parent / row.file for row in truths]
-    places = {Path(row.file).name: (row.lat, row.lon) for row in truths}
-    answers = answer_photos(cube, paths, out=out, truth=places, progress=progress)
-    return Evaluation(tuple(score(answers.results, truths)), answers.failures)
+    if strata is not None:
+        truths = read_strata(strata, truths)
+    paths = [photo_path(Path(truth).parent / row.file) for row in truths]
+    if out is not None:
+        check_writable(Path(out))
+    target = open_target(cube)
+    model = cube_model(target)
+    _, vectors, failures = encode(paths, model, progress=progress("reading the photos"))
+    read = [(t, p) for t, p in zip(truths, paths, strict=True) if str(p) not in failures]
+    ranker = _Ranker(target.cube, model, _bank_vectors(bank, model, progress))
+    scores = ranker.scores([t for t, _ in read], vectors, progress("ranking the true places"))
+    if out is not None and isinstance(target.cube.domain, Grid) and read:
+        places = {Path(row.file).name: (row.lat, row.lon) for row in truths}
+        query_photos(cube, [path for _, path in read], out, truth=places, progress=progress)
+    step = getattr(target.cube.domain, "step", None)
+    cells = max((s.placement.cells for s in scores if s.placement), default=0)
+    return Evaluation(
+        tuple(scores), failures, model.name, model.digest,
+        None if step is None else cells * step**2 / 1e6, seed, bool(bank),
+    )  # fmt: skip
+
+
+def bank_photos(folder: Path) -> list[Path]:
+    """The photos of a folder of unrelated ones. Raises UsageError where there is none."""
+    found = class_images(folder) if folder.is_dir() else []
+    if not found:
+        raise UsageError(f"{folder} has no photos: name a folder of unrelated ones")
+    return found
+
+
+def store_calibration(
+    evaluation: Evaluation, target: Path, source: str
+) -> tuple[Path, Calibration]:
+    """Write the calibration of an evaluation to a .json file, or beside a model's ``model.json``.
+
+    Raises UsageError where the target is neither, or is of another model; ModelError.
+    """
+    found = evaluation.calibration(source)
+    if target.suffix == ".json":
+        write_whole(target, calibration_text(found))
+        return target, found
+    if not (target / SPEC_FILE).is_file():
+        raise UsageError(f"{target} is neither a model directory nor a .json file: name one")
+    model = read_model(target)
+    if model.digest != evaluation.digest:
+        raise UsageError(
+            f"{target} is the model {model.digest[:12]}, and the cube is of "
+            f"{evaluation.digest[:12]}: name the folder of that one"
+        )
+    return write_calibration(target, found), found
+
+
+def _bank_vectors(bank: Sequence[str | Path], model: Model, progress: Stages) -> F32:
+    """Vectors ``(photo, feature)`` of unrelated photos. Raises UsageError where none is read."""
+    if not bank:
+        return np.empty((0, model.dim), np.float32)
+    found = ground_vectors(model, [Path(p) for p in bank], progress("reading the bank"))
+    if not len(found.vectors):
+        raise UsageError(f"none of the {len(bank)} photos of the bank can be read")
+    return found.vectors
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranker:
+    """Ranks true places among the cells of a cube; ``bank``: vectors of unrelated photos."""
+
+    cube: Cube
+    model: Model
+    bank: F32
+
+    def scores(self, truths: Sequence[Truth], vectors: F32, told: Any) -> list[Score]:
+        """One a photo, those of a group in a few passes."""
+        groups, cells = place_groups(truths), self._cells(truths)
+        found: list[Score] = []
+        for start in range(0, len(truths), _GROUP):
+            part = slice(start, start + _GROUP)
+            found += self._scores(truths[part], vectors[part], cells[part], groups[part])
+            told(min(start + _GROUP, len(truths)), len(truths))
+        return found
+
+    def _scores(
+        self, truths: Sequence[Truth], vectors: F32, cells: I64, groups: Sequence[int]
+    ) -> list[Score]:
+        count, top = len(vectors), self._top(len(vectors))
+        query = Query(np.concatenate([vectors, self.bank]))
+        kinds: list[Normalisation] = list(KINDS.values()) if len(self.bank) else [NONE]
+        scorers: list[Scorer] = [Normalised(count, kind) for kind in kinds]
+        scorers.append(Centre(count, self._middle))
+        own = reduce_scan(self.cube, query, AtCells(scorers, cells))
+        both = Together([Standings(scorers, own), top], [None, count])
+        counts, places = reduce_scan(self.cube, query, both)
+        names = [DISTANCE, *(kind.name for kind in kinds[1:]), CENTRE, CLASS_MATCH]
+        matched = self._class_match(vectors, cells)
+        own, counts = np.concatenate([own, matched[0]]), np.concatenate([counts, matched[1]], 1)
+        return [
+            self._score(truth, names, own[:, photo], counts[:, :, photo], places[photo], group)
+            for photo, (truth, group) in enumerate(zip(truths, groups, strict=True))
+        ]
+
+    def _top(self, count: int) -> TopK:
+        """Candidates as those of a query; points may lie anywhere, so none rules another out."""
+        radius = RADIUS if isinstance(self.cube.domain, Grid) else 0.0
+        return TopK(self.cube.domain, count, CANDIDATES, radius)
+
+    def _class_match(self, vectors: F32, cells: I64) -> tuple[Any, Any]:
+        """The baseline that looks at the photo's first scene alone: its cells and their counts."""
+        space = self.cube.features
+        top = space.logits(vectors).argmax(axis=1)
+        scenes, maps = np.unique(top, return_inverse=True)
+        names, scorers = [space.names[scene] for scene in scenes], [Columns(maps)]
+        own = reduce_scenes(self.cube, names, AtCells(scorers, cells))
+        return own, reduce_scenes(self.cube, names, Standings(scorers, own))
+
+    def _score(
+        self,
+        truth: Truth,
+        names: Sequence[str],
+        own: Any,
+        counts: Any,
+        places: Sequence[Place],
+        group: int,
+    ) -> Score:
+        """Of one photo: own ``(scorer,)``, counts ``(3, scorer)``."""
+        found = {
+            name: Placement(truth.file, float(smaller + equal), int(cells))
+            for name, value, (smaller, equal, cells) in zip(names, own, counts.T, strict=True)
+            if math.isfinite(value)
+        }
+        off = self._metres(truth, places)
+        distance = found.pop(DISTANCE, None)
+        return Score(truth.file, distance, next(iter(off), None), truth, group, off, found)
+
+    @property
+    def _middle(self) -> tuple[float, float]:
+        left, bottom, right, top = self.cube.domain.bounds
+        return (left + right) / 2, (bottom + top) / 2
+
+    def _cells(self, truths: Sequence[Truth]) -> I64:
+        """The true cell ``(photo,)`` of each, -1 for none: of points the nearest one."""
+        domain = self.cube.domain
+        if isinstance(domain, Grid):
+            return np.array([_cell(domain, truth) for truth in truths], np.int64)
+        from scipy.spatial import cKDTree
+
+        points = self._lonlat(domain.centres(np.arange(domain.size)))
+        asked = sphere([(truth.lon, truth.lat) for truth in truths])
+        off, nearest = cKDTree(sphere(points)).query(asked)
+        return np.where(off <= _FAR, nearest, -1).astype(np.int64)
+
+    def _lonlat(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        to_degrees = Transformer.from_crs(self.cube.domain.crs, 4326, always_xy=True)
+        return np.stack(to_degrees.transform(*xy.T), axis=1)
+
+    def _metres(self, truth: Truth, places: Sequence[Place]) -> tuple[float, ...]:
+        """m from the truth to each place: on the plane of a projected CRS."""
+        domain = self.cube.domain
+        if not CRS.from_user_input(domain.crs).is_geographic:
+            point = true_point(domain, truth.lat, truth.lon)
+            return tuple(math.dist(point, (p.x, p.y)) for p in places) if point else ()
+        true = (truth.lon, truth.lat)
+        return tuple(metres_between(true, (place.x, place.y)) for place in places)
+
+
+def _cell(grid: Grid, truth: Truth) -> int:
+    point = true_point(grid, truth.lat, truth.lon)
+    cell = None if point is None else grid.index(*point)
+    return -1 if cell is None else cell[0] * grid.nx + cell[1]
 
 
 def score(results: Sequence[QueryResult], truths: Sequence[Truth]) -> list[Score]:

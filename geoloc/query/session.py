@@ -20,6 +20,7 @@ from ..errors import UsageError
 from ..executors import Executor
 from ..files.whole import file_sha256
 from ..models import Model, model_info
+from ..models.calibration import SearchShare, search_share
 from ..photos import Photo
 from ..regions import RankedRegions, places_kept
 from ..report import QueryResult
@@ -230,6 +231,7 @@ class QuerySession:
             folder=question.folder,
             random=judged.get("random"),
             pairs=judged.get("pairs"),
+            search_share=self._search_share(question, model),
             sensitive=self.sensitive,
             points_asked=points,
             regions=regions,
@@ -241,6 +243,16 @@ class QuerySession:
         if self.regional is None or ranked.regions is None:
             return None
         return self.regional.ranked(ranked.regions, self.target.cube)
+
+    def _search_share(self, question: QueryItem, model: Model | None) -> SearchShare | None:
+        """How much has to be searched: the model's figures are of whole single photos, its own
+        distance, and areas that are searched as a whole; elsewhere they mean nothing."""
+        single = len(question.photos) == 1 and not any(
+            question.photos[0].origin.get(key) for key in ("crop", "rotate")
+        )
+        whole = self.weights is None and self.polygon is None
+        whole = whole and not is_of_points(self.target.cube)
+        return search_share(model) if model and single and whole else None
 
     def _notes(
         self, question: QueryItem, covered: Coverage, regions: RankedRegions | None

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pyproj import Transformer
 
-from ..domain import Grid
+from ..domain import Domain, Grid
 from ..evaluation import Placement, place
 from ..report import QueryResult
 from .coordinates import read_places
@@ -31,7 +31,7 @@ def with_truth(result: QueryResult, truth: LatLon | Mapping[str, LatLon] | None)
     return result if known is None else replace(result, truth=known)
 
 
-def true_point(grid: Grid, lat: float, lon: float) -> tuple[float, float] | None:
+def true_point(grid: Domain, lat: float, lon: float) -> tuple[float, float] | None:
     """A place ``(x, y)`` in the grid's CRS, or None where that CRS does not reach."""
     x, y = Transformer.from_crs(4326, grid.crs, always_xy=True).transform(lon, lat)
     return (float(x), float(y)) if math.isfinite(x) and math.isfinite(y) else None

@@ -28,7 +28,7 @@ _RING_POINTS = 4000  # of an outline
 
 def drawn(result: QueryResult, views: Views, scale: ColorScale) -> dict[str, Any]:
     """Values for JSON: the heatmap in levels, where pictures and candidates lie, degrees, links."""
-    truth = result.true_place
+    truth, stated = result.true_place, result.calibrated
     return {
         "measure": {"name": _measure(result), "sign": "≤" if result.photos else "≥"},
         "bounds": result.grid.bounds,
@@ -44,6 +44,9 @@ def drawn(result: QueryResult, views: Views, scale: ColorScale) -> dict[str, Any
             for area in result.areas
         ],
         "truth": truth and truth[0],
+        "calibrated": None
+        if stated is None
+        else {"percent": stated.percent, "share": stated.share},
         "degrees": _degree_lattice(result.grid),
         "links": WEB_MAPS,
     }

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..names import path_text, writable
+from .calibrated import calibrated_record
 from .match import match_record
 from .properties import properties
 
@@ -55,6 +56,7 @@ def evidence(result: QueryResult, created: datetime | None = None) -> dict[str, 
         "vector": dict(zip(result.classes, np.asarray(result.vector).tolist(), strict=True)),
         "summary": _summary(result),
         "match": match_record(result.match, result.title),
+        "calibration": calibrated_record(result.calibrated),
         "candidates": [properties(c) for c in result.candidates],
         "areas": [area.to_json() for area in result.areas],
         "places": {str(rank): scenes for rank, scenes in result.places.items()},

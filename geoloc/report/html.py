@@ -71,6 +71,7 @@ def write_page(result: QueryResult, path: Path, views: Views) -> None:
             not_searched=unsearched(result),
             match=result.match_words,
             stops=STOPS,
+            calibrated=result.calibrated,
             true_place=result.true_place,
             scenes=[scene for scene in result.scenes() if scene[1] >= _VISIBLE],
             static=_static_heat(result, scale),

@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from ..domain import Grid
+from .formatting import area_size
 from .heat import PAPER, color_scale, overlay_palette, paper_palette, shrink
 from .shares import TICKS, position
 
 if TYPE_CHECKING:
+    from .calibrated import Calibrated
     from .result import QueryResult
     from .views import Picture, Views
 
@@ -37,6 +39,7 @@ _PAPER = (PAPER, PAPER, PAPER, 255)
 _LIGHTER = [110 + value // 2 for value in range(256)]  # grey of a base map, so that it is faint
 _LARGEST, _SMALLEST, _RANKS = 22, 10, 20  # px of the letters in marks, from rank 1 to this one
 _TRUTH = "#00e5ff"
+_LIKELY = "#0b57d0"
 _COLOURS, _EFFORT = 256, 3  # of the file: measured, the smallest that costs no more time
 _INK, _QUIET = "#111111", "#555555"
 _SMOOTH = 4  # marks are drawn so many times larger and reduced: round without steps
@@ -84,7 +87,8 @@ def write_picture(result: QueryResult, path: Path, views: Views | None = None) -
     sheet = _Sheet.of(result.grid)
     image = Image.new("RGB", sheet.size, "white")
     draw = ImageDraw.Draw(image)
-    _draw_heat(image, sheet, result, ground)
+    stated = result.calibrated
+    _draw_heat(image, sheet, result, ground, stated)
     _draw_color_bar(image, draw, sheet, result)
     _draw_candidates(image, sheet, result)
     _draw_truth(image, sheet, result)
@@ -94,8 +98,13 @@ def write_picture(result: QueryResult, path: Path, views: Views | None = None) -
     title = fitting_line(plain_line(result.title), font(24, bold=True), room)
     draw.text((_MARGIN, _HEAD - 16), title, _INK, font(24, bold=True), "ls")
     foot = f"{result.grid.crs}   ·   where to look first, not a verdict"
+    if stated:
+        size = area_size(stated.km2)
+        foot += f"   ·   blue line: with {stated.percent} % the true place is in these {size}"
     foot += "" if result.truth is None else "   ·   blue cross: the true place"
-    draw.text((_MARGIN, sheet.size[1] - 14), foot, _QUIET, font(17), "ls")
+    draw.text(
+        (_MARGIN, sheet.size[1] - 14), fitting_line(foot, font(17), room), _QUIET, font(17), "ls"
+    )
     told = PngInfo()
     told.add_text("Software", "geoloc")
     # a palette: a third of the bytes, and less time to compress them
@@ -118,7 +127,11 @@ def font(size: int, bold: bool = False) -> _Font:
 
 
 def _draw_heat(
-    image: Image.Image, sheet: _Sheet, result: QueryResult, ground: Picture | None
+    image: Image.Image,
+    sheet: _Sheet,
+    result: QueryResult,
+    ground: Picture | None,
+    stated: Calibrated | None,
 ) -> None:
     small, grid = shrink(result.heatmap, result.grid, _SIDE)
     # a reduced picture may reach beyond the last cell by part of a pixel
@@ -130,8 +143,17 @@ def _draw_heat(
     under = _grey_ground(ground, sheet) if ground else Image.new("RGBA", heat.size, _PAPER)
     under.alpha_composite(Image.fromarray(_colors()[np.asarray(heat)]))
     image.paste(under.convert("RGB"), (sheet.left, sheet.top))
+    if stated:
+        likely = Image.fromarray((small <= stated.distance).view(np.uint8) * np.uint8(255))
+        _draw_outline(image, sheet, likely.resize(heat.size, Image.Resampling.NEAREST, box=seen))
     frame = (sheet.left - 1, sheet.top - 1, sheet.left + sheet.width, sheet.top + sheet.height)
     ImageDraw.Draw(image).rectangle(frame, outline=_INK)
+
+
+def _draw_outline(image: Image.Image, sheet: _Sheet, likely: Image.Image) -> None:
+    """A line along the inner edge of what is white."""
+    edge = ImageChops.subtract(likely, likely.filter(ImageFilter.MinFilter(3)))
+    image.paste(_LIKELY, (sheet.left, sheet.top), edge)
 
 
 def _grey_ground(ground: Picture, sheet: _Sheet) -> Image.Image:

@@ -18,6 +18,7 @@ from ..names import path_text
 from ..regions import PlaceRecall, RankedRegions, region_areas
 from ..scenes import describe
 from ..search_areas import SearchArea, search_areas
+from .calibrated import Calibrated, calibrated_record
 from .match import Match, match_record, match_words
 from .properties import properties
 from .shares import least_share
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from ..area import MapLayers
     from ..candidates import Candidate
+    from ..models.calibration import SearchShare
     from ..photos import Photo
     from ..search import Heatmap
 
@@ -94,6 +96,7 @@ class QueryResult:
     truth: latitude and longitude (WGS84) of the true place, where that is known.
     folder: where the answer's files are, if it has any.
     random, pairs: of a photo's answer, see `Match`.
+    search_share: how much has to be searched, where the model has figures that apply.
     sensitive: the page hides the photos until its reader chooses to see them.
     regions: the regions, ranked, where they were asked for; layers: what their maps show beside
         them, in degrees; recall: which large places lie in good ones.
@@ -122,6 +125,7 @@ class QueryResult:
     folder: Path | None = None
     random: float | None = None
     pairs: float | None = None
+    search_share: SearchShare | None = None
     sensitive: bool = False
     points_asked: int | None = None
     regions: RankedRegions | None = None
@@ -237,6 +241,15 @@ class QueryResult:
         return self.survey.quantiles(fractions)
 
     @cached_property
+    def calibrated(self) -> Calibrated | None:
+        """How much has to be searched; None where the model has no figures that apply."""
+        stated, known = self.search_share, self.survey.known if self.search_share else 0
+        if stated is None or not known:
+            return None
+        (distance,) = self.quantiles(np.array([stated.share])).tolist()
+        return Calibrated.of(stated, known * self.step**2 / 1e6, distance)
+
+    @cached_property
     def areas(self) -> tuple[SearchArea, ...]:
         """The candidates grouped into areas to search: connected cells as good as the last one.
 
@@ -266,6 +279,7 @@ class QueryResult:
             "photos": [{"file": p.file, "sha256": p.sha256} for p in self.photos],
             "scenes": [{"scene": name, "share": share} for name, share in self.scenes()],
             "match": match_record(self.match, self.title),
+            "calibration": calibrated_record(self.calibrated),
             "candidates": [properties(c, self.probability(c)) for c in self.candidates],
             "areas": [area.to_json() for area in self.areas],
             "summary": {"cells": self.cells_asked, **self.told_unsearched()},

@@ -58,6 +58,11 @@ class BlockKernel(Protocol):
     @property
     def stored(self) -> bool: ...
 
+    @property
+    def maps(self) -> int:
+        """How many values it gives for a cell."""
+        ...
+
     def __call__(self, codes: Codes, norm: F32 | None) -> F32: ...
 
 
@@ -75,6 +80,11 @@ class Direct:
     factor: F32
     shifts: F32
     stored: ClassVar[bool] = False
+
+    @property
+    def maps(self) -> int:
+        """How many values it gives for a cell."""
+        return len(self.shifts)
 
     def __call__(self, codes: Codes, norm: F32 | None) -> F32:  # noqa: ARG002
         out = np.empty((len(self.shifts), len(codes)), np.float32)
@@ -97,6 +107,11 @@ class Product:
     factors: F32
     constants: F32
     stored: ClassVar[bool] = True
+
+    @property
+    def maps(self) -> int:
+        """How many values it gives for a cell."""
+        return len(self.factors)
 
     def __call__(self, codes: Codes, norm: F32 | None) -> F32:
         assert norm is not None
@@ -121,6 +136,11 @@ class Products:
     photos: F32
     constants: F32
     stored: bool
+
+    @property
+    def maps(self) -> int:
+        """How many values it gives for a cell."""
+        return len(self.constants)
 
     def __call__(self, codes: Codes, norm: F32 | None) -> F32:
         out = np.empty((len(self.constants), len(codes)), np.float32)
@@ -156,6 +176,11 @@ class NegLogProb:
     wanted: tuple[int, ...]
     stored: ClassVar[bool] = False
 
+    @property
+    def maps(self) -> int:
+        """How many values it gives for a cell."""
+        return len(self.wanted)
+
     def __call__(self, codes: Codes, norm: F32 | None) -> F32:  # noqa: ARG002
         scale, offset = self.code.each(codes.shape[1])
         factor, start = pad(scale / np.log(2)), pad(offset / np.log(2))
@@ -176,6 +201,11 @@ class ReadNegLogProb:
     features: FeatureSpace
     wanted: tuple[int, ...]
     stored: ClassVar[bool] = False
+
+    @property
+    def maps(self) -> int:
+        """How many values it gives for a cell."""
+        return len(self.wanted)
 
     def __call__(self, codes: Codes, norm: F32 | None) -> F32:  # noqa: ARG002
         out = np.empty((len(self.wanted), len(codes)), np.float32)

@@ -57,7 +57,7 @@ class _Piece:
     best: F32
     second: F32
     index: I64
-    histogram: I64
+    histogram: I64 | I32
     hashes: U64
     sample: F32
     outside: int = 0
@@ -113,7 +113,7 @@ class RegionMin:
                 np.where(known, all_of.best[m], np.float32(np.nan)),
                 np.where(np.isfinite(all_of.second[m]), all_of.second[m], np.float32(np.nan)),
                 all_of.index[m],
-                Background(all_of.histogram[m]),
+                Background(all_of.histogram[m].astype(np.int64)),
                 all_of.sample[m] if self.sample else None,
                 all_of.outside,
             )
@@ -128,14 +128,14 @@ class RegionMin:
             self.whole = _merged(self.whole, piece)
 
 
-def _nothing(regions: int, maps: int, sample: int) -> _Piece:
+def _nothing(regions: int, maps: int, sample: int, counts: type = np.int64) -> _Piece:
     return _Piece(
         np.arange(regions, dtype=np.int32),
         np.zeros(regions, np.int64),
         np.full((maps, regions), _FAR),
         np.full((maps, regions), _FAR),
         np.full((maps, regions), -1, np.int64),
-        np.zeros((maps, BINS), np.int64),
+        np.zeros((maps, BINS), counts),
         np.full((regions, sample), _NONE),
         np.full((maps, regions, sample), np.nan, np.float32),
     )
@@ -148,7 +148,7 @@ def _piece(chunk: Chunk, values: F32, region: I32, sample: int) -> _Piece:
     ids, inverse = np.unique(np.where(known, region, -1), return_inverse=True)
     none = int(len(ids) > 0 and ids[0] < 0)
     ids, local = ids[none:], inverse.reshape(-1).astype(np.int32) - np.int32(none)
-    found = _nothing(len(ids), len(values), sample)
+    found = _nothing(len(ids), len(values), sample, np.int32)
     at = np.full((len(values), len(ids)), -1, np.int64)
     bits = values.view(np.int32)
     kept = (found.best, found.second, at, found.histogram)
@@ -233,7 +233,7 @@ def smallest(
     best: F32,
     second: F32,
     at: I64,
-    histogram: I64,
+    histogram: I64 | I32,
 ) -> None:
     """The two smallest values of each region and map, where the smallest is, and how many of
     the map lie in each bin.

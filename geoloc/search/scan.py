@@ -138,7 +138,7 @@ def _reduce(
     executor: Executor | None,
     progress: Callable[[int, int], None] | None,
 ) -> Result:
-    done, total = 0, math.prod(cube.domain.chunk_grid(side_of(cube.domain)))
+    done, total = 0, math.prod(cube.domain.chunk_grid(side_of(cube.domain, kernel.maps)))
     # threads see what the whole reduction knows by then, workers how it begins
     near = executor is None or isinstance(executor, InlineExecutor)
     keep = PartOf(reduction if near else reduction.part())
@@ -161,7 +161,7 @@ def _stream(
     executor: Executor | None = None,
 ) -> Iterator[tuple[Chunk, Kept]]:
     polygon = None if mask is None else mask.polygon
-    blocks = cube.domain.chunks(polygon, side_of(cube.domain))
+    blocks = cube.domain.chunks(polygon, side_of(cube.domain, kernel.maps))
     if executor is None or isinstance(executor, InlineExecutor):
         return _in_threads(BlockScan(Lazy(lambda: cube), kernel, mask, keep), blocks, threads)
     return _on_workers(BlockScan(Lazy(_opener(cube)), kernel, mask, keep), blocks, executor)

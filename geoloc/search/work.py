@@ -38,9 +38,18 @@ class Searchable(Protocol):
         ...
 
 
-def side_of(domain: Domain) -> int:
-    """Cells along each side of what is read at a time: as many cells in any domain."""
-    return BLOCK if len(domain.shape) == 2 else BLOCK * BLOCK
+_MOST_VALUES, _UNIT = 1 << 24, 4096  # of a block of points: 64 MB of distances; points
+
+
+def side_of(domain: Domain, maps: int = 1) -> int:
+    """Cells along each side of what is read at a time, for so many maps.
+
+    As many cells in any domain; of points fewer, where distances to many photos would fill the
+    memory.
+    """
+    if len(domain.shape) == 2:
+        return BLOCK
+    return min(BLOCK * BLOCK, max(_UNIT, _MOST_VALUES // maps // _UNIT * _UNIT))
 
 
 def whole(_chunk: Chunk, values: F32) -> F32:
@@ -73,7 +82,7 @@ class BlockScan(Generic[Kept]):
     def block(self, place: Index) -> Chunk:
         """The cells of a block."""
         domain = self.cube().domain
-        return domain.chunk(*place, size=side_of(domain))
+        return domain.chunk(*place, size=side_of(domain, self.kernel.maps))
 
     def read(self, place: Index) -> tuple[Codes, F32 | None]:
         """Codes ``(cell, feature)``, and norms ``(cell,)`` where the kernel wants them."""

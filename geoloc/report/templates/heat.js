@@ -6,7 +6,7 @@ const createHeat = (data, map) => {
   const MOST_LINES = 30000;
   const step = (bounds[2] - bounds[0]) / width;
   const percent = (share) => `${+(100 * share).toPrecision(share < 0.1 ? 1 : 2)} %`;
-  let levels = null, outline = [], gaps = null, hatching = null;
+  let levels = null, outline = [], likely = [], gaps = null, hatching = null;
 
   const worst = () => +slider.value; // the last level that is shown
   const palette = () => data.heat.palettes[$("study").checked ? "study" : "hot"];
@@ -92,9 +92,16 @@ const createHeat = (data, map) => {
 
   // Only what is in sight; speckles by the ten thousand would be finer than the lines.
   function paintOutline(context, toScreen) {
-    if (canvas.hidden || !$("show-outline").checked) return;
+    if (likely.length && $("show-calibrated").checked) {
+      paintLines(context, toScreen, likely, [["#fff", 3], ["#0b57d0", 1.6]]);
+    }
+    if ($("show-outline").checked) paintLines(context, toScreen, outline, [["#fff", 3.4], ["#000", 1.4]]);
+  }
+
+  function paintLines(context, toScreen, lines, pens) {
+    if (canvas.hidden) return;
     const [x0, y0] = toScreen(bounds[0], bounds[3]), pixel = step * map.view.scale;
-    const { clientWidth: wide, clientHeight: high } = map.element, seen = outline.filter(([a, b, c, d]) =>
+    const { clientWidth: wide, clientHeight: high } = map.element, seen = lines.filter(([a, b, c, d]) =>
       x0 + c * pixel > 0 && x0 + a * pixel < wide && y0 + d * pixel > 0 && y0 + b * pixel < high);
     if (seen.length > MOST_LINES) return;
     context.beginPath();
@@ -102,7 +109,7 @@ const createHeat = (data, map) => {
       context.moveTo(x0 + a * pixel, y0 + b * pixel);
       context.lineTo(x0 + c * pixel, y0 + d * pixel);
     }
-    for (const [style, lineWidth] of [["#fff", 3.4], ["#000", 1.4]]) {
+    for (const [style, lineWidth] of pens) {
       Object.assign(context, { strokeStyle: style, lineWidth, lineCap: "square" });
       context.stroke();
     }
@@ -140,6 +147,7 @@ const createHeat = (data, map) => {
     map.addLayer(canvas, bounds, width, height);
     levels = await unpack(data.heat.levels);
     outline = trace(levelOf(0.01));
+    if (data.calibrated) likely = trace(levelOf(data.calibrated.share));
     map.addPainter(paintOutline, true);
     if (data.heat.lacking) {
       gaps = shape(await unpack(data.heat.lacking));
@@ -152,6 +160,7 @@ const createHeat = (data, map) => {
   slider.addEventListener("input", () => { if (levels) paint(); });
   $("study").addEventListener("change", () => { if (levels) paint(); });
   $("show-outline").addEventListener("change", map.redraw);
+  $("show-calibrated")?.addEventListener("change", map.redraw);
   $("opacity").addEventListener("input", (event) => { canvas.style.opacity = event.target.value / 100; });
   for (const button of document.querySelectorAll("[data-share]")) {
     button.addEventListener("click", () => {

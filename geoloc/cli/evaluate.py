@@ -1,0 +1,272 @@
+"""``geoloc evaluate``: how good a model's answers are where the truth is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ..errors import GeolocError, UsageError
+from .console import note, print_json, print_table, stages
+
+if TYPE_CHECKING:
+    from ..evaluation.bootstrap import Figure
+    from ..evaluation.comparing import Comparison
+    from ..evaluation.files import Evaluated
+    from ..evaluation.ranks import Ranks
+    from ..models import Model
+    from ..query.evaluating import Evaluation
+
+CUBE = typer.Argument(None, metavar="CUBE", help="An area file, or the folder or URL of a cube.")
+TRUTH = typer.Argument(
+    None, metavar="TRUTH.csv", help="file, lon, lat (scene, stratum, place); the photos beside it."
+)
+_SHOWN = 5  # lines of what was left out on the terminal; all of them are in the files
+
+
+def evaluate(
+    cube: str | None = CUBE,
+    truth: Path | None = TRUTH,
+    pairs: Path | None = typer.Option(
+        None, "--pairs", metavar="PAIRS.csv", help="Rank the places of pairs, without a cube."
+    ),
+    split: str | None = typer.Option(
+        None, "--split", help="Of the pairs: train, valid, test or all; default: test if there."
+    ),
+    classes: Path | None = typer.Option(
+        None,
+        "--classes",
+        metavar="CLASSES.csv",
+        help="Which photo class goes with which from above.",
+    ),
+    ground: Path | None = typer.Option(
+        None, "--ground", metavar="DIR", help="With --classes: a subfolder of photos per class."
+    ),
+    overhead: Path | None = typer.Option(
+        None, "--overhead", metavar="DIR", help="With --classes: a subfolder of images per class."
+    ),
+    model: str | None = typer.Option(
+        None, "--model", help="Of --pairs and --classes: a name or a model directory."
+    ),
+    strata: Path | None = typer.Option(
+        None, "--strata", metavar="CSV", help="file, scene, stratum (urban, rural) of the photos."
+    ),
+    bank: Path | None = typer.Option(
+        None, "--bank", metavar="DIR", help="Unrelated photos: compare scores normalised by them."
+    ),
+    calibrate: Path | None = typer.Option(
+        None,
+        "--calibrate",
+        metavar="MODEL",
+        help="Store how much must be searched for which probability: a model directory or .json.",
+    ),
+    compare: tuple[str, str] | None = typer.Option(
+        None, "--compare", metavar="A B", help="Two evaluations (--out) of the same photos, paired."
+    ),
+    seed: int = typer.Option(0, "--seed", min=0, help="Random seed of intervals and of groups."),
+    out: Path | None = typer.Option(
+        None, "--out", metavar="DIR", help="Write figures, scores and plots; of a cube the answers."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
+) -> None:
+    """How good answers are where the truth is known: of a cube, of pairs, or of class folders.
+
+    CUBE TRUTH.csv: how high the true places of photos rank (percentile, chance 50; best 1, 5,
+    10 %). --pairs, --classes: a model on images, without a cube. --compare: two of these.
+    """
+    given = {
+        "CUBE TRUTH.csv": cube is not None or truth is not None,
+        "--pairs": pairs is not None,
+        "--classes": classes is not None,
+        "--compare": compare is not None,
+    }
+    _one_of(given)
+    if compare is not None:
+        _compare(*compare, seed, as_json)
+    elif classes is not None:
+        _classes(classes, _needed(ground, "--ground"), _needed(overhead, "--overhead"),
+                 _model(model), seed, out, as_json)  # fmt: skip
+    elif pairs is not None:
+        _pairs(pairs, _model(model), split, seed, out, as_json)
+    else:
+        _cube(str(_needed(cube, "CUBE")), _needed(truth, "TRUTH.csv"), strata, bank, calibrate,
+              seed, out, as_json)  # fmt: skip
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(evaluate)
+
+
+def _one_of(given: dict[str, bool]) -> None:
+    named = [name for name, there in given.items() if there]
+    if len(named) != 1:
+        what = " and ".join(named) or "nothing"
+        raise UsageError(f"{what} to evaluate: give one of {', '.join(given)}")
+
+
+def _needed(value: Any, name: str) -> Any:
+    if value is None:
+        raise UsageError(f"{name} is missing: give it too")
+    return value
+
+
+def _model(name: str | None) -> Model:
+    from ..models import load_model
+
+    return load_model(_needed(name, "--model"))
+
+
+def _cube(
+    cube: str,
+    truth: Path,
+    strata: Path | None,
+    bank: Path | None,
+    calibrate: Path | None,
+    seed: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    from ..query.evaluating import bank_photos, evaluate_truth, store_calibration
+
+    with stages() as stage:
+        found = evaluate_truth(
+            cube, truth, out=out, strata=strata, bank=bank_photos(bank) if bank else (),
+            seed=seed, progress=stage,
+        )  # fmt: skip
+    stored = store_calibration(found, calibrate, str(truth)) if calibrate else None
+    if out is not None:
+        _write(found, out, "cube", f"{cube} · {truth.name}", _map_ranks(found), found.km2)
+    told = found.to_json()
+    if stored:
+        told["calibration"] = stored[1].model_dump(mode="json")
+    _show(found, told, str(found.summary), as_json)
+    if stored and not as_json:
+        for percent, one in stored[1].levels.items():
+            held = f"held for {one.coverage} % of places left out"
+            note(f"{percent} %: the best {100 * one.share:.2g} % of the area ({held})")
+        note(f"calibration in {stored[0]}")
+    if found.failures:
+        _left_out(list(found.failures.values()))
+        raise GeolocError(f"{len(found.failures)} photos could not be read")
+
+
+def _map_ranks(found: Evaluation) -> dict[str, Ranks]:
+    from ..evaluation.ranks import Ranks
+
+    return {name: Ranks.of_placements(placed) for name, placed in found.methods().items()}
+
+
+def _pairs(
+    path: Path, model: Model, split: str | None, seed: int, out: Path | None, as_json: bool
+) -> None:
+    from ..evaluation.paired import evaluate_pairs
+
+    with stages() as stage:
+        found = evaluate_pairs(path, model, split=split, seed=seed, progress=stage)
+    if out is not None:
+        ranks = {"distance": found.ranks, "class match": found.class_match}
+        _write(found, out, "pairs", f"{path.name}: {found.split}", ranks)
+    told = found.to_json()
+    words = f"{told['n_pairs']:,} pairs, {told['n_places']:,} places"
+    _show(found, told, words, as_json)
+    _left_out(found.skipped)
+
+
+def _classes(
+    mapping: Path,
+    ground: Path,
+    overhead: Path,
+    model: Model,
+    seed: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    from ..evaluation.class_folders import evaluate_class_folders
+    from ..evaluation.files import write_evaluation
+    from ..evaluation.plots import class_plot
+
+    with stages() as stage:
+        found = evaluate_class_folders(mapping, ground, overhead, model, seed=seed, progress=stage)
+    if out is not None:
+        bars = [(one.name, float(one.precision.mean()), one.chance) for one in found.scores]
+        write_evaluation(
+            found, out, kind="classes", title=f"{model.name} · {mapping.name}",
+            plots={"classes.png": class_plot(bars)},
+        )  # fmt: skip
+    told = found.to_json()
+    words = f"{told['n_ground']:,} photos against {told['n_overhead']:,} overhead images"
+    _show(found, told, words, as_json)
+    _left_out(found.skipped)
+
+
+def _write(
+    found: Evaluated,
+    out: Path,
+    kind: str,
+    title: str,
+    ranks: dict[str, Ranks],
+    km2: float | None = None,
+) -> None:
+    from ..evaluation.files import write_evaluation
+    from ..evaluation.plots import recall_plot
+
+    plots = {"recall.png": recall_plot(ranks, km2)}
+    write_evaluation(found, out, kind=kind, title=title, plots=plots)
+
+
+def _compare(a: str, b: str, seed: int, as_json: bool) -> None:
+    from ..evaluation.comparing import compare
+
+    found = compare(a, b, seed=seed)
+    if as_json:
+        print_json(found.to_json())
+        return
+    print_table(*_difference_table(found))
+    if any(found.only):
+        note(f"left out: {found.only[0]} photos of A alone, {found.only[1]} of B alone")
+
+
+def _difference_table(found: Comparison) -> tuple[str, dict[str, str], list[list[str]]]:
+    from ..evaluation.tables import figure_text, number
+
+    columns = {"figure": "left", "A": "right", "B": "right", "B - A [95 %]": "right"}
+    rows = [
+        [name.replace("_", " "), number(a), number(b), figure_text(difference)]
+        for name, (a, b, difference) in found.figures.items()
+    ]
+    return f"A {found.a}, B {found.b}: {found.photos:,} photos", columns, rows
+
+
+def _show(found: Evaluated, told: dict[str, Any], words: str, as_json: bool) -> None:
+    if as_json:
+        print_json(told)
+        return
+    for title, rows in found.tables().items():
+        print_table(words if title == "all" else f"by {title}", *_figure_table(rows))
+
+
+def _figure_table(rows: Any) -> tuple[dict[str, str], list[list[str]]]:
+    """Columns, and rows of figures with intervals; what chance gives comes last."""
+    from ..evaluation.tables import figure_text, number
+
+    figures: dict[str, dict[str, Figure]] = dict(rows)
+    names = list(dict.fromkeys(name for found in figures.values() for name in found))
+    lines = [
+        [row.replace("_", " "),
+         *(figure_text(found[name]) if name in found else "" for name in names)]
+        for row, found in figures.items()
+    ]  # fmt: skip
+    first = next(iter(figures.values()), {})
+    chances = [found.chance for found in first.values()]
+    if any(chance is not None for chance in chances):
+        lines.append(["chance", *("" if c is None else number(c) for c in chances)])
+    return {"": "left"} | {name.replace("_", " "): "right" for name in names}, lines
+
+
+def _left_out(lines: Any) -> None:
+    for line in list(lines)[:_SHOWN]:
+        note(f"left out: {line}")
+    if len(lines) > _SHOWN:
+        note(f"left out: {len(lines) - _SHOWN} more; --json and --out have all of them")

@@ -1,0 +1,77 @@
+"""Evaluations as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .bootstrap import Figure
+
+CHANCE = "chance"
+_TITLES = {"all": "What ranked the places", "scene": "By scene", "stratum": "By stratum"}
+
+
+def markdown(
+    title: str,
+    tables: Mapping[str, Mapping[str, Mapping[str, Figure]]],
+    told: Mapping[str, Any],
+    plots: Sequence[str] = (),
+) -> str:
+    """A page with a table for each kind of row; figures with their 95 % intervals."""
+    lines = [f"# {_cell(title)}", "", *_facts(told), ""]
+    for name, rows in tables.items():
+        lines += [f"## {_TITLES.get(name, name)}", "", *table(rows), ""]
+    lines += [f"![{_cell(plot)}]({plot})" for plot in plots]
+    left_out = [*told.get("skipped", ()), *told.get("failures", {}).values()]
+    if left_out:
+        lines += ["", "## Left out", "", *(f"- {_cell(line)}" for line in left_out)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _facts(told: Mapping[str, Any]) -> Iterator[str]:
+    yield f"Model {_cell(str(told.get('model', '')))} `{str(told.get('digest', ''))[:12]}`. "
+    counts = {"photos": len(told.get("photos", ())), "pairs": told.get("n_pairs"),
+              "places": told.get("places") or told.get("n_places"),
+              "photos of classes": told.get("n_ground"),
+              "overhead images": told.get("n_overhead")}  # fmt: skip
+    words = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    yield f"{words}. In brackets: 95 % intervals (bootstrap, seed {told.get('seed', 0)})."
+
+
+def table(rows: Mapping[str, Mapping[str, Figure]]) -> list[str]:
+    """Rows of figures, and a last one of what chance gives, where that is known."""
+    columns = list(dict.fromkeys(name for found in rows.values() for name in found))
+    lines = [
+        "| | " + " | ".join(column.replace("_", " ") for column in columns) + " |",
+        "|---|" + "---:|" * len(columns),
+    ]
+    for name, found in rows.items():
+        cells = [figure_text(found[column]) if column in found else "" for column in columns]
+        lines.append(f"| {_cell(name.replace('_', ' '))} | " + " | ".join(cells) + " |")
+    first = next(iter(rows.values()), {})
+    chances = {column: first[column].chance for column in columns if column in first}
+    if any(chance is not None for chance in chances.values()):
+        cells = ["" if c is None else number(c) for c in map(chances.get, columns)]
+        lines.append(f"| {CHANCE} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def figure_text(found: Figure) -> str:
+    """Such as ``0.53 [0.51, 0.55]``."""
+    if math.isnan(found.low):
+        return number(found.value)
+    return f"{number(found.value)} [{number(found.low)}, {number(found.high)}]"
+
+
+def number(value: float) -> str:
+    """Three digits that matter; whole numbers from 100 up."""
+    if math.isnan(value):
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _cell(text: str) -> str:
+    """One line without what Markdown would take as markup."""
+    plain = "".join(c if c.isprintable() else " " for c in text)
+    return plain.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("`", "'")

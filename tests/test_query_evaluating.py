@@ -1,0 +1,202 @@
+"""Evaluating a cube: as its own answers rank, stored as calibration, stated by answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from pyproj import Transformer
+
+from geoloc.cube import Cube
+from geoloc.domain import Points
+from geoloc.errors import ModelError, UsageError
+from geoloc.evaluation.normalisation import KINDS
+from geoloc.evaluation.ranks import Placement, Ranks
+from geoloc.evaluation.truth import Truth, place_groups, read_strata, read_truth
+from geoloc.models import load_model
+from geoloc.models.calibration import CALIBRATION_FILE, read_calibration
+from geoloc.query import query_photos
+from geoloc.query.evaluating import (
+    _Ranker,
+    choose,
+    evaluate_truth,
+    score,
+    store_calibration,
+)
+from tests.bulk_place import Place
+from tests.encoder_models import imagery
+
+COUNT = 6
+
+
+@pytest.fixture
+def photos(place: Place, tmp_path: Path) -> Path:
+    """Photos with their truth; the last one lies elsewhere, the first two at one place."""
+    from PIL import Image
+
+    to_degrees = Transformer.from_crs(Cube.open(place.cube).grid.crs, 4326, always_xy=True)
+    rows = ["file,lon,lat,stratum"]
+    for number in range(COUNT):
+        pixels = np.moveaxis(imagery(60, 80, number), 0, -1)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        x, y = Cube.open(place.cube).grid.center(*divmod(37 * max(number, 1) % 330, 22))
+        lon, lat = to_degrees.transform(x, y if number < COUNT - 1 else y + 1e5)
+        rows.append(f"{number}.png,{lon:.7f},{lat:.7f},{'urban' if number % 2 else 'rural'}")
+    truth = tmp_path / "truth.csv"
+    truth.write_text("\n".join(rows) + "\n")
+    return truth
+
+
+def test_true_places_rank_as_in_the_answers(place: Place, photos: Path, tmp_path: Path) -> None:
+    found = evaluate_truth(place.cube, photos)
+    truths = read_truth(photos)
+    files = [photos.parent / truth.file for truth in truths]
+    answers = query_photos(place.cube, files, tmp_path / "answers")
+    expected = score(answers.results, truths)
+    assert [one.to_json() for one in found.scores] == [one.to_json() for one in expected]
+    assert found.scores[-1].placement is None
+    told = found.to_json()
+    assert (told["missing"], told["places"]) == (1, 4)
+    assert told["median_percentile"] == pytest.approx(found.summary.median_percentile, abs=1e-4)
+    assert set(told["methods"]) == {"distance", "centre", "class_match"}
+    assert set(told["stratum"]) == {"rural", "urban"} and "scene" not in told
+    assert told["stratum"]["urban"]["photos"]["value"] == 2
+    assert told["recall_curve"]["distance"][-1] == 1 and told["km2"] > 0
+    within = told["recall_within_m"]
+    near = within["25000"]["top20"]["value"]
+    assert near == pytest.approx(500 / 6, abs=1e-3)  # all but the one elsewhere
+    json.dumps(told, allow_nan=False)
+
+
+def test_a_bank_compares_normalised_scores_and_files_are_checked_first(
+    place: Place, photos: Path
+) -> None:
+    bank = [photos.parent / f"{n}.png" for n in (3, 4)]
+    found = evaluate_truth(place.cube, photos, bank=bank)
+    assert {"inverted_softmax_3", "background_rank"} <= set(found.methods())
+    chosen = found.calibration("x")
+    assert set(chosen.normalisations) == set(KINDS)
+    (photos.parent / "2.png").write_bytes(b"broken")
+    assert len(evaluate_truth(place.cube, photos).failures) == 1
+    (photos.parent / "2.png").unlink()
+    with pytest.raises(UsageError, match=r"2.png does not exist"):
+        evaluate_truth(place.cube, photos)
+
+
+def test_answers_state_what_their_model_was_calibrated_to(
+    place: Place, photos: Path, tmp_path: Path
+) -> None:
+    found = evaluate_truth(place.cube, photos)
+    model = place.folder / "models" / "tiny"
+    digest = load_model(model).digest
+    stored, calibration = store_calibration(found, model, "five photos")
+    try:
+        assert stored == model / CALIBRATION_FILE and load_model(model).digest == digest
+        assert read_calibration(load_model(model)) == calibration
+        (result,) = query_photos(place.cube, [photos.parent / "1.png"], tmp_path / "o").results
+        stated = result.calibrated
+        assert stated is not None
+        heat = np.asarray(result.heatmap)
+        known = np.isfinite(heat).sum()
+        assert stated.share == calibration.levels[80].share
+        assert stated.km2 == pytest.approx(stated.share * known * result.grid.step**2 / 1e6)
+        assert (heat <= stated.distance).sum() == pytest.approx(
+            stated.share * known, rel=0.02, abs=2
+        )
+        folder = result.folder
+        assert folder is not None
+        record = json.loads((folder / "query.json").read_text())["calibration"]
+        assert record["percent"] == 80 and record["km2"] == pytest.approx(stated.km2, abs=1e-5)
+        assert record["words"] == stated.words and "five photos" in stated.words
+        page = (folder / "report.html").read_text()
+        assert 'id="calibrated"' in page and "show-calibrated" in page
+        assert result.to_json()["calibration"] == record
+        one = [photos.parent / "1.png"]
+        (turned,) = query_photos(place.cube, one, tmp_path / "t", rotate=5.0).results
+        assert turned.calibrated is None
+        two = [photos.parent / "1.png", photos.parent / "2.png"]
+        (fused,) = query_photos(place.cube, two, tmp_path / "f", fuse=True).results
+        assert fused.calibrated is None and fused.to_json()["calibration"] is None
+        assert fused.folder is not None
+        assert 'id="calibrated"' not in (fused.folder / "report.html").read_text()
+        stored.write_text(stored.read_text().replace(digest, "0" * 64))
+        with pytest.raises(ModelError, match="another model"):
+            read_calibration(load_model(model))
+        stored.write_text('{"version": 1}')
+        with pytest.raises(ModelError, match=r"calibration.json is no calibration"):
+            read_calibration(load_model(model))
+    finally:
+        stored.unlink()
+
+
+def test_a_calibration_goes_where_it_belongs(place: Place, photos: Path, tmp_path: Path) -> None:
+    found = evaluate_truth(place.cube, photos)
+    path, calibration = store_calibration(found, tmp_path / "c.json", "x")
+    assert json.loads(path.read_text())["levels"]["80"]["share"] == calibration.share(80)
+    with pytest.raises(UsageError, match="neither a model directory"):
+        store_calibration(found, tmp_path, "x")
+    from geoloc.models.model import SHIPPED
+
+    with pytest.raises(UsageError, match="name the folder of that one"):
+        store_calibration(found, SHIPPED, "x")
+
+
+def test_a_normalisation_is_chosen_only_where_it_helps_for_sure() -> None:
+    rng = np.random.default_rng(0)
+    raw = rng.integers(50, 900, 60)
+
+    def placed(ranks: np.ndarray) -> list[Placement]:
+        return [Placement("p", float(rank), 1000) for rank in ranks]
+
+    groups = list(range(60))
+    better = {"distance": placed(raw), "background_rank": placed(raw - 40)}
+    assert choose(better, groups)["normalisation"] == "background_rank"
+    noise = raw + rng.integers(-49, 49, 60)
+    noise += int(raw.sum() - noise.sum()) // 60
+    unsure = {"distance": placed(raw), "background_rank": placed(noise)}
+    told = choose(unsure, groups)
+    assert told["normalisation"] == "none"
+    assert told["normalisations"]["background_rank"]["gain"]["ci"][0] <= 0
+
+
+def test_the_true_point_of_a_cube_of_points_is_the_nearest() -> None:
+    lonlat = np.random.default_rng(1).uniform((20, 40), (40, 55), (400, 2))
+    cube: Any = SimpleNamespace(domain=Points("OGC:CRS84", lonlat))
+    ranker = _Ranker(cube, SimpleNamespace(), np.empty((0, 1), np.float32))  # type: ignore[arg-type]
+    truths = [Truth("a", *(lonlat[7] + 0.001)), Truth("b", *lonlat[399]), Truth("c", -60.0, 10.0)]
+    assert ranker._cells(truths).tolist() == [7, 399, -1]
+
+
+def test_photos_near_together_are_one_place_and_names_say_so() -> None:
+    step = 40 / 111_195  # of latitude: 40 m
+    line = [Truth(str(n), 30.0, 50.0 + n * step) for n in range(3)]
+    far = Truth("far", 31.0, 50.0)
+    assert place_groups([*line, far, line[0]]) == [0, 0, 0, 1, 0]
+    named = [Truth("a", 1.0, 1.0, place="x"), far, Truth("b", 2.0, 2.0, place="x")]
+    assert place_groups(named) == [0, 1, 0] and place_groups([]) == []
+
+
+def test_strata_come_from_the_truth_or_a_file_beside_it(tmp_path: Path) -> None:
+    truth, strata = tmp_path / "truth.csv", tmp_path / "strata.csv"
+    truth.write_text("file,lon,lat,landuse\na.jpg,30,50,park\nb.jpg,31,51,\n")
+    truths = read_truth(truth)
+    assert [one.scene for one in truths] == ["park", ""]
+    strata.write_text("file,scene,stratum\nb.jpg,market,urban\n")
+    assert [(o.scene, o.stratum) for o in read_strata(strata, truths)] == [
+        ("park", ""), ("market", "urban")
+    ]  # fmt: skip
+    for text, words in (
+        ("file,scene\nc.jpg,x\n", "not in the truth file"),
+        ("a\nb\n", "needs the"),
+    ):
+        strata.write_text(text)
+        with pytest.raises(UsageError, match=words):
+            read_strata(strata, truths)
+
+
+def test_ranks_of_no_placements_are_empty() -> None:
+    assert len(Ranks.of_placements([]).rank) == 0
