@@ -288,6 +288,7 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
         ('{"seed": 1, "km": 50, "version": 0}', "another version"),
         ('{"seed": "x", "km": 50, "version": 1}', "whole number"),
         ('{"seed": 1, "km": 9000, "version": 1}', "10 to 400 km"),
+        ('{"seed": 99999999999999999999, "km": 50, "version": 1}', "too large"),
     ],
 )
 def test_a_file_that_is_no_country_is_refused(text: str | None, wrong: str, tmp_path: Path) -> None:

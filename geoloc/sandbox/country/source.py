@@ -45,6 +45,7 @@ _COARSEST = 8.0
 """m per px beyond which a country is only sketched: a tree is then less than a pixel."""
 _STRIP = 1536
 """Rows and columns of the widest window rendered at once, px."""
+_MOST_SEED = 2**40  # times a prime still an integer of compiled code
 _MARGIN = 6  # px around a window: cubic samples see two
 
 _RENDERING = threading.Lock()
@@ -175,6 +176,8 @@ def check_country(seed: object, km: float) -> None:
     """Raise UsageError for a country that cannot be made."""
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise UsageError(f"seed {seed!r}: write a whole number")
+    if abs(seed) > _MOST_SEED:
+        raise UsageError(f"seed {seed} is too large: give up to {_MOST_SEED}")
     if not LEAST_KM <= km <= MOST_KM:
         raise UsageError(
             f"a country of {km:g} km cannot be made: give {LEAST_KM:g} to {MOST_KM:g} km"
