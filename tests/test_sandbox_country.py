@@ -254,6 +254,14 @@ def test_web_tiles_show_what_the_source_does(
     assert not open_source(spec).read(far)["valid"].values.any()
 
 
+def test_a_port_in_use_is_reported(served: int, folder: Path) -> None:
+    with (
+        pytest.raises(OutputError, match=f"port {served} cannot be used"),
+        tile_server(folder / "country.json", served),
+    ):
+        pass
+
+
 def test_what_a_folder_has_is_kept_and_another_world_refused(folder: Path) -> None:
     before = (folder / "roads.osm.pbf").stat().st_mtime_ns
     write_country(folder, seed=11, km=KM, photos=2)

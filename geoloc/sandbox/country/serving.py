@@ -6,7 +6,7 @@ import http.server
 import io
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from PIL import Image
@@ -51,12 +51,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         named = _PATH.fullmatch(self.path.partition("?")[0])
         body = tile_of(self.source, *map(int, named.groups())) if named else None
-        self.send_response(200 if body else 404)
-        if body:
-            self.send_header("Content-Type", "image/png")
-        self.send_header("Content-Length", str(len(body or b"")))
-        self.end_headers()
-        self.wfile.write(body or b"")
+        with suppress(BrokenPipeError, ConnectionResetError):  # who asked has gone
+            self.send_response(200 if body else 404)
+            if body:
+                self.send_header("Content-Type", "image/png")
+            self.send_header("Content-Length", str(len(body or b"")))
+            self.end_headers()
+            self.wfile.write(body or b"")
 
 
 @contextmanager
