@@ -29,7 +29,7 @@ LAYERS = (
     {"training"},
     {"sandbox"},
     {"query"},
-    {"bulk", "demo"},
+    {"bulk", "demo", "demo_national"},
     {"sharing"},
     {"cli"},
 )
