@@ -47,12 +47,15 @@ lint: $(VENV)/.lint  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.test  ## ratios measured side by side in one run; asserts nothing; 15 minutes
+bench: $(VENV)/.test  ## ratios measured side by side in one run; asserts nothing; 20 minutes
 	$(BIN)/python -m tests.benchmarks.bench_encoders
 	$(BIN)/python -m tests.benchmarks.bench_search
+	$(BIN)/python -m tests.benchmarks.bench_regions
 	$(BIN)/python -m tests.benchmarks.bench_build
+	$(BIN)/python -m tests.benchmarks.bench_points
 	$(BIN)/python -m tests.benchmarks.bench_bulk 100
 	$(BIN)/python -m tests.benchmarks.bench_flows
+	$(BIN)/python -m tests.benchmarks.bench_sampling --times 10
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

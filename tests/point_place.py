@@ -34,6 +34,18 @@ PLACES = (("Alpha & <b>Co</b>", 800_000, 48.5, 31.0), ("Beta", 250_000, 49.2, 33
           ("Gamma", 9_000, 48.8, 32.0), ("Abroad", 500_000, 52.0, 20.0))  # fmt: skip
 
 
+AREA = """
+name: Tinyland
+points: points.parquet
+imagery: {kind: geotiff, paths: [none.tif]}
+model: tiny
+cube: cube.zarr
+map: {border: border.geojson, provinces: provinces.geojson, places: places.csv,
+      water: water.geojson}
+"""
+"""Its points and its imagery are not there: a cube is asked without them."""
+
+
 class Vectors(Protocol):
     """Feature vectors ``(point, feature)``: an array, or what makes them chunk by chunk."""
 
@@ -77,6 +89,10 @@ class Country:
         return self.folder / "cube.zarr"
 
     @property
+    def area(self) -> Path:
+        return self.folder / "area.yaml"
+
+    @property
     def photo(self) -> Path:
         return self.folder / "photo.png"
 
@@ -104,6 +120,7 @@ def make_country(folder: Path, count: int = 1500) -> Country:
     pixels = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(country.photo)
     make_map(folder)
+    country.area.write_text(AREA)
     return country
 
 

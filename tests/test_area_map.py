@@ -92,6 +92,11 @@ def test_layers_come_in_degrees_whatever_their_crs(tmp_path: Path) -> None:
     np.testing.assert_allclose(layers.provinces[1][1].bounds, (32, 48, 34, 50), atol=1e-6)
     assert layers.places.names == ("A", "B") and layers.places.population[0] == 10
     assert layers.border is not None and len(layers.water) == 1 and layers.forest == ()
+    frame.to_file(tmp_path / "provinces.gpkg", layer="other", driver="GPKG", mode="a")
+    both = MapFiles(provinces=tmp_path / "provinces.gpkg", border=None, places=None, water=None,
+                    forest=None)  # fmt: skip
+    one = both.model_copy(update={"provinces": Path(f"{both.provinces}|layername=other")})
+    assert [len(read_layers(files).provinces) for files in (both, one)] == [4, 2]
     assert read_layers(None).border is None and len(MapLayers().places) == 0
 
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from geoloc.candidates import explain_candidates, percentile_of, shared_scenes
+from geoloc.candidates import (
+    Candidate,
+    explain_candidates,
+    percentile_of,
+    shared_scenes,
+    with_attributes,
+)
 from geoloc.models import FeatureSpace
 from geoloc.search import Query
 
@@ -64,3 +74,19 @@ def test_candidates_are_explained_from_the_cube() -> None:
     assert second.explanation[0].scene == cube.features.names[top]
     assert second.explanation[0].share == pytest.approx(parts[top] / second.distance**2, rel=1e-4)
     assert [c.rank for c in explained] == [1, 2, 3, 4]
+
+
+def test_candidates_of_points_carry_what_is_known_of_them() -> None:
+    class Cube:
+        def attributes(self, index: Sequence[int]) -> dict[str, NDArray[Any]]:
+            every = {
+                "highway": np.array(["", "path", "primary"]),
+                "slope": np.array([1, 2, np.nan]),
+            }
+            return {name: values[list(index)] for name, values in every.items()}
+
+    found = [Candidate(n, 0, 0, 0, 0, 0, 0, 1, 1, point=point) for n, point in ((1, 2), (2, 1))]
+    told = [dict(one.attributes) for one in with_attributes(found, Cube())]
+    assert told == [{"highway": "primary", "slope": None}, {"highway": "path", "slope": 2.0}]
+    cells = [replace(one, point=None) for one in found]
+    assert with_attributes(cells, Cube()) == cells

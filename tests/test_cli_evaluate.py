@@ -77,6 +77,7 @@ def test_invalid_usage_is_one_line_and_writes_nothing(
         (("--pairs", photos), "--model is missing"),
         (("--classes", photos, "--model", "x"), "--ground is missing"),
         ((place.cube, photos, "--bank", tmp_path / "none"), "has no photos"),
+        ((place.cube, photos, "--calibrate", tmp_path), "neither a model directory"),
         ((place.cube, photos, "--strata", tmp_path / "none"), "cannot read"),
         ((place.cube, tmp_path / "none.csv"), "cannot read"),
         (("--compare", photos, photos), "not an evaluation"),
@@ -84,6 +85,9 @@ def test_invalid_usage_is_one_line_and_writes_nothing(
         done = run("evaluate", *call, "--out", out)
         assert done.code == 2 and done.is_one_line(words), (call, done.err)
     assert not out.exists()
+    (tmp_path / "empty.csv").write_text("file,lon,lat\n")
+    none = run("evaluate", place.cube, tmp_path / "empty.csv", "--json")
+    assert none.code == 0 and json.loads(none.out)["median_percentile"] is None
     photos.write_text(photos.read_text().replace("0.png", "../../nowhere.png"))
     assert run("evaluate", place.cube, photos, "--out", out).is_one_line("does not exist")
     assert Cube.open(place.cube).complete

@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from pyproj import Geod
 
 from geoloc.domain import Points
-from geoloc.domain.points import POINTS_CHUNK, hilbert_index
+from geoloc.domain.points import POINTS_CHUNK, geocentric, hilbert_index
 from geoloc.errors import AreaError
+from geoloc.search import TopK
 
 F64 = NDArray[np.float64]
 CRS = "EPSG:32636"
@@ -102,7 +104,7 @@ def test_facts_of_points() -> None:
     assert points.dims == ("point",) and points.shape == (3,) and points.size == 3
     assert points.bounds == (1, 4, 3, 9)
     np.testing.assert_array_equal(points.centres(np.array([2, 0])), [[2, 5], [3, 4]])
-    assert points.chunk_grid() == (1,) and points.most_within(1.0) == 3
+    assert points.chunk_grid() == (1,) and 1 <= points.most_within(1.0) <= 2
     assert points.digest != Points("EPSG:32637", points.coordinates).digest
 
 
@@ -112,3 +114,39 @@ def test_what_are_no_points_is_refused(bad: list[object]) -> None:
         Points(CRS, np.array(bad, float))
     with pytest.raises(AreaError, match="2 values of id for 1 points"):
         Points(CRS, np.ones((1, 2)), {"id": np.arange(2)})
+
+
+def test_geocentric_lengths_are_those_of_the_ground() -> None:
+    geod = Geod(ellps="WGS84")
+    rng = np.random.default_rng(5)
+    a = rng.uniform((-180, -89), (180, 89), (200, 2))
+    lon, lat, _ = geod.fwd(*a.T, rng.uniform(0, 360, 200), np.full(200, 10_000.0))
+    b = np.stack([lon, lat], axis=1)
+    length = np.linalg.norm(geocentric(a) - geocentric(b), axis=1)
+    np.testing.assert_allclose(length, 10_000, atol=0.01)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", CRS])
+def test_no_more_points_lie_near_one_than_is_said(crs: str) -> None:
+    rng = np.random.default_rng(8)
+    xy = rng.normal((179.999, 51), 0.02, (400, 2))
+    if crs == CRS:
+        xy = rng.normal((300_000, 5_600_000), 2000, (400, 2))
+    else:
+        xy[xy[:, 0] > 180, 0] -= 360
+    xy[3:6] = xy[2]
+    points = Points.along_curve(crs, xy)
+    places = points.metres(np.arange(400))
+    apart = np.linalg.norm(places[:, None] - places[None], axis=-1)
+    for radius in (0.0, 150.0, 900.0, 25_000.0):
+        most = int((apart < max(radius, 1e-9)).sum(axis=1).max())
+        assert most <= points.most_within(radius) <= 400
+    assert points.most_within(150.0) < 100
+
+
+def test_the_best_points_lie_apart_across_180_degrees() -> None:
+    xy = np.array([[179.9995, 10], [-179.9995, 10], [179.99, 10], [0.0, 10]])
+    points = Points("EPSG:4326", xy)
+    top = TopK(points, 1, top=3, radius=150.0)
+    top.add(points.chunk(0), np.array([[1.0, 2.0, 3.0, 4.0]], np.float32))
+    assert [place.index for place in top.result()[0]] == [0, 2, 3]

@@ -152,7 +152,7 @@ def blocks_over(tiles: list[tuple[int, int]], here: Area) -> set[tuple[int, int]
     lattice = tile.encoder_lattice(here, None)
     side = TILE * lattice.step
     for block in here.grid.chunks():
-        left, bottom, right, top = task.window(block).bounds
+        left, bottom, right, top = task.windows(block)[0].bounds
         reach = 2 * lattice.step  # what the copy reads beside a window
         wide = left - reach, bottom - reach, right + reach, top + reach
         for row, col in tiles:

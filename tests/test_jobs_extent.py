@@ -13,6 +13,7 @@ from affine import Affine
 
 from geoloc.area import Area, load_area
 from geoloc.cube import Cube
+from geoloc.domain import Grid
 from geoloc.errors import AreaError, ImageryError, SpecMismatchError
 from geoloc.jobs.build import build_cube
 from geoloc.jobs.cache import tile_imagery
@@ -64,7 +65,8 @@ def folder(tmp_path: Path) -> Path:
 def test_the_cells_are_those_inside_of_the_imagery(folder: Path) -> None:
     area = write_area(folder)
     assert placed(area).bounds == WHOLE
-    grid = plan_build(area).grid
+    grid = plan_build(area).domain
+    assert isinstance(grid, Grid)
     assert (grid.ny, grid.nx, grid.bounds) == (7, 9, WHOLE)
     tif(folder / "b.tif", LEFT + 700, 95)
     assert placed(area).bounds == (*WHOLE[:2], 300_750.0, WHOLE[3])

@@ -63,6 +63,19 @@ def test_nodes_that_one_extract_lacks_come_from_another(tmp_path: Path) -> None:
     assert np.array_equal(read(west, east)[1][0].coordinates, long)
 
 
+def test_ways_that_hold_their_places_need_no_nodes(tmp_path: Path) -> None:
+    plain = extract(tmp_path / "plain.osm.pbf", Way(7, [A, B, C]), Way(8, [C, D]))
+    placed = tmp_path / "placed.osm.pbf"
+    table = osmium.index.create_map("sparse_mem_array")
+    file = osmium.io.File(str(placed), "pbf,locations_on_ways=true")
+    with osmium.SimpleWriter(file) as writer:
+        ways = osmium.filter.EntityFilter(osmium.osm.WAY)
+        osmium.apply(str(plain), osmium.NodeLocationsForWays(table), ways, writer)
+    found = read(placed)
+    assert np.array_equal(found[7][0].coordinates, [A, B, C])
+    assert np.array_equal(found[8][0].coordinates, [C, D])
+
+
 def test_a_way_with_a_gap_is_two_lines(tmp_path: Path) -> None:
     path = extract(tmp_path / "r.osm.pbf", Way(1, [A, B, C, D, A], lacking=frozenset([2])))
     assert [part.coordinates.tolist() for part in read(path)[1]] == [

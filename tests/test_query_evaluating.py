@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +30,7 @@ from geoloc.query.evaluating import (
 )
 from tests.bulk_place import Place
 from tests.encoder_models import imagery
+from tests.point_place import write_point_cube
 
 COUNT = 6
 
@@ -169,6 +171,41 @@ def test_the_true_point_of_a_cube_of_points_is_the_nearest() -> None:
     ranker = _Ranker(cube, SimpleNamespace(), np.empty((0, 1), np.float32))  # type: ignore[arg-type]
     truths = [Truth("a", *(lonlat[7] + 0.001)), Truth("b", *lonlat[399]), Truth("c", -60.0, 10.0)]
     assert ranker._cells(truths).tolist() == [7, 399, -1]
+
+
+def test_a_cube_of_points_is_evaluated_as_one_of_cells(
+    place: Place, photos: Path, tmp_path: Path
+) -> None:
+    """The same vectors at the same places give the same ranks."""
+    cells = Cube.open(place.cube)
+    grid = cells.grid
+    to_degrees = Transformer.from_crs(grid.crs, 4326, always_xy=True)
+    lonlat = np.stack(to_degrees.transform(*grid.centres(np.arange(grid.size)).T), axis=1)
+    vectors = cells.features.decode(cells.read(slice(0, grid.ny), slice(0, grid.nx)))
+    points, model = Points("OGC:CRS84", lonlat), place.folder / "models" / "tiny"
+    write_point_cube(
+        tmp_path / "p.zarr", points, vectors.reshape(grid.size, -1), model=load_model(model).digest
+    )
+    found = evaluate_truth(tmp_path / "p.zarr", photos, out=tmp_path / "out")
+    expected = evaluate_truth(place.cube, photos)
+    ranks = [np.array([s.placement.percentile for s in e.placed if s.placement])
+             for e in (found, expected)]  # fmt: skip
+    assert ranks[0] == pytest.approx(ranks[1], abs=3)  # the codes of the two are not the same
+    told = found.to_json()
+    assert told["km2"] is None and told["missing"] == 1
+    assert told["recall_within_m"]["25000"]["top20"]["value"] > 80
+    stored, calibration = store_calibration(found, model, "points")
+    try:
+        assert calibration.searched == "points"
+        one = [photos.parent / "1.png"]
+        (result,) = query_photos(place.cube, one, tmp_path / "q").results
+        assert result.calibrated is None  # cells are asked, and points were measured
+        told = replace(result, points_asked=200).calibrated
+        assert told is not None and told.km2 is None and "of the points searched" in told.words
+    finally:
+        stored.unlink()
+    off = [s.best_candidate_m for s in found.placed]
+    assert off == pytest.approx([s.best_candidate_m for s in expected.placed], rel=0.5, abs=200)
 
 
 def test_photos_near_together_are_one_place_and_names_say_so() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from geoloc.query.target import Target
 from geoloc.report.outputs import RECORD, faults_of_outputs
 from geoloc.report.registry import OUTPUTS, REGION_OUTPUTS
 from geoloc.search import Query, scan
+from geoloc.sharing import share
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES
 from tests.point_place import Country, make_country, make_map, write_point_cube
@@ -118,12 +120,13 @@ def test_its_candidates_are_the_best_points_of_the_best_regions(
 
 
 @pytest.mark.usefixtures("country")
-def test_the_answer_can_be_repeated(answers: QueryResults) -> None:
+def test_the_answer_can_be_repeated(answers: QueryResults, tmp_path: Path) -> None:
     folder = answers.results[0].folder
     assert folder is not None
-    assert repeat_query(folder / RECORD).exact
-    (folder / "regions.tif").write_bytes(b"no")
-    assert not repeat_query(folder / RECORD).same
+    copy = shutil.copytree(folder, tmp_path / "photo")
+    assert repeat_query(copy / RECORD).exact
+    (copy / "regions.tif").write_bytes(b"no")
+    assert not repeat_query(copy / RECORD).same
 
 
 def test_scenes_bulk_and_fused_photos_have_regions_too(country: Country, tmp_path: Path) -> None:
@@ -143,24 +146,23 @@ def test_scenes_bulk_and_fused_photos_have_regions_too(country: Country, tmp_pat
     assert "1,500 points" in report.index.read_text()
 
 
-def test_regions_end_at_the_border_and_large_places_are_told(country: Country) -> None:
-    files = MapFiles(border=country.border, provinces=None, places=country.places,
-                     water=None, forest=None)  # fmt: skip
-    target = Target(Cube.open(country.cube), area_with(files))
-    session = QuerySession.of(target, QueryOptions(scene="beach", places_above=10_000))
-    (ranked,) = [session.search_scene()]
-    assert ranked.regions is not None and ranked.regions.outside > 100
-    from geoloc.query.run import answer_scene
-
-    result = answer_scene(session)
+def test_regions_end_at_the_border_and_large_places_are_told(
+    country: Country, tmp_path: Path
+) -> None:
+    result = search_scene(country.area, "beach", tmp_path, places_above=10_000)
     assert result.regions is not None and result.recall is not None
-    told = result.recall
+    layout, told = result.regions.layout, result.recall
     assert {*told.found, *told.missed} == {"Alpha & <b>Co</b>", "Beta"} and told.elsewhere == 1
+    assert result.regions.minima.outside > 100 and layout.polygon is not None
     assert any("lie outside of the border" in note for note in result.notes)
-    assert session.parameters["border"] == str(country.border)
-    assert len(session.parameters["border_sha256"]) == 64
-    inside = result.regions.layout.polygon
-    assert inside is not None and result.regions.layout.states.min() == 0
+    assert 0 < layout.there.sum() < layout.count
+    assert result.parameters["border"] == str(country.border)
+    assert len(result.parameters["border_sha256"]) == 64
+    assert result.folder is not None and repeat_query(result.folder / RECORD).exact
+    page = (result.folder / "report.html").read_text()
+    assert "Alpha &amp; &lt;b&gt;Co&lt;/b&gt;" in page and "Large places in good regions" in page
+    record = json.loads((result.folder / RECORD).read_text())
+    assert record["large_places"] == told.to_json()
 
 
 def test_a_polygon_and_missing_blocks_are_counted_in_points(
@@ -261,3 +263,11 @@ def _item(session: QuerySession) -> Any:
 
     vector = session.target.cube.features.named_vector(["beach"])
     return QueryItem("beach", "beach", (), vector)
+
+
+def test_an_answer_of_points_is_not_shared_by_halves(answers: QueryResults, tmp_path: Path) -> None:
+    folder = answers.results[0].folder
+    assert folder is not None
+    with pytest.raises(UsageError, match="an answer of sample points by regions") as refused:
+        share([folder], tmp_path / "copy")
+    assert "\n" not in str(refused.value)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from pyproj import Transformer
 from typer.testing import CliRunner
 
@@ -21,11 +22,12 @@ from geoloc.cube import Cube
 from geoloc.errors import CubeError, GeolocError, SpecMismatchError, UsageError
 from geoloc.jobs.build import build_cube
 from geoloc.models.spec import DenseSpec, OverheadSpec
+from geoloc.points import PointSet, writing_points
 from geoloc.query import ZoomOptions, query_photos, repeat_query, search_scene, zoom_answer
 from geoloc.query.zoom import Spot, spot_of, square_around, step_for
 from geoloc.report.result import QueryResult
 from tests.cubes import write_cube
-from tests.small_place import SmallPlace, write_place
+from tests.small_place import LEFT, TOP, SmallPlace, write_place
 
 TRUTH = (50.505, 30.21)
 
@@ -108,6 +110,13 @@ def test_its_page_links_back_to_the_answer(asked: Asked) -> None:
     assert 'id="parent"' not in (asked.answer / "report.html").read_text()
 
 
+def test_the_answer_to_a_photo_named_zoom_is_left_alone(asked: Asked, tmp_path: Path) -> None:
+    shutil.copytree(asked.answer, tmp_path / "answers" / "zoom")
+    result = zoom(tmp_path / "answers" / "zoom")
+    assert result.folder == tmp_path / "answers" / "zoom-2" / "zoom candidate 2 0.64 km"
+    assert read(tmp_path / "answers" / "zoom") == asked.record()
+
+
 def test_what_was_built_is_not_built_again(asked: Asked, tmp_path: Path) -> None:
     first = zoom(asked.answer, out=tmp_path / "out", cache=tmp_path / "cache")
     (cube,) = (tmp_path / "cache").glob("*/cube.zarr")
@@ -152,6 +161,44 @@ def test_a_region_is_a_place_too(asked: Asked, tmp_path: Path) -> None:
     assert (result.parent.lon, result.parent.lat) == (lon, lat)
     with pytest.raises(UsageError, match=r"--rank 2: the answer has no such region: .* 1 to 1"):
         zoom(copy, rank=2, region=True)
+
+
+def test_from_points_of_a_country_down_to_cells(asked: Asked, tmp_path: Path) -> None:
+    """The best point of a region becomes the middle of a heatmap."""
+    inside = asked.place.folder
+    to_degrees = Transformer.from_crs(32636, 4326, always_xy=True)
+    xy = np.array([(LEFT + 200 + 90 * k, TOP - 250 - 60 * k) for k in range(12)])
+    sample = PointSet(
+        np.column_stack(to_degrees.transform(*xy.T)), np.arange(12),
+        {"way_id": np.arange(12), "highway": np.array([""] * 12)}, "ab",
+    )  # fmt: skip
+    with writing_points(tmp_path / "points.parquet", {"sequence": "ab"}) as write:
+        write(sample)
+    facts = yaml.safe_load(asked.place.area.read_text())
+    named = {"name": "nation", "points": "points.parquet", "cube": "nation.zarr"}
+    kept = {
+        **named,
+        "model": facts["model"],
+        "imagery": {"kind": "geotiff", "paths": [str(inside / "tile.tif")]},
+    }
+    area = tmp_path / "nation.yaml"
+    area.write_text(yaml.safe_dump(kept))
+    build_cube(load_area(area))
+    (answer,) = query_photos(area, asked.place.photos[:1], tmp_path / "out", regions=500.0).results
+    assert answer.of_points and answer.folder is not None
+    best, second = answer.candidates[:2]
+    result = zoom(answer.folder, rank=2)
+    assert result.folder == tmp_path / "out" / "zoom" / "street_1 candidate 2 0.64 km"
+    assert not result.of_points and result.regions is None and result.step == 32
+    assert result.parent is not None
+    assert result.parent.lon == pytest.approx(second.lon, abs=1e-6)
+    assert result.parent.lat == pytest.approx(second.lat, abs=1e-6)
+    assert np.array_equal(result.vector, answer.vector)
+    region = zoom(answer.folder, rank=1, region=True)
+    assert region.parent is not None
+    assert region.parent.lon == pytest.approx(best.lon, abs=1e-6)
+    assert len(list((tmp_path / "zoom").iterdir())) == 2
+    assert repeat_query(result.folder / "query.json").exact
 
 
 def changed(asked: Asked, tmp_path: Path, **parts: Any) -> Path:

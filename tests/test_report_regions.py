@@ -143,6 +143,30 @@ def test_shapes_across_180_degrees_are_split() -> None:
     assert total == pytest.approx(layout.count * 0.212, rel=0.02)
 
 
+def test_regions_of_the_whole_world_are_written(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    lat = np.degrees(np.arcsin(rng.uniform(-1, 1, 3000)))
+    points = Points.along_curve("EPSG:4326", np.stack([rng.uniform(-180, 180, 3000), lat], 1))
+    layout = Regions.of(points, 800_000)
+    kept = RegionMin.of(layout, 1)
+    for chunk in points.chunks():
+        kept.add(chunk, rng.uniform(1, 2, (1, *chunk.shape)).astype(np.float32))
+    ranked = RankedRegions.of(kept.result()[0], points)
+    assert ranked.minima.count.sum() >= 2999  # but for one at the very antipode
+    told = sample(
+        regions=ranked, grid=layout.grid, heatmap=ranked.raster(ranked.score), points_asked=3000,
+        candidates=tuple(ranked.candidates(3)), layers=None, truth=(-33.9, 151.2),
+    )  # fmt: skip
+    for write, name in (
+        (write_region_geojson, "r.geojson"), (write_region_package, "r.gpkg"),
+        (write_region_raster, "r.tif"), (write_region_map, "map.png"),
+    ):  # fmt: skip
+        write(told, tmp_path / name)
+    write_region_page(told, tmp_path / "page.html", NO_VIEWS)
+    features = json.loads((tmp_path / "r.geojson").read_text())["features"]
+    assert len(ranked.order) <= len(features) < layout.count
+
+
 def colour_at(image: Image.Image, sheet: MapSheet, xy: tuple[float, float]) -> np.ndarray[Any, Any]:
     return np.array(image.convert("RGB").getpixel(tuple(map(round, sheet.at(*xy)))), int)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from geoloc.domain import Domain, Grid, Points, Regions
-from geoloc.executors import InlineExecutor
-from geoloc.search import Query, RegionMin, RegionMinima, reduce_scan
+from geoloc.errors import UsageError
+from geoloc.executors import InlineExecutor, open_cluster
+from geoloc.search import Query, RegionMin, RegionMinima, maps_at_once, reduce_scan
 from geoloc.search.background import edges
 
 from .array_cube import make_cube
+from .encoder_models import CLASSES
+from .point_place import write_point_cube
 
 F32 = NDArray[np.float32]
 CRS = "EPSG:32636"
@@ -134,6 +138,14 @@ def test_the_places_that_stand_for_a_region_do_not_depend_on_the_chunks() -> Non
     assert sample is not None and (np.isfinite(sample).sum(axis=1) <= 1).all()
 
 
+def test_more_photos_than_memory_holds_are_refused() -> None:
+    layout = Regions.of(grid_of(1000, 1000), 10)
+    most = maps_at_once(layout)
+    assert 50 < most < 150 and maps_at_once(layout, 32) < most
+    with pytest.raises(UsageError, match=f"ask at most {most} photos at a time, or for larger"):
+        RegionMin.of(layout, most + 1)
+
+
 def test_a_part_that_travels_leaves_the_border_at_home() -> None:
     import shapely
 
@@ -161,3 +173,31 @@ def test_a_cube_is_reduced_like_its_distances(executor: InlineExecutor | None) -
         for region, places in naive(cube.domain, layout, exact).items():
             assert one.count[region] == len(places)
             assert float(one.best[region]) == pytest.approx(places[0][0], abs=2e-3)
+
+
+def test_a_cluster_gives_what_threads_give_to_the_last_bit(scheduler: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(9)
+    xy = rng.uniform((30, 48), (33, 50), (1200, 2))
+    features = rng.normal(0, 2, (1200, len(CLASSES))).astype(np.float32)
+    features[::9] = np.nan
+    cube = write_point_cube(tmp_path / "c.zarr", Points.along_curve("EPSG:4326", xy), features)
+    border = equal_area_box(cube.domain)
+    layout = Regions.of(cube.domain, 40_000, polygon=border)
+    query = Query(rng.normal(0, 2, (5, len(CLASSES))).astype(np.float32))
+    with open_cluster(scheduler) as executor:
+        far = reduce_scan(cube, query, RegionMin.of(layout, 5, 8), executor=executor)
+    near = reduce_scan(cube, query, RegionMin.of(layout, 5, 8), threads=2)
+    for one, other in zip(far, near, strict=True):
+        for name in ("count", "best", "second", "index", "sample"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        np.testing.assert_array_equal(one.background.counts, other.background.counts)
+        assert one.outside == other.outside > 0
+
+
+def equal_area_box(domain: Domain) -> Any:
+    """A border that cuts off the outer points, in the CRS of the domain's regions."""
+    import shapely
+
+    free = Regions.of(domain, 40_000)
+    left, bottom, right, top = free.grid.bounds
+    return shapely.Point((left + right) / 2, (bottom + top) / 2).buffer((right - left) / 2.4)

@@ -309,6 +309,17 @@ class ZarrImagery(Spec):
         return self.model_copy(update={"path": resolve_path(self.path, base)})
 
 
+class SandboxImagery(OriginImagery):
+    """A synthetic country, rendered on demand: the ``country.json`` of ``geoloc sandbox``."""
+
+    kind: Literal["sandbox"] = "sandbox"
+    path: str = Field(min_length=1, description="the country.json of geoloc sandbox --country")
+
+    def resolve(self, base: Path) -> SandboxImagery:
+        """The same with a relative path taken from the folder ``base``."""
+        return self.model_copy(update={"path": resolve_path(self.path, base)})
+
+
 def _is_date(text: str) -> bool:
     """Whether it is a valid end of a STAC interval: a year, month, day, moment, or ``..``."""
     if (match := _DATE.fullmatch(text)) is None:
@@ -358,7 +369,8 @@ OneImagery = Annotated[
     Annotated[GeotiffImagery, Tag("geotiff")]
     | Annotated[StacImagery, Tag("stac")]
     | Annotated[XyzImagery, Tag("xyz")]
-    | Annotated[ZarrImagery, Tag("zarr")],
+    | Annotated[ZarrImagery, Tag("zarr")]
+    | Annotated[SandboxImagery, Tag("sandbox")],
     Discriminator(_kind_of),
     WrapValidator(_of_further_kind),
 ]
@@ -391,6 +403,7 @@ Imagery = Annotated[
     | Annotated[StacImagery, Tag("stac")]
     | Annotated[XyzImagery, Tag("xyz")]
     | Annotated[ZarrImagery, Tag("zarr")]
+    | Annotated[SandboxImagery, Tag("sandbox")]
     | Annotated[LayeredImagery, Tag("layers")],
     Discriminator(_kind_of),
     WrapValidator(_of_further_kind),

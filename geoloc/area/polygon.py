@@ -45,20 +45,31 @@ def read_polygon(path: Path, crs: str) -> Geometry:
     ``FILE|layername=NAME`` names one of several layers. Raises AreaError if the file cannot be
     read, has no polygon, or has coordinates that are not those of its CRS.
     """
-    try:
+    with reading(f"geometry {path}"):
         file, layer = file_and_layer(path)
-        if not file.is_file():
-            raise AreaError(f"geometry {path} does not exist: give a GeoJSON file with a polygon")
-        if reason := reason_to_refuse(file):
-            raise AreaError(f"geometry {path} is not opened: {reason}")
+        require_vector_file(file, f"geometry {path}", "a GeoJSON file with a polygon")
+        return _united(_shapes(file, layer, path), crs, path)
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Raise AreaError, one line, for whatever the readers of vector files raise."""
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its reader's warnings about formats
-            shapes = _shapes(file, layer, path)
-            return _united(shapes, crs, path)
+            yield
     except AreaError:
         raise
     except Exception as error:  # noqa: BLE001  (its readers raise errors of many libraries)
-        raise AreaError(f"geometry {path} cannot be read: {one_line(error)}") from None
+        raise AreaError(f"{what} cannot be read: {one_line(error)}") from None
+
+
+def require_vector_file(file: Path, what: str, wanted: str) -> None:
+    """Raise AreaError where a file is not there, or may name other files or servers."""
+    if not file.is_file():
+        raise AreaError(f"{what} does not exist: give {wanted}")
+    if reason := reason_to_refuse(file):
+        raise AreaError(f"{what} is not opened: {reason}")
 
 
 def polygon_file(path: Path) -> Path:

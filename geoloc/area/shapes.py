@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import AreaError, one_line
-from .polygon import plainly_named, polygon_file, vector_layers
-from .vector import reason_to_refuse
+from ..errors import AreaError
+from .polygon import (
+    file_and_layer,
+    plainly_named,
+    reading,
+    require_vector_file,
+    vector_layers,
+)
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -29,32 +33,27 @@ Told = tuple[str, ...]
 def read_shapes(path: Path, key: str, columns: Sequence[str]) -> Iterator[tuple[Told, Geometry]]:
     """The shapes of all layers of a file in degrees (WGS84), each with the text of ``columns``.
 
-    ``key``: of the area file, for errors. A column that is not there gives empty text. Raises
-    AreaError where the file cannot be read, has no shape, or names no CRS.
+    ``key``: of the area file, for errors; ``FILE|layername=NAME`` names one layer. A column that
+    is not there gives empty text. Raises AreaError where the file cannot be read, has no shape, or
+    names no CRS.
     """
-    try:
-        file = polygon_file(path)
-        if not file.is_file():
-            raise AreaError(f"{key} {path} does not exist: give a vector file")
-        if reason := reason_to_refuse(file):
-            raise AreaError(f"{key} {path} is not opened: {reason}")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its reader's warnings about formats
-            found = [one for frame in _frames(file) for one in _rows(frame, path, key, columns)]
-    except AreaError:
-        raise
-    except Exception as error:  # noqa: BLE001  (its readers raise errors of many libraries)
-        raise AreaError(f"{key} {path} cannot be read: {one_line(error)}") from None
+    with reading(f"{key} {path}"):
+        file, layer = file_and_layer(path)
+        require_vector_file(file, f"{key} {path}", "a vector file")
+        frames = _frames(file, layer)
+        found = [one for frame in frames for one in _rows(frame, path, key, columns)]
     if not found:
         raise AreaError(f"{key} {path} has no shape: give a vector file with some")
     yield from found
 
 
-def _frames(file: Path) -> Iterator[GeoDataFrame]:
+def _frames(file: Path, only: str | None) -> Iterator[GeoDataFrame]:
     import geopandas
 
     with plainly_named(file.absolute()) as plain:
         for layer in vector_layers(plain):
+            if only not in (None, layer):
+                continue
             frame = geopandas.read_file(plain, layer=layer, on_invalid="fix")
             if isinstance(frame, geopandas.GeoDataFrame):
                 yield frame

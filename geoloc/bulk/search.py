@@ -153,7 +153,8 @@ class BulkSearch:
     def _photos_a_pass(self) -> int:
         """As many as the disk has room for, twice: two passes may be on it, and their answers."""
         room = shutil.disk_usage(self.out).free // _OF_FREE
-        return min(PASS_PHOTOS, max(1, room // self.session.scratch_bytes))
+        most = self.session.most_at_once or PASS_PHOTOS
+        return min(PASS_PHOTOS, most, max(1, room // self.session.scratch_bytes))
 
     def _write(self, one: BulkItem, question: QueryItem, ranked: RankedMap) -> _Summary:
         folder = self.out / one.folder

@@ -128,8 +128,15 @@ def _cube(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    from ..query.evaluating import bank_photos, evaluate_truth, store_calibration
+    from ..query.evaluating import (
+        bank_photos,
+        check_calibration_target,
+        evaluate_truth,
+        store_calibration,
+    )
 
+    if calibrate:
+        check_calibration_target(calibrate)
     with stages() as stage:
         found = evaluate_truth(
             cube, truth, out=out, strata=strata, bank=bank_photos(bank) if bank else (),

@@ -52,6 +52,10 @@ class Domain(ABC):
     def centres(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
         """``(cell, 2)``: the centres of cells by their place in row-major order, in CRS units."""
 
+    def metres(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The same in a space whose unit is the metre, whatever the CRS: to measure distances."""
+        return self.centres(index)
+
     @abstractmethod
     def most_within(self, radius: float) -> int:
         """At most so many cells lie nearer than ``radius`` (m) to one of them, which counts."""

@@ -29,6 +29,8 @@ POINTS_CHUNK = 256
 """Points of a chunk: as they lie apart, each takes a window of imagery of its own, all of which
 are in memory at once (of 224 px: 39 MB)."""
 
+_DEGREES = ("EPSG:4326", "OGC:CRS84")
+_AXIS, _ECCENTRICITY = 6_378_137.0, 6.694379990141316e-3  # of WGS 84: m, and its square
 _BITS = 16  # of a coordinate along the curve: 1/65,536 of the extent
 _HERE: dict[str, WeakSet[Points]] = defaultdict(WeakSet)  # those of this process, by digest
 
@@ -124,9 +126,23 @@ class Points(Domain):
         """``(cell, 2)``: points by their place, in CRS units."""
         return self.coordinates[index]
 
-    def most_within(self, radius: float) -> int:  # noqa: ARG002
-        """All of them: points may lie anywhere."""
-        return self.size
+    def metres(self, index: NDArray[np.int64]) -> F64:
+        """Points by their place in a space whose unit is the metre: ``(cell, 2)`` in a projected
+        CRS, or geocentric ``(cell, 3)`` of degrees, across 180 and at the poles as elsewhere."""
+        xy = self.coordinates[index]
+        return geocentric(xy) if self._in_degrees else xy
+
+    @property
+    def _in_degrees(self) -> bool:
+        return self.crs in _DEGREES
+
+    def most_within(self, radius: float) -> int:
+        """No ball holds more points than the cubes of its width around the point's own do."""
+        if not radius > 0:
+            return int(np.unique(self.coordinates, axis=0, return_counts=True)[1].max())
+        bins = np.floor(self.metres(np.arange(self.size)) / radius).astype(np.int64)
+        cells, counts = np.unique(bins, axis=0, return_counts=True)
+        return min(int(_with_neighbours(cells, counts).max()), self.size)
 
     def touched(self, polygon: Geometry | None, size: int | None = None) -> NDArray[np.bool_]:
         """Bool ``(chunk,)``: the chunks whose bounding box touches ``polygon``; without, all."""
@@ -154,6 +170,35 @@ def _here(digest: str) -> Points:
             "points with the work"
         )
     return points
+
+
+def geocentric(lonlat: F64) -> F64:
+    """Degrees ``(n, 2)`` on the ellipsoid WGS 84 as x, y, z ``(n, 3)``, m from its middle.
+
+    Straight lines are shorter than the ground's by 2 mm in 10 km.
+    """
+    lon, lat = np.radians(lonlat).T
+    prime = _AXIS / np.sqrt(1 - _ECCENTRICITY * np.sin(lat) ** 2)
+    flat = prime * np.cos(lat)
+    return np.stack(
+        [flat * np.cos(lon), flat * np.sin(lon), prime * (1 - _ECCENTRICITY) * np.sin(lat)], axis=1
+    )
+
+
+def _with_neighbours(cells: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many lie in each of some cells ``(n, dim)`` of a lattice and in all that touch it."""
+    low = cells.min(axis=0) - 1
+    span = cells.max(axis=0) - low + 2
+    keys = np.ravel_multi_index(tuple((cells - low).T), tuple(span.tolist()))
+    order = np.argsort(keys)
+    ordered, held = keys[order], counts[order]
+    total = np.zeros(len(cells), np.int64)
+    for offset in np.ndindex(*(3,) * cells.shape[1]):
+        moved = tuple((cells - low + np.array(offset) - 1).T)
+        wanted = np.ravel_multi_index(moved, tuple(span.tolist()))
+        at = np.minimum(np.searchsorted(ordered, wanted), len(ordered) - 1)
+        total += np.where(ordered[at] == wanted, held[at], 0)
+    return total
 
 
 def hilbert_index(coordinates: F64, bits: int = _BITS) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.calibration import Calibration, Level
+from ..models.calibration import Calibration, Level, Searched
 from .bootstrap import Figure, known, mean_figure
 from .ranks import F64, Ranks
 
@@ -67,7 +67,13 @@ def _percent(held: NDArray[np.bool_]) -> F64:
 
 
 def calibrate(
-    ranks: Ranks, groups: Sequence[Hashable], *, model: str, source: str, seed: int = 0
+    ranks: Ranks,
+    groups: Sequence[Hashable],
+    *,
+    model: str,
+    source: str,
+    searched: Searched = "cells",
+    seed: int = 0,
 ) -> Calibration:
     """The calibration of a model (its digest) by the ranks of true places, leaving one out."""
     shares, weights = ranks.share, place_weights(groups)
@@ -84,6 +90,7 @@ def calibrate(
         model=model,
         photos=len(shares),
         places=len(set(groups)),
+        searched=searched,
         source=source,
         levels=levels,
     )

@@ -14,6 +14,7 @@ SOURCES = {
     "stac": ".stac:StacSource",
     "xyz": ".xyz:XyzSource",
     "zarr": ".cached.source:ZarrSource",
+    "sandbox": "geoloc.sandbox.country.source:SandboxSource",
     "layers": ".layers:LayeredSource",
 }
 """Module (in this package if it begins with a dot) and class, which takes the specification.

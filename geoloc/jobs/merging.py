@@ -1,8 +1,9 @@
 """Makes one cube of several cubes of points: of two extracts, or of two machines.
 
-Vectors of one model under one encoding and one code compare with each other wherever they were
-made, so they are taken over as they are stored. Points that lie exactly where one of an earlier
-cube lies are dropped, unless only the later one has a vector.
+Vectors of one model under one encoding compare with each other wherever they were made, so they
+are taken over as they are stored; only where their codes differ they are stored in a common one.
+Points that lie exactly where one of an earlier cube lies are dropped, unless only the later one
+has a vector.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from ..cube import (
 )
 from ..domain import Chunk, Points
 from ..errors import CubeError, SpecMismatchError, UsageError
-from ..models import MISSING
+from ..models import MISSING, FeatureSpace, Quantizer
+from ..models.quantizer import CODE_LIMIT
 from .points import ORDER
 
 _MOST_LAYERS = 8  # of imagery that a specification may name
@@ -87,13 +89,14 @@ def merge_cubes(urls: Sequence[str], out: str) -> MergeReport:
     points, origin = _points_of(cubes)
     spec = _spec_of(cubes, points)
     create_root(out)
+    space = cubes[0].features.with_code(code_of(cubes))
     with hold_lock(out, "points merge"):
         if current_generation(out) is not None:
             raise CubeError(f"cube {out} is there already: name another place for the merged one")
         if generation_exists(out, FIRST_GENERATION):
             _require_own_remains(out, spec)
-        _lay_out(out, cubes, spec, points)
-        dates = _write(out, cubes, points, origin, spec.block_size)
+        _lay_out(out, cubes, spec, space, points)
+        dates = _write(out, cubes, points, origin)
         finish_generation(out, FIRST_GENERATION, dates)
     sizes = tuple(cube.domain.size for cube in cubes)
     return MergeReport(out, points.size, sizes, sum(sizes) - points.size)
@@ -113,12 +116,10 @@ def _require_comparable(one: Cube, other: Cube) -> None:
         {
             "model": cube.model_digest,
             "encoding": cube.spec.encoding,
-            "code": [np.asarray(v).tolist() for v in (code.scale, code.offset)],
             "crs": cube.domain.crs,
             "block_size": cube.spec.block_size,
         }
         for cube in (one, other)
-        for code in (cube.features.stored_code,)
     ]
     a, b = facts
     different = [key for key in a if a[key] != b[key]]
@@ -219,13 +220,28 @@ def _require_own_remains(out: str, spec: CubeSpec) -> None:
         raise CubeError(f"another cube was begun at {out}: name another place for the merged one")
 
 
-def _lay_out(out: str, cubes: Sequence[Cube], spec: CubeSpec, points: Points) -> None:
+def code_of(cubes: Sequence[Cube]) -> Quantizer:
+    """The code of all cubes; where a model brings none and each has chosen its own, one that has
+    room for the values of all, in which they are stored anew."""
+    codes = [cube.features.stored_code for cube in cubes]
+    scales, offsets = ([getattr(code, name) for code in codes] for name in ("scale", "offset"))
+    if all(np.array_equal(v, values[0]) for values in (scales, offsets) for v in values):
+        return codes[0]
+    ends = [
+        o + sign * CODE_LIMIT * s for s, o in zip(scales, offsets, strict=True) for sign in (-1, 1)
+    ]
+    return Quantizer.of_range(float(np.min(ends)), float(np.max(ends)))
+
+
+def _lay_out(
+    out: str, cubes: Sequence[Cube], spec: CubeSpec, space: FeatureSpace, points: Points
+) -> None:
     names = dict.fromkeys(str(cube.attrs["area"]) for cube in cubes)
     create_generation(
         out,
         FIRST_GENERATION,
         spec,
-        cubes[0].features,
+        space,
         plan_blocks(points, None, spec.block_size),
         model_name=cubes[0].model_name,
         area=" + ".join(names)[:100],
@@ -233,14 +249,15 @@ def _lay_out(out: str, cubes: Sequence[Cube], spec: CubeSpec, points: Points) ->
     )
 
 
-def _write(out: str, cubes: Sequence[Cube], points: Points, origin: _Origin, size: int) -> set[str]:
+def _write(out: str, cubes: Sequence[Cube], points: Points, origin: _Origin) -> set[str]:
     """Write all blocks; the dates of the images that they were made from."""
     writer, ledger = BlockWriter(out, FIRST_GENERATION), Ledger(out, FIRST_GENERATION)
     dates: set[str] = set()
-    for block in points.chunks(size=size):
-        codes, provenance = _gathered(cubes, origin, block)
-        written = writer.write(block, cubes[0].features.decode(codes))
-        provenance = provenance.model_copy(update={"digests": written.digests})
+    for block in points.chunks(size=cubes[0].spec.block_size):
+        features, provenance = _gathered(cubes, origin, block)
+        written = writer.write(block, features)
+        told = {"digests": written.digests, "saturated": written.saturated}
+        provenance = provenance.model_copy(update=told)
         check = writer.record(block, provenance)
         ledger.mark(block.index, Status.DONE, provenance.fingerprint, (*written.checks, check))
         dates |= {item.date for item in provenance.items if item.date}
@@ -249,10 +266,10 @@ def _write(out: str, cubes: Sequence[Cube], points: Points, origin: _Origin, siz
 
 def _gathered(
     cubes: Sequence[Cube], origin: _Origin, block: Chunk
-) -> tuple[NDArray[np.int8], Provenance]:
-    """Codes ``(point, feature)`` of a block, and what they were made from."""
+) -> tuple[NDArray[np.float32], Provenance]:
+    """Vectors ``(point, feature)`` of a block, and what they were made from."""
     cube_of, index_of = origin.cube[block.slices], origin.index[block.slices]
-    codes = np.full((len(cube_of), cubes[0].features.dim), MISSING, np.int8)
+    features = np.full((len(cube_of), cubes[0].features.dim), np.nan, np.float32)
     sources: list[Provenance] = []
     for number, cube in enumerate(cubes):
         here = np.flatnonzero(cube_of == number)
@@ -260,12 +277,13 @@ def _gathered(
             continue
         wanted = index_of[here]
         for place, slices in _spans(wanted, cube.spec.block_size):
-            codes[here[place]] = cube.read(slices)[wanted[place] - slices.start]
+            codes = cube.read(slices)[wanted[place] - slices.start]
+            features[here[place]] = cube.features.decode(codes)
         sources += _provenances(cube, wanted)
-    missing = int((codes[:, 0] == MISSING).sum())
+    missing = int(np.isnan(features[:, 0]).sum())
     items = dict.fromkeys(item for source in sources for item in source.items)
     notes = dict.fromkeys(note for source in sources for note in source.notes)
-    return codes, Provenance(
+    return features, Provenance(
         fingerprint=_fingerprint(sources),
         items=tuple(items),
         missing=missing,

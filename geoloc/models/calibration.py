@@ -23,6 +23,7 @@ STATED = 80
 """The probability, %, that answers state."""
 
 Percent = Annotated[int, Field(ge=1, le=99)]
+Searched = Literal["cells", "points"]
 Share = Annotated[FiniteFloat, Field(gt=0, le=1)]
 
 
@@ -39,6 +40,7 @@ class Level(BaseModel):
 class Calibration(BaseModel):
     """The levels of a model by probability (%), and what they were measured on.
 
+    searched: cells of a grid, or points: figures of the one say nothing of the other.
     normalisation: the score that the validation photos chose, "none" for the raw distance;
     normalisations: the figures that it was chosen by.
     """
@@ -48,6 +50,7 @@ class Calibration(BaseModel):
     model: str
     photos: int = Field(ge=1)
     places: int = Field(ge=1)
+    searched: Searched = "cells"
     source: str
     levels: dict[Percent, Level] = Field(min_length=1)
     normalisation: str = "none"
@@ -68,12 +71,14 @@ class Calibration(BaseModel):
 
 @dataclass(frozen=True)
 class SearchShare:
-    """What an answer states: the true place lies in the best ``share`` (0..1) with ``percent``."""
+    """What an answer states: the true place lies in the best ``share`` (0..1) of the cells, or
+    of the points, with ``percent``."""
 
     percent: int
     share: float
     photos: int
     source: str
+    searched: Searched
     levels: dict[int, float] = field(default_factory=dict)
 
 
@@ -107,7 +112,7 @@ def search_share(model: Model) -> SearchShare | None:
     if found is None or (share := found.share()) is None:
         return None
     levels = {percent: level.share for percent, level in sorted(found.levels.items())}
-    return SearchShare(STATED, share, found.photos, found.source, levels)
+    return SearchShare(STATED, share, found.photos, found.source, found.searched, levels)
 
 
 def write_calibration(directory: Path, calibration: Calibration) -> Path:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 MISSING = -128
 """Code of every feature of a cell without a vector; never the code of a value."""
 
-_LIMIT = 127  # codes are symmetric, -127..127, so that MISSING stays free
+CODE_LIMIT = 127  # codes are symmetric, -127..127, so that MISSING stays free
 _BITS = 5  # of the scale: few, so that every code is decoded exactly in float32
 
 
@@ -42,7 +42,9 @@ class Quantizer:
         Its scale has few bits and its offset is a multiple of the scale, so that all readers
         compute the same values, in whatever order and precision.
         """
-        mantissa, exponent = math.frexp((high - low) / (2 * _LIMIT - 1))  # a step for the offset
+        mantissa, exponent = math.frexp(
+            (high - low) / (2 * CODE_LIMIT - 1)
+        )  # a step for the offset
         scale = math.ldexp(math.ceil(math.ldexp(mantissa, _BITS)), exponent - _BITS)
         offset = round((low + high) / 2 / scale) * scale
         return cls(np.asarray(scale, np.float32), np.asarray(offset, np.float32))
@@ -60,8 +62,8 @@ class Quantizer:
         steps = (features - self.offset) / self.scale
         steps[missing] = 0
         np.rint(steps, out=steps)
-        saturated = int(np.count_nonzero(np.abs(steps) > _LIMIT))
-        codes = np.clip(steps, -_LIMIT, _LIMIT, out=steps).astype(np.int8)
+        saturated = int(np.count_nonzero(np.abs(steps) > CODE_LIMIT))
+        codes = np.clip(steps, -CODE_LIMIT, CODE_LIMIT, out=steps).astype(np.int8)
         codes[missing] = MISSING
         return codes, saturated
 

@@ -97,15 +97,17 @@ def read_extracts(
     many = sum(path.stat().st_size for path in paths) >= many_bytes
     tracker = osmium.IdTracker() if many else None
     course = Course(3 * len(paths), progress)
-    versions = [_ways(path, network, tracker, course) for path in paths]
-    kept = latest(versions)
+    found = [_ways(path, network, tracker, course) for path in paths]
+    kept = latest([(ways.ids, ways.versions) for ways in found])
     table = osmium.index.create_map("sparse_mmap_array")
     places = osmium.NodeLocationsForWays(table)
     places.ignore_errors()
-    for path in paths:
-        _nodes(path, places, tracker, course)
-    for path, own in zip(paths, kept, strict=True):
-        yield from _lines(path, network, places, own)
+    for path, ways in zip(paths, found, strict=True):
+        if not ways.placed:
+            _nodes(path, places, tracker)
+        course.step()
+    for path, ways, own in zip(paths, found, kept, strict=True):
+        yield from _lines(path, network, None if ways.placed else places, own)
         course.step()
 
 
@@ -156,25 +158,31 @@ def _found(path: Path, network: str, *handlers: Any) -> Iterator[Any]:
                 yield way
 
 
-def _ways(
-    path: Path, network: str, tracker: osmium.IdTracker | None, course: Course
-) -> tuple[I64, I64]:
-    """Numbers and versions of a file's ways."""
-    ids, versions = array("q"), array("q")
+@dataclass(frozen=True, eq=False)
+class _Ways:
+    """Numbers and versions of a file's ways, ``(way,)``; placed: they hold their nodes' places
+    themselves, as 'osmium add-locations-to-ways' writes them, without the nodes."""
+
+    ids: I64
+    versions: I64
+    placed: bool
+
+
+def _ways(path: Path, network: str, tracker: osmium.IdTracker | None, course: Course) -> _Ways:
+    ids, versions, placed = array("q"), array("q"), False
     for way in _found(path, network):
+        if not ids:  # a file is written in one manner
+            placed = any(node.location.valid() for node in way.nodes)
         ids.append(way.id)
         versions.append(way.version)
         if tracker is not None:
             tracker.add_references(way)
     course.step()
-    return np.frombuffer(ids, np.int64), np.frombuffer(versions, np.int64)
+    return _Ways(np.frombuffer(ids, np.int64), np.frombuffer(versions, np.int64), placed)
 
 
 def _nodes(
-    path: Path,
-    places: osmium.NodeLocationsForWays,
-    tracker: osmium.IdTracker | None,
-    course: Course,
+    path: Path, places: osmium.NodeLocationsForWays, tracker: osmium.IdTracker | None
 ) -> None:
     """Learn the places of a file's nodes.
 
@@ -187,7 +195,6 @@ def _nodes(
     with _reading(path), osmium.io.Reader(_file(path), osmium.osm.NODE) as reader:
         for _ in osmium.OsmFileIterator(reader, *wanted, places, marked):
             pass
-    course.step()
 
 
 @dataclass
@@ -219,11 +226,12 @@ class _Batch:
 
 
 def _lines(
-    path: Path, network: str, places: osmium.NodeLocationsForWays, kept: NDArray[np.bool_]
+    path: Path, network: str, places: osmium.NodeLocationsForWays | None, kept: NDArray[np.bool_]
 ) -> Iterator[Lines]:
     """A file's ways that are to be read, in batches."""
     batch, key = _Batch(), key_of(network)
-    for way, wanted in zip(_found(path, network, places), kept.tolist(), strict=True):
+    found = _found(path, network, *([] if places is None else [places]))
+    for way, wanted in zip(found, kept.tolist(), strict=True):
         if not wanted:
             continue
         for run in _runs(way):

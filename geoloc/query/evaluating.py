@@ -169,7 +169,8 @@ class Evaluation:
             raise UsageError(f"no photo of {source} lies in the cube: nothing can be calibrated")
         found = calibrate(
             self.ranks(), [score.group for score in placed],
-            model=self.digest, source=source, seed=self.seed,
+            model=self.digest, source=source,
+            searched="points" if self.km2 is None else "cells", seed=self.seed,
         )  # fmt: skip
         return found.model_copy(update=self._normalisation())
 
@@ -295,6 +296,12 @@ def bank_photos(folder: Path) -> list[Path]:
     return found
 
 
+def check_calibration_target(target: Path) -> None:
+    """Raise UsageError, before any work, for what is neither a .json file nor a model directory."""
+    if target.suffix != ".json" and not (target / SPEC_FILE).is_file():
+        raise UsageError(f"{target} is neither a model directory nor a .json file: name one")
+
+
 def store_calibration(
     evaluation: Evaluation, target: Path, source: str
 ) -> tuple[Path, Calibration]:
@@ -302,12 +309,11 @@ def store_calibration(
 
     Raises UsageError where the target is neither, or is of another model; ModelError.
     """
+    check_calibration_target(target)
     found = evaluation.calibration(source)
     if target.suffix == ".json":
         write_whole(target, calibration_text(found))
         return target, found
-    if not (target / SPEC_FILE).is_file():
-        raise UsageError(f"{target} is neither a model directory nor a .json file: name one")
     model = read_model(target)
     if model.digest != evaluation.digest:
         raise UsageError(

@@ -35,6 +35,7 @@ from ..search import (
     Regional,
     RegionMin,
     TopK,
+    maps_at_once,
     reduce_scan,
     reduce_scenes,
 )
@@ -136,6 +137,13 @@ class QuerySession:
     def scratch_bytes(self) -> int:
         """Of disk that the maps of one photo take while a cube is searched."""
         return 4 * self.grid.size
+
+    @property
+    def most_at_once(self) -> int | None:
+        """How many photos fit in memory by their regions; None without."""
+        if self.regional is None:
+            return None
+        return maps_at_once(self.regional.layout, places_kept(self.options.ranking))
 
     @cached_property
     def parameters(self) -> dict[str, Any]:

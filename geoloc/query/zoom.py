@@ -26,7 +26,7 @@ from ..errors import CubeError, ModelError, SpecMismatchError, UsageError
 from ..jobs.build import build_cube
 from ..models import Model
 from ..models.spec import OverheadSpec
-from ..names import safe_name
+from ..names import free_name, safe_name
 from ..report import QueryResult, check_writable, write_report
 from ..report.outputs import RECORD
 from ..report.result import Parent
@@ -149,20 +149,20 @@ def neighbourhood(
     digest = hashlib.sha256(made_from.encode()).hexdigest()[:8]
     name = f"{crs.replace(':', '')}-{bounds[0]:.0f}-{bounds[1]:.0f}-{km:g}km-{step:g}m-{digest}"
     facts = {
-        "name": f"{parent.name[:60]}, {km:g} km around {spot.lat:.4f},{spot.lon:.4f}",
+        "name": f"{parent.name[:80]} ({km:g} km)",  # no place: shared copies keep names
         "crs": crs,
         "bounds": bounds,
         "geometry": None,
+        "points": None,
         "step": step,
         "model": str(model.path),
         "cube": str(cache / name / "cube.zarr"),
     }
-    points = {"points": None} if "points" in type(parent).model_fields else {}
     kept = parent.imagery
     if getattr(kept, "keep", False):  # a tiled copy of a neighbourhood would be read once
         kept = kept.model_copy(update={"keep": False})
     try:
-        values = {**parent.model_dump(), **facts, **points, "imagery": kept}
+        values = {**parent.model_dump(), **facts, "imagery": kept}
         return Area.model_validate(values)
     except ValidationError as error:
         raise UsageError(f"the neighbourhood is no area: {explain(error, Area)}") from None
@@ -228,7 +228,7 @@ def zoom_answer(
     neighbourhood cannot be built. What was built stays.
     """
     asked = _Asked.read(answer, rank, options)
-    out = Path(options.out) if options.out is not None else asked.path.parent.parent / _KEPT
+    out = Path(options.out) if options.out is not None else asked.usual_out
     area, target = parent_area(asked.record, options.cube, fetch_imagery=options.fetch_imagery)
     model = asked.model(target)
     place = _place(asked, area, target, model, options)
@@ -290,6 +290,12 @@ class _Asked:
         )  # fmt: skip
 
     @property
+    def usual_out(self) -> Path:
+        """``zoom`` beside the answer, or with a number where that is a photo's own answer."""
+        there = self.path.parent.parent
+        return there / free_name(_KEPT, lambda name: (there / name / RECORD).is_file())
+
+    @property
     def truth(self) -> tuple[float, float] | None:
         """Latitude and longitude of the true place, where the answer knows it."""
         told = self.record.get("truth")
@@ -302,7 +308,7 @@ class _Asked:
 def _own_options(record: Record) -> QueryOptions:
     """The recorded options that hold in another cube."""
     usual = QueryOptions()
-    parents = {name: getattr(usual, name) for name in _OF_PARENT if hasattr(usual, name)}
+    parents = {name: getattr(usual, name) for name in _OF_PARENT}
     return recorded_options(record).model_copy(update=parents)
 
 

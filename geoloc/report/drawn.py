@@ -18,6 +18,7 @@ from .shares import SHARES
 
 if TYPE_CHECKING:
     from ..search_areas import SearchArea
+    from .calibrated import Calibrated
     from .result import QueryResult
     from .views import Views
 
@@ -28,7 +29,7 @@ _RING_POINTS = 4000  # of an outline
 
 def drawn(result: QueryResult, views: Views, scale: ColorScale) -> dict[str, Any]:
     """Values for JSON: the heatmap in levels, where pictures and candidates lie, degrees, links."""
-    truth, stated = result.true_place, result.calibrated
+    truth = result.true_place
     return {
         "measure": {"name": _measure(result), "sign": "≤" if result.photos else "≥"},
         "bounds": result.grid.bounds,
@@ -44,12 +45,17 @@ def drawn(result: QueryResult, views: Views, scale: ColorScale) -> dict[str, Any
             for area in result.areas
         ],
         "truth": truth and truth[0],
-        "calibrated": None
-        if stated is None
-        else {"percent": stated.percent, "share": stated.share},
+        "calibrated": _likely(result.calibrated),
         "degrees": _degree_lattice(result.grid),
         "links": WEB_MAPS,
     }
+
+
+def _likely(stated: Calibrated | None) -> dict[str, float] | None:
+    """Which share of the heatmap is outlined for its probability: none of points."""
+    if stated is None or stated.km2 is None:
+        return None
+    return {"percent": stated.percent, "share": stated.share}
 
 
 def _measure(result: QueryResult) -> str:

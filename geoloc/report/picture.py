@@ -98,7 +98,7 @@ def write_picture(result: QueryResult, path: Path, views: Views | None = None) -
     title = fitting_line(plain_line(result.title), font(24, bold=True), room)
     draw.text((_MARGIN, _HEAD - 16), title, _INK, font(24, bold=True), "ls")
     foot = f"{result.grid.crs}   ·   where to look first, not a verdict"
-    if stated:
+    if stated and stated.km2 is not None:
         size = area_size(stated.km2)
         foot += f"   ·   blue line: with {stated.percent} % the true place is in these {size}"
     foot += "" if result.truth is None else "   ·   blue cross: the true place"
@@ -143,7 +143,7 @@ def _draw_heat(
     under = _grey_ground(ground, sheet) if ground else Image.new("RGBA", heat.size, _PAPER)
     under.alpha_composite(Image.fromarray(_colors()[np.asarray(heat)]))
     image.paste(under.convert("RGB"), (sheet.left, sheet.top))
-    if stated:
+    if stated and stated.km2 is not None:
         likely = Image.fromarray((small <= stated.distance).view(np.uint8) * np.uint8(255))
         _draw_outline(image, sheet, likely.resize(heat.size, Image.Resampling.NEAREST, box=seen))
     frame = (sheet.left - 1, sheet.top - 1, sheet.left + sheet.width, sheet.top + sheet.height)

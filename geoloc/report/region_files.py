@@ -89,7 +89,7 @@ def write_region_geojson(result: QueryResult, path: Path, _views: Views | None =
         {
             "type": "Feature",
             "id": told["region"],
-            "geometry": shapely.geometry.mapping(shape),
+            "geometry": None if shape.is_empty else shapely.geometry.mapping(shape),
             "properties": told,
         }
         for told, shape in _told(regions_of(result))
@@ -119,7 +119,8 @@ def _told(regions: RankedRegions) -> Iterator[tuple[dict[str, Any], Geometry]]:
     shapes = dict(zip(numbers.tolist(), lonlat_outlines(regions.layout), strict=True))
     unknown = numbers[regions.rank[numbers] == 0]
     for region in (*regions.order.tolist(), *unknown.tolist()):
-        yield region_record(regions, region), shapes[region]
+        if regions.rank[region] > 0 or not shapes[region].is_empty:  # not beyond the Earth's rim
+            yield region_record(regions, region), shapes[region]
 
 
 def region_record(regions: RankedRegions, region: int) -> dict[str, Any]:
@@ -140,13 +141,23 @@ def lonlat_outlines(layout: Regions) -> list[Geometry]:
     def moved(xy: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.round(np.stack(to_degrees(xy[:, 0], xy[:, 1]), axis=1), _DIGITS)
 
-    return [_split(shape) for shape in shapely.transform(dense, moved)]
+    return [_split(_on_earth(shape)) for shape in shapely.transform(dense, moved)]
+
+
+def _on_earth(shape: Geometry) -> Geometry:
+    """A shape without the corners that lie off the map of the Earth, as at its very rim."""
+    if np.isfinite(shape.bounds).all():
+        return shape
+    corners = shapely.get_coordinates(shape)
+    corners = corners[np.isfinite(corners).all(axis=1)]
+    hull = shapely.MultiPoint(corners).convex_hull if len(corners) else None
+    return hull if hull is not None and hull.geom_type == "Polygon" else shapely.Polygon()
 
 
 def _split(shape: Geometry) -> Geometry:
     """A shape in degrees as RFC 7946 wants it: in two parts where it crosses 180 degrees."""
-    west, _, east, _ = shape.bounds
-    if east - west <= 180:
+    west, _, east, _ = shape.bounds  # NaN of an empty one
+    if shape.is_empty or east - west <= 180:
         return shape
 
     def turned(xy: NDArray[np.float64]) -> NDArray[np.float64]:

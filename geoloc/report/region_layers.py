@@ -69,8 +69,8 @@ def drawn_layers(layout: Regions, layers: MapLayers) -> DrawnLayers:
         dict(zip(numbers.tolist(), shapes, strict=True)),
         None if border is None else shapely.simplify(border, detail),
         _together(_moved([shape for _, shape in layers.provinces], layout), detail),
-        _cut(_moved(layers.water, layout), box, detail),
-        _cut(_moved(layers.forest, layout), box, detail),
+        _cut(_moved(layers.water, layout), shapely.box(*box), detail),
+        _cut(_moved(layers.forest, layout), border or shapely.box(*box), detail),
         names,
         people,
         xy,
@@ -90,10 +90,9 @@ def _moved(shapes: Sequence[Geometry], layout: Regions) -> list[Geometry]:
     return [shapely.make_valid(shape) for shape in found if np.isfinite(shape.bounds).all()]
 
 
-def _cut(shapes: Sequence[Geometry], box: Box, detail: float) -> tuple[Geometry, ...]:
-    """Shapes as they are drawn: cut to the map, simplified, without those too small to be seen."""
-    simple = shapely.simplify(list(shapes), detail)
-    cut = shapely.intersection(simple, shapely.box(*box))
+def _cut(shapes: Sequence[Geometry], frame: Geometry, detail: float) -> tuple[Geometry, ...]:
+    """Shapes as they are drawn: within a frame, simplified, without those too small to be seen."""
+    cut = shapely.intersection(shapely.simplify(list(shapes), detail), frame)
     return tuple(
         shape
         for shape in cut

@@ -41,10 +41,11 @@ _MARGIN, _HEAD, _FOOT, _LEGEND, _LEAST = 28, 70, 46, 360, 900  # px
 _CORNER = np.array([_MARGIN, _HEAD])
 _INK, _QUIET = "#111111", "#555555"
 _SEA, _LAND, _FOREST, _WATER = (232, 238, 243), (252, 251, 247), (203, 224, 192), (140, 185, 219)
-_RIVER = (104, 158, 201)
+_RIVER, _FOREST_RIM = (104, 158, 201), (98, 146, 84)
 _OPAQUE = 214  # of a region's colour, so that forest shines through
 _NUMBERED = 10  # best regions with a number on the map
 _BADGE = 27  # px, the disc of a rank
+_ROOMY = 3.5  # times as wide as a badge is a region that has room for one
 _TRUTH = "#00a5c8"
 _DPI = 200
 _COLOURS = 256
@@ -143,6 +144,8 @@ def _ground(drawn: DrawnLayers, sheet: MapSheet) -> tuple[Image.Image, Image.Ima
     _fill(under, drawn.forest, sheet, _FOREST)
     over = Image.new("RGBA", size, (255, 255, 255, 0))
     draw = ImageDraw.Draw(over)
+    for shape in drawn.forest:
+        _stroke(draw, shape.boundary, sheet, _FOREST_RIM, 0.9)
     _fill(over, drawn.water, sheet, (*_WATER, 255))
     for shape in drawn.water:
         _stroke(draw, shape if shape.area == 0 else shape.boundary, sheet, _RIVER, 1.2)
@@ -258,11 +261,15 @@ def _draw_numbers(
 def numbered(
     regions: RankedRegions, drawn: DrawnLayers, sheet: MapSheet, most: int = _NUMBERED
 ) -> Iterator[tuple[int, tuple[float, float]]]:
-    """Ranks of the best good regions, each at its upper left corner (px), where it has room."""
-    full = list[Box]()
+    """Ranks of the best good regions, each at its upper left corner (px), where it has room.
+
+    Inside of regions that are large on the map, else on the corner, so that the colour is seen.
+    """
+    full, side = list[Box](), regions.layout.size / sheet.scale
+    inset = _BADGE / 2 + 5 if side > _ROOMY * _BADGE else 0.0
     for region in regions.best_good[:most].tolist():
         left, _, _, top = drawn.outlines[region].bounds
-        x, y = sheet.on_map(np.array([[left, top]]))[0].tolist()
+        x, y = (sheet.on_map(np.array([[left, top]]))[0] + inset).tolist()
         box = badge_box(x, y)
         if not any(overlap(box, other) for other in full):
             full.append(box)
@@ -419,4 +426,5 @@ def _draw_symbol(draw: ImageDraw.ImageDraw, kind: str, x: int, y: int) -> None:
     elif kind == "province":
         draw.line((x + 2, middle[1], x + 36, middle[1]), (96, 98, 110), 1)
     else:
-        draw.rectangle(box, _WATER if kind == "water" else _FOREST, "#888888")
+        fill, rim = (_WATER, _RIVER) if kind == "water" else (_FOREST, _FOREST_RIM)
+        draw.rectangle(box, fill, rim)

@@ -243,11 +243,12 @@ class QueryResult:
     @cached_property
     def calibrated(self) -> Calibrated | None:
         """How much has to be searched; None where the model has no figures that apply."""
-        stated, known = self.search_share, self.survey.known if self.search_share else 0
-        if stated is None or not known:
+        stated = self.search_share
+        if stated is None or stated.searched != self.searched_places or not self.known:
             return None
         (distance,) = self.quantiles(np.array([stated.share])).tolist()
-        return Calibrated.of(stated, known * self.step**2 / 1e6, distance)
+        km2 = None if self.of_points else self.known * self.step**2 / 1e6
+        return Calibrated.of(stated, km2, distance)
 
     @cached_property
     def areas(self) -> tuple[SearchArea, ...]:

@@ -6,7 +6,7 @@ Everything is written tile by tile: memory does not grow with the world.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -168,26 +168,34 @@ def write_heights(world: World, path: Path) -> None:
         image.set_band_description(1, "height of the ground, m")
 
 
-def write_roads(roads: list[Road], crs: str, path: Path) -> None:
+def write_roads(roads: Iterable[Road], crs: str, path: Path) -> None:
     """Highways and railways in OpenStreetMap's format; roads that meet share a node."""
     project = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-    numbers: dict[tuple[int, int], int] = {}
-    ways = [[numbers.setdefault(_key(p), len(numbers) + 1) for p in road.points] for road in roads]
-    xy = np.array(list(numbers), float) / 100.0
-    lon, lat = project.transform(xy[:, 0], xy[:, 1]) if len(xy) else ((), ())
+    parts, ends, tags = [np.zeros((0, 2), np.int64)], [0], []
+    for road in roads:
+        parts.append(np.rint(road.points * 100).astype(np.int64))  # to a centimetre
+        ends.append(ends[-1] + len(road.points))
+        tags.append(_tags(road))
+    xy, numbers = _numbered(np.concatenate(parts))
+    lon, lat = project.transform(xy[:, 0] / 100.0, xy[:, 1] / 100.0) if len(xy) else ((), ())
     writer = osmium.SimpleWriter(str(path), overwrite=True)
     try:
         for number, location in enumerate(zip(lon, lat, strict=True), 1):
             writer.add_node(mutable.Node(id=number, version=1, location=location))
-        for number, (road, nodes) in enumerate(zip(roads, ways, strict=True), 1):
-            writer.add_way(mutable.Way(id=number, version=1, nodes=nodes, tags=_tags(road)))
+        for number, tag in enumerate(tags, 1):
+            nodes = numbers[ends[number - 1] : ends[number]].tolist()
+            writer.add_way(mutable.Way(id=number, version=1, nodes=nodes, tags=tag))
     finally:
         writer.close()
 
 
-def _key(point: NDArray[np.float64]) -> tuple[int, int]:
-    """A position rounded to a centimetre."""
-    return round(float(point[0]) * 100), round(float(point[1]) * 100)
+def _numbered(xy: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Different points ``(m, 2)`` in the order in which they come first; each point's, from 1."""
+    _, first, inverse = np.unique(xy[:, 0] << 32 ^ xy[:, 1], return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(1, len(order) + 1)
+    return xy[first[order]], rank[inverse]
 
 
 def _tags(road: Road) -> dict[str, str]:

@@ -8,6 +8,7 @@ section at the world's centre is always a town, so a world of 3 km has every lan
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -215,7 +216,7 @@ class Layout:
         landuse, cluster, origin, angle = self._planned(key)
         rnd = tuple(hash2(*key, self.seed * 97 + salt) for salt in (5, 6, 7, 8))
         river = abs(distance(self.lines[0], *origin)[0])
-        level = plain(*origin, river, self.seed) - 2.5 if landuse == LAKE else 0.0
+        level = plain(*origin, river, self.seed, self.lines) - 2.5 if landuse == LAKE else 0.0
         x, y = float(xy[0]), float(xy[1])
         return Plot(key, x, y, landuse, cluster, origin, angle, rnd, level, near)  # type: ignore[arg-type]
 
@@ -229,7 +230,7 @@ class Layout:
         low, high = min(key, other), max(key, other)
         chance = hash2(low[0] * 7919 + low[1], high[0] * 7919 + high[1], self.seed * 97 + 4)
         mine, its = self._planned(key), self._planned(other)
-        kind = _road_kind(mine[0], its[0], mine[1] == its[1], chance)
+        kind = road_kind(mine[0], its[0], mine[1] == its[1], chance)
         (ax, ay), (bx, by) = ends.tolist()
         return Neighbor(
             other, float(xy[0]), float(xy[1]), its[0], kind, chance, ((ax, ay), (bx, by))
@@ -319,15 +320,25 @@ def _grow(
     return [first, *rest[: size - 1]]
 
 
-def _road_kind(a: int, b: int, same_cluster: bool, chance: float) -> int:
-    """The road along the edge between two plots."""
-    if a == b == LAKE:
+def _members(classes: Iterable[int]) -> NDArray[np.bool_]:
+    """Whether each class belongs to a set, for compiled code."""
+    return np.isin(np.arange(len(LANDUSE)), list(classes))
+
+
+_IS_OPEN, _IS_RURAL = _members(OPEN), _members(RURAL)
+_PARK = CLASS["park"]
+
+
+@compiled
+def road_kind(a: int, b: int, same_cluster: bool, chance: float) -> int:
+    """The road along the edge between two plots, by their land use."""
+    if a == LAKE and b == LAKE:
         return NONE
-    if same_cluster and a in OPEN:
-        return TRACK if a != CLASS["park"] and chance < 0.3 else NONE
-    rural = (a in RURAL) + (b in RURAL)
+    if same_cluster and _IS_OPEN[a]:
+        return TRACK if a != _PARK and chance < 0.3 else NONE
+    rural = int(_IS_RURAL[a]) + int(_IS_RURAL[b])
     if rural == 2:
-        if a == b == VILLAGE:
+        if a == VILLAGE and b == VILLAGE:
             return STREET
         return TRACK if chance < 0.7 else NONE
     if rural == 1:

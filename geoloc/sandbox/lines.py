@@ -3,11 +3,15 @@
 Each is a smooth curve ``w = f(s)`` in a frame turned by the world's angle, repeated every few
 kilometres, so that a distance to it is arithmetic per pixel. River and motorway run along the
 frame's first axis, railway and avenue along its second: they cross at steep angles only.
+
+A country (`spread`) has fewer of them, which lean this way and that together, and each repetition
+of which runs from one place to another and no further.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +24,10 @@ PERIOD = 6000.0
 FAR = 1.0e6
 
 _AXIS, _OFFSET, _A1, _K1, _P1, _A2, _K2, _P2, _COS, _SIN, _X0, _Y0, _REACH = range(13)
+_PERIOD, _LEAN, _KL, _PL, _FIRST, _MOUNTAINS, _BROAD, _HIGH = range(13, 21)
+_STRETCHES = 21
+"""From this column on: where each repetition begins and ends, the ``_FIRST`` one first; a line
+without further columns has them all, and they have no end."""
 
 RIVER_HALF = 36.0
 CORRIDOR = np.array([RIVER_HALF + 24.0, 34.0, 17.0, 19.0])
@@ -38,7 +46,8 @@ def make_lines(rng: np.random.Generator, center: tuple[float, float]) -> NDArray
     )
     shapes = ((150, 1900, 55, 720), (90, 3300, 20, 1300), (70, 3600, 15, 1700), (60, 2600, 18, 900))
     reach = (720.0, 300.0, 200.0, 200.0)
-    lines = np.zeros((4, 13))
+    lines = np.zeros((4, _STRETCHES))
+    lines[:, _PERIOD] = PERIOD
     for row, offset, (a1, l1, a2, l2), far in zip(lines, offsets, shapes, reach, strict=True):
         stretch = rng.uniform(0.8, 1.2, 2)
         row[_OFFSET], row[_REACH] = offset, far
@@ -47,6 +56,55 @@ def make_lines(rng: np.random.Generator, center: tuple[float, float]) -> NDArray
         row[_COS], row[_SIN], row[_X0], row[_Y0] = math.cos(angle), math.sin(angle), *center
     lines[RAIL:, _AXIS] = 1.0
     return lines
+
+
+def spread(
+    lines: NDArray[np.float64],
+    period: float,
+    lean: NDArray[np.float64],
+    stretches: tuple[Mapping[int, tuple[float, float]], ...],
+    mountains: tuple[float, float, float] = (0.0, 1.0, 0.0),
+) -> NDArray[np.float64]:
+    """The lines of a country: every ``period`` metres, leaning, and only where they are wanted.
+
+    ``lean (2, 3)``: amplitude (m), wave number (1/m) and phase of the common lean of the lines
+    along the first and the second axis. ``stretches``: for each line, by the number of a
+    repetition, the metres along it from which and to which it runs; others do not exist.
+    ``mountains``: metres across the first axis to the middle of a range that runs along it, from
+    there to its foot, and up to its tops.
+    """
+    last = max((abs(index) for of in stretches for index in of), default=0) + 1
+    out = np.zeros((len(lines), _STRETCHES + 2 * (2 * last + 1)))
+    out[:, :_STRETCHES] = lines
+    out[:, _PERIOD], out[:, _FIRST] = period, -last
+    out[:, _MOUNTAINS : _HIGH + 1] = mountains
+    out[:, _STRETCHES::2], out[:, _STRETCHES + 1 :: 2] = np.inf, -np.inf
+    for row, of in zip(out, stretches, strict=True):
+        row[_LEAN : _PL + 1] = lean[int(row[_AXIS])]
+        for index, ends in of.items():
+            at = _STRETCHES + 2 * (index + last)
+            row[at : at + 2] = ends
+    return out
+
+
+@compiled
+def exists(line: NDArray[np.float64], s: float, index: float) -> bool:
+    """Whether a repetition of a line has a point ``s`` metres along."""
+    if line.size == _STRETCHES:
+        return True
+    at = _STRETCHES + 2 * int(index - line[_FIRST])
+    if at < _STRETCHES or at + 1 >= line.size:
+        return False
+    return bool(line[at] <= s <= line[at + 1])
+
+
+@compiled
+def lean_of(line: NDArray[np.float64], s: float) -> tuple[float, float]:
+    """Metres that all repetitions are moved sideways ``s`` metres along, and their slope there."""
+    if line[_LEAN] == 0.0:
+        return 0.0, 0.0
+    t = line[_KL] * s + line[_PL]
+    return line[_LEAN] * math.sin(t), line[_LEAN] * line[_KL] * math.cos(t)
 
 
 @compiled
@@ -74,12 +132,14 @@ def sway(line: NDArray[np.float64], s: float, index: float) -> tuple[float, floa
 def distance(line: NDArray[np.float64], x: float, y: float) -> tuple[float, float, float]:
     """Signed metres across, metres along, index of the repetition; `FAR` beyond reach."""
     s, w = frame(line, x, y)
-    w -= line[_OFFSET]
-    index = math.floor(w / PERIOD + 0.5)
-    w -= index * PERIOD
-    if abs(w) > line[_A1] + line[_A2] + line[_REACH]:
+    aside, slant = lean_of(line, s)
+    w -= line[_OFFSET] + aside
+    index = math.floor(w / line[_PERIOD] + 0.5)
+    w -= index * line[_PERIOD]
+    if abs(w) > line[_A1] + line[_A2] + line[_REACH] or not exists(line, s, index):
         return FAR, s, index
     value, slope = sway(line, s, index)
+    slope += slant
     return (w - value) / math.sqrt(1.0 + slope * slope), s, index
 
 
@@ -89,9 +149,11 @@ def point(
 ) -> tuple[float, float, float, float]:
     """World ``x, y`` and unit direction of the line ``s`` metres along, ``across`` beside it."""
     value, slope = sway(line, s, index)
+    aside, slant = lean_of(line, s)
+    slope += slant
     norm = math.sqrt(1.0 + slope * slope)
     u = s - across * slope / norm
-    v = line[_OFFSET] + index * PERIOD + value + across / norm
+    v = line[_OFFSET] + aside + index * line[_PERIOD] + value + across / norm
     du, dv = 1.0 / norm, slope / norm
     if line[_AXIS] > 0.5:
         u, v, du, dv = -v, u, -dv, du
@@ -102,6 +164,51 @@ def point(
         du * cos - dv * sin,
         du * sin + dv * cos,
     )
+
+
+@compiled
+def trace(line: NDArray[np.float64], s: NDArray[np.float64], index: float) -> NDArray[np.float64]:
+    """World ``(n, 2)`` of a repetition of a line at metres ``s`` along it, where it exists."""
+    out = np.empty((s.size, 2))
+    n = 0
+    for at in s:
+        if exists(line, at, index):
+            out[n, 0], out[n, 1], _, _ = point(line, at, index, 0.0)
+            n += 1
+    return out[:n]
+
+
+@compiled
+def massif(line: NDArray[np.float64], x: float, y: float) -> tuple[float, float]:
+    """How far a point lies inside the range of mountains (0 at its foot, 1 in its middle); its
+    height, m. ``line``: one along the first axis."""
+    if line[_HIGH] == 0.0:
+        return 0.0, 0.0
+    s, w = frame(line, x, y)
+    off = abs(w - line[_OFFSET] - lean_of(line, s)[0] - line[_MOUNTAINS])
+    return max(0.0, 1.0 - off / line[_BROAD]), line[_HIGH]
+
+
+def stretches_near(
+    line: NDArray[np.float64], bounds: tuple[float, float, float, float], beside: float
+) -> tuple[range, float, float]:
+    """Repetitions that may come within ``beside`` metres of ``bounds``, and from where to where.
+
+    The latter in metres along the line: those between which the box lies.
+    """
+    left, bottom, right, top = bounds
+    corners = [(left, bottom), (left, top), (right, bottom), (right, top)]
+    along, across = np.array([frame(line, *corner) for corner in corners]).T
+    low, high = float(along.min()), float(along.max())
+    aside = [lean_of(line, s)[0] for s in np.linspace(low, high, _LEANS)]
+    between = abs(line[_LEAN] * line[_KL]) * (high - low) / (_LEANS - 1)
+    reach = line[_A1] + line[_A2] + beside + between
+    first = math.ceil((across.min() - reach - line[_OFFSET] - max(aside)) / line[_PERIOD])
+    last = math.floor((across.max() + reach - line[_OFFSET] - min(aside)) / line[_PERIOD])
+    return range(first, last + 1), low, high
+
+
+_LEANS = 9  # points along a box at which the lean is looked at
 
 
 @compiled

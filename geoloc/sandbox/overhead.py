@@ -207,14 +207,26 @@ def render_overhead(world: Rasterizer, window: Grid, date: Acquisition = ACQUISI
 
     Pixels are identical through any window.
     """
-    pad = math.ceil(SHADOW_REACH / window.step)
-    light = _lit(
-        world.rasterize(window.pad(pad)), date.sun_azimuth, date.sun_elevation, date.autumn
-    )
+    north, east, south, west = _margins(window.step, date.sun_azimuth)
+    wide = window.window(slice(-north, window.ny + south), slice(-west, window.nx + east))
+    light = _lit(world.rasterize(wide), date.sun_azimuth, date.sun_elevation, date.autumn)
+    seen = slice(north - 1, 1 - south or None), slice(west - 1, 1 - east or None)
+    light = np.ascontiguousarray(light[seen])
     haze, gain = np.zeros(window.shape, np.float32), np.zeros((*window.shape, 3), np.float32)
     seed = world.seed * 7919 + 1000 * date.number
     balance = np.array(date.gain)
     _air(window.left, window.top, window.step, seed, date.haze, balance, haze, gain)
     out = np.zeros((*window.shape, 3), np.uint8)
-    _develop(light, pad, haze, gain, out)
+    _develop(light, 1, haze, gain, out)
     return out
+
+
+def _margins(step: float, azimuth: float) -> tuple[int, int, int, int]:
+    """Pixels north, east, south and west of a window that its light depends on.
+
+    Shadows come from the sun's side alone; on the others a slope and the lens see two pixels.
+    """
+    north, east = math.cos(math.radians(azimuth)), math.sin(math.radians(azimuth))
+    reach = SHADOW_REACH / step / max(abs(north), abs(east))
+    sides = (north, east, -north, -east)
+    return tuple(max(2, math.ceil(reach * side)) for side in sides)  # type: ignore[return-value]

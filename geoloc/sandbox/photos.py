@@ -67,7 +67,7 @@ def take_photo(
             continue
         near = around.nearby(x, y)
         if stands_free(near, camera) and shows_place(near, camera):
-            return _develop(around.relief(x, y), camera, world, rng)
+            return develop(around.relief(x, y), camera, world, rng)
     raise GeolocError(f"no free place for photo {index} of the world with seed {world.seed}: "
                       "try another seed")  # fmt: skip
 
@@ -77,7 +77,8 @@ def _inside(world: Town, x: float, y: float) -> bool:
     return left + _MARGIN < x < right - _MARGIN and bottom + _MARGIN < y < top - _MARGIN
 
 
-def _develop(relief: Relief, camera: Camera, world: Town, rng: np.random.Generator) -> Photo:
+def develop(relief: Relief, camera: Camera, world: Town, rng: np.random.Generator) -> Photo:
+    """Take the photo, on some day of the warm half of a year."""
     lon, lat = to_lonlat(world.crs).transform(camera.x, camera.y)
     now: Moment = moment(lon, lat, rng)
     view = render(relief, camera, now.light, seed=int(rng.integers(1 << 30)))
@@ -98,11 +99,26 @@ def write_photos(
     each photo. Raises OutputError if the folder cannot be written.
     """
     around = Surroundings(world)
+    return write_album(
+        folder, n, lambda index: take_photo(world, index, seed, around, size), progress
+    )
+
+
+def write_album(
+    folder: Path,
+    n: int,
+    take: Callable[[int], Photo],
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write the photos that ``take`` gives for 0 to ``n - 1``, and ``truth.csv``; its path.
+
+    Raises OutputError if the folder cannot be written.
+    """
     rows = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for index in range(n):
-            photo = take_photo(world, index, seed, around, size)
+            photo = take(index)
             name = f"{index + 1:04d}.jpg"
             save_jpeg(photo, folder / name, seed=index)
             rows.append(_truth(photo, name))

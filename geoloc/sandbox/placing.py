@@ -57,7 +57,7 @@ def _edge_table(plot: Plot) -> F64:
 
 @compiled
 def room(x: F64, y: F64, edges: F64, lines: F64, center: F64, phase: F64) -> F64:
-    """Metres from points (world) to the nearest edge of a plot or corridor of a line."""
+    """Metres from points (world) to the nearest edge of a plot or the corridor of a line."""
     out = np.empty(x.size)
     for n in range(x.size):
         px, py = bend(x[n], y[n], center, phase)

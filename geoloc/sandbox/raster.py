@@ -51,10 +51,10 @@ def base_cover(
 
 @compiled
 def height_at(
-    landuse: int, level: float, zone: float, x: float, y: float, d: F64, seed: int
+    landuse: int, level: float, zone: float, x: float, y: float, d: F64, seed: int, lines: F64
 ) -> tuple[float, float]:
     """Height of the ground, and of the plain without valley, at a point."""
-    flat = plain(x, y, d[RIVER], seed)
+    flat = plain(x, y, d[RIVER], seed, lines)
     height = sunk(flat, d[RIVER])
     if landuse == D.LAKE:
         height += (level - height) * smooth(zone / 26.0)
@@ -92,7 +92,7 @@ def paint_ground(
                 d[k], s[k], _ = distance(lines[k], x, y)
             r, g, b, m, t, zone = base_cover(plot, px, py, x, y, d, sites, edges, seed, step)
             own = int(sites[plot, G.CLS])
-            height, flat = height_at(own, sites[plot, G.LEVEL], zone, x, y, d, seed)
+            height, flat = height_at(own, sites[plot, G.LEVEL], zone, x, y, d, seed, lines)
             low = 0.0
             if abs(d[RIVER]) < RIVER_HALF + 16.0:
                 r, g, b, m, t = G.river(d[RIVER], x, y, seed)

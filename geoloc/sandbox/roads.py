@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,14 +12,23 @@ from numpy.typing import NDArray
 
 from .districts import LAKE, RAILWAY, STREETS, TRACKS, VILLAGE, YARD, YARD_HALF
 from .layout import HALF_WIDTH, NONE, PRIMARY, SPACING, TRACK, Layout, Plot
-from .lines import AVENUE, MOTORWAY, PERIOD, RAIL, RIVER, RIVER_HALF, distances, frame, point
+from .lines import (
+    AVENUE,
+    MOTORWAY,
+    RAIL,
+    RIVER,
+    RIVER_HALF,
+    distances,
+    stretches_near,
+    trace,
+)
 
 Kind = Literal["motorway", "primary", "residential", "track", "rail"]
 Bounds = tuple[float, float, float, float]
 F64 = NDArray[np.float64]
 
 _STEP = 10.0  # metres between two points of a polyline
-_PLOT_KIND: dict[int, Kind] = {TRACK: "track", PRIMARY: "primary"}
+PLOT_KIND: dict[int, Kind] = {TRACK: "track", PRIMARY: "primary"}
 _LINES: tuple[tuple[int, Kind, float], ...] = (
     (MOTORWAY, "motorway", 26.0),
     (RAIL, "rail", 9.0),
@@ -39,10 +48,14 @@ class Road:
 
 def find_roads(layout: Layout, bounds: Bounds) -> list[Road]:
     """Every road inside ``bounds``, cut where it ends at water, the motorway or the bounds."""
-    roads = [*_line_roads(layout, bounds)]
+
+    def inside(points: F64) -> NDArray[np.bool_]:
+        return _inside(points, bounds)
+
+    roads = [*line_roads(layout, bounds, inside)]
     for plot in layout.plots(bounds, 2 * SPACING):
         roads += _edge_roads(layout, plot, bounds)
-        roads += _inner_roads(layout, plot, bounds)
+        roads += inner_roads(layout, plot, inside)
     return roads
 
 
@@ -60,29 +73,31 @@ def _inside(points: F64, bounds: Bounds) -> NDArray[np.bool_]:
     return np.asarray((x >= left) & (x <= right) & (y >= bottom) & (y <= top))
 
 
-def _line_roads(layout: Layout, bounds: Bounds) -> Iterator[Road]:
-    left, bottom, right, top = bounds
-    corners = [(left, bottom), (left, top), (right, bottom), (right, top)]
+def line_roads(
+    layout: Layout, bounds: Bounds, inside: Callable[[F64], NDArray[np.bool_]], step: float = _STEP
+) -> Iterator[Road]:
+    """Motorways, railways and avenues, with a point every ``step`` m; in pieces at their bridges.
+
+    ``inside``: which points ``(n, 2)`` count, of those within ``bounds``.
+    """
     for number, kind, width in _LINES:
         line = layout.lines[number]
-        along, across = np.array([frame(line, *corner) for corner in corners]).T
-        first = math.floor((across.min() - 800 - line[1]) / PERIOD)
-        last = math.ceil((across.max() + 800 - line[1]) / PERIOD)
-        s = np.arange(math.floor(along.min() / _STEP) - 10, along.max() / _STEP + 10) * _STEP
-        for index in range(first, last + 1):
-            points = np.array([point(line, value, float(index), 0.0)[:2] for value in s])
+        repetitions, low, high = stretches_near(line, bounds, 800.0)
+        s = np.arange(math.floor(low / step) - 10, high / step + 10) * step
+        for index in repetitions:
+            points = trace(line, s, float(index))
+            here = inside(points)
             near = distances(layout.lines, points[:, 0].copy(), points[:, 1].copy())
-            wet = (near[:, RIVER] < RIVER_HALF + 12.0) & _inside(points, bounds)
+            wet = (near[:, RIVER] < RIVER_HALF + 12.0) & here
             if number == MOTORWAY:
-                wet = (near[:, [RAIL, AVENUE]].min(axis=1) < 19.0) & _inside(points, bounds)
-            dry = ~wet & _inside(points, bounds)
-            yield from (Road(part, kind, width) for part in runs(points, dry))
+                wet = (near[:, [RAIL, AVENUE]].min(axis=1) < 19.0) & here
+            yield from (Road(part, kind, width) for part in runs(points, ~wet & here))
             joined = wet | np.roll(wet, 1) | np.roll(wet, -1)
-            joined &= _inside(points, bounds)
+            joined &= here
             yield from (Road(part, kind, width, True) for part in runs(points, joined))
 
 
-def _open_ground(layout: Layout, points: F64) -> NDArray[np.bool_]:
+def open_ground(layout: Layout, points: F64) -> NDArray[np.bool_]:
     """Where a small road may run: not in the river, nor on the motorway."""
     near = distances(layout.lines, points[:, 0].copy(), points[:, 1].copy())
     return np.asarray((near[:, RIVER] > RIVER_HALF + 17.0) & (near[:, MOTORWAY] > 16.0))
@@ -96,8 +111,8 @@ def _edge_roads(layout: Layout, plot: Plot, bounds: Bounds) -> Iterator[Road]:
         count = max(2, math.ceil(math.hypot(bx - ax, by - ay) / _STEP) + 1)
         x, y = layout.unwarp(np.linspace(ax, bx, count), np.linspace(ay, by, count))
         points = np.column_stack([x, y])
-        keep = _inside(points, bounds) & _open_ground(layout, points)
-        kind: Kind = _PLOT_KIND.get(other.kind, "residential")
+        keep = _inside(points, bounds) & open_ground(layout, points)
+        kind: Kind = PLOT_KIND.get(other.kind, "residential")
         width = 2 * HALF_WIDTH[other.kind]
         yield from (Road(part, kind, width) for part in runs(points, keep))
 
@@ -151,7 +166,10 @@ def middle(layout: Layout, plot: Plot) -> tuple[float, float]:
     return float(x[0]), float(y[0])
 
 
-def _inner_roads(layout: Layout, plot: Plot, bounds: Bounds) -> Iterator[Road]:
+def inner_roads(
+    layout: Layout, plot: Plot, inside: Callable[[F64], NDArray[np.bool_]]
+) -> Iterator[Road]:
+    """The streets of a plot's own frame, or a yard's tracks; ``inside`` as in `line_roads`."""
     if plot.landuse == LAKE:
         return
     x, y = middle(layout, plot)
@@ -159,8 +177,17 @@ def _inner_roads(layout: Layout, plot: Plot, bounds: Bounds) -> Iterator[Road]:
     kind: Kind = "track" if plot.landuse == VILLAGE else "residential"
     if plot.landuse == RAILWAY:
         kind = "rail"
-    for half, u, v in street_lines(plot, (float(cu), float(cv))):
-        points = np.column_stack(world(plot, u, v))
-        keep = holds(layout, plot, points[:, 0], points[:, 1], 2.0)
-        keep &= _inside(points, bounds) & _open_ground(layout, points)
-        yield from (Road(part, kind, 2 * half) for part in runs(points, keep))
+    lines = list(street_lines(plot, (float(cu), float(cv))))
+    if not lines:
+        return
+    points = np.column_stack(
+        world(plot, *(np.concatenate([li[k] for li in lines]) for k in (1, 2)))
+    )
+    keep = holds(layout, plot, points[:, 0], points[:, 1], 2.0)
+    keep &= inside(points) & open_ground(layout, points)
+    start = 0
+    for half, u, _ in lines:
+        stop = start + len(u)
+        parts = runs(points[start:stop], keep[start:stop])
+        yield from (Road(part, kind, 2 * half) for part in parts)
+        start = stop

@@ -13,13 +13,13 @@ from .layout import FIELDS, HALF_WIDTH, NONE, PRIMARY, RURAL, STREET, TRACK, Lay
 from .lines import (
     AVENUE,
     MOTORWAY,
-    PERIOD,
     RAIL,
     RIVER,
     RIVER_HALF,
     distances,
-    frame,
+    exists,
     point,
+    stretches_near,
 )  # fmt: skip
 from .objects import Bag, Shape
 from .placing import PAINT, Spot, park_cars, plant, tinted
@@ -89,17 +89,16 @@ def _windbreak(spot: Spot, other: Neighbor) -> None:
 
 def line_chunks(layout: Layout, bounds: Bounds) -> Iterator[tuple[int, int, int]]:
     """Line, repetition and number of every chunk that may touch ``bounds``, in order."""
-    left, bottom, right, top = bounds
-    corners = [(left, bottom), (left, top), (right, bottom), (right, top)]
     for number, line in enumerate(layout.lines):
-        along, across = np.array([frame(line, *corner) for corner in corners]).T
-        sway = line[2] + line[5] + 60.0
-        first = math.ceil((across.min() - sway - line[1]) / PERIOD)
-        last = math.floor((across.max() + sway - line[1]) / PERIOD)
-        low = math.floor((along.min() - 60.0) / CHUNK) - 1
-        high = math.floor((along.max() + 60.0) / CHUNK) + 1
-        for index in range(first, last + 1):
-            yield from ((number, index, chunk) for chunk in range(low, high + 1))
+        repetitions, along, until = stretches_near(line, bounds, 60.0)
+        low = math.floor((along - 60.0) / CHUNK) - 1
+        high = math.floor((until + 60.0) / CHUNK) + 1
+        for index in repetitions:
+            yield from (
+                (number, index, chunk)
+                for chunk in range(low, high + 1)
+                if exists(line, chunk * CHUNK, index) and exists(line, (chunk + 1) * CHUNK, index)
+            )
 
 
 class _Stretch:

@@ -80,7 +80,8 @@ class Moment:
 def find_spots(world: Town) -> Spots:
     """Places along the roads of a world, with the land use to one side of each."""
     rng = np.random.default_rng([world.seed, 41])
-    points = np.concatenate([_along(np.asarray(road.points)) for road in world.roads])
+    lines = [_along(np.asarray(road.points)) for road in world.roads]
+    points = np.concatenate([np.zeros((0, 4)), *lines])
     if len(points) == 0:
         raise GeolocError(f"no road inside {list(world.bounds)}: make the world larger")
     side = rng.choice([-18.0, 0.0, 18.0], len(points))

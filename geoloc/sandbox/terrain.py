@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .lines import AVENUE, MOTORWAY, RAIL, RIVER, RIVER_HALF
+from .lines import AVENUE, MOTORWAY, RAIL, RIVER, RIVER_HALF, massif
 from .noise import compiled, smooth, value_noise
 
 DATUM = 118.0
@@ -21,10 +21,23 @@ EMBANKMENT = 1.6
 
 
 @compiled
-def plain(x: float, y: float, river: float, seed: int) -> float:
-    """Height without valley: hills that fade towards the flood plain ``river`` metres away."""
+def plain(x: float, y: float, river: float, seed: int, lines: NDArray[np.float64]) -> float:
+    """Height without valley: hills that fade towards the flood plain ``river`` metres away, and
+    the mountains of a country."""
     hills = 26.0 * value_noise(x, y, 1300.0, seed) + 6.0 * value_noise(x, y, 370.0, seed + 1)
-    return DATUM + hills * smooth((abs(river) - 60.0) / 640.0)
+    return DATUM + hills * smooth((abs(river) - 60.0) / 640.0) + mountains(x, y, seed, lines)
+
+
+@compiled
+def mountains(x: float, y: float, seed: int, lines: NDArray[np.float64]) -> float:
+    """Metres that the mountains rise above the plain; no slope is as steep as the sun is low."""
+    inside, high = massif(lines[RIVER], x, y)
+    if inside <= 0.0:
+        return 0.0
+    crests = (
+        0.55 + 0.35 * value_noise(x, y, 3400.0, seed + 2) + 0.1 * value_noise(x, y, 900.0, seed + 3)
+    )
+    return high * smooth(1.4 * inside) * crests
 
 
 @compiled

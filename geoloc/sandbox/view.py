@@ -59,10 +59,14 @@ class View:
 
 
 class Surroundings:
-    """Reliefs of a world around cameras; the far levels are kept by tile and shared."""
+    """Reliefs of a world around cameras; the far levels are kept by tile and shared.
 
-    def __init__(self, world: Rasterizer) -> None:
+    ``reach``: how far the world is seen at most, m.
+    """
+
+    def __init__(self, world: Rasterizer, reach: float = math.inf) -> None:
         self.world = world
+        self._reach = reach
         self._tile = lru_cache(maxsize=160)(self._rasterize)
 
     def relief(self, x: float, y: float, spread: float = 0.0, *, detail: bool = True) -> Relief:
@@ -70,7 +74,8 @@ class Surroundings:
 
         ``detail``: with the finest levels, which only a large photo shows.
         """
-        plan = _DETAIL if detail else _COARSE
+        levels = _DETAIL if detail else _COARSE
+        plan = [(step, min(radius, self._reach)) for step, radius in levels]
         scenes = [self._scene(x, y, step, radius + spread + 4 * step) for step, radius in plan]
         return Relief.of(scenes, [radius for _, radius in plan])
 

@@ -33,10 +33,10 @@ class World:
 
     crs = CRS
 
-    def __init__(self, seed: int = 0, km: float = 3.0) -> None:
+    def __init__(self, seed: int = 0, km: float = 3.0, layout: Layout | None = None) -> None:
         self.seed = int(seed)
         self.km = float(km)
-        self.layout = Layout(self.seed, CENTER)
+        self.layout = layout or Layout(self.seed, CENTER)
         self._plot_objects = lru_cache(maxsize=512)(self._place_objects)
         self._line_objects = lru_cache(maxsize=1024)(partial(furnish_chunk, self.layout))
 
@@ -47,7 +47,7 @@ class World:
     def bounds(self) -> tuple[float, float, float, float]:
         """Left, bottom, right, top in `crs`."""
         half = round(self.km * 500)
-        x, y = CENTER
+        x, y = self.layout.center
         return x - half, y - half, x + half, y + half
 
     def grid(self, step: float = 0.5) -> Grid:
@@ -75,9 +75,9 @@ class World:
         (i0, j0), (i1, _) = plots[0].key, plots[-1].key
         lattice = np.array([i0, j0, i1 - i0 + 1])
         paint_ground(
-            window.left, window.top, window.step, np.array(CENTER), np.array(self.layout.phase),
-            self.layout.lines, sites, edges, self.seed * 7919, lattice, scene.terrain, scene.top,
-            scene.base, scene.material, scene.landuse, scene.color,
+            window.left, window.top, window.step, np.array(self.layout.center),
+            np.array(self.layout.phase), self.layout.lines, sites, edges, self.seed * 7919, lattice,
+            scene.terrain, scene.top, scene.base, scene.material, scene.landuse, scene.color,
         )  # fmt: skip
         return scene
 

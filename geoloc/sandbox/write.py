@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..errors import OutputError
@@ -35,22 +35,28 @@ def write_sandbox(
     """
     folder = Path(folder)
     asked = {"seed": seed, "km": km, "photos": photos}
-    if not _already(folder, asked):
-        stage = stages or _silent
+    if not already_there(folder, asked):
+        stage = stages or silent
         world = write_world(folder, seed, km, stage("rendering imagery"))
         seen = stage("rendering photos")
         write_photos(world, folder / "photos", photos, seed=seed, progress=seen)
         write_telegram(world, folder / "telegram", seed)
-        # last, so that an interrupted world is made again
-        write_whole(folder / _MARK, json.dumps(asked))
+        mark_done(folder, asked)
     return {**asked, "area": str(folder / "area.yaml")}
 
 
-def _silent(_stage: str) -> Progress:
+def silent(_stage: str) -> Progress:
+    """Stages that nobody follows."""
     return lambda _done, _total: None
 
 
-def _already(folder: Path, asked: dict[str, float]) -> bool:
+def mark_done(folder: Path, asked: Mapping[str, object]) -> None:
+    """Record what a folder has; last, so that an interrupted world is made again."""
+    write_whole(folder / _MARK, json.dumps(asked))
+
+
+def already_there(folder: Path, asked: Mapping[str, object]) -> bool:
+    """Whether the folder has what is asked for. Raises OutputError if it has another world."""
     mark = folder / _MARK
     try:
         existing = json.loads(mark.read_text())

@@ -10,7 +10,7 @@ from .distance import Query, fuse
 from .heatmaps import Heatmap, StoredHeatmap, standing, strips
 from .mask import WGS84, PolygonMask, project
 from .reductions import RADIUS, Heatmaps, Place, Ranked, RankedMap, Reduction, Regional, TopK
-from .regions import SAMPLE, RegionMin, RegionMinima
+from .regions import SAMPLE, RegionMin, RegionMinima, maps_at_once
 from .scan import Piece, reduce_scan, reduce_scenes, scan, scan_scenes
 from .work import Searchable
 
@@ -35,6 +35,7 @@ __all__ = [
     "StoredHeatmap",
     "TopK",
     "fuse",
+    "maps_at_once",
     "project",
     "reduce_scan",
     "reduce_scenes",

@@ -127,7 +127,7 @@ class BestCells:
                 float(distance[cell]),
                 100.0 * self._at_most(distance, distance[cell]) / self.valid,
             )
-            for cell in _separate(xy, self.top, self.radius)
+            for cell in _separate(self.domain.metres(index), self.top, self.radius)
         ]
 
     def _keep(self, distances: F32, index: I64) -> None:
@@ -152,7 +152,7 @@ class BestCells:
 
 
 def _separate(xy: NDArray[np.float64], top: int, radius: float) -> list[int]:
-    """Greedy non-maximum suppression over cells ``(cell, 2)``, the best first."""
+    """Greedy non-maximum suppression over cells ``(cell, axis)`` in m, the best first."""
     free = np.ones(len(xy), np.bool_)
     chosen: list[int] = []
     while free.any() and len(chosen) < top:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..domain import Chunk, Regions
+from ..errors import UsageError
 from .background import BINS, LOWEST, SHIFT, Background
 from .kernels import F32, compiled
 
@@ -26,6 +27,12 @@ SAMPLE = 32
 
 _NONE = np.uint64(2**64 - 1)  # the hash of no place
 _FAR = np.float32(np.inf)
+_MOST_BYTES = 2 << 30  # of memory for what is kept of all photos and regions
+
+
+def maps_at_once(layout: Regions, sample: int = 0) -> int:
+    """How many photos' regions fit in the memory that is meant for them; one at least."""
+    return max(1, _MOST_BYTES // (layout.count * (16 + 4 * sample) + 8 * BINS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +87,15 @@ class RegionMin:
 
     @classmethod
     def of(cls, layout: Regions, maps: int, sample: int = 0) -> RegionMin:
-        """Of all regions of a layout, to be merged into."""
+        """Of all regions of a layout, to be merged into.
+
+        Raises UsageError where photos and regions together would fill the memory.
+        """
+        if maps > (most := maps_at_once(layout, sample)):
+            raise UsageError(
+                f"{maps:,} photos by {layout.count:,} regions take more memory than there is "
+                f"for them: ask at most {most:,} photos at a time, or for larger --regions"
+            )
         return cls(layout, maps, sample, _nothing(layout.count, maps, sample))
 
     def part(self) -> RegionMin:

@@ -76,6 +76,11 @@ def read_answer(folder: Path) -> Answer:
         raise UsageError(f"{folder} has been altered: {faults[0]}: run the query again")
     if not record["vector"]:
         raise UsageError(f"{path} is damaged (vector): run 'geoloc query' again")
+    if (folder / "regions.tif").exists() and not (folder / "heatmap.tif").exists():
+        raise UsageError(
+            f"{folder} is an answer of sample points by regions, of which no copy can be made: "
+            "share its map.png, or its regions.geojson, which has coordinates"
+        )
     grid = _grid(path, record["grid"])
     heatmap = _heatmap(folder / "heatmap.tif", grid)
     recorded = record["summary"].get("heatmap_sha256")

@@ -192,7 +192,7 @@ class TileClient:
             wait = max(wanted, _FIRST_WAIT * 2**attempt * (0.5 + random.random()))
             self._pace.hold(wanted)
         if fault.startswith(_USED_UP):  # however often it was asked
-            return self._failed(self._refusal.begin(_QUOTA_PAUSE, fault))
+            return self._failed(self._refusal.begin(_QUOTA_PAUSE, fault, asked=False))
         self._failures += 1
         return self._failed(fault)
 
@@ -284,15 +284,15 @@ class Refusal:
         with self._lock:
             return self._reason if time.monotonic() < self._until else ""
 
-    def begin(self, seconds: float, fault: str) -> str:
-        """Stop requests for so many s; returns the reason.
+    def begin(self, seconds: float, fault: str, *, asked: bool = True) -> str:
+        """Stop requests for so many s; returns the reason. ``asked``: the server told how long.
 
         One refusal keeps one reason over all responses, as faults are counted by their text.
         """
         with self._lock:
             now = time.monotonic()
             if now >= self._until:
-                self._reason = refusal_line(fault, seconds)
+                self._reason = refusal_line(fault, seconds, asked=asked)
             self._until = max(self._until, now + seconds)
             return self._reason
 

@@ -99,7 +99,7 @@
   $("zoom-fit").addEventListener("click", () => show(full));
 
   for (const box of document.querySelectorAll("[data-layer]"))
-    box.addEventListener("change", () => { $(box.dataset.layer).style.display = box.checked ? "" : "none"; });
+    box.addEventListener("change", () => { for (const part of document.querySelectorAll(`#${box.dataset.layer}, #${box.dataset.layer}-rim`)) part.style.display = box.checked ? "" : "none"; });
 
   for (const card of document.querySelectorAll(".candidate")) {
     card.addEventListener("pointerenter", () => mark(card.dataset.region));
