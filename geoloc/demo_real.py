@@ -27,13 +27,17 @@ MODEL = "landuse"
 
 @dataclass(frozen=True)
 class RealDemo:
-    """What a run gave: cells, seconds of building and of answering, and the answers."""
+    """What a run gave: cells, seconds of building and of answering, and the answers.
+
+    ``notes``: what the build says of the imagery.
+    """
 
     cells: int
     build_seconds: float
     query_seconds: float
     answers: QueryResults
     folder: Path
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -44,6 +48,7 @@ class RealDemo:
             "answers": str(self.folder),
             "results": [result.to_json() for result in self.answers.results],
             "failures": self.answers.failures,
+            "notes": list(self.notes),
         }
 
 
@@ -69,7 +74,8 @@ def run_real_demo(
     begun = time.monotonic()
     answers = query_photos(out / "area.yaml", files, out / "answers", progress=progress)
     seconds = time.monotonic() - begun
-    return RealDemo(report.cells, report.seconds, seconds, answers, out / "answers")
+    notes = tuple(report.notes)
+    return RealDemo(report.cells, report.seconds, seconds, answers, out / "answers", notes)
 
 
 def photo_files(photos: Sequence[str | Path]) -> list[Path]:

@@ -14,6 +14,7 @@ from geoloc.area import Area, LayeredImagery, portable
 from geoloc.domain import Grid
 from geoloc.errors import ImageryError
 from geoloc.imagery import open_source
+from geoloc.imagery.layers import LayeredSource
 from geoloc.query.remembered import withheld
 
 CRS, LEFT, TOP = "EPSG:32636", 300_000.0, 5_600_000.0
@@ -111,6 +112,19 @@ def test_a_cube_s_own_layers_are_followed_no_further_than_each(tmp_path: Path) -
     recorded = both.recorded()
     assert recorded["layers"][0]["paths"] == inside["paths"] and "rate" not in str(recorded)
     assert str(tmp_path) not in str(portable(recorded))
+
+
+def test_the_gsd_of_a_place_is_that_of_the_coarsest_layer_there(tmp_path: Path) -> None:
+    first = write(tmp_path / "first.tif", 50, slice(0, 30))
+    with rasterio.open(
+        tmp_path / "second.tif", "w", driver="GTiff", dtype="uint8", count=3, crs=CRS,
+        height=8, width=2, transform=Affine(5, 0, LEFT + 40, 0, -5, TOP),
+    ) as file:  # fmt: skip
+        file.write(np.full((3, 8, 2), 9, np.uint8))
+    source = open_source(layered(first, tmp_path / "second.tif"))
+    assert isinstance(source, LayeredSource)
+    assert source.gsd_at(WINDOW) == pytest.approx(5, rel=1e-2)
+    assert source.gsd_at(WINDOW.window(slice(0, 40), slice(0, 30))) == pytest.approx(1, rel=1e-2)
 
 
 def test_a_layer_without_files_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from geoloc.domain import Grid
 from geoloc.errors import ImageryError
-from geoloc.imagery import ArraySource, Item, require_overlap
+from geoloc.imagery import ArraySource, Item, require_overlap, require_sharp
 
 CRS = "EPSG:32636"
 GRID = Grid(CRS, 1000.0, 2000.0, 0.5, 40, 60)
@@ -82,6 +82,26 @@ def test_an_area_beside_the_imagery_is_refused_with_both_extents() -> None:
         ImageryError, match=r"\[5000, 8900, 5100, 9000\].*\[1000, 1980, 1030, 2000\]"
     ):
         require_overlap(make(), far)
+
+
+def test_imagery_coarser_than_a_model_serves_is_noted_and_then_refused() -> None:
+    source = ArraySource(np.zeros((3, 40, 60), np.uint8), Grid(CRS, 0.0, 0.0, 2.0, 40, 60))
+    window = Grid(CRS, 0.0, 0.0, 10.0, 4, 4)
+    for served in (None, 10.0, 2.0, 1.9):  # finer is sampled down; pixel sizes are nominal
+        assert require_sharp(source, window, served) == []
+    (note,) = require_sharp(source, window, 1.5)
+    assert "2 m per pixel" in note and "1.5 m at most" in note
+    with pytest.raises(ImageryError, match=r"2 m per pixel.* 1.3 m at most: use finer imagery"):
+        require_sharp(source, window, 1.3)
+
+
+def test_a_pixel_size_that_cannot_be_read_is_no_reason_to_refuse() -> None:
+    class Damaged(ArraySource):
+        @property
+        def gsd(self) -> float:
+            raise ImageryError("a header is broken")
+
+    assert require_sharp(Damaged(np.zeros((3, 4, 4), np.uint8), GRID), GRID, 0.001) == []
 
 
 def test_another_crs_is_refused() -> None:

@@ -446,6 +446,15 @@ def test_providers_by_name() -> None:
         XyzSource(XyzImagery.model_validate({"url": "Nobody.Knows"}))
 
 
+def test_the_gsd_is_that_of_the_place(server: TileServer, tmp_path: Path) -> None:
+    """Tiles without bounds are as coarse as at the equator nowhere else."""
+    read = source(server, tmp_path, max_zoom=17)
+    lat = Transformer.from_crs(UTM, "EPSG:4326", always_xy=True).transform(X, Y)[1]
+    assert read.gsd == pytest.approx(1.19, abs=0.01)
+    assert read.gsd_at(WINDOW) == pytest.approx(ground_size(lat, 17, 256), rel=1e-3)
+    assert read.gsd_at(WINDOW) < 0.75 * read.gsd
+
+
 def test_bounds_and_what_is_outside(server: TileServer, tmp_path: Path) -> None:
     require_overlap(source(server, tmp_path), WINDOW)
     lon, lat = Transformer.from_crs(UTM, "EPSG:4326", always_xy=True).transform(X, Y)

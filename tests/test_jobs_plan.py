@@ -8,8 +8,10 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +20,10 @@ import shapely
 from geoloc.area import Area, load_area
 from geoloc.cube import Cube, CubeSpec, plan_blocks
 from geoloc.cube.seal import update_attributes
-from geoloc.errors import CubeError, ModelError, SpecMismatchError
+from geoloc.errors import CubeError, ImageryError, ModelError, SpecMismatchError
 from geoloc.executors import InlineExecutor
 from geoloc.jobs.build import build_blocks, build_cube
+from geoloc.jobs.cache import tile_imagery
 from geoloc.jobs.estimate import CubePlan, Measured, _cost, measure, plan_cube
 from geoloc.jobs.plan import BuildPlan, ModelEncoder, OpenStored, plan_build
 from geoloc.jobs.report import BuildReport
@@ -295,6 +298,25 @@ def test_another_model_or_method_is_opened_itself(area: Area) -> None:
     assert isinstance(dense, ModelEncoder)
     other = replace(plan, model_digest="0" * 64).resuming(there).open_encoder
     assert isinstance(other, ModelEncoder)
+
+
+@pytest.mark.parametrize("job", [build_cube, plan_cube, tile_imagery])
+def test_imagery_too_coarse_for_the_model_is_refused_before_any_work(
+    area: Area, job: Callable[..., Any]
+) -> None:
+    tiny_model(Path(area.model), gsd=(0.1, 0.5), preferred_gsd=0.3)  # the imagery has 1 m
+    here = Path(area.cube).parent
+    before = sorted(path.name for path in here.iterdir())
+    with pytest.raises(ImageryError, match=r"1 m per pixel.* 0.5 m at most") as refusal:
+        job(area, method="patch", cluster="inline")
+    assert "\n" not in str(refusal.value)
+    assert sorted(path.name for path in here.iterdir()) == before
+
+
+def test_imagery_a_little_coarser_than_the_model_serves_is_noted(area: Area) -> None:
+    tiny_model(Path(area.model), gsd=(0.1, 0.8), preferred_gsd=0.5)
+    report = build_cube(area, method="patch", cluster="inline")
+    assert report.blocks_done == 1 and "1 m per pixel" in " ".join(report.notes)
 
 
 def test_a_plan_foresees_what_cannot_be_searched(area: Area) -> None:

@@ -157,7 +157,11 @@ def _demo_real(out: Path, imagery: Path | None, photos: str | None, as_json: boo
     if as_json:
         print_json(result.to_json())
     else:
-        note(f"{result.cells:,} cells, built in {result.build_seconds:.0f} s")
+        for line in (
+            *result.notes,
+            f"{result.cells:,} cells, built in {result.build_seconds:.0f} s",
+        ):
+            note(line)
         show_answers(result.answers.results, result.folder, False, result.answers.failures)
     _require_answers(len(result.answers.failures))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .registry import open_source, register_source
-from .source import ArraySource, Item, Source, notes_of, require_overlap
+from .source import ArraySource, Item, Source, notes_of, require_overlap, require_sharp
 
 __all__ = [
     "ArraySource",
@@ -13,4 +13,5 @@ __all__ = [
     "open_source",
     "register_source",
     "require_overlap",
+    "require_sharp",
 ]

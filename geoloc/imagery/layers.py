@@ -26,6 +26,7 @@ from .source import (
     Source,
     as_window,
     fill_gaps,
+    gsd_at,
     notes_of,
     union_of,
 )
@@ -45,6 +46,11 @@ class LayeredSource:
     def gsd(self) -> float:
         """Of the source that is preferred."""
         return self.layers[0].gsd
+
+    def gsd_at(self, window: Grid) -> float:
+        """Of the coarsest source there: any may show in a window."""
+        known = (gsd_at(layer, window) for layer in self.layers if layer.covers(window))
+        return max((gsd for gsd in known if gsd is not None), default=self.gsd)
 
     @property
     def notes(self) -> tuple[str, ...]:

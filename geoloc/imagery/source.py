@@ -19,6 +19,9 @@ from ..errors import ImageryError
 if TYPE_CHECKING:
     import xarray as xr
 
+_NOMINAL = 1.1  # pixel sizes are nominal: imagery this much coarser than a model serves will do
+_REFUSED = 1.5
+
 
 @dataclass(frozen=True)
 class Item:
@@ -102,6 +105,14 @@ class Reaching(Protocol):
         """The box around all imagery. Raises ImageryError where it has no end."""
 
 
+@runtime_checkable
+class Uneven(Protocol):
+    """A source whose GSD depends on the place."""
+
+    def gsd_at(self, window: Grid) -> float:
+        """`Source.gsd` around the middle of a window."""
+
+
 def union_of(boxes: Iterable[Bounds]) -> Bounds:
     """The box around all boxes that are finite; the first one where none is."""
     every = list(boxes)
@@ -122,6 +133,29 @@ def require_overlap(source: Source, grid: Grid) -> None:
         f"the area {_extent(grid.bounds)} is outside the imagery {_extent(extent)} "
         f"({grid.crs}): correct the bounds or the imagery"
     )
+
+
+def gsd_at(source: Source, window: Grid) -> float | None:
+    """m on the ground per pixel of a source in a window; None where that cannot be read."""
+    try:
+        return source.gsd_at(window) if isinstance(source, Uneven) else source.gsd
+    except ImageryError:  # what is broken is for the reading to report
+        return None
+
+
+def require_sharp(source: Source, window: Grid, coarsest: float | None) -> list[str]:
+    """A note on imagery coarser than ``coarsest``, the m per pixel that a model serves at most.
+
+    Resampled, it looks as if the model served it, and its vectors mean little; so it is refused
+    by an ImageryError from `_REFUSED` times that on. ``coarsest`` None: anything is served.
+    """
+    gsd = None if coarsest is None else gsd_at(source, window)
+    if coarsest is None or gsd is None or gsd <= coarsest * _NOMINAL:
+        return []
+    blur = f"the imagery has {gsd:.3g} m per pixel, and the model serves {coarsest:.3g} m at most"
+    if gsd >= coarsest * _REFUSED:
+        raise ImageryError(f"{blur}: use finer imagery, or another model")
+    return [f"{blur}: its vectors are less exact than the model's figures say"]
 
 
 def as_window(

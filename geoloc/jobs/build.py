@@ -144,12 +144,12 @@ def build_blocks(
     ``build_cube``.
     """
     start = time.perf_counter()
-    require_imagery(plan)
+    notes = require_imagery(plan)
     _begun(plan)[0].open_encoder()  # a step or method that the model refuses leaves no store behind
     create_root(plan.url)  # a store that cannot be written is found out before any work
     with hold_lock(plan.url, "cube build") as lock:
         report = _all_of(plan, Manner(lock, cluster, progress, max_failed), read_all=read_all)
-    report.notes[:0] = notes_of(plan.source)  # now that it has been asked for all there is
+    report.notes[:0] = notes_of(plan.source) + notes  # now that it has been asked for all there is
     report.seconds = time.perf_counter() - start
     return report
 

@@ -18,7 +18,7 @@ from ..area import Area, Imagery, ZarrImagery
 from ..cube import FIRST_GENERATION, CubeLock, current_generation, hold_lock, stored_encoding
 from ..domain import Chunk, Grid, Status
 from ..errors import AreaError
-from ..imagery import notes_of, open_source, require_overlap
+from ..imagery import notes_of, open_source, require_overlap, require_sharp
 from ..imagery.cached.source import TILE, tile_of
 from ..imagery.cached.tiles import (
     TiledSpec,
@@ -29,6 +29,7 @@ from ..imagery.cached.tiles import (
     open_ledger,
 )
 from .extent import placed
+from .plan import coarsest_of
 from .report import TileReport
 from .run import THREADS, Job, Progress, Run
 
@@ -51,6 +52,8 @@ def tile_imagery(
     another process writes there, ImageryError where nobody can, SpecMismatchError where another
     copy lies there.
     """
+    from ..models import load_model
+
     start = time.perf_counter()
     if isinstance(area.imagery, ZarrImagery):
         raise AreaError(f"the imagery of {area.name} is tiled already: {area.imagery.path}")
@@ -59,6 +62,7 @@ def tile_imagery(
     lattice = encoder_lattice(area, method)
     source = open_source(area.imagery)
     require_overlap(source, area.grid)
+    notes = require_sharp(source, area.grid, coarsest_of(load_model(area.model)))
     polygon = None if area.polygon is None else hashlib.sha256(area.polygon.wkb).hexdigest()
     spec = TiledSpec(lattice, area.imagery.recorded(), polygon)
     with hold_lock(url, "imagery tile") as lock:
@@ -73,7 +77,7 @@ def tile_imagery(
             tiles_reused=int(((ledger.status == Status.DONE) & ~changed).sum()),
             tiles_changed=int(changed.sum()),
             tiles_outside=int((ledger.status == Status.OUTSIDE).sum()),
-            notes=notes_of(source),
+            notes=notes_of(source) + notes,
         )
         todo = changed | np.isin(ledger.status, (Status.MISSING, Status.BROKEN))
         job = TileJob(task, ledger, report, lock)

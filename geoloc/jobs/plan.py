@@ -18,7 +18,7 @@ from ..encoders.lattice import Reading
 from ..encoders.windows import EncodesAlone
 from ..errors import ImageryError, SpecMismatchError
 from ..executors import Lazy
-from ..imagery import Source, open_source, require_overlap
+from ..imagery import Source, open_source, require_overlap, require_sharp
 from ..models import FeatureSpace
 from .extent import placed
 from .points import points_of
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shapely import Geometry
 
     from ..encoders.runtime import Precision
+    from ..models import Model
 
 _LOOKED_AT = 4096  # points, until one with imagery is found
 _SEED = 0
@@ -136,7 +137,8 @@ class OpenStored:
 class BuildPlan:
     """All that a build needs; making one reads and computes nothing.
 
-    ``open_encoder`` is picklable and called once in each process.
+    ``open_encoder`` is picklable and called once in each process. ``coarsest``: m per pixel of
+    imagery that the model serves; None: any.
     """
 
     url: str
@@ -149,6 +151,7 @@ class BuildPlan:
     imagery: dict[str, Any] = field(default_factory=dict)
     polygon: Geometry | None = None
     area: str = ""
+    coarsest: float | None = None
 
     def pinned(self, encoding: dict[str, Any] | None) -> BuildPlan:
         """With the encoder's open choices settled as in ``encoding``."""
@@ -203,19 +206,34 @@ class BuildPlan:
         )
 
 
-def require_imagery(plan: BuildPlan) -> None:
-    """Raise ImageryError where the imagery misses the whole area, naming both extents."""
+def require_imagery(plan: BuildPlan) -> list[str]:
+    """Notes on how sharp the imagery is for the model.
+
+    Raises ImageryError where it misses the whole area, naming both extents, or is too coarse.
+    """
+    return require_sharp(plan.source, _within_imagery(plan), plan.coarsest)
+
+
+def _within_imagery(plan: BuildPlan) -> Grid:
+    """A window that may hold imagery: the area, or that of a point. Raises ImageryError."""
     if isinstance(plan.domain, Grid):
         require_overlap(plan.source, plan.domain)
-        return
+        return plan.domain
     points = plan.task
     some = np.random.default_rng(_SEED).permutation(plan.domain.size)[:_LOOKED_AT]
     alone = (plan.domain.chunk(index, size=1) for index in some.tolist())
-    if not any(plan.source.covers(window) for one in alone for window in points.windows(one)):
-        raise ImageryError(
-            f"none of {len(some)} points looked at lies in the imagery: correct the points (x is "
-            "longitude, y latitude) or the imagery"
-        )
+    for window in (window for one in alone for window in points.windows(one)):
+        if plan.source.covers(window):
+            return window
+    raise ImageryError(
+        f"none of {len(some)} points looked at lies in the imagery: correct the points (x is "
+        "longitude, y latitude) or the imagery"
+    )
+
+
+def coarsest_of(model: Model) -> float | None:
+    """m per pixel of the coarsest imagery that a model serves; None without such a network."""
+    return None if model.spec.overhead is None else model.spec.overhead.gsd[1]
 
 
 def step_of(domain: Domain) -> float | None:
@@ -256,4 +274,5 @@ def plan_build(
         imagery=area.imagery.recorded(),
         polygon=area.polygon,
         area=area.name,
+        coarsest=coarsest_of(model),
     )

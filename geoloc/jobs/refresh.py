@@ -85,10 +85,10 @@ def refresh_blocks(
     """``refresh_cube`` for a plan."""
     start = time.perf_counter()
     _require_built(plan.url)
-    require_imagery(plan)
+    notes = require_imagery(plan)
     with hold_lock(plan.url, "cube refresh") as lock:
         report = _refresh(plan, Manner(lock, cluster, progress, max_failed))
-    report.notes[:0] = notes_of(plan.source)
+    report.notes[:0] = notes_of(plan.source) + notes
     report.seconds = time.perf_counter() - start
     return report
 

@@ -70,7 +70,14 @@ class XyzSource:
     @property
     def gsd(self) -> float:
         """m on the ground per pixel of the highest zoom, at the middle of ``bounds``."""
-        _, south, _, north = self.spec.bounds or (0.0, 0.0, 0.0, 0.0)
+        return self._gsd(self.spec.bounds or (0.0, 0.0, 0.0, 0.0))
+
+    def gsd_at(self, window: Grid) -> float:
+        """The same at the middle of a window."""
+        return self._gsd(box_in(window.bounds, window.crs, LONLAT))
+
+    def _gsd(self, lonlat: Bounds) -> float:
+        _, south, _, north = lonlat
         zoom = self._max_zoom if self.spec.zoom is None else self.spec.zoom
         return ground_size((south + north) / 2, zoom, self.spec.tile_px)
 
