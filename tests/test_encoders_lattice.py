@@ -119,6 +119,18 @@ def test_too_coarse_a_lattice_is_refused() -> None:
         lattice.check_spacing(2, 16)
 
 
+def test_the_step_that_a_refusal_names_is_the_least_that_works() -> None:
+    """For a wide range of GSD on the lattice itself, for a narrow one between its nodes."""
+    for (low, high), preferred, named in (((0.4, 3.2), 1.5625, 12.8), ((0.9, 1.1), 1.0, 16.0)):
+        finer = lattice.choose_sampling(0.95 * named, 32, (low, high), preferred)
+        assert finer.every is None
+        with pytest.raises(ModelError, match=f"use a step of {named:g} m or more"):
+            lattice.check_spacing(0.95 * named, 32 * finer.gsd, 32 * low)
+        at = lattice.choose_sampling(named, 32, (low, high), preferred)
+        if at.every is None:
+            lattice.check_spacing(named, 32 * at.gsd, 32 * low)
+
+
 def test_valid_share_counts_windows() -> None:
     valid = np.random.default_rng(0).random((9, 11)) < 0.5
     rows, cols = np.array([0, 3, 5]), np.array([1, 7])

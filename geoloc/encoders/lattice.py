@@ -101,13 +101,17 @@ def choose_sampling(
     return Sampling(step / (unit_px * k), k * unit_px)
 
 
-def check_spacing(step: float, spacing: float) -> None:
-    """Raise ModelError if nodes ``spacing`` m apart are too coarse for cells of ``step`` m."""
+def check_spacing(step: float, spacing: float, finest: float = math.inf) -> None:
+    """Raise ModelError if nodes ``spacing`` m apart are too coarse for cells of ``step`` m.
+
+    ``finest``: m between nodes at the smallest GSD of the model; cells may be as close as that.
+    """
     if spacing > MAX_SPACING_IN_STEPS * step:
+        least = min(spacing / MAX_SPACING_IN_STEPS, finest)
         raise ModelError(
             f"step {step:g} m is finer than method dense supports with this model (one vector "
-            f"every {spacing:g} m): use a step of {spacing / MAX_SPACING_IN_STEPS:g} m or more, or "
-            "method patch"
+            f"every {min(spacing, finest):g} m): use a step of {least:.4g} m or more, or method "
+            "patch"
         )
 
 

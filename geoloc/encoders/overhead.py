@@ -439,7 +439,7 @@ def _sampling(spec: OverheadSpec, step: float | None, method: str, gsd: float | 
         return Sampling(preferred, unit)
     sampling = lattice.choose_sampling(step, unit, limits, preferred)
     if method == "dense" and sampling.every is None:
-        lattice.check_spacing(step, unit * sampling.gsd)
+        lattice.check_spacing(step, unit * sampling.gsd, unit * limits[0])
     return sampling
 
 
