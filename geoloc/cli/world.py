@@ -103,7 +103,7 @@ def demo(
         False, "--national", help="A country: points along its roads, regions, down to cells."
     ),
     points: int = typer.Option(
-        3000, "--points", min=1, max=10_000_000, help="Sample points of --national."
+        2000, "--points", min=1, max=10_000_000, help="Sample points of --national."
     ),
     as_json: bool = JSON,
 ) -> None:
