@@ -29,7 +29,7 @@ LAYERS = (
     {"training"},
     {"sandbox"},
     {"query"},
-    {"bulk", "demo", "demo_national"},
+    {"bulk", "demo", "demo_national", "demo_real"},
     {"sharing"},
     {"cli"},
 )

@@ -1,26 +1,36 @@
-"""``geoloc models list | fetch | import | info``."""
+"""``geoloc models list | fetch | import | make | info``."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import typer
+from pydantic import ValidationError
 
+from ..errors import UsageError, one_line
 from .console import note, print_json, print_table, stages
 
 app = typer.Typer(help="Look at models and bring in your own.", no_args_is_help=True)
 
 _NAMED = 20  # classes that one line names
 
+
+class Made(StrEnum):
+    """The kinds of model that can be made from class folders."""
+
+    LANDUSE = "landuse"
+
+
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
 
 @app.command("list")
 def list_(as_json: bool = JSON) -> None:
-    """The models of this machine: the shipped one and those of the store."""
+    """The models of this machine: the shipped ones and those of the store."""
     from ..models import list_models, model_info
 
     facts = {model.installed_as: model_info(model) for model in list_models()}
@@ -31,7 +41,7 @@ def list_(as_json: bool = JSON) -> None:
     rows = [
         [
             name if name == f["name"] else f"{name} (its own name: {f['name']})",
-            str(f["dim"]),
+            str(f["names"]),
             ", ".join(f["methods"]),
             f["digest"][:12],
         ]
@@ -96,6 +106,65 @@ def import_(
 
 
 @app.command()
+def make(
+    kind: Made = typer.Argument(..., metavar="KIND", help="landuse: scenes of the real world."),
+    overhead: list[Path] = typer.Option(
+        ...,
+        "--overhead",
+        "--overhead2",
+        metavar="DIR",
+        help="Overhead images, a subfolder per class; may be given several times.",
+    ),
+    ground: Path = typer.Option(
+        ..., "--ground", metavar="DIR", help="Ground photos, a subfolder per class."
+    ),
+    pairs: Path = typer.Option(
+        ...,
+        "--pairs",
+        metavar="CSV",
+        help="Which go together: overhead_class, ground_classes (names separated by |).",
+    ),
+    out: Path = typer.Option(..., "--out", metavar="DIR", help="Folder of the model."),
+    name: str = typer.Option("landuse", "--name", help="The model's own name."),
+    epochs: int = typer.Option(40, "--epochs", min=1, max=10_000, help="Passes over the images."),
+    seed: int = typer.Option(0, "--seed", min=0, help="Random seed of the training."),
+    as_json: bool = JSON,
+) -> None:
+    """Make a model from your own folders of images, and measure it on every second one.
+
+    Each image goes through the trunks once and is remembered: run the same command again to go on
+    after an interruption, or with more classes.
+    """
+    from ..training.landuse import LanduseSpec, make_landuse
+    from ..training.shared_space import SpaceSpec
+
+    assert kind is Made.LANDUSE
+    training = SpaceSpec(epochs=epochs, seed=seed)
+    try:
+        spec = LanduseSpec(
+            overhead=tuple(overhead), ground=ground, pairs=pairs, out=out, name=name,
+            training=training,
+        )  # fmt: skip
+    except ValidationError as error:
+        raise UsageError(f"--name {name!r}: {one_line(error.errors()[0]['msg'])}") from None
+    with stages() as stage:
+        made = make_landuse(spec, stage)
+    if as_json:
+        told = {**made.figures.to_json(), "digest": made.model.digest, "out": str(made.model.path)}
+        print_json({**told, "skipped": [*made.skipped]})
+        return
+    for line in made.skipped[:_NAMED]:
+        note(f"left out: {line}")
+    if len(made.skipped) > _NAMED:
+        note(f"left out: {len(made.skipped) - _NAMED} images more")
+    for words, figure in made.figures.figures.items():
+        low, high, chance = figure.low, figure.high, figure.chance or 0.0
+        value = f"{figure.value:.3f} [{low:.3f}, {high:.3f}], chance {chance:.3f}"
+        note(f"{words.replace('_', ' ')}: {value}")
+    note(f"model {made.model.name} ({made.model.digest[:12]}) is in {made.model.path}")
+
+
+@app.command()
 def info(
     model: str = typer.Argument(..., metavar="MODEL", help="A name, a model directory or its URL."),
     as_json: bool = JSON,
@@ -108,6 +177,8 @@ def info(
     if as_json:
         print_json(facts)
         return
+    card = found.file("card.md")
+    facts["card"] = str(card) if card.is_file() else None
     facts["sizes"] = {name: found.file(name).stat().st_size for name in found.spec.used_files()}
     print_table(facts["name"], {"": "left", "value": "left"}, [list(row) for row in _words(facts)])
 
@@ -116,7 +187,17 @@ def _words(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What a model is, for people: one line each; all of it is in the JSON."""
     yield "folder", facts["path"]
     yield "digest", facts["digest"]
-    yield "feature vector", f"{facts['dim']} scene classes"
+    count, dim = facts["names"], facts["dim"]
+    yield (
+        "feature vector",
+        (
+            f"{dim} scene classes"
+            if count == dim
+            else f"{dim} values, read as {count} scene classes"
+        ),
+    )
+    if facts["words"]:
+        yield "words", "may be asked for by other words than its classes (extra text)"
     yield "ground photos", f"{facts['ground']} network"
     if facts["overhead"] is None:
         yield "overhead imagery", "none: this model describes photos, it cannot build cubes"
@@ -129,6 +210,8 @@ def _words(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "distance", own
     size = sum(facts["sizes"].values())
     yield "files", f"{', '.join(facts['sizes'])} ({size / 1e6:,.1f} MB)"
+    if facts["card"]:
+        yield "what it knows", facts["card"]
     yield from _training(facts["training"])
 
 

@@ -49,13 +49,17 @@ def query(
 @with_options(Use.SCENE)
 def scene(
     cube: str = CUBE,
-    name: str = typer.Argument(..., metavar="CLASS", help='A scene class: "soccer stadium".'),
+    name: str = typer.Argument(
+        ...,
+        metavar="WORDS",
+        help='A scene class, such as "soccer stadium", or other words where the model takes them.',
+    ),
     out: Path = OUT,
     *,
     options: QueryOptions,
     as_json: bool = JSON,
 ) -> None:
-    """Find places of one scene class, without a photo."""
+    """Find places of one scene class, or that words describe, without a photo."""
     from ..query import search_scene
 
     with stages() as stage:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..demo import Demo
     from ..demo_national import NationalDemo, RegionScore
 
+_MOST_PHOTOS = 100_000
 SEED = typer.Option(7, "--seed", help="Random seed of the world.")
 ANY_KM = typer.Option(
     None,
@@ -25,7 +26,7 @@ ANY_PHOTOS = typer.Option(
     None,
     "--photos",
     min=1,
-    max=100_000,
+    max=_MOST_PHOTOS,
     help="Ground photos to render.",
     show_default="40; of a country 12",
 )
@@ -98,29 +99,74 @@ def demo(
     ),
     seed: int = SEED,
     km: float | None = ANY_KM,
-    photos: int | None = ANY_PHOTOS,
+    photos: str | None = typer.Option(
+        None,
+        "--photos",
+        metavar="N|DIR",
+        help="How many photos to render; with --real, a photo of yours, or a folder of them.",
+        show_default="40; national: 12",
+    ),
     national: bool = typer.Option(
         False, "--national", help="A country: points along its roads, regions, down to cells."
     ),
     points: int = typer.Option(
         2000, "--points", min=1, max=10_000_000, help="Sample points of --national."
     ),
+    real: bool = typer.Option(
+        False, "--real", help="On your own imagery and photos, with the model landuse."
+    ),
+    imagery: Path | None = typer.Option(
+        None, "--imagery", metavar="TIF", help="With --real: a GeoTIFF, 0.4 to 3.2 m per pixel."
+    ),
     as_json: bool = JSON,
 ) -> None:
-    """The whole job on the sandbox world: imagery, cube, photos, answers, and how good they are."""
+    """The whole job on the sandbox world: imagery, cube, photos, answers, and how good they are.
+
+    With --national on a synthetic country; with --real on a GeoTIFF and photos of your own.
+    """
+    if national and (real or imagery is not None):
+        raise UsageError("--national and --real are two demos: choose one")
     if national:
-        _national(out, seed, km, photos, points, as_json)
-        return
+        _national(out, seed, km, _count(photos, 12), points, as_json)
+    elif real or imagery is not None:
+        _demo_real(out or Path("demo"), imagery, photos, as_json)
+    else:
+        _demo_sandbox(
+            out or Path("demo"), seed, 3.0 if km is None else km, _count(photos, 40), as_json
+        )
+
+
+def _count(photos: str | None, default: int) -> int:
+    if photos is None:
+        return default
+    if not photos.isdecimal() or not 1 <= int(photos) <= _MOST_PHOTOS:
+        raise UsageError(
+            f"--photos {photos}: write how many to render, 1 to {_MOST_PHOTOS:,}, or add --real"
+        )
+    return int(photos)
+
+
+def _demo_real(out: Path, imagery: Path | None, photos: str | None, as_json: bool) -> None:
+    from ..demo_real import run_real_demo
+    from .query import show_answers
+
+    if imagery is None or photos is None or photos.isdecimal():
+        raise UsageError("--real needs --imagery, a GeoTIFF, and --photos, a folder of photos")
+    with stages() as stage:
+        result = run_real_demo(out, imagery, [photos], progress=stage)
+    if as_json:
+        print_json(result.to_json())
+    else:
+        note(f"{result.cells:,} cells, built in {result.build_seconds:.0f} s")
+        show_answers(result.answers.results, result.folder, False, result.answers.failures)
+    _require_answers(len(result.answers.failures))
+
+
+def _demo_sandbox(out: Path, seed: int, km: float, photos: int, as_json: bool) -> None:
     from ..demo import run_demo
 
     with stages() as stage:
-        result = run_demo(
-            out or Path("demo"),
-            seed=seed,
-            km=3.0 if km is None else km,
-            photos=photos or 40,
-            progress=stage,
-        )
+        result = run_demo(out, seed=seed, km=km, photos=photos, progress=stage)
     if as_json:
         print_json(result.to_json())
     else:
@@ -132,7 +178,7 @@ def _national(
     out: Path | None,
     seed: int,
     km: float | None,
-    photos: int | None,
+    photos: int,
     points: int,
     as_json: bool,
 ) -> None:
@@ -143,7 +189,7 @@ def _national(
             out or Path("demo-national"),
             seed=seed,
             km=200.0 if km is None else km,
-            photos=photos or 12,
+            photos=photos,
             points=points,
             progress=stage,
         )

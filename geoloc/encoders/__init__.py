@@ -7,6 +7,7 @@
 ``lattice``     which pixels a block of cells needs (pure arithmetic)
 ``ground``      photos -> vectors
 ``overhead``    imagery window -> vectors of its cells
+``text``        words -> the vectors of a model
 ``fidelity``    the error of an approximation, compared with the network's own jitter
 ``importing``   a model directory from a user's own files
 

@@ -110,6 +110,15 @@ class FeatureSpace:
         """The same space, its vectors stored in this code."""
         return replace(self, code=code)
 
+    def with_name(self, name: str, row: F32) -> FeatureSpace:
+        """The same space with one name more, whose logit is ``row`` ``(feature,)`` . vector.
+
+        Raises ValueError where there is no readout, so that each feature is a name already.
+        """
+        if self.readout is None:
+            raise ValueError("this feature space has no readout to add a name to")
+        return replace(self, names=(*self.names, name), readout=np.vstack([self.readout, row]))
+
     def encode(self, vectors: F32) -> tuple[NDArray[np.int8], int]:
         """Codes of ``(..., feature)`` float32, and how many values were clipped."""
         return self.stored_code.encode(vectors)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from ..errors import ModelError
 from .fetch import fetch_aside, is_url, model_at_url
-from .model import SHIPPED, Model, read_model
+from .model import Model, read_model
 from .spec import SPEC_FILE
-from .store import known_models, model_of_digest, store_dir
+from .store import known_models, model_of_digest, shipped_models, store_dir
 
 
 def find_model(name_or_path: str | Path) -> Path:
-    """Directory of a model: a path, a name in the store, the shipped ``sandbox``, or a URL.
+    """Directory of a model: a path, a name in the store, a shipped one, or a URL.
 
     A model at a URL is fetched into the store once (see ``fetch``).
     Raises ModelError if there is none, naming the models that exist.
@@ -23,7 +23,7 @@ def find_model(name_or_path: str | Path) -> Path:
         return model_at_url(text)
     places = [Path(text).expanduser()]
     if Path(text).name == text:
-        places += [store_dir() / text, *([SHIPPED] if text == "sandbox" else [])]
+        places += [store_dir() / text, *(p for n, p in shipped_models().items() if n == text)]
     for place in places:
         if (place / SPEC_FILE).is_file():
             return place

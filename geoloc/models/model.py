@@ -24,8 +24,10 @@ from ..files.whole import file_sha256, whole_file
 from .features import FeatureSpace
 from .quantizer import Quantizer
 from .spec import SPEC_FILE, ModelSpec
+from .trunks import check_trunks
 
-SHIPPED = Path(__file__).parent / "shipped" / "sandbox"
+SHIPPED_MODELS = Path(__file__).parent / "shipped"
+SHIPPED = SHIPPED_MODELS / "sandbox"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Model:
     @property
     def installed_as(self) -> str:
         """Its name on this machine: that of its folder, which may differ."""
-        return "sandbox" if self.path == SHIPPED else self.path.name
+        return self.path.name
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -103,6 +105,8 @@ def read_model(directory: Path, *, verify: bool = True) -> Model:
     model = Model(path, _read_spec(path / SPEC_FILE))
     for name in model.spec.used_files():
         _check_file(model, name, verify)
+    if verify and model.spec.trunks:
+        check_trunks(model.name, model.spec.trunks)
     return model
 
 
@@ -114,6 +118,8 @@ def model_info(model: Model) -> dict[str, Any]:
         "digest": model.digest,
         "path": str(model.path),
         "dim": model.dim,
+        "names": len(model.classes),
+        "words": model.spec.text is not None,
         "ground": f"{model.spec.ground.format} {model.spec.ground.arch or ''}".strip(),
         "overhead": f"{overhead.format} {overhead.arch or ''}".strip() if overhead else None,
         "methods": list(overhead.methods) if overhead else [],

@@ -26,7 +26,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 Method = Literal["patch", "dense"]
 Triple = tuple[float, float, float]
 _LARGEST = 1e30  # of a range's values: what lies far inside of float32
-_LATER = ("code_range", "readout")  # parts that older specifications lack
+_LATER = ("code_range", "readout", "trunks", "text")  # parts that older specifications lack
 
 
 def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
@@ -154,6 +154,19 @@ class DistanceSpec(_Spec):
     metric: str | None = None
 
 
+class TextSpec(_Spec):
+    """How words come into the space of the vectors: a sentence encoder, and a matrix behind it.
+
+    ``weights``: safetensors with ``matrix`` (sentence vector, dim) and ``shift`` (dim,), whose sum
+    is made a vector of length 1. ``known``: the names that the model was trained on; words for
+    anything else are placed among them, near chance.
+    """
+
+    encoder: Literal["usem3"]
+    weights: str
+    known: tuple[str, ...] = Field(min_length=1)
+
+
 class ModelSpec(_Spec):
     """``model.json``. ``files`` maps every file of the directory to its sha256.
 
@@ -161,6 +174,8 @@ class ModelSpec(_Spec):
     found when a cube is built.
     ``readout``: file of a matrix (class, dim) that makes class logits of feature vectors; null:
     each feature is the logit of a class.
+    ``trunks``: sha256 of weights that come as packages, not as files of the model, by trunk.
+    ``text``: how words become vectors; null: the model only takes names of classes.
     """
 
     version: Literal[1] = 1
@@ -172,6 +187,8 @@ class ModelSpec(_Spec):
     distance: DistanceSpec = DistanceSpec()
     code_range: Range | None = None
     readout: str | None = None
+    trunks: dict[str, str] | None = None
+    text: TextSpec | None = None
     training: dict[str, Any] = {}
     files: dict[str, str] = {}
 
@@ -199,7 +216,8 @@ class ModelSpec(_Spec):
     def used_files(self) -> tuple[str, ...]:
         """Names of the files that the specification refers to."""
         overhead = self.overhead and self.overhead.weights
-        parts = [self.ground.weights, overhead, self.distance.metric, self.readout]
+        text = self.text and self.text.weights
+        parts = [self.ground.weights, overhead, self.distance.metric, self.readout, text]
         return tuple(dict.fromkeys(part for part in parts if part))
 
     def facts(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where models are stored on this machine: the store, and the shipped model."""
+"""Where models are stored on this machine: the store, and the shipped ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import ModelError
 from ..files.swap import swap
-from .model import SHIPPED, Model, read_model
+from .model import SHIPPED_MODELS, Model, read_model
 from .spec import SPEC_FILE
 
 
@@ -22,21 +22,27 @@ def store_dir() -> Path:
 
 
 def known_models() -> dict[str, Path]:
-    """Directories of the models in the store and of the shipped one, by name."""
-    store = store_dir()
-    folders = sorted(store.iterdir()) if store.is_dir() else []
-    by_name = {
+    """Directories of the models in the store and of the shipped ones, by name."""
+    stored = _models_in(store_dir())
+    return stored | {name: at for name, at in shipped_models().items() if name not in stored}
+
+
+def shipped_models() -> dict[str, Path]:
+    """Directories of the models that come with geoloc, by name."""
+    return _models_in(SHIPPED_MODELS)
+
+
+def _models_in(folder: Path) -> dict[str, Path]:
+    folders = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {
         path.name: path
         for path in folders
         if not path.name.startswith(".") and (path / SPEC_FILE).is_file()  # drafts are hidden
     }
-    if (SHIPPED / SPEC_FILE).is_file():
-        by_name.setdefault("sandbox", SHIPPED)
-    return by_name
 
 
 def list_models() -> list[Model]:
-    """The models in the store and the shipped one, by name; invalid ones are left out."""
+    """The models in the store and the shipped ones, by name; invalid ones are left out."""
     models = []
     for path in known_models().values():
         try:

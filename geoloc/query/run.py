@@ -131,7 +131,9 @@ def search_scene(
     progress: Stages = silent,
     **keywords: Any,
 ) -> QueryResult:
-    """Rank the cells of a cube by how much of one scene class they are, without a photo.
+    """Rank the cells of a cube by how much of one scene they are, without a photo.
+
+    ``name``: a scene class of the cube's model, or other words where that model takes them.
 
     The answer goes to ``out/<class>/``, or beside what is there: see `query_photos`. Options are
     those of `QueryOptions`, as one model or as keywords. Raises UnknownClassError with the
@@ -149,7 +151,8 @@ def answer_scene(
     """The ranked places of the session's scene class; without files, or with."""
     ranked = session.search_scene(progress, folders.out if folders else None)
     scene = str(session.options.scene)
-    vector = session.target.cube.features.named_vector([scene])
+    features, words = session.target.cube.features, session.words
+    vector = features.logits(words.vector) if words else features.named_vector([scene])
     item = QueryItem(display_name(scene), safe_name(scene), (), vector)
     return _answered(session, item, ranked, None, folders)
 

@@ -45,9 +45,12 @@ from .matching import random_share, sample_cells
 from .options import QueryOptions
 from .regional import RegionQuery, is_of_points, notes_of
 from .target import Target, open_target
+from .words import meaning, widened, words_note
 
 if TYPE_CHECKING:
     from shapely import Geometry
+
+    from ..encoders.text import Words
 
 _DESCRIBED = 3  # scenes that tell what a candidate looks like from above
 
@@ -75,6 +78,7 @@ class QuerySession:
     info: dict[str, Any]
     sensitive: bool = False
     regional: RegionQuery | None = None
+    words: Words | None = None
     _covered: list[Coverage] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
@@ -105,9 +109,10 @@ class QuerySession:
         cube, within, scene = target.cube, options.within, options.scene
         polygon = None if within is None else read_polygon(within, cube.domain.crs)
         info, regional = cube.info(), RegionQuery.of(target, options)
+        named, words = (None, None) if scene is None else meaning(target, scene)
         exact = {
             "within_sha256": None if within is None else file_digest(polygon_file(within)),
-            "scene": None if scene is None else find_class(scene, cube.features.names),
+            "scene": named,
         }
         return cls(
             target,
@@ -117,6 +122,7 @@ class QuerySession:
             {**info, "name": info["area"]},
             sensitive,
             regional,
+            words,
         )
 
     @property
@@ -174,11 +180,13 @@ class QuerySession:
         progress: Callable[[int, int], None] | None = None,
         scratch: Path | None = None,
     ) -> RankedMap:
-        """`search` for the scene class of the options."""
+        """`search` for the scene class, or the words, of the options."""
+        features, scene = self.target.cube.features, str(self.options.scene)
         (found,) = reduce_scenes(
             self.target.cube,
-            [str(self.options.scene)],
+            [scene],
             self._reduction(1, scratch),
+            features=widened(features, scene, self.words) if self.words else None,
             within=self.polygon,
             within_crs=self.target.cube.domain.crs,
             progress=progress,
@@ -268,7 +276,8 @@ class QuerySession:
         """What limits this answer: of the cube, of its cells, of the photos."""
         unknown = () if covered.known else (UNKNOWN,)
         told = notes_of(regions, self.regional.layers) if self.regional and regions else ()
-        return (*self.target.notes, *unknown, *told, *_notes_of(question.photos))
+        words = () if self.words is None else (words_note(self.words),)
+        return (*words, *self.target.notes, *unknown, *told, *_notes_of(question.photos))
 
     def _coverage(self, ranked: RankedMap) -> Coverage:
         """What could not be searched: found out once, as it is the same for all questions."""

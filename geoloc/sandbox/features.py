@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..encoders.formats.lite0 import NORMALIZATION, PhotoLite0, PlaceLite0
+from ..encoders.formats.lite import NORMALIZATION
+from ..encoders.formats.lite0 import PhotoLite0, PlaceLite0
 from ..encoders.formats.networks import sliding_mean
 from ..training.augment import NONE, Augmentation, windows
 from ..training.crossview import PlaceData

@@ -27,7 +27,8 @@ from ..area import load_area
 from ..cube import Cube
 from ..domain import Grid
 from ..encoders.figures import PairFigures, write_figures
-from ..encoders.formats.lite0 import NORMALIZATION, PhotoLite0, PlaceLite0
+from ..encoders.formats.lite import NORMALIZATION
+from ..encoders.formats.lite0 import PhotoLite0, PlaceLite0
 from ..encoders.formats.networks import weights_bytes
 from ..encoders.ground import open_ground
 from ..evaluation import Placement, Truth, place, read_truth, summarize

@@ -18,6 +18,7 @@ from ..cube import Cube
 from ..domain import Chunk
 from ..errors import CubeError, SpecMismatchError, UsageError
 from ..executors import Executor, InlineExecutor, Lazy
+from ..models import FeatureSpace
 from ..stores import local_path
 from .distance import BlockKernel, Query, distance_kernel, scene_kernel
 from .kernels import F32
@@ -98,9 +99,13 @@ def reduce_scenes(
     within_crs: str = WGS84,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    features: FeatureSpace | None = None,
 ) -> Result:
-    """`reduce_scan` for scene classes by name; see `scan_scenes`."""
-    kernel = _scenes(cube, names)
+    """`reduce_scan` for scene classes by name; see `scan_scenes`.
+
+    ``features``: the cube's feature space with more names than it has of itself.
+    """
+    kernel = _scenes(cube, names, features)
     mask = _mask(cube, within, within_crs)
     return _reduce(cube, kernel, mask, reduction, threads, None, progress)
 
@@ -125,8 +130,11 @@ def _mask(cube: Searchable, polygon: BaseGeometry | None, crs: str) -> PolygonMa
     return None if polygon is None else PolygonMask.of(cube.domain, polygon, crs)
 
 
-def _scenes(cube: Searchable, names: Sequence[str]) -> BlockKernel:
-    return scene_kernel(cube.features, tuple(map(cube.features.index, names)))
+def _scenes(
+    cube: Searchable, names: Sequence[str], features: FeatureSpace | None = None
+) -> BlockKernel:
+    space = features or cube.features
+    return scene_kernel(space, tuple(map(space.index, names)))
 
 
 def _reduce(

@@ -6,6 +6,8 @@
 ``data``       pairs as arrays; ``student`` the task; ``learners`` the two kinds of student
 ``train``      ``geoloc train``: from a pairs file and a teacher to a model directory
 ``crossview``  both encoders trained jointly on places (the sandbox model)
+``landuse``    ``geoloc models make``: from class folders (``class_images``) by way of the trunks
+               (``landuse_features``) to heads of one space (``shared_space``)
 """
 
 from .train import Trained, TrainSpec, train_student

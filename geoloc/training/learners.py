@@ -10,14 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..encoders.formats.lite0 import CHANNELS, NORMALIZATION, pretrained_lite0
+from ..encoders.formats.lite import CHANNELS, NORMALIZATION, pretrained
 from ..encoders.formats.networks import build_dense, dense_forward, weights_bytes
+from ..encoders.formats.to_onnx import onnx_bytes
 from ..models.spec import IMAGENET_MEAN, IMAGENET_STD
 from .augment import NONE, Augmentation, windows
 from .data import Chips, PairData, fingerprint, save_array
-from .export import onnx_bytes
 from .loop import LoopSpec, Progress, fit
 from .student import HeadTask, LossSpec, StudentTask
+
+FROZEN = "efficientnet_lite0"
+"""The architecture whose trunk keeps its ImageNet weights; only a small head is trained."""
 
 _BATCH = 64  # chips at once in inference
 
@@ -82,7 +85,7 @@ class FrozenTrunk:
     ) -> None:
         self.run, self.size, self.views, self.augment = run, size, views, augment
         self.loss, self.batch, self.loop = loss, batch, loop
-        pool = nn.Sequential(pretrained_lite0(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        pool = nn.Sequential(pretrained(FROZEN), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.trunk = _Normalized(pool, *NORMALIZATION).eval().requires_grad_(False)
         self.last = nn.Linear(hidden, dim)
         self.head = nn.Sequential(

@@ -27,12 +27,10 @@ from ..pairs import Split, read_pairs
 from ..photos import read_photo
 from .augment import Augmentation
 from .data import Chips, PairData, fingerprint, pair_data, save_array, unique_photos
-from .learners import FrozenTrunk, Learner, WholeNetwork
+from .learners import FROZEN, FrozenTrunk, Learner, WholeNetwork
 from .loop import LoopSpec, Progress
 from .student import LossSpec, distances, within_group_metric
 
-FROZEN = "efficientnet_lite0"
-"""The architecture whose trunk keeps its ImageNet weights; only a small head is trained."""
 _PHOTOS = 16  # at once through the teacher
 _RANGED = 2048  # chips whose vectors give the range of the int8 code
 

@@ -27,7 +27,8 @@ from torch.nn import functional
 
 from ...errors import ModelError, one_line
 from ...extras import extra
-from .lite0 import LITE0_NETWORKS, PlaceLite0
+from .landuse import PhotoLanduse, PlaceLanduse
+from .lite0 import PhotoLite0, PlaceLite0
 
 if TYPE_CHECKING:
     from ...models.spec import NetworkSpec
@@ -84,6 +85,23 @@ _FAMILIES = (
 )
 
 
+_OWN: dict[str, Callable[[int], nn.Module]] = {
+    "photo_lite0": PhotoLite0,
+    "place_lite0": PlaceLite0,
+    "photo_landuse": PhotoLanduse,
+    "place_landuse": PlaceLanduse,
+}
+"""Architectures of our own, by the name that a model directory gives them."""
+
+_OWN_DENSE: dict[str, tuple[type[PlaceLite0] | type[PlaceLanduse], _Family]] = {
+    "place_lite0": (PlaceLite0, _Family((), lambda n, x: n.trunk(x), lambda n, p: n.head(p))),
+    "place_landuse": (
+        PlaceLanduse,
+        _Family((), lambda n, x: n.trunk(x), lambda n, p: n.head.embed(p)),
+    ),
+}
+
+
 class SplitNetwork(nn.Module):
     """A torchvision network as ``head(mean(trunk(x)))``; ``network`` holds all parameters.
 
@@ -136,8 +154,8 @@ def build_network(arch: str, dim: int) -> nn.Module:
 
     Raises ModelError for an unknown or unsuitable architecture.
     """
-    if arch in LITE0_NETWORKS:
-        return LITE0_NETWORKS[arch](dim)
+    if arch in _OWN:
+        return _OWN[arch](dim)
     with extra("train", f"arch {arch!r}"):
         from torchvision import models  # takes 1.5 s, which other models do not need
 
@@ -156,21 +174,20 @@ def build_dense(arch: str, dim: int, stride: int, pool_px: int) -> SplitNetwork:
     ``pool_px`` is also the window over which squeeze-and-excitation averages.
     Raises ModelError, with the reason, if the architecture cannot run densely.
     """
-    if arch == "place_lite0":
-        return _split_lite0(PlaceLite0(dim), stride, pool_px)
+    if arch in _OWN_DENSE:
+        return _split_own(arch, dim, stride, pool_px)
     _family_of(arch)  # refuse before a large network is built
     return split_network(build_network(arch, dim), arch, stride=stride, local_px=pool_px)
 
 
-def _split_lite0(network: PlaceLite0, stride: int, pool_px: int) -> SplitNetwork:
-    """It is dense-native and local by itself. Raises ModelError for another stride or window."""
-    if (stride, pool_px) != (network.STRIDE, network.POOL):
+def _split_own(arch: str, dim: int, stride: int, pool_px: int) -> SplitNetwork:
+    """They are dense-native by themselves. Raises ModelError for another stride or window."""
+    kind, family = _OWN_DENSE[arch]
+    if (stride, pool_px) != (kind.STRIDE, kind.POOL):
         raise ModelError(
-            f"place_lite0 needs stride {network.STRIDE} and pool_px {network.POOL}, not "
-            f"{stride} and {pool_px}"
+            f"{arch} needs stride {kind.STRIDE} and pool_px {kind.POOL}, not {stride} and {pool_px}"
         )
-    family = _Family(("place_lite0",), lambda n, x: n.trunk(x), lambda n, pooled: n.head(pooled))
-    return SplitNetwork(network, family, stride, network.HALO)
+    return SplitNetwork(kind(dim), family, stride, kind.HALO)
 
 
 def split_network(

@@ -1,0 +1,215 @@
+"""Two heads that bring photos and overhead images of like classes to like unit vectors.
+
+The classes are known by vectors of their own in the same space (prototypes). Three losses add up:
+either image to the prototypes of the overhead classes that it goes with, a photo to that of its own
+ground class, and images of a batch to one another (InfoNCE).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..encoders.formats.landuse import MEMBERS, Head
+
+F32 = NDArray[np.float32]
+_SAMPLED = 4000  # feature vectors that a projection is found from
+
+
+class SpaceSpec(BaseModel):
+    """How the heads are trained. ``scale``: of cosines, before the softmax."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dim: Annotated[int, Field(ge=2)] = 128
+    epochs: Annotated[int, Field(ge=1)] = 40
+    batch: Annotated[int, Field(ge=2)] = 256
+    rate: Annotated[float, Field(gt=0)] = 3e-3
+    decay: Annotated[float, Field(ge=0)] = 0.05
+    scale: Annotated[float, Field(gt=0)] = 12.0
+    ground_weight: Annotated[float, Field(ge=0)] = 0.5
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """Features ``(image, view, feature)`` of images, and the class ``(image,)`` of each."""
+
+    features: NDArray[np.float16]
+    labels: NDArray[np.int64]
+
+    def __getitem__(self, rows: NDArray[np.bool_]) -> Views:
+        return Views(self.features[rows], self.labels[rows])
+
+    def mean(self) -> F32:
+        """``(image, feature)``, averaged over the views: what a network computes."""
+        return np.asarray(self.features.mean(1, dtype=np.float32))
+
+
+@dataclass(frozen=True)
+class Space:
+    """Trained heads, and unit vectors of the classes: ``(ground class, dim)``, ``(overhead …)``."""
+
+    ground: Head
+    overhead: Head
+    ground_classes: F32
+    overhead_classes: F32
+
+
+def train_space(
+    ground: Views,
+    overhead: Views,
+    together: NDArray[np.bool_],
+    spec: SpaceSpec,
+    progress: Callable[[int, int], None] | None = None,
+) -> Space:
+    """Train both heads; ``together`` ``(ground class, overhead class)``: which go together.
+
+    Each member is trained for itself, as their errors then differ.
+    """
+    steps = spec.epochs * max(1, max(len(ground.labels), len(overhead.labels)) // spec.batch)
+    tell = progress or (lambda _done, _total: None)
+    sides = _Side(ground, spec.dim), _Side(overhead, spec.dim)
+    goes = torch.from_numpy(together).float()
+    classes = []
+    with torch.random.fork_rng():
+        for number in range(MEMBERS):
+            torch.manual_seed(spec.seed + number)
+            trainer = _Trainer(sides, number, goes, spec)
+            for step in trainer.steps(steps):
+                tell(number * steps + step, MEMBERS * steps)
+            classes.append(trainer.classes())
+    own, above = (np.concatenate(parts, 1) / MEMBERS**0.5 for parts in zip(*classes, strict=True))
+    return Space(sides[0].head.eval(), sides[1].head.eval(), own, above)
+
+
+def embed(head: Head, features: F32) -> F32:
+    """Unit vectors ``(image, dim)`` of features ``(image, feature)``."""
+    with torch.inference_mode():
+        return np.asarray(head.eval()(torch.from_numpy(features)).numpy(), np.float32)
+
+
+class _Side:
+    """One head with its images, whose projected features are kept, as the projection is fixed."""
+
+    def __init__(self, views: Views, dim: int) -> None:
+        self.head = Head(dim)
+        set_projection(self.head, views.features.reshape(-1, views.features.shape[-1]))
+        with torch.inference_mode():
+            seen = [
+                self.head.project(torch.from_numpy(views.features[:, v].astype(np.float32)))
+                for v in range(views.features.shape[1])
+            ]
+        each = torch.stack(seen)
+        self.projected = torch.cat([each, each.mean(0, keepdim=True)]).clone()
+        self.labels = torch.from_numpy(views.labels)
+
+    def draw(self, count: int, member: int) -> tuple[Tensor, Tensor]:
+        """Vectors of images drawn at random, each by one view or by all, and their classes."""
+        views, images = self.projected.shape[:2]
+        rows, view = torch.randint(images, (count,)), torch.randint(views, (count,))
+        vectors = self.head.members[member](self.projected[view, rows])
+        return functional.normalize(vectors, dim=1), self.labels[rows]
+
+
+class _Trainer:
+    """One member of both heads, and its vectors of the classes."""
+
+    def __init__(
+        self, sides: tuple[_Side, _Side], member: int, together: Tensor, spec: SpaceSpec
+    ) -> None:
+        self.ground, self.overhead = sides
+        self.member, self.together, self.spec = member, together, spec
+        self.own, self.above = (
+            nn.Parameter(torch.randn(count, spec.dim // MEMBERS)) for count in together.shape
+        )
+
+    def steps(self, count: int) -> Iterator[int]:
+        """Train, and yield the number of steps made."""
+        learnt = [p for side in (self.ground, self.overhead)
+                  for p in side.head.members[self.member].train().parameters()]  # fmt: skip
+        optimizer = torch.optim.AdamW(
+            [*learnt, self.own, self.above], self.spec.rate, weight_decay=self.spec.decay
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.spec.rate, total_steps=count, pct_start=0.1
+        )
+        for step in range(count):
+            optimizer.zero_grad()
+            self.loss().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            yield step + 1
+
+    def loss(self) -> Tensor:
+        """Of one batch."""
+        spec = self.spec
+        photos, own = self.ground.draw(spec.batch, self.member)
+        places, above = self.overhead.draw(spec.batch, self.member)
+        known = spec.scale * functional.normalize(self.above, dim=1).T
+        named = spec.scale * functional.normalize(self.own, dim=1).T
+        right = self.together[own]
+        pairs = right[:, above]
+        both = spec.scale * photos @ places.T
+        return (
+            functional.cross_entropy(places @ known, above)
+            + soft_cross_entropy(photos @ known, right)
+            + spec.ground_weight * functional.cross_entropy(photos @ named, own)
+            + (soft_cross_entropy(both, pairs) + soft_cross_entropy(both.T, pairs.T)) / 2
+        )
+
+    def classes(self) -> tuple[F32, F32]:
+        """Unit vectors of the ground classes and the overhead classes."""
+        own, above = (
+            functional.normalize(c.detach(), dim=1).numpy() for c in (self.own, self.above)
+        )
+        return own, above
+
+
+def soft_cross_entropy(logits: Tensor, right: Tensor) -> Tensor:
+    """Mean over the rows that have a right answer, which is spread evenly over all right ones."""
+    total = right.sum(1)
+    some = total > 0
+    if not some.any():
+        return logits.sum() * 0
+    share = right[some] / total[some, None]
+    return -(share * logits[some].log_softmax(1)).sum(1).mean()
+
+
+def set_projection(head: Head, features: NDArray[np.float16]) -> None:
+    """The principal components of features ``(n, feature)``, half whitened, of spread 1."""
+    sample = features[np.random.default_rng(0).permutation(len(features))[:_SAMPLED]]
+    x = torch.from_numpy(sample.astype(np.float32))
+    shift, scale = x.mean(0), x.std(0) + 1e-3
+    x = (x - shift) / scale
+    width = head.project.out_features
+    spread, axes = _components(x, width)
+    spread = spread.clamp(min=1e-3 * float(spread[0]))  # few images span few directions
+    matrix = (axes / spread**0.25).T  # half: the first ones stay somewhat larger
+    matrix /= (x @ matrix.T).std()
+    with torch.no_grad():
+        head.project.weight.copy_(matrix / scale)
+        head.project.bias.copy_(-(head.project.weight @ shift))
+    head.project.requires_grad_(False)
+
+
+def _components(x: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The variances ``(width,)`` of the principal components, and their axes ``(feature, width)``.
+
+    Where images are too few for so many, the last axes are zero.
+    """
+    if len(x) > x.shape[1]:
+        spread, axes = torch.linalg.eigh(x.T @ x / len(x))
+        return spread.flip(0)[:width], axes.flip(1)[:, :width]
+    _, sizes, rows = torch.linalg.svd(x, full_matrices=False)
+    lacking = max(0, width - len(sizes))
+    spread = functional.pad(sizes[:width] ** 2 / len(x), (0, lacking))
+    return spread, functional.pad(rows[:width].T, (0, lacking))
