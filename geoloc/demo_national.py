@@ -119,9 +119,9 @@ def run_national_demo(
     seed: int = SEED,
     km: float = 200.0,
     photos: int = 12,
-    points: int = 3000,
+    points: int = 2000,
     region_m: float | None = None,
-    zoom_km: float = 1.5,
+    zoom_km: float = 1.0,
     progress: Stages = silent,
 ) -> NationalDemo:
     """Write a country to ``out``, sample and build its points, answer its photos, and score.
