@@ -31,8 +31,6 @@ SEED = 7
 ROBUST = Ranking.CORRECTED
 """What regions are also ranked by: the smallest distance, corrected for the number of points."""
 
-_METHOD = "patch"
-"""Of the points' cube: a place by itself needs 320 m of imagery, the dense network 680 m."""
 _ASIDE = 0.3  # of a neighbourhood's width: the true place is not in its middle
 _KEPT = "zoom"
 
@@ -137,9 +135,7 @@ def run_national_demo(
         within=out / "border.geojson", seed=seed, stages=progress,
     )  # fmt: skip
     area = load_area(out / "area.yaml")
-    report = build_cube(
-        area, method=_METHOD, progress=progress("encoding the imagery around the points")
-    )
+    report = build_cube(area, progress=progress("encoding the imagery around the points"))
     report.raise_if_incomplete()
     truths = read_truth(out / "photos" / "truth.csv")
     paths = [out / "photos" / truth.file for truth in truths]
