@@ -171,7 +171,7 @@ class QueryOptions(BaseModel):
         Option((Use.QUERY,), served=True),
     ] = False
     regions: Annotated[
-        FiniteFloat | None, Field(gt=0, lt=1e8, description=(
+        FiniteFloat | None, Field(gt=0, le=5e6, description=(
             "Also rank regions of so many metres a side, on maps of their own; 25000 where the "
             "cube holds points.")),
         Option(ALL, (Flag(metavar="M"),), served=True, recorded=True, shared=True),
