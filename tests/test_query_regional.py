@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import rasterio
 
-from geoloc.area import Area, GeotiffImagery, MapFiles
+from geoloc.area import Area, GeotiffImagery, MapFiles, read_border
 from geoloc.bulk import run_bulk
 from geoloc.cube import Cube
-from geoloc.domain import Grid
+from geoloc.domain import Grid, Regions
 from geoloc.errors import AreaError, UsageError
 from geoloc.query import (
     QueryOptions,
@@ -26,6 +26,7 @@ from geoloc.query import (
     repeat_query,
     search_scene,
 )
+from geoloc.query.regional import layout_of
 from geoloc.query.session import QuerySession
 from geoloc.query.target import Target
 from geoloc.report.outputs import RECORD, faults_of_outputs
@@ -271,3 +272,31 @@ def test_an_answer_of_points_is_not_shared_by_halves(answers: QueryResults, tmp_
     with pytest.raises(UsageError, match="an answer of sample points by regions") as refused:
         share([folder], tmp_path / "copy")
     assert "\n" not in str(refused.value)
+
+
+def test_polygons_between_the_points_are_refused(country: Country, tmp_path: Path) -> None:
+    west, south = Cube.open(country.cube).domain.centres(np.array([0]))[0] + 1e-5
+    ring = [[west, south], [west + 1e-6, south], [west, south + 1e-6], [west, south]]
+    shape = {"type": "Polygon", "coordinates": [ring]}
+    (tmp_path / "tiny.geojson").write_text(json.dumps(shape))
+    with pytest.raises(UsageError, match="no point of the cube lies inside of the polygon"):
+        search_scene(country.cube, "beach", tmp_path / "out", within=tmp_path / "tiny.geojson")
+    files = make_map(tmp_path / "map").model_copy(update={"border": tmp_path / "tiny.geojson"})
+    target = Target(Cube.open(country.cube), area_with(files))
+    with pytest.raises(UsageError, match="no point of the cube lies inside of the border"):
+        QuerySession.of(target, QueryOptions())
+
+
+def test_a_border_around_the_earth_clips_a_grid_and_is_refused_for_points(
+    country: Country, tmp_path: Path
+) -> None:
+    shape = {"type": "Polygon", "coordinates": [
+        [[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]]}  # fmt: skip
+    (tmp_path / "world.geojson").write_text(json.dumps(shape))
+    files = make_map(tmp_path / "map").model_copy(update={"border": tmp_path / "world.geojson"})
+    with pytest.raises(UsageError, match="reaches so far around the Earth"):
+        QuerySession.of(Target(Cube.open(country.cube), area_with(files)), QueryOptions())
+    cube = Cube.open(grid_cube(tmp_path))
+    layout = layout_of(cube, 300, read_border(tmp_path / "world.geojson"))
+    xy = cube.grid.centres(np.arange(cube.grid.size))
+    np.testing.assert_array_equal(layout.index(xy), Regions.of(cube.grid, 300).index(xy))

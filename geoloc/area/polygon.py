@@ -7,6 +7,7 @@ antimeridian (RFC 7946, 3.1.9, demands two parts, which are read as well).
 
 from __future__ import annotations
 
+import math
 import re
 import tempfile
 import warnings
@@ -42,7 +43,8 @@ _PLAIN = re.compile(r"[\w./ ,+=-]+")  # names that GDAL and its readers take lit
 def read_polygon(path: Path, crs: str) -> Geometry:
     """The union of a file's polygons (GeoJSON, GeoPackage, shapefile, KML, …), in ``crs``.
 
-    ``FILE|layername=NAME`` names one of several layers. Raises AreaError if the file cannot be
+    ``FILE|layername=NAME`` names one of several layers. In degrees no part lies beyond +-180.
+    Raises AreaError if the file cannot be
     read, has no polygon, or has coordinates that are not those of its CRS.
     """
     with reading(f"geometry {path}"):
@@ -162,7 +164,21 @@ def _united(shapes: GeoSeries, crs: str, path: Path) -> Geometry:
         raise AreaError(f"geometry {path} has no polygon with an area: draw it again")
     if not holds_the_same(polygons, union, shapes.crs, crs):
         raise outside
-    return union
+    return on_globe(union) if CRS.from_user_input(crs).is_geographic else union
+
+
+def on_globe(polygon: Geometry) -> Geometry:
+    """A polygon in degrees with every part within +-180, as places are, however it goes on."""
+    import shapely
+    from shapely.affinity import translate
+
+    west, _, east, _ = polygon.bounds
+    turns = range(math.floor((west + 180 + _BEYOND) / 360), math.ceil((east + 180 - _BEYOND) / 360))
+    if turns == range(1):
+        return polygon
+    world = shapely.box(-180, -90, 180, 90)
+    moved = [translate(polygon, -360 * turn) for turn in turns]
+    return _areal(shapely.union_all([part.intersection(world) for part in moved]))
 
 
 def _spans_much(polygons: Sequence[Geometry], crs: Any) -> bool:

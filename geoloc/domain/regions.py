@@ -64,7 +64,16 @@ class Regions:
             grid = _from_corner(crs, bounds, size)
         else:
             grid = _on_multiples(crs, bounds if polygon is None else polygon.bounds, size)
-        return cls(grid, domain.crs, polygon)
+        layout = cls(grid, domain.crs, polygon)
+        if polygon is not None and not isinstance(domain, Grid):
+            layout._require_places(domain)
+        return layout
+
+    def _require_places(self, domain: Domain) -> None:
+        if not any((self.index(chunk.xy) >= 0).any() for chunk in domain.chunks()):
+            raise UsageError(
+                "no point of the cube lies inside of the border: check the file and its CRS"
+            )
 
     @property
     def size(self) -> float:
