@@ -178,8 +178,8 @@ class QueryOptions(BaseModel):
     ] = None
     ranking: Annotated[
         Ranking, BeforeValidator(_ranking), Field(description=(
-            "What regions are ranked by: their smallest distance, a low quantile of their "
-            "distances, or the smallest one corrected for how many points they have.")),
+            "What regions are ranked by: their smallest distance, a low quantile of the distances "
+            "of 32 of their places, or the smallest one corrected for how many points they have.")),
         Option(ALL, served=True, recorded=True, shared=True),
     ] = Ranking.MINIMUM
     places_above: Annotated[
