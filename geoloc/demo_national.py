@@ -31,8 +31,6 @@ SEED = 7
 ROBUST = Ranking.CORRECTED
 """What regions are also ranked by: the smallest distance, corrected for the number of points."""
 
-_METHOD = "patch"
-"""Of the points' cube: a place by itself needs 320 m of imagery, the dense network 680 m."""
 _ASIDE = 0.3  # of a neighbourhood's width: the true place is not in its middle
 _KEPT = "zoom"
 
@@ -119,9 +117,9 @@ def run_national_demo(
     seed: int = SEED,
     km: float = 200.0,
     photos: int = 12,
-    points: int = 3000,
+    points: int = 2000,
     region_m: float | None = None,
-    zoom_km: float = 1.5,
+    zoom_km: float = 1.0,
     progress: Stages = silent,
 ) -> NationalDemo:
     """Write a country to ``out``, sample and build its points, answer its photos, and score.
@@ -137,9 +135,7 @@ def run_national_demo(
         within=out / "border.geojson", seed=seed, stages=progress,
     )  # fmt: skip
     area = load_area(out / "area.yaml")
-    report = build_cube(
-        area, method=_METHOD, progress=progress("encoding the imagery around the points")
-    )
+    report = build_cube(area, progress=progress("encoding the imagery around the points"))
     report.raise_if_incomplete()
     truths = read_truth(out / "photos" / "truth.csv")
     paths = [out / "photos" / truth.file for truth in truths]

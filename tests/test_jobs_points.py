@@ -116,11 +116,14 @@ def test_each_vector_is_of_the_patch_around_the_point_in_its_own_zone(built: Pat
 
 def test_dense_vectors_are_those_of_single_tiles(tmp_path: Path) -> None:
     area = write_area(tmp_path, 20, dense=True)
-    report = build_cube(area, cluster="inline")
+    report = build_cube(area, method="dense", cluster="inline")
     assert report.complete
     cube = Cube.open(area.cube)
     assert cube.spec.encoding["method"] == "dense" and cube.spec.encoding["interpolation"] is None
-    encoder, source = open_overhead(load_model(area.model), None), open_source(area.imagery)
+    encoder, source = (
+        open_overhead(load_model(area.model), None, "dense"),
+        open_source(area.imagery),
+    )
     codes, _ = by_order(area.cube)
     step = float(cube.features.stored_code.scale.max())
     for point, (lon, lat) in enumerate(lonlat_of(20)[:5].tolist()):
@@ -132,6 +135,12 @@ def test_dense_vectors_are_those_of_single_tiles(tmp_path: Path) -> None:
         expected = encoder.encode(image.values, valid, encoder.window(cell), cell)[0, 0]
         found = cube.features.decode(codes[point : point + 1])[0]
         np.testing.assert_allclose(found, expected, atol=0.51 * step)
+
+
+def test_points_are_encoded_patch_by_patch_unless_asked_for_otherwise(tmp_path: Path) -> None:
+    area = write_area(tmp_path, 5, dense=True)
+    assert build_cube(area, cluster="inline").complete
+    assert Cube.open(area.cube).spec.encoding["method"] == "patch"
 
 
 def test_appended_points_equal_those_built_at_once(built: Path, tmp_path: Path) -> None:

@@ -373,12 +373,13 @@ def open_overhead(
 ) -> OverheadEncoder:
     """Load a model's overhead network for cells ``step`` m apart; None: for points anywhere.
 
-    ``method``: ``dense`` or ``patch``; None: the fastest that the weights support. ``gsd``: m per
-    px instead of the best one for this step.
+    ``method``: ``dense`` or ``patch``; None: the fastest that the weights support, which for
+    points is ``patch``, as it needs no halo around each. ``gsd``: m per px instead of the best
+    one for this step.
     Raises ModelError for a method, GSD or step that the model does not support.
     """
     spec = _overhead(model)
-    chosen = check_method(model, method)
+    chosen = check_method(model, method or ("patch" if step is None else None))
     engine = open_engine(spec, device, precision, threads)
     sampling = _sampling(spec, step, chosen, gsd)
     if chosen == "dense":

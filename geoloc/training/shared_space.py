@@ -77,10 +77,11 @@ def train_space(
     """
     steps = spec.epochs * max(1, max(len(ground.labels), len(overhead.labels)) // spec.batch)
     tell = progress or (lambda _done, _total: None)
-    sides = _Side(ground, spec.dim), _Side(overhead, spec.dim)
     goes = torch.from_numpy(together).float()
     classes = []
     with torch.random.fork_rng():
+        torch.manual_seed(spec.seed)  # the members' first weights
+        sides = _Side(ground, spec.dim), _Side(overhead, spec.dim)
         for number in range(MEMBERS):
             torch.manual_seed(spec.seed + number)
             trainer = _Trainer(sides, number, goes, spec)

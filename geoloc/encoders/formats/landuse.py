@@ -89,7 +89,6 @@ def cpu_session() -> onnxruntime.InferenceSession:
     """`Trunks` for ONNX Runtime: ``rgb`` normalised float32 to ``vector``, as `Trunks.forward`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.enable_cpu_mem_arena = False  # it would keep what the largest tile took
     # waiting threads must not take the cores of others
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     exported = onnx_bytes(Trunks(), INPUT_PX, any_size=True)
