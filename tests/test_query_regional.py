@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import shapely
 
 from geoloc.area import Area, GeotiffImagery, MapFiles, read_border
 from geoloc.bulk import run_bulk
@@ -26,6 +27,7 @@ from geoloc.query import (
     repeat_query,
     search_scene,
 )
+from geoloc.query.coverage import point_coverage
 from geoloc.query.regional import layout_of
 from geoloc.query.session import QuerySession
 from geoloc.query.target import Target
@@ -183,6 +185,31 @@ def test_a_polygon_and_missing_blocks_are_counted_in_points(
     assert result.lacking["not built yet"] == (inside & unbuilt).sum()
     known = np.isfinite(features[:, 0]) & inside & ~unbuilt
     assert result.known == known.sum() == result.cells_asked - result.unsearched
+
+
+def test_points_outside_of_the_cubes_own_polygon_lack_nothing(
+    country: Country, tmp_path: Path
+) -> None:
+    whole = Cube.open(country.cube)
+    features, xy = (
+        whole.features.decode(whole.read(slice(None))),
+        whole.domain.centres(np.arange(whole.domain.size)),
+    )
+    inside = (xy[:, 0] < 33) & (xy[:, 1] < 50)
+    features[~inside] = np.nan
+    digest = "ab" * 32
+    cube = write_point_cube(tmp_path / "c.zarr", whole.domain, features, polygon=digest)  # type: ignore[arg-type]
+    known, box = int(np.isfinite(features[:, 0]).sum()), shapely.box(0, 0, 33, 50)
+    lacking = int(inside.sum()) - known
+    asked, reasons = point_coverage(cube, known, box, None)
+    assert asked == inside.sum() and sum(reasons.values()) == lacking
+    asked, reasons = point_coverage(cube, known, None, None)
+    assert asked == len(xy) and sum(reasons.values()) == len(xy) - known
+    assert all(reason.startswith("outside of the area's polygon, or") for reason in reasons)
+    west = shapely.box(0, 0, 31, 90)
+    part = inside & (xy[:, 0] < 31)
+    asked, _ = point_coverage(cube, int(np.isfinite(features[part, 0]).sum()), box, west)
+    assert asked == part.sum()
 
 
 def grid_cube(folder: Path) -> Path:
