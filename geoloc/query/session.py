@@ -268,7 +268,6 @@ class QuerySession:
             question.photos[0].origin.get(key) for key in ("crop", "rotate")
         )
         whole = self.weights is None and self.polygon is None
-        whole = whole and not is_of_points(self.target.cube)
         return search_share(model) if model and single and whole else None
 
     def _notes(
