@@ -5,7 +5,8 @@ smallest distances. These favour regions with many points: of more draws the sma
 So two other scores can be ranked by in their place:
 
 - ``quantile``: the distance below which a tenth of a region's points lie, which does not depend
-  on how many there are, but takes no notice of a single place that fits.
+  on how many there are, but takes no notice of a single place that fits. In regions of more than
+  32 points it is estimated from 32 of them, drawn alike for all photos.
 - ``corrected``: the smallest distance of n points, as it would be of the usual number of points.
   With F the distribution of the distances of all points, ``p = 1 - (1 - F(d))^n`` is the chance
   that n points drawn anywhere come so near; the score is the d' that has the same p with the

@@ -55,10 +55,12 @@ class Vectors(Protocol):
 def write_point_cube(
     url: str | Path, points: Points, features: Vectors, *, size: int = 256,
     missing: tuple[int, ...] = (), classes: tuple[str, ...] = CLASSES, model: str = "0" * 64,
-    quantizer: Quantizer | None = None,
+    quantizer: Quantizer | None = None, polygon: str | None = None,
 ) -> Cube:  # fmt: skip
     """A cube of ``(point, feature)``; blocks ``missing`` are not built."""
-    spec = CubeSpec.of(points, polygon=None, imagery={}, model=model, encoding={}, block_size=size)
+    spec = CubeSpec.of(
+        points, polygon=polygon, imagery={}, model=model, encoding={}, block_size=size
+    )
     if quantizer is None:
         every = np.asarray(features)
         quantizer = Quantizer.fit(np.nanmin(every, axis=0), np.nanmax(every, axis=0))

@@ -34,9 +34,29 @@ def csv(path: Path, text: str, encoding: str = "utf-8") -> Path:
 )
 def test_places_of_tables(tmp_path: Path, text: str) -> None:
     places, notes = read_places(csv(tmp_path / "p.csv", text))
-    assert places.names == ("Kyiv", "Lviv") and notes == ()
+    unread = "The population of 1 of 2 places of p.csv is no number: they are not counted."
+    assert places.names == ("Kyiv", "Lviv")
+    assert notes == ((unread,) if ",x," in text or ";-1;" in text else ())
     assert places.population[0] == 2_797_553 and np.isnan(places.population[1])
     np.testing.assert_allclose(places.lonlat, [[30.52, 50.45], [24.02, 49.84]])
+
+
+@pytest.mark.parametrize(
+    ("people", "count"),
+    [
+        ('"1,234,567"', 1_234_567), ("1 234 567", 1_234_567), ("1\u202f234\u00a0567", 1_234_567),
+        ("1'234'567", 1_234_567), ("1234567.0", 1_234_567), ("1e6", 1_000_000), ('"1,5"', None),
+        ('"12,34"', None), ("many", None), ("1e309", None), ("-3", None), ("n/a", np.nan),
+        ("", np.nan),
+    ],
+)  # fmt: skip
+def test_people_are_read_with_thousands_apart_or_told(
+    tmp_path: Path, people: str, count: float | None
+) -> None:
+    text = f"name,population,lat,lon\nA,{people},48,31\nB,5,48,31\n"
+    places, notes = read_places(csv(tmp_path / "p.csv", text))
+    np.testing.assert_array_equal(places.population, [np.nan if count is None else count, 5])
+    assert any("is no number" in note for note in notes) == (count is None)
 
 
 def test_rows_that_are_no_place_are_counted_and_a_table_without_people_is_told(

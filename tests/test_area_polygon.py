@@ -359,3 +359,11 @@ def test_files_without_a_polygon_are_refused_in_one_line(
     (tmp_path / name).write_text(text)
     message = refusal(tmp_path / name)
     assert name in message and "axis 0" not in message
+
+
+def test_in_degrees_no_part_lies_beyond_the_antimeridian(tmp_path: Path) -> None:
+    ring = [[177, -19], [-178, -19], [-178, -16], [177, -16], [177, -19]]
+    found = read_polygon(save(tmp_path / "fiji.geojson", polygon(ring)), "EPSG:4326")
+    inside = shapely.contains_xy(found, [178, 179.9, -179.9, -178.5, -177, 0], -17)
+    assert inside.tolist() == [True, True, True, True, False, False]
+    assert found.bounds == (-180, -19, 180, -16)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import Geod, Transformer
 
-from geoloc.domain import Grid, Points, Regions, equal_area_crs, region_crs
+from geoloc.domain import Grid, Points, Regions, equal_area_crs, frame_of, region_crs
 from geoloc.errors import UsageError
 
 UTM = "EPSG:32636"
@@ -124,3 +124,44 @@ def test_too_many_regions_and_a_border_elsewhere_are_refused() -> None:
         Regions.of(Points("EPSG:4326", xy), 100)
     with pytest.raises(UsageError, match="the border does not meet the area"):
         Regions.of(GRID, 100, polygon=shapely.box(0, 0, 9, 9))
+
+
+FIJI = shapely.MultiPolygon([shapely.box(177, -19, 180, -16), shapely.box(-180, -19, -178, -16)])
+
+
+@pytest.mark.parametrize(
+    ("border", "frame"),
+    [
+        (shapely.box(22, 44, 40, 52), (22, 44, 40, 52)),
+        (FIJI, (177, -19, 182, -16)),
+        (shapely.box(177, -19, 182, -16), (177, -19, 182, -16)),
+        (shapely.box(-180, -90, 180, 90), (-180, -90, 180, 90)),
+        (
+            shapely.MultiPolygon([shapely.box(19, 41, 180, 82), shapely.box(-180, 60, -169, 72)]),
+            (19, 41, 191, 82),
+        ),
+        (
+            shapely.MultiPolygon([shapely.box(-10, 1, 5, 3), shapely.box(-100, 1, -99, 2)]),
+            (-100, 1, 5, 3),
+        ),
+        (
+            shapely.MultiPolygon([shapely.box(-180, 1, 180, 3), shapely.box(-100, 1, -99, 5)]),
+            (-180, 1, 180, 5),
+        ),
+    ],
+)
+def test_the_frame_of_a_border_is_the_short_way_around(
+    border: shapely.Geometry, frame: tuple[float, float, float, float]
+) -> None:
+    assert frame_of(border) == pytest.approx(frame)
+
+
+def test_regions_of_a_country_on_both_sides_of_180_degrees_are_squares_on_the_ground() -> None:
+    points = Points("EPSG:4326", np.array([[179.9, -17.0], [-179.9, -17.0]]))
+    crs = region_crs(points, frame_of(FIJI))
+    to_degrees = Transformer.from_crs(crs, 4326, always_xy=True)
+    x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(180.0, -17.0)
+    lon, lat = to_degrees.transform([x, x + 25_000, x], [y, y, y + 25_000])
+    across, up = Geod(ellps="WGS84").inv([lon[0]] * 2, [lat[0]] * 2, lon[1:], lat[1:])[2]
+    assert across == pytest.approx(25_000, rel=0.01)
+    assert up == pytest.approx(25_000, rel=0.01)

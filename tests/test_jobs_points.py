@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from geoloc.cli import app
 from geoloc.cube import Cube, generation_names
+from geoloc.cube.writer import require_spec
 from geoloc.domain import Grid, Points
 from geoloc.encoders import open_overhead, open_patches
 from geoloc.errors import AreaError, ImageryError, SpecMismatchError, UsageError
@@ -27,7 +28,10 @@ from geoloc.jobs.update import update_cube
 from geoloc.jobs.verify import verify_cube
 from geoloc.models import load_model
 
-from .cubes import s3_bucket  # noqa: F401 a fixture
+from .cubes import (
+    s3_bucket,  # noqa: F401 a fixture
+    write_cube,
+)
 from .dying import die
 from .point_area import (
     BLOCK,
@@ -195,6 +199,20 @@ def test_more_points_than_an_interrupted_append(built: Path, tmp_path: Path) -> 
     report = build_cube(area, cluster="inline")
     assert report.generation == "g0003" and report.complete
     np.testing.assert_array_equal(by_order(area.cube)[0], by_order(built / "cube.zarr")[0])
+
+
+def test_fewer_points_than_a_cube_holds_leave_it_and_are_told(built: Path) -> None:
+    report = build_cube(write_area(built), cluster="inline", n=20)
+    assert report.cells_encoded == 0 and Cube.open(built / "cube.zarr").domain.size == COUNT
+    assert any("more than the 20 wanted" in note for note in report.notes)
+    assert not build_cube(write_area(built), cluster="inline", n=COUNT).notes
+
+
+def test_an_area_without_points_does_not_fit_a_cube_of_points(built: Path, tmp_path: Path) -> None:
+    write_cube(tmp_path / "grid.zarr", np.zeros((4, 4, 3), np.float32))
+    there, wanted = Cube.open(built / "cube.zarr").spec, Cube.open(tmp_path / "grid.zarr").spec
+    with pytest.raises(SpecMismatchError, match=r"holds points.*: write points: FILE in it"):
+        require_spec("cube.zarr", there, wanted)
 
 
 def test_what_does_not_fit_is_refused_in_one_line(built: Path, tmp_path: Path) -> None:

@@ -244,3 +244,19 @@ def test_a_real_country(tmp_path: Path) -> None:
     # Vaduz and the plain of the Rhine against the mountains of the east, of equal size
     towns, mountains = ((xy[:, 0] > a) & (xy[:, 0] < a + 0.03) for a in (9.50, 9.58))
     assert towns.sum() > 2 * mountains.sum()
+
+
+def test_a_file_that_is_read_is_never_written_over(roads: Path, tmp_path: Path) -> None:
+    own, within = tmp_path / "own.csv", tmp_path / "box.geojson"
+    own.write_text("lat,lon\n50,10\n51,11\n")
+    within.write_text(json.dumps(shapely.geometry.mapping(shapely.box(0, 0, 80, 80))))
+    (tmp_path / "link.parquet").symlink_to(roads)
+    kept = {path: path.read_bytes() for path in (roads, own, within)}
+    for out in (roads, within, tmp_path / "link.parquet"):
+        with pytest.raises(UsageError, match="is a file that is read"):
+            sample_roads([roads], out, 2, within=within)
+    with pytest.raises(UsageError, match="is a file that is read"):
+        sample_places(own, own)
+    with pytest.raises(UsageError, match="is a file that is read"):
+        sample_area(within, within, 5)
+    assert {path: path.read_bytes() for path in kept} == kept

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import shapely
 
-from geoloc.area import Area, GeotiffImagery, MapFiles
+from geoloc.area import Area, GeotiffImagery, MapFiles, read_border
 from geoloc.bulk import run_bulk
 from geoloc.cube import Cube
-from geoloc.domain import Grid
+from geoloc.domain import Grid, Regions
 from geoloc.errors import AreaError, UsageError
 from geoloc.query import (
     QueryOptions,
@@ -26,6 +27,8 @@ from geoloc.query import (
     repeat_query,
     search_scene,
 )
+from geoloc.query.coverage import point_coverage
+from geoloc.query.regional import layout_of
 from geoloc.query.session import QuerySession
 from geoloc.query.target import Target
 from geoloc.report.outputs import RECORD, faults_of_outputs
@@ -184,6 +187,31 @@ def test_a_polygon_and_missing_blocks_are_counted_in_points(
     assert result.known == known.sum() == result.cells_asked - result.unsearched
 
 
+def test_points_outside_of_the_cubes_own_polygon_lack_nothing(
+    country: Country, tmp_path: Path
+) -> None:
+    whole = Cube.open(country.cube)
+    features, xy = (
+        whole.features.decode(whole.read(slice(None))),
+        whole.domain.centres(np.arange(whole.domain.size)),
+    )
+    inside = (xy[:, 0] < 33) & (xy[:, 1] < 50)
+    features[~inside] = np.nan
+    digest = "ab" * 32
+    cube = write_point_cube(tmp_path / "c.zarr", whole.domain, features, polygon=digest)  # type: ignore[arg-type]
+    known, box = int(np.isfinite(features[:, 0]).sum()), shapely.box(0, 0, 33, 50)
+    lacking = int(inside.sum()) - known
+    asked, reasons = point_coverage(cube, known, box, None)
+    assert asked == inside.sum() and sum(reasons.values()) == lacking
+    asked, reasons = point_coverage(cube, known, None, None)
+    assert asked == len(xy) and sum(reasons.values()) == len(xy) - known
+    assert all(reason.startswith("outside of the area's polygon, or") for reason in reasons)
+    west = shapely.box(0, 0, 31, 90)
+    part = inside & (xy[:, 0] < 31)
+    asked, _ = point_coverage(cube, int(np.isfinite(features[part, 0]).sum()), box, west)
+    assert asked == part.sum()
+
+
 def grid_cube(folder: Path) -> Path:
     rng = np.random.default_rng(5)
     features = rng.normal(0, 2, (40, 70, len(CLASSES))).astype(np.float32)
@@ -271,3 +299,31 @@ def test_an_answer_of_points_is_not_shared_by_halves(answers: QueryResults, tmp_
     with pytest.raises(UsageError, match="an answer of sample points by regions") as refused:
         share([folder], tmp_path / "copy")
     assert "\n" not in str(refused.value)
+
+
+def test_polygons_between_the_points_are_refused(country: Country, tmp_path: Path) -> None:
+    west, south = Cube.open(country.cube).domain.centres(np.array([0]))[0] + 1e-5
+    ring = [[west, south], [west + 1e-6, south], [west, south + 1e-6], [west, south]]
+    shape = {"type": "Polygon", "coordinates": [ring]}
+    (tmp_path / "tiny.geojson").write_text(json.dumps(shape))
+    with pytest.raises(UsageError, match="no point of the cube lies inside of the polygon"):
+        search_scene(country.cube, "beach", tmp_path / "out", within=tmp_path / "tiny.geojson")
+    files = make_map(tmp_path / "map").model_copy(update={"border": tmp_path / "tiny.geojson"})
+    target = Target(Cube.open(country.cube), area_with(files))
+    with pytest.raises(UsageError, match="no point of the cube lies inside of the border"):
+        QuerySession.of(target, QueryOptions())
+
+
+def test_a_border_around_the_earth_clips_a_grid_and_is_refused_for_points(
+    country: Country, tmp_path: Path
+) -> None:
+    shape = {"type": "Polygon", "coordinates": [
+        [[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]]}  # fmt: skip
+    (tmp_path / "world.geojson").write_text(json.dumps(shape))
+    files = make_map(tmp_path / "map").model_copy(update={"border": tmp_path / "world.geojson"})
+    with pytest.raises(UsageError, match="reaches so far around the Earth"):
+        QuerySession.of(Target(Cube.open(country.cube), area_with(files)), QueryOptions())
+    cube = Cube.open(grid_cube(tmp_path))
+    layout = layout_of(cube, 300, read_border(tmp_path / "world.geojson"))
+    xy = cube.grid.centres(np.arange(cube.grid.size))
+    np.testing.assert_array_equal(layout.index(xy), Regions.of(cube.grid, 300).index(xy))

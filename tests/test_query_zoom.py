@@ -21,6 +21,8 @@ from geoloc.cli import app
 from geoloc.cube import Cube
 from geoloc.errors import CubeError, GeolocError, SpecMismatchError, UsageError
 from geoloc.jobs.build import build_cube
+from geoloc.models import load_model
+from geoloc.models.calibration import Calibration, Level, write_calibration
 from geoloc.models.spec import DenseSpec, OverheadSpec
 from geoloc.points import PointSet, writing_points
 from geoloc.query import ZoomOptions, query_photos, repeat_query, search_scene, zoom_answer
@@ -98,6 +100,23 @@ def test_the_neighbourhood_is_asked_the_same_photo(asked: Asked, tmp_path: Path)
         "title": "street_1.jpg", "kind": "candidate", "rank": 2,
         "lon": place["lon"], "lat": place["lat"], "km": 0.64,
     }  # fmt: skip
+
+
+def test_a_neighbourhood_states_no_share_to_be_searched(tmp_path: Path) -> None:
+    place = write_place(tmp_path / "here", ny=40, nx=50)
+    build_cube(load_area(place.area))
+    model = load_model(load_area(place.area).model)
+    write_calibration(
+        model.path,
+        Calibration(
+            model=model.digest, photos=9, places=9, source="nowhere", levels={80: Level(share=0.1)}
+        ),
+    )
+    (parent,) = query_photos(place.area, place.photos[:1], tmp_path / "answers").results
+    assert parent.calibrated is not None and parent.folder is not None
+    found = zoom(parent.folder, rank=1)
+    assert found.calibrated is None and found.folder is not None
+    assert read(found.folder)["calibration"] is None
 
 
 def test_its_page_links_back_to_the_answer(asked: Asked) -> None:

@@ -15,7 +15,7 @@ from .imagery import (
     single_layers,
 )
 from .map import MapFiles, MapLayers, NamedPlaces, read_border, read_layers
-from .polygon import polygon_file, read_polygon
+from .polygon import holds_the_same, on_globe, polygon_file, read_polygon
 
 __all__ = [
     "Area",
@@ -29,7 +29,9 @@ __all__ = [
     "StacImagery",
     "XyzImagery",
     "ZarrImagery",
+    "holds_the_same",
     "load_area",
+    "on_globe",
     "polygon_file",
     "portable",
     "read_border",

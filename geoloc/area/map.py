@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,9 @@ _COLUMNS = {
     "lon": ("lon", "lng", "long", "longitude", "x"),
 }
 """What columns of a CSV may be called."""
+
+_UNKNOWN = ("", "nan", "none", "null", "na", "n/a", "-", "?")
+_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?")
 
 LONLAT = "EPSG:4326"
 
@@ -136,8 +140,16 @@ def read_places(path: Path) -> tuple[NamedPlaces, tuple[str, ...]]:
             "lat, lon"
         )
     names, people, lon, lat = zip(*good, strict=True)
-    places = NamedPlaces(names, np.array(people, float), np.array([lon, lat], float).T)
+    count = np.array(people, float)
+    unread = int(np.count_nonzero(count < 0))
+    count[count < 0] = np.nan
+    places = NamedPlaces(names, count, np.array([lon, lat], float).T)
     notes = []
+    if unread:
+        notes.append(
+            f"The population of {unread} of {len(good)} places of {path.name} is no number: they "
+            "are not counted."
+        )
     if len(good) < len(rows):
         notes.append(f"{len(rows) - len(good)} of {len(rows)} rows of {path.name} name no place.")
     if not np.isfinite(places.population).any():
@@ -188,8 +200,16 @@ def _row(name: str, people: str, lat: str, lon: str) -> _Row | None:
     name = " ".join(name.split())
     if not (name and abs(y) <= 90 and abs(x) <= 180):  # NaN is not
         return None
-    count = _number(people.replace(" ", "").replace("\u202f", ""))
-    return name, count if count >= 0 else math.nan, x, y
+    return name, _people(people), x, y
+
+
+def _people(text: str) -> float:
+    """A number, with thousands apart or not; NaN where there is none, below 0 for what is none."""
+    plain = "".join(text.split()).replace("'", "").replace("’", "")
+    if _THOUSANDS.fullmatch(plain):
+        plain = plain.replace(",", "")
+    count = _number(plain)
+    return count if count >= 0 or plain.lower() in _UNKNOWN else -1.0
 
 
 def _number(text: str) -> float:

@@ -7,10 +7,11 @@ antimeridian (RFC 7946, 3.1.9, demands two parts, which are read as well).
 
 from __future__ import annotations
 
+import math
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,8 @@ _PLAIN = re.compile(r"[\w./ ,+=-]+")  # names that GDAL and its readers take lit
 def read_polygon(path: Path, crs: str) -> Geometry:
     """The union of a file's polygons (GeoJSON, GeoPackage, shapefile, KML, …), in ``crs``.
 
-    ``FILE|layername=NAME`` names one of several layers. Raises AreaError if the file cannot be
+    ``FILE|layername=NAME`` names one of several layers. In degrees no part lies beyond +-180.
+    Raises AreaError if the file cannot be
     read, has no polygon, or has coordinates that are not those of its CRS.
     """
     with reading(f"geometry {path}"):
@@ -160,27 +162,46 @@ def _united(shapes: GeoSeries, crs: str, path: Path) -> Geometry:
     union = _areal(shapely.union_all([_areal(shapely.make_valid(shape)) for shape in moved]))
     if union.is_empty:
         raise AreaError(f"geometry {path} has no polygon with an area: draw it again")
-    if _spans_much(shapes) and not _holds_the_same(polygons, union, shapes.crs, crs):
+    if not holds_the_same(polygons, union, shapes.crs, crs):
         raise outside
-    return union
+    return on_globe(union) if CRS.from_user_input(crs).is_geographic else union
 
 
-def _spans_much(shapes: GeoSeries) -> bool:
+def on_globe(polygon: Geometry) -> Geometry:
+    """A polygon in degrees with every part within +-180, as places are, however it goes on."""
+    import shapely
+    from shapely.affinity import translate
+
+    west, _, east, _ = polygon.bounds
+    turns = range(math.floor((west + 180 + _BEYOND) / 360), math.ceil((east + 180 - _BEYOND) / 360))
+    if turns == range(1):
+        return polygon
+    world = shapely.box(-180, -90, 180, 90)
+    moved = [translate(polygon, -360 * turn) for turn in turns]
+    return _areal(shapely.union_all([part.intersection(world) for part in moved]))
+
+
+def _spans_much(polygons: Sequence[Geometry], crs: Any) -> bool:
     """Whether polygons reach so far around the Earth that a projection may turn them inside out."""
-    west, south, east, north = shapes.total_bounds
-    most = _FAR if shapes.crs.is_geographic else _FAR * _METRES_A_DEGREE
+    import shapely
+    from pyproj import CRS
+
+    west, south, east, north = shapely.total_bounds(polygons)
+    most = _FAR if CRS.from_user_input(crs).is_geographic else _FAR * _METRES_A_DEGREE
     return bool(max(east - west, north - south) > most)
 
 
-def _holds_the_same(polygons: list[Geometry], union: Geometry, source: Any, target: str) -> bool:
+def holds_the_same(polygons: Sequence[Geometry], union: Geometry, source: Any, target: str) -> bool:
     """Whether places inside polygons are inside their union in another CRS, and others outside.
 
     A ring around the far side of a projection's meridian has finite coordinates, but encloses the
-    rest of the Earth.
+    rest of the Earth. Small polygons are not tried.
     """
     import shapely
     from pyproj import Transformer
 
+    if not _spans_much(polygons, source):
+        return True
     west, south, east, north = shapely.total_bounds(polygons)
     part = (np.arange(_PROBES) + 0.5) / _PROBES
     x, y = np.meshgrid(west + part * (east - west), south + part * (north - south))
@@ -188,7 +209,8 @@ def _holds_the_same(polygons: list[Geometry], union: Geometry, source: Any, targ
     for polygon in polygons:
         in_polygons |= shapely.contains_xy(polygon, x, y)
     to_target = Transformer.from_crs(source, target, always_xy=True)
-    in_union = shapely.contains_xy(union, *to_target.transform(x, y))
+    with np.errstate(invalid="ignore"):  # of places off the map
+        in_union = shapely.contains_xy(union, *to_target.transform(x, y))
     return bool((in_polygons != in_union).mean() < _STRAY)
 
 

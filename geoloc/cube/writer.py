@@ -190,6 +190,11 @@ def require_spec(url: str | Path, there: CubeSpec, spec: CubeSpec) -> None:
     if not differences:
         return
     advice = "name another cube in the area file, or delete this one"
+    if there.domain.kind == "points" != spec.domain.kind:
+        raise SpecMismatchError(
+            f"cube {url} holds points, and the area file names none: write points: FILE in it, "
+            f"or use 'geoloc points build'; or {advice}"
+        )
     if all(difference.startswith("imagery.") for difference in differences):
         advice = f"'geoloc cube refresh' brings a finished cube up to date; or {advice}"
     raise SpecMismatchError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .chunk import CHUNK_SIZE, Chunk, Domain, Index
 from .grid import Grid
 from .points import Points
-from .regions import Regions, equal_area_crs, region_crs
+from .regions import Regions, equal_area_crs, frame_of, region_crs
 from .status import Status
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "Regions",
     "Status",
     "equal_area_crs",
+    "frame_of",
     "region_crs",
 ]

@@ -64,7 +64,16 @@ class Regions:
             grid = _from_corner(crs, bounds, size)
         else:
             grid = _on_multiples(crs, bounds if polygon is None else polygon.bounds, size)
-        return cls(grid, domain.crs, polygon)
+        layout = cls(grid, domain.crs, polygon)
+        if polygon is not None and not isinstance(domain, Grid):
+            layout._require_places(domain)
+        return layout
+
+    def _require_places(self, domain: Domain) -> None:
+        if not any((self.index(chunk.xy) >= 0).any() for chunk in domain.chunks()):
+            raise UsageError(
+                "no point of the cube lies inside of the border: check the file and its CRS"
+            )
 
     @property
     def size(self) -> float:
@@ -175,14 +184,32 @@ def polygonal(shape: Geometry) -> Geometry:
 def region_crs(domain: Domain, frame: Bounds | None = None) -> str:
     """The CRS of a domain's regions: its own where metres are metres there, else an equal-area one.
 
-    That is a Lambert azimuthal projection about the middle of ``frame`` (degrees: west, south,
-    east, north), or of the points, to a whole degree.
+    That is a Lambert azimuthal projection about the middle of ``frame`` (see `frame_of`), or of the
+    points, to a whole degree.
     """
     if isinstance(domain, Grid) or _keeps_areas(domain):
         return domain.crs
     if frame is None:
         return equal_area_crs(*_middle(domain))
     return equal_area_crs((frame[0] + frame[2]) / 2, (frame[1] + frame[3]) / 2)
+
+
+def frame_of(polygon: Geometry) -> Bounds:
+    """West, south, east and north of a polygon in degrees; east lies beyond 180 where parts on
+    both sides of the antimeridian are neighbours there."""
+    import shapely
+
+    _, south, _, north = polygon.bounds
+    west, _, east, _ = shapely.bounds(shapely.get_parts(polygon)).T
+    starts = west % 360
+    order = np.argsort(starts)
+    starts, ends = starts[order], (starts + east - west)[order]
+    reach = np.maximum(np.maximum.accumulate(ends), ends.max() - 360)
+    following = np.append(starts[1:], starts[0] + 360)
+    widest = int(np.argmax(following - reach))  # of what lies between the parts
+    begin = (float(following[widest]) + 180) % 360 - 180
+    gap = max(float(following[widest] - reach[widest]), 0.0)
+    return begin, float(south), begin + 360 - gap, float(north)
 
 
 def equal_area_crs(lon: float, lat: float) -> str:
@@ -268,7 +295,11 @@ def _on_multiples(crs: str, bounds: Bounds, size: float) -> Grid:
 def _laid(crs: str, left: float, top: float, size: float, ny: int, nx: int) -> Grid:
     if (count := max(ny, 1) * max(nx, 1)) > MOST_REGIONS:
         raise UsageError(
-            f"regions of {size:g} m would be {count:,}, more than {MOST_REGIONS:,}: "
+            f"regions of {size:g} m would be {_counted(count)}, more than {MOST_REGIONS:,}: "
             "give a larger --regions"
         )
     return Grid(crs, left, top, float(size), max(ny, 1), max(nx, 1))
+
+
+def _counted(count: int) -> str:
+    return f"{count:,}" if count < 10**15 else "beyond counting"

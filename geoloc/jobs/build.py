@@ -95,7 +95,13 @@ def build_cube(
         raise UsageError(f"area {area.name} names no points, of which {n:,} could be built")
     if area.points is not None and domain is None:
         domain = points_of(area, n)
-    return from_area(area, blocks, method=method, cluster=cluster, tiling=tiling, domain=domain)
+    report = from_area(area, blocks, method=method, cluster=cluster, tiling=tiling, domain=domain)
+    if n is not None and domain is not None and domain.size > n:
+        report.notes.append(
+            f"{domain.size:,} points were begun in this cube before, more than the {n:,} wanted: "
+            "all of them are kept, and built"
+        )
+    return report
 
 
 def from_area(

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from ..errors import OutputError, UsageError, one_line
 from ..files.whole import whole_file
+from .degrees import in_degrees
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -127,14 +128,13 @@ def _coordinates(table: pa.Table, meta: dict[str, Any], path: Path) -> F64:
 
 def _degrees(xy: F64, column: dict[str, Any], path: Path) -> F64:
     """Coordinates as longitude and latitude. Raises UsageError where they are off the globe."""
-    from pyproj import CRS, Transformer
+    from pyproj import CRS
 
     told = column.get("crs", "OGC:CRS84")
     if told is None:
         raise UsageError(f"points {path} names no CRS: save it in EPSG:4326")
     crs = CRS.from_user_input(told)
-    if not crs.is_geographic:
-        xy = np.column_stack(Transformer.from_crs(crs, 4326, always_xy=True).transform(*xy.T))
+    xy = in_degrees(xy, crs)
     off = ~((np.abs(xy[:, 0]) <= 180) & (np.abs(xy[:, 1]) <= 90))  # also where it is not a number
     if off.any():
         lon, lat = xy[np.flatnonzero(off)[0]]

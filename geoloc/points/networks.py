@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..area.polygon import file_and_layer, plainly_named, vector_layers
 from ..area.vector import reason_to_refuse
 from ..errors import UsageError, one_line
+from .degrees import in_degrees
 from .file import NO_WAY
 from .graphml import read_graphml
 from .lines import Lines
@@ -172,14 +173,12 @@ def _ids(table: Table) -> NDArray[np.int64]:
 
 def _degrees(xy: F64, crs: str | None, path: Path) -> F64:
     """Longitude and latitude. Raises UsageError where coordinates are off the globe."""
-    from pyproj import CRS, Transformer
+    from pyproj import CRS
 
     if crs is None:
         raise UsageError(f"roads {path} names no CRS: save it in EPSG:4326")
     known = CRS.from_user_input(crs)
-    if not known.is_geographic:
-        to_degrees = Transformer.from_crs(known, 4326, always_xy=True)
-        xy = np.column_stack(to_degrees.transform(*xy.T))
+    xy = in_degrees(xy, known)
     if not ((np.abs(xy[:, 0]) <= 180) & (np.abs(xy[:, 1]) <= 90)).all():
         raise UsageError(
             f"roads {path} has coordinates off the globe for its CRS, {known.name}: save it in "

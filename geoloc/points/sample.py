@@ -75,7 +75,7 @@ def sample_roads(
     or are shorter than a metre a point; OutputError where ``out`` cannot be written.
     """
     out = Path(out)
-    _require(out, n, seed)
+    _require(out, n, seed, roads, within)
     require_network(network)
     if not roads:
         raise UsageError("no roads are named: give an .osm.pbf file, or --uniform or --from")
@@ -105,7 +105,7 @@ def sample_area(
     written.
     """
     out = Path(out)
-    _require(out, n, seed)
+    _require(out, n, seed, (), within)
     polygon = Within.read(str(within))
     about = _about("area", seed, polygon, {})
     batches = ((drawn, _no_ways(len(drawn))) for drawn in draw_within(polygon, seed, n))
@@ -127,7 +127,7 @@ def sample_places(
     rows in the polygon, or fewer than ``n``.
     """
     out, path = Path(out), Path(places)
-    _require(out, 1 if n is None else n, seed)
+    _require(out, 1 if n is None else n, seed, [path], within)
     own = read_places(path)
     polygon = None if within is None else Within.read(str(within))
     rows = np.arange(len(own.coordinates))
@@ -143,12 +143,17 @@ def sample_places(
     return _write(out, iter([_rows(own, rows)]), len(rows), about, stages or _silent)
 
 
-def _require(out: Path, n: int, seed: int) -> None:
+def _require(
+    out: Path, n: int, seed: int, sources: Sequence[str | Path], within: str | Path | None
+) -> None:
     """What can be known before any work."""
     if n < 1:
         raise UsageError(f"--n {n}: write how many points, 1 or more")
     require_seed(seed)
     require_writable(out)
+    read = [*map(Path, sources), *([] if within is None else [polygon_file(Path(within))])]
+    if any(path.exists() and out.exists() and path.samefile(out) for path in read):
+        raise UsageError(f"--out {out} is a file that is read: name another one for the points")
 
 
 def _silent(_title: str) -> Callable[[float, int], None]:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..area import read_polygon
+from ..area import on_globe, read_polygon
 from ..errors import UsageError
-from .lines import HALF_TURN, Lines, joined
+from .lines import Lines, joined
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -57,16 +57,8 @@ class Within:
     def on_globe(self) -> Geometry:
         """The same with every part within +-180 degrees; prepared."""
         import shapely
-        from shapely.affinity import translate
 
-        west, _, east, _ = self.polygon.bounds
-        world = shapely.box(-HALF_TURN, -90, HALF_TURN, 90)
-        turns = range(math.floor((west + HALF_TURN) / 360), math.ceil((east + HALF_TURN) / 360))
-        if turns == range(1):
-            shape = self.polygon
-        else:
-            moved = [translate(self.polygon, -360 * turn) for turn in turns]
-            shape = shapely.union_all([part.intersection(world) for part in moved])
+        shape = on_globe(self.polygon)
         shapely.prepare(shape)
         return shape
 

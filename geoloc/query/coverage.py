@@ -66,22 +66,28 @@ def coverage(
     return Coverage(asked, _by_reason(counts, cube.done))
 
 
-def point_coverage(cube: Cube, known: int, within: Geometry | None) -> tuple[int, dict[str, int]]:
+def point_coverage(
+    cube: Cube, known: int, area: Geometry | None, within: Geometry | None
+) -> tuple[int, dict[str, int]]:
     """How many points of a cube were asked for, and how many of them lack a vector, by reason.
 
-    ``known``: those that have one. ``within``: the question's polygon, in the domain's CRS.
+    ``known``: those that have one. ``area``: the cube's own polygon, as far as it is at hand;
+    ``within``: the question's. Both in the domain's CRS.
     """
     import shapely
 
     inside = np.ones(cube.domain.size, np.bool_)
-    if within is not None:
-        shapely.prepare(within)
-        xy = cube.domain.centres(np.arange(cube.domain.size))
-        inside = np.asarray(shapely.contains_xy(within, xy))
+    for polygon in (area, within):
+        if polygon is not None:
+            shapely.prepare(polygon)
+            xy = cube.domain.centres(np.arange(cube.domain.size))
+            inside &= np.asarray(shapely.contains_xy(polygon, xy))
     status = np.repeat(cube.done, cube.spec.block_size)[: cube.domain.size]
     asked, unbuilt = int(inside.sum()), int((inside & (status == Status.MISSING)).sum())
     broken = bool((cube.done == Status.BROKEN).any())
     rest = REASONS[Status.DONE] + (f", or {REASONS[Status.BROKEN]}" if broken else "")
+    if cube.spec.polygon is not None and area is None:
+        rest = f"outside of the area's polygon, or {rest}"
     counts = {REASONS[Status.MISSING]: unbuilt, rest: asked - known - unbuilt}
     return asked, {reason: count for reason, count in counts.items() if count > 0}
 

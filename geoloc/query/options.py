@@ -171,15 +171,15 @@ class QueryOptions(BaseModel):
         Option((Use.QUERY,), served=True),
     ] = False
     regions: Annotated[
-        FiniteFloat | None, Field(gt=0, lt=1e8, description=(
+        FiniteFloat | None, Field(gt=0, le=5e6, description=(
             "Also rank regions of so many metres a side, on maps of their own; 25000 where the "
             "cube holds points.")),
         Option(ALL, (Flag(metavar="M"),), served=True, recorded=True, shared=True),
     ] = None
     ranking: Annotated[
         Ranking, BeforeValidator(_ranking), Field(description=(
-            "What regions are ranked by: their smallest distance, a low quantile of their "
-            "distances, or the smallest one corrected for how many points they have.")),
+            "What regions are ranked by: their smallest distance, a low quantile of the distances "
+            "of 32 of their places, or the smallest one corrected for how many points they have.")),
         Option(ALL, served=True, recorded=True, shared=True),
     ] = Ranking.MINIMUM
     places_above: Annotated[

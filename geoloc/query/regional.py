@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pyproj import Transformer
 
-from ..area import MapLayers, polygon_file, read_border, read_layers
+from ..area import MapLayers, holds_the_same, polygon_file, read_border, read_layers
 from ..area.map import LONLAT
 from ..cube import Cube
-from ..domain import Points, Regions, region_crs
+from ..domain import Grid, Points, Regions, frame_of, region_crs
 from ..errors import UsageError
 from ..files.whole import file_sha256
 from ..regions import PlaceRecall, RankedRegions, place_recall
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 USUAL_SIZE = 25_000.0
 """m: of the regions of a cube of points, where nothing else is asked for (the study's)."""
+
+_ASIDE = 1.0  # degrees around a grid in which a border is looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +83,37 @@ def layout_of(cube: Cube, size: float, border: Geometry | None = None) -> Region
     """Regions of ``size`` m over a cube, clipped to ``border``, which is in degrees."""
     if border is None:
         return Regions.of(cube.domain, size)
-    crs = region_crs(cube.domain, border.bounds)
-    return Regions.of(cube.domain, size, crs, project(border, LONLAT, crs))
+    crs = region_crs(cube.domain, frame_of(border))
+    near = border.intersection(_around(cube.grid)) if isinstance(cube.domain, Grid) else border
+    polygon = project(near, LONLAT, crs)
+    if not (_finite(polygon) and holds_the_same([near], polygon, LONLAT, crs)):
+        raise UsageError(
+            "the border reaches so far around the Earth that it has no map of regions: cut it to "
+            "the area"
+        )
+    return Regions.of(cube.domain, size, crs, polygon)
+
+
+def _around(grid: Grid) -> Geometry:
+    """What lies around a grid, in degrees: its CRS is none for the other side of the Earth."""
+    import shapely
+
+    to_degrees = Transformer.from_crs(grid.crs, LONLAT, always_xy=True)
+    west, south, east, north = to_degrees.transform_bounds(*grid.bounds)
+    east += 360 * (east < west)
+    pad = _ASIDE + 0.1 * max(east - west, north - south)
+    return shapely.union_all(
+        [
+            shapely.box(west + turn - pad, south - pad, east + turn + pad, north + pad)
+            for turn in (-360, 0, 360)
+        ]
+    )
+
+
+def _finite(shape: Geometry) -> bool:
+    import shapely
+
+    return bool(np.isfinite(shapely.get_coordinates(shape)).all())
 
 
 def _border_of(target: Target) -> Path | None:

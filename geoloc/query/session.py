@@ -36,6 +36,7 @@ from ..search import (
     RegionMin,
     TopK,
     maps_at_once,
+    project,
     reduce_scan,
     reduce_scenes,
 )
@@ -267,7 +268,6 @@ class QuerySession:
             question.photos[0].origin.get(key) for key in ("crop", "rotate")
         )
         whole = self.weights is None and self.polygon is None
-        whole = whole and not is_of_points(self.target.cube)
         return search_share(model) if model and single and whole else None
 
     def _notes(
@@ -284,13 +284,21 @@ class QuerySession:
         if not self._covered and is_of_points(self.target.cube):
             assert ranked.regions is not None
             known = int(ranked.regions.count.sum()) + ranked.regions.outside
-            asked, lacking = point_coverage(self.target.cube, known, self.polygon)
+            own = self._own_polygon()
+            asked, lacking = point_coverage(self.target.cube, known, own, self.polygon)
             self._covered.append(Coverage(None, lacking, points=asked))
         if not self._covered:
             area = self.target.area
             polygon = None if area is None else area.polygon
             self._covered.append(coverage(self.target.cube, ranked.heatmap, polygon, self.polygon))
         return self._covered[0]
+
+    def _own_polygon(self) -> Geometry | None:
+        """That a cube of points was built in, in its CRS, as far as an area file names it."""
+        area, cube = self.target.area, self.target.cube
+        if area is None or cube.spec.polygon is None or area.polygon is None:
+            return None
+        return project(area.polygon, area.domain_crs, cube.domain.crs)
 
     def _judged(
         self, question: QueryItem, found: Sequence[Candidate], model: Model | None

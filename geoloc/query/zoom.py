@@ -245,7 +245,9 @@ def zoom_answer(
         item = QueryItem(result.title, asked.name(options.km), (), result.vector)
     else:
         result = session.answer(item, session.search([item], progress=told)[0], model)
-    return _written(session, item, replace(result, parent=asked.parent(options.km)), out, asked)
+    # how much of an area has to be searched was not measured where the photo itself chose the area
+    result = replace(result, parent=asked.parent(options.km), search_share=None)
+    return _written(session, item, result, out, asked)
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ def _split(shape: Geometry) -> Geometry:
     def turned(xy: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.stack([np.where(xy[:, 0] < 0, xy[:, 0] + 360, xy[:, 0]), xy[:, 1]], axis=1)
 
-    whole = shapely.transform(shape, turned)
+    whole = shapely.make_valid(shapely.transform(shape, turned))  # crossed by itself at a pole
     near = polygonal(shapely.intersection(whole, shapely.box(0, -90, 180, 90)))
     far = polygonal(shapely.intersection(whole, shapely.box(180, -90, 360, 90)))
     parts = (near, shapely.transform(far, lambda xy: xy - [360, 0]))

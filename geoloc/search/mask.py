@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
-from ..domain import Chunk, Domain
+from ..domain import Chunk, Domain, Points
 from ..errors import UsageError
 
 WGS84 = "EPSG:4326"
@@ -45,7 +45,14 @@ class PolygonMask:
                 f"the polygon with bounds {tuple(round(v, 6) for v in polygon.bounds)} in {crs} "
                 "does not touch the cube's area: check the order of longitude and latitude"
             )
-        return cls(domain, local)
+        mask = cls(domain, local)
+        if isinstance(domain, Points) and not mask.holds_any():
+            raise UsageError("no point of the cube lies inside of the polygon: draw a larger one")
+        return mask
+
+    def holds_any(self) -> bool:
+        """Whether a cell lies inside."""
+        return any(self.cells(chunk).any() for chunk in self.domain.chunks(self.polygon))
 
     def cells(self, block: Chunk) -> NDArray[np.bool_]:
         """True for the block's cells that lie inside, of the block's shape."""
