@@ -21,7 +21,7 @@ from .pairs import class_images
 from .query import query_photos
 from .query.run import QueryResults, Stages, silent
 
-STEP = 25.0
+STEP = 50.0
 MODEL = "landuse"
 
 

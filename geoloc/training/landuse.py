@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import save
 from torch import nn
 
-from ..encoders.formats.landuse import FEATURES, INPUT_PX, TRUNKS, Head, PlaceLanduse
+from ..encoders.formats.landuse import FEATURES, INPUT_PX, TRUNKS, Head
 from ..encoders.formats.lite import NORMALIZATION
 from ..encoders.formats.networks import weights_bytes
 from ..encoders.text import fit_text_head
@@ -205,9 +205,7 @@ def write_landuse(
         "overhead": {
             **network, "arch": "place_landuse", "weights": "overhead.safetensors",
             "patch_px": INPUT_PX, "gsd": (low, high), "preferred_gsd": best,
-            "methods": ("dense", "patch"),
-            "dense": {"stride": PlaceLanduse.STRIDE, "pool_px": PlaceLanduse.POOL,
-                      "halo_px": PlaceLanduse.HALO},
+            "methods": ("patch",),
         },
         "code_range": code_range_of(vectors),
         "readout": "readout.safetensors",

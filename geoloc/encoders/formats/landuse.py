@@ -62,8 +62,6 @@ def _member(dim: int) -> nn.Sequential:
 class Trunks(nn.Module):
     """Both trunks beside each other: ``(n, 3, H, W)`` -> ``(n, FEATURES, H/32, W/32)``."""
 
-    STRIDE = 32
-
     def __init__(self) -> None:
         super().__init__()
         self.each = nn.ModuleList(pretrained(name).requires_grad_(False) for name in TRUNKS)
@@ -118,17 +116,11 @@ class PhotoLanduse(nn.Module):
 class PlaceLanduse(nn.Module):
     """A place from above, averaged over four rotations.
 
-    Feature positions are `STRIDE` px apart, and a place is the mean of those of its `POOL` px.
-    Densely, its surroundings take part where a patch by itself has zero padding, with which the
-    head was trained: that is another function, whose vectors differ from those of patches by
-    about 1.5 times the spread between places.
+    The head was trained on patches by themselves, which have zero padding where a tile has real
+    surroundings: densely this is another function (on a town its vectors differed by 1.5 times the
+    spread between places), and so the model serves patches only.
     """
 
-    STRIDE = Trunks.STRIDE
-    POOL = INPUT_PX
-    HALO = 256
-    """px: what lies further away changes a vector less than a shift by 2 px (of the spread between
-    places of a town: 0.07 against 0.23; it would be 1.4 at 96 px, 0.35 at 192, 0.007 at 320)."""
     FROZEN = "trunks."
 
     def __init__(self, dim: int) -> None:

@@ -93,12 +93,8 @@ _OWN: dict[str, Callable[[int], nn.Module]] = {
 }
 """Architectures of our own, by the name that a model directory gives them."""
 
-_OWN_DENSE: dict[str, tuple[type[PlaceLite0] | type[PlaceLanduse], _Family]] = {
+_OWN_DENSE: dict[str, tuple[type[PlaceLite0], _Family]] = {
     "place_lite0": (PlaceLite0, _Family((), lambda n, x: n.trunk(x), lambda n, p: n.head(p))),
-    "place_landuse": (
-        PlaceLanduse,
-        _Family((), lambda n, x: n.trunk(x), lambda n, p: n.head.embed(p)),
-    ),
 }
 
 
