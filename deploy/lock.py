@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = ("flows", "stac", "train", "video", "xyz")
+EXTRAS = ("flows", "stac", "text", "train", "video", "xyz")
 PLATFORM = "x86_64-manylinux_2_28"
 HEAD = "# Made by deploy/lock.py: change constraints.txt instead.\n"
 

@@ -337,7 +337,7 @@ main()
 @pytest.mark.parametrize("keep", [False, True])
 def test_no_permission(folder: Path, keep: bool) -> None:
     (folder / "locked").mkdir(mode=0o755)
-    for parent in (folder, *folder.parents[:2]):
+    for parent in (folder, *folder.parents[:3]):
         parent.chmod(0o755)
     spec = {"paths": ["west.tif", "east.tif"], "keep": keep}
     bounds = [LEFT, TOP - 200, LEFT + 300, TOP]
