@@ -322,7 +322,7 @@ from geoloc.cli import main
 command = ["geoloc", "cube", "build", "--cluster", "inline"]
 try:
     sys.argv = [*command, sys.argv[1]]  # as root: all that is imported late is there then
-    locked = sys.argv[-1].replace("open", "locked")
+    locked = sys.argv[-1].replace("open.yaml", "locked.yaml")
     main()
 except SystemExit as end:
     assert not end.code, end.code
