@@ -80,10 +80,14 @@ def test_invalid_usage_is_one_line_and_writes_nothing(
         ((place.cube, photos, "--calibrate", tmp_path), "neither a model directory"),
         ((place.cube, photos, "--strata", tmp_path / "none"), "cannot read"),
         ((place.cube, tmp_path / "none.csv"), "cannot read"),
-        (("--compare", photos, photos), "not an evaluation"),
+        (("--compare", photos, photos), "--out cannot go with --compare"),
+        (("--pairs", photos, "--strata", photos), "--strata cannot go with --pairs"),
+        (("--classes", photos, "--bank", photos), "--bank cannot go with --classes"),
     ):
         done = run("evaluate", *call, "--out", out)
         assert done.code == 2 and done.is_one_line(words), (call, done.err)
+    done = run("evaluate", "--compare", photos, photos)
+    assert done.code == 2 and done.is_one_line("not an evaluation"), done.err
     assert not out.exists()
     (tmp_path / "empty.csv").write_text("file,lon,lat\n")
     none = run("evaluate", place.cube, tmp_path / "empty.csv", "--json")

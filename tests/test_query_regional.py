@@ -245,6 +245,8 @@ def test_what_cannot_be_is_refused_before_any_work(tmp_path: Path) -> None:
     for size, words in ((5, "smaller than a cell"), (float("inf"), "finite")):
         with pytest.raises(UsageError, match=words):
             search_scene(cube, "bridge", tmp_path / "out", regions=size)
+    with pytest.raises(UsageError, match="--ranking corrected ranks regions: add --regions"):
+        search_scene(cube, "bridge", tmp_path / "out", ranking="corrected")
     assert not (tmp_path / "out").exists()
     one = search_scene(cube, "bridge", tmp_path / "out", regions=90_000)
     assert one.regions is not None and one.regions.to_json()["good"] == 1

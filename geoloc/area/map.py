@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from shapely import Geometry
 
 _MOST_BYTES = 200_000_000  # of a file of places: a country's gazetteer has 30 MB
-_COLUMNS = {
+COLUMNS = {
     "name": ("name", "asciiname", "place", "city"),
     "population": ("population", "pop"),
     "lat": ("lat", "latitude", "y"),
@@ -180,7 +180,7 @@ def _columns(head: list[str], path: Path) -> list[int | None]:
     """Where name, population, lat and lon are; population may be missing."""
     lower = [name.strip().lower() for name in head]
     found: list[int | None] = []
-    for wanted, names in _COLUMNS.items():
+    for wanted, names in COLUMNS.items():
         at = next((lower.index(name) for name in names if name in lower), None)
         if at is None and wanted != "population":
             raise AreaError(

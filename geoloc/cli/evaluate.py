@@ -22,53 +22,72 @@ CUBE = typer.Argument(None, metavar="CUBE", help="An area file, or the folder or
 TRUTH = typer.Argument(
     None, metavar="TRUTH.csv", help="file, lon, lat (scene, stratum, place); the photos beside it."
 )
+PAIRS = typer.Option(
+    None, "--pairs", metavar="PAIRS.csv", help="Rank the places of pairs, without a cube."
+)
+SPLIT = typer.Option(
+    None, "--split", help="Of the pairs: train, valid, test or all; default: test if there."
+)
+CLASSES = typer.Option(
+    None,
+    "--classes",
+    metavar="CLASSES.csv",
+    help="Which photo class goes with which from above.",
+)
+GROUND = typer.Option(
+    None, "--ground", metavar="DIR", help="With --classes: a subfolder of photos per class."
+)
+OVERHEAD = typer.Option(
+    None, "--overhead", metavar="DIR", help="With --classes: a subfolder of images per class."
+)
+MODEL = typer.Option(None, "--model", help="Of --pairs and --classes: a name or a model directory.")
+STRATA = typer.Option(
+    None, "--strata", metavar="CSV", help="file, scene, stratum (urban, rural) of the photos."
+)
+BANK = typer.Option(
+    None, "--bank", metavar="DIR", help="Unrelated photos: compare scores normalised by them."
+)
+CALIBRATE = typer.Option(
+    None,
+    "--calibrate",
+    metavar="MODEL",
+    help="Store how much must be searched for which probability: a model directory or .json.",
+)
+COMPARE = typer.Option(
+    None, "--compare", metavar="A B", help="Two evaluations (--out) of the same photos, paired."
+)
+SEED = typer.Option(0, "--seed", min=0, help="Random seed of intervals and of groups.")
+OUT = typer.Option(
+    None, "--out", metavar="DIR", help="Write figures, scores and plots; of a cube the answers."
+)
+JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
+_OPTIONS = {
+    "CUBE TRUTH.csv": ("--strata", "--bank", "--calibrate", "--out"),
+    "--pairs": ("--model", "--split", "--out"),
+    "--classes": ("--ground", "--overhead", "--model", "--out"),
+    "--compare": (),
+}
+"""What goes with what is evaluated."""
+
 _SHOWN = 5  # lines of what was left out on the terminal; all of them are in the files
 
 
 def evaluate(
     cube: str | None = CUBE,
     truth: Path | None = TRUTH,
-    pairs: Path | None = typer.Option(
-        None, "--pairs", metavar="PAIRS.csv", help="Rank the places of pairs, without a cube."
-    ),
-    split: str | None = typer.Option(
-        None, "--split", help="Of the pairs: train, valid, test or all; default: test if there."
-    ),
-    classes: Path | None = typer.Option(
-        None,
-        "--classes",
-        metavar="CLASSES.csv",
-        help="Which photo class goes with which from above.",
-    ),
-    ground: Path | None = typer.Option(
-        None, "--ground", metavar="DIR", help="With --classes: a subfolder of photos per class."
-    ),
-    overhead: Path | None = typer.Option(
-        None, "--overhead", metavar="DIR", help="With --classes: a subfolder of images per class."
-    ),
-    model: str | None = typer.Option(
-        None, "--model", help="Of --pairs and --classes: a name or a model directory."
-    ),
-    strata: Path | None = typer.Option(
-        None, "--strata", metavar="CSV", help="file, scene, stratum (urban, rural) of the photos."
-    ),
-    bank: Path | None = typer.Option(
-        None, "--bank", metavar="DIR", help="Unrelated photos: compare scores normalised by them."
-    ),
-    calibrate: Path | None = typer.Option(
-        None,
-        "--calibrate",
-        metavar="MODEL",
-        help="Store how much must be searched for which probability: a model directory or .json.",
-    ),
-    compare: tuple[str, str] | None = typer.Option(
-        None, "--compare", metavar="A B", help="Two evaluations (--out) of the same photos, paired."
-    ),
-    seed: int = typer.Option(0, "--seed", min=0, help="Random seed of intervals and of groups."),
-    out: Path | None = typer.Option(
-        None, "--out", metavar="DIR", help="Write figures, scores and plots; of a cube the answers."
-    ),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
+    pairs: Path | None = PAIRS,
+    split: str | None = SPLIT,
+    classes: Path | None = CLASSES,
+    ground: Path | None = GROUND,
+    overhead: Path | None = OVERHEAD,
+    model: str | None = MODEL,
+    strata: Path | None = STRATA,
+    bank: Path | None = BANK,
+    calibrate: Path | None = CALIBRATE,
+    compare: tuple[str, str] | None = COMPARE,
+    seed: int = SEED,
+    out: Path | None = OUT,
+    as_json: bool = JSON,
 ) -> None:
     """How good answers are where the truth is known: of a cube, of pairs, or of class folders.
 
@@ -81,7 +100,11 @@ def evaluate(
         "--classes": classes is not None,
         "--compare": compare is not None,
     }
-    _one_of(given)
+    options = {
+        "--split": split, "--ground": ground, "--overhead": overhead, "--model": model,
+        "--strata": strata, "--bank": bank, "--calibrate": calibrate, "--out": out,
+    }  # fmt: skip
+    _check_options(_one_of(given), [name for name, value in options.items() if value is not None])
     if compare is not None:
         _compare(*compare, seed, as_json)
     elif classes is not None:
@@ -99,11 +122,19 @@ def register(app: typer.Typer) -> None:
     app.command()(evaluate)
 
 
-def _one_of(given: dict[str, bool]) -> None:
+def _one_of(given: dict[str, bool]) -> str:
     named = [name for name, there in given.items() if there]
     if len(named) != 1:
         what = " and ".join(named) or "nothing"
         raise UsageError(f"{what} to evaluate: give one of {', '.join(given)}")
+    return named[0]
+
+
+def _check_options(what: str, given: list[str]) -> None:
+    """Refuse what would be ignored."""
+    wrong = [name for name in given if name not in _OPTIONS[what]]
+    if wrong:
+        raise UsageError(f"{', '.join(wrong)} cannot go with {what}: leave it out")
 
 
 def _needed(value: Any, name: str) -> Any:

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..area.map import COLUMNS as NAMES
 from ..errors import UsageError
 from .file import COLUMNS, HIGHWAY, NO_WAY, WAY
 
 F64 = NDArray[np.float64]
 
-_LAT = ("lat", "latitude", "y")
-_LON = ("lon", "lng", "long", "longitude", "x")
 _SEPARATORS = ",;\t"
 
 
@@ -38,7 +37,7 @@ def read_places(path: Path) -> Places:
     """
     header, rows = _rows(path)
     names = [name.strip().lower() for name in header]
-    lat, lon = _column(path, names, _LAT), _column(path, names, _LON)
+    lat, lon = (_column(path, names, NAMES[key]) for key in ("lat", "lon"))
     coordinates = [_degrees(path, line, row[lon], row[lat]) for line, row in rows]
     if not coordinates:
         raise UsageError(f"{path} has no places: add rows below the header")

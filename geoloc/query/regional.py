@@ -15,6 +15,7 @@ from ..cube import Cube
 from ..domain import Grid, Points, Regions, frame_of, region_crs
 from ..errors import UsageError
 from ..files.whole import file_sha256
+from ..ranking import Ranking
 from ..regions import PlaceRecall, RankedRegions, place_recall
 from ..search import RegionMinima, project
 from .options import QueryOptions
@@ -48,6 +49,10 @@ class RegionQuery:
         Raises UsageError for regions that cannot be, AreaError for files of the map.
         """
         size = options.regions or (USUAL_SIZE if is_of_points(target.cube) else None)
+        if size is None and options.ranking != Ranking.MINIMUM:
+            raise UsageError(
+                f"--ranking {options.ranking} ranks regions: add --regions M, their size in m"
+            )
         if size is None:
             return None
         path = options.border or _border_of(target)

@@ -12,7 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..encoders.formats.landuse import INPUT_PX, PHOTO_VIEWS, cpu_session, photo_views, turned
+from ..encoders.formats.landuse import (
+    INPUT_PX,
+    PHOTO_VIEWS,
+    PLACE_VIEWS,
+    cpu_session,
+    photo_views,
+    place_views,
+)
 from ..encoders.formats.lite import NORMALIZATION
 from ..encoders.preprocess import as_square
 
@@ -21,7 +28,6 @@ Images = Sequence[NDArray[np.uint8]]
 PHOTO_PX = 256
 """Side to which a photo is stretched: its corners then are as large as a trunk's input."""
 
-PLACE_VIEWS = 4
 __all__ = ["PHOTO_PX", "PHOTO_VIEWS", "PLACE_VIEWS", "photo_features", "place_features"]
 
 
@@ -32,7 +38,7 @@ def photo_features(photos: Images) -> F32:
 
 def place_features(images: Images) -> F32:
     """``(image, rotations * FEATURES)`` of RGB overhead images ``(h, w, 3)``."""
-    return _features(images, INPUT_PX, lambda x: (turned(x, n) for n in range(PLACE_VIEWS)))
+    return _features(images, INPUT_PX, place_views)
 
 
 def _features(images: Images, side: int, views: Callable[[Tensor], Iterable[Tensor]]) -> F32:

@@ -26,15 +26,14 @@ INPUT_PX = 192
 FEATURES = CHANNELS * len(TRUNKS)
 MEMBERS = 4
 _PROJECTED, _HIDDEN = 256, 512
-PHOTO_VIEWS = 4
+PHOTO_VIEWS = PLACE_VIEWS = 4
 _CROP = 0.75  # side of a photo's corners, of its own
 
 
 class Head(nn.Module):
     """Features ``(n, FEATURES)`` to unit vectors ``(n, dim)``: a projection, then small networks.
 
-    The projection is linear, so it may come before the features are averaged. Each member, trained
-    for itself, gives a part of the vector.
+    Each member, trained for itself, gives a part of the vector.
     """
 
     def __init__(self, dim: int, members: int = MEMBERS) -> None:
@@ -43,10 +42,7 @@ class Head(nn.Module):
         self.members = nn.ModuleList(_member(dim // members) for _ in range(members))
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.embed(self.project(features.float()))
-
-    def embed(self, projected: Tensor) -> Tensor:
-        """Unit vectors ``(n, dim)`` of projected features ``(n, 256)``."""
+        projected = self.project(features.float())
         parts = [functional.normalize(member(projected), dim=-1) for member in self.members]
         result: Tensor = torch.cat(parts, -1) / len(parts) ** 0.5
         return result
@@ -69,17 +65,17 @@ class Trunks(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([trunk(x) for trunk in self.each], 1)
 
-    def at_speed(self, x: Tensor) -> Tensor:
-        """The same of large images, whose sides are whole strides.
+    def seen(self, x: Tensor) -> Tensor:
+        """Features ``(n, FEATURES)`` of views `INPUT_PX` wide, averaged over the image.
 
         On a CPU by ONNX Runtime, which is three times as fast as torch with these trunks (their
         depthwise convolutions), once some seconds were spent on preparing it.
         """
         if x.device.type != "cpu":
-            result: Tensor = self(x)
+            result: Tensor = self(x).float().mean((2, 3))
             return result
-        (seen,) = cpu_session().run(None, {"rgb": x.float().contiguous().numpy()})
-        return torch.from_numpy(seen)
+        (maps,) = cpu_session().run(None, {"rgb": x.float().contiguous().numpy()})
+        return torch.from_numpy(maps).mean((2, 3))
 
 
 @cache
@@ -89,7 +85,7 @@ def cpu_session() -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = torch.get_num_threads()
     # waiting threads must not take the cores of others
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    exported = onnx_bytes(Trunks(), INPUT_PX, any_size=True)
+    exported = onnx_bytes(Trunks(), INPUT_PX)
     return onnxruntime.InferenceSession(exported, options)
 
 
@@ -105,8 +101,7 @@ class PhotoLanduse(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """``(n, FEATURES)``, averaged over the views."""
-        seen = [self.trunks(view).float().mean((2, 3)) for view in photo_views(x)]
-        return torch.stack(seen).mean(0)
+        return torch.stack([self.trunks.seen(view) for view in photo_views(x)]).mean(0)
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = self.head(self.features(x))
@@ -128,25 +123,13 @@ class PlaceLanduse(nn.Module):
         self.trunks = Trunks()
         self.head = Head(dim)
 
-    def trunk(self, x: Tensor) -> Tensor:
-        """``(n, 3, H, W)`` -> projected features ``(n, 256, H/32, W/32)``."""
-        total: Tensor | None = None
-        for turns in range(4):  # a north arrow means nothing to a scene
-            seen = self.trunks.at_speed(turned(x, turns)).movedim(1, -1)
-            projected = self.head.project(seen.float())  # few channels before it is kept
-            back = torch.rot90(projected, -turns, (1, 2))
-            total = back if total is None else total + back
-        assert total is not None
-        return (total / 4).movedim(-1, 1)
-
     def features(self, x: Tensor) -> Tensor:
-        """``(n, FEATURES)`` of whole images, averaged over the rotations."""
-        seen = [self.trunks.at_speed(turned(x, turns)).mean((2, 3)) for turns in range(4)]
-        return torch.stack(seen).mean(0)
+        """``(n, FEATURES)``, averaged over the rotations."""
+        return torch.stack([self.trunks.seen(view) for view in place_views(x)]).mean(0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(n, 3, H, W)`` -> ``(n, dim)``, pooled over the whole input."""
-        return self.head.embed(self.trunk(x).mean((2, 3)))
+        result: Tensor = self.head(self.features(x))
+        return result
 
 
 def photo_views(x: Tensor) -> Iterator[Tensor]:
@@ -159,9 +142,9 @@ def photo_views(x: Tensor) -> Iterator[Tensor]:
     yield _scaled(x[..., side - part :, side - part :])
 
 
-def turned(x: Tensor, turns: int) -> Tensor:
-    """A batch of images, turned by right angles, in the layout that suits the trunks."""
-    return torch.rot90(x, turns, (2, 3)).contiguous(memory_format=torch.channels_last)
+def place_views(x: Tensor) -> Iterator[Tensor]:
+    """A batch of places, turned by right angles: a north arrow means nothing to a scene."""
+    return (torch.rot90(x, turns, (2, 3)) for turns in range(PLACE_VIEWS))
 
 
 def _scaled(x: Tensor) -> Tensor:

@@ -9,14 +9,12 @@ import torch
 from torch import nn
 
 
-def onnx_bytes(network: nn.Module, size: int, *, any_size: bool = False) -> bytes:
+def onnx_bytes(network: nn.Module, size: int) -> bytes:
     """ONNX of a network that maps RGB ``(n, 3, size, size)`` to vectors.
 
-    The batch size is dynamic; so are, with ``any_size``, height and width, and the output is a
-    map. TorchScript's exporter is used, as it needs no package but torch.
+    The batch size is dynamic. TorchScript's exporter is used, as it needs no package but torch.
     """
     buffer = io.BytesIO()
-    sides = {2: "h", 3: "w"} if any_size else {}
     # whoever asks may compute in bfloat16, which ONNX Runtime's convolutions do not
     with warnings.catch_warnings(), torch.autocast("cpu", enabled=False):
         warnings.simplefilter("ignore")  # about what is fixed by tracing, which is intended
@@ -26,7 +24,7 @@ def onnx_bytes(network: nn.Module, size: int, *, any_size: bool = False) -> byte
             buffer,  # type: ignore[arg-type]  # streams are accepted, too
             input_names=["rgb"],
             output_names=["vector"],
-            dynamic_axes={"rgb": {0: "n", **sides}, "vector": {0: "n", **sides}},
+            dynamic_axes={"rgb": {0: "n"}, "vector": {0: "n"}},
             dynamo=False,
         )
     return buffer.getvalue()
