@@ -227,6 +227,15 @@ def test_the_finest_and_the_coarsest_rounding(tmp_path: Path, text: str) -> None
     assert len(record(tmp_path / "out" / "answer-1")["candidates"]) == 3
 
 
+def test_regions_that_are_left_out_are_named(place: Place, tmp_path: Path) -> None:
+    photo = save(tmp_path / "p.jpg", 1)
+    (answer,) = query_photos(place.cube, [photo], tmp_path / "a", regions=500).results
+    assert answer.folder is not None and (answer.folder / "regions.tif").exists()
+    share([answer.folder], tmp_path / "out", Options())
+    assert "regions, their maps and their files" in (tmp_path / "out" / "SHARED.md").read_text()
+    assert not list((tmp_path / "out").rglob("regions*"))
+
+
 def test_unknown_words_are_refused() -> None:
     assert read_keep(["gps, time", "names"]) == {"gps", "time", "names"}
     assert read_keep(["paths"]) == {"paths", "names"}  # a path ends in a name

@@ -23,11 +23,12 @@ _PHOTO = {
 @dataclass(frozen=True)
 class Statement:
     """What was left out and kept; ``removed``: how many of each kind of KEEP; ``photos``: whether
-    there are any."""
+    there are any; ``regions``: whether the answers have regions."""
 
     options: Options
     removed: Mapping[str, int]
     photos: bool = True
+    regions: bool = False
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]], options: Options) -> Statement:
@@ -35,13 +36,16 @@ class Statement:
         records = list(records)
         counted = Counter(kind for record in records for kind in _kinds_of(record))
         removed = {k: counted[k] for k in KEEP if counted[k] and k not in options.keep}
-        return cls(options, removed, any(record["photos"] for record in records))
+        photos, regions = (any(record.get(k) for record in records) for k in ("photos", "regions"))
+        return cls(options, removed, photos, regions)
 
     def lines(self) -> Iterator[str]:
         """In words, one item per line."""
         for kind, count in self.removed.items():
             yield f"Left out: {KEEP[kind]} ({count})."
         yield "Left out: EXIF, XMP and all other metadata of pictures."
+        if self.regions:
+            yield "Left out: regions, their maps and their files."
         for kind in sorted(self.options.keep):
             yield f"Kept on request: {KEEP[kind]}."
         if self.photos:
