@@ -203,7 +203,9 @@ def test_from_points_of_a_country_down_to_cells(asked: Asked, tmp_path: Path) ->
     area = tmp_path / "nation.yaml"
     area.write_text(yaml.safe_dump(kept))
     build_cube(load_area(area))
-    (answer,) = query_photos(area, asked.place.photos[:1], tmp_path / "out", regions=500.0).results
+    (answer,) = query_photos(
+        area, asked.place.photos[:1], tmp_path / "out", regions=500.0, ranking="corrected"
+    ).results
     assert answer.of_points and answer.folder is not None
     best, second = answer.candidates[:2]
     result = zoom(answer.folder, rank=2)

@@ -48,7 +48,13 @@ USUAL_STEP = 10.0
 
 _PATCH_SHARE = 4  # a model of single patches: their sides are so many steps
 _WIDEST = 100.0  # km: a zone's metres are metres there
-_OF_PARENT = ("generation", "regions", "border", "border_sha256")  # options that are the parent's
+_OF_PARENT = (
+    "generation",
+    "regions",
+    "ranking",
+    "border",
+    "border_sha256",
+)  # options that are the parent's
 _KEPT = "zoom"  # folder of the cubes of neighbourhoods
 
 
