@@ -2,7 +2,7 @@
 
 ``flows``  Prefect's flows and the service of ``deploy/``   ``stac``   imagery of STAC catalogs
 ``xyz``    imagery of map servers                          ``video``  frames of videos
-``train``  torchvision's networks, trained or imported     ``cuda``   one Dask worker a GPU
+``train``  networks, trained or imported                   ``cuda``   one Dask worker a GPU
 ``text``   words as a query
 
 ``all`` is all of them. What each installs stands in ``pyproject.toml``.
