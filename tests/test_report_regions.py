@@ -19,9 +19,9 @@ from PIL import Image
 from pyproj import Geod
 
 from geoloc.area import MapLayers, read_layers
+from geoloc.candidates.regions import RankedRegions, place_recall
 from geoloc.domain import Points, Regions, region_crs
 from geoloc.ranking import Ranking
-from geoloc.regions import RankedRegions, place_recall
 from geoloc.report import QueryResult
 from geoloc.report.region_colours import region_colours, region_levels
 from geoloc.report.region_files import (

@@ -11,12 +11,12 @@ from pyproj import Transformer
 
 from ..area import MapLayers, holds_the_same, polygon_file, read_border, read_layers
 from ..area.map import LONLAT
+from ..candidates.regions import PlaceRecall, RankedRegions, place_recall
 from ..cube import Cube
 from ..domain import Grid, Points, Regions, frame_of, region_crs
 from ..errors import UsageError
 from ..files.whole import file_sha256
 from ..ranking import Ranking
-from ..regions import PlaceRecall, RankedRegions, place_recall
 from ..search import RegionMinima, project
 from .options import QueryOptions
 from .target import Target

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..area import polygon_file, read_polygon
 from ..candidates import Candidate, candidates_of, explain_candidates, with_attributes
+from ..candidates.regions import RankedRegions, places_kept
 from ..cube import Cube
 from ..domain import Grid
 from ..encoders.figures import read_figures
@@ -22,7 +23,6 @@ from ..files.whole import file_sha256
 from ..models import Model, model_info
 from ..models.calibration import SearchShare, search_share
 from ..photos import Photo
-from ..regions import RankedRegions, places_kept
 from ..report import QueryResult
 from ..report.evidence import photo_record
 from ..scenes import find_class, group_weights, is_group

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shapely import LinearRing, Polygon
 
     from ..candidates import Candidate
-    from ..search_areas import SearchArea
+    from ..candidates.areas import SearchArea
     from .result import QueryResult
     from .views import Views
 

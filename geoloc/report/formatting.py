@@ -10,9 +10,9 @@ from ..scenes import display_name
 
 if TYPE_CHECKING:
     from ..candidates import Candidate
+    from ..candidates.areas import SearchArea
+    from ..candidates.regions import PlaceRecall, RankedRegions
     from ..models import Term
-    from ..regions import PlaceRecall, RankedRegions
-    from ..search_areas import SearchArea
 
 
 class Answered(Protocol):

@@ -37,8 +37,8 @@ from .views import photo_picture, png_uri
 
 if TYPE_CHECKING:
     from ..candidates import Candidate
+    from ..candidates.areas import SearchArea
     from ..photos import Photo
-    from ..search_areas import SearchArea
     from .result import QueryResult
     from .views import Picture, Views
 

@@ -16,9 +16,9 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Transformer
 
+from ..candidates.regions import RankedRegions
 from ..domain import Regions
 from ..domain.regions import polygonal
-from ..regions import RankedRegions
 
 if TYPE_CHECKING:
     from shapely import Geometry

@@ -20,8 +20,8 @@ from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from ..area import MapLayers
+from ..candidates.regions import RankedRegions
 from ..domain import Regions
-from ..regions import RankedRegions
 from .formatting import round_length
 from .picture import fitting_line, font, halo_text, plain_line, rank_mark, scale_length
 from .region_colours import GAMMA, region_levels, region_palette

@@ -13,7 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from ..area import MapLayers
-from ..regions import RankedRegions
+from ..candidates.regions import RankedRegions
 from .formatting import (
     degrees,
     differences,

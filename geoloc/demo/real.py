@@ -10,16 +10,16 @@ from typing import Any
 
 import yaml
 
-from .area import load_area
-from .area.ground import utm_code
-from .area.imagery import GeotiffImagery
-from .errors import UsageError
-from .files.whole import write_whole
-from .imagery import open_source
-from .jobs.build import build_cube
-from .pairs import class_images
-from .query import query_photos
-from .query.run import QueryResults, Stages, silent
+from ..area import load_area
+from ..area.ground import utm_code
+from ..area.imagery import GeotiffImagery
+from ..errors import UsageError
+from ..files.whole import write_whole
+from ..imagery import open_source
+from ..jobs.build import build_cube
+from ..pairs import class_images
+from ..query import query_photos
+from ..query.run import QueryResults, Stages, silent
 
 STEP = 50.0
 MODEL = "landuse"

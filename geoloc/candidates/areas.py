@@ -17,9 +17,9 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Point, box, shape
 
-from .candidates import Candidate
-from .domain import Grid
-from .search import RADIUS, Heatmap
+from ..domain import Grid
+from ..search import RADIUS, Heatmap
+from .candidate import Candidate
 
 _WINDOW = 256  # cells a side, doubled while a region goes on beyond it
 _LARGEST = 4096

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pyproj import Transformer
 
-from .domain import Grid
-from .models import FeatureSpace, Term
-from .search import Heatmap, Place, standing
+from ..domain import Grid
+from ..models import FeatureSpace, Term
+from ..search import Heatmap, Place, standing
 
 F32 = NDArray[np.float32]
 

@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from shapely.geometry import MultiPolygon
 
-from .candidates import Candidate
-from .domain import Domain, Regions
-from .ranking import Ranking
-from .search import SAMPLE, RegionMinima
-from .search_areas import SearchArea
+from ..domain import Domain, Regions
+from ..ranking import Ranking
+from ..search import SAMPLE, RegionMinima
+from .areas import SearchArea
+from .candidate import Candidate
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
