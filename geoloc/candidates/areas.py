@@ -145,10 +145,10 @@ def _outline(region: NDArray[np.bool_], window: Grid) -> MultiPolygon:
     from affine import Affine
     from rasterio.features import shapes
 
-    found = shapes(
+    outlines = shapes(
         region.astype(np.uint8), mask=region, connectivity=4, transform=Affine(*window.transform)
     )
-    return MultiPolygon([shape(geometry) for geometry, _ in found])
+    return MultiPolygon([shape(geometry) for geometry, _ in outlines])
 
 
 def _join(regions: Sequence[_Region], reach: float) -> list[_Region]:

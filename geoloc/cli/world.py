@@ -242,8 +242,8 @@ def _show_national(result: NationalDemo) -> None:
     ]
     title = f"{result.points:,} points, built in {result.build_seconds:.0f} s (* is good)"
     print_table(title, columns, rows)
-    told = result.to_json()
-    for name, shares in (("smallest distance", told), ("corrected", told["robust"])):
+    facts = result.to_json()
+    for name, shares in (("smallest distance", facts), ("corrected", facts["robust"])):
         note(
             f"by the {name}: true region good for {shares['truth_in_good'] or 0:.0%} of photos, "
             f"good regions are {shares['good_share'] or 0:.0%} of all"

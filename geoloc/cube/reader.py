@@ -110,10 +110,10 @@ class Cube:
     @property
     def points(self) -> Points | None:
         """The points of a cube of such, with their attributes; None of a grid."""
-        domain, told = self.domain, self.spec.domain
-        if not isinstance(domain, Points) or not isinstance(told, PointsSpec):
+        domain, spec = self.domain, self.spec.domain
+        if not isinstance(domain, Points) or not isinstance(spec, PointsSpec):
             return None
-        return Points(domain.crs, domain.coordinates, self.attributes(), told.sequence)
+        return Points(domain.crs, domain.coordinates, self.attributes(), spec.sequence)
 
     @property
     def model_digest(self) -> str:
@@ -210,10 +210,10 @@ class Cube:
     def may_hold(self, part: int, place: Index, size: int | None) -> bool:
         """Whether a stored part of a block may be sound by its size, None for not there."""
         chunks = (self._chunks, self._norms, None)[part]
-        told = self._guard.told(part, place)
+        recorded = self._guard.recorded(part, place)
         if size is None:
-            return told == NOTHING
-        return told != NOTHING and (chunks is None or size == chunks.nbytes)
+            return recorded == NOTHING
+        return recorded != NOTHING and (chunks is None or size == chunks.nbytes)
 
     def require_model(self, name: str, digest: str) -> None:
         """Raises SpecMismatchError where another model made this cube."""
@@ -316,13 +316,13 @@ def _forward(cells: tuple[slice, ...]) -> bool:
 
 
 def _not_finished(url: str | Path) -> str:
-    there = [name for name in generation_names(url) if generation_exists(url, name)]
-    if any((read_attributes(url, name) or {}).get("finished") for name in there):
+    names = [name for name in generation_names(url) if generation_exists(url, name)]
+    if any((read_attributes(url, name) or {}).get("finished") for name in names):
         return (
             f"cube {url} has lost its CURRENT, the name of the generation that readers open: "
             f"'geoloc cube repair {url}' writes it anew"
         )
-    begun = "is not finished" if there else "does not exist"
+    begun = "is not finished" if names else "does not exist"
     return f"cube {url} {begun}: run 'geoloc cube build'"
 
 

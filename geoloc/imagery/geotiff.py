@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _PROBES = 8  # headers read at once
 _FIRST, _GREY = (1, 2, 3), (1, 1, 1)
-_UNHASHED = {"paths", "keep", "bands", "rescale"}
+_UNHASHED = {"paths", "cache", "bands", "rescale"}
 """Fields that a fingerprint leaves out: where files are, and what `Manner` covers."""
 
 

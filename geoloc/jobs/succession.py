@@ -60,12 +60,12 @@ def succeed(
     _lay_out(plan, old, generation, spec, outside)
     ledger = Ledger(plan.url, generation)
     # what an interrupted attempt left behind counts where its imagery is still the same
-    there = (ledger.status == Status.DONE) & (ledger.fingerprints() == prints).all(axis=-1)
+    unchanged = (ledger.status == Status.DONE) & (ledger.fingerprints() == prints).all(axis=-1)
     report = begin_report(plan, generation, ledger.status)
-    report.blocks_reused = int(there.sum())
+    report.blocks_reused = int(unchanged.sum())
     before = Ledger(plan.url, old.generation)
-    report.blocks_copied = _take_over(before, ledger, prints, kept & ~there, manner.lock)
-    todo = np.argwhere(~kept & ~there & ~outside)
+    report.blocks_copied = _take_over(before, ledger, prints, kept & ~unchanged, manner.lock)
+    todo = np.argwhere(~kept & ~unchanged & ~outside)
     mosaic = _mosaic(plan, old, generation, kept)
     manner.run(BlockJob(plan, report, manner.lock, mosaic, spec, ledger.status), todo)
     _publish_unless_worse(old, report)
@@ -117,10 +117,10 @@ def _name_of_next(old: Cube, spec: CubeSpec) -> str:
 
 def _mosaic(plan: BuildPlan, old: Cube, generation: str, kept: NDArray[np.bool_]) -> Mosaic | None:
     """The overview to go on from: an interrupted refresh's, or what holds of the old one."""
-    there = read_pixels(plan.url, generation)
-    pixels = there or read_pixels(plan.url, old.generation)
+    own = read_pixels(plan.url, generation)
+    pixels = own or read_pixels(plan.url, old.generation)
     mosaic = open_mosaic(plan.domain, plan.source, old.spec.encoding, pixels)
-    if there is None and mosaic is not None:
+    if own is None and mosaic is not None:
         mosaic.seen &= kept
         mosaic.changed = True
     return mosaic

@@ -82,18 +82,18 @@ def sample_roads(
     sources = _sources([Path(path) for path in roads])
     polygon = None if within is None else Within.read(str(within))
     stage = stages or _silent
-    found = _network(list(sources.values()), network, polygon, stage("reading roads"))
-    if found.metres < n:
+    lines = _network(list(sources.values()), network, polygon, stage("reading roads"))
+    if lines.metres < n:
         raise UsageError(
-            f"{found.metres:,.0f} m of roads are less than a metre for each of {n:,} points: "
+            f"{lines.metres:,.0f} m of roads are less than a metre for each of {n:,} points: "
             f"ask for fewer{' or widen the polygon' if polygon else ''}"
         )
     about = _about("roads", seed, polygon, sources, network=network)
     batches = (
-        (drawn.coordinates, {WAY: found.way_id[drawn.line], HIGHWAY: found.highway(drawn.line)})
-        for drawn in draw_along(found, seed, n)
+        (drawn.coordinates, {WAY: lines.way_id[drawn.line], HIGHWAY: lines.highway(drawn.line)})
+        for drawn in draw_along(lines, seed, n)
     )
-    return _write(out, batches, n, about, stage, found.metres)
+    return _write(out, batches, n, about, stage, lines.metres)
 
 
 def sample_area(
@@ -233,8 +233,8 @@ def _no_ways(count: int) -> dict[str, NDArray[Any]]:
 
 
 def _rows(places: Places, rows: NDArray[np.int64]) -> tuple[F64, dict[str, NDArray[Any]]]:
-    taken = {name: values[rows] for name, values in places.attributes.items()}
-    return places.coordinates[rows], taken
+    attributes = {name: values[rows] for name, values in places.attributes.items()}
+    return places.coordinates[rows], attributes
 
 
 def _write(

@@ -137,9 +137,9 @@ def draw_within(within: Within, seed: int, n: int) -> Iterator[F64]:
         lon = west + across * (east - west)
         lat = np.asarray(to_degrees.transform(np.zeros_like(up), low + up * (high - low))[1])
         inside = shapely.contains_xy(polygon, lon, lat)
-        found = np.column_stack([around(lon[inside]), lat[inside]])[:left]
-        left -= len(found)
-        yield found
+        drawn = np.column_stack([around(lon[inside]), lat[inside]])[:left]
+        left -= len(drawn)
+        yield drawn
 
 
 def _equal_area() -> tuple[Transformer, Transformer]:

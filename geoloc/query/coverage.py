@@ -123,15 +123,15 @@ class AskedCells:
 
     def __getitem__(self, rows: slice) -> NDArray[np.bool_]:
         start, stop, _ = rows.indices(self.grid.ny)
-        found = np.zeros((max(stop - start, 0), self.grid.nx), np.bool_)
+        wanted = np.zeros((max(stop - start, 0), self.grid.nx), np.bool_)
         for row in range(start // CHUNK_SIZE, -(-stop // CHUNK_SIZE)):
             top = row * CHUNK_SIZE
             lines = slice(max(start - top, 0), min(stop - top, CHUNK_SIZE))
-            part = found[lines.start + top - start : lines.stop + top - start]
+            part = wanted[lines.start + top - start : lines.stop + top - start]
             part[:] = np.repeat(self.states[row] == _IN, CHUNK_SIZE)[: self.grid.nx]
             for col in np.flatnonzero(self.states[row] == _EDGE).tolist():
                 part[:, self.grid.chunk(row, col).slices[1]] = self._cells(row, col)[lines]
-        return found
+        return wanted
 
     def _cells(self, row: int, col: int) -> NDArray[np.bool_]:
         """Cells ``(y, x)`` of a block that an edge goes through."""
@@ -166,8 +166,8 @@ def _unknown_by_block(heatmap: Heatmap, asked: AskedCells | None, cube: Cube) ->
 
 
 def _by_reason(counts: NDArray[np.int64], done: NDArray[np.uint8]) -> dict[str, int]:
-    found = {reason: int(counts[done == status].sum()) for status, reason in REASONS.items()}
-    return {reason: count for reason, count in found.items() if count}
+    by_reason = {reason: int(counts[done == status].sum()) for status, reason in REASONS.items()}
+    return {reason: count for reason, count in by_reason.items() if count}
 
 
 def _by_records(cube: Cube) -> Coverage:

@@ -138,10 +138,10 @@ def _digest(path: Path) -> str:
 
 def notes_of(ranked: RankedRegions, layers: MapLayers) -> tuple[str, ...]:
     """What a reader of the regions has to know, one sentence each."""
-    told = [*layers.notes]
+    notes = [*layers.notes]
     outside, known = ranked.minima.outside, int(ranked.minima.count.sum())
     if outside:
-        told.append(
+        notes.append(
             f"{outside:,} of {outside + known:,} places lie outside of the border and belong to "
             "no region."
         )
@@ -149,5 +149,5 @@ def notes_of(ranked: RankedRegions, layers: MapLayers) -> tuple[str, ...]:
     if len(places):
         away = int(np.count_nonzero(ranked.regions_at(places.lonlat) < 0))
         if away == len(places):
-            told.append("No named place lies in any region: check the columns lat and lon.")
-    return tuple(told)
+            notes.append("No named place lies in any region: check the columns lat and lon.")
+    return tuple(notes)

@@ -197,14 +197,14 @@ def open_ledger(
         _create(url, spec, status)
     with reading(url):
         group = open_tiled(url, mode="r+")
-        there: Any = group.attrs
-        mine = spec.of_imagery(there["imagery"]) if other_imagery else spec
-        if there["spec_digest"] != mine.digest:
+        stored: Any = group.attrs
+        mine = spec.of_imagery(stored["imagery"]) if other_imagery else spec
+        if stored["spec_digest"] != mine.digest:
             raise SpecMismatchError(
                 f"tiled imagery {url} was made from another area, imagery or lattice: name another "
                 "place with --out, or delete it"
             )
-        if there["imagery"] != spec.imagery:
+        if stored["imagery"] != spec.imagery:
             group.update_attributes({"imagery": spec.imagery, "spec_digest": spec.digest})
     return TileLedger(url)
 

@@ -207,7 +207,7 @@ class StacSource:
 
         Raises ImageryError if a server cannot be reached now.
         """
-        facts: list[object] = [self.spec.model_dump(mode="json", exclude={"url", "sign", "keep"})]
+        facts: list[object] = [self.spec.model_dump(mode="json", exclude={"url", "sign", "cache"})]
         scenes = self._touching(window)
         self._ask_versions(scenes, sure=True)  # all at once
         facts += [[s.collection, self._name(s), self._version(s)] for s in scenes]
