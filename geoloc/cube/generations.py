@@ -198,7 +198,7 @@ def _describe(url: str | Path, name: str, current: str | None) -> Generation | N
     attrs = read_attributes(url, name) or {}
     if "spec_digest" not in attrs:
         return None
-    done = Cube(url, name).done
+    done = Cube(url, name).chunk_status
     return Generation(
         name=name,
         current=name == current,

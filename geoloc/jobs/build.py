@@ -219,8 +219,8 @@ def _forget_damaged(ledger: Ledger, report: BuildReport, *, read_all: bool) -> N
 
 
 def _is_read_soon(cube: Cube) -> bool:
-    blocks = int(np.isin(cube.done, (Status.DONE, Status.BROKEN)).sum())
-    cells = blocks * cube.spec.block_size**cube.done.ndim
+    blocks = int(np.isin(cube.chunk_status, (Status.DONE, Status.BROKEN)).sum())
+    cells = blocks * cube.spec.block_size**cube.chunk_status.ndim
     return local_path(cube.url) is not None and cells * cube.features.dim <= _SOON_READ
 
 

@@ -309,7 +309,7 @@ def overview_of(cube: Cube, source: Source | None) -> Overview | None:
     kept = read_overview(cube.url, cube.generation)
     if kept is not None or source is None:
         return kept
-    holding = int(np.isin(cube.done, (Status.DONE, Status.BROKEN)).sum())
+    holding = int(np.isin(cube.chunk_status, (Status.DONE, Status.BROKEN)).sum())
     if not 0 < holding <= _MOST_READ or cube.spec.step is None:
         return None
     try:
@@ -323,7 +323,7 @@ def overview_of(cube: Cube, source: Source | None) -> Overview | None:
         part = mosaic.lattice.window(*part_of(mosaic.lattice, cube.grid, block))
         return part if reading is None else reading.window(cube.grid.window(*block.slices))
 
-    mosaic.fill(source, cube.done, window_of)
+    mosaic.fill(source, cube.chunk_status, window_of)
     return keep_overview(cube.url, cube.generation, mosaic) if mosaic.changed else None
 
 

@@ -22,7 +22,7 @@ from ..cube import (
     stored_attributes,
     stored_spec,
 )
-from ..domain import Points
+from ..domain import Points, Status
 from ..errors import CubeError, GeolocError, ModelError
 from ..imagery import Source, open_source
 from ..jobs.cache import imagery_at_hand
@@ -100,11 +100,11 @@ class Target:
 
     @property
     def _missing(self) -> str:
-        missing = int((self.cube.done == 0).sum())
+        missing = int((self.cube.chunk_status == Status.MISSING).sum())
         if not missing:
             return ""
         return (
-            f"{missing} of {self.cube.done.size} blocks of this cube are not built yet: "
+            f"{missing} of {self.cube.chunk_status.size} blocks of this cube are not built yet: "
             "nothing can be found there."
         )
 

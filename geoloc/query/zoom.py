@@ -233,7 +233,7 @@ def zoom_answer(
     where the record is damaged, all before any work; CubeError, ModelError, ImageryError where the
     neighbourhood cannot be built. What was built stays.
     """
-    asked = _Asked.read(answer, rank, options)
+    asked = _Parent.read(answer, rank, options)
     out = Path(options.out) if options.out is not None else asked.usual_out
     area, target = parent_area(asked.record, options.cube, fetch_imagery=options.fetch_imagery)
     model = asked.model(target)
@@ -257,7 +257,7 @@ def zoom_answer(
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Parent:
     """An answer, and the place of it that is looked at."""
 
     path: Path  # of its record, absolute
@@ -267,7 +267,7 @@ class _Asked:
     options: QueryOptions
 
     @classmethod
-    def read(cls, answer: str | Path, rank: int, options: ZoomOptions) -> _Asked:
+    def read(cls, answer: str | Path, rank: int, options: ZoomOptions) -> _Parent:
         path = Path(answer).absolute()
         path = path / RECORD if path.is_dir() else path
         record = read_record(path)
@@ -320,7 +320,7 @@ def _own_options(record: Record) -> QueryOptions:
     return recorded_options(record).model_copy(update=parents)
 
 
-def _place(asked: _Asked, area: Area, target: Target, model: Model, options: ZoomOptions) -> Area:
+def _place(asked: _Parent, area: Area, target: Target, model: Model, options: ZoomOptions) -> Area:
     """The neighbourhood. Raises ModelError for a model that builds no cubes."""
     overhead = model.spec.overhead
     if overhead is None:
@@ -336,7 +336,7 @@ def _step_of(cube: Cube) -> float | None:
 
 
 def _written(
-    session: QuerySession, item: QueryItem, result: QueryResult, out: Path, asked: _Asked
+    session: QuerySession, item: QueryItem, result: QueryResult, out: Path, asked: _Parent
 ) -> QueryResult:
     """The answer with its files in a folder of its own."""
     with Folders(out).claim(item.name, session.key(item)) as folder:

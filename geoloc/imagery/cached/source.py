@@ -154,7 +154,7 @@ class ZarrSource:
         if part is None:
             pixels, valid = np.zeros((3, *window.shape), np.uint8), np.zeros(window.shape, bool)
             return as_window(pixels, valid, window, (), (), read_bytes=0)
-        with reading(self.spec.path):
+        with imagery_errors(self.spec.path):
             group, store = _counted(self._group)
             before = _tiles(group, part)
             values: NDArray[np.uint8] = np.asarray(array_of(group, "pixels")[:, *part])
@@ -176,7 +176,7 @@ class ZarrSource:
         """SHA-256 over the lattice and the fingerprints of the tiles that the window touches."""
         facts: list[object] = [repr(self.lattice)]
         part = self._part(window)
-        with reading(self.spec.path):
+        with imagery_errors(self.spec.path):
             tiles = _tiles(self._group, part) if part else []
         facts += [[t.row, t.col, "" if t.lacking else t.record.fingerprint] for t in tiles]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -281,7 +281,7 @@ def open_tiled(url: str, mode: str = "r", opened: str | None = None) -> zarr.Gro
 
     Raises ImageryError where there is none.
     """
-    with reading(url):
+    with imagery_errors(url):
         store = open_store(opened or url, read_only=mode == "r")
         group = zarr.open_group(store, mode=mode, zarr_format=3)  # type: ignore[arg-type]
         version = group.attrs.get("geoloc_imagery")
@@ -299,7 +299,7 @@ def open_tiled(url: str, mode: str = "r", opened: str | None = None) -> zarr.Gro
 
 
 @contextlib.contextmanager
-def reading(url: str) -> Iterator[None]:
+def imagery_errors(url: str) -> Iterator[None]:
     """Turn what a store raises into an ImageryError of one line."""
     from obstore.exceptions import BaseError
 

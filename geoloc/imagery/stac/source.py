@@ -333,7 +333,7 @@ class StacSource:
                 manner = _manner(scene, file, self.spec)
                 href_now = self._signed(href, scene.collection)
                 signed = replace(file, href=href_now, version=" ".join(self._version(scene)))
-                with counter.reading(file.files):
+                with counter.count(file.files):
                     pixels, present = read_onto(signed, window, manner)
             except READ_ERRORS as error:
                 report(fault_line(href, error, self._hide))
