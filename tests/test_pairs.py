@@ -6,7 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from geoloc.cli import app
 from geoloc.errors import UsageError
 from geoloc.pairs import Pair, pair_classes, read_pairs, write_pairs
 
@@ -121,3 +123,20 @@ def test_a_class_without_a_folder_is_named(classes: Path) -> None:
     (classes / "map.csv").write_text("from,to\nFarm,wheat\n")
     with pytest.raises(UsageError, match="overhead_class"):
         pair_classes(classes / "map.csv", classes / "ground", classes / "over")
+
+
+@pytest.mark.parametrize("words", [("pairs", "classes"), ("pairs",)])
+def test_the_command_has_a_name_and_is_the_group_s_own_too(
+    classes: Path, words: tuple[str, ...]
+) -> None:
+    out = classes / "out.csv"
+    folders = ["--ground", str(classes / "ground"), "--overhead", str(classes / "over")]
+    done = CliRunner().invoke(app, [*words, *folders, "--out", str(out), str(classes / "map.csv")])
+    assert done.exit_code == 0, done.output
+    assert {pair.group for pair in read_pairs(out)} == {"Farm", "Sparse", "Dense"}
+
+
+def test_an_unknown_command_of_pairs_is_invalid_usage() -> None:
+    done = CliRunner().invoke(app, ["pairs", "chek", "pairs.csv"])
+    assert done.exit_code == 2
+    assert "chek" in done.output
