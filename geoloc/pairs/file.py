@@ -1,14 +1,17 @@
-"""Pairs of a ground photo and an overhead image of the same place, or of the same class.
+"""The pairs file: photos and overhead images of the same place, or of the same class.
 
-A pairs file is a CSV with a header:
+A table with a header: CSV or TSV, or Parquet and GeoParquet with the same columns:
 
     photo      path of the ground photo
-    overhead   path of an image chip centred on the place; or instead of it
-    lon, lat   degrees (WGS84): the chip is then cut from an imagery source
+    overhead   path of an image chip centred on the place; or, or also
+    lon, lat   degrees (WGS84): without a chip, it is then cut from an imagery source
     split      optional: train, valid or test (train without this column)
     group      optional: rows of one group are interchangeable (class-level pairs): never each
                other's negatives, and a chip may be shown any photo of its group
+    heading    optional: where the camera looked, degrees clockwise from north
+    date       optional: when the photo was taken, ISO 8601
 
+The columns may have other names (``ground``, ``aerial``, ``latitude`` …, `geoloc.pairs.table`).
 Relative paths start at the file's own folder.
 """
 
@@ -16,27 +19,37 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from ..errors import OutputError, UsageError
 from ..files.whole import whole_file
+from .table import Row, known_columns, read_rows
 
 Split = Literal["train", "valid", "test"]
-COLUMNS = ("photo", "overhead", "lon", "lat", "split", "group")
+COLUMNS = ("photo", "overhead", "lon", "lat", "split", "group", "heading", "date")
+_SPLITS: Mapping[str, Split] = {
+    "train": "train", "training": "train", "valid": "valid", "val": "valid",
+    "validation": "valid", "test": "test", "testing": "test",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One row: exactly one of ``overhead`` (a chip) and ``lonlat`` (degrees) is given."""
+    """One row: ``overhead`` (a chip) or ``lonlat`` (degrees) is given, or both.
+
+    heading: degrees clockwise from north, None where it is unknown; date: as it was written.
+    """
 
     photo: Path
     overhead: Path | None
     lonlat: tuple[float, float] | None
     split: Split = "train"
     group: str = ""
+    heading: float | None = None
+    date: str = ""
 
 
 def read_pairs(path: str | Path) -> tuple[Pair, ...]:
@@ -45,68 +58,99 @@ def read_pairs(path: str | Path) -> tuple[Pair, ...]:
     Raises UsageError, naming the line, for a missing file, an unknown or missing column, an unknown
     split or an invalid coordinate.
     """
-    path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            _check_columns(path, reader.fieldnames or ())
-            pairs = tuple(_parse(path, reader.line_num, row) for row in reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot read this pairs file ({error}): give a CSV") from error
+    pairs = tuple(iter_pairs(path))
     if not pairs:
         raise UsageError(f"{path}: has no pairs: add rows below the header")
     return pairs
 
 
-def _check_columns(path: Path, names: Sequence[str]) -> None:
-    unknown = sorted(set(names) - set(COLUMNS))
+def iter_pairs(path: str | Path) -> Iterator[Pair]:
+    """`read_pairs`, one by one, for files that do not fit into memory."""
+    path = Path(path)
+    for row, columns in rows_of_pairs(path):
+        where = f"{path}:{row.line}"
+        pair = parse_pair(path.parent, where, columns, row)
+        for file in (pair.photo, pair.overhead):
+            if file is not None and not file.is_file():
+                name = file.relative_to(path.parent) if file.is_relative_to(path.parent) else file
+                raise UsageError(f"{where}: {name} does not exist: paths start at {path.parent}")
+        yield pair
+
+
+def rows_of_pairs(path: Path) -> Iterator[tuple[Row, Mapping[str, str]]]:
+    """The rows of a pairs file unchecked, and which of its columns has what.
+
+    Raises UsageError for a file that cannot be read, and an unknown or missing column.
+    """
+    rows = read_rows(path)
+    columns = _checked_columns(path, tuple(next(rows, Row(0, {})).cells))
+    for row in rows:
+        yield row, columns
+
+
+def _checked_columns(path: Path, names: Sequence[str]) -> Mapping[str, str]:
+    columns = known_columns(names)
+    unknown = sorted(set(names) - set(columns.values()))
     if unknown:
-        raise UsageError(f"{path}: unknown column {unknown[0]!r}: use {', '.join(COLUMNS)}")
-    if "photo" not in names or not ("overhead" in names or {"lon", "lat"} <= set(names)):
+        raise UsageError(
+            f"{path}: unknown column {unknown[0]!r}: use {', '.join(COLUMNS)}, or take the table "
+            "over with 'geoloc pairs import table'"
+        )
+    if "photo" not in columns or not ("overhead" in columns or {"lon", "lat"} <= set(columns)):
         raise UsageError(f"{path}: needs the column photo, and overhead or lon and lat")
+    return columns
 
 
-def _parse(path: Path, line: int, row: Mapping[str, str | None]) -> Pair:
-    """One checked row; empty cells count as absent."""
-    where = f"{path}:{line}"
-    cells = {key: (value or "").strip() for key, value in row.items() if key}
+def parse_pair(folder: Path, where: str, columns: Mapping[str, str], row: Row) -> Pair:
+    """One checked row, whose files need not exist; empty cells count as absent."""
+    cells = {key: row.cells.get(name, "") for key, name in columns.items()}
     if not cells["photo"]:
         raise UsageError(f"{where}: photo is empty: give its path")
     chip = cells.get("overhead", "")
-    has_place = bool(cells.get("lon") or cells.get("lat"))
-    if bool(chip) == has_place:
-        raise UsageError(f"{where}: give either overhead, or lon and lat")
+    lon, lat = cells.get("lon", ""), cells.get("lat", "")
+    if not (chip or lon or lat):
+        raise UsageError(f"{where}: give overhead, or lon and lat, or both")
     return Pair(
-        photo=_existing(path, where, cells["photo"]),
-        overhead=_existing(path, where, chip) if chip else None,
-        lonlat=_place(where, cells) if has_place else None,
-        split=_split(where, cells.get("split", "")),
+        photo=folder / cells["photo"],
+        overhead=folder / chip if chip else None,
+        lonlat=parse_place(where, lon, lat) if lon or lat else None,
+        split=parse_split(where, cells.get("split", "")),
         group=cells.get("group", ""),
+        heading=parse_heading(where, cells.get("heading", "")),
+        date=cells.get("date", ""),
     )
 
 
-def _existing(path: Path, where: str, name: str) -> Path:
-    file = path.parent / name
-    if not file.is_file():
-        raise UsageError(f"{where}: {name} does not exist: paths start at {path.parent}")
-    return file
-
-
-def _place(where: str, cells: Mapping[str, str]) -> tuple[float, float]:
-    text = cells.get("lon", ""), cells.get("lat", "")
+def parse_place(where: str, lon: str, lat: str) -> tuple[float, float]:
+    """Degrees of text. Raises UsageError for what is no place on Earth."""
     try:
-        lon, lat = float(text[0]), float(text[1])
+        place = float(lon), float(lat)
     except ValueError:
-        lon = lat = math.nan
-    if not (abs(lon) <= 180 and abs(lat) <= 90):  # also refuses NaN
-        raise UsageError(f"{where}: lon {text[0]!r}, lat {text[1]!r} are not degrees (WGS84)")
-    return lon, lat
+        place = math.nan, math.nan
+    if not (abs(place[0]) <= 180 and abs(place[1]) <= 90):  # also refuses NaN
+        raise UsageError(f"{where}: lon {lon!r}, lat {lat!r} are not degrees (WGS84)")
+    return place
 
 
-def _split(where: str, text: str) -> Split:
-    if text and text not in get_args(Split):
+def parse_split(where: str, text: str) -> Split:
+    """A split of text, "train" where that is empty. Raises UsageError for an unknown one."""
+    split = _SPLITS.get(text.lower() or "train")
+    if split is None:
         raise UsageError(f"{where}: unknown split {text!r}: use {', '.join(get_args(Split))}")
-    return cast(Split, text or "train")
+    return split
+
+
+def parse_heading(where: str, text: str) -> float | None:
+    """Degrees clockwise from north, 0 to 360; None where it is empty. Raises UsageError."""
+    if not text:
+        return None
+    try:
+        heading = float(text)
+    except ValueError:
+        heading = math.nan
+    if not abs(heading) <= 360:
+        raise UsageError(f"{where}: heading {text!r} is not degrees clockwise from north")
+    return heading % 360
 
 
 def write_pairs(pairs: Iterable[Pair], path: str | Path) -> Path:
@@ -131,4 +175,6 @@ def _row(pair: Pair, folder: Path) -> list[str]:
         return str(file.relative_to(folder) if file.is_relative_to(folder) else file)
 
     lon, lat = (repr(value) for value in pair.lonlat) if pair.lonlat else ("", "")
-    return [relative(pair.photo), relative(pair.overhead), lon, lat, pair.split, pair.group]
+    heading = "" if pair.heading is None else repr(pair.heading)
+    files = relative(pair.photo), relative(pair.overhead)
+    return [*files, lon, lat, pair.split, pair.group, heading, pair.date]
