@@ -157,7 +157,7 @@ def test_regions_end_at_the_border_and_large_places_are_told(
     layout, told = result.regions.layout, result.recall
     assert {*told.found, *told.missed} == {"Alpha & <b>Co</b>", "Beta"} and told.elsewhere == 1
     assert result.regions.minima.outside > 100 and layout.polygon is not None
-    assert any("lie outside of the border" in note for note in result.notes)
+    assert any("lie outside the border" in note for note in result.notes)
     assert 0 < layout.is_region.sum() < layout.count
     assert result.parameters["border"] == str(country.border)
     assert len(result.parameters["border_sha256"]) == 64
@@ -271,7 +271,7 @@ def test_a_changed_border_is_not_repeated(country: Country, tmp_path: Path) -> N
     assert result.folder is not None and repeat_query(result.folder / RECORD).exact
     border = tmp_path / "map" / "border.geojson"
     border.write_text(border.read_text().replace("33.8", "33.7"))
-    with pytest.raises(UsageError, match="was changed since: restore it"):
+    with pytest.raises(UsageError, match="has changed since: restore it"):
         repeat_query(result.folder / RECORD)
 
 

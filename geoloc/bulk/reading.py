@@ -288,7 +288,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _digest(path: Path) -> str:
     if not path.is_file():
-        raise PhotoError(f"{path} is no regular file, or a link to nothing: get the file again")
+        raise PhotoError(f"{path} is not a regular file, or is a broken link: get the file again")
     try:
         return file_sha256(path)
     except OSError as error:

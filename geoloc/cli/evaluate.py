@@ -58,7 +58,7 @@ COMPARE = typer.Option(
 )
 SEED = typer.Option(0, "--seed", min=0, help="Random seed of intervals and of groups.")
 OUT = typer.Option(
-    None, "--out", metavar="DIR", help="Write figures, scores and plots; of a cube the answers."
+    None, "--out", metavar="DIR", help="Write figures, scores and plots; for a cube also answers."
 )
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 _OPTIONS = {

@@ -119,7 +119,7 @@ def sample(
             done = sample_places(places, out, n, within=within, seed=seed, stages=stage)
         elif uniform:
             if within is None:
-                raise UsageError("--uniform draws in a polygon: name it by --within")
+                raise UsageError("--uniform draws in a polygon: give it with --within")
             done = sample_area(within, out, n or 0, seed=seed, stages=stage)
         else:
             done = sample_roads(

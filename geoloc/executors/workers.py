@@ -248,7 +248,7 @@ def _run(key: str, item: Any) -> Any:
     """Runs in a worker, which reads its next items while one is finished, however few threads
     it has: who has read gives up its place among them."""
     if key not in _SHARED:
-        return _Untold(get_worker().address, "the worker was not told the work", final=False)
+        return _Untold(get_worker().address, "the worker has not received the task", final=False)
     try:
         work = _SHARED[key]
         data = work.read(item)

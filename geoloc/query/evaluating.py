@@ -292,7 +292,7 @@ def bank_photos(folder: Path) -> list[Path]:
     """The photos of a folder of unrelated ones. Raises UsageError where there is none."""
     photos = class_images(folder) if folder.is_dir() else []
     if not photos:
-        raise UsageError(f"{folder} has no photos: name a folder of unrelated ones")
+        raise UsageError(f"{folder} has no photos: give a folder of unrelated photos")
     return photos
 
 
@@ -329,7 +329,7 @@ def _bank_vectors(bank: Sequence[str | Path], model: Model, progress: Stages) ->
         return np.empty((0, model.dim), np.float32)
     photos = ground_vectors(model, [Path(p) for p in bank], progress("reading the bank"))
     if not len(photos.vectors):
-        raise UsageError(f"none of the {len(bank)} photos of the bank can be read")
+        raise UsageError(f"none of the {len(bank)} photos in the bank can be read")
     return photos.vectors
 
 

@@ -179,7 +179,7 @@ def cube_model(target: Target, model: str | Path | None = None) -> Model:
 def require_plain_name(model: str) -> None:
     """Raise ModelError where a cube names no model of the store, but a place to get one from."""
     if not re.fullmatch(MODEL_NAME, model):
-        raise ModelError(f"a cube names the model {model[:80]!r}, which is no model's name")
+        raise ModelError(f"a cube names the model {model[:80]!r}, which is not a model's name")
 
 
 def _model_by_digest(cube: Cube, other: Model | None = None) -> Model:

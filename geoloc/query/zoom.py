@@ -75,7 +75,7 @@ def spot_of(record: Record, rank: int, *, region: bool = False) -> Spot:
         regions = record.get("regions")
         places = regions.get("good_regions") if isinstance(regions, Mapping) else None
         if not isinstance(places, list):
-            raise UsageError("the answer has no regions: ask with --regions, or leave out --region")
+            raise UsageError("the answer has no regions: query with --regions, or omit --region")
     else:
         places = record["candidates"]
     ranks = {one["rank"]: one for one in places if isinstance(one, Mapping) and "rank" in one}
@@ -171,7 +171,7 @@ def neighbourhood(
         values = {**parent.model_dump(), **facts, "imagery": kept}
         return Area.model_validate(values)
     except ValidationError as error:
-        raise UsageError(f"the neighbourhood is no area: {explain(error, Area)}") from None
+        raise UsageError(f"the neighbourhood is not a valid area: {explain(error, Area)}") from None
 
 
 def cache_of(cube: str, cache: str | Path | None = None) -> Path:
@@ -183,7 +183,7 @@ def cache_of(cube: str, cache: str | Path | None = None) -> Path:
         return Path(cache).absolute()
     own = local_path(cube)
     if own is None:
-        raise UsageError("the cube is not on this disk: say by --cache where to build others")
+        raise UsageError("the cube is not on this disk: use --cache to say where to build others")
     return own.absolute().parent / _KEPT
 
 
@@ -324,7 +324,7 @@ def _place(asked: _Parent, area: Area, target: Target, model: Model, options: Zo
     """The neighbourhood. Raises ModelError for a model that builds no cubes."""
     overhead = model.spec.overhead
     if overhead is None:
-        raise ModelError(f"model {model.name} has no overhead network: it builds no cube")
+        raise ModelError(f"model {model.name} has no overhead network: it cannot build a cube")
     step = options.step or step_for(overhead, _step_of(target.cube))
     cache = cache_of(target.cube.url, options.cache)
     return neighbourhood(area, model, asked.spot, options.km, step, cache)

@@ -159,6 +159,6 @@ def truth_text(result: Answered) -> str:
         return ""
     at, share = result.true_place or (None, None)
     if at is None:
-        return "The true place lies outside of the area."
+        return "The true place lies outside the area."
     standing = "could not be searched" if share is None else f"is among the best {percent(share)}"
     return f"The true place {standing}."
