@@ -45,56 +45,38 @@ FAIL_FAST = typer.Option(
 )
 
 _DOING = {"build": "building", "refresh": "refreshing"}
+_JOBS = {
+    "build": "Encode an area's imagery into a feature cube, once; an interrupted build resumes.",
+    "refresh": (
+        "Recompute what changed in the imagery, into a new generation; others may query meanwhile."
+    ),
+    "update": (
+        "Build what is missing from an area's cube, and refresh what has changed in its imagery."
+    ),
+}
 
 
-@app.command()
-def build(
-    area: Path = AREA,
-    method: str | None = METHOD,
-    cluster: str = CLUSTER,
-    max_failed: int | None = MAX_FAILED,
-    fail_fast: bool = FAIL_FAST,
-    as_json: bool = JSON,
-) -> None:
-    """Encode an area's imagery into a feature cube, once; an interrupted build resumes."""
-    from ..jobs.build import build_cube
+def _add_job(name: str, what: str) -> None:
+    """A job that brings an area's cube up to date: ``geoloc.NAME_cube``."""
 
-    most = 0 if fail_fast else max_failed
-    carry_out(build_cube, "build", area, as_json, method=method, cluster=cluster, max_failed=most)
+    @app.command(name, help=what)
+    def run(
+        area: Path = AREA,
+        method: str | None = METHOD,
+        cluster: str = CLUSTER,
+        max_failed: int | None = MAX_FAILED,
+        fail_fast: bool = FAIL_FAST,
+        as_json: bool = JSON,
+    ) -> None:
+        import geoloc
 
-
-@app.command()
-def refresh(
-    area: Path = AREA,
-    method: str | None = METHOD,
-    cluster: str = CLUSTER,
-    max_failed: int | None = MAX_FAILED,
-    fail_fast: bool = FAIL_FAST,
-    as_json: bool = JSON,
-) -> None:
-    """Recompute what changed in the imagery, into a new generation; others may query meanwhile."""
-    from ..jobs.refresh import refresh_cube
-
-    most = 0 if fail_fast else max_failed
-    carry_out(
-        refresh_cube, "refresh", area, as_json, method=method, cluster=cluster, max_failed=most
-    )
+        job, step = getattr(geoloc, f"{name}_cube"), name if name in _DOING else None
+        most = 0 if fail_fast else max_failed
+        carry_out(job, step, area, as_json, method=method, cluster=cluster, max_failed=most)
 
 
-@app.command()
-def update(
-    area: Path = AREA,
-    method: str | None = METHOD,
-    cluster: str = CLUSTER,
-    max_failed: int | None = MAX_FAILED,
-    fail_fast: bool = FAIL_FAST,
-    as_json: bool = JSON,
-) -> None:
-    """Build what is missing from an area's cube, and refresh what has changed in its imagery."""
-    from ..jobs.update import update_cube
-
-    most = 0 if fail_fast else max_failed
-    carry_out(update_cube, None, area, as_json, method=method, cluster=cluster, max_failed=most)
+for _name, _what in _JOBS.items():
+    _add_job(_name, _what)
 
 
 @app.command()

@@ -38,7 +38,7 @@ def build(
     fail_fast: bool = FAIL_FAST,
     as_json: bool = JSON,
 ) -> None:
-    """Encode the imagery around each point into a feature cube, once; an interrupted build goes on.
+    """Encode the imagery around each point into a feature cube, once; an interrupted build resumes.
 
     Imagery, model and cube are those of the area file, whose extent and step do not count here.
     More points of the same sequence are appended to a cube that is there: what it holds stays.
