@@ -1,4 +1,4 @@
-"""What nobody foresaw: one file costs itself, never the run; the details are kept for a person."""
+"""Unexpected failures: one file costs itself, never the run; the details are kept for a person."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ class Reader:
         fail: Callable[[str, str], None],
         progress: Stages,
     ) -> None:
-        """See to it that each item is the copy that leads: the first of its ``sights``.
+        """Make each item the copy that leads: the first of its ``sights``.
 
         A larger copy may have come later, the one that led may be gone. One that cannot be
         read any more is told by ``fail`` (name, reason), and the item stays what it was.

@@ -441,7 +441,7 @@ def _cell(grid: Grid, truth: Truth) -> int:
 
 
 def score(results: Sequence[QueryResult], truths: Sequence[Truth]) -> list[Score]:
-    """Score each answer by the truth of the photo's file name; others are passed over."""
+    """Score each answer by the truth of the photo's file name; others are ignored."""
     places = {row.file: row for row in truths}
     return [
         _score(result, places[name])

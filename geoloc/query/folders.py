@@ -62,7 +62,7 @@ def cube_key(url: str) -> str:
 
 
 def recorded(folder: Path) -> Record | None:
-    """What a folder's ``query.json`` tells; None where there is none, or none that is whole."""
+    """What a folder's ``query.json`` holds; None where there is none, or none that is whole."""
     try:
         return read_record(folder / RECORD)
     except UsageError:

@@ -54,7 +54,7 @@ ONE_BY_ONE = (Use.QUERY, Use.SCENE)
 
 @dataclass(frozen=True)
 class Flag:
-    """How an option is written on the command line, as far as its field does not tell.
+    """How an option is written on the command line, beyond what its field says.
 
     name: without dashes, the field's by default; read: from the text to the value, raises
     ValueError saying how it is to be written; many: it may be given several times; help: the
@@ -143,7 +143,7 @@ def _day(text: str) -> dt.date:
 
 
 class QueryOptions(BaseModel):
-    """How a cube is asked. None stands for the default of any option."""
+    """How a cube is queried. None stands for the default of any option."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True
@@ -303,9 +303,9 @@ class QueryOptions(BaseModel):
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Self:
-        """The options that a record keeps; what else it may say is passed over.
+        """The options that a record keeps; anything else in it is ignored.
 
-        Raises ValidationError where one is not as it was written.
+        Raises ValidationError for one that was altered.
         """
         keys = cls.recorded().values()
         return cls.model_validate({key: record[key] for key in keys if key in record}, strict=True)

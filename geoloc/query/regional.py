@@ -1,4 +1,4 @@
-"""The regions of a query: their layout, and what an answer tells of them."""
+"""The regions of a query: their layout, and what an answer reports of them."""
 
 from __future__ import annotations
 

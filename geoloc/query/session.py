@@ -160,7 +160,7 @@ class QuerySession:
     ) -> list[RankedMap]:
         """The heatmap and best places of each, in one pass over the cube.
 
-        ``progress`` is told of its blocks; ``scratch``: the folder where the heatmaps lie, in a
+        ``progress`` is called for its blocks; ``scratch``: the folder where the heatmaps lie, in a
         file without a name, by default the system's.
         """
         if not questions:

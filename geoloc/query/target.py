@@ -1,4 +1,4 @@
-"""What is asked: a cube, the imagery it was made from, the model that made it."""
+"""What is queried: a cube, the imagery it was made from, the model that made it."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def verify_cube_at(
     """Read all blocks of a cube and recompute sampled cells; see `verification.verify_cube`.
 
     Raises CubeError where blocks are damaged, or where the cube does not remember its imagery:
-    name the area file then. ``reading`` is told of the blocks, ``progress`` of the cells.
+    name the area file then. ``reading`` is called for the blocks, ``progress`` for the cells.
     ``fetch_imagery``: see `Target`; CubeError where what the cube names is not opened without.
     """
     target = open_target(ref, check_digests=True, fetch_imagery=fetch_imagery)

@@ -1,4 +1,4 @@
-"""Down to the cell: the neighbourhood of a place of an answer, and the same question asked there.
+"""Down to the cell: the neighbourhood of a place of an answer, and the same query run there.
 
 The neighbourhood is an area of its own: a square in the place's UTM zone, from the same imagery,
 by the same model, in finer steps. Its cube is built once and kept by its place.
@@ -148,7 +148,7 @@ def parent_area(
 def neighbourhood(
     parent: Area, model: Model, spot: Spot, km: float, step: float, cache: Path
 ) -> Area:
-    """The area around a place; its cube lies in ``cache``, under a name that tells the place."""
+    """The area around a place; its cube lies in ``cache``, under a name made from the place."""
     crs, bounds = square_around(spot.lon, spot.lat, km, step)
     imagery = parent.imagery.recorded()
     made_from = json.dumps([bounds, step, model.digest, imagery], sort_keys=True)
@@ -290,7 +290,7 @@ class _Parent:
         return safe_name(self.path.parent.name, f" {self.spot.kind} {self.spot.rank} {km:g} km")
 
     def parent(self, km: float) -> Parent:
-        """What the new answer tells of this one."""
+        """What the new answer records of this one."""
         spot = self.spot
         return Parent(
             self.path, self.sha256, self.record["title"], spot.kind, spot.rank, spot.lon, spot.lat,

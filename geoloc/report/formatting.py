@@ -137,7 +137,7 @@ def scene_list(scenes: Sequence[tuple[str, float]]) -> str:
 
 
 def unsearched(result: Answered) -> str:
-    """How many of the cells asked for were not searched, and why; empty where all were."""
+    """How many of the cells in question were not searched, and why; empty where all were."""
     if not result.unsearched:
         return ""
     share = percent(100 * result.unsearched / max(result.cells_asked, 1))
