@@ -246,7 +246,7 @@ def test_bad_input_is_refused_in_one_line_before_any_work(asked: Answered, tmp_p
         (UsageError, "--km 101", {}, {"km": 101}),
         (UsageError, "--km 0.01 is less than a cell of 32 m", {}, {"km": 0.01}),
         (UsageError, "--step 0: write the distance", {}, {"step": 0.0}),
-        (UsageError, "gone.jpg is not there any more: name its folder with --media",
+        (UsageError, "gone.jpg is no longer there: give its folder with --media",
          {"photos": [gone]}, {}),
         (UsageError, "has changed since", {"photos": [other]}, {}),
         (UsageError, "neither photos nor a scene", {"photos": []}, {}),
