@@ -107,7 +107,7 @@ def test_a_neighbourhood_states_no_share_to_be_searched(tmp_path: Path) -> None:
     build_cube(load_area(place.area))
     model = load_model(load_area(place.area).model)
     write_calibration(
-        model.path,
+        model,
         Calibration(
             model=model.digest, photos=9, places=9, source="nowhere", levels={80: Level(share=0.1)}
         ),

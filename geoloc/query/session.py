@@ -21,7 +21,7 @@ from ..errors import UsageError
 from ..executors import Executor
 from ..files.whole import file_sha256
 from ..models import Model, model_info
-from ..models.calibration import SearchShare, search_share
+from ..models.calibration import SearchShare, read_calibration, search_share
 from ..photos import Photo
 from ..report import QueryResult
 from ..report.evidence import photo_record
@@ -242,7 +242,7 @@ class QuerySession:
             parameters=self.parameters,
             imagery=tuple(_imagery_near(candidates, cube)),
             places={c.rank: _place_scenes(c, cube) for c in candidates},
-            notes=self._notes(question, covered, regions),
+            notes=(*self._notes(question, covered, regions), *_unmeasured(question, model)),
             lacking=covered.lacking,
             asked=covered.asked,
             folder=question.folder,
@@ -315,6 +315,16 @@ class QuerySession:
         cube = self.target.cube
         distance = cube.features.distance(self.weights)
         return {"random": random_share(question.vector, sample_cells(cube), distance)}
+
+
+def _unmeasured(question: QueryItem, model: Model | None) -> Iterator[str]:
+    """That a model has no figures of how much has to be searched."""
+    if question.photos and model and read_calibration(model) is None:
+        yield (
+            f"How much of the area holds the true place with 80\u202f% is not known for model "
+            f"{model.name}: measure it on photos of known places with 'geoloc evaluate CUBE "
+            "TRUTH.csv --calibrate MODEL'."
+        )
 
 
 def _notes_of(photos: Sequence[Photo]) -> Iterator[str]:
