@@ -14,14 +14,14 @@ from geoloc.demo.national import (
     ROBUST,
     NationalDemo,
     PhotoScore,
-    RegionScore,
     run_national_demo,
 )
 from geoloc.errors import UsageError
+from geoloc.evaluation.regions import RegionScore
 
 SCORES = (
-    PhotoScore("a.jpg", 40, RegionScore(True, 3, 0.1), RegionScore(False, 9, 0.2), 12.34567),
-    PhotoScore("b.jpg", 40, RegionScore(False, None, 0.3), RegionScore(False, None, 0.1), None),
+    PhotoScore("a.jpg", RegionScore(True, 3, 40, 0.1), RegionScore(False, 9, 40, 0.2), 12.34567),
+    PhotoScore("b.jpg", RegionScore(False, None, 40, 0.3), RegionScore(False, None, 40, 0.1), None),
 )
 
 

@@ -56,13 +56,19 @@ CALIBRATE = typer.Option(
 COMPARE = typer.Option(
     None, "--compare", metavar="A B", help="Two evaluations (--out) of the same photos, paired."
 )
+REGIONS = typer.Option(
+    None,
+    "--regions",
+    metavar="M",
+    help="Also rank the true regions, of so many metres a side; 25000 of a cube of points.",
+)
 SEED = typer.Option(0, "--seed", min=0, help="Random seed of intervals and of groups.")
 OUT = typer.Option(
     None, "--out", metavar="DIR", help="Write figures, scores and plots; of a cube the answers."
 )
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 _OPTIONS = {
-    "CUBE TRUTH.csv": ("--strata", "--bank", "--calibrate", "--out"),
+    "CUBE TRUTH.csv": ("--strata", "--bank", "--regions", "--calibrate", "--out"),
     "--pairs": ("--model", "--split", "--out"),
     "--classes": ("--ground", "--overhead", "--model", "--out"),
     "--compare": (),
@@ -83,6 +89,7 @@ def evaluate(
     model: str | None = MODEL,
     strata: Path | None = STRATA,
     bank: Path | None = BANK,
+    regions: float | None = REGIONS,
     calibrate: Path | None = CALIBRATE,
     compare: tuple[str, str] | None = COMPARE,
     seed: int = SEED,
@@ -92,7 +99,8 @@ def evaluate(
     """How good answers are where the truth is known: of a cube, of pairs, or of class folders.
 
     CUBE TRUTH.csv: how high the true places of photos rank (percentile, chance 50; best 1, 5,
-    10 %). --pairs, --classes: a model on images, without a cube. --compare: two of these.
+    10 %), and their regions of a cube of points. --pairs, --classes: a model on images, without a
+    cube. --compare: two of these.
     """
     given = {
         "CUBE TRUTH.csv": cube is not None or truth is not None,
@@ -102,7 +110,8 @@ def evaluate(
     }
     options = {
         "--split": split, "--ground": ground, "--overhead": overhead, "--model": model,
-        "--strata": strata, "--bank": bank, "--calibrate": calibrate, "--out": out,
+        "--strata": strata, "--bank": bank, "--regions": regions, "--calibrate": calibrate,
+        "--out": out,
     }  # fmt: skip
     _check_options(_one_of(given), [name for name, value in options.items() if value is not None])
     if compare is not None:
@@ -113,8 +122,8 @@ def evaluate(
     elif pairs is not None:
         _pairs(pairs, _model(model), split, seed, out, as_json)
     else:
-        _cube(str(_needed(cube, "CUBE")), _needed(truth, "TRUTH.csv"), strata, bank, calibrate,
-              seed, out, as_json)  # fmt: skip
+        _cube(str(_needed(cube, "CUBE")), _needed(truth, "TRUTH.csv"), strata, bank, regions,
+              calibrate, seed, out, as_json)  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -154,6 +163,7 @@ def _cube(
     truth: Path,
     strata: Path | None,
     bank: Path | None,
+    regions: float | None,
     calibrate: Path | None,
     seed: int,
     out: Path | None,
@@ -171,7 +181,7 @@ def _cube(
     with stages() as stage:
         scored = evaluate_truth(
             cube, truth, out=out, strata=strata, bank=bank_photos(bank) if bank else (),
-            seed=seed, progress=stage,
+            regions=regions, seed=seed, progress=stage,
         )  # fmt: skip
     stored = store_calibration(scored, calibrate, str(truth)) if calibrate else None
     if out is not None:
@@ -285,11 +295,13 @@ def _difference_table(comparison: Comparison) -> tuple[str, dict[str, str], list
 
 
 def _show(evaluation: Evaluated, facts: dict[str, Any], words: str, as_json: bool) -> None:
+    from ..evaluation.tables import title_of
+
     if as_json:
         print_json(facts)
         return
     for title, rows in evaluation.tables().items():
-        print_table(words if title == "all" else f"by {title}", *_figure_table(rows))
+        print_table(words if title == "all" else title_of(title), *_figure_table(rows))
 
 
 def _figure_table(rows: Any) -> tuple[dict[str, str], list[list[str]]]:

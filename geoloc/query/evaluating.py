@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
+from ..candidates.regions import RankedRegions, places_kept
 from ..cube import Cube
-from ..domain import Grid
+from ..domain import Grid, Regions
 from ..errors import UsageError
 from ..evaluation import Placement, Summary, Truth, read_truth, summarize
 from ..evaluation.bootstrap import Figure, figures, known, mean_figure
@@ -21,6 +23,7 @@ from ..evaluation.calibration import calibrate
 from ..evaluation.cells import AtCells, Centre, Columns, Normalised, Scorer, Standings, Together
 from ..evaluation.normalisation import KINDS, NONE, Normalisation
 from ..evaluation.ranks import ON_A_MAP, Ranks, recall_curve
+from ..evaluation.regions import RegionScore, region_figures, region_items
 from ..evaluation.truth import metres_between, place_groups, read_strata, sphere
 from ..evaluation.vectors import ground_vectors
 from ..models import Model
@@ -29,9 +32,21 @@ from ..models.model import read_model, write_whole
 from ..models.spec import SPEC_FILE
 from ..pairs import class_images
 from ..photos import photo_path
+from ..ranking import Ranking
 from ..report import QueryResult, check_writable
-from ..search import RADIUS, Place, Query, TopK, reduce_scan, reduce_scenes
+from ..search import (
+    RADIUS,
+    Place,
+    Query,
+    RegionMin,
+    RegionMinima,
+    TopK,
+    reduce_scan,
+    reduce_scenes,
+)
 from .encode import encode
+from .options import QueryOptions, Use
+from .regional import RegionQuery
 from .run import Stages, query_photos, silent
 from .target import cube_model, open_target
 from .truth import placement, true_point
@@ -52,6 +67,7 @@ DISTANCE, CLASS_MATCH, CENTRE = "distance", "class_match", "centre"
 _GROUP = 64  # photos of a pass
 _FAR = 25_000.0  # m from the nearest point of a cube of points: the photo was taken elsewhere
 _BLOCK_TOP = (1, 5, CANDIDATES)
+_SAMPLED = max(places_kept(ranking) for ranking in Ranking)
 
 
 @dataclass(frozen=True)
@@ -60,7 +76,7 @@ class Score:
     best candidate; None where the truth lies outside of the cube.
 
     candidates_m: m to each candidate, the best first; others: placements by the name of another
-    score or baseline.
+    score or baseline; regions: how the true region did, by what regions are ranked by.
     """
 
     photo: str
@@ -70,12 +86,14 @@ class Score:
     group: int = 0
     candidates_m: tuple[float, ...] = ()
     others: Mapping[str, Placement] = field(default_factory=dict)
+    regions: Mapping[str, RegionScore] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
         percentile = self.placement and round(self.placement.percentile, 4)
         distance = None if self.best_candidate_m is None else round(self.best_candidate_m, 1)
-        return {"photo": self.photo, "percentile": percentile, "best_candidate_m": distance}
+        told = {"photo": self.photo, "percentile": percentile, "best_candidate_m": distance}
+        return {**told, "regions": region_items(self.regions)} if self.regions else told
 
 
 @dataclass(frozen=True)
@@ -117,16 +135,43 @@ class Evaluation:
             name: figures(ON_A_MAP, Ranks.of_placements(placements), groups, seed=self.seed)
             for name, placements in self.methods().items()
         }
-        kinds = {"scene": self._by("scene"), "stratum": self._by("stratum")}
+        kinds = {
+            "scene": self._by("scene", self._of, self.placed),
+            "stratum": self._by("stratum", self._of, self.placed),
+            **self._tables_of_regions(),
+        }
         return {"all": every, **{name: rows for name, rows in kinds.items() if rows}}
 
-    def _by(self, column: str) -> dict[str, dict[str, Figure]]:
-        """Figures of the distance for each kind of place that the truth names."""
+    def _tables_of_regions(self) -> dict[str, dict[str, dict[str, Figure]]]:
+        """Figures of the true regions for each ranking; of the first one by kind of place."""
+        scores = [score for score in self.scores if score.regions]
+        rankings = list(scores[0].regions) if scores else []
+        by_ranking = {name: self._of_regions(name, scores) for name in rankings}
+        if not rankings:
+            return {}
+        of = partial(self._of_regions, rankings[0])
+        return {
+            "regions": by_ranking,
+            "regions_scene": self._by("scene", of, scores),
+            "regions_stratum": self._by("stratum", of, scores),
+        }
+
+    def _of_regions(self, ranking: str, scores: Sequence[Score]) -> dict[str, Figure]:
+        found = [score.regions[ranking] for score in scores]
+        told = region_figures(found, [score.group for score in scores], self.seed)
+        return {"photos": Figure(float(len(scores))), **told}
+
+    @staticmethod
+    def _by(
+        column: str, figures_of: Callable[[Sequence[Score]], dict[str, Figure]],
+        scores: Sequence[Score],
+    ) -> dict[str, dict[str, Figure]]:  # fmt: skip
+        """Figures for each kind of place that the truth names."""
         own: dict[str, list[Score]] = {}
-        for score in self.placed:
+        for score in scores:
             if score.truth and (kind := getattr(score.truth, column)):
                 own.setdefault(kind, []).append(score)
-        return {kind: self._of(own[kind]) for kind in sorted(own)}
+        return {kind: figures_of(own[kind]) for kind in sorted(own)}
 
     def _of(self, scores: Sequence[Score]) -> dict[str, Figure]:
         ranks = Ranks.of_placements(p for score in scores if (p := score.placement))
@@ -215,10 +260,15 @@ class Evaluation:
         """Each photo's own scores, by which two evaluations are compared."""
         return [
             {
-                **score.to_json(),
+                **{key: value for key, value in score.to_json().items() if key != "regions"},
                 "group": score.group,
                 "rank": score.placement.rank,
                 "cells": score.placement.cells,
+                **{
+                    f"{name}_region_{key}": value
+                    for name, one in region_items(score.regions).items()
+                    for key, value in one.items()
+                },
             }
             for score in self.scores
             if score.placement is not None
@@ -255,6 +305,7 @@ def evaluate_truth(
     out: str | Path | None = None,
     strata: str | Path | None = None,
     bank: Sequence[str | Path] = (),
+    regions: float | None = None,
     seed: int = 0,
     progress: Stages = silent,
 ) -> Evaluation:
@@ -262,8 +313,9 @@ def evaluate_truth(
 
     Of grids and of points. ``out``: a folder for the answers of a grid, the true places marked;
     without it nothing is written. ``strata``: see `read_strata`. ``bank``: unrelated photos, by
-    which normalised scores are compared with the distance. Raises UsageError for a bad truth file,
-    and what `query_photos` raises.
+    which normalised scores are compared with the distance. ``regions``: side (m) of the regions
+    that are ranked too, in each way there is; of points 25,000 by default, of grids none. Raises
+    UsageError for a bad truth file, and what `query_photos` raises.
     """
     truths = read_truth(truth)
     if strata is not None:
@@ -273,9 +325,11 @@ def evaluate_truth(
         check_writable(Path(out))
     target = open_target(cube)
     model = cube_model(target)
+    regional = RegionQuery.of(target, QueryOptions.of(Use.QUERY, regions=regions))
+    layout = regional.layout if regional else None
     _, vectors, failures = encode(paths, model, progress=progress("reading the photos"))
     read = [(t, p) for t, p in zip(truths, paths, strict=True) if str(p) not in failures]
-    ranker = _Ranker(target.cube, model, _bank_vectors(bank, model, progress))
+    ranker = _Ranker(target.cube, model, _bank_vectors(bank, model, progress), layout)
     scores = ranker.scores([t for t, _ in read], vectors, progress("ranking the true places"))
     if out is not None and isinstance(target.cube.domain, Grid) and read:
         places = {Path(row.file).name: (row.lat, row.lon) for row in truths}
@@ -335,11 +389,13 @@ def _bank_vectors(bank: Sequence[str | Path], model: Model, progress: Stages) ->
 
 @dataclass(frozen=True, eq=False)
 class _Ranker:
-    """Ranks true places among the cells of a cube; ``bank``: vectors of unrelated photos."""
+    """Ranks true places among the cells of a cube; ``bank``: vectors of unrelated photos;
+    ``layout``: the regions that are ranked too."""
 
     cube: Cube
     model: Model
     bank: F32
+    layout: Regions | None = None
 
     def scores(self, truths: Sequence[Truth], vectors: F32, progress: Any) -> list[Score]:
         """One a photo, those of a group in a few passes."""
@@ -360,15 +416,28 @@ class _Ranker:
         scorers: list[Scorer] = [Normalised(count, kind) for kind in kinds]
         scorers.append(Centre(count, self._middle))
         own = reduce_scan(self.cube, query, AtCells(scorers, cells))
-        both = Together([Standings(scorers, own), top], [None, count])
-        counts, places = reduce_scan(self.cube, query, both)
+        kept = Together([Standings(scorers, own), top], [None, count])
+        if self.layout is not None:
+            of_regions = RegionMin.of(self.layout, count, _SAMPLED)
+            kept = Together([*kept.parts, of_regions], [*kept.maps, count])
+        counts, places, *minima = reduce_scan(self.cube, query, kept)
         names = [DISTANCE, *(kind.name for kind in kinds[1:]), CENTRE, CLASS_MATCH]
         matched = self._class_match(vectors, cells)
         own, counts = np.concatenate([own, matched[0]]), np.concatenate([counts, matched[1]], 1)
-        return [
+        scored = [
             self._score(truth, names, own[:, photo], counts[:, :, photo], places[photo], group)
             for photo, (truth, group) in enumerate(zip(truths, groups, strict=True))
         ]
+        for found in minima:
+            scored = [self._with_regions(*one) for one in zip(scored, found, strict=True)]
+        return scored
+
+    def _with_regions(self, score: Score, minima: RegionMinima) -> Score:
+        """With how the true region did in each ranking."""
+        assert score.truth is not None
+        ranked = [RankedRegions.of(minima, self.cube.domain, ranking) for ranking in Ranking]
+        told = {one.ranking.value: RegionScore.of(one, score.truth) for one in ranked}
+        return replace(score, regions=told)
 
     def _top(self, count: int) -> TopK:
         """Candidates as those of a query; points may lie anywhere, so none rules another out."""
