@@ -11,9 +11,6 @@ from typing import Any
 import numpy as np
 
 from ..area import Area, load_area
-from ..candidates.regions import RankedRegions
-from ..cube import Cube
-from ..domain import Domain
 from ..evaluation import Truth, read_truth
 from ..evaluation.regions import RegionScore, shares
 from ..files.whole import write_whole
@@ -29,8 +26,8 @@ from ..report import QueryResult
 from ..sandbox.country.write import write_country
 
 SEED = 7
-ROBUST = Ranking.CORRECTED
-"""What regions are also ranked by: the smallest distance, corrected for the number of points."""
+ROBUST = Ranking.NEAREST
+"""What regions are also ranked by: the mean distance of the nearest places of each."""
 
 _ASIDE = 0.3  # of a neighbourhood's width: the true place is not in its middle
 _KEPT = "zoom"
@@ -115,8 +112,9 @@ def run_national_demo(
         progress=progress,
     )  # fmt: skip
     zoomed = _zoom_all(area, out, truths, zoom_km, progress)
-    domain = Cube.open(area.cube).domain
-    scores = [_scored(one, truths, domain, zoomed) for one in answers.results]
+    robust = answer_photos(out / "area.yaml", paths, regions=region_m, ranking=ROBUST)
+    both = zip(answers.results, robust.results, strict=True)
+    scores = [_scored(*one, truths, zoomed) for one in both]
     if answers.results and answers.results[0].folder:
         zoom_answer(answers.results[0].folder, 1, ZoomOptions(zoom_km, cache=out / _KEPT), progress)
     demo = NationalDemo(
@@ -129,18 +127,19 @@ def run_national_demo(
 
 def _scored(
     result: QueryResult,
+    robust: QueryResult,
     truths: Sequence[Truth],
-    domain: Domain,
     zoomed: Mapping[str, float | None],
 ) -> PhotoScore:
-    assert result.photo is not None and result.regions is not None, "photos over points"
+    assert result.photo is not None, "photos were asked"
     truth = next(one for one in truths if one.file == result.photo.path.name)
-    plain = result.regions
-    robust = RankedRegions.of(plain.minima, domain, ROBUST)
-    return PhotoScore(
-        truth.file, RegionScore.of(plain, truth), RegionScore.of(robust, truth),
-        zoomed[truth.file],
-    )  # fmt: skip
+    plain, other = (_region_score(one, truth) for one in (result, robust))
+    return PhotoScore(truth.file, plain, other, zoomed[truth.file])
+
+
+def _region_score(result: QueryResult, truth: Truth) -> RegionScore:
+    assert result.regions is not None, "a cube of points is answered by regions"
+    return RegionScore.of(result.regions, truth)
 
 
 def _zoom_all(

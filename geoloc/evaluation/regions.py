@@ -58,17 +58,15 @@ def region_figures(
 ) -> dict[str, Figure]:
     """Percentages of photos and of regions, with intervals over groups (of one place).
 
-    truth_in_good: photos whose true region is good; what as many random regions would give, which
-    is good_share, is its chance. gain: the difference of these two, photo by photo. The others are
-    of the rank of the true region, whatever the rule calls good.
+    truth_in_good: photos whose true region is good; good_share: regions that are, so what as many
+    random ones would give. gain: the difference of these two, photo by photo. The others are of the
+    rank of the true region, whatever the rule calls good.
     """
     good = np.array([100.0 * one.good for one in scores])
     share = np.array([100.0 * one.good_share for one in scores])
-    found = mean_figure(good, groups, seed=seed)
-    flagged = mean_figure(share, groups, seed=seed)
     return {
-        "truth_in_good": Figure(found.value, found.low, found.high, flagged.value),
-        "good_share": flagged,
+        "truth_in_good": mean_figure(good, groups, seed=seed),
+        "good_share": mean_figure(share, groups, seed=seed),
         "gain": mean_figure(good - share, groups, seed=seed),
         **figures(_OF_RANKS, ranks_of(scores), groups, seed=seed),
     }

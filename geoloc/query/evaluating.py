@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
-from ..candidates.regions import RankedRegions, places_kept
+from ..candidates.regions import RankedRegions, nearest_kept, places_kept
 from ..cube import Cube
 from ..domain import Grid, Regions
 from ..errors import UsageError
@@ -67,7 +67,6 @@ DISTANCE, CLASS_MATCH, CENTRE = "distance", "class_match", "centre"
 _GROUP = 64  # photos of a pass
 _FAR = 25_000.0  # m from the nearest point of a cube of points: the photo was taken elsewhere
 _BLOCK_TOP = (1, 5, CANDIDATES)
-_SAMPLED = max(places_kept(ranking) for ranking in Ranking)
 
 
 @dataclass(frozen=True)
@@ -418,7 +417,10 @@ class _Ranker:
         own = reduce_scan(self.cube, query, AtCells(scorers, cells))
         kept = Together([Standings(scorers, own), top], [None, count])
         if self.layout is not None:
-            of_regions = RegionMin.of(self.layout, count, _SAMPLED)
+            size = self.cube.domain.size
+            sample = max(places_kept(ranking) for ranking in Ranking)
+            nearest = max(nearest_kept(ranking, self.layout, size) for ranking in Ranking)
+            of_regions = RegionMin.of(self.layout, count, sample, nearest)
             kept = Together([*kept.parts, of_regions], [*kept.maps, count])
         counts, places, *minima = reduce_scan(self.cube, query, kept)
         names = [DISTANCE, *(kind.name for kind in kinds[1:]), CENTRE, CLASS_MATCH]
