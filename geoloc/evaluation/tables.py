@@ -38,7 +38,7 @@ def markdown(
 
 def title_of(table: str) -> str:
     """The heading of a table, for people."""
-    return _TITLES.get(table, table)
+    return _TITLES.get(table, f"by {table}")
 
 
 def _facts(facts: Mapping[str, Any]) -> Iterator[str]:
