@@ -361,3 +361,27 @@ def test_true_regions_are_evaluated_as_the_answers_rank_them(
     assert told["photos"][2]["regions"]["minimum"]["good"] is False
     assert found.items()[0]["minimum_region_rank"] == found.scores[0].regions["minimum"].rank
     json.dumps(told, allow_nan=False)
+
+
+def test_photos_of_one_place_are_evaluated_as_their_fused_answer(
+    country: Country, tmp_path: Path
+) -> None:
+    rows = ["file,lat,lon"]
+    for number, name in enumerate(("a.png", "b.png")):
+        pixels = np.random.default_rng(number).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+        rows.append(f"{name},48.9,31.5")
+    truth = tmp_path / "truth.csv"
+    truth.write_text("\n".join(rows))
+    found = evaluate_truth(country.area, truth, fuse=[2])
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    (answer,) = answer_photos(country.area, paths, fuse=True).results
+    (score,) = found.fused[2]
+    assert score.truth is not None and answer.regions is not None
+    assert score.regions["minimum"] == RegionScore.of(answer.regions, score.truth)
+    assert found.fused[1][0].placement == found.scores[0].placement
+    told = found.to_json()
+    assert set(told["fused"]) == {"1 photo", "2 photos"}
+    assert "2 photos, nearest" in told["regions_fused"]
+    with pytest.raises(UsageError, match="has 3 photos to fuse"):
+        evaluate_truth(country.area, truth, fuse=[3])

@@ -62,13 +62,20 @@ REGIONS = typer.Option(
     metavar="M",
     help="Also rank the true regions, of so many metres a side; 25000 of a cube of points.",
 )
+FUSE = typer.Option(
+    None,
+    "--fuse",
+    metavar="N",
+    min=2,
+    help="Also average N photos of each place; may be given several times.",
+)
 SEED = typer.Option(0, "--seed", min=0, help="Random seed of intervals and of groups.")
 OUT = typer.Option(
     None, "--out", metavar="DIR", help="Write figures, scores and plots; of a cube the answers."
 )
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 _OPTIONS = {
-    "CUBE TRUTH.csv": ("--strata", "--bank", "--regions", "--calibrate", "--out"),
+    "CUBE TRUTH.csv": ("--strata", "--bank", "--regions", "--fuse", "--calibrate", "--out"),
     "--pairs": ("--model", "--split", "--out"),
     "--classes": ("--ground", "--overhead", "--model", "--out"),
     "--compare": (),
@@ -90,6 +97,7 @@ def evaluate(
     strata: Path | None = STRATA,
     bank: Path | None = BANK,
     regions: float | None = REGIONS,
+    fuse: list[int] | None = FUSE,
     calibrate: Path | None = CALIBRATE,
     compare: tuple[str, str] | None = COMPARE,
     seed: int = SEED,
@@ -110,7 +118,8 @@ def evaluate(
     }
     options = {
         "--split": split, "--ground": ground, "--overhead": overhead, "--model": model,
-        "--strata": strata, "--bank": bank, "--regions": regions, "--calibrate": calibrate,
+        "--strata": strata, "--bank": bank, "--regions": regions, "--fuse": fuse or None,
+        "--calibrate": calibrate,
         "--out": out,
     }  # fmt: skip
     _check_options(_one_of(given), [name for name, value in options.items() if value is not None])
@@ -122,7 +131,7 @@ def evaluate(
     elif pairs is not None:
         _pairs(pairs, _model(model), split, seed, out, as_json)
     else:
-        _cube(str(_needed(cube, "CUBE")), _needed(truth, "TRUTH.csv"), strata, bank, regions,
+        _cube(str(_needed(cube, "CUBE")), _needed(truth, "TRUTH.csv"), strata, bank, regions, fuse,
               calibrate, seed, out, as_json)  # fmt: skip
 
 
@@ -164,6 +173,7 @@ def _cube(
     strata: Path | None,
     bank: Path | None,
     regions: float | None,
+    fuse: list[int] | None,
     calibrate: Path | None,
     seed: int,
     out: Path | None,
@@ -181,7 +191,7 @@ def _cube(
     with stages() as stage:
         scored = evaluate_truth(
             cube, truth, out=out, strata=strata, bank=bank_photos(bank) if bank else (),
-            regions=regions, seed=seed, progress=stage,
+            regions=regions, fuse=fuse or (), seed=seed, progress=stage,
         )  # fmt: skip
     stored = store_calibration(scored, calibrate, str(truth)) if calibrate else None
     if out is not None:

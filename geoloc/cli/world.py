@@ -42,6 +42,9 @@ def sandbox(
     country: bool = typer.Option(
         False, "--country", help="A whole country, whose imagery is rendered when it is read."
     ),
+    views: int = typer.Option(
+        1, "--views", min=1, max=100, help="Of --country: photos of each place, looking around."
+    ),
     serve: bool = typer.Option(
         False, "--serve", help="Then serve the country's imagery as web tiles, until Ctrl-C."
     ),
@@ -54,13 +57,16 @@ def sandbox(
     """
     if serve and not country:
         raise UsageError("--serve goes with --country: a world's imagery lies in files")
+    if views > 1 and not country:
+        raise UsageError("--views goes with --country: a world's photos are each of another place")
     with stages() as stage:
         if country:
             from ..sandbox.country.write import write_country
 
             files = write_country(
-                folder, seed=seed, km=200.0 if km is None else km, photos=photos or 12, stages=stage
-            )
+                folder, seed=seed, km=200.0 if km is None else km, photos=photos or 12,
+                views=views, stages=stage,
+            )  # fmt: skip
         else:
             from ..sandbox.write import write_sandbox
 

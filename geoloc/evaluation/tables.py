@@ -16,6 +16,8 @@ _TITLES = {
     "regions": "The true regions, by what regions are ranked by",
     "regions_scene": "The true regions, by scene",
     "regions_stratum": "The true regions, by stratum",
+    "fused": "By how many photos of a place are averaged",
+    "regions_fused": "The true regions, by how many photos of a place are averaged",
 }
 
 

@@ -44,6 +44,7 @@ from ..search import (
     reduce_scan,
     reduce_scenes,
 )
+from ..search import fuse as mean_vector
 from .encode import encode
 from .options import QueryOptions, Use
 from .regional import RegionQuery
@@ -99,7 +100,8 @@ class Score:
 class Evaluation:
     """Scores of photos with a known place, and one line for each that could not be answered.
 
-    km2: of the cells that were searched, None for points; seed: of the bootstraps.
+    km2: of the cells that were searched, None for points; seed: of the bootstraps; fused: by how
+    many photos of each place were averaged, scores of the places that have enough for all of these.
     """
 
     scores: tuple[Score, ...]
@@ -109,6 +111,7 @@ class Evaluation:
     km2: float | None = None
     seed: int = 0
     normalised: bool = False
+    fused: Mapping[int, tuple[Score, ...]] = field(default_factory=dict)
 
     @property
     def summary(self) -> Summary:
@@ -138,6 +141,7 @@ class Evaluation:
             "scene": self._by("scene", self._of, self.placed),
             "stratum": self._by("stratum", self._of, self.placed),
             **self._tables_of_regions(),
+            **self._tables_of_fused(),
         }
         return {"all": every, **{name: rows for name, rows in kinds.items() if rows}}
 
@@ -154,6 +158,16 @@ class Evaluation:
             "regions_scene": self._by("scene", of, scores),
             "regions_stratum": self._by("stratum", of, scores),
         }
+
+    def _tables_of_fused(self) -> dict[str, dict[str, dict[str, Figure]]]:
+        """Figures by how many photos of a place were averaged; of true regions for each ranking."""
+        cells, regions = dict[str, dict[str, Figure]](), dict[str, dict[str, Figure]]()
+        for count, scores in self.fused.items():
+            name = f"{count} photo{'s' if count > 1 else ''}"
+            cells[name] = self._of([score for score in scores if score.placement])
+            for ranking in scores[0].regions if scores else ():
+                regions[f"{name}, {ranking}"] = self._of_regions(ranking, scores)
+        return {"fused": cells, "regions_fused": regions}
 
     def _of_regions(self, ranking: str, scores: Sequence[Score]) -> dict[str, Figure]:
         found = [score.regions[ranking] for score in scores]
@@ -305,6 +319,7 @@ def evaluate_truth(
     strata: str | Path | None = None,
     bank: Sequence[str | Path] = (),
     regions: float | None = None,
+    fuse: Sequence[int] = (),
     seed: int = 0,
     progress: Stages = silent,
 ) -> Evaluation:
@@ -313,12 +328,15 @@ def evaluate_truth(
     Of grids and of points. ``out``: a folder for the answers of a grid, the true places marked;
     without it nothing is written. ``strata``: see `read_strata`. ``bank``: unrelated photos, by
     which normalised scores are compared with the distance. ``regions``: side (m) of the regions
-    that are ranked too, in each way there is; of points 25,000 by default, of grids none. Raises
-    UsageError for a bad truth file, and what `query_photos` raises.
+    that are ranked too, in each way there is; of points 25,000 by default, of grids none.
+    ``fuse``: of how many photos of each place the mean is ranked too. Raises UsageError for a bad
+    truth file, and what `query_photos` raises.
     """
     truths = read_truth(truth)
     if strata is not None:
         truths = read_strata(strata, truths)
+    if fuse and not _with_photos(place_groups(truths), max(fuse)):
+        raise UsageError(f"no place of {truth} has {max(fuse)} photos to fuse: ask for fewer")
     paths = [photo_path(Path(truth).parent / row.file) for row in truths]
     if out is not None:
         check_writable(Path(out))
@@ -333,11 +351,12 @@ def evaluate_truth(
     if out is not None and isinstance(target.cube.domain, Grid) and read:
         places = {Path(row.file).name: (row.lat, row.lon) for row in truths}
         query_photos(cube, [path for _, path in read], out, truth=places, progress=progress)
+    fused = ranker.fused([t for t, _ in read], vectors, fuse)
     step = getattr(target.cube.domain, "step", None)
     cells = max((s.placement.cells for s in scores if s.placement), default=0)
     return Evaluation(
         tuple(scores), failures, model.name, model.digest,
-        None if step is None else cells * step**2 / 1e6, seed, bool(bank),
+        None if step is None else cells * step**2 / 1e6, seed, bool(bank), fused,
     )  # fmt: skip
 
 
@@ -405,6 +424,22 @@ class _Ranker:
             scored += self._scores(truths[part], vectors[part], cells[part], groups[part])
             progress(min(start + _GROUP, len(truths)), len(truths))
         return scored
+
+    def fused(
+        self, truths: Sequence[Truth], vectors: F32, counts: Sequence[int]
+    ) -> dict[int, tuple[Score, ...]]:
+        """By count, one score a place with photos enough for all counts: of its first photo alone,
+        and of the mean of so many."""
+        if not counts:
+            return {}
+        found = dict[int, tuple[Score, ...]]()
+        places = _with_photos(place_groups(truths), max(counts))
+        first = [truths[place[0]] for place in places]
+        for count in sorted({1, *counts}):
+            means = [mean_vector(vectors[place[:count]]) for place in places]
+            scored = self.scores(first, np.stack(means), silent("")) if means else []
+            found[count] = tuple(scored)
+        return found
 
     def _scores(
         self, truths: Sequence[Truth], vectors: F32, cells: I64, groups: Sequence[int]
@@ -503,6 +538,12 @@ class _Ranker:
             return tuple(math.dist(point, (p.x, p.y)) for p in places) if point else ()
         true = (truth.lon, truth.lat)
         return tuple(metres_between(true, (place.x, place.y)) for place in places)
+
+
+def _with_photos(groups: Sequence[int], least: int) -> list[I64]:
+    """Which photos ``(photo,)`` are of each place that has at least so many, in their order."""
+    photos = [np.flatnonzero(np.array(groups) == place) for place in dict.fromkeys(groups)]
+    return [one for one in photos if len(one) >= least]
 
 
 def _cell(grid: Grid, truth: Truth) -> int:

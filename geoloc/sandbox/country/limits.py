@@ -2,7 +2,7 @@
 
     python -m geoloc.sandbox.country.limits --seeds 101-102
 
-Photos are taken at sites of a kind, each as likely as any other (`photos.take_photo`). Who knew the
+Photos are taken at sites of a kind, each as likely as any other (`photos.SITES`). Who knew the
 kind of site beyond doubt, and how many there are in each region, would look in the regions with
 most of them first: no ranking of regions by the kind of scene finds more than that.
 """
