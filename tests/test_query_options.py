@@ -79,7 +79,7 @@ def test_keywords_and_a_model_are_the_same_options() -> None:
         (Use.QUERY, {"generation": ""}, "name a generation"),
         (Use.BULK, {"regions": 0}, "regions: Input should be greater than 0"),
         (Use.BULK, {"regions": float("nan")}, "regions: Input should be a finite number"),
-        (Use.SCENE, {"ranking": "best"}, "ranking: Input should be 'minimum', 'quantile' or 'c"),
+        (Use.SCENE, {"ranking": "best"}, "ranking: Input should be 'minimum', 'quantile', 'c"),
         (Use.QUERY, {"border": "a.geojson"}, "unknown option 'border'"),
         (Use.QUERY, {"radius": 1e300}, "radius: Input should be less than 100000000"),
         (Use.QUERY, {"weights": {"indoor": "much"}}, r"weights\.indoor: "),

@@ -179,7 +179,8 @@ class QueryOptions(BaseModel):
     ranking: Annotated[
         Ranking, BeforeValidator(_ranking), Field(description=(
             "What regions are ranked by: their smallest distance, a low quantile of the distances "
-            "of 32 of their places, or the smallest one corrected for how many points they have.")),
+            "of 32 of their places, the smallest one corrected for how many points they have, or "
+            "the mean of their nearest places, which finds most.")),
         Option(ALL, served=True, recorded=True, shared=True),
     ] = Ranking.MINIMUM
     places_above: Annotated[

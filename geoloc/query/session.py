@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ..area import polygon_file, read_polygon
 from ..candidates import Candidate, candidates_of, explain_candidates, with_attributes
-from ..candidates.regions import RankedRegions, places_kept
+from ..candidates.regions import RankedRegions, nearest_kept, places_kept
 from ..cube import Cube
-from ..domain import Grid
+from ..domain import Grid, Regions
 from ..encoders.figures import read_figures
 from ..errors import UsageError
 from ..executors import Executor
@@ -144,7 +144,7 @@ class QuerySession:
         """How many photos fit in memory by their regions; None without."""
         if self.regional is None:
             return None
-        return maps_at_once(self.regional.layout, places_kept(self.options.ranking))
+        return maps_at_once(self.regional.layout, *self._kept(self.regional.layout))
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
@@ -199,8 +199,14 @@ class QuerySession:
         if self.regional is None:
             assert cells is not None
             return cells
-        kept = places_kept(self.options.ranking)
-        return Regional(RegionMin.of(self.regional.layout, maps, kept), cells)
+        layout = self.regional.layout
+        return Regional(RegionMin.of(layout, maps, *self._kept(layout)), cells)
+
+    def _kept(self, layout: Regions) -> tuple[int, int]:
+        """Of each region: how many places that stand for it, and how many smallest distances."""
+        ranking = self.options.ranking
+        size = self.target.cube.domain.size
+        return places_kept(ranking), nearest_kept(ranking, layout, size)
 
     def _ranked(self, maps: int, scratch: Path | None) -> Ranked:
         grid = self.target.cube.grid

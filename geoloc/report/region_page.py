@@ -215,6 +215,7 @@ def _data(regions: RankedRegions) -> dict[str, Any]:
     records = (regions.record(int(region)) for region in regions.order)
     return {
         "ranking": regions.ranking.value,
+        "score": regions.ranking.words,
         "keys": keys,
         "regions": {str(one["region"]): [_short(one[key]) for key in keys] for one in records},
     }
