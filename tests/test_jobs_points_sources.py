@@ -16,6 +16,7 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
+from pyproj import Transformer
 
 from geoloc.area import Area, load_area
 from geoloc.cube import Cube
@@ -24,7 +25,7 @@ from geoloc.jobs import calibration
 from geoloc.jobs.build import build_cube
 
 from .loopback import serving_on_loopback
-from .point_area import BLOCK, CRS, HEIGHT, LEFT, TOP, WIDTH, write_area, write_image
+from .point_area import BLOCK, CRS, HEIGHT, LEFT, TOP, WIDTH, lonlat_of, write_area, write_image
 from .test_imagery_geotiff import _Ranges
 from .test_imagery_stac import Api, item
 from .tile_server import TileServer, serve_tiles
