@@ -434,7 +434,7 @@ def test_a_checkout_is_deployed_after_the_one_command_that_is_named(composed: Co
 def test_on_postgresql_and_a_dask_cluster(
     composed: Composed, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
-    place = write_place(tmp_path_factory.mktemp("place-pg"), keep=True)
+    place = write_place(tmp_path_factory.mktemp("place-pg"), cache=True)
     given = {"areas": [str(place.area)], "cluster": composed.scheduler, "verify_cells": 5}
     with composed.piece("worker"):
         run = composed.start_run("refresh-cubes", **given)
