@@ -38,7 +38,6 @@ from geoloc.ranking import Ranking
 from geoloc.report.outputs import RECORD, faults_of_outputs
 from geoloc.report.registry import OUTPUTS, REGION_OUTPUTS
 from geoloc.search import Query, scan
-from geoloc.sharing import share
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES
 from tests.point_place import Country, make_country, make_map, write_point_cube
@@ -297,14 +296,6 @@ def _item(session: QuerySession) -> Any:
 
     vector = session.target.cube.features.named_vector(["beach"])
     return QueryItem("beach", "beach", (), vector)
-
-
-def test_an_answer_of_points_is_not_shared_by_halves(answers: QueryResults, tmp_path: Path) -> None:
-    folder = answers.results[0].folder
-    assert folder is not None
-    with pytest.raises(UsageError, match="an answer of sample points by regions") as refused:
-        share([folder], tmp_path / "copy")
-    assert "\n" not in str(refused.value)
 
 
 def test_polygons_between_the_points_are_refused(country: Country, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from ..cube import (
     current_generation,
     generation_names,
     generation_of_date,
+    how_to_build,
     inspect_blocks,
     stored_attributes,
     stored_spec,
@@ -240,7 +241,7 @@ def repair_cube_at(
         return repair_cube(area, cluster=cluster, progress=progress)
     url = str(ref)
     if not generation_names(url):
-        raise CubeError(f"cube {url} does not exist: run 'geoloc cube build'")
+        raise CubeError(f"cube {url} does not exist: run {how_to_build(url)}")
     notes = restore_name(url)
     generation = current_generation(url) or FIRST_GENERATION
     spec, attrs = stored_spec(url, generation), stored_attributes(url, generation)
