@@ -4,15 +4,49 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 from typer.core import TyperGroup
 
-from ..errors import GeolocError
+from ..errors import GeolocError, UsageError
 from .console import note, print_json, progress
 
+if TYPE_CHECKING:
+    from ..pairs.importing import Imported
+    from ..pairs.published import Rule
+
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
+
+
+BLOCK = typer.Option(
+    None, "--block", metavar="M", help="Side of the blocks that are dealt; default: 5000 or less."
+)
+BUFFER = typer.Option(
+    200.0, "--buffer", metavar="M", help="Pairs nearer to another split's than this are left out."
+)
+TEST = typer.Option(0.2, "--test", min=0, max=0.9, help="Share of the blocks to test on.")
+VALID = typer.Option(0.1, "--valid", min=0, max=0.9, help="Share of the blocks to validate on.")
+SEED = typer.Option(0, "--seed", help="Random seed of the split.")
+
+
+class Sets(StrEnum):
+    """What is imported."""
+
+    cvusa = "cvusa"
+    witw = "witw"
+    gtcrossview = "gtcrossview"
+    cw = "cw"
+    cgw = "cgw"
+    table = "table"
+
+
+class By(StrEnum):
+    """Where the split comes from."""
+
+    auto = "auto"
+    place = "place"
+    keep = "keep"
 
 
 class Layouts(StrEnum):
@@ -61,6 +95,76 @@ def classes(
     write_pairs(made, out)
     held = sum(pair.split == "test" for pair in made)
     note(f"{len(made)} pairs in {out}, {held} of them held out; next: geoloc train {out}")
+
+
+@app.command(name="import")
+def import_(
+    data: Sets = typer.Argument(
+        ..., metavar="SET", help="cvusa, witw, gtcrossview, cw, cgw or table."
+    ),
+    sources: list[Path] = typer.Argument(
+        ..., metavar="DIR|TABLE|TAR…", help="Its folder, its tar archives, or a table of pairs."
+    ),
+    out: Path = typer.Option(
+        ..., "--out", metavar="PAIRS.csv", help="The pairs file; of tar archives, a folder."
+    ),
+    lists: list[Path] = typer.Option(
+        [], "--list", metavar="FILE", help="path[,lat,lon[,vector]] in each line; default: its own."
+    ),
+    zoom: int = typer.Option(18, "--zoom", help="Of CVUSA: 14, 16 or 18."),
+    full: bool = typer.Option(False, "--full", help="Uncropped images: …_aerial_full, …_orig."),
+    split: By = typer.Option(
+        By.auto, "--split", help="By place, as the lists say (keep), or by place where they do not."
+    ),
+    test: float = TEST,
+    valid: float = VALID,
+    block: float | None = BLOCK,
+    buffer: float = BUFFER,
+    seed: int = SEED,
+    as_json: bool = JSON,
+) -> None:
+    """Take over a published data set, or any table of pairs: complete pairs, split by place.
+
+    Pairs without one of their files are reported; then the exit code is 1. Tar archives stay
+    packed: their pairs become shards. cw and cgw are lists that mix the sets.
+    """
+    from ..pairs.importing import import_set, import_table
+    from ..pairs.published import Layout
+    from ..pairs.splitting import SplitRule
+
+    rule = SplitRule(test, valid, block, buffer, seed)
+    if data is Sets.table:
+        if len(sources) > 1 or lists:
+            raise UsageError("a table is one file, and has no --list: import them one by one")
+        made = import_table(sources[0], out, split=split.value, rule=rule)
+    else:
+        layout = Layout(cast("Rule", data.value), zoom, full)
+        with progress(f"looking through {sources[0].name}") as advance:
+            made = import_set(
+                sources,
+                layout,
+                out,
+                lists=lists,
+                split=split.value,
+                rule=rule,
+                progress=lambda done: advance(done, done),
+            )
+    _tell(made, as_json)
+
+
+def _tell(made: Imported, as_json: bool) -> None:
+    """What was written, and an error where pairs were left out as they are broken."""
+    if as_json:
+        print_json(made.to_json())
+    else:
+        shares = ", ".join(f"{count} to {split}" for split, count in made.splits.items())
+        note(f"{made.count} pairs in {made.path}: {shares}")
+        if made.block_m is not None:
+            note(f"split by blocks of {made.block_m:g} m, {made.dropped} left out between them")
+        for line in (*made.notes, *made.missing.lines):
+            note(line)
+    if made.missing.count:
+        raise GeolocError(f"{made.missing.count} pairs left out: {made.missing.lines[0]}")
 
 
 @app.command()
