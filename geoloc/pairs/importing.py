@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import tempfile
-from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from ..errors import PhotoError, UsageError
 from .file import Pair, Split, parse_pair, write_pairs
 from .published import Layout, Listed, list_pairs, present
 from .sharding import facts_of, storable, write_shards
-from .splitting import DROPPED, SPLITS, SplitRule, split_by_place
+from .splitting import SplitRule
+from .spool import Deal, SplitBy, Spool
 from .table import known_columns, read_rows
 from .tars import is_tar
 from .trees import FolderTree, TarTree, Tree
 
-SplitBy = Literal["auto", "place", "keep"]
 Progress = Callable[[int], None]
 _TOLD = 20  # faults that are told one by one
 
@@ -89,7 +82,7 @@ def import_set(
     """
     with ExitStack() as stack:
         tree = _tree(sources, stack)
-        spool, missing = stack.enter_context(_Spool()), Faults()
+        spool, missing = stack.enter_context(Spool()), Faults()
         for number, listed in enumerate(list_pairs(tree, layout, lists), 1):
             found = present(tree, listed, layout)
             if isinstance(found, str):
@@ -113,7 +106,7 @@ def import_table(
 
     See `import_set`. Raises UsageError for a table without the columns that are needed.
     """
-    with _Spool() as spool:
+    with Spool() as spool:
         missing, rows = Faults(), read_rows(table)
         names = tuple(next(rows).cells)
         columns = known_columns(names)
@@ -154,88 +147,7 @@ def _pair(tree: Tree, found: Listed) -> Pair:
     return Pair(root / found.photo, root / found.overhead, found.lonlat, heading=found.heading)
 
 
-@dataclass(frozen=True)
-class _Dealt:
-    dropped: int
-    block_m: float | None
-    notes: tuple[str, ...]
-    splits: Counter[Split]
-
-
-class _Spool:
-    """Pairs on disk until all are known, as a split by place needs the places of all; in memory are
-    their places and splits alone, 17 bytes a pair."""
-
-    def __init__(self) -> None:
-        self._file: IO[str] = tempfile.TemporaryFile(  # noqa: SIM115  closed in __exit__
-            "w+", newline="", encoding="utf-8", errors="surrogateescape"
-        )
-        self._writer = csv.writer(self._file)
-        self._places, self._splits = array("d"), array("b")
-
-    def __enter__(self) -> _Spool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    @property
-    def count(self) -> int:
-        """Pairs so far."""
-        return len(self._splits)
-
-    def add(self, pair: Pair, split: Split | None) -> None:
-        """Keep a pair; ``split`` None: it is to be dealt."""
-        heading = "" if pair.heading is None else repr(pair.heading)
-        self._writer.writerow(
-            [str(pair.photo), str(pair.overhead or ""), pair.group, heading, pair.date]
-        )
-        self._places.extend(pair.lonlat or (float("nan"), float("nan")))
-        self._splits.append(DROPPED if split is None else SPLITS.index(split))
-
-    def dealt(self, by: SplitBy, rule: SplitRule) -> tuple[Iterator[Pair], _Dealt]:
-        """The pairs that are kept, with their splits, and what was dealt."""
-        places = np.array(self._places, np.float64).reshape(-1, 2)
-        given = np.array(self._splits, np.int8)
-        placed: NDArray[np.bool_] = np.isfinite(places).all(axis=1)
-        if by == "place" and not placed.all():
-            raise UsageError(
-                f"{int((~placed).sum())} of {len(placed)} pairs have no place to be split by: "
-                "import them with --split auto or keep"
-            )
-        unsaid = np.ones(len(given), bool) if by == "place" else np.equal(given, DROPPED)
-        splits = np.where(unsaid, SPLITS.index("train"), given).astype(np.int8)
-        block, notes = None, []
-        if by != "keep" and (unsaid & placed).any():
-            stated = np.where(unsaid, DROPPED, given).astype(np.int8)[placed]
-            found = split_by_place(places[placed], rule, stated)
-            splits[placed], block = found.splits, found.block_m
-        if unplaced := int((unsaid & ~placed).sum()):
-            notes.append(f"{unplaced} pairs have neither place nor split: they are all to train on")
-        kept = Counter({n: int((splits == i).sum()) for i, n in enumerate(SPLITS)})
-        notes += [f"no pair is to {name}" for name in SPLITS if not kept[name]]
-        dropped = int((splits == DROPPED).sum())
-        return self._pairs(places, splits), _Dealt(dropped, block, tuple(notes), +kept)
-
-    def _pairs(self, places: NDArray[np.float64], splits: NDArray[np.int8]) -> Iterator[Pair]:
-        self._file.flush()
-        self._file.seek(0)
-        for row, place, split in zip(csv.reader(self._file), places, splits, strict=True):
-            if split == DROPPED:
-                continue
-            photo, overhead, group, heading, date = row
-            yield Pair(
-                Path(photo),
-                Path(overhead) if overhead else None,
-                None if np.isnan(place).any() else (float(place[0]), float(place[1])),
-                SPLITS[split],
-                group,
-                float(heading) if heading else None,
-                date,
-            )
-
-
-def _as_file(pairs: Iterable[Pair], out: Path, dealt: _Dealt, missing: Faults) -> Imported:
+def _as_file(pairs: Iterable[Pair], out: Path, dealt: Deal, missing: Faults) -> Imported:
     write_pairs(pairs, out)
     return Imported(
         out, dealt.splits.total(), dealt.splits, missing, dealt.dropped, dealt.block_m, dealt.notes
@@ -243,7 +155,7 @@ def _as_file(pairs: Iterable[Pair], out: Path, dealt: _Dealt, missing: Faults) -
 
 
 def _as_shards(
-    tree: Tree, pairs: Iterable[Pair], out: Path, dealt: _Dealt, missing: Faults
+    tree: Tree, pairs: Iterable[Pair], out: Path, dealt: Deal, missing: Faults
 ) -> Imported:
     made = write_shards(_samples(tree, pairs, missing), out)
     return Imported(
