@@ -11,8 +11,10 @@ from typer.core import TyperGroup
 
 from ..errors import GeolocError, UsageError
 from .console import note, print_json, progress
+from .cube import AREA
 
 if TYPE_CHECKING:
+    from ..pairs.building import Built
     from ..pairs.importing import Imported
     from ..pairs.published import Rule
 
@@ -165,6 +167,67 @@ def _tell(made: Imported, as_json: bool) -> None:
             note(line)
     if made.missing.count:
         raise GeolocError(f"{made.missing.count} pairs left out: {made.missing.lines[0]}")
+
+
+@app.command()
+def build(
+    photos: Path = typer.Argument(
+        ..., metavar="PHOTOS", help="A folder of geotagged photos, or a list with lat and lon."
+    ),
+    area: Path = AREA,
+    out: Path = typer.Option(
+        ..., "--out", metavar="DIR", help="Folder of pairs.csv and the chips; a build goes on."
+    ),
+    folder: Path | None = typer.Option(
+        None, "--photos", metavar="DIR", help="Where a list's photos lie; default: beside it."
+    ),
+    px: int | None = typer.Option(None, "--px", min=8, help="Side of a chip, in pixels."),
+    gsd: float | None = typer.Option(
+        None, "--gsd", metavar="M", help="m per pixel; default: as the area's model prefers."
+    ),
+    context: float | None = typer.Option(
+        None, "--context", min=1, help="Side of a chip in patches of the model; default: 1.5."
+    ),
+    test: float = TEST,
+    valid: float = VALID,
+    block: float | None = BLOCK,
+    buffer: float | None = typer.Option(
+        None, "--buffer", metavar="M", help="As of import; default: no two splits' chips overlap."
+    ),
+    seed: int = SEED,
+    as_json: bool = JSON,
+) -> None:
+    """Cut the overhead image of each photo whose place is known, and split the pairs by place.
+
+    Places come from the files, or from a list: CSV, Parquet, GeoJSON or KML with the photo's file.
+    Photos that look like an earlier one, and places on water or without imagery, are left out and
+    counted. Called again, it goes on; the exit code is 1 where photos or imagery were broken.
+    """
+    from ..area import load_area
+    from ..pairs.building import build_pairs, chip_of, default_buffer
+    from ..pairs.splitting import SplitRule
+
+    found = load_area(area)
+    chip = chip_of(found, px, gsd, context)
+    rule = SplitRule(test, valid, block, default_buffer(chip) if buffer is None else buffer, seed)
+    with progress(f"cutting chips for {photos.name}") as advance:
+        made = build_pairs(photos, found, out, chip, photos=folder, rule=rule, progress=advance)
+    if as_json:
+        print_json(made.to_json())
+    else:
+        _tell_build(made)
+    if made.failed:
+        raise GeolocError(f"{made.failed} photos left out: {made.faults.lines[0]}")
+
+
+def _tell_build(made: Built) -> None:
+    shares = ", ".join(f"{count} to {split}" for split, count in made.deal.splits.items())
+    note(f"{made.deal.splits.total()} pairs in {made.path}: {shares}")
+    note(", ".join(f"{count} {reason}" for reason, count in made.outcomes.items()))
+    if made.deal.dropped:
+        note(f"{made.deal.dropped} of the kept left out between two splits")
+    for line in made.deal.notes:
+        note(line)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..imagery import Source
 from ..models.spec import OverheadSpec
 
 if TYPE_CHECKING:
-    from shapely import Geometry
+    from shapely import Geometry, STRtree
 
 CONTEXT = 1.5
 """Side of a chip in patches of the model: at any turn a patch is filled, as it takes sqrt(2)."""
@@ -78,17 +79,16 @@ class Water:
         x, y = np.meshgrid(left + steps * (right - left), bottom + steps * (top - bottom))
         lon, lat = Transformer.from_crs(window.crs, "EPSG:4326", always_xy=True).transform(x, y)
         wet = np.zeros(x.shape, bool)
-        for shape in self._around(float(lon.min()), float(lat.min()), float(lon.max()), float(
-            lat.max()
-        )):  # fmt: skip
+        box = float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())
+        for shape in (self.shapes[n] for n in self._tree.query(shapely.box(*box)).tolist()):
             wet |= shapely.contains_xy(shape, lon, lat)
         return float(wet.mean())
 
-    def _around(self, *box: float) -> list[Geometry]:
+    @cached_property
+    def _tree(self) -> STRtree:
         import shapely
 
-        near = shapely.box(*box)
-        return [self.shapes[n] for n in shapely.STRtree(self.shapes).query(near).tolist()]
+        return shapely.STRtree(self.shapes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
+from ..names import path_text
 from .classes import IMAGE_SUFFIXES
 from .file import parse_heading, parse_place
 from .table import NAMES, known_columns, read_rows
@@ -45,13 +46,20 @@ def find_tagged(source: Path, photos: Path | None = None) -> Iterator[Tagged | L
     beside it, or in ``photos``. Raises UsageError for what cannot be read.
     """
     if source.is_dir():
-        return _of_folder(source)
+        return map(_writable, _of_folder(source))
     if not source.is_file():
         raise UsageError(f"{source} does not exist: name a folder of photos, or a list of them")
-    return _of_list(source, photos or source.parent)
+    return map(_writable, _of_list(source, photos or source.parent))
 
 
-def _of_folder(folder: Path) -> Iterator[Tagged | LeftOut]:
+def _writable(found: Tagged | LeftOut) -> Tagged | LeftOut:
+    """Left out where the path cannot be written into a table."""
+    if isinstance(found, LeftOut) or path_text(str(found.photo)) == str(found.photo):
+        return found
+    return LeftOut("no file", f"{path_text(str(found.photo))}: rename it to letters of Unicode")
+
+
+def _of_folder(folder: Path) -> Iterator[Tagged]:
     for here, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
