@@ -10,11 +10,12 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import GeolocError, UsageError
-from .console import note, print_json, progress
+from .console import note, print_json, print_table, progress
 from .cube import AREA
 
 if TYPE_CHECKING:
     from ..pairs.building import Built
+    from ..pairs.checking import Checked
     from ..pairs.importing import Imported
     from ..pairs.published import Rule
 
@@ -227,6 +228,50 @@ def _tell_build(made: Built) -> None:
     if made.deal.dropped:
         note(f"{made.deal.dropped} of the kept left out between two splits")
     for line in made.deal.notes:
+        note(line)
+
+
+@app.command()
+def check(
+    pairs: Path = typer.Argument(
+        ..., metavar="PAIRS.csv|SHARDS", help="A pairs file, a folder of shards, or an archive."
+    ),
+    near: float = typer.Option(
+        50.0, "--near", min=0, metavar="M", help="Pairs of two splits nearer than this leak."
+    ),
+    out: Path | None = typer.Option(
+        None, "--out", metavar="DIR", help="Write map.png, pairs.geojson and check.json there."
+    ),
+    as_json: bool = JSON,
+) -> None:
+    """Look for broken files, missing partners, duplicates, and splits that leak.
+
+    A split leaks where another has the same photo, one that looks the same, the same overhead
+    image, or a place nearby. The exit code is 1 where anything is wrong.
+    """
+    from ..pairs.checking import check_pairs
+    from ..pairs.mapping import write_check
+
+    with progress(f"checking {pairs.name}") as advance:
+        found = check_pairs(pairs, near_m=near, progress=lambda done: advance(done, done))
+    if out is not None:
+        write_check(found, out)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        _tell_check(found)
+    if not found.is_good:
+        wrong = ", ".join(f"{count} {kind}" for kind, count in found.counts.items() if count)
+        raise GeolocError(f"{pairs}: {wrong}: mend or drop these pairs")
+
+
+def _tell_check(found: Checked) -> None:
+    rows = [[kind, f"{count:,}"] for kind, count in found.counts.items()]
+    print_table(f"{found.count:,} whole pairs", {"wrong": "left", "count": "right"}, rows)
+    for lines in found.lines.values():
+        for line in lines:
+            note(line)
+    for line in found.notes:
         note(line)
 
 
