@@ -34,7 +34,7 @@ _FEWEST = 20  # blocks: fewer cannot be dealt in shares
 @dataclass(frozen=True)
 class SplitRule:
     """test, valid: shares of all blocks; block_m: their side (None: `BLOCK_M`, halved until the
-    places touch 20 of them); buffer_m: least distance between pairs of two splits."""
+    places touch 20 of them, or it is twice the buffer); buffer_m: least distance between pairs of two splits."""
 
     test: float = 0.2
     valid: float = 0.1
@@ -107,10 +107,9 @@ def block_of(lonlat: F64, size_m: float) -> NDArray[np.int64]:
 
 def _fitting_block(places: F64, buffer_m: float) -> float:
     """A block small enough that there are some to deal, and large enough for the buffer."""
-    size = BLOCK_M
-    least = max(4 * buffer_m, 50.0)
-    while size / 2 >= least and len(np.unique(block_of(places, size), axis=0)) < _FEWEST:
-        size /= 2
+    size, least = BLOCK_M, max(2 * buffer_m, 50.0)
+    while size > least and len(np.unique(block_of(places, size), axis=0)) < _FEWEST:
+        size = max(size / 2, least)
     return size
 
 

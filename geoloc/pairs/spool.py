@@ -84,7 +84,8 @@ class Spool:
         if unplaced := int((unsaid & ~placed).sum()):
             notes.append(f"{unplaced} pairs have neither place nor split: they are all to train on")
         kept = Counter({n: int((splits == i).sum()) for i, n in enumerate(SPLITS)})
-        notes += [f"no pair is to {name}" for name in SPLITS if not kept[name]]
+        smaller = ": try a smaller --block, or another --seed" if block is not None else ""
+        notes += [f"no pair is to {name}{smaller}" for name in SPLITS if not kept[name]]
         dropped = int((splits == DROPPED).sum())
         return self._pairs(places, splits), Deal(dropped, block, tuple(notes), +kept)
 
