@@ -20,6 +20,7 @@ from geoloc.pairs import read_pairs
 from geoloc.pairs.building import build_pairs, chip_of
 from geoloc.pairs.cutting import ChipSpec, Water, cut_chip
 from geoloc.pairs.splitting import SplitRule
+from geoloc.pairs.tagged import LeftOut, Tagged, find_tagged
 
 from .pair_files import picture
 from .small_place import GSD, LEFT, TOP, SmallPlace, write_place
@@ -138,6 +139,18 @@ def test_lists_of_geolocated_photos(place: SmallPlace, tmp_path: Path, kind: str
         assert pair.heading == (None if kind == "kml" else 90.0)
     chip = np.asarray(Image.open(next(p.overhead for p in read_pairs(made.path) if p.overhead)))
     assert np.array_equal(chip, pixels_of(place)[50 - 8 : 50 + 8, 60 - 8 : 60 + 8])
+
+
+def test_rows_without_a_place_and_descriptions_that_show_the_photo(tmp_path: Path) -> None:
+    for n in range(2):
+        tagged(tmp_path / f"{n}.jpg", n, None)
+    rows = ["title,lat,lon,description", "0.jpg,91,1,", "0.jpg,,,", "0.jpg,0,0,"]
+    rows += ['a fire,50.5,30.25,"<p><img width=3 src=""1.jpg""/></p>"', "nothing,1,2,"]
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    found = list(find_tagged(tmp_path / "list.csv"))
+    reasons = [one.reason for one in found if isinstance(one, LeftOut)]
+    assert reasons == ["bad row", "no place", "no place", "no file"]
+    assert found[3] == Tagged(tmp_path / "1.jpg", (30.25, 50.5))
 
 
 def test_every_reason_is_counted(place: SmallPlace, tmp_path: Path) -> None:

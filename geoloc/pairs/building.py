@@ -33,7 +33,7 @@ from .spool import Deal, Spool
 from .tagged import LeftOut, Tagged, find_tagged
 
 PAIRS, REPORT, CHIPS = "pairs.csv", "build.json", "overhead"
-FAULTS = ("no file", "broken photo", "unreadable imagery")
+FAULTS = ("no file", "bad row", "broken photo", "unreadable imagery")
 """Reasons that are nobody's wish; "unreadable imagery" is tried again by the next build."""
 
 _GIVE_UP = 16  # places whose imagery fails one after the other: nobody answers

@@ -34,7 +34,8 @@ _FEWEST = 20  # blocks: fewer cannot be dealt in shares
 @dataclass(frozen=True)
 class SplitRule:
     """test, valid: shares of all blocks; block_m: their side (None: `BLOCK_M`, halved until the
-    places touch 20 of them, or it is twice the buffer); buffer_m: least distance between pairs of two splits."""
+    places touch 20 of them, or it is twice the buffer); buffer_m: least distance between pairs of
+    two splits."""
 
     test: float = 0.2
     valid: float = 0.1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,11 @@ _MORE = frozenset((".heif", ".hif", ".jpe", ".jfif"))
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     **NAMES,
     "photo": (*NAMES["photo"], "media", "picture", "name", "title"),
+    "description": ("description",),
 }
-"""Lists of events call the file what they like, and KML has only names."""
+"""Lists of events call the file what they like; KML has names, and descriptions that show it."""
+
+_SHOWN = re.compile(r"""<img[^>]*\ssrc\s*=\s*["']([^"']+)["']""", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -71,28 +75,33 @@ def _of_list(path: Path, folder: Path) -> Iterator[Tagged | LeftOut]:
     rows = read_rows(path)
     first = next(rows, None)
     columns = known_columns(tuple(first.cells) if first else (), _COLUMNS)
-    if "photo" not in columns or not {"lon", "lat"} <= {*columns}:
+    if not {"photo", "description"} & {*columns} or not {"lon", "lat"} <= {*columns}:
         raise UsageError(f"{path}: needs a column of photo files, and lon and lat")
     for row in rows:
-        cells = {key: row.cells.get(name, "") for key, name in columns.items()}
+        cells = {key: row.cells.get(columns.get(key, ""), "") for key in _COLUMNS}
         yield _of_row(f"{path}:{row.line}", cells, folder)
 
 
 def _of_row(where: str, cells: Mapping[str, str], folder: Path) -> Tagged | LeftOut:
-    name = cells["photo"]
-    if "://" in name:
-        return LeftOut("no file", f"{where}: the photo is a web address: download it first")
-    photo = folder / name
-    if not name or not photo.is_file():
-        return LeftOut("no file", f"{where}: {name or 'no photo named'} does not exist in {folder}")
+    names = [cells["photo"], *_SHOWN.findall(cells["description"])]
+    there = (name for name in names if name and "://" not in name and (folder / name).is_file())
+    name = next(there, None)
+    if name is None:
+        return LeftOut("no file", f"{where}: {_missing(names, folder)}")
     if not (cells["lon"] or cells["lat"]):
         return LeftOut("no place", f"{where}: {name} has no place")
     try:
-        return Tagged(
-            photo,
-            parse_place(where, cells["lon"], cells["lat"]),
-            parse_heading(where, cells.get("heading", "")),
-            cells.get("date", ""),
-        )
+        place = parse_place(where, cells["lon"], cells["lat"])
+        heading = parse_heading(where, cells["heading"])
     except UsageError as error:
-        return LeftOut("no place", str(error))
+        return LeftOut("bad row", str(error))
+    if place == (0.0, 0.0):
+        return LeftOut("no place", f"{where}: {name} is at 0, 0, which stands for an unknown place")
+    return Tagged(folder / name, place, heading, cells["date"])
+
+
+def _missing(names: Sequence[str], folder: Path) -> str:
+    told = next(filter(None, names), "")
+    if "://" in told:
+        return "the photo is a web address: download it first"
+    return f"{told or 'no photo named'} does not exist in {folder}"
