@@ -19,6 +19,7 @@ from ..files.whole import file_sha256, whole_file
 from ..models import Model
 from ..names import alike, free_name, path_text, safe_name, text_path
 from ..photos import Photo, read_photo
+from ..photos.likeness import Seen, Signature
 from ..query.encode import encode_batches, kept
 from ..query.folders import holds_picture, picture_key
 from ..query.repeat import reread
@@ -28,7 +29,6 @@ from .copies import Sight, lead_record, leads_already
 from .layout import CLUSTERS
 from .media import Medium
 from .mishaps import contained, is_foreseen
-from .pictures import Seen, Signature
 from .store import Done, Item, Sighting, Store
 
 PREVIEW = "photo.jpg"
