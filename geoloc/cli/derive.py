@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 
 import typer
@@ -13,6 +14,53 @@ JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 MODEL = typer.Argument(..., metavar="MODEL", help="A name or a model directory; it stays as it is.")
 OUT = typer.Option(..., "--out", metavar="DIR", help="Folder of the new model.")
 _NAMED = 20  # things left out that are named one by one
+
+
+class Side(StrEnum):
+    """Where the examples were seen from."""
+
+    OVERHEAD = "overhead"
+    GROUND = "ground"
+
+
+def extend(
+    model: str = MODEL,
+    labels: Path = typer.Option(
+        ...,
+        "--labels",
+        metavar="DIR",
+        help="A folder of images for each new name, at least 20 each; and 'other': images that "
+        "show none of them (needed where there is one name).",
+    ),
+    out: Path = OUT,
+    side: Side = typer.Option(
+        Side.OVERHEAD, "--side", help="Images from above, each one patch, or ground photos."
+    ),
+    seed: int = typer.Option(0, "--seed", min=0, help="Random seed of the folds."),
+    as_json: bool = JSON,
+) -> None:
+    """Teach a model further names ("blue roof") by some hundred examples.
+
+    Its vectors stay: cubes of the model are searched for the new names with
+    'geoloc scene CUBE "blue roof" --model DIR'. How well they are found is measured on every second
+    image, and kept in the new model's card.
+    """
+    from ..models import load_model
+    from ..training.extending import extend as learn
+
+    with stages() as stage:
+        made = learn(
+            load_model(model), labels, out, seed=seed,
+            side="ground" if side is Side.GROUND else "overhead",
+            progress=stage("encoding the images"),
+        )  # fmt: skip
+    if as_json:
+        print_json(made.to_json())
+        return
+    _tell_skipped(made.skipped)
+    for one in made.learnt:
+        note(str(one))
+    note(f"model {made.model.name} ({made.model.digest[:12]}) is in {made.model.path}")
 
 
 def adapt(
@@ -69,4 +117,5 @@ def _tell_skipped(skipped: tuple[str, ...]) -> None:
 
 def register(models: typer.Typer) -> None:
     """Add the commands to those of models."""
+    models.command()(extend)
     models.command()(adapt)
