@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -342,7 +343,16 @@ def _not_finished(url: str | Path) -> str:
             f"'geoloc cube repair {url}' writes it anew"
         )
     begun = "is not finished" if names else "does not exist"
-    return f"cube {url} {begun}: run 'geoloc cube build'"
+    return f"cube {url} {begun}: run {how_to_build(url)}"
+
+
+def how_to_build(url: str | Path) -> str:
+    """The command that builds or completes a cube, by what was begun of it."""
+    for name in generation_names(url):
+        with contextlib.suppress(CubeError):  # a damaged one tells nothing
+            points = stored_spec(url, name).domain.kind == "points"
+            return "'geoloc points build'" if points else "'geoloc cube build'"
+    return "'geoloc cube build', or of points 'geoloc points build'"
 
 
 def open_generation(

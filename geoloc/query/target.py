@@ -1,4 +1,4 @@
-"""What is asked: a cube, the imagery it was made from, the model that made it."""
+"""What is queried: a cube, the imagery it was made from, the model that made it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ..cube import (
     current_generation,
     generation_names,
     generation_of_date,
+    how_to_build,
     inspect_blocks,
     stored_attributes,
     stored_spec,
@@ -214,7 +215,7 @@ def seen_by_model(target: Target, model: str | Path | None = None) -> Target:
 def require_plain_name(model: str) -> None:
     """Raise ModelError where a cube names no model of the store, but a place to get one from."""
     if not re.fullmatch(MODEL_NAME, model):
-        raise ModelError(f"a cube names the model {model[:80]!r}, which is no model's name")
+        raise ModelError(f"a cube names the model {model[:80]!r}, which is not a model's name")
 
 
 def _model_by_digest(cube: Cube, other: Model | None = None) -> Model:
@@ -241,7 +242,7 @@ def verify_cube_at(
     """Read all blocks of a cube and recompute sampled cells; see `verification.verify_cube`.
 
     Raises CubeError where blocks are damaged, or where the cube does not remember its imagery:
-    name the area file then. ``reading`` is told of the blocks, ``progress`` of the cells.
+    name the area file then. ``reading`` is called for the blocks, ``progress`` for the cells.
     ``fetch_imagery``: see `Target`; CubeError where what the cube names is not opened without.
     """
     target = open_target(ref, check_digests=True, fetch_imagery=fetch_imagery)
@@ -275,7 +276,7 @@ def repair_cube_at(
         return repair_cube(area, cluster=cluster, progress=progress)
     url = str(ref)
     if not generation_names(url):
-        raise CubeError(f"cube {url} does not exist: run 'geoloc cube build'")
+        raise CubeError(f"cube {url} does not exist: run {how_to_build(url)}")
     notes = restore_name(url)
     generation = current_generation(url) or FIRST_GENERATION
     spec, attrs = stored_spec(url, generation), stored_attributes(url, generation)
