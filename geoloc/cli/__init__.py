@@ -28,6 +28,7 @@ from . import (
     points,
     query,
     share,
+    tandem,
     world,
     zoom,
 )
@@ -48,7 +49,7 @@ derive.register(models.app)
 app.add_typer(models.app, name="models")
 app.add_typer(pairs.app, name="pairs")
 app.add_typer(points.app, name="points")
-for module in (world, query, zoom, bulk, share, confirm, describe, learn, evaluate):
+for module in (world, query, tandem, zoom, bulk, share, confirm, describe, learn, evaluate):
     module.register(app)
 
 

@@ -219,9 +219,7 @@ class QuerySession:
     def key(self, question: QueryItem) -> str:
         """Stands for the question; see `question_key`."""
         photos = [photo_record(photo) for photo in question.photos]
-        asked = {"photos": photos, "parameters": self.parameters, "cube": self.info}
-        seen_by = self.target.model
-        return question_key(asked if seen_by is None else {**asked, "model": seen_by.digest})
+        return question_key({"photos": photos, "parameters": self.parameters, "cube": self.info})
 
     def answer(
         self, question: QueryItem, ranked: RankedMap, model: Model | None = None
