@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import save
 from torch import nn
 
-from ..encoders.formats.landuse import FEATURES, INPUT_PX, TRUNKS, Head
+from ..encoders.formats.landuse import FEATURES, INPUT_PX, TRUNKS, Head, PlaceLanduse
 from ..encoders.formats.lite import NORMALIZATION
 from ..encoders.formats.networks import weights_bytes
 from ..encoders.text import fit_text_head
@@ -203,9 +203,10 @@ def write_landuse(
             "input_px": PHOTO_PX,
         },
         "overhead": {
-            **network, "arch": "place_landuse", "weights": "overhead.safetensors",
-            "patch_px": INPUT_PX, "gsd": (low, high), "preferred_gsd": best,
-            "methods": ("patch",),
+            **network, "arch": "place_landuse_dense", "weights": "overhead.safetensors",
+            "patch_px": PlaceLanduse.POOL + 2 * PlaceLanduse.HALO, "gsd": (low, high),
+            "preferred_gsd": best, "methods": ("dense", "patch"), "scene_px": INPUT_PX,
+            "dense": {"stride": PlaceLanduse.STRIDE, "pool_px": PlaceLanduse.POOL},
         },
         "code_range": code_range_of(vectors),
         "readout": "readout.safetensors",
@@ -241,7 +242,7 @@ def told_of(spec: LanduseSpec, material: Material, figures: ClassEvaluation) -> 
 
 def _key(kind: str) -> str:
     """What the kept features of images of a kind depend on besides the images."""
-    return "-".join([f"landuse-{kind}-1", *(trunk_sha256(name)[:8] for name in TRUNKS)])
+    return "-".join([f"landuse-{kind}-2", *(trunk_sha256(name)[:8] for name in TRUNKS)])
 
 
 def _head_bytes(head: Head) -> bytes:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .lite import CHANNELS, pretrained
+from .lite import CHANNELS, Edge, pretrained
 from .to_onnx import onnx_bytes
 
 TRUNKS = ("efficientnet_lite0", "efficientnet_lite2")
@@ -27,6 +27,7 @@ FEATURES = CHANNELS * len(TRUNKS)
 MEMBERS = 4
 _PROJECTED, _HIDDEN = 256, 512
 PHOTO_VIEWS = PLACE_VIEWS = 4
+_CELL = 32  # px between positions of a trunk
 _CROP = 0.75  # side of a photo's corners, of its own
 
 
@@ -42,7 +43,15 @@ class Head(nn.Module):
         self.members = nn.ModuleList(_member(dim // members) for _ in range(members))
 
     def forward(self, features: Tensor) -> Tensor:
-        projected = self.project(features.float())
+        return self.vector(self.project(features.float()))
+
+    def projected(self, maps: Tensor) -> Tensor:
+        """Maps ``(n, FEATURES, h, w)`` -> ``(n, _PROJECTED, h, w)``."""
+        result: Tensor = self.project(maps.movedim(1, -1)).movedim(-1, 1)
+        return result
+
+    def vector(self, projected: Tensor) -> Tensor:
+        """``(n, _PROJECTED)`` -> ``(n, dim)``."""
         parts = [functional.normalize(member(projected), dim=-1) for member in self.members]
         result: Tensor = torch.cat(parts, -1) / len(parts) ** 0.5
         return result
@@ -56,36 +65,40 @@ def _member(dim: int) -> nn.Sequential:
 
 
 class Trunks(nn.Module):
-    """Both trunks beside each other: ``(n, 3, H, W)`` -> ``(n, FEATURES, H/32, W/32)``."""
+    """Both trunks beside each other: ``(n, 3, H, W)`` -> ``(n, FEATURES, H/32, W/32)``.
 
-    def __init__(self) -> None:
+    H and W are multiples of 32. ``edge``: what they suppose beyond the edge.
+    """
+
+    def __init__(self, edge: Edge) -> None:
         super().__init__()
-        self.each = nn.ModuleList(pretrained(name).requires_grad_(False) for name in TRUNKS)
+        self.edge: Edge = edge
+        self.each = nn.ModuleList(pretrained(name, edge).requires_grad_(False) for name in TRUNKS)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([trunk(x) for trunk in self.each], 1)
 
-    def seen(self, x: Tensor) -> Tensor:
-        """Features ``(n, FEATURES)`` of views `INPUT_PX` wide, averaged over the image.
+    def maps(self, x: Tensor) -> Tensor:
+        """The same in float32, without gradients.
 
         On a CPU by ONNX Runtime, which is three times as fast as torch with these trunks (their
         depthwise convolutions), once some seconds were spent on preparing it.
         """
         if x.device.type != "cpu":
-            result: Tensor = self(x).float().mean((2, 3))
+            result: Tensor = self(x).float()
             return result
-        (maps,) = cpu_session().run(None, {"rgb": x.float().contiguous().numpy()})
-        return torch.from_numpy(maps).mean((2, 3))
+        (maps,) = cpu_session(self.edge).run(None, {"rgb": x.float().contiguous().numpy()})
+        return torch.from_numpy(maps)
 
 
 @cache
-def cpu_session() -> onnxruntime.InferenceSession:
+def cpu_session(edge: Edge) -> onnxruntime.InferenceSession:
     """`Trunks` for ONNX Runtime: ``rgb`` normalised float32 to ``vector``, as `Trunks.forward`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     # waiting threads must not take the cores of others
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    exported = onnx_bytes(Trunks(), INPUT_PX)
+    exported = onnx_bytes(Trunks(edge), INPUT_PX, any_size=True)
     return onnxruntime.InferenceSession(exported, options)
 
 
@@ -96,12 +109,12 @@ class PhotoLanduse(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.trunks = Trunks()
+        self.trunks = Trunks("constant")
         self.head = Head(dim)
 
     def features(self, x: Tensor) -> Tensor:
         """``(n, FEATURES)``, averaged over the views."""
-        return torch.stack([self.trunks.seen(view) for view in photo_views(x)]).mean(0)
+        return torch.stack([self.trunks.maps(view).mean((2, 3)) for view in photo_views(x)]).mean(0)
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = self.head(self.features(x))
@@ -109,27 +122,51 @@ class PhotoLanduse(nn.Module):
 
 
 class PlaceLanduse(nn.Module):
-    """A place from above, averaged over four rotations.
+    """A place from above with its surroundings, averaged over four rotations.
 
-    The head was trained on patches by themselves, which have zero padding where a tile has real
-    surroundings: densely this is another function (on a town its vectors differed by 1.5 times the
-    spread between places), and so the model serves patches only.
+    Each position of the trunks stands for `_CELL` px, and is given twice in both directions, so
+    that positions are `STRIDE` px apart: the mean over a window half a cell aside then is that of
+    both its neighbours. The projection comes before the mean, as it is linear and makes the maps
+    ten times smaller. An image alone, `POOL` px wide, is taken to go on as in a mirror.
     """
 
+    STRIDE = 16
+    POOL = INPUT_PX
+    HALO = 160
+    """px; trunks see further, but what lies beyond changes less than a shift by 2 px does."""
+    TILE_PX = 1408
+    """Their early features take some 500 bytes per px of a tile: 1 GB."""
     FROZEN = "trunks."
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.trunks = Trunks()
+        self.trunks = Trunks("reflect")
         self.head = Head(dim)
 
-    def features(self, x: Tensor) -> Tensor:
-        """``(n, FEATURES)``, averaged over the rotations."""
-        return torch.stack([self.trunks.seen(view) for view in place_views(x)]).mean(0)
+    def trunk(self, x: Tensor) -> Tensor:
+        """``(n, 3, H, W)`` -> projected features ``(n, _PROJECTED, H/16, W/16)``."""
+        height, width = x.shape[-2:]
+        whole = functional.pad(x, (0, -width % _CELL, 0, -height % _CELL), mode="reflect")
+        with torch.autocast(x.device.type, enabled=False):
+            seen = self.head.projected(self.maps(whole))
+        times = _CELL // self.STRIDE
+        fine = seen.repeat_interleave(times, 2).repeat_interleave(times, 3)
+        return fine[..., : height // self.STRIDE, : width // self.STRIDE]
+
+    def maps(self, x: Tensor) -> Tensor:
+        """``(n, FEATURES, H/32, W/32)``, averaged over the rotations."""
+        turned = (
+            torch.rot90(self.trunks.maps(view), -turns, (2, 3))
+            for turns, view in enumerate(place_views(x))
+        )
+        return sum(turned) / PLACE_VIEWS  # type: ignore[return-value]
+
+    def vector(self, projected: Tensor) -> Tensor:
+        """Pooled features ``(n, _PROJECTED)`` -> vectors ``(n, dim)``."""
+        return self.head.vector(projected)
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.head(self.features(x))
-        return result
+        return self.vector(self.trunk(x).mean((2, 3)))
 
 
 def photo_views(x: Tensor) -> Iterator[Tensor]:
