@@ -8,8 +8,10 @@ RGB normalised by `lite.NORMALIZATION`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import onnxruntime
 import torch
@@ -24,7 +26,13 @@ INPUT_PX = 192
 """Side of what a trunk sees of a photo; of a place, the side of its surroundings."""
 
 FEATURES = CHANNELS * len(TRUNKS)
-MEMBERS = 4
+MEMBERS = 8
+EMBEDDED = 128
+"""Values of a vector that are no kind of place."""
+
+KINDS_SHARE = 0.7
+"""Of the square of a vector's length, that of its kinds of place."""
+
 _PROJECTED, _HIDDEN = 256, 512
 PHOTO_VIEWS = PLACE_VIEWS = 4
 _CELL = 32  # px between positions of a trunk
@@ -34,13 +42,42 @@ _CROP = 0.75  # side of a photo's corners, of its own
 class Head(nn.Module):
     """Features ``(n, FEATURES)`` to unit vectors ``(n, dim)``: a projection, then small networks.
 
-    Each member, trained for itself, gives a part of the vector.
+    The first ``dim - EMBEDDED`` values say how likely each kind of place is, as all members see it
+    together, and the others where the image lies in a space that is common to photos and places,
+    of which each member gives a part. ``known`` ``(member, class, value)``: unit vectors of the
+    classes there. ``meant`` ``(class, kind)``: 1 for the kinds of place that a class stands for.
+    ``sharpness``: of cosines, before the softmax; ``power``: of the probabilities.
     """
 
-    def __init__(self, dim: int, members: int = MEMBERS) -> None:
+    known: Tensor
+    meant: Tensor
+
+    def __init__(self, dim: int, sharpness: float, power: float) -> None:
         super().__init__()
         self.project = nn.Linear(FEATURES, _PROJECTED)
-        self.members = nn.ModuleList(_member(dim // members) for _ in range(members))
+        self.members = nn.ModuleList(_member(EMBEDDED // MEMBERS) for _ in range(MEMBERS))
+        self.sharpness, self.power = sharpness, power
+        self.kinds = dim - EMBEDDED
+        self.set_classes(torch.zeros(MEMBERS, 1, EMBEDDED // MEMBERS), torch.zeros(1, self.kinds))
+
+    def set_classes(self, known: Tensor, meant: Tensor) -> None:
+        """The classes, of any number. Raises ValueError if there is another number of kinds."""
+        count = known.shape[1]
+        if known.shape != (MEMBERS, count, EMBEDDED // MEMBERS) or meant.shape != (
+            count,
+            self.kinds,
+        ):
+            raise ValueError(f"classes {known.shape} of kinds {meant.shape} do not fit the head")
+        self.register_buffer("known", known)
+        self.register_buffer("meant", meant)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *others: Any) -> None:
+        """Takes as many classes as there are in the file."""
+        given = [state.get(prefix + name) for name in ("known", "meant")]
+        if all(isinstance(one, Tensor) for one in given):
+            with contextlib.suppress(ValueError):  # is reported as shapes that do not fit
+                self.set_classes(*(torch.zeros_like(one).float() for one in given))
+        super()._load_from_state_dict(state, prefix, *others)
 
     def forward(self, features: Tensor) -> Tensor:
         return self.vector(self.project(features.float()))
@@ -52,9 +89,26 @@ class Head(nn.Module):
 
     def vector(self, projected: Tensor) -> Tensor:
         """``(n, _PROJECTED)`` -> ``(n, dim)``."""
-        parts = [functional.normalize(member(projected), dim=-1) for member in self.members]
-        result: Tensor = torch.cat(parts, -1) / len(parts) ** 0.5
-        return result
+        each = torch.stack([member(projected) for member in self.members])
+        unit = functional.normalize(each.float(), dim=-1)
+        likely = (self.sharpness * unit @ self.known.mT).softmax(-1).mean(0) @ self.meant
+        return joined(likely**self.power, torch.cat(list(unit), -1))
+
+
+def joined(kinds: Tensor, embedding: Tensor) -> Tensor:
+    """Unit vectors ``(n, dim)`` of both parts ``(n, value)``, each of its share of the square."""
+    parts = (KINDS_SHARE, kinds), (1 - KINDS_SHARE, embedding)
+    return torch.cat([share**0.5 * functional.normalize(part, dim=-1) for share, part in parts], -1)
+
+
+def photo_head(dim: int) -> Head:
+    """Of photos: a photo may show several kinds, and is asked for each by its probability."""
+    return Head(dim, sharpness=16, power=1)
+
+
+def place_head(dim: int) -> Head:
+    """Of places: kinds that are less likely count more than by their probability."""
+    return Head(dim, sharpness=9, power=0.5)
 
 
 def _member(dim: int) -> nn.Sequential:
@@ -110,7 +164,7 @@ class PhotoLanduse(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.trunks = Trunks("constant")
-        self.head = Head(dim)
+        self.head = photo_head(dim)
 
     def features(self, x: Tensor) -> Tensor:
         """``(n, FEATURES)``, averaged over the views."""
@@ -141,7 +195,7 @@ class PlaceLanduse(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.trunks = Trunks("reflect")
-        self.head = Head(dim)
+        self.head = place_head(dim)
 
     def trunk(self, x: Tensor) -> Tensor:
         """``(n, 3, H, W)`` -> projected features ``(n, _PROJECTED, H/16, W/16)``."""

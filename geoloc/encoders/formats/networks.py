@@ -88,14 +88,14 @@ _FAMILIES = (
 _OWN: dict[str, Callable[[int], nn.Module]] = {
     "photo_lite0": PhotoLite0,
     "place_lite0": PlaceLite0,
-    "photo_landuse": PhotoLanduse,
-    "place_landuse_dense": PlaceLanduse,
+    "photo_landuse_kinds": PhotoLanduse,
+    "place_landuse_kinds": PlaceLanduse,
 }
 """Architectures of our own, by the name that a model directory gives them."""
 
 _OWN_DENSE: dict[str, tuple[type[PlaceLite0 | PlaceLanduse], _Family]] = {
     "place_lite0": (PlaceLite0, _Family((), lambda n, x: n.trunk(x), lambda n, p: n.head(p))),
-    "place_landuse_dense": (
+    "place_landuse_kinds": (
         PlaceLanduse,
         _Family((), lambda n, x: n.trunk(x), lambda n, p: n.vector(p)),
     ),
