@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Ranking(StrEnum):
-    """By what regions are ranked; see `geoloc.regions` for each score."""
+    """By what regions are ranked; see `geoloc.candidates.regions` for each score."""
 
     MINIMUM = "minimum"
     QUANTILE = "quantile"

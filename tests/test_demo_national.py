@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from geoloc.cli import app
-from geoloc.demo_national import (
+from geoloc.demo.national import (
     ROBUST,
     NationalDemo,
     PhotoScore,

@@ -94,7 +94,7 @@ def test_regions_are_clipped_to_a_border_and_places_outside_belong_to_none() -> 
     index, free = layout.index(xy), Regions.of(GRID, 200).index(xy)
     inside = shapely.contains_xy(border, xy)
     np.testing.assert_array_equal(index, np.where(inside, free, -1))
-    there = np.flatnonzero(layout.there)
+    there = np.flatnonzero(layout.is_region)
     touched = shapely.area(shapely.intersection(layout.squares, border)) > 0
     np.testing.assert_array_equal(there, np.flatnonzero(touched))
     assert shapely.union_all(layout.outline(there)).area == pytest.approx(border.area)

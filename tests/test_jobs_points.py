@@ -321,7 +321,7 @@ def test_a_quota_that_ends_stops_the_build_and_the_same_command_goes_on(tmp_path
 
     def told(url: str) -> dict[str, Any]:
         return {
-            "kind": "xyz", "url": url, "zoom": 17, "cache": str(tmp_path / "tiles"), "rate": 1000,
+            "kind": "xyz", "url": url, "zoom": 17, "tile_cache": str(tmp_path), "rate": 1000,
             "retries": 1,
         }  # fmt: skip
 

@@ -158,7 +158,7 @@ def test_regions_end_at_the_border_and_large_places_are_told(
     assert {*told.found, *told.missed} == {"Alpha & <b>Co</b>", "Beta"} and told.elsewhere == 1
     assert result.regions.minima.outside > 100 and layout.polygon is not None
     assert any("lie outside of the border" in note for note in result.notes)
-    assert 0 < layout.there.sum() < layout.count
+    assert 0 < layout.is_region.sum() < layout.count
     assert result.parameters["border"] == str(country.border)
     assert len(result.parameters["border_sha256"]) == 64
     assert result.folder is not None and repeat_query(result.folder / RECORD).exact

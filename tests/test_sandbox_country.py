@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def source(folder: Path) -> Source:
-    return open_source(SandboxImagery(path=str(folder / "country.json"), keep=False))
+    return open_source(SandboxImagery(path=str(folder / "country.json"), cache=False))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_a_pixel_depends_on_its_place_alone(source: Source, country: Country, cr
     seen = source.read(whole)
     assert seen.dtype == np.uint8 and seen["valid"].values.all() and seen.values.min() > 0
     for rows, cols in ((slice(0, 17), slice(9, 83)), (slice(17, 61), slice(0, 31))):
-        part = open_source(SandboxImagery(path=source.spec.path, keep=False)).read(  # type: ignore[attr-defined]
+        part = open_source(SandboxImagery(path=source.spec.path, cache=False)).read(  # type: ignore[attr-defined]
             whole.window(rows, cols)
         )
         apart = np.abs(part.values.astype(int) - seen.values[:, rows, cols])
@@ -303,7 +303,7 @@ def test_a_file_that_is_no_country_is_refused(text: str | None, wrong: str, tmp_
     if text is not None:
         (tmp_path / "country.json").write_text(text)
     with pytest.raises(ImageryError, match=wrong):
-        SandboxSource(SandboxImagery(path=str(tmp_path / "country.json"), keep=False))
+        SandboxSource(SandboxImagery(path=str(tmp_path / "country.json"), cache=False))
 
 
 def test_an_area_file_names_a_country(folder: Path, tmp_path: Path) -> None:

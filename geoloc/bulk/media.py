@@ -90,8 +90,8 @@ def left_out_line(left_out: Mapping[str, int]) -> str:
         return "no other files: nothing is left out"
     kinds = sorted(left_out.items(), key=lambda kind: (-kind[1], kind[0]))
     count = sum(left_out.values())
-    told = ", ".join(f"{kind} {number:,}" for kind, number in kinds)
-    return f"{count:,} other file{'s' if count > 1 else ''} left out ({told})"
+    counts = ", ".join(f"{kind} {number:,}" for kind, number in kinds)
+    return f"{count:,} other file{'s' if count > 1 else ''} left out ({counts})"
 
 
 def find_media(folder: str | Path, leave_out: str | Path | None = None) -> Found:

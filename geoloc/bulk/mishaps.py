@@ -68,8 +68,8 @@ def _reason(name: str, error: Exception) -> str:
         return writable(" ".join(str(error).split()))
     if isinstance(error, OSError) and error.strerror:
         return writable(f"cannot be read or written: {error.strerror}")
-    told = " ".join(str(error).split())[:_SHOWN]
-    reason = f"{type(error).__name__}: {told}" if told else type(error).__name__
+    words = " ".join(str(error).split())[:_SHOWN]
+    reason = f"{type(error).__name__}: {words}" if words else type(error).__name__
     line = writable(f"failed in a way that was not foreseen ({reason}); details in {DETAILS}")
     _LOG.error("%s %s", writable(name), line, exc_info=error)
     return line

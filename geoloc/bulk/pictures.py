@@ -173,11 +173,11 @@ class _Traits:
             axis=1, dtype=np.int16
         )
         one_sender = self.senders[before] == self.senders[place]
-        taken, posted = (
+        same_moment, posted = (
             np.abs(times[before] - times[place]) <= 60 * _MINUTES
             for times in (self.taken, self.posted)
         )
-        otherwise = (bits <= _ALIKE_BITS) | taken | (one_sender & posted)
+        otherwise = (bits <= _ALIKE_BITS) | same_moment | (one_sender & posted)
         near = np.flatnonzero(among[before] & np.where(one_video, in_time, otherwise))
         alike = self.units[near] @ self.units[place] >= _ALIKE - _SLACK
         return [int(n) for n in near[alike]]

@@ -120,15 +120,15 @@ class Course:
 
     def text(self, now: float) -> str:
         """One line: how much of how much, time elapsed and left."""
-        told = f"{_clock(now - self.begun)} elapsed"
+        elapsed = f"{_clock(now - self.begun)} elapsed"
         if not self.total:
-            return f"{self.title}: begun, {told}"
+            return f"{self.title}: begun, {elapsed}"
         share = self.done / self.total
         left = (
             f", about {_clock((now - self.paced) * (1 - share) / share)} left" if share > 0 else ""
         )
         count = f"{int(self.done):,} of {self.total:,}"
-        return f"{self.title}: {count} ({100 * share:.0f} %), {told}{left}"
+        return f"{self.title}: {count} ({100 * share:.0f} %), {elapsed}{left}"
 
 
 def _clock(seconds: float) -> str:

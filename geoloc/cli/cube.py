@@ -117,13 +117,13 @@ def plan(
     from ..area import load_area
     from ..jobs.estimate import plan_cube
 
-    found = plan_cube(load_area(area), method=method, cluster=cluster, steps=steps, price=price)
+    estimate = plan_cube(load_area(area), method=method, cluster=cluster, steps=steps, price=price)
     if as_json:
-        print_json(found.to_json())
+        print_json(estimate.to_json())
         return
-    columns = dict.fromkeys(found.headings(), "right")
-    print_table(found.area, columns, [row.texts() for row in found.rows])
-    note(found.summary())
+    columns = dict.fromkeys(estimate.headings(), "right")
+    print_table(estimate.area, columns, [row.texts() for row in estimate.rows])
+    note(estimate.summary())
 
 
 @app.command()
@@ -132,12 +132,12 @@ def generations(cube: str = CUBE, as_json: bool = JSON) -> None:
     from ..cube import list_generations
     from ..query import cube_url
 
-    found = list_generations(cube_url(cube))
+    listed = list_generations(cube_url(cube))
     if as_json:
-        print_json({"generations": [generation.to_json() for generation in found]})
+        print_json({"generations": [generation.to_json() for generation in listed]})
         return
     headings = ("", "created", "finished", "imagery", "blocks", "incomplete")
-    print_table(cube, dict.fromkeys(headings, "left"), [_row(g) for g in found])
+    print_table(cube, dict.fromkeys(headings, "left"), [_row(g) for g in listed])
 
 
 @app.command()
@@ -259,10 +259,10 @@ def carry_out(
 
 def _seconds(span: str) -> float:
     """Of a time such as 90s, 30m, 1h, 2d. Raises UsageError."""
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)([smhd]?)", span.strip().lower())
-    if found is None or (not found[2] and float(found[1])):
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)([smhd]?)", span.strip().lower())
+    if match is None or (not match[2] and float(match[1])):
         raise UsageError(f"--grace {span}: write a number and s, m, h or d, such as 30m, or 0")
-    return float(found[1]) * {"": 0, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+    return float(match[1]) * {"": 0, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
 def _tell(report: BuildReport | UpdateReport, as_json: bool) -> None:

@@ -36,7 +36,7 @@ def tile(
     """Write an area's imagery once as Zarr, on the encoder's lattice; goes on where it stopped.
 
     Run again, it renews the tiles whose imagery has changed. It pays where imagery is encoded more
-    than once, comes from a distant server, or is to be kept. An area with "keep: true" in its
+    than once, comes from a distant server, or is to be kept. An area with "cache: true" in its
     imagery has it done by "cube build" and "cube refresh"; others read the copy as "kind: zarr".
     """
     from ..area import load_area

@@ -134,9 +134,9 @@ def sample(
 def _require_one_source(roads: list[Path], uniform: bool, places: Path | None) -> None:
     given = [
         name
-        for name, there in (("ROADS", roads), ("--uniform", uniform), ("--from", places))
-        if there
+        for name, is_given in (("ROADS", roads), ("--uniform", uniform), ("--from", places))
+        if is_given
     ]
     if len(given) != 1:
-        found = " and ".join(given) or "none of them"
-        raise UsageError(f"give one of ROADS, --uniform and --from; found {found}")
+        named = " and ".join(given) or "none of them"
+        raise UsageError(f"give one of ROADS, --uniform and --from; found {named}")

@@ -132,8 +132,8 @@ def show_answers(
         }
         rows = [_row(result, candidate) for candidate in result.candidates[:SHOWN]]
         print_table(f"{result.title} ({result.folder})", columns, rows)
-        told = (result.match_words, truth_text(result), calibrated_words(result.calibrated))
-        for words in filter(None, told):
+        remarks = (result.match_words, truth_text(result), calibrated_words(result.calibrated))
+        for words in filter(None, remarks):
             note(words)
         if result.regions is not None:
             note(regions_text(result.regions, result.recall))

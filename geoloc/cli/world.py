@@ -11,8 +11,8 @@ from ..errors import GeolocError, UsageError
 from .console import note, print_json, print_table, stages
 
 if TYPE_CHECKING:
-    from ..demo import Demo
-    from ..demo_national import NationalDemo, RegionScore
+    from ..demo.national import NationalDemo, RegionScore
+    from ..demo.sandbox import Demo
 
 _MOST_PHOTOS = 100_000
 SEED = typer.Option(7, "--seed", help="Random seed of the world.")
@@ -147,7 +147,7 @@ def _count(photos: str | None, default: int) -> int:
 
 
 def _demo_real(out: Path, imagery: Path | None, photos: str | None, as_json: bool) -> None:
-    from ..demo_real import run_real_demo
+    from ..demo.real import run_real_demo
     from .query import show_answers
 
     if imagery is None or photos is None or photos.isdecimal():
@@ -167,7 +167,7 @@ def _demo_real(out: Path, imagery: Path | None, photos: str | None, as_json: boo
 
 
 def _demo_sandbox(out: Path, seed: int, km: float, photos: int, as_json: bool) -> None:
-    from ..demo import run_demo
+    from ..demo.sandbox import run_demo
 
     with stages() as stage:
         result = run_demo(out, seed=seed, km=km, photos=photos, progress=stage)
@@ -186,7 +186,7 @@ def _national(
     points: int,
     as_json: bool,
 ) -> None:
-    from ..demo_national import run_national_demo
+    from ..demo.national import run_national_demo
 
     with stages() as stage:
         result = run_national_demo(
@@ -242,8 +242,8 @@ def _show_national(result: NationalDemo) -> None:
     ]
     title = f"{result.points:,} points, built in {result.build_seconds:.0f} s (* is good)"
     print_table(title, columns, rows)
-    told = result.to_json()
-    for name, shares in (("smallest distance", told), ("corrected", told["robust"])):
+    facts = result.to_json()
+    for name, shares in (("smallest distance", facts), ("corrected", facts["robust"])):
         note(
             f"by the {name}: true region good for {shares['truth_in_good'] or 0:.0%} of photos, "
             f"good regions are {shares['good_share'] or 0:.0%} of all"

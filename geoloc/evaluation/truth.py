@@ -49,14 +49,14 @@ def read_strata(path: str | Path, truths: Sequence[Truth]) -> tuple[Truth, ...]:
     Raises UsageError for a file without ``file`` and one of the others, or a file name that no
     truth has.
     """
-    known, told = {truth.file for truth in truths}, dict[str, Mapping[str, str]]()
+    known, rows = {truth.file for truth in truths}, dict[str, Mapping[str, str]]()
     for line, row in _rows(Path(path), "file of strata"):
         if "file" not in row or not {"scene", "stratum"} & set(row):
             raise UsageError(f"{path}:{line}: needs the columns file, and scene or stratum")
         if row["file"] not in known:
             raise UsageError(f"{path}:{line}: {row['file']!r} is not in the truth file")
-        told[row["file"]] = row
-    return tuple(_with_strata(truth, told.get(truth.file, {})) for truth in truths)
+        rows[row["file"]] = row
+    return tuple(_with_strata(truth, rows.get(truth.file, {})) for truth in truths)
 
 
 def _with_strata(truth: Truth, row: Mapping[str, str]) -> Truth:

@@ -297,10 +297,10 @@ def dashboard() -> str:
 
 def _require_versions(client: Client, kind: str) -> None:
     """Raise ClusterError where scheduler or workers run other versions of what must agree."""
-    found: Any = client.get_versions(packages=["geoloc", "zarr"])
-    own = _versions(found["client"])
-    others = {"the scheduler": found["scheduler"]} | {
-        f"worker {address}": about for address, about in found["workers"].items()
+    versions: Any = client.get_versions(packages=["geoloc", "zarr"])
+    own = _versions(versions["client"])
+    others = {"the scheduler": versions["scheduler"]} | {
+        f"worker {address}": about for address, about in versions["workers"].items()
     }
     for who, about in others.items():
         theirs = _versions(about)
@@ -317,9 +317,9 @@ def _require_versions(client: Client, kind: str) -> None:
 def _versions(about: dict[str, Any] | None) -> dict[str, str | None]:
     """Of what must agree; of Python the first two numbers."""
     packages = (about or {}).get("packages") or {}
-    found = {name: packages.get(name) for name in ("dask", "distributed", "geoloc", "zarr")}
+    installed = {name: packages.get(name) for name in ("dask", "distributed", "geoloc", "zarr")}
     python = (packages.get("python") or "").split(".")[:2]
-    return {"python": ".".join(python), **found}
+    return {"python": ".".join(python), **installed}
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:

@@ -122,21 +122,21 @@ def _refresh(plan: BuildPlan, manner: Manner) -> BuildReport:
     task = plan.task
     spec = plan.spec(task.encoder().describe())
     require_spec(plan.url, old.spec.same_but_imagery(spec), spec)
-    today = _todays_prints(plan, task, old.done)
+    today = _todays_prints(plan, task, old.chunk_status)
     before = Ledger(plan.url, old.generation)
     same = (before.fingerprints() == today).all(axis=-1)
     # whose contents are damaged carries its checksum along, and is found when it is read
     for place in damaged_blocks(old, contents=False):
         same[place] = False
-    if same[np.isin(old.done, (Status.DONE, Status.BROKEN))].all():
+    if same[np.isin(old.chunk_status, (Status.DONE, Status.BROKEN))].all():
         remember_imagery(plan.url, old.generation, spec)
         return _nothing_changed(plan, old)
-    kept = same & (old.done == Status.DONE)
+    kept = same & (old.chunk_status == Status.DONE)
     return succeed(plan, old, spec, kept, today, manner)
 
 
 def _nothing_changed(plan: BuildPlan, old: Cube) -> BuildReport:
-    report = begin_report(plan, old.generation, old.done)
+    report = begin_report(plan, old.generation, old.chunk_status)
     report.published = True
     report.notes.append("the imagery has not changed: no new generation was made")
     if not old.complete:

@@ -83,5 +83,5 @@ def _is_whole(url: str) -> bool:
 
 def _has_moved_on(area: Area) -> bool:
     """Whether the area names other imagery than its cube: then a build is refused."""
-    there = stored_spec(area.cube, current_generation(area.cube) or "")
-    return bool(there.differences(there.model_copy(update={"imagery": area.imagery.recorded()})))
+    stored = stored_spec(area.cube, current_generation(area.cube) or "")
+    return bool(stored.differences(stored.model_copy(update={"imagery": area.imagery.recorded()})))

@@ -106,9 +106,9 @@ class Evaluation:
     def methods(self) -> dict[str, list[Placement]]:
         """Placements by what ranked the cells: the distance, baselines, normalised scores."""
         placed = self.placed
-        found = {DISTANCE: [p for score in placed if (p := score.placement)]}
+        by_method = {DISTANCE: [p for score in placed if (p := score.placement)]}
         names = dict.fromkeys(name for score in placed for name in score.others)
-        return found | {name: [score.others[name] for score in placed] for name in names}
+        return by_method | {name: [score.others[name] for score in placed] for name in names}
 
     def tables(self) -> dict[str, dict[str, dict[str, Figure]]]:
         """Figures by table ("all", "scene", "stratum"), row and metric."""
@@ -130,8 +130,8 @@ class Evaluation:
 
     def _of(self, scores: Sequence[Score]) -> dict[str, Figure]:
         ranks = Ranks.of_placements(p for score in scores if (p := score.placement))
-        found = figures(ON_A_MAP, ranks, [score.group for score in scores], seed=self.seed)
-        return {"photos": Figure(float(len(scores))), **found}
+        measured = figures(ON_A_MAP, ranks, [score.group for score in scores], seed=self.seed)
+        return {"photos": Figure(float(len(scores))), **measured}
 
     def ranks(self) -> Ranks:
         """Of the true cells by the distance."""
@@ -154,25 +154,25 @@ class Evaluation:
 
     def curve(self) -> dict[str, Any]:
         """Recall against the share searched, and the area of that, for each method."""
-        told: dict[str, Any] = {"share": list(SHARES)}
+        curves: dict[str, Any] = {"share": list(SHARES)}
         if self.km2 is not None:
-            told["km2"] = [known(share * self.km2) for share in SHARES]
+            curves["km2"] = [known(share * self.km2) for share in SHARES]
         for name, placements in self.methods().items():
             recall = recall_curve(Ranks.of_placements(placements), SHARES)
-            told[name] = [round(float(value), 4) for value in recall]
-        return told
+            curves[name] = [round(float(value), 4) for value in recall]
+        return curves
 
     def calibration(self, source: str) -> Calibration:
         """How much has to be searched for which probability; raises UsageError without photos."""
         placed = self.placed
         if not placed:
             raise UsageError(f"no photo of {source} lies in the cube: nothing can be calibrated")
-        found = calibrate(
+        measured = calibrate(
             self.ranks(), [score.group for score in placed],
             model=self.digest, source=source,
             searched="points" if self.km2 is None else "cells", seed=self.seed,
         )  # fmt: skip
-        return found.model_copy(update=self._normalisation())
+        return measured.model_copy(update=self._normalisation())
 
     def _normalisation(self) -> dict[str, Any]:
         """The score that these photos choose, where a bank was given; see `choose`."""
@@ -187,12 +187,12 @@ class Evaluation:
         tables of figures with their intervals where true cells were ranked by themselves."""
         summary = self.summary.as_dict()
         summary.pop("photos")
-        told = {name: None if math.isnan(v) else round(v, 4) for name, v in summary.items()}
-        plain = {"photos": [score.to_json() for score in self.scores], **told}
+        rounded = {name: None if math.isnan(v) else round(v, 4) for name, v in summary.items()}
+        plain = {"photos": [score.to_json() for score in self.scores], **rounded}
         if not self.digest:
             return plain
         tables = {
-            table: {row: _json(found) for row, found in rows.items()}
+            table: {row: _json(row_figures) for row, row_figures in rows.items()}
             for table, rows in self.tables().items()
         }
         first = tables["all"][DISTANCE]
@@ -206,7 +206,7 @@ class Evaluation:
             "seed": self.seed,
             "methods": tables.pop("all"),
             **tables,
-            "recall_within_m": {r: _json(found) for r, found in self.recall_within().items()},
+            "recall_within_m": {reach: _json(row) for reach, row in self.recall_within().items()},
             "recall_curve": self.curve(),
             "failures": dict(self.failures),
         }
@@ -225,8 +225,8 @@ class Evaluation:
         ]
 
 
-def _json(found: Mapping[str, Figure]) -> dict[str, Any]:
-    return {name: figure.to_json() for name, figure in found.items()}
+def _json(by_name: Mapping[str, Figure]) -> dict[str, Any]:
+    return {name: figure.to_json() for name, figure in by_name.items()}
 
 
 def choose(
@@ -236,16 +236,16 @@ def choose(
 
     For sure: the whole 95 % interval of the paired difference is above 0. Otherwise "none".
     """
-    ranks = {name: Ranks.of_placements(found) for name, found in methods.items()}
-    told, best = dict[str, dict[str, Any]](), (0.0, NONE.name)
+    ranks = {name: Ranks.of_placements(placed) for name, placed in methods.items()}
+    tried, best = dict[str, dict[str, Any]](), (0.0, NONE.name)
     for name, own in ranks.items():
         gain = mean_figure(ranks[DISTANCE].share - own.share, groups, seed=seed)
-        told[NONE.name if name == DISTANCE else name] = {
+        tried[NONE.name if name == DISTANCE else name] = {
             "area_under_recall": known(float(1 - own.share.mean())), "gain": gain.to_json(),
         }  # fmt: skip
         if gain.low > 0 and gain.value > best[0]:
             best = (gain.value, name)
-    return {"normalisation": best[1], "normalisations": told}
+    return {"normalisation": best[1], "normalisations": tried}
 
 
 def evaluate_truth(
@@ -290,10 +290,10 @@ def evaluate_truth(
 
 def bank_photos(folder: Path) -> list[Path]:
     """The photos of a folder of unrelated ones. Raises UsageError where there is none."""
-    found = class_images(folder) if folder.is_dir() else []
-    if not found:
+    photos = class_images(folder) if folder.is_dir() else []
+    if not photos:
         raise UsageError(f"{folder} has no photos: name a folder of unrelated ones")
-    return found
+    return photos
 
 
 def check_calibration_target(target: Path) -> None:
@@ -310,27 +310,27 @@ def store_calibration(
     Raises UsageError where the target is neither, or is of another model; ModelError.
     """
     check_calibration_target(target)
-    found = evaluation.calibration(source)
+    calibration = evaluation.calibration(source)
     if target.suffix == ".json":
-        write_whole(target, calibration_text(found))
-        return target, found
+        write_whole(target, calibration_text(calibration))
+        return target, calibration
     model = read_model(target)
     if model.digest != evaluation.digest:
         raise UsageError(
             f"{target} is the model {model.digest[:12]}, and the cube is of "
             f"{evaluation.digest[:12]}: name the folder of that one"
         )
-    return write_calibration(target, found), found
+    return write_calibration(target, calibration), calibration
 
 
 def _bank_vectors(bank: Sequence[str | Path], model: Model, progress: Stages) -> F32:
     """Vectors ``(photo, feature)`` of unrelated photos. Raises UsageError where none is read."""
     if not bank:
         return np.empty((0, model.dim), np.float32)
-    found = ground_vectors(model, [Path(p) for p in bank], progress("reading the bank"))
-    if not len(found.vectors):
+    photos = ground_vectors(model, [Path(p) for p in bank], progress("reading the bank"))
+    if not len(photos.vectors):
         raise UsageError(f"none of the {len(bank)} photos of the bank can be read")
-    return found.vectors
+    return photos.vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -341,15 +341,15 @@ class _Ranker:
     model: Model
     bank: F32
 
-    def scores(self, truths: Sequence[Truth], vectors: F32, told: Any) -> list[Score]:
+    def scores(self, truths: Sequence[Truth], vectors: F32, progress: Any) -> list[Score]:
         """One a photo, those of a group in a few passes."""
         groups, cells = place_groups(truths), self._cells(truths)
-        found: list[Score] = []
+        scored: list[Score] = []
         for start in range(0, len(truths), _GROUP):
             part = slice(start, start + _GROUP)
-            found += self._scores(truths[part], vectors[part], cells[part], groups[part])
-            told(min(start + _GROUP, len(truths)), len(truths))
-        return found
+            scored += self._scores(truths[part], vectors[part], cells[part], groups[part])
+            progress(min(start + _GROUP, len(truths)), len(truths))
+        return scored
 
     def _scores(
         self, truths: Sequence[Truth], vectors: F32, cells: I64, groups: Sequence[int]
@@ -394,14 +394,14 @@ class _Ranker:
         group: int,
     ) -> Score:
         """Of one photo: own ``(scorer,)``, counts ``(3, scorer)``."""
-        found = {
+        placed = {
             name: Placement(truth.file, float(smaller + equal), int(cells))
             for name, value, (smaller, equal, cells) in zip(names, own, counts.T, strict=True)
             if math.isfinite(value)
         }
         off = self._metres(truth, places)
-        distance = found.pop(DISTANCE, None)
-        return Score(truth.file, distance, next(iter(off), None), truth, group, off, found)
+        distance = placed.pop(DISTANCE, None)
+        return Score(truth.file, distance, next(iter(off), None), truth, group, off, placed)
 
     @property
     def _middle(self) -> tuple[float, float]:

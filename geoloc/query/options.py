@@ -282,9 +282,9 @@ class QueryOptions(BaseModel):
         """
         given = {name: getattr(options, name) for name in getattr(options, "model_fields_set", ())}
         given |= {cls._field(key): value for key, value in keywords.items()}
-        taken = [name for name, (_, option) in cls.options().items() if use in option.uses]
-        if odd := [name for name in given if name not in taken]:
-            raise UsageError(f"unknown option {odd[0]!r} of {use}{_nearest(odd[0], taken)}")
+        allowed = [name for name, (_, option) in cls.options().items() if use in option.uses]
+        if odd := [name for name in given if name not in allowed]:
+            raise UsageError(f"unknown option {odd[0]!r} of {use}{_nearest(odd[0], allowed)}")
         given = {name: value for name, value in given.items() if value is not None}
         try:
             return cls(**given)
@@ -302,13 +302,13 @@ class QueryOptions(BaseModel):
         return [cls._named(name) for name, (_, one) in cls.options().items() if one.shared]
 
     @classmethod
-    def of_record(cls, told: Mapping[str, Any]) -> Self:
+    def of_record(cls, record: Mapping[str, Any]) -> Self:
         """The options that a record keeps; what else it may say is passed over.
 
         Raises ValidationError where one is not as it was written.
         """
         keys = cls.recorded().values()
-        return cls.model_validate({key: told[key] for key in keys if key in told}, strict=True)
+        return cls.model_validate({key: record[key] for key in keys if key in record}, strict=True)
 
     def record(self) -> dict[str, Any]:
         """What a ``query.json`` keeps of them (JSON types)."""
@@ -330,9 +330,9 @@ class QueryOptions(BaseModel):
 
 def first_fault(error: ValidationError) -> str:
     """The first thing that is wrong, and where: one line, without the value."""
-    found = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    words = found["msg"].partition(" or instance of ")[0].removeprefix("Value error, ")
-    return f"{'.'.join(map(str, found['loc']))}: {words}"
+    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    words = fault["msg"].partition(" or instance of ")[0].removeprefix("Value error, ")
+    return f"{'.'.join(map(str, fault['loc']))}: {words}"
 
 
 def _nearest(key: str, known: Sequence[str]) -> str:

@@ -94,14 +94,14 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise UsageError(f"{path} is no record of a query in the format {FORMAT}")
     try:
-        told = _Record.model_validate(value)
+        record = _Record.model_validate(value)
     except ValidationError as error:
         raise _damaged(path, first_fault(error)) from None
     try:
         options = QueryOptions.of_record(value["parameters"])
     except ValidationError as error:
         raise _damaged(path, f"parameters.{first_fault(error)}") from None
-    if not options.scene and not told.photos:
+    if not options.scene and not record.photos:
         raise _damaged(path, "it has neither photos nor a scene")
     return value
 

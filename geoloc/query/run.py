@@ -91,16 +91,16 @@ def answer_photos(
     # take 0.8 s inline and 3 s by workers for one photo, 9 and 26 s for 20
     kind = "inline" if options.cluster == "auto" else options.cluster
     with open_cluster(kind) as executor:
-        told = progress("reading the photos")
-        good, vectors, failures = encode(paths, model, views, origins=origins, progress=told)
+        advance = progress("reading the photos")
+        good, vectors, failures = encode(paths, model, views, origins=origins, progress=advance)
         items = list(_items(good, vectors, options.fuse))
-        told, scratch = progress("searching the cube"), None if out is None else Path(out)
-        found = session.search(items, executor, told, scratch)
-    results, told = list[QueryResult](), progress("ranking the places")
+        advance, scratch = progress("searching the cube"), None if out is None else Path(out)
+        rankings = session.search(items, executor, advance, scratch)
+    results, advance = list[QueryResult](), progress("ranking the places")
     folders = None if out is None else Folders(Path(out))
-    for item, ranked in zip(items, found, strict=True):
+    for item, ranked in zip(items, rankings, strict=True):
         results.append(_answered(session, item, ranked, model, folders, truth))
-        told(len(results), len(items))
+        advance(len(results), len(items))
     return QueryResults(results, failures)
 
 

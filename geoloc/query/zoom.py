@@ -73,15 +73,15 @@ def spot_of(record: Record, rank: int, *, region: bool = False) -> Spot:
     kind = "region" if region else "candidate"
     if region:
         regions = record.get("regions")
-        found = regions.get("good_regions") if isinstance(regions, Mapping) else None
-        if not isinstance(found, list):
+        places = regions.get("good_regions") if isinstance(regions, Mapping) else None
+        if not isinstance(places, list):
             raise UsageError("the answer has no regions: ask with --regions, or leave out --region")
     else:
-        found = record["candidates"]
-    ranks = {one["rank"]: one for one in found if isinstance(one, Mapping) and "rank" in one}
+        places = record["candidates"]
+    ranks = {one["rank"]: one for one in places if isinstance(one, Mapping) and "rank" in one}
     if rank not in ranks:
-        there = f"they go from 1 to {max(ranks)}" if ranks else "it has none"
-        raise UsageError(f"--rank {rank}: the answer has no such {kind}: {there}")
+        known = f"they go from 1 to {max(ranks)}" if ranks else "it has none"
+        raise UsageError(f"--rank {rank}: the answer has no such {kind}: {known}")
     try:
         return Spot(kind, rank, float(ranks[rank]["lon"]), float(ranks[rank]["lat"]))
     except (KeyError, TypeError, ValueError):
@@ -165,8 +165,8 @@ def neighbourhood(
         "cube": str(cache / name / "cube.zarr"),
     }
     kept = parent.imagery
-    if getattr(kept, "keep", False):  # a tiled copy of a neighbourhood would be read once
-        kept = kept.model_copy(update={"keep": False})
+    if getattr(kept, "cache", False):  # a tiled copy of a neighbourhood would be read once
+        kept = kept.model_copy(update={"cache": False})
     try:
         values = {**parent.model_dump(), **facts, "imagery": kept}
         return Area.model_validate(values)
@@ -233,7 +233,7 @@ def zoom_answer(
     where the record is damaged, all before any work; CubeError, ModelError, ImageryError where the
     neighbourhood cannot be built. What was built stays.
     """
-    asked = _Asked.read(answer, rank, options)
+    asked = _Parent.read(answer, rank, options)
     out = Path(options.out) if options.out is not None else asked.usual_out
     area, target = parent_area(asked.record, options.cube, fetch_imagery=options.fetch_imagery)
     model = asked.model(target)
@@ -242,22 +242,22 @@ def zoom_answer(
     check_writable(out)
     built = build_cube(place, cluster=options.cluster, progress=progress(f"building {place.name}"))
     built.raise_if_incomplete()
-    there = Target(Cube.open(place.cube), place)
-    hidden = item is not None and there.hides_photos(options.sensitive, options.usually_hidden)
-    session = QuerySession.of(there, asked.options, sensitive=hidden)
-    told = progress("searching the cube")
+    inside = Target(Cube.open(place.cube), place)
+    hidden = item is not None and inside.hides_photos(options.sensitive, options.usually_hidden)
+    session = QuerySession.of(inside, asked.options, sensitive=hidden)
+    advance = progress("searching the cube")
     if item is None:
-        result = answer_scene(session, told)
+        result = answer_scene(session, advance)
         item = QueryItem(result.title, asked.name(options.km), (), result.vector)
     else:
-        result = session.answer(item, session.search([item], progress=told)[0], model)
+        result = session.answer(item, session.search([item], progress=advance)[0], model)
     # how much of an area has to be searched was not measured where the photo itself chose the area
     result = replace(result, parent=asked.parent(options.km), search_share=None)
     return _written(session, item, result, out, asked)
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Parent:
     """An answer, and the place of it that is looked at."""
 
     path: Path  # of its record, absolute
@@ -267,7 +267,7 @@ class _Asked:
     options: QueryOptions
 
     @classmethod
-    def read(cls, answer: str | Path, rank: int, options: ZoomOptions) -> _Asked:
+    def read(cls, answer: str | Path, rank: int, options: ZoomOptions) -> _Parent:
         path = Path(answer).absolute()
         path = path / RECORD if path.is_dir() else path
         record = read_record(path)
@@ -300,15 +300,15 @@ class _Asked:
     @property
     def usual_out(self) -> Path:
         """``zoom`` beside the answer, or with a number where that is a photo's own answer."""
-        there = self.path.parent.parent
-        return there / free_name(_KEPT, lambda name: (there / name / RECORD).is_file())
+        answers = self.path.parent.parent
+        return answers / free_name(_KEPT, lambda name: (answers / name / RECORD).is_file())
 
     @property
     def truth(self) -> tuple[float, float] | None:
         """Latitude and longitude of the true place, where the answer knows it."""
-        told = self.record.get("truth")
+        recorded = self.record.get("truth")
         try:
-            return (float(told["lat"]), float(told["lon"])) if told else None
+            return (float(recorded["lat"]), float(recorded["lon"])) if recorded else None
         except (KeyError, TypeError, ValueError):
             return None
 
@@ -320,7 +320,7 @@ def _own_options(record: Record) -> QueryOptions:
     return recorded_options(record).model_copy(update=parents)
 
 
-def _place(asked: _Asked, area: Area, target: Target, model: Model, options: ZoomOptions) -> Area:
+def _place(asked: _Parent, area: Area, target: Target, model: Model, options: ZoomOptions) -> Area:
     """The neighbourhood. Raises ModelError for a model that builds no cubes."""
     overhead = model.spec.overhead
     if overhead is None:
@@ -336,7 +336,7 @@ def _step_of(cube: Cube) -> float | None:
 
 
 def _written(
-    session: QuerySession, item: QueryItem, result: QueryResult, out: Path, asked: _Asked
+    session: QuerySession, item: QueryItem, result: QueryResult, out: Path, asked: _Parent
 ) -> QueryResult:
     """The answer with its files in a folder of its own."""
     with Folders(out).claim(item.name, session.key(item)) as folder:

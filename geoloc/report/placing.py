@@ -126,7 +126,7 @@ def _link_others(out: Path, aside: Path, but: Set[str]) -> Iterator[Path]:
 def _recorded(out: Path) -> set[str]:
     """The files of the answer that is there."""
     try:
-        told = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        return {RECORD, *told.get("outputs", ())}
+        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        return {RECORD, *record.get("outputs", ())}
     except (OSError, ValueError, AttributeError, TypeError):
         return set()

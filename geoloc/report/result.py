@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from ..candidates import percentile_of
+from ..candidates.areas import SearchArea, search_areas
+from ..candidates.regions import PlaceRecall, RankedRegions, region_areas
 from ..domain import Grid
 from ..names import path_text
-from ..regions import PlaceRecall, RankedRegions, region_areas
 from ..scenes import describe
-from ..search_areas import SearchArea, search_areas
 from .calibrated import Calibrated, calibrated_record
 from .match import Match, match_record, match_words
 from .properties import properties

@@ -108,8 +108,8 @@ def _of_regions(result: QueryResult, source: Source | None) -> Views:
         chips = _read_all(source, places, quality=85) if places else []
     except (GeolocError, OSError) as error:
         return Views((), {}, (f"The imagery cannot be reached any more: {error}",))
-    found = {int(regions.rank[r]): chip for r, chip in zip(best, chips, strict=True) if chip}
-    return Views((), {}, (), found)
+    views = {int(regions.rank[r]): chip for r, chip in zip(best, chips, strict=True) if chip}
+    return Views((), {}, (), views)
 
 
 def _place_window(lon: float, lat: float, gsd: float) -> Grid:

@@ -104,8 +104,8 @@ class RegionMin:
 
     def __getstate__(self) -> dict[str, object]:
         """What travels back from a worker is what was found, not the border."""
-        told = dict(self.__dict__)
-        return {**told, "layout": None} if self.pieces and self.whole is None else told
+        state = dict(self.__dict__)
+        return {**state, "layout": None} if self.pieces and self.whole is None else state
 
     def add(self, chunk: Chunk, values: F32) -> None:
         """Take in the distances of a chunk."""
@@ -163,40 +163,40 @@ def _piece(chunk: Chunk, values: F32, region: I32, sample: int) -> _Piece:
     ids, inverse = np.unique(np.where(known, region, -1), return_inverse=True)
     none = int(len(ids) > 0 and ids[0] < 0)
     ids, local = ids[none:], inverse.reshape(-1).astype(np.int32) - np.int32(none)
-    found = _nothing(len(ids), len(values), sample, np.int32)
+    piece = _nothing(len(ids), len(values), sample, np.int32)
     at = np.full((len(values), len(ids)), -1, np.int64)
     bits = values.view(np.int32)
-    kept = (found.best, found.second, at, found.histogram)
+    kept = (piece.best, piece.second, at, piece.histogram)
     smallest(values, bits, local, SHIFT, LOWEST, *kept)
     cells = _numbers(chunk)
     if sample:
-        _draw(cells, local, values, found)
+        _draw(cells, local, values, piece)
     count = np.bincount(local[local >= 0], minlength=len(ids)).astype(np.int64)
     index = np.where(at >= 0, cells[at], -1)
     return _Piece(
-        ids.astype(np.int32), count, found.best, found.second, index, found.histogram,
-        found.hashes, found.sample, outside,
+        ids.astype(np.int32), count, piece.best, piece.second, index, piece.histogram,
+        piece.hashes, piece.sample, outside,
     )  # fmt: skip
 
 
 def _numbers(chunk: Chunk) -> I64:
     """The cells of a chunk ``(cell,)`` by their place in the domain, in row-major order."""
     along = np.ogrid[chunk.slices]
-    found = np.ravel_multi_index(np.broadcast_arrays(*along), chunk.domain.shape)
-    return np.asarray(found, np.int64).reshape(-1)
+    numbers = np.ravel_multi_index(np.broadcast_arrays(*along), chunk.domain.shape)
+    return np.asarray(numbers, np.int64).reshape(-1)
 
 
-def _draw(cells: I64, local: I32, values: F32, found: _Piece) -> None:
+def _draw(cells: I64, local: I32, values: F32, piece: _Piece) -> None:
     """Put the places with the smallest hashes of each region into its sample."""
     known = np.flatnonzero(local >= 0)
     hashes = _hashed(cells[known])
     order = np.lexsort((hashes, local[known]))
     region = local[known][order]
     number = np.arange(len(order)) - np.searchsorted(region, region)
-    kept = number < found.hashes.shape[1]
+    kept = number < piece.hashes.shape[1]
     region, number, order = region[kept], number[kept], order[kept]
-    found.hashes[region, number] = hashes[order]
-    found.sample[:, region, number] = values[:, known[order]]
+    piece.hashes[region, number] = hashes[order]
+    piece.sample[:, region, number] = values[:, known[order]]
 
 
 def _hashed(cells: I64) -> U64:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
-from ..bulk.layout import CLUSTERS, ITEMS
 from ..domain import Grid
 from ..errors import UsageError
 from ..query.record import read_record
@@ -37,34 +36,6 @@ class Answer:
     grid: Grid
     heatmap: NDArray[np.float32]
     page: Page
-
-
-def answer_folders(named: Iterable[str | Path]) -> list[Path]:
-    """The answer folders in the named folders of answers, bulk runs and queries; each once.
-
-    Raises UsageError for one without any answer.
-    """
-    by_path: dict[Path, Path] = {}
-    for name in named:
-        path = Path(name)
-        folders = list(_folders_of(path.parent if path.name == RECORD else path))
-        if not folders:
-            raise UsageError(f"{path} has no answer: name a folder with {RECORD}, or one above it")
-        for folder in folders:
-            by_path.setdefault(folder.resolve(), folder)
-    return list(by_path.values())
-
-
-def _folders_of(path: Path) -> Iterator[Path]:
-    if (path / RECORD).is_file():
-        yield path
-        return
-    for part in (path / ITEMS, path / CLUSTERS, path):
-        try:
-            inside = sorted(part.iterdir()) if part.is_dir() else []
-        except OSError as error:
-            raise UsageError(f"{part} cannot be read: {error.strerror}") from None
-        yield from (folder for folder in inside if (folder / RECORD).is_file())
 
 
 def read_answer(folder: Path) -> Answer:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..bulk.answers import answer_folders
 from ..errors import GeolocError, OutputError
 from ..files.whole import file_sha256
 from ..names import path_text
@@ -20,7 +21,7 @@ from ..query.record import read_record
 from ..report.outputs import RECORD, output_digests
 from ..report.registry import OUTPUTS
 from ..report.write import output_errors, write_files
-from .answers import answer_folders, read_answer
+from .answers import read_answer
 from .options import Options
 from .results import copy_of
 from .scrub import neutral_names, own_names

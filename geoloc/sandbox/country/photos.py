@@ -70,9 +70,9 @@ def take_photo(country: Country, index: int, around: Surroundings) -> Photo:
         targets = targets_of(country.plan, site)
         for _ in range(_TARGETS if len(targets) else 0):
             target = targets[rng.integers(len(targets))]
-            found = _shot(country, target, site, rng, around)
-            if found is not None:
-                return develop(*found, country, rng)
+            shot = _shot(country, target, site, rng, around)
+            if shot is not None:
+                return develop(*shot, country, rng)
     raise GeolocError(f"nothing to photograph in the country of seed {country.seed}: try another")
 
 
@@ -98,14 +98,14 @@ def _rail_bridges(plan: Plan) -> F64:
     """Where railways cross rivers."""
     line, box = plan.lines[RAIL], (*plan.ring.min(axis=0), *plan.ring.max(axis=0))
     repetitions, low, high = stretches_near(line, box, 0.0)
-    found = [np.zeros((0, 2))]
+    bridges = [np.zeros((0, 2))]
     for index in repetitions:
         points = trace(line, np.arange(low, high, 8.0), float(index))
         near = distances(plan.lines, points[:, 0].copy(), points[:, 1].copy())[:, RIVER]
         least = np.zeros(len(points), bool)
         least[1:-1] = (near[1:-1] < 8.0) & (near[1:-1] <= near[:-2]) & (near[1:-1] < near[2:])
-        found.append(points[least])
-    points = np.concatenate(found)
+        bridges.append(points[least])
+    points = np.concatenate(bridges)
     return np.asarray(points[inside_ring(plan.ring, points[:, 0], points[:, 1], _INNER)])
 
 

@@ -58,8 +58,8 @@ def write_country(
 
 def _write_ground(country: Country, folder: Path, stage: Stages) -> None:
     plan = country.plan
-    told = {"seed": plan.seed, "km": plan.km, "version": VERSION}
-    write_whole(folder / "country.json", json.dumps(told))
+    facts = {"seed": plan.seed, "km": plan.km, "version": VERSION}
+    write_whole(folder / "country.json", json.dumps(facts))
     write_maps(plan, folder)
     roads = network(country.layout, stage("drawing roads"))
     write_roads(roads, country.crs, folder / "roads.osm.pbf")

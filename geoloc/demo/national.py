@@ -10,22 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from .area import Area, load_area
-from .cube import Cube
-from .domain import Domain
-from .evaluation import Truth, read_truth
-from .files.whole import write_whole
-from .jobs.build import build_cube
-from .models import Model, load_model
-from .points.sample import sample_roads
-from .query import answer_photos, query_photos
-from .query.evaluating import score
-from .query.run import Stages, silent
-from .query.zoom import Spot, ZoomOptions, neighbourhood, step_for, zoom_answer
-from .ranking import Ranking
-from .regions import RankedRegions
-from .report import QueryResult
-from .sandbox.country.write import write_country
+from ..area import Area, load_area
+from ..candidates.regions import RankedRegions
+from ..cube import Cube
+from ..domain import Domain
+from ..evaluation import Truth, read_truth
+from ..files.whole import write_whole
+from ..jobs.build import build_cube
+from ..models import Model, load_model
+from ..points.sample import sample_roads
+from ..query import answer_photos, query_photos
+from ..query.evaluating import score
+from ..query.run import Stages, silent
+from ..query.zoom import Spot, ZoomOptions, neighbourhood, step_for, zoom_answer
+from ..ranking import Ranking
+from ..report import QueryResult
+from ..sandbox.country.write import write_country
 
 SEED = 7
 ROBUST = Ranking.CORRECTED

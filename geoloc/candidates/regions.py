@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from shapely.geometry import MultiPolygon
 
-from .candidates import Candidate
-from .domain import Domain, Regions
-from .ranking import Ranking
-from .search import SAMPLE, RegionMinima
-from .search_areas import SearchArea
+from ..domain import Domain, Regions
+from ..ranking import Ranking
+from ..search import SAMPLE, RegionMinima
+from .areas import SearchArea
+from .candidate import Candidate
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -63,21 +63,21 @@ def scores(minima: RegionMinima, ranking: Ranking = Ranking.MINIMUM) -> F64:
 
 def _low_quantile(minima: RegionMinima) -> F64:
     assert minima.sample is not None, "a scan for quantiles keeps a sample of each region"
-    found, known = np.full(len(minima.best), np.nan), minima.count > 0
+    quantile, known = np.full(len(minima.best), np.nan), minima.count > 0
     sample = minima.sample[known].astype(np.float64)
-    found[known] = np.nanquantile(sample, LOW_QUANTILE, axis=1) if len(sample) else 0.0
-    return found
+    quantile[known] = np.nanquantile(sample, LOW_QUANTILE, axis=1) if len(sample) else 0.0
+    return quantile
 
 
 def _corrected(minima: RegionMinima) -> F64:
     known = minima.count > 0
-    found = np.full(len(minima.best), np.nan)
+    corrected = np.full(len(minima.best), np.nan)
     if known.any():
         times = minima.count[known] / np.median(minima.count[known])
         with np.errstate(divide="ignore"):  # of the largest distance of all the log is -inf
             none_nearer = times * np.log1p(-minima.background.share(minima.best[known]))
-        found[known] = minima.background.quantile(-np.expm1(none_nearer))
-    return found
+        corrected[known] = minima.background.quantile(-np.expm1(none_nearer))
+    return corrected
 
 
 def good_regions(score: F64, share: float = GOOD_SHARE) -> NDArray[np.bool_]:
@@ -140,17 +140,17 @@ class RankedRegions:
 
     def raster(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Values of the regions as float32 ``(y, x)``, NaN where nothing is known."""
-        told = np.where(self.rank > 0, values, np.nan).astype(np.float32)
-        return told.reshape(self.layout.grid.shape)
+        shown = np.where(self.rank > 0, values, np.nan).astype(np.float32)
+        return shown.reshape(self.layout.grid.shape)
 
     def candidates(self, top: int) -> list[Candidate]:
         """The best places of the ``top`` best regions, in the regions' order."""
         return [self._candidate(int(region)) for region in self.order[:top]]
 
     def _candidate(self, region: int) -> Candidate:
-        distance, told = float(self.minima.best[region]), self.minima.background
-        known = max(told.total, 1)
-        share = max(float(told.share(np.array(distance))), 1 / known)
+        distance, background = float(self.minima.best[region]), self.minima.background
+        known = max(background.total, 1)
+        share = max(float(background.share(np.array(distance))), 1 / known)
         row, col = divmod(region, self.layout.grid.nx)
         x, y = self.xy[region].tolist()
         lon, lat = self.lonlat[region].tolist()
@@ -161,8 +161,8 @@ class RankedRegions:
 
     def region_of(self, lon: float, lat: float) -> int | None:
         """The region that a place in degrees lies in; None outside of all."""
-        found = self.regions_at(np.array([[lon, lat]]))[0]
-        return None if found < 0 else int(found)
+        region = self.regions_at(np.array([[lon, lat]]))[0]
+        return None if region < 0 else int(region)
 
     def regions_at(self, lonlat: F64) -> NDArray[np.int32]:
         """The region ``(place,)`` of places in degrees ``(place, 2)``; -1 outside of all."""
@@ -191,7 +191,7 @@ class RankedRegions:
             **self.layout.to_json(),
             "ranking": self.ranking.value,
             "regions": known,
-            "unknown": int(np.count_nonzero(self.layout.there)) - known,
+            "unknown": int(np.count_nonzero(self.layout.is_region)) - known,
             "points": int(self.minima.count.sum()),
             "points_outside": self.minima.outside,
             "good": len(self.best_good),
@@ -217,8 +217,8 @@ def region_areas(ranked: RankedRegions, candidates: Sequence[Candidate]) -> tupl
 def _moved(xy: F64, source: str, target: str) -> F64:
     if source == target:
         return xy.copy()
-    found = Transformer.from_crs(source, target, always_xy=True).transform(xy[:, 0], xy[:, 1])
-    return np.where(np.isfinite(xy), np.stack(found, axis=1), np.nan)
+    moved = Transformer.from_crs(source, target, always_xy=True).transform(xy[:, 0], xy[:, 1])
+    return np.where(np.isfinite(xy), np.stack(moved, axis=1), np.nan)
 
 
 @dataclass(frozen=True)
@@ -284,14 +284,14 @@ def place_recall(
         large = np.flatnonzero(population > above)
     large = large[np.argsort(-population[large], kind="stable")]
     region = ranked.regions_at(lonlat[large])
-    there = (region >= 0) & (ranked.rank[region] > 0)
-    good = there & ranked.good[region]
+    is_known = (region >= 0) & (ranked.rank[region] > 0)
+    good = is_known & ranked.good[region]
     return PlaceRecall(
         above,
         tuple(names[i] for i in large[good]),
-        tuple(names[i] for i in large[there & ~good]),
+        tuple(names[i] for i in large[is_known & ~good]),
         len(ranked.best_good),
         len(np.unique(region[good])),
         len(ranked.order),
-        int(np.count_nonzero(~there)),
+        int(np.count_nonzero(~is_known)),
     )

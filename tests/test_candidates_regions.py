@@ -10,9 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoloc.domain import Grid, Points, Regions
-from geoloc.ranking import Ranking
-from geoloc.regions import (
+from geoloc.candidates.regions import (
     RankedRegions,
     good_regions,
     place_recall,
@@ -20,6 +18,8 @@ from geoloc.regions import (
     region_areas,
     scores,
 )
+from geoloc.domain import Grid, Points, Regions
+from geoloc.ranking import Ranking
 from geoloc.search import RegionMin, RegionMinima
 
 CRS = "EPSG:32636"
