@@ -27,7 +27,7 @@ INPUT_PX = 192
 
 FEATURES = CHANNELS * len(TRUNKS)
 MEMBERS = 8
-EMBEDDED = 128
+EMBEDDED = 256
 """Values of a vector that are no kind of place."""
 
 KINDS_SHARE = 0.7
@@ -108,7 +108,7 @@ def photo_head(dim: int) -> Head:
 
 def place_head(dim: int) -> Head:
     """Of places: kinds that are less likely count more than by their probability."""
-    return Head(dim, sharpness=9, power=0.5)
+    return Head(dim, sharpness=7, power=0.5)
 
 
 def _member(dim: int) -> nn.Sequential:
