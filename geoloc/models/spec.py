@@ -115,7 +115,9 @@ class OverheadSpec(NetworkSpec):
     """Overhead imagery: square windows of ``patch_px`` at a GSD of ``gsd`` (min, max) m/px.
 
     ``patch_px`` is the side of the training input. With ``dense`` only its central ``pool_px``
-    are pooled, and the rest is context.
+    are pooled, and the rest is context. ``scene_px``: side to which an image that shows one scene
+    and nothing around it is stretched, for networks that suppose its surroundings themselves; null:
+    ``patch_px``.
     """
 
     patch_px: int = Field(ge=8, le=4096)
@@ -123,6 +125,12 @@ class OverheadSpec(NetworkSpec):
     preferred_gsd: float = Field(gt=0)
     methods: tuple[Method, ...] = Field(("patch",), min_length=1)
     dense: DenseSpec | None = None
+    scene_px: int | None = Field(None, ge=8, le=4096)
+
+    @property
+    def image_px(self) -> int:
+        """The side to which an image of a scene is stretched."""
+        return self.scene_px or self.patch_px
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
@@ -235,4 +243,6 @@ class ModelSpec(_Spec):
     def facts(self) -> dict[str, Any]:
         """As JSON types; without parts that models had not always, so that digests stay."""
         facts = self.model_dump(mode="json")
+        if self.overhead and self.overhead.scene_px is None:
+            del facts["overhead"]["scene_px"]
         return {k: v for k, v in facts.items() if k not in _LATER or v is not None}
