@@ -83,7 +83,7 @@ def test_keywords_and_a_model_are_the_same_options() -> None:
         (Use.QUERY, {"border": "a.geojson"}, "unknown option 'border'"),
         (Use.QUERY, {"radius": 1e300}, "radius: Input should be less than 100000000"),
         (Use.QUERY, {"weights": {"indoor": "much"}}, r"weights\.indoor: "),
-        (Use.QUERY, {"within": "a\0b"}, "within: a path holds no NUL character"),
+        (Use.QUERY, {"within": "a\0b"}, "within: a path must not contain a NUL character"),
         (Use.QUERY, {"crops": [(1, 2, 3)]}, r"crops\.0"),
         (Use.QUERY, {"cluster": "moon"}, "--cluster moon: say auto, inline"),
     ],

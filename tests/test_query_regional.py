@@ -38,7 +38,6 @@ from geoloc.ranking import Ranking
 from geoloc.report.outputs import RECORD, faults_of_outputs
 from geoloc.report.registry import OUTPUTS, REGION_OUTPUTS
 from geoloc.search import Query, scan
-from geoloc.sharing import share
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES
 from tests.point_place import Country, make_country, make_map, write_point_cube
@@ -161,7 +160,7 @@ def test_regions_end_at_the_border_and_large_places_are_told(
     layout, told = result.regions.layout, result.recall
     assert {*told.found, *told.missed} == {"Alpha & <b>Co</b>", "Beta"} and told.elsewhere == 1
     assert result.regions.minima.outside > 100 and layout.polygon is not None
-    assert any("lie outside of the border" in note for note in result.notes)
+    assert any("lie outside the border" in note for note in result.notes)
     assert 0 < layout.is_region.sum() < layout.count
     assert result.parameters["border"] == str(country.border)
     assert len(result.parameters["border_sha256"]) == 64
@@ -275,7 +274,7 @@ def test_a_changed_border_is_not_repeated(country: Country, tmp_path: Path) -> N
     assert result.folder is not None and repeat_query(result.folder / RECORD).exact
     border = tmp_path / "map" / "border.geojson"
     border.write_text(border.read_text().replace("33.8", "33.7"))
-    with pytest.raises(UsageError, match="was changed since: restore it"):
+    with pytest.raises(UsageError, match="has changed since: restore it"):
         repeat_query(result.folder / RECORD)
 
 
@@ -297,14 +296,6 @@ def _item(session: QuerySession) -> Any:
 
     vector = session.target.cube.features.named_vector(["beach"])
     return QueryItem("beach", "beach", (), vector)
-
-
-def test_an_answer_of_points_is_not_shared_by_halves(answers: QueryResults, tmp_path: Path) -> None:
-    folder = answers.results[0].folder
-    assert folder is not None
-    with pytest.raises(UsageError, match="an answer of sample points by regions") as refused:
-        share([folder], tmp_path / "copy")
-    assert "\n" not in str(refused.value)
 
 
 def test_polygons_between_the_points_are_refused(country: Country, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def sandbox(
     With --country: roads, border, provinces, places, photos with truth; no pixel of imagery.
     """
     if serve and not country:
-        raise UsageError("--serve goes with --country: a world's imagery lies in files")
+        raise UsageError("--serve goes with --country: a world's imagery is in files")
     if views > 1 and not country:
         raise UsageError("--views goes with --country: a world's photos are each of another place")
     with stages() as stage:
@@ -110,7 +110,7 @@ def demo(
         None,
         "--photos",
         metavar="N|DIR",
-        help="How many photos to render; with --real, a photo of yours, or a folder of them.",
+        help="How many photos to render; with --real, your photo, or a folder of them.",
         show_default="40; national: 12",
     ),
     national: bool = typer.Option(
@@ -120,7 +120,7 @@ def demo(
         2000, "--points", min=1, max=10_000_000, help="Sample points of --national."
     ),
     real: bool = typer.Option(
-        False, "--real", help="On your own imagery and photos, with the model landuse."
+        False, "--real", help="On your own imagery and photos, with the landuse model."
     ),
     imagery: Path | None = typer.Option(
         None, "--imagery", metavar="TIF", help="With --real: a GeoTIFF, 0.4 to 3.2 m per pixel."

@@ -16,7 +16,7 @@ from pyproj import CRS, Transformer
 from ..candidates.regions import RankedRegions, nearest_kept, places_kept
 from ..cube import Cube
 from ..domain import Grid, Regions
-from ..errors import UsageError
+from ..errors import ModelError, UsageError
 from ..evaluation import Placement, Summary, Truth, read_truth, summarize
 from ..evaluation.bootstrap import Figure, figures, known, mean_figure
 from ..evaluation.calibration import calibrate
@@ -26,10 +26,10 @@ from ..evaluation.ranks import ON_A_MAP, Ranks, recall_curve
 from ..evaluation.regions import RegionScore, region_figures, region_items
 from ..evaluation.truth import metres_between, place_groups, read_strata, sphere
 from ..evaluation.vectors import ground_vectors
-from ..models import Model
+from ..models import Model, load_model
 from ..models.calibration import Calibration, calibration_text, write_calibration
-from ..models.model import read_model, write_whole
-from ..models.spec import SPEC_FILE
+from ..models.load import find_model
+from ..models.model import write_whole
 from ..pairs import class_images
 from ..photos import photo_path
 from ..ranking import Ranking
@@ -365,35 +365,42 @@ def bank_photos(folder: Path) -> list[Path]:
     """The photos of a folder of unrelated ones. Raises UsageError where there is none."""
     photos = class_images(folder) if folder.is_dir() else []
     if not photos:
-        raise UsageError(f"{folder} has no photos: name a folder of unrelated ones")
+        raise UsageError(f"{folder} has no photos: give a folder of unrelated photos")
     return photos
 
 
-def check_calibration_target(target: Path) -> None:
-    """Raise UsageError, before any work, for what is neither a .json file nor a model directory."""
-    if target.suffix != ".json" and not (target / SPEC_FILE).is_file():
-        raise UsageError(f"{target} is neither a model directory nor a .json file: name one")
+def check_calibration_target(target: str | Path) -> None:
+    """Raise UsageError, before any work, for what is neither a .json file nor a model."""
+    if Path(target).suffix != ".json":
+        try:
+            find_model(target)
+        except ModelError:
+            raise UsageError(
+                f"{target} is neither a model directory nor a .json file nor the name of a model: "
+                "name one"
+            ) from None
 
 
 def store_calibration(
-    evaluation: Evaluation, target: Path, source: str
+    evaluation: Evaluation, target: str | Path, source: str
 ) -> tuple[Path, Calibration]:
-    """Write the calibration of an evaluation to a .json file, or beside a model's ``model.json``.
+    """Write the calibration of an evaluation to a .json file, or as that of a model (its directory
+    or name), by which its answers then state how much must be searched.
 
-    Raises UsageError where the target is neither, or is of another model; ModelError.
+    Raises UsageError where the target is neither, or is another model; ModelError.
     """
     check_calibration_target(target)
     calibration = evaluation.calibration(source)
-    if target.suffix == ".json":
-        write_whole(target, calibration_text(calibration))
-        return target, calibration
-    model = read_model(target)
+    if Path(target).suffix == ".json":
+        write_whole(Path(target), calibration_text(calibration))
+        return Path(target), calibration
+    model = load_model(target)
     if model.digest != evaluation.digest:
         raise UsageError(
             f"{target} is the model {model.digest[:12]}, and the cube is of "
-            f"{evaluation.digest[:12]}: name the folder of that one"
+            f"{evaluation.digest[:12]}: name that one or its folder"
         )
-    return write_calibration(target, calibration), calibration
+    return write_calibration(model, calibration), calibration
 
 
 def _bank_vectors(bank: Sequence[str | Path], model: Model, progress: Stages) -> F32:
@@ -402,7 +409,7 @@ def _bank_vectors(bank: Sequence[str | Path], model: Model, progress: Stages) ->
         return np.empty((0, model.dim), np.float32)
     photos = ground_vectors(model, [Path(p) for p in bank], progress("reading the bank"))
     if not len(photos.vectors):
-        raise UsageError(f"none of the {len(bank)} photos of the bank can be read")
+        raise UsageError(f"none of the {len(bank)} photos in the bank can be read")
     return photos.vectors
 
 
@@ -556,7 +563,7 @@ def _cell(grid: Grid, truth: Truth) -> int:
 
 
 def score(results: Sequence[QueryResult], truths: Sequence[Truth]) -> list[Score]:
-    """Score each answer by the truth of the photo's file name; others are passed over."""
+    """Score each answer by the truth of the photo's file name; others are ignored."""
     places = {row.file: row for row in truths}
     return [
         _score(result, places[name])

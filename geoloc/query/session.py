@@ -21,7 +21,7 @@ from ..errors import UsageError
 from ..executors import Executor
 from ..files.whole import file_sha256
 from ..models import Model, model_info
-from ..models.calibration import SearchShare, search_share
+from ..models.calibration import SearchShare, read_calibration, search_share
 from ..photos import Photo
 from ..report import QueryResult
 from ..report.evidence import photo_record
@@ -96,6 +96,7 @@ class QuerySession:
             options.generation,
             check_digests=options.check_digests,
             fetch_imagery=options.fetch_imagery,
+            model=options.model,
         )
         hidden = not options.scene and target.hides_photos(options.sensitive, usually_hidden)
         return cls.of(target, options, sensitive=hidden)
@@ -160,7 +161,7 @@ class QuerySession:
     ) -> list[RankedMap]:
         """The heatmap and best places of each, in one pass over the cube.
 
-        ``progress`` is told of its blocks; ``scratch``: the folder where the heatmaps lie, in a
+        ``progress`` is called for its blocks; ``scratch``: the folder where the heatmaps lie, in a
         file without a name, by default the system's.
         """
         if not questions:
@@ -244,11 +245,11 @@ class QuerySession:
             grid=self.grid,
             classes=cube.features.names,
             cube=self.info,
-            model=model_info(model) if model else {"name": cube.model_name},
+            model=self._model_info(model or self.target.model),
             parameters=self.parameters,
             imagery=tuple(_imagery_near(candidates, cube)),
             places={c.rank: _place_scenes(c, cube) for c in candidates},
-            notes=self._notes(question, covered, regions),
+            notes=(*self._notes(question, covered, regions), *_unmeasured(question, model)),
             lacking=covered.lacking,
             asked=covered.asked,
             folder=question.folder,
@@ -261,6 +262,9 @@ class QuerySession:
             layers=self.regional.layers if self.regional else None,
             recall=self.regional.recall(regions) if self.regional and regions else None,
         )
+
+    def _model_info(self, model: Model | None) -> dict[str, Any]:
+        return {"name": self.target.cube.model_name} if model is None else model_info(model)
 
     def _regions(self, ranked: RankedMap) -> RankedRegions | None:
         if self.regional is None or ranked.regions is None:
@@ -321,6 +325,16 @@ class QuerySession:
         cube = self.target.cube
         distance = cube.features.distance(self.weights)
         return {"random": random_share(question.vector, sample_cells(cube), distance)}
+
+
+def _unmeasured(question: QueryItem, model: Model | None) -> Iterator[str]:
+    """That a model has no figures of how much has to be searched."""
+    if question.photos and model and read_calibration(model) is None:
+        yield (
+            f"How much of the area holds the true place with 80\u202f% is not known for model "
+            f"{model.name}: measure it on photos of known places with 'geoloc evaluate CUBE "
+            "TRUTH.csv --calibrate MODEL'."
+        )
 
 
 def _notes_of(photos: Sequence[Photo]) -> Iterator[str]:
