@@ -73,10 +73,10 @@ class Head(nn.Module):
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *others: Any) -> None:
         """Takes as many classes as there are in the file."""
-        given = [state.get(prefix + name) for name in ("known", "meant")]
-        if all(isinstance(one, Tensor) for one in given):
+        known, meant = (state.get(prefix + name) for name in ("known", "meant"))
+        if isinstance(known, Tensor) and isinstance(meant, Tensor):
             with contextlib.suppress(ValueError):  # is reported as shapes that do not fit
-                self.set_classes(*(torch.zeros_like(one).float() for one in given))
+                self.set_classes(torch.zeros(known.shape), torch.zeros(meant.shape))
         super()._load_from_state_dict(state, prefix, *others)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -188,7 +188,7 @@ class PlaceLanduse(nn.Module):
     POOL = INPUT_PX
     HALO = 160
     """px; trunks see further, but what lies beyond changes less than a shift by 2 px does."""
-    TILE_PX = 1408
+    TILE_PX: int | None = 1408
     """Their early features take some 500 bytes per px of a tile: 1 GB."""
     FROZEN = "trunks."
 
