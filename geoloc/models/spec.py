@@ -26,7 +26,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 Method = Literal["patch", "dense"]
 Triple = tuple[float, float, float]
 _LARGEST = 1e30  # of a range's values: what lies far inside of float32
-_LATER = ("code_range", "readout", "trunks", "text")  # parts that older specifications lack
+# parts that older specifications lack
+_LATER = ("code_range", "readout", "trunks", "text", "bases")
 
 
 def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
@@ -184,6 +185,8 @@ class ModelSpec(_Spec):
     each feature is the logit of a class.
     ``trunks``: sha256 of weights that come as packages, not as files of the model, by trunk.
     ``text``: how words become vectors; null: the model only takes names of classes.
+    ``bases``: file of the specifications of models with the same vectors that this one was derived
+    from, whose cubes it reads; null: none.
     """
 
     version: Literal[1] = 1
@@ -197,6 +200,7 @@ class ModelSpec(_Spec):
     readout: str | None = None
     trunks: dict[str, str] | None = None
     text: TextSpec | None = None
+    bases: str | None = None
     training: dict[str, Any] = {}
     files: dict[str, str] = {}
 
@@ -225,8 +229,16 @@ class ModelSpec(_Spec):
         """Names of the files that the specification refers to."""
         overhead = self.overhead and self.overhead.weights
         text = self.text and self.text.weights
-        parts = [self.ground.weights, overhead, self.distance.metric, self.readout, text]
+        matrices = [self.distance.metric, self.readout]
+        parts = [self.ground.weights, overhead, *matrices, text, self.bases]
         return tuple(dict.fromkeys(part for part in parts if part))
+
+    def vector_facts(self) -> dict[str, Any]:
+        """All that decides a photo's or a place's vector, weights by their sha256 (JSON types)."""
+        told = self.model_dump(mode="json", include={"dim", "ground", "overhead", "trunks"})
+        for network in filter(None, (told["ground"], told["overhead"])):
+            network["weights"] = self.files.get(network["weights"])
+        return told
 
     def facts(self) -> dict[str, Any]:
         """As JSON types; without parts that models had not always, so that digests stay."""

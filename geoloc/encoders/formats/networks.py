@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _PROBE_PX = 256  # input side at which a trunk's feature sizes are measured
 _AUXILIARY = ("googlenet", "inception_v3")  # their training heads do not fit one vector out
+_PARALLEL_KEY = re.compile(r"(?:^|(?<=\.))module\.")
 _DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 Layer = Callable[[Tensor], Tensor]
@@ -286,8 +287,12 @@ def _is_frozen(network: nn.Module, key: str) -> bool:
 
 
 def rename_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Current names for old ones: ``module.`` dropped, DenseNet's ``norm.1`` -> ``norm1``."""
-    return {_DENSENET_KEY.sub(r"\1\2", k.removeprefix("module.")): v for k, v in state.items()}
+    """Current names for old ones: ``module.`` dropped, DenseNet's ``norm.1`` -> ``norm1``.
+
+    DataParallel, which adds ``module.``, is put around a whole network or, as in checkpoints of
+    AlexNet, around a part of it: ``features.module.0``.
+    """
+    return {_DENSENET_KEY.sub(r"\1\2", _PARALLEL_KEY.sub("", k)): v for k, v in state.items()}
 
 
 def weights_bytes(net: nn.Module, *, half: bool = False) -> bytes:
