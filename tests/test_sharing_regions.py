@@ -16,11 +16,11 @@ from pyproj import Geod
 from typer.testing import CliRunner
 
 from geoloc.bulk import run_bulk
+from geoloc.candidates import RankedRegions
 from geoloc.cli import app
 from geoloc.domain import Grid, Points, Regions
 from geoloc.errors import UsageError
 from geoloc.query import query_photos
-from geoloc.regions import RankedRegions
 from geoloc.report.region_files import lonlat_outlines, write_region_geojson
 from geoloc.report.registry import OUTPUTS, REGION_OUTPUTS
 from geoloc.search import RegionMin
