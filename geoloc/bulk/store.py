@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from ..errors import OutputError
 from ..files.modes import create_file
+from ..photos.likeness import Signature
 from .layout import PROGRESS
-from .pictures import Signature
 
 if TYPE_CHECKING:
     from .media import Kind

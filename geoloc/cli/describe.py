@@ -10,21 +10,21 @@ from .console import print_json, print_table
 
 def describe(
     photos: list[str] = typer.Argument(
-        None, metavar="PHOTO…", help="Ground photos: files, no URLs."
+        None, metavar="PHOTO…", help="Ground photos: files, not URLs."
     ),
     model: str = typer.Option("sandbox", "--model", help="Model that names the scenes."),
-    cube: str | None = typer.Option(None, "--cube", help="Describe a place of this cube instead."),
+    cube: str | None = typer.Option(None, "--cube", help="Describe a place in this cube instead."),
     at: str | None = typer.Option(
         None,
         "--at",
         metavar="LAT,LON",
-        help="The place, in degrees: 50.45,30.52 or 50.45N 30.52E. The other order is taken where "
+        help="The place, in degrees: 50.45,30.52 or 50.45N 30.52E. The other order is used if "
         "only that lies in the cube. Of a cube of points the nearest one is described.",
     ),
     top: int = typer.Option(5, "--top", min=1, help="How many classes."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
 ) -> None:
-    """Name the scene classes of photos, or of a place as the cube sees it."""
+    """Name the scene classes of photos, or of a place as the cube shows it."""
     from ..query import describe_photos
     from ..query.describing import look_at
     from ..report.formatting import percent

@@ -81,7 +81,7 @@ class Outcome(Generic[Item, Result]):
 
 
 class Executor(Protocol):
-    """Runs work; ``description`` tells people where, ``workers`` how many share it."""
+    """Runs work; ``description`` says where, for people, ``workers`` how many share it."""
 
     @property
     def description(self) -> str: ...

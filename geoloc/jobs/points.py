@@ -59,7 +59,7 @@ def stored_points(url: str) -> Points:
     """The points of a cube that is there. Raises CubeError where it is not of points."""
     points = Cube.open(url).points
     if points is None:
-        raise CubeError(f"cube {url} holds a grid of cells, no points: name another cube")
+        raise CubeError(f"cube {url} holds a grid of cells, not points: name another cube")
     return points
 
 

@@ -13,7 +13,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
-from ..candidates import RankedRegions
+from ..candidates.regions import RankedRegions
 from ..domain import Grid
 from ..errors import UsageError
 from ..query.record import read_record
