@@ -1,8 +1,8 @@
 """How far a long computation has come, reported from deep inside of it.
 
-A block may take minutes, and what computes it knows nothing of who waits for it. So it reports
-whoever listens in the same thread, and nobody where nobody does: in a worker of a cluster a
-block is the smallest thing that is told.
+A block may take minutes, and what computes it does not know who waits for it. So it reports
+to a listener in the same thread, if there is one: in a worker of a cluster a block is the
+smallest step that is reported.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def test_a_neighbourhood_states_no_share_to_be_searched(tmp_path: Path) -> None:
     build_cube(load_area(place.area))
     model = load_model(load_area(place.area).model)
     write_calibration(
-        model.path,
+        model,
         Calibration(
             model=model.digest, photos=9, places=9, source="nowhere", levels={80: Level(share=0.1)}
         ),
@@ -246,9 +246,9 @@ def test_bad_input_is_refused_in_one_line_before_any_work(asked: Answered, tmp_p
         (UsageError, "--km 101", {}, {"km": 101}),
         (UsageError, "--km 0.01 is less than a cell of 32 m", {}, {"km": 0.01}),
         (UsageError, "--step 0: write the distance", {}, {"step": 0.0}),
-        (UsageError, "gone.jpg is not there any more: name its folder with --media",
+        (UsageError, "gone.jpg is no longer there: give its folder with --media",
          {"photos": [gone]}, {}),
-        (UsageError, "was changed since", {"photos": [other]}, {}),
+        (UsageError, "has changed since", {"photos": [other]}, {}),
         (UsageError, "neither photos nor a scene", {"photos": []}, {}),
         (CubeError, "does not exist|cannot be", {"cube": {**cube, "cube": "/nowhere/c.zarr"}}, {}),
         (UsageError, "which is not on this disk",
@@ -280,7 +280,7 @@ def test_an_area_that_was_moved_is_named(asked: Answered, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("imagery", "words"),
     [
-        ({"kind": "geotiff", "paths": ["http://127.0.0.1:9/t.tif"]}, "may be from anybody"),
+        ({"kind": "geotiff", "paths": ["http://127.0.0.1:9/t.tif"]}, "may come from anyone"),
         ({}, "does not say which imagery it is from: name its area file with --cube"),
     ],
 )

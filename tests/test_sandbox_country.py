@@ -24,11 +24,11 @@ from geoloc.errors import GeolocError, ImageryError, OutputError, UsageError
 from geoloc.imagery import open_source
 from geoloc.imagery.source import Source
 from geoloc.sandbox.country.maps import provinces_of
-from geoloc.sandbox.country.photos import targets_of
+from geoloc.sandbox.country.photos import targets_of, write_country_photos
 from geoloc.sandbox.country.plan import CENTER, CRS, inside_ring, make_plan
 from geoloc.sandbox.country.serving import TEMPLATE, tile_server
 from geoloc.sandbox.country.source import SandboxSource
-from geoloc.sandbox.country.world import Country, Neighbourhood
+from geoloc.sandbox.country.world import Country, Neighbourhood, country_of
 from geoloc.sandbox.country.write import write_country
 from geoloc.sandbox.layout import HALF_WIDTH
 from geoloc.sandbox.lines import RIVER, distances
@@ -323,3 +323,22 @@ def test_where_no_road_runs_there_is_no_place_for_a_photo(country: Country) -> N
     lake = country.plan.lakes[0]
     with pytest.raises(GeolocError, match="no road inside"):
         find_spots(Neighbourhood(country, lake[0], lake[1], 20.0))
+
+
+def test_several_photos_of_a_place_look_around_from_where_the_first_was_taken(
+    folder: Path, tmp_path: Path
+) -> None:
+    write_country_photos(country_of(11, KM), tmp_path, 3, views=2)
+    where = []
+    for photos in (folder / "photos", tmp_path):
+        with (photos / "truth.csv").open(encoding="utf-8") as file:
+            where.append([(row["x"], row["y"], row["heading"]) for row in csv.DictReader(file)])
+    assert [where[1][0], where[1][2]] == where[0]  # the places of photos that are taken alone
+    assert where[1][1][:2] == where[1][0][:2]
+    turned = (float(where[1][1][2]) - float(where[1][0][2])) % 360
+    assert 130 < turned < 230
+
+
+def test_views_are_of_countries_alone(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["sandbox", str(tmp_path / "w"), "--views", "3"])
+    assert isinstance(result.exception, UsageError) and not (tmp_path / "w").exists()

@@ -115,7 +115,7 @@ class Area(Spec):
             require_ground_scale(self.crs, self.bounds)
         elif self.geometry is None and covers_the_world(self.imagery):
             raise ValueError(
-                "give bounds or geometry: web tiles cover the world, their extent is no area"
+                "give bounds or geometry: web tiles cover the world, their extent is not an area"
             )
         return self
 

@@ -176,7 +176,7 @@ def _other(a: str, b: str) -> bool:
 
 
 def moment(time: str | None) -> dt.datetime | None:
-    """A time as it is told, with zone or without; None for what is none."""
+    """A time as it is written, with or without a zone; None for anything else."""
     try:
         return None if time is None else dt.datetime.fromisoformat(time)
     except ValueError:

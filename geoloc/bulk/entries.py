@@ -1,4 +1,4 @@
-"""What a bulk run tells of each picture and each cluster, as tables and a page take it."""
+"""What a bulk run reports of each picture and each cluster, for tables and the page."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Entry:
 
     @property
     def time(self) -> str | None:
-        """When it was taken or, where no copy tells, posted (ISO 8601)."""
+        """When it was taken or, where no copy says, posted (ISO 8601)."""
         times = (claim.value for claim in self.claims if claim.kind == "time")
         return next(times, None) or first_date(self.sights)
 

@@ -138,7 +138,7 @@ def _group(group: Group, number: int, thumbs: Mapping[int, str | None]) -> dict[
 
 
 def _answer(answer: Answer | None, folder: str) -> dict[str, Any]:
-    """What a card tells of an answer; empty where there is none."""
+    """What a card shows of an answer; empty where there is none."""
     if answer is None:
         return dict.fromkeys(("report", "heat", "scene", "best", "distance")) | {
             "scenes": [], "further": [], "maps": {},

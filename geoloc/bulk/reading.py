@@ -128,7 +128,7 @@ class Reader:
         fail: Callable[[str, str], None],
         progress: Stages,
     ) -> None:
-        """See to it that each item is the copy that leads: the first of its ``sights``.
+        """Make each item the copy that leads: the first of its ``sights``.
 
         A larger copy may have come later, the one that led may be gone. One that cannot be
         read any more is told by ``fail`` (name, reason), and the item stays what it was.
@@ -288,7 +288,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _digest(path: Path) -> str:
     if not path.is_file():
-        raise PhotoError(f"{path} is no regular file, or a link to nothing: get the file again")
+        raise PhotoError(f"{path} is not a regular file, or is a broken link: get the file again")
     try:
         return file_sha256(path)
     except OSError as error:

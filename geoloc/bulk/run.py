@@ -86,7 +86,7 @@ class BulkReport:
         if self.unanswered:
             raise GeolocError(
                 f"{self.unanswered} of {asked} answers are missing: fix what {failures} reports "
-                "of them and run the same command again"
+                "and run the same command again"
             )
 
 
@@ -126,7 +126,7 @@ def run_bulk(
     with kept_details(out):
         listing = find_media(folder, leave_out=out)
     if not (listing.media or listing.failures):
-        raise UsageError(f"{folder} holds no photos or videos: name another folder")
+        raise UsageError(f"{folder} holds no photos or videos: choose another folder")
     check_writable(out)
     refuse_other_output(out)
     setting = json.dumps([1, model.digest, asdict(sampling)])
@@ -147,7 +147,9 @@ def refuse_other_output(out: Path) -> None:
         return
     for name in (INDEX, *TABLES):
         if (out / name).exists():
-            raise OutputError(f"{out} holds {name}, which no bulk run wrote: choose another --out")
+            raise OutputError(
+                f"{out} holds {name}, which was not written by a bulk run: choose another --out"
+            )
 
 
 class _Clock:

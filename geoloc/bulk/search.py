@@ -122,7 +122,7 @@ class BulkSearch:
         return not faults
 
     def answer(self, items: Sequence[BulkItem], progress: Stages) -> dict[str, str]:
-        """Write each answer as soon as it is known; what fails is told, by folder.
+        """Write each answer as soon as it is known; failures are returned by folder.
 
         Several are written at a time: most of that is reading imagery and compressing, which
         frees the interpreter. They are recorded here, one by one and in order.
@@ -184,7 +184,7 @@ class BulkSearch:
 
 
 def _of_passes(progress: Progress, number: int, passes: int, done: int, total: int) -> None:
-    """What is done of one pass over the cube, told as a part of all passes."""
+    """What is done of one pass over the cube, reported as a part of all passes."""
     progress(number * total + done, passes * total)
 
 
@@ -201,7 +201,7 @@ def _in_turn(
 
 
 def summary(result: QueryResult) -> _Summary:
-    """What the index and the tables tell of an answer (JSON types only)."""
+    """What the index and the tables show of an answer (JSON types only)."""
     kept = ("rank", "distance", "percentile", "lon", "lat", "shared")
     candidates = [{key: properties(c)[key] for key in kept} for c in result.candidates]
     scenes = [[name, round(share, 4)] for name, share in result.scenes()]

@@ -1,9 +1,12 @@
 """Good regions: where in a country to look first, by the best distance of each region.
 
 The study's rule: a region is good where ``d <= best + 0.1 (worst - best)``, over the regions'
-smallest distances. These favour regions with many points: of more draws the smallest is smaller.
-So two other scores can be ranked by in their place:
+smallest distances. A single place decides over a region then, however little it is like the rest
+of it, and regions with many points come first whatever they are like: of more draws the smallest
+is smaller. So other scores can be ranked by in its place:
 
+- ``nearest``: the mean of a region's k smallest distances, k a fifth of the usual number of points
+  of a region: how many places there are like the photo, not only how good the best one is.
 - ``quantile``: the distance below which a tenth of a region's points lie, which does not depend
   on how many there are, but takes no notice of a single place that fits. In regions of more than
   32 points it is estimated from 32 of them, drawn alike for all photos.
@@ -12,11 +15,13 @@ So two other scores can be ranked by in their place:
   that n points drawn anywhere come so near; the score is the d' that has the same p with the
   median number of points: ``F(d') = 1 - (1 - F(d))^(n / median)``.
 
-Which one finds more depends on where photos are taken. Where they are taken as evenly over the
-regions as on a map, the correction finds a little more, and flags fewer; where they are taken as
-the points lie, as along roads and in towns, what it takes from crowded regions is what was
-likely, and the minimum finds more. A quantile only finds kinds of places that fill a tenth of a
-region. So the study's minimum is the default.
+Measured on two sandbox countries (seeds 31 and 32, 3,000 points and 50 photos each): the true
+region is good for 26 % of the photos by the minimum, where 11.5 % of the regions are good, 39 %
+(12.9 %) by the nearest, 15 % (7.4 %) by the quantile, 11 % (6.7 %) corrected; it is among the best
+15 % of the regions for 31, 43, 35 and 23 %. Who knew the kind of scene for sure would find 49 to
+54 % there (`geoloc.sandbox.country.limits`). Photos are taken where roads are, as points are drawn:
+what a correction takes from crowded regions was likely. The minimum stays the default, as it is
+the study's; ``nearest`` is the one to use.
 """
 
 from __future__ import annotations
@@ -33,7 +38,7 @@ from shapely.geometry import MultiPolygon
 
 from ..domain import Domain, Regions
 from ..ranking import Ranking
-from ..search import SAMPLE, RegionMinima
+from ..search import MOST_NEAREST, SAMPLE, RegionMinima
 from .areas import SearchArea
 from .candidate import Candidate
 
@@ -47,9 +52,24 @@ LOW_QUANTILE = 0.1
 """Of a region's points, where regions are ranked by a quantile."""
 
 
+_OF_USUAL = 5  # one in so many of a usual region's points is among its nearest
+
+
 def places_kept(ranking: Ranking) -> int:
-    """How many places of each region a scan has to keep for a ranking."""
+    """How many places a scan has to keep that stand for each region, for a ranking."""
     return SAMPLE if ranking is Ranking.QUANTILE else 0
+
+
+def nearest_kept(ranking: Ranking, layout: Regions, places: int) -> int:
+    """How many smallest distances a scan of ``places`` has to keep of each region, for a ranking.
+
+    The more, the less a single place decides: best was a third of a usual region's points to a
+    tenth of them, at 5 to 50 points a region.
+    """
+    if ranking is not Ranking.NEAREST:
+        return 0
+    usual = places / max(int(np.count_nonzero(layout.is_region)), 1)
+    return int(np.clip(round(usual / _OF_USUAL), 2, MOST_NEAREST))
 
 
 def scores(minima: RegionMinima, ranking: Ranking = Ranking.MINIMUM) -> F64:
@@ -58,7 +78,16 @@ def scores(minima: RegionMinima, ranking: Ranking = Ranking.MINIMUM) -> F64:
         return _low_quantile(minima)
     if ranking is Ranking.CORRECTED:
         return _corrected(minima)
+    if ranking is Ranking.NEAREST:
+        return _mean_nearest(minima)
     return minima.best.astype(np.float64)
+
+
+def _mean_nearest(minima: RegionMinima) -> F64:
+    assert minima.nearest is not None, "a scan for the nearest places keeps their distances"
+    mean, known = np.full(len(minima.best), np.nan), minima.count > 0
+    mean[known] = np.nanmean(minima.nearest[known].astype(np.float64), axis=1)
+    return mean
 
 
 def _low_quantile(minima: RegionMinima) -> F64:

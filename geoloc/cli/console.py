@@ -42,7 +42,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 Advance = Callable[[float, int], None]
-"""How the library tells how far long work has come: done, and of how many."""
+"""How the library reports how far long work has come: done, and of how many."""
 
 _LOOK, _LINES = 1.0, 30.0  # seconds between looks at how far work has come, and between lines
 
@@ -62,7 +62,7 @@ class RateColumn(ProgressColumn):
 def stages(*, long: bool = False) -> Iterator[Callable[[str], Advance]]:
     """Progress on stderr: bars, one a stage of the work, or lines where that is no terminal.
 
-    A line comes every 30 s; of ``long`` work also once there is anything to tell. An
+    A line comes every 30 s; of ``long`` work also once there is anything to report. An
     interruption by the user becomes an error of one line. However it is ended, how far it came
     is the last line before that.
     """
@@ -107,7 +107,7 @@ def _bars(lines: _Lines) -> Iterator[Callable[[str], Advance]]:
 
 @dataclass
 class Course:
-    """How far a stage has come, when (s of a clock) it was begun, and first told of progress.
+    """How far a stage has come, when (s of a clock) it was begun, and first reported progress.
 
     What is left is reckoned from the latter: what is made ready before says nothing of the pace.
     """
@@ -137,7 +137,7 @@ def _clock(seconds: float) -> str:
 
 @dataclass
 class _Lines:
-    """Says now and then how far the stage that was told of last has come."""
+    """Reports now and then how far the stage that moved last has come."""
 
     early: bool
     stages: list[Course] = field(default_factory=list)
@@ -157,7 +157,7 @@ class _Lines:
         return advance
 
     def tell(self) -> None:
-        """How far that stage is now, if there is anything to tell."""
+        """How far that stage is now, if there is anything to report."""
         if self.current:
             note(self.current.text(time.monotonic()))
 

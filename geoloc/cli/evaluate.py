@@ -51,18 +51,32 @@ CALIBRATE = typer.Option(
     None,
     "--calibrate",
     metavar="MODEL",
-    help="Store how much must be searched for which probability: a model directory or .json.",
+    help="Store how much must be searched for which probability, for the answers of this model "
+    "(name or directory), or in a .json file.",
 )
 COMPARE = typer.Option(
     None, "--compare", metavar="A B", help="Two evaluations (--out) of the same photos, paired."
 )
+REGIONS = typer.Option(
+    None,
+    "--regions",
+    metavar="M",
+    help="Also rank the true regions, of so many metres a side; 25000 of a cube of points.",
+)
+FUSE = typer.Option(
+    None,
+    "--fuse",
+    metavar="N",
+    min=2,
+    help="Also average N photos of each place; may be given several times.",
+)
 SEED = typer.Option(0, "--seed", min=0, help="Random seed of intervals and of groups.")
 OUT = typer.Option(
-    None, "--out", metavar="DIR", help="Write figures, scores and plots; of a cube the answers."
+    None, "--out", metavar="DIR", help="Write figures, scores and plots; for a cube also answers."
 )
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 _OPTIONS = {
-    "CUBE TRUTH.csv": ("--strata", "--bank", "--calibrate", "--out"),
+    "CUBE TRUTH.csv": ("--strata", "--bank", "--regions", "--fuse", "--calibrate", "--out"),
     "--pairs": ("--model", "--split", "--out"),
     "--classes": ("--ground", "--overhead", "--model", "--out"),
     "--compare": (),
@@ -83,7 +97,9 @@ def evaluate(
     model: str | None = MODEL,
     strata: Path | None = STRATA,
     bank: Path | None = BANK,
-    calibrate: Path | None = CALIBRATE,
+    regions: float | None = REGIONS,
+    fuse: list[int] | None = FUSE,
+    calibrate: str | None = CALIBRATE,
     compare: tuple[str, str] | None = COMPARE,
     seed: int = SEED,
     out: Path | None = OUT,
@@ -92,7 +108,12 @@ def evaluate(
     """How good answers are where the truth is known: of a cube, of pairs, or of class folders.
 
     CUBE TRUTH.csv: how high the true places of photos rank (percentile, chance 50; best 1, 5,
-    10 %). --pairs, --classes: a model on images, without a cube. --compare: two of these.
+    10 %), and their regions of a cube of points. --pairs, --classes: a model on images, without a
+    cube. --compare: two of these.
+
+    With --calibrate answers of the model state from then on "the true place lies in the best x km²
+    with 80 %". Take one photo each of some 50 places or more in areas like yours, which the model
+    was not trained on: below 20 places 95 % cannot be told.
     """
     given = {
         "CUBE TRUTH.csv": cube is not None or truth is not None,
@@ -102,7 +123,9 @@ def evaluate(
     }
     options = {
         "--split": split, "--ground": ground, "--overhead": overhead, "--model": model,
-        "--strata": strata, "--bank": bank, "--calibrate": calibrate, "--out": out,
+        "--strata": strata, "--bank": bank, "--regions": regions, "--fuse": fuse or None,
+        "--calibrate": calibrate,
+        "--out": out,
     }  # fmt: skip
     _check_options(_one_of(given), [name for name, value in options.items() if value is not None])
     if compare is not None:
@@ -113,8 +136,8 @@ def evaluate(
     elif pairs is not None:
         _pairs(pairs, _model(model), split, seed, out, as_json)
     else:
-        _cube(str(_needed(cube, "CUBE")), _needed(truth, "TRUTH.csv"), strata, bank, calibrate,
-              seed, out, as_json)  # fmt: skip
+        _cube(str(_needed(cube, "CUBE")), _needed(truth, "TRUTH.csv"), strata, bank, regions, fuse,
+              calibrate, seed, out, as_json)  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -154,11 +177,14 @@ def _cube(
     truth: Path,
     strata: Path | None,
     bank: Path | None,
-    calibrate: Path | None,
+    regions: float | None,
+    fuse: list[int] | None,
+    calibrate: str | None,
     seed: int,
     out: Path | None,
     as_json: bool,
 ) -> None:
+    from ..evaluation.calibration import FEWEST_PLACES
     from ..query.evaluating import (
         bank_photos,
         check_calibration_target,
@@ -171,7 +197,7 @@ def _cube(
     with stages() as stage:
         scored = evaluate_truth(
             cube, truth, out=out, strata=strata, bank=bank_photos(bank) if bank else (),
-            seed=seed, progress=stage,
+            regions=regions, fuse=fuse or (), seed=seed, progress=stage,
         )  # fmt: skip
     stored = store_calibration(scored, calibrate, str(truth)) if calibrate else None
     if out is not None:
@@ -192,6 +218,8 @@ def _cube(
             held = f"held for {one.coverage} % of places left out"
             note(f"{percent} %: the best {100 * one.share:.2g} % of the area ({held})")
         note(f"calibration in {stored[0]}")
+        if stored[1].places < FEWEST_PLACES:
+            note(f"{stored[1].places} places say little: take some 50 or more")
     if scored.failures:
         _left_out(list(scored.failures.values()))
         raise GeolocError(f"{len(scored.failures)} photos could not be read")
@@ -285,11 +313,13 @@ def _difference_table(comparison: Comparison) -> tuple[str, dict[str, str], list
 
 
 def _show(evaluation: Evaluated, facts: dict[str, Any], words: str, as_json: bool) -> None:
+    from ..evaluation.tables import title_of
+
     if as_json:
         print_json(facts)
         return
     for title, rows in evaluation.tables().items():
-        print_table(words if title == "all" else f"by {title}", *_figure_table(rows))
+        print_table(words if title == "all" else title_of(title), *_figure_table(rows))
 
 
 def _figure_table(rows: Any) -> tuple[dict[str, str], list[list[str]]]:

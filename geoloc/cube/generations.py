@@ -17,7 +17,7 @@ from zarr.core.sync import sync
 
 from ..domain import Status
 from ..errors import CubeError
-from .reader import Cube
+from .reader import Cube, how_to_build
 from .readers import last_used
 from .root import index_generations, publish
 from .seal import document_of, update_attributes
@@ -71,7 +71,7 @@ def list_generations(url: str | Path) -> list[Generation]:
     described = [_describe(url, name, current) for name in generation_names(url)]
     generations = [generation for generation in described if generation is not None]
     if not generations:
-        raise CubeError(f"cube {url} does not exist: run 'geoloc cube build'")
+        raise CubeError(f"cube {url} does not exist: run {how_to_build(url)}")
     return generations
 
 

@@ -84,7 +84,7 @@ def photo_files(photos: Sequence[str | Path]) -> list[Path]:
     for path in map(Path, photos):
         files += class_images(path) if path.is_dir() else [path]
     if not files:
-        raise UsageError("there is no photo to ask with: name photos, or a folder of them")
+        raise UsageError("there are no photos to search with: give photos, or a folder of them")
     return files
 
 

@@ -45,7 +45,7 @@ def run_demo(
 ) -> Demo:
     """Write a world to ``out``, build its cube, answer its photos, and score the answers.
 
-    ``progress`` gives, for the name of a stage, what is told how far the stage has come.
+    ``progress`` gives, for the name of a stage, what is called with how far the stage has come.
     Raises OutputError where ``out`` cannot be written. What is there already is kept: a cube
     that is complete is not built again.
     """

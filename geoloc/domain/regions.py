@@ -296,9 +296,22 @@ def _laid(crs: str, left: float, top: float, size: float, ny: int, nx: int) -> G
     if (count := max(ny, 1) * max(nx, 1)) > MOST_REGIONS:
         raise UsageError(
             f"regions of {size:g} m would be {_counted(count)}, more than {MOST_REGIONS:,}: "
-            "give a larger --regions"
+            f"give --regions {_enough(size, ny, nx):.15g} or more"
         )
     return Grid(crs, left, top, float(size), max(ny, 1), max(nx, 1))
+
+
+def _enough(size: float, ny: int, nx: int) -> float:
+    """A round length, m, of regions that are few enough where ``ny`` by ``nx`` are not."""
+    least = size * math.sqrt(ny / MOST_REGIONS * nx)
+    while True:
+        unit = 10.0 ** (math.floor(math.log10(least)) - 1)
+        told = math.ceil(least / unit) * unit
+        # wherever the squares begin, they are one more than fit
+        rows, cols = (math.ceil(count * size / told) + 1 for count in (ny, nx))
+        if rows * cols <= MOST_REGIONS:
+            return told
+        least = told * 1.05
 
 
 def _counted(count: int) -> str:

@@ -9,7 +9,16 @@ from typing import Any
 from .bootstrap import Figure
 
 CHANCE = "chance"
-_TITLES = {"all": "What ranked the places", "scene": "By scene", "stratum": "By stratum"}
+_TITLES = {
+    "all": "What ranked the places",
+    "scene": "By scene",
+    "stratum": "By stratum",
+    "regions": "The true regions, by what regions are ranked by",
+    "regions_scene": "The true regions, by scene",
+    "regions_stratum": "The true regions, by stratum",
+    "fused": "By how many photos of a place are averaged",
+    "regions_fused": "The true regions, by how many photos of a place are averaged",
+}
 
 
 def markdown(
@@ -21,12 +30,17 @@ def markdown(
     """A page with a table for each kind of row; figures with their 95 % intervals."""
     lines = [f"# {_cell(title)}", "", *_facts(facts), ""]
     for name, rows in tables.items():
-        lines += [f"## {_TITLES.get(name, name)}", "", *table(rows), ""]
+        lines += [f"## {title_of(name)}", "", *table(rows), ""]
     lines += [f"![{_cell(plot)}]({plot})" for plot in plots]
     left_out = [*facts.get("skipped", ()), *facts.get("failures", {}).values()]
     if left_out:
         lines += ["", "## Left out", "", *(f"- {_cell(line)}" for line in left_out)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def title_of(table: str) -> str:
+    """The heading of a table, for people."""
+    return _TITLES.get(table, f"by {table}")
 
 
 def _facts(facts: Mapping[str, Any]) -> Iterator[str]:

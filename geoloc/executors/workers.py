@@ -1,7 +1,7 @@
-"""Work on Dask workers: what local ones, those on GPUs and those elsewhere have in common.
+"""Work on Dask workers: what local, GPU and remote ones have in common.
 
 What goes wrong: an item that fails is tried again, on other workers where there are any, and
-then told as failed. Items of a worker that is lost are given to the others by Dask itself. A
+then reported as failed. Items of a worker that is lost are given to the others by Dask itself. A
 scheduler that is lost, or a cluster without workers, ends the work with a ClusterError.
 """
 
@@ -248,7 +248,7 @@ def _run(key: str, item: Any) -> Any:
     """Runs in a worker, which reads its next items while one is finished, however few threads
     it has: who has read gives up its place among them."""
     if key not in _SHARED:
-        return _Untold(get_worker().address, "the worker was not told the work", final=False)
+        return _Untold(get_worker().address, "the worker has not received the task", final=False)
     try:
         work = _SHARED[key]
         data = work.read(item)

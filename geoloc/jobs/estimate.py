@@ -238,7 +238,7 @@ def _placed_by(area: Area) -> str:
 def measure(plan: BuildPlan, status: NDArray[np.uint8], executor: Executor) -> Measured:
     """Read and encode growing squares of cells until one takes long enough.
 
-    ``status`` (of the blocks' grid) tells which blocks belong to the area.
+    ``status`` (of the blocks' grid) says which blocks belong to the area.
     """
     work = replace(plan.task, polygon=None)
     encoding = work.encoder().describe()

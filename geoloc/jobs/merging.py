@@ -92,7 +92,7 @@ def merge_cubes(urls: Sequence[str], out: str) -> MergeReport:
     space = cubes[0].features.with_code(code_of(cubes))
     with hold_lock(out, "points merge"):
         if current_generation(out) is not None:
-            raise CubeError(f"cube {out} is there already: name another place for the merged one")
+            raise CubeError(f"cube {out} already exists: choose another place for the merged one")
         if generation_exists(out, FIRST_GENERATION):
             _require_own_remains(out, spec)
         _lay_out(out, cubes, spec, space, points)
@@ -217,7 +217,7 @@ def _imagery_of(cubes: Sequence[Cube]) -> dict[str, Any]:
 
 def _require_own_remains(out: str, spec: CubeSpec) -> None:
     if stored_spec(out, FIRST_GENERATION) != spec:
-        raise CubeError(f"another cube was begun at {out}: name another place for the merged one")
+        raise CubeError(f"another cube was begun at {out}: choose another place for the merged one")
 
 
 def code_of(cubes: Sequence[Cube]) -> Quantizer:

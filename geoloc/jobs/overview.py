@@ -1,6 +1,6 @@
 """A small picture of an area's imagery, kept beside its cube, so that answers have a map at once.
 
-Making one costs a build next to nothing: each block's imagery is at hand when it is encoded, and
+Making one costs a build next to nothing: each block's imagery is in memory when it is encoded, and
 is shrunk there; no image is read for it. It holds no more than a few million pixels whatever the
 area's size. On the store::
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,7 +25,7 @@ from ..cube import (
 from ..domain import Chunk, Domain, Grid
 from ..encoders.windows import Image, encode_chunk, windows
 from ..errors import ImageryError
-from ..executors import Lazy
+from ..executors import Lazy, still_wanted
 from ..imagery import Source
 from ..imagery.refusals import is_refusal
 from ..imagery.sharing import sharing_reads
@@ -230,6 +231,8 @@ def _read_each(source: Source, wanted: Sequence[Grid]) -> list[_Found]:
     parts: list[_Found] = []
     failed = 0  # one after the other
     for window in wanted:
+        if not still_wanted():  # hundreds of windows of slow tiles take minutes
+            raise CancelledError
         try:
             parts.append(_read(source, window))
             failed = 0

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 I64 = NDArray[np.int64]
 
-SUFFIX = ".pbf"
 _BATCH = 1 << 19  # nodes of one batch of lines
 _MANY_BYTES = 1 << 30
 """From this size of all extracts on, only nodes of roads are kept while reading.

@@ -179,7 +179,7 @@ def require_writable(path: Path) -> None:
     if path.is_dir():
         raise OutputError(f"{path} cannot be written: it is a folder: name a file in it")
     if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path} cannot be written: no right to write in {path.parent}")
+        raise OutputError(f"{path} cannot be written: no permission to write in {path.parent}")
 
 
 @contextmanager

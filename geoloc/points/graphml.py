@@ -48,7 +48,7 @@ def read_graphml(path: Path, batch: int) -> Iterator[Part]:
 
 @dataclass
 class _Graph:
-    """What the elements so far told."""
+    """What the elements so far have said."""
 
     path: Path
     parser: Any = None

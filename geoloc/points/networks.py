@@ -150,7 +150,7 @@ def _classes(table: Table, network: str, path: Path) -> NDArray[np.str_] | None:
         return None
     if column is None:
         raise UsageError(
-            f"roads {path} has no column {key}, so --network {network} cannot be told: leave it "
+            f"roads {path} has no column {key}, so --network {network} cannot be applied: leave it "
             "out to take all lines"
         )
     return np.array([_first_word(value) for value in column] or [""], np.str_)[: len(column)]

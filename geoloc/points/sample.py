@@ -153,7 +153,7 @@ def _require(
     require_writable(out)
     read = [*map(Path, sources), *([] if within is None else [polygon_file(Path(within))])]
     if any(path.exists() and out.exists() and path.samefile(out) for path in read):
-        raise UsageError(f"--out {out} is a file that is read: name another one for the points")
+        raise UsageError(f"--out {out} is one of the input files: choose another for the points")
 
 
 def _silent(_title: str) -> Callable[[float, int], None]:

@@ -1,4 +1,4 @@
-"""Which cells were asked for, and how many of them could not be searched, by the reason."""
+"""Which cells a query covers, and how many of them could not be searched, by reason."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MOST_RECORDS = 1024  # blocks whose own counts are read where nothing else tell
 class Coverage:
     """``asked``: cells asked for, None for all; ``lacking``: cells by reason.
 
-    ``known``: False where nobody can tell which cells belong to the area. ``points``: of a cube
+    ``known``: False where it is not known which cells belong to the area. ``points``: of a cube
     of points, how many were asked for.
     """
 
@@ -55,7 +55,7 @@ def coverage(
 ) -> Coverage:
     """Of a heatmap ``(y, x)`` of the cube, NaN where nothing was found out.
 
-    ``area``: the cube's own polygon, as far as it is at hand; ``within``: the question's. Both in
+    ``area``: the cube's own polygon, where it is available; ``within``: the question's. Both in
     the grid's CRS.
     """
     if cube.spec.polygon is not None and area is None:
@@ -71,7 +71,7 @@ def point_coverage(
 ) -> tuple[int, dict[str, int]]:
     """How many points of a cube were asked for, and how many of them lack a vector, by reason.
 
-    ``known``: those that have one. ``area``: the cube's own polygon, as far as it is at hand;
+    ``known``: those that have one. ``area``: the cube's own polygon, where it is available;
     ``within``: the question's. Both in the domain's CRS.
     """
     import shapely

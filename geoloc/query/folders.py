@@ -62,7 +62,7 @@ def cube_key(url: str) -> str:
 
 
 def recorded(folder: Path) -> Record | None:
-    """What a folder's ``query.json`` tells; None where there is none, or none that is whole."""
+    """What a folder's ``query.json`` holds; None where there is none, or none that is whole."""
     try:
         return read_record(folder / RECORD)
     except UsageError:
@@ -119,7 +119,7 @@ class Folders:
         self._used.add(alike(own))
         if own != name and alike(name) in self._there:
             log.info(
-                "%s is of another answer, or not of one: this one goes to %s",
+                "%s belongs to another answer, or to none: this one goes to %s",
                 self.out / name, folder,
             )  # fmt: skip
         with held:

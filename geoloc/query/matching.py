@@ -1,4 +1,4 @@
-"""Is what was asked for here at all? What the best place of an answer is judged by."""
+"""Is what was searched for here at all? What the best place of an answer is judged by."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The regions of a query: their layout, and what an answer tells of them."""
+"""The regions of a query: their layout, and what an answer reports of them."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def notes_of(ranked: RankedRegions, layers: MapLayers) -> tuple[str, ...]:
     outside, known = ranked.minima.outside, int(ranked.minima.count.sum())
     if outside:
         notes.append(
-            f"{outside:,} of {outside + known:,} places lie outside of the border and belong to "
+            f"{outside:,} of {outside + known:,} places lie outside the border and belong to "
             "no region."
         )
     places = layers.places

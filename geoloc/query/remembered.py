@@ -74,7 +74,7 @@ def withheld(imagery: Imagery, cube: str, *, fetch: bool = False) -> str:
         return ""
     if not fetch:
         return (
-            f"the cube itself names its imagery, {_place(imagery)}, and may be from anybody: "
+            f"the cube itself names its imagery, {_place(imagery)}, and may come from anyone: "
             "name its area file, or add --fetch-imagery, to have it opened"
         )
     if odd := [text for text in _named(imagery) if not _is_plain(text)]:

@@ -29,7 +29,7 @@ from .options import QueryOptions
 from .record import read_record
 from .run import answer_scene
 from .session import QueryItem, QuerySession, file_digest
-from .target import Target
+from .target import Target, seen_by_model
 
 ROUNDING = 1e-4
 """Relative difference of distances that is put down to rounding: a photo that was encoded and
@@ -116,7 +116,7 @@ def _of_files(folder: Path, record: Record) -> tuple[tuple[str, ...], tuple[str,
             "compared",
         )
     if stands_alone(folder, record):
-        return (), ("the record lies without its files: they were not compared",)
+        return (), ("the record has no files beside it: they were not compared",)
     return tuple(faults_of_outputs(folder, record)), ()
 
 
@@ -174,7 +174,7 @@ def _brief(value: Any) -> str:
 def _remarks(before: Record, after: Record, largest: float | None) -> Iterator[str]:
     """What else differs: in the last digits, or beside the answer."""
     if largest is None:
-        yield "the candidates are other places, or in another order"
+        yield "the candidates are different places, or in a different order"
     if differing := [key for key in _NUMBERS if before[key] != after[key]]:
         yield f"not the same to the last bit: {', '.join(differing)}"
     built, again = (record["cube"].get("created") for record in (before, after))
@@ -196,7 +196,10 @@ def _largest_difference(before: list[Any], after: list[Any]) -> float | None:
 
 
 def _answer(record: Record, cube: str | Path | None, media: Path | None) -> QueryResult:
-    session = QuerySession.of(Target(_cube(record, cube)), recorded_options(record))
+    target, options = Target(recorded_cube(record, cube)), recorded_options(record)
+    if record["model"].get("digest") not in (None, target.cube.model_digest):
+        target = seen_by_model(target, recorded_model(record, target).path)
+    session = QuerySession.of(target, options)
     if session.options.scene:
         return answer_scene(session)
     model = recorded_model(record, session.target)
@@ -222,12 +225,12 @@ def cube_named(record: Record, moved: str | Path | None) -> str | Path:
     if moved is None and local_path(url) is None:
         raise UsageError(
             f"the record names the cube {without_secrets(str(url))[:200]}, which is not on this "
-            "disk, and a record may be from anybody: if you know it, name it with --cube"
+            "disk, and a record may come from anyone: if you know it, name it with --cube"
         )
     return str(url) if moved is None else moved
 
 
-def _cube(record: Record, moved: str | Path | None) -> Cube:
+def recorded_cube(record: Record, moved: str | Path | None) -> Cube:
     """The recorded generation, whichever is the current one."""
     url, generation = cube_named(record, moved), record["cube"]["generation"]
     names = [one.name for one in list_generations(url)]
@@ -248,7 +251,7 @@ def recorded_options(record: Record) -> QueryOptions:
     for key, path in paths.items():
         _require_stored(polygon_file(path))
         if file_digest(polygon_file(path)) != files[key]:
-            raise UsageError(f"polygon {path} was changed since: restore it")
+            raise UsageError(f"polygon {path} has changed since: restore it")
     return options.model_copy(update=paths)
 
 
@@ -275,7 +278,8 @@ def recorded_model(record: Record, target: Target) -> Model:
                 "'geoloc models import' the recorded one"
             )
         model = stored
-    target.cube.require_model(model.name, model.digest)
+    if not model.serves(target.cube.model_digest):
+        target.cube.require_model(model.name, model.digest)
     return model
 
 
@@ -305,7 +309,7 @@ def _frame_photo(path: Path, recorded: Record, time: float) -> Photo:
     frame = read_frame(path, time)
     if frame.sha256 != recorded["frame"]["sha256"]:
         raise GeolocError(
-            f"{path} at {time:.3f} s decodes to other pixels than recorded: "
+            f"{path} at {time:.3f} s decodes to different pixels than recorded: "
             "repeat with the recorded version of av"
         )
     return replace(frame.photo(path, recorded["sha256"]), origin={"frame": recorded["frame"]})
@@ -320,14 +324,14 @@ def _original(recorded: Record, media: Path | None) -> Path:
         _require_stored(path)
         if file_digest(path) == recorded["sha256"]:
             return path
-    raise UsageError(f"{paths[0]} was changed since: its SHA-256 is not {recorded['sha256']}")
+    raise UsageError(f"{paths[0]} has changed since: its SHA-256 is not {recorded['sha256']}")
 
 
 def _require_stored(path: Path) -> None:
     """Raise UsageError for what the system makes up as it is read, which may have no end."""
     made_up = any(path.resolve().is_relative_to(folder) for folder in _MADE_UP)
     if made_up or (path.exists() and not path.is_file()):
-        raise UsageError(f"{path} is no file of a disk: no original, nor a polygon")
+        raise UsageError(f"{path} is not a regular file: neither an original nor a polygon")
 
 
 def _places(photo: Record, media: Path | None) -> list[Path]:
@@ -338,12 +342,12 @@ def _places(photo: Record, media: Path | None) -> list[Path]:
             Path(photo["path"]),
         ]  # records had paths as they are
     if not media.is_dir():
-        raise UsageError(f"--media {media} is no folder: name the one that holds the originals")
+        raise UsageError(f"--media {media} is not a folder: give the one that holds the originals")
     name = text_path(photo["file"])  # compared, not searched for: it may hold * or [1]
     return sorted(path for path in media.rglob("*") if path.name in (name, photo["file"]))
 
 
 def _missing(recorded: Record, media: Path | None) -> str:
     if media is None:
-        return f"{recorded['path']} is not there any more: name its folder with --media"
-    return f"{recorded['file']} is not below --media {media}: name the folder that holds it"
+        return f"{recorded['path']} is no longer there: give its folder with --media"
+    return f"{recorded['file']} is not below --media {media}: give the folder that holds it"

@@ -41,7 +41,7 @@ class QueryResults:
 
 
 def silent(_stage: str) -> Progress:
-    """`Stages` where nobody wants to know."""
+    """`Stages` that reports nothing."""
     return lambda _done, _total: None
 
 
@@ -72,7 +72,7 @@ def answer_photos(
     """Rank the cells of a cube for each photo; nothing is written without ``out``.
 
     Options are those of `QueryOptions`, as one model or as keywords: ``top=5, fuse=True``.
-    ``origins``: by path, what the evidence shall tell of where a photo comes from (JSON types).
+    ``origins``: by path, what the evidence records of where a photo comes from (JSON types).
 
     A photo that cannot be decoded is a failure of its own; the others are answered. Raises
     UsageError, CubeError, ModelError or ClusterError before any work; CubeError and ClusterError
@@ -173,6 +173,6 @@ def _title(photo: Photo) -> str:
 
 
 def _part(photo: Photo, separator: str) -> str:
-    """The crop that was looked at, so that several of one photo are told apart."""
+    """The crop that was looked at, so that several of one photo can be distinguished."""
     crop = photo.origin.get("crop")
     return f"{separator}crop {','.join(map(str, crop))}" if crop else ""

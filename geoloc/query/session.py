@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from ..area import polygon_file, read_polygon
 from ..candidates import Candidate, candidates_of, explain_candidates, with_attributes
-from ..candidates.regions import RankedRegions, places_kept
+from ..candidates.regions import RankedRegions, nearest_kept, places_kept
 from ..cube import Cube
-from ..domain import Grid
+from ..domain import Grid, Regions
 from ..encoders.figures import read_figures
 from ..errors import UsageError
 from ..executors import Executor
 from ..files.whole import file_sha256
 from ..models import Model, model_info
-from ..models.calibration import SearchShare, search_share
+from ..models.calibration import SearchShare, read_calibration, search_share
 from ..photos import Photo
 from ..report import QueryResult
 from ..report.evidence import photo_record
@@ -96,6 +96,7 @@ class QuerySession:
             options.generation,
             check_digests=options.check_digests,
             fetch_imagery=options.fetch_imagery,
+            model=options.model,
         )
         hidden = not options.scene and target.hides_photos(options.sensitive, usually_hidden)
         return cls.of(target, options, sensitive=hidden)
@@ -144,7 +145,7 @@ class QuerySession:
         """How many photos fit in memory by their regions; None without."""
         if self.regional is None:
             return None
-        return maps_at_once(self.regional.layout, places_kept(self.options.ranking))
+        return maps_at_once(self.regional.layout, *self._kept(self.regional.layout))
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
@@ -160,7 +161,7 @@ class QuerySession:
     ) -> list[RankedMap]:
         """The heatmap and best places of each, in one pass over the cube.
 
-        ``progress`` is told of its blocks; ``scratch``: the folder where the heatmaps lie, in a
+        ``progress`` is called for its blocks; ``scratch``: the folder where the heatmaps lie, in a
         file without a name, by default the system's.
         """
         if not questions:
@@ -199,8 +200,14 @@ class QuerySession:
         if self.regional is None:
             assert cells is not None
             return cells
-        kept = places_kept(self.options.ranking)
-        return Regional(RegionMin.of(self.regional.layout, maps, kept), cells)
+        layout = self.regional.layout
+        return Regional(RegionMin.of(layout, maps, *self._kept(layout)), cells)
+
+    def _kept(self, layout: Regions) -> tuple[int, int]:
+        """Of each region: how many places that stand for it, and how many smallest distances."""
+        ranking = self.options.ranking
+        size = self.target.cube.domain.size
+        return places_kept(ranking), nearest_kept(ranking, layout, size)
 
     def _ranked(self, maps: int, scratch: Path | None) -> Ranked:
         grid = self.target.cube.grid
@@ -238,11 +245,11 @@ class QuerySession:
             grid=self.grid,
             classes=cube.features.names,
             cube=self.info,
-            model=model_info(model) if model else {"name": cube.model_name},
+            model=self._model_info(model or self.target.model),
             parameters=self.parameters,
             imagery=tuple(_imagery_near(candidates, cube)),
             places={c.rank: _place_scenes(c, cube) for c in candidates},
-            notes=self._notes(question, covered, regions),
+            notes=(*self._notes(question, covered, regions), *_unmeasured(question, model)),
             lacking=covered.lacking,
             asked=covered.asked,
             folder=question.folder,
@@ -255,6 +262,9 @@ class QuerySession:
             layers=self.regional.layers if self.regional else None,
             recall=self.regional.recall(regions) if self.regional and regions else None,
         )
+
+    def _model_info(self, model: Model | None) -> dict[str, Any]:
+        return {"name": self.target.cube.model_name} if model is None else model_info(model)
 
     def _regions(self, ranked: RankedMap) -> RankedRegions | None:
         if self.regional is None or ranked.regions is None:
@@ -315,6 +325,16 @@ class QuerySession:
         cube = self.target.cube
         distance = cube.features.distance(self.weights)
         return {"random": random_share(question.vector, sample_cells(cube), distance)}
+
+
+def _unmeasured(question: QueryItem, model: Model | None) -> Iterator[str]:
+    """That a model has no figures of how much has to be searched."""
+    if question.photos and model and read_calibration(model) is None:
+        yield (
+            f"How much of the area holds the true place with 80\u202f% is not known for model "
+            f"{model.name}: measure it on photos of known places with 'geoloc evaluate CUBE "
+            "TRUTH.csv --calibrate MODEL'."
+        )
 
 
 def _notes_of(photos: Sequence[Photo]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What is asked: a cube, the imagery it was made from, the model that made it."""
+"""What is queried: a cube, the imagery it was made from, the model that made it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ..cube import (
     current_generation,
     generation_names,
     generation_of_date,
+    how_to_build,
     inspect_blocks,
     stored_attributes,
     stored_spec,
@@ -30,7 +31,7 @@ from ..jobs.overview import Overview, overview_of
 from ..jobs.repair import repair_cube, restore_name
 from ..jobs.report import BuildReport
 from ..jobs.verify import Verification, verify_cube
-from ..models import Model, load_model, model_of_digest
+from ..models import Model, is_url, load_model, model_of_digest
 from ..models.spec import MODEL_NAME
 from .remembered import remembered_area, require_open, withheld
 
@@ -40,11 +41,13 @@ class Target:
     """A cube, and the area file that it was named by, where it was.
 
     ``fetch_imagery``: what the cube itself names as its imagery is opened wherever it lies.
+    ``model``: that the cube is seen by, where it is not the one that made it.
     """
 
     cube: Cube
     area: Area | None = None
     fetch_imagery: bool = False
+    model: Model | None = None
 
     @property
     def named_area(self) -> Area:
@@ -122,8 +125,12 @@ def open_target(
     *,
     check_digests: bool = False,
     fetch_imagery: bool = False,
+    model: str | Path | None = None,
 ) -> Target:
     """The cube that an area file, a path or a URL names. Raises AreaError or CubeError.
+
+    It is seen by the model that ``model`` or the area file names; see `seen_by_model`, and for
+    what that raises.
 
     ``check_digests``: see `geoloc.cube.Cube.open`.
     ``generation``: another one than the current one, by its name, or the newest that shows no
@@ -133,7 +140,7 @@ def open_target(
     url = area.cube if area else str(ref)
     name = generation_of_date(url, generation) if isinstance(generation, dt.date) else generation
     cube = Cube.open(url, name, check_digests=check_digests)
-    return Target(cube, area, fetch_imagery)
+    return seen_by_model(Target(cube, area, fetch_imagery), model)
 
 
 def cube_url(ref: str | Path) -> str:
@@ -158,9 +165,12 @@ def open_cube(ref: str | Path) -> Cube:
 def cube_model(target: Target, model: str | Path | None = None) -> Model:
     """The very model that made the cube: by the name given, the area's, or its digest.
 
-    Raises SpecMismatchError where the named one is another, ModelError where none is found.
+    Or one that was derived from that without changing its vectors. Raises SpecMismatchError where
+    the named one is another, ModelError where none is found.
     """
     cube = target.cube
+    if model is None and target.model is not None:
+        return target.model
     name = model or (target.area.model if target.area else cube.model_name)
     try:
         if model is None and target.area is None:
@@ -172,14 +182,40 @@ def cube_model(target: Target, model: str | Path | None = None) -> Model:
         chosen = _model_by_digest(cube)
     if chosen.digest != cube.model_digest and model is None and target.area is None:
         chosen = _model_by_digest(cube, chosen)
-    cube.require_model(chosen.name, chosen.digest)
+    if not chosen.serves(cube.model_digest):
+        cube.require_model(chosen.name, chosen.digest)
     return chosen
+
+
+def seen_by_model(target: Target, model: str | Path | None = None) -> Target:
+    """The cube as the model reads it that is named, or that the area file names.
+
+    That is another than the cube's own where one was derived from it: with more names, or another
+    distance. Raises SpecMismatchError for a named one whose vectors are others, ModelError where
+    it cannot be had; what only an area file names is passed over then.
+    """
+    cube, name = target.cube, model or (target.area.model if target.area else None)
+    if name is None or (model is None and is_url(name)):
+        return target
+    try:
+        chosen = load_model(name, verify=False)
+        if chosen.digest == cube.model_digest:
+            return target
+        if chosen.serves(cube.model_digest):
+            return replace(target, cube=cube.seen_by(load_model(name).features), model=chosen)
+    except ModelError:
+        if model is None:
+            return target
+        raise
+    if model is not None:
+        cube.require_model(chosen.name, chosen.digest)
+    return target
 
 
 def require_plain_name(model: str) -> None:
     """Raise ModelError where a cube names no model of the store, but a place to get one from."""
     if not re.fullmatch(MODEL_NAME, model):
-        raise ModelError(f"a cube names the model {model[:80]!r}, which is no model's name")
+        raise ModelError(f"a cube names the model {model[:80]!r}, which is not a model's name")
 
 
 def _model_by_digest(cube: Cube, other: Model | None = None) -> Model:
@@ -206,7 +242,7 @@ def verify_cube_at(
     """Read all blocks of a cube and recompute sampled cells; see `verification.verify_cube`.
 
     Raises CubeError where blocks are damaged, or where the cube does not remember its imagery:
-    name the area file then. ``reading`` is told of the blocks, ``progress`` of the cells.
+    name the area file then. ``reading`` is called for the blocks, ``progress`` for the cells.
     ``fetch_imagery``: see `Target`; CubeError where what the cube names is not opened without.
     """
     target = open_target(ref, check_digests=True, fetch_imagery=fetch_imagery)
@@ -240,7 +276,7 @@ def repair_cube_at(
         return repair_cube(area, cluster=cluster, progress=progress)
     url = str(ref)
     if not generation_names(url):
-        raise CubeError(f"cube {url} does not exist: run 'geoloc cube build'")
+        raise CubeError(f"cube {url} does not exist: run {how_to_build(url)}")
     notes = restore_name(url)
     generation = current_generation(url) or FIRST_GENERATION
     spec, attrs = stored_spec(url, generation), stored_attributes(url, generation)

@@ -1,4 +1,4 @@
-"""Down to the cell: the neighbourhood of a place of an answer, and the same question asked there.
+"""Down to the cell: the neighbourhood of a place of an answer, and the same query run there.
 
 The neighbourhood is an area of its own: a square in the place's UTM zone, from the same imagery,
 by the same model, in finer steps. Its cube is built once and kept by its place.
@@ -75,7 +75,7 @@ def spot_of(record: Record, rank: int, *, region: bool = False) -> Spot:
         regions = record.get("regions")
         places = regions.get("good_regions") if isinstance(regions, Mapping) else None
         if not isinstance(places, list):
-            raise UsageError("the answer has no regions: ask with --regions, or leave out --region")
+            raise UsageError("the answer has no regions: query with --regions, or omit --region")
     else:
         places = record["candidates"]
     ranks = {one["rank"]: one for one in places if isinstance(one, Mapping) and "rank" in one}
@@ -148,7 +148,7 @@ def parent_area(
 def neighbourhood(
     parent: Area, model: Model, spot: Spot, km: float, step: float, cache: Path
 ) -> Area:
-    """The area around a place; its cube lies in ``cache``, under a name that tells the place."""
+    """The area around a place; its cube lies in ``cache``, under a name made from the place."""
     crs, bounds = square_around(spot.lon, spot.lat, km, step)
     imagery = parent.imagery.recorded()
     made_from = json.dumps([bounds, step, model.digest, imagery], sort_keys=True)
@@ -171,7 +171,7 @@ def neighbourhood(
         values = {**parent.model_dump(), **facts, "imagery": kept}
         return Area.model_validate(values)
     except ValidationError as error:
-        raise UsageError(f"the neighbourhood is no area: {explain(error, Area)}") from None
+        raise UsageError(f"the neighbourhood is not a valid area: {explain(error, Area)}") from None
 
 
 def cache_of(cube: str, cache: str | Path | None = None) -> Path:
@@ -183,7 +183,7 @@ def cache_of(cube: str, cache: str | Path | None = None) -> Path:
         return Path(cache).absolute()
     own = local_path(cube)
     if own is None:
-        raise UsageError("the cube is not on this disk: say by --cache where to build others")
+        raise UsageError("the cube is not on this disk: use --cache to say where to build others")
     return own.absolute().parent / _KEPT
 
 
@@ -275,8 +275,10 @@ class _Parent:
         return cls(path, record, file_digest(path), spot, _own_options(record))
 
     def model(self, target: Target) -> Model:
-        """The model that gave the answer: of a scene's, the one that made its cube."""
-        return cube_model(target) if self.options.scene else recorded_model(self.record, target)
+        """The model that gave the answer: of a scene's, if none is named, that of its cube."""
+        if self.options.scene and not self.record["model"].get("digest"):
+            return cube_model(target)
+        return recorded_model(self.record, target)
 
     def question(self, model: Model, options: ZoomOptions) -> QueryItem | None:
         """The photos again; None of a scene's answer."""
@@ -290,7 +292,7 @@ class _Parent:
         return safe_name(self.path.parent.name, f" {self.spot.kind} {self.spot.rank} {km:g} km")
 
     def parent(self, km: float) -> Parent:
-        """What the new answer tells of this one."""
+        """What the new answer records of this one."""
         spot = self.spot
         return Parent(
             self.path, self.sha256, self.record["title"], spot.kind, spot.rank, spot.lon, spot.lat,
@@ -324,7 +326,7 @@ def _place(asked: _Parent, area: Area, target: Target, model: Model, options: Zo
     """The neighbourhood. Raises ModelError for a model that builds no cubes."""
     overhead = model.spec.overhead
     if overhead is None:
-        raise ModelError(f"model {model.name} has no overhead network: it builds no cube")
+        raise ModelError(f"model {model.name} has no overhead network: it cannot build a cube")
     step = options.step or step_for(overhead, _step_of(target.cube))
     cache = cache_of(target.cube.url, options.cache)
     return neighbourhood(area, model, asked.spot, options.km, step, cache)

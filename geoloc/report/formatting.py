@@ -137,7 +137,7 @@ def scene_list(scenes: Sequence[tuple[str, float]]) -> str:
 
 
 def unsearched(result: Answered) -> str:
-    """How many of the cells asked for were not searched, and why; empty where all were."""
+    """How many of the cells in question were not searched, and why; empty where all were."""
     if not result.unsearched:
         return ""
     share = percent(100 * result.unsearched / max(result.cells_asked, 1))
@@ -159,6 +159,6 @@ def truth_text(result: Answered) -> str:
         return ""
     at, share = result.true_place or (None, None)
     if at is None:
-        return "The true place lies outside of the area."
+        return "The true place lies outside the area."
     standing = "could not be searched" if share is None else f"is among the best {percent(share)}"
     return f"The true place {standing}."

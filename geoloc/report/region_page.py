@@ -161,7 +161,7 @@ def _first_score(score: NDArray[np.float64]) -> str:
 def _cards(
     result: QueryResult, regions: RankedRegions, layers: MapLayers, views: Views
 ) -> Iterator[dict[str, Any]]:
-    """The good regions, the best first, as the page tells of them."""
+    """The good regions, the best first, as the page shows them."""
     of_points = {c.rank: c for c in result.candidates} if result.of_points else {}
     for region in regions.best_good[:_CARDS].tolist():
         record = regions.record(region)
@@ -210,11 +210,12 @@ def _near(lon: float, lat: float, layers: MapLayers) -> str:
 
 
 def _data(regions: RankedRegions) -> dict[str, Any]:
-    """What the script tells of a region under the pointer, by its number."""
+    """What the script shows of a region under the pointer, by its number."""
     keys = ("rank", "good", "distance", "second", "score", "count", "lon", "lat")
     records = (regions.record(int(region)) for region in regions.order)
     return {
         "ranking": regions.ranking.value,
+        "score": regions.ranking.words,
         "keys": keys,
         "regions": {str(one["region"]): [_short(one[key]) for key in keys] for one in records},
     }

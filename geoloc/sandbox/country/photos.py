@@ -50,17 +50,40 @@ def write_country_photos(
     folder: Path,
     n: int,
     progress: Callable[[int, int], None] | None = None,
+    views: int = 1,
 ) -> Path:
     """Write ``n`` photos and ``truth.csv`` into ``folder``; returns the table's path.
 
-    Raises OutputError if the folder cannot be written.
+    ``views``: so many of them in turn are of one place, looking around. Raises OutputError if the
+    folder cannot be written.
     """
     around = Surroundings(country, _SEEN)
-    return write_album(folder, n, lambda index: take_photo(country, index, around), progress)
+    shot_of = lru_cache(maxsize=1)(lambda place: _find_shot(country, place, around))
+
+    def take(index: int) -> Photo:
+        place, view = divmod(index, views)
+        relief, camera, rng = shot_of(place)
+        if view == 0:
+            return develop(relief, camera, country, rng)
+        return _look_around(country, relief, camera, place, view / views)
+
+    return write_album(folder, n, take, progress)
 
 
-def take_photo(country: Country, index: int, around: Surroundings) -> Photo:
-    """Photo ``index`` of a country, independent of how many are taken.
+def _look_around(
+    country: Country, relief: Relief, camera: Camera, place: int, turn: float
+) -> Photo:
+    """Another photo from where a camera stands, turned by about so much of a full circle."""
+    rng = np.random.default_rng([country.seed & 0xFFFFFFFF, 305, place, round(1000 * turn)])
+    heading = (camera.heading + 360 * turn + rng.normal(0.0, 10.0)) % 360
+    return develop(relief, replace(camera, heading=float(heading)), country, rng)
+
+
+def _find_shot(
+    country: Country, index: int, around: Surroundings
+) -> tuple[Relief, Camera, np.random.Generator]:
+    """Where the photo of place ``index`` of a country is taken, independent of how many there are;
+    and what draws the rest of it.
 
     Raises GeolocError if nothing of its kind can be photographed.
     """
@@ -72,7 +95,7 @@ def take_photo(country: Country, index: int, around: Surroundings) -> Photo:
             target = targets[rng.integers(len(targets))]
             shot = _shot(country, target, site, rng, around)
             if shot is not None:
-                return develop(*shot, country, rng)
+                return *shot, rng
     raise GeolocError(f"nothing to photograph in the country of seed {country.seed}: try another")
 
 
