@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import geopandas
 import pytest
+from typer.testing import CliRunner
 
+from geoloc.cli import app
 from geoloc.errors import UsageError
 from geoloc.pairs import Pair, pair_classes, read_pairs, write_pairs
 
@@ -34,10 +37,34 @@ def test_chips_and_places_may_be_mixed(folder: Path) -> None:
     assert second == Pair(folder / "b.jpg", None, (30.5, 50.25), "train", "")
 
 
+def test_columns_may_have_other_names_and_a_chip_its_place(folder: Path) -> None:
+    head = "Ground;Aerial;Latitude;Longitude;Subset;Azimuth;Taken"
+    path = write(folder, f"{head}\na.jpg;chip.png;50.25;30.5;val;-90;2024-02-01\n")
+    assert read_pairs(path) == (
+        Pair(
+            folder / "a.jpg", folder / "chip.png", (30.5, 50.25), "valid", "", 270.0, "2024-02-01"
+        ),
+    )
+
+
+def test_parquet_and_geoparquet_are_tables_too(folder: Path) -> None:
+    frame = geopandas.GeoDataFrame(
+        {"photo": ["a.jpg", "b.jpg"], "split": ["test", None]},
+        geometry=geopandas.points_from_xy([30.5, -0.125], [50.25, 51.0]),
+        crs=4326,
+    )
+    frame.to_parquet(folder / "pairs.parquet")
+    assert read_pairs(folder / "pairs.parquet") == (
+        Pair(folder / "a.jpg", None, (30.5, 50.25), "test"),
+        Pair(folder / "b.jpg", None, (-0.125, 51.0)),
+    )
+
+
 def test_what_is_written_is_read_again(folder: Path) -> None:
     pairs = (
         Pair(folder / "a.jpg", folder / "chip.png", None, "test", "x, y"),
         Pair(folder / "b.jpg", None, (-0.125, 51.0)),
+        Pair(folder / "b.jpg", folder / "chip.png", (-0.1, 51.0), heading=12.5, date="2024-01-02"),
     )
     assert read_pairs(write_pairs(pairs, folder / "out.csv")) == pairs
     assert str(folder) not in (folder / "out.csv").read_text()
@@ -51,8 +78,9 @@ def test_what_is_written_is_read_again(folder: Path) -> None:
         ("photo,overhead\n", "has no pairs"),
         ("photo,overhead\nmissing.jpg,chip.png\n", "pairs.csv:2: missing.jpg does not exist"),
         ("photo,overhead,split\na.jpg,chip.png,dev\n", "unknown split 'dev'"),
-        ("photo,overhead,lon,lat\na.jpg,chip.png,1,2\n", "give either overhead, or lon and lat"),
-        ("photo,overhead\na.jpg,\n", "give either overhead, or lon and lat"),
+        ("photo,overhead\na.jpg,\n", "give overhead, or lon and lat, or both"),
+        ("photo,overhead\na.jpg,chip.png,1\n", "3 values for 2 columns"),
+        ("photo,overhead,heading\na.jpg,chip.png,north\n", "heading 'north' is not degrees"),
         ("photo,lon,lat\na.jpg,30,\n", "are not degrees"),
         ("photo,lon,lat\na.jpg,364500,5577500\n", "are not degrees"),
         ("photo,lon,lat\na.jpg,nan,50\n", "are not degrees"),
@@ -121,3 +149,20 @@ def test_a_class_without_a_folder_is_named(classes: Path) -> None:
     (classes / "map.csv").write_text("from,to\nFarm,wheat\n")
     with pytest.raises(UsageError, match="overhead_class"):
         pair_classes(classes / "map.csv", classes / "ground", classes / "over")
+
+
+@pytest.mark.parametrize("words", [("pairs", "classes"), ("pairs",)])
+def test_the_command_has_a_name_and_is_the_group_s_own_too(
+    classes: Path, words: tuple[str, ...]
+) -> None:
+    out = classes / "out.csv"
+    folders = ["--ground", str(classes / "ground"), "--overhead", str(classes / "over")]
+    done = CliRunner().invoke(app, [*words, *folders, "--out", str(out), str(classes / "map.csv")])
+    assert done.exit_code == 0, done.output
+    assert {pair.group for pair in read_pairs(out)} == {"Farm", "Sparse", "Dense"}
+
+
+def test_an_unknown_command_of_pairs_is_invalid_usage() -> None:
+    done = CliRunner().invoke(app, ["pairs", "chek", "pairs.csv"])
+    assert done.exit_code == 2
+    assert "chek" in done.output

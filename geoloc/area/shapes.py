@@ -47,6 +47,23 @@ def read_shapes(path: Path, key: str, columns: Sequence[str]) -> Iterator[tuple[
     yield from found
 
 
+def read_features(path: Path, key: str) -> Iterator[tuple[dict[str, str], Geometry | None]]:
+    """The features of all layers of a file: attributes as text, and the shape in degrees, if any.
+
+    Attributes go by their names in lower case. ``key`` and errors: see `read_shapes`.
+    """
+    with reading(f"{key} {path}"):
+        file, layer = file_and_layer(path)
+        require_vector_file(file, f"{key} {path}", "a vector file")
+        frames = list(_frames(file, layer))
+    for frame in frames:
+        others = [name for name in frame.columns if name != frame.geometry.name]
+        columns = [[_text(value) for value in frame[name]] for name in others]
+        names = [str(name).lower() for name in others]
+        for number, shape in _placed(frame, path, key):
+            yield {name: c[number] for name, c in zip(names, columns, strict=True)}, shape
+
+
 def _frames(file: Path, only: str | None) -> Iterator[GeoDataFrame]:
     import geopandas
 
@@ -62,18 +79,26 @@ def _frames(file: Path, only: str | None) -> Iterator[GeoDataFrame]:
 def _rows(
     frame: GeoDataFrame, path: Path, key: str, columns: Sequence[str]
 ) -> Iterator[tuple[Told, Geometry]]:
+    told = [_texts(frame, name) for name in columns]
+    for number, shape in _placed(frame, path, key):
+        if shape is not None:
+            yield tuple(column[number] for column in told), shape
+
+
+def _placed(frame: GeoDataFrame, path: Path, key: str) -> Iterator[tuple[int, Geometry | None]]:
+    """The shapes of a layer in degrees, by their number; None for a missing or empty one."""
     import shapely
 
     if frame.crs is None:
         raise AreaError(f"{key} {path} names no CRS: save it as GeoJSON in lon/lat")
-    told = [_texts(frame, name) for name in columns]
     moved = frame.geometry.to_crs(4326)
     for number, shape in enumerate(moved):
         if shape is None or shape.is_empty:
+            yield number, None
             continue
         if not np.isfinite(shapely.get_coordinates(shape)).all():
             raise AreaError(f"{key} {path} has coordinates that are not numbers: draw it again")
-        yield tuple(column[number] for column in told), shape
+        yield number, shape
 
 
 def _texts(frame: GeoDataFrame, column: str) -> list[str]:

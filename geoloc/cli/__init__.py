@@ -22,6 +22,7 @@ from . import (
     imagery,
     learn,
     models,
+    pairs,
     points,
     query,
     share,
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.add_typer(cube.app, name="cube")
 app.add_typer(imagery.app, name="imagery")
 app.add_typer(models.app, name="models")
+app.add_typer(pairs.app, name="pairs")
 app.add_typer(points.app, name="points")
 for module in (world, query, zoom, bulk, share, describe, learn, evaluate):
     module.register(app)

@@ -1,4 +1,4 @@
-"""``geoloc pairs`` and ``geoloc train``."""
+"""``geoloc train``."""
 
 from __future__ import annotations
 
@@ -12,31 +12,6 @@ from ..errors import UsageError
 from .console import note, print_json, progress
 
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
-
-
-def pairs(
-    mapping: Path = typer.Argument(
-        ..., metavar="CLASSES.csv", help="Which photo class goes with which overhead class."
-    ),
-    ground: Path = typer.Option(
-        ..., "--ground", help="Folder with one subfolder of photos per class."
-    ),
-    overhead: Path = typer.Option(
-        ..., "--overhead", help="Folder with one subfolder of chips per class."
-    ),
-    out: Path = typer.Option(..., "--out", metavar="PAIRS.csv", help="The pairs file to write."),
-    seed: int = typer.Option(0, "--seed", help="Random seed of the split."),
-    holdout: float = typer.Option(
-        0.2, "--holdout", min=0, max=0.9, help="Share held out for testing."
-    ),
-) -> None:
-    """Pair photos with overhead images of the same class, with a held-out share."""
-    from ..pairs import pair_classes, write_pairs
-
-    made = pair_classes(mapping, ground, overhead, seed=seed, holdout=holdout)
-    write_pairs(made, out)
-    held = sum(pair.split == "test" for pair in made)
-    note(f"{len(made)} pairs in {out}, {held} of them held out; next: geoloc train {out}")
 
 
 def train(
@@ -63,8 +38,7 @@ def train(
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command()(pairs)
+    """Add the command to the command line."""
     app.command()(train)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .kinds import photo_kind
 from .photo import Crop, Photo, PhotoView, inscribed, size_notes, turned
-from .reading import MAX_BYTES, MAX_PIXELS, MAX_SIDE, photo_path, read_photo
+from .reading import MAX_BYTES, MAX_PIXELS, MAX_SIDE, decode_photo, photo_path, read_photo
 
 __all__ = [
     "MAX_BYTES",
@@ -13,6 +13,7 @@ __all__ = [
     "Crop",
     "Photo",
     "PhotoView",
+    "decode_photo",
     "inscribed",
     "photo_kind",
     "photo_path",

@@ -66,7 +66,14 @@ def read_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
     another kind, a RAW without a full-size preview, or has more than ``max_pixels``.
     """
     path = photo_path(path)
-    data = _read_bytes(path)
+    return decode_photo(path, _read_bytes(path), max_pixels)
+
+
+def decode_photo(path: Path, data: bytes, max_pixels: int = MAX_PIXELS) -> Photo:
+    """`read_photo` of bytes that are there already, as of an archive; ``path`` names them.
+
+    Raises PhotoError as `read_photo` does.
+    """
     kind = photo_kind(data)
     if kind in _REFUSED:
         raise PhotoError(
