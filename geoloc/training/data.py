@@ -12,12 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
-from ..errors import PhotoError, UsageError
+from ..errors import UsageError
 from ..files.whole import whole_file
-from ..pairs import Pair, Split
-from ..photos import read_photo
+from ..pairs import Pair
 from .shards import Stored
 
 Pixels = NDArray[np.uint8]
@@ -133,32 +133,14 @@ class PairData:
         return np.stack([self.targets[self.photos_of[i]].mean(axis=0) for i in index])
 
 
-def unique_photos(pairs: Sequence[Pair]) -> tuple[Path, ...]:
-    """Every photo once, in the order of their first row."""
-    return tuple(dict.fromkeys(pair.photo for pair in pairs))
-
-
-def pair_data(
-    pairs: Sequence[Pair], split: Split, targets: NDArray[np.float32], size: int
-) -> PairData:
-    """The rows of one split; ``targets`` has a row for each of `unique_photos(pairs)`, or a row and
-    view.
-
-    In a pairs file without groups each chip is its own group. Raises UsageError if the split is
-    empty, PhotoError for a chip that is not an image.
-    """
-    row_of = {photo: row for row, photo in enumerate(unique_photos(pairs))}
-    chosen = [pair for pair in pairs if pair.split == split]
-    if not chosen:
-        raise UsageError(f"no pairs of the split {split!r}: fill the column split")
-    rows = [(Stored(_chip_path(p)), p.group, row_of[p.photo]) for p in chosen]
-    return assemble(rows, targets, size)
-
-
 def assemble(
     rows: Iterable[tuple[Stored, str, int]], targets: NDArray[np.float32], size: int
 ) -> PairData:
-    """Pairs of a chip, its group (or ""), and the row of its photo among ``targets``."""
+    """Pairs of a chip, its group (or ""), and the row of its photo among ``targets``.
+
+    ``targets``: ``(photo, feature)``, or ``(photo, view, feature)``. Without groups each chip is
+    its own. Raises PhotoError for a chip that is not an image.
+    """
     chips: dict[tuple[Stored, str], int] = {}
     names: dict[object, int] = {}
     groups: list[int] = []
@@ -188,7 +170,8 @@ def open_chips(images: Sequence[Stored], side: int) -> Chips:
     return ArrayChips(stored[:])
 
 
-def _chip_path(pair: Pair) -> Path:
+def chip_path(pair: Pair) -> Path:
+    """The chip of a pair. Raises UsageError for one that only names its place."""
     if pair.overhead is None:
         raise UsageError(
             f"{pair.photo.name}: pairs by lon, lat need chips cut first, by geoloc pairs build: "
@@ -199,13 +182,8 @@ def _chip_path(pair: Pair) -> Path:
 
 def decode_chip(image: Stored, side: int) -> Pixels:
     """An image stretched to ``(3, side, side)`` RGB. Raises PhotoError."""
-    from PIL import Image
-
-    picture = image.open()
-    try:
-        small = picture.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
-    except (OSError, ValueError) as error:
-        raise PhotoError(f"{image}: cannot be read as an image ({error})") from error
+    picture = Image.fromarray(image.pixels())
+    small = picture.resize((side, side), Image.Resampling.BILINEAR)
     return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
 
 

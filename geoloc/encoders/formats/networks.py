@@ -28,7 +28,7 @@ from torch.nn import functional
 from ...errors import ModelError, one_line
 from ...extras import extra
 from .landuse import PhotoLanduse, PlaceLanduse
-from .lite0 import PhotoLite0, PlaceLite0
+from .lite0 import PhotoLite0, PlaceLite0, TunedLite0
 
 if TYPE_CHECKING:
     from ...models.spec import NetworkSpec
@@ -88,14 +88,22 @@ _FAMILIES = (
 _OWN: dict[str, Callable[[int], nn.Module]] = {
     "photo_lite0": PhotoLite0,
     "place_lite0": PlaceLite0,
+    "place_lite0_tuned": TunedLite0,
     "photo_landuse": PhotoLanduse,
     "place_landuse": PlaceLanduse,
 }
 """Architectures of our own, by the name that a model directory gives them."""
 
+_PLACE_LITE0 = _Family((), lambda n, x: n.trunk(x), lambda n, p: n.head(p))
 _OWN_DENSE: dict[str, tuple[type[PlaceLite0], _Family]] = {
-    "place_lite0": (PlaceLite0, _Family((), lambda n, x: n.trunk(x), lambda n, p: n.head(p))),
+    "place_lite0": (PlaceLite0, _PLACE_LITE0),
+    "place_lite0_tuned": (TunedLite0, _PLACE_LITE0),
 }
+
+
+def is_lite(arch: str) -> bool:
+    """Whether an architecture takes pixels as EfficientNet-Lite does, not as torchvision's do."""
+    return arch in _OWN
 
 
 class SplitNetwork(nn.Module):
