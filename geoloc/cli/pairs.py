@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from .console import note
+from ..errors import GeolocError
+from .console import note, print_json, progress
+
+JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
+
+
+class Layouts(StrEnum):
+    """How samples lie in a shard."""
+
+    webdataset = "webdataset"
+    plain = "plain"
 
 
 class _Group(TyperGroup):
@@ -50,3 +61,46 @@ def classes(
     write_pairs(made, out)
     held = sum(pair.split == "test" for pair in made)
     note(f"{len(made)} pairs in {out}, {held} of them held out; next: geoloc train {out}")
+
+
+@app.command()
+def shard(
+    pairs: Path = typer.Argument(..., metavar="PAIRS.csv", help="The pairs file."),
+    out: Path = typer.Option(..., "--out", metavar="DIR", help="The folder of the shards."),
+    name: str = typer.Option("pairs", "--name", help="What the shards' names begin with."),
+    layout: Layouts = typer.Option(
+        Layouts.webdataset, "--layout", help="KEY.ground.jpg …, or folders SPLIT/ground/ …"
+    ),
+    per_shard: int = typer.Option(1000, "--per-shard", min=1, help="Samples of a shard at most."),
+    as_json: bool = JSON,
+) -> None:
+    """Pack pairs and their images into tar archives, from which training streams them.
+
+    Broken images are left out and reported; then the exit code is 1.
+    """
+    from ..pairs.file import iter_pairs
+    from ..pairs.sharding import shard_pairs
+
+    with progress(f"packing {pairs.name}") as advance:
+        made = shard_pairs(
+            iter_pairs(pairs),
+            out,
+            name=name,
+            layout=layout.value,
+            per_shard=per_shard,
+            progress=lambda done: advance(done, done),
+        )
+    if as_json:
+        print_json(
+            {
+                "index": str(made.index),
+                "count": made.count,
+                "splits": made.splits,
+                "shards": made.shards,
+                "skipped": list(made.skipped),
+            }
+        )
+    else:
+        note(f"{made.count} pairs in {made.shards} shards; next: geoloc train {out}")
+    if made.skipped:
+        raise GeolocError(f"{len(made.skipped)} pairs left out: {made.skipped[0]}")
