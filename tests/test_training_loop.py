@@ -119,5 +119,5 @@ def test_killed_as_an_epoch_is_kept_it_ends_where_a_whole_run_does(tmp_path: Pat
     lines = (tmp_path / "killed" / METRICS).read_text().splitlines()
     assert [json.loads(line)["number"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == [
-        "best.pt", "last.pt", METRICS,
+        "best.pt", "last.pt", "metrics.csv", METRICS,
     ]  # fmt: skip

@@ -59,11 +59,9 @@ def _mean(value: Tensor) -> Tensor:
     """The mean over processes, which have equal shares of a batch."""
     from torch.distributed.nn.functional import all_reduce
 
-    total: Tensor = all_reduce(value)
+    total: Tensor = all_reduce(value)  # type: ignore[no-untyped-call]
     return total / torch.distributed.get_world_size()
 
 
 def _spread(value: Tensor, like: Tensor) -> Tensor:
     return value.view(1, -1, *[1] * (like.dim() - 2))
-
-

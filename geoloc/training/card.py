@@ -22,19 +22,23 @@ def card_text(training: Training, figures: Retrieval | None) -> str:
     rows = "\n".join(f"| {name} | {count:,} |" for name, count in counts.items())
     return f"""# {spec.name}
 
-Predicts from overhead imagery the vectors that the photo network of `{teacher.name}` gives photos of the same place. It ranks places; it never proves one.
+Predicts from overhead imagery the vectors that the photo network of `{teacher.name}` gives
+photos of the same place. It ranks places; it never proves one.
 
 ## What it takes
-- Imagery: RGB, {low:g} to {high:g} m per pixel, best {best:g} m, which is what whoever trained it stated. A place is {spec.patch_px} pixels wide: {spec.patch_px * best:,.0f} m.
+- Imagery: RGB, {low:g} to {high:g} m per pixel, best {best:g} m, as stated by whoever trained it.
+  A place is {spec.patch_px} pixels wide: {spec.patch_px * best:,.0f} m.
 - {_method(spec.arch, spec.method, spec.pool_px)}
 - Photos: as `{teacher.name}` takes them; {len(teacher.classes):,} named classes.
 
 ## Figures
 On pairs that were held out: {held_out}.
-Figures of pairs like those of its training say little about other regions, cameras or imagery: measure it on your own with `geoloc evaluate`.
+Figures of pairs like those of its training say little about other regions, cameras or imagery:
+measure it on your own with `geoloc evaluate`.
 
 ## How it was made
-`geoloc train`, recipe {spec.recipe or "of its own"}, teacher `{teacher.name}` ({teacher.digest[:12]}), initial weights: {_initial(spec)}.
+`geoloc train`, recipe {spec.recipe or "of its own"}; teacher `{teacher.name}`
+({teacher.digest[:12]}); initial weights: {_initial(spec)}.
 
 | split | overhead images |
 |---|---|
@@ -48,7 +52,7 @@ Figures of pairs like those of its training say little about other regions, came
 
 def _method(arch: str, method: str, pool_px: int) -> str:
     if method == "dense" and arch != "efficientnet_lite0":
-        return f"Trained dense-native: the central {pool_px} pixels are pooled, the rest is context."
+        return f"Trained dense-native: the central {pool_px} px are pooled, the rest is context."
     return "Trained on patches without context: method dense is refused."
 
 
@@ -59,7 +63,7 @@ def _initial(spec: Any) -> str:
 
 
 def _table(told: Mapping[str, Any]) -> str:
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in told.items():
         nested = value.items() if isinstance(value, dict) else [("", value)]
         flat |= {f"{key}.{name}".rstrip("."): part for name, part in nested}

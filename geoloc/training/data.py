@@ -53,7 +53,7 @@ class ArrayChips:
 
     def digest(self) -> str:
         """See `Chips`."""
-        return hashlib.sha256(np.ascontiguousarray(self._pixels)).hexdigest()
+        return hashlib.sha256(np.ascontiguousarray(self._pixels).data).hexdigest()
 
 
 class StoredChips:

@@ -41,4 +41,4 @@ def _within_pool(
         near[rest] = True
         chosen.append(left[near])
         left = left[~near]
-    return pool[np.concatenate([*chosen, left])]
+    return np.asarray(pool[np.concatenate([*chosen, left])])

@@ -56,8 +56,7 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
         raise ModelError(f"{path} is no file of weights ({one_line(error, 80)})") from None
     except Exception as error:  # noqa: BLE001  # unpickling raises nearly anything
         raise ModelError(
-            f"{path} is no checkpoint that can be read safely ({one_line(error, 80)}): "
-            "get it again"
+            f"{path} is no checkpoint that can be read safely ({one_line(error, 80)}): get it again"
         ) from None
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):

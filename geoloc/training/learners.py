@@ -201,9 +201,7 @@ class WholeNetwork:
         if self.from_mean and last is not None and last.bias is not None:
             with torch.no_grad():
                 last.bias.copy_(torch.from_numpy(train.targets[train.photos].mean(axis=0)))
-        return StudentTask(
-            self.net, train, valid, size=self.size, augment=self.augment, **settings
-        )
+        return StudentTask(self.net, train, valid, size=self.size, augment=self.augment, **settings)
 
     def predict(self, chips: Chips) -> NDArray[np.float32]:
         """See `Learner`."""

@@ -96,7 +96,7 @@ def _writer(folder: Path, steps: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ModuleNotFoundError:
         return None
-    return SummaryWriter(str(folder), purge_step=steps)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder), purge_step=steps)
 
 
 def _unwritable(run: Path, error: OSError) -> OutputError:

@@ -200,7 +200,7 @@ def _train(
         place.total += _optimise(task, spec, state, place, batch)
         place.step += 1
         done = place.epoch * steps + place.step
-        logs.step(done, {"loss": place.loss, "lr": state.schedule.get_last_lr()[0]})
+        logs.step(done, {"loss": place.loss, "lr": float(state.schedule.get_last_lr()[0])})
         if watch.step is not None and not state.engine.rank:
             watch.step(done, steps * spec.epochs, place.loss)
         if time.monotonic() - saved >= watch.every and place.step < steps:

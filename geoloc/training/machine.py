@@ -89,7 +89,7 @@ class FabricEngine:
         if self.world > 1 and self.device.type == "cpu":
             share_batchnorm(net)
         elif self.world > 1:
-            nn.SyncBatchNorm.convert_sync_batchnorm(net)
+            nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
         self._module, self._optimizer = self.fabric.setup(net, optimizer)
         forward: Forward = self._module
         return forward
@@ -161,8 +161,8 @@ _PRECISIONS: dict[Precision, Any] = {
 
 def _shared_work(rank: int, world: int, port: int) -> Any:
     """Fabric's data-parallel strategy among processes that are there already."""
-    from lightning_fabric.plugins.environments import ClusterEnvironment
-    from lightning_fabric.strategies import DDPStrategy
+    from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+    from lightning_fabric.strategies.ddp import DDPStrategy
 
     class Here(ClusterEnvironment):
         """Processes of this machine, which `processes` has started."""

@@ -16,6 +16,8 @@ from ..errors import PhotoError, UsageError
 from ..evaluation.vectors import image_vectors
 from ..models.model import Model
 from ..pairs import Split, read_pairs
+from ..pairs.shards import find_index
+from ..pairs.tars import is_tar
 from .data import PairData, assemble, chip_path, fingerprint
 from .photo_views import PhotoViews
 from .shards import Stored, find_stored_pairs
@@ -88,9 +90,6 @@ def read_material(pairs: Path) -> Material:
 
 def is_shards(pairs: Path) -> bool:
     """Whether a path is a folder of shards, or one, or their index."""
-    from ..pairs.shards import find_index
-    from ..pairs.tars import is_tar
-
     return pairs.is_dir() or is_tar(pairs) or (pairs.is_file() and find_index(pairs) is not None)
 
 
@@ -146,5 +145,3 @@ def teacher_vectors(
     if len(odd):
         raise PhotoError(f"{photos[odd[0]]}: the teacher's vector of it is not a number")
     return vectors.reshape(len(photos), views.count, -1) if several else vectors
-
-

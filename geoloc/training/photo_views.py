@@ -31,7 +31,7 @@ class PhotoViews(BaseModel):
 
     def views(self, photo: Pixels) -> list[Pixels]:
         """Views ``(h, w, 3)`` of a photo."""
-        seed = zlib.crc32(np.ascontiguousarray(photo[::8, ::8]))
+        seed = zlib.crc32(photo[::8, ::8].tobytes())
         rng = np.random.default_rng(seed)
         return [photo, *(self._view(photo, rng) for _ in range(self.count - 1))]
 

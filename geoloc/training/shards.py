@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from ..errors import GeolocError, PhotoError
 from ..pairs import Split
+from ..pairs.shards import StoredSample, archives_of, member_of, require_size, split_of
+from ..pairs.tars import require_end
 from ..photos import decode_photo, read_photo
 
 
@@ -73,10 +75,11 @@ def find_stored_pairs(folder: Path) -> Iterator[StoredPair]:
     Raises UsageError where there are no shards, GeolocError, one line, for one that is missing, cut
     short or compressed, or a sample without both images.
     """
-    from ..pairs.shards import archives_of, member_of, require_whole
-
     for path, shard in archives_of(folder):
-        require_whole(path, shard)
+        if shard is not None:
+            require_size(path, shard)
+        if path.is_file():
+            require_end(path)
         key, members, count = "", dict[str, Stored](), 0
         for stored in _members(path):
             found, part = member_of(stored.member)
@@ -108,16 +111,12 @@ def _members(path: Path) -> Iterator[Stored]:
 
 
 def _pair(path: Path, key: str, members: dict[str, Stored]) -> StoredPair:
-    from ..pairs.shards import parse_facts_split
-
     for part in ("ground", "overhead"):
         if part not in members:
             raise GeolocError(f"{path}: {key} has no {part} image: make the shard again")
     facts = _facts(path, key, members.get("json"))
-    split = parse_facts_split(path, key, facts)
-    return StoredPair(
-        members["ground"], members["overhead"], split, str(facts.get("group") or "")
-    )
+    split = split_of(path, StoredSample(key, {}, facts))
+    return StoredPair(members["ground"], members["overhead"], split, str(facts.get("group") or ""))
 
 
 def _facts(path: Path, key: str, stored: Stored | None) -> dict[str, Any]:

@@ -44,9 +44,8 @@ LOW = StudyWindows(resize=400)
 
 def study_windows(chips: Tensor, size: int, spec: StudyWindows, draws: Draws) -> Tensor:
     """Windows ``(n, 3, size, size)`` in [0, 1] of uint8 chips ``(n, 3, resize, resize)``."""
-    return torch.stack([
-        _window(chip, size, spec, numbers) for chip, numbers in zip(chips, draws.values, strict=True)
-    ])  # fmt: skip
+    shown = zip(chips, draws.values, strict=True)
+    return torch.stack([_window(chip, size, spec, numbers) for chip, numbers in shown])
 
 
 def _window(chip: Tensor, size: int, spec: StudyWindows, numbers: Tensor) -> Tensor:
@@ -60,7 +59,7 @@ def _window(chip: Tensor, size: int, spec: StudyWindows, numbers: Tensor) -> Ten
     turned = vision.rotate(central(chip, spec.crop), 360 * given[0], bilinear)
     box = crop_box(spec.middle, spec.area, given[2:])
     middle = central(turned, spec.middle)
-    seen = vision.resized_crop(middle, *box, [size, size], bilinear, antialias=True)
+    seen: Tensor = vision.resized_crop(middle, *box, [size, size], bilinear, antialias=True)
     if spec.flip and given[1] < 0.5:
         seen = seen.flip(-1)
     return seen.float() / 255

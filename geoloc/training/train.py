@@ -35,7 +35,6 @@ from .student import LossSpec, StudentTask, Views, within_group_metric
 from .study import StudyWindows
 from .writing import write_student
 
-
 _BESIDES = ("name", "recipe", "gsd", "loop")
 """Fields that change nothing of the training, and those that the loop compares itself."""
 
@@ -213,7 +212,9 @@ def learner_of(spec: TrainSpec, dim: int, init: Path | None, device: torch.devic
     _require_fitting(spec)
     if spec.arch == FROZEN:
         if init is not None or isinstance(views, StudyWindows):
-            raise UsageError(f"arch {FROZEN} has a frozen trunk: init and study windows need another")
+            raise UsageError(
+                f"arch {FROZEN} has a frozen trunk: init and study windows need another"
+            )
         return FrozenTrunk(
             dim, run_folder(spec), size=size, hidden=spec.hidden, dropout=spec.dropout,
             views=spec.views, augment=views, seed=spec.loop.seed, device=device,
@@ -246,5 +247,5 @@ def _digest(data: PairData) -> str:
         whole.update(rows.tobytes())
     for array in (data.targets, data.groups, data.views):
         if array is not None:
-            whole.update(np.ascontiguousarray(array))
+            whole.update(np.ascontiguousarray(array).data)
     return whole.hexdigest()[:16]

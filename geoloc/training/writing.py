@@ -18,6 +18,7 @@ from ..models.load import load_model
 from ..models.model import Model, write_model
 from ..models.quantizer import code_range_of
 from ..models.store import publish
+from ..pairs import Split
 from .card import CARD, card_text
 from .data import ArrayChips, Chips
 from .retrieval import Retrieval, own_distances
@@ -25,6 +26,7 @@ from .retrieval import Retrieval, own_distances
 if TYPE_CHECKING:
     from .train import Training
 
+_HELD_OUT: tuple[Split, ...] = ("test", "valid")
 _RANGED = 2048  # chips whose vectors give the range of the int8 code
 
 
@@ -66,12 +68,11 @@ def write_student(training: Training, figures: Retrieval | None) -> Model:
 
 def _beside(training: Training, figures: Retrieval | None) -> dict[str, PairFigures | str]:
     """What lies in the directory and changes no vector: the card, and the figures of pairs."""
-    held_out = next(
-        (name for name in ("test", "valid") if name in training.splits), None
-    )
+    splits = training.splits
+    held_out: Split | None = next((name for name in _HELD_OUT if name in splits), None)
     extras: dict[str, PairFigures | str] = {CARD: card_text(training, figures)}
     if held_out is not None:
-        data = training.splits[held_out]
+        data = splits[held_out]
         apart = own_distances(data, training.learner.predict(data.chips), training.metric)
         if apart is not None:
             extras["figures"] = PairFigures.of(apart, f"the split {held_out} of its pairs")
