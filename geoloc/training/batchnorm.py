@@ -1,4 +1,4 @@
-"""Batch normalisation over the batches of all processes, on the CPU.
+"""Sums over processes, and batch normalisation over the batches of all of them, on the CPU.
 
 torch's `SyncBatchNorm` needs a GPU. Without it two processes would normalise by half of a batch
 each, and not learn what one learns.
@@ -6,8 +6,34 @@ each, and not learn what one learns.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+
+
+class _Total(torch.autograd.Function):
+    """The sum over processes, and of their gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:  # noqa: ARG004
+        total = value.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return _Total.forward(ctx, gradient)
+
+
+def total_of(value: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, with its gradient.
+
+    Each process computes the loss of the whole batch, so gradients are those of the sum of equal
+    losses; data-parallel training divides them by the number of processes again.
+    """
+    total: Tensor = _Total.apply(value)  # type: ignore[no-untyped-call]
+    return total
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
@@ -57,10 +83,7 @@ def _shared(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> SharedBatchNorm:
 
 def _mean(value: Tensor) -> Tensor:
     """The mean over processes, which have equal shares of a batch."""
-    from torch.distributed.nn.functional import all_reduce
-
-    total: Tensor = all_reduce(value)  # type: ignore[no-untyped-call]
-    return total / torch.distributed.get_world_size()
+    return total_of(value) / torch.distributed.get_world_size()
 
 
 def _spread(value: Tensor, like: Tensor) -> Tensor:

@@ -66,13 +66,14 @@ def require_finite(norm: Tensor | None) -> None:
 
 
 class OneProcess:
-    """This process, on the CPU."""
+    """This process, on the CPU if nothing else is said."""
 
     rank, world = 0, 1
-    device = torch.device("cpu")
 
-    def __init__(self, precision: Precision = "32") -> None:
-        self.precision = precision
+    def __init__(
+        self, precision: Precision = "32", device: torch.device = torch.device("cpu")
+    ) -> None:
+        self.precision, self.device = precision, device
 
     def setup(self, net: nn.Module, optimizer: torch.optim.Optimizer) -> Forward:
         """The network's own forward."""
@@ -81,7 +82,8 @@ class OneProcess:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bfloat16 if that was chosen."""
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.precision != "32")
+        kind = self.device.type
+        return torch.autocast(kind, torch.bfloat16, enabled=self.precision != "32")
 
     def backward(self, loss: Tensor, *, last: bool) -> None:  # noqa: ARG002
         """See `Engine`."""

@@ -6,6 +6,8 @@ prepares its share of the same batches, and losses are those of whole batches.
 
 from __future__ import annotations
 
+import logging
+import warnings
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..extras import extra
-from .batchnorm import share_batchnorm
+from .batchnorm import share_batchnorm, total_of
 from .engine import Forward, Precision, require_finite
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ class FabricEngine:
         with extra("train", "a training"):
             from lightning_fabric import Fabric
 
+        _quieten()
         machine.check_precision(precision)
         kind = machine.kind()
         self.rank, self.world, self.precision = rank, world, precision
@@ -120,9 +123,9 @@ class FabricEngine:
         """See `Engine`."""
         if self.world == 1:
             return rows
-        gathered = self.fabric.all_gather(rows, sync_grads=rows.requires_grad)
-        assert isinstance(gathered, Tensor)
-        return gathered.flatten(0, 1)
+        every = rows.new_zeros(self.world, *rows.shape)
+        every[self.rank] = rows
+        return total_of(every).flatten(0, 1)
 
     def state(self) -> dict[str, Any]:
         """The scale of losses, in half precision."""
@@ -152,6 +155,13 @@ class FabricEngine:
         """Leave the other processes."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+
+def _quieten() -> None:
+    """What Fabric and torch report of their own workings is nothing that users can act on."""
+    for name in ("lightning_fabric", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="Grad strides do not match")
 
 
 _PRECISIONS: dict[Precision, Any] = {

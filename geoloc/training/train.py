@@ -22,7 +22,7 @@ from ..models.store import refuse_other_folder
 from ..pairs import Split
 from .augment import Augmentation
 from .data import PairData
-from .engine import Engine
+from .engine import Engine, OneProcess
 from .initial import initial_file
 from .learners import FROZEN, FrozenTrunk, Learner, WholeNetwork
 from .loop import LoopSpec, Progress, Watch, fit
@@ -118,10 +118,10 @@ class Training:
 
     def fit(self, engine: Engine, watch: Watch | None = None) -> dict[str, float]:
         """Train, or go on; the figures of the best epoch."""
-        run = run_folder(self.spec)
-        return fit(
-            self.task, self.spec.loop, run, identity=self.identity, engine=engine, watch=watch
-        )
+        run, task = run_folder(self.spec), self.task
+        best = fit(task, self.spec.loop, run, identity=self.identity, engine=engine, watch=watch)
+        task.attach(task.net, OneProcess(device=engine.device))  # the others are gone
+        return best
 
 
 def run_folder(spec: TrainSpec) -> Path:
