@@ -3,6 +3,8 @@
 ``refresh_cubes``     build or continue cubes, on a schedule
 ``query_photo``       photos against cubes            ``search_scene``   a scene class
 ``geolocate_folder``  a folder of photos              ``evaluate``       photos of known places
+``sample_points``     points along roads              ``build_points``   a cube of them
+``zoom``              from an answer down to cells
 ``train_overhead``    an overhead encoder of one's own
 
 ``parameters`` says what the forms take, ``running`` how runs are named, fail and wait for each

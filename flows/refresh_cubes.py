@@ -88,6 +88,12 @@ def read_area(given: FilePath | Area) -> Area:
     return given if isinstance(given, Area) else load_area(Path(given))
 
 
+def require_absolute(area: Area) -> None:
+    """Raise AreaError for a cube that would lie in the folder of a run."""
+    if not area.cube.startswith("/") and "://" not in area.cube:
+        raise AreaError(f"cube {area.cube}: give an absolute path or a URL, since runs move about")
+
+
 def limit_known_cubes() -> dict[str, str]:
     """Make the limits of the cubes of all scheduled areas; of areas that have none yet, why.
 
@@ -104,8 +110,7 @@ def limit_known_cubes() -> dict[str, str]:
 
 def bring_up(area: Area, method: str | None, cluster: str, cells: int, keep: int) -> None:
     """One area's cube: built or refreshed, verified where anything is new, and pruned."""
-    if not area.cube.startswith("/") and "://" not in area.cube:
-        raise AreaError(f"cube {area.cube}: give an absolute path or a URL, since runs move about")
+    require_absolute(area)
     with only_run_on(area.cube):
         report = update(area, method, cluster)
         if cells and report.blocks_done:

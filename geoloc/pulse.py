@@ -1,8 +1,8 @@
-"""How far a long computation has come, told from deep inside of it.
+"""How far a long computation has come, reported from deep inside of it.
 
-A block may take minutes, and what computes it knows nothing of who waits for it. So it tells
-whoever listens in the same thread, and nobody where nobody does: in a worker of a cluster a
-block is the smallest thing that is told.
+A block may take minutes, and what computes it does not know who waits for it. So it reports
+to a listener in the same thread, if there is one: in a worker of a cluster a block is the
+smallest step that is reported.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ _LISTENER: ContextVar[Callable[[float], None] | None] = ContextVar("listener", d
 
 
 @contextmanager
-def listening(told: Callable[[float], None]) -> Iterator[None]:
-    """Have ``told`` called with each share (0..1) that is told inside."""
-    token = _LISTENER.set(told)
+def listening(listener: Callable[[float], None]) -> Iterator[None]:
+    """Have ``listener`` called with each share (0..1) that is reported inside."""
+    token = _LISTENER.set(listener)
     try:
         yield
     finally:
@@ -25,7 +25,7 @@ def listening(told: Callable[[float], None]) -> Iterator[None]:
 
 
 def tell(share: float) -> None:
-    """Tell which share (0..1) of the computation at hand is done."""
-    told = _LISTENER.get()
-    if told is not None:
-        told(share)
+    """Report which share (0..1) of the computation at hand is done."""
+    listener = _LISTENER.get()
+    if listener is not None:
+        listener(share)

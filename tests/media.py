@@ -169,9 +169,9 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "text.webm": (_text(b"this is no film\n" * 9), "is not a video"),
     "black.mp4": (lambda path: video(path, [np.zeros((64, 96, 3), np.uint8)] * 12), "no usable"),
     "sound.mov": (sound, "it is audio only"),
-    "pipe.jpg": (lambda path: os.mkfifo(path), "is no regular file"),
+    "pipe.jpg": (lambda path: os.mkfifo(path), "is not a regular file"),
     "outside.jpg": (lambda path: path.symlink_to("/etc/hostname"), "leads out of the folder"),
-    "gone.png": (lambda path: path.symlink_to(path.with_name("nowhere")), "link to nothing"),
+    "gone.png": (lambda path: path.symlink_to(path.with_name("nowhere")), "broken link"),
     "circle.jpg": (lambda path: path.symlink_to(path.name), "leads in a circle"),
     "closed.jpg": (unreadable, "Permission denied"),
 }

@@ -13,8 +13,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from geoloc.candidates import Candidate, Term
+from geoloc.candidates import Candidate
 from geoloc.domain import Grid
+from geoloc.models import Term
 from geoloc.photos import Photo
 from geoloc.report import QueryResult
 from geoloc.report.html import write_page

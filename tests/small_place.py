@@ -36,9 +36,9 @@ class SmallPlace:
 
 
 def write_place(
-    folder: Path, *, ny: int = 140, nx: int = 150, step: float = 32, keep: bool = False
+    folder: Path, *, ny: int = 140, nx: int = 150, step: float = 32, cache: bool = False
 ) -> SmallPlace:
-    """``ny`` by ``nx`` cells; blocks are 128 cells wide. ``keep``: a tiled copy of the imagery."""
+    """``ny`` by ``nx`` cells; blocks are 128 cells wide. ``cache``: a tiled copy of the imagery."""
     model = tiny_model(
         folder / "models" / "tiny", gsd=(1.0, 5.0), preferred_gsd=4.0, **dense_section()
     )
@@ -48,7 +48,7 @@ def write_place(
     (folder / "area.yaml").write_text(
         f"name: testville\ncrs: EPSG:32636\nmodel: {model.path}\ncube: cube.zarr\nstep: {step}\n"
         f"bounds: {bounds}\n"
-        f"imagery: {{kind: geotiff, paths: [tile.tif], keep: {str(keep).lower()}}}\n"
+        f"imagery: {{kind: geotiff, paths: [tile.tif], cache: {str(cache).lower()}}}\n"
     )
     _write_photos(folder / "photos", bounds)
     return SmallPlace(folder)

@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -354,6 +355,33 @@ def test_the_model_serves_as_a_flows_parameter() -> None:
     with pytest.raises(ValidationError):
         Area.model_validate(GOOD | {"crs": "EPSG:4326"})
     assert Area.model_validate_json(Area.model_validate(GOOD).model_dump_json()) == Area(**GOOD)
+
+
+XYZ = {"kind": "xyz", "url": "https://tiles.example/{z}/{x}/{y}.png"}
+GEOTIFF = {"kind": "geotiff", "paths": ["a.tif"]}
+
+
+@pytest.mark.parametrize(
+    ("former", "present"),
+    [
+        (GEOTIFF | {"keep": True}, GEOTIFF | {"cache": True}),
+        (XYZ | {"keep": False}, XYZ | {"cache": False}),
+        (XYZ | {"cache": "/tiles", "keep": True}, XYZ | {"tile_cache": "/tiles", "cache": True}),
+        (XYZ | {"cache": None, "cache_mb": 5}, XYZ | {"tile_cache_mb": 5}),
+    ],
+)
+def test_keys_of_older_files_are_read(former: dict[str, Any], present: dict[str, Any]) -> None:
+    area = Area.model_validate(GOOD | {"imagery": former})
+    assert area == Area.model_validate(GOOD | {"imagery": present})
+    assert area.keeps_copy == present.get("cache", False)
+    assert "keep" not in area.model_dump_json()
+    assert Area.model_validate_json(area.model_dump_json()) == area
+    jsonschema.validate(GOOD | {"imagery": former}, Area.model_json_schema())
+
+
+def test_a_key_and_its_former_name_are_refused_together() -> None:
+    with pytest.raises(ValidationError, match="cache is given twice, once by a former name"):
+        GeotiffImagery.model_validate(GEOTIFF | {"cache": True, "keep": True})
 
 
 def test_a_base_is_given_to_imagery_alone() -> None:

@@ -26,16 +26,10 @@ from typer.testing import CliRunner
 from geoloc.bulk import BulkReport, run_bulk
 from geoloc.bulk import search as search_module
 from geoloc.bulk.media import find_media, kind_of
-from geoloc.bulk.pictures import (
-    Cluster,
-    Picture,
-    Seen,
-    Signature,
-    propose_clusters,
-    same_place,
-)
+from geoloc.bulk.pictures import Cluster, Picture, propose_clusters, same_place
 from geoloc.cli import app
 from geoloc.errors import GeolocError, OutputError, UsageError
+from geoloc.photos.likeness import Seen, Signature
 from geoloc.query import query_photos, repeat_query
 from geoloc.sandbox.catalog import write_world
 from geoloc.sandbox.telegram import write_telegram

@@ -12,8 +12,8 @@ from geoloc.bulk.copies import Sight
 from geoloc.bulk.entries import SMALL, Answer, Entry, Group
 from geoloc.bulk.media import Kind, Medium
 from geoloc.bulk.page import write_index
-from geoloc.bulk.pictures import Signature
 from geoloc.bulk.store import Item, Sighting
+from geoloc.photos.likeness import Signature
 from geoloc.telegram import Message
 from tests.conftest import OfflinePage
 from tests.media import picture, save

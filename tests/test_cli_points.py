@@ -58,7 +58,7 @@ def test_points_of_an_area_and_of_places(tmp_path: Path, run: Run) -> None:
         (["ROADS", "--n", "10", "--within", "1,1,2,2"], 2, "lie in the polygon 1,1,2,2"),
         (["ROADS", "--n", "10", "--uniform"], 2, "found ROADS and --uniform"),
         (["--n", "10"], 2, "give one of ROADS, --uniform and --from; found none of them"),
-        (["--n", "10", "--uniform"], 2, "--uniform draws in a polygon: name it by --within"),
+        (["--n", "10", "--uniform"], 2, "--uniform draws in a polygon: give it with --within"),
         (["ROADS", "--n", "10000"], 2, "less than a metre for each of 10,000 points"),
         (["none.osm.pbf", "--n", "10"], 2, "none.osm.pbf does not exist"),
     ],

@@ -83,7 +83,7 @@ def test_points_come_back_where_they_were(cube: Cube) -> None:
         np.testing.assert_allclose(values, features_of()[part], atol=step_of(cube))
         norm = (values.astype(np.float64) ** 2).mean(axis=-1)
         np.testing.assert_allclose(cube.read_norm(part), norm, rtol=1e-4)
-    assert cube.done.shape == (7,) and cube.complete and len(list(cube.blocks())) == 7
+    assert cube.chunk_status.shape == (7,) and cube.complete and len(list(cube.blocks())) == 7
     assert cube.vector(50) is None and cube.vector(COUNT) is None
     np.testing.assert_allclose(cube.vector(51), features_of()[51], atol=step_of(cube))
     assert cube.provenance(POINTS.chunk(3, size=SIZE))["fingerprint"] == "ab" * 32

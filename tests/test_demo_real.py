@@ -12,7 +12,7 @@ import yaml
 from affine import Affine
 from PIL import Image
 
-from geoloc.demo_real import photo_files, write_area
+from geoloc.demo.real import photo_files, write_area
 from geoloc.errors import UsageError
 
 from . import test_cli

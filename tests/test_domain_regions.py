@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Geod, Transformer
 
 from geoloc.domain import Grid, Points, Regions, equal_area_crs, frame_of, region_crs
+from geoloc.domain.regions import MOST_REGIONS
 from geoloc.errors import UsageError
 
 UTM = "EPSG:32636"
@@ -94,7 +96,7 @@ def test_regions_are_clipped_to_a_border_and_places_outside_belong_to_none() -> 
     index, free = layout.index(xy), Regions.of(GRID, 200).index(xy)
     inside = shapely.contains_xy(border, xy)
     np.testing.assert_array_equal(index, np.where(inside, free, -1))
-    there = np.flatnonzero(layout.there)
+    there = np.flatnonzero(layout.is_region)
     touched = shapely.area(shapely.intersection(layout.squares, border)) > 0
     np.testing.assert_array_equal(there, np.flatnonzero(touched))
     assert shapely.union_all(layout.outline(there)).area == pytest.approx(border.area)
@@ -165,3 +167,29 @@ def test_regions_of_a_country_on_both_sides_of_180_degrees_are_squares_on_the_gr
     across, up = Geod(ellps="WGS84").inv([lon[0]] * 2, [lat[0]] * 2, lon[1:], lat[1:])[2]
     assert across == pytest.approx(25_000, rel=0.01)
     assert up == pytest.approx(25_000, rel=0.01)
+
+
+@settings(max_examples=40)
+@given(
+    width=st.floats(1, 1e7), height=st.floats(1, 1e7), size=st.floats(1e-3, 1e3),
+    left=st.floats(-1e5, 1e5),
+)  # fmt: skip
+def test_too_many_regions_are_refused_with_a_size_that_is_taken(
+    width: float, height: float, size: float, left: float
+) -> None:
+    east, north = 4_321_000 + left, 3_210_000
+    points = Points("EPSG:3035", np.array([[east, north], [east + width, north + height]]))
+    try:
+        Regions.of(points, size)
+    except UsageError as error:
+        told = re.search(r"give --regions (\S+) or more", str(error))
+        assert told is not None
+        enough = float(told[1])
+        assert Regions.of(points, enough).count <= MOST_REGIONS
+        assert enough > size
+
+
+def test_the_size_that_is_proposed_is_round() -> None:
+    country = Points(UTM, np.array([[100_000.0, 5_000_000], [900_000, 5_600_000]]))
+    with pytest.raises(UsageError, match=r"480,\d+,\d+, more than .*: give --regions 700 or more"):
+        Regions.of(country, 1000 / 31.623)

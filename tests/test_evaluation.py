@@ -101,3 +101,18 @@ def test_truth_is_read_or_refused_by_line(tmp_path: Path) -> None:
         read_truth(path)
     with pytest.raises(UsageError, match="nowhere"):
         read_truth(tmp_path / "nowhere.csv")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbffile;lon;lat;stratum\r\na b.jpg;30.5;50.1;urban\r\n\r\n",
+        b"Filename\tLatitude\tLongitude\tStratum\na b.jpg\t50.1\t30.5\turban\n",
+        b"file , lon , lat , stratum\n a b.jpg , 30.5 , 50.1 , urban ,\n",
+    ],
+)
+def test_truth_of_any_table_is_the_same(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "truth.csv"
+    path.write_bytes(content)
+    (row,) = read_truth(path)
+    assert (row.file, row.lon, row.lat, row.stratum) == ("a b.jpg", 30.5, 50.1, "urban")

@@ -23,7 +23,14 @@ import pytest
 from distributed.comm.core import CommClosedError
 
 from geoloc.errors import ClusterError, ImageryError, UsageError
-from geoloc.executors import InlineExecutor, Lazy, choose, one_line, open_cluster
+from geoloc.executors import (
+    InlineExecutor,
+    Lazy,
+    choose,
+    one_line,
+    open_cluster,
+    still_wanted,
+)
 from geoloc.executors.cuda import cuda_arguments
 from geoloc.executors.local import local_arguments
 from geoloc.executors.workers import DaskExecutor, _quiet
@@ -90,6 +97,36 @@ def test_inline_takes_items_only_as_room_comes_free() -> None:
         assert next(outcomes).item == 0
         assert next(outcomes).item == 1
         assert len(taken) <= 4
+
+
+@dataclass
+class Waiting:
+    """Reads as long as that is wanted, or for a minute."""
+
+    started: threading.Event = field(default_factory=threading.Event)
+    given_up: list[int] = field(default_factory=list)
+
+    def read(self, item: int) -> int:
+        if item:
+            self.started.set()
+        for _ in range(item * 600):
+            if not still_wanted():
+                self.given_up.append(item)
+                break
+            time.sleep(0.1)
+        return item
+
+    def finish(self, _item: int, data: int) -> int:
+        assert self.started.wait(60)
+        return data
+
+
+def test_what_is_read_ahead_is_given_up_when_the_work_ends() -> None:
+    work = Waiting()
+    outcomes = InlineExecutor(read_ahead=2).stream(work, [0, 1, 1])
+    with closing(outcomes):
+        assert next(outcomes).result == 0
+    assert work.given_up in ([1], [1, 1]) and still_wanted()
 
 
 def test_a_running_scheduler_gives_the_same(

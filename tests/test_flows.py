@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pyproj import Transformer
 
 from flows.running import limit_name
 from geoloc.area import load_area
@@ -35,8 +36,8 @@ NOT_CUT_OFF = """element => {
 }"""
 LIMITS = "v2/concurrency_limits/filter"
 DEPLOYMENTS = {
-    "evaluate", "geolocate-folder", "query-photo", "refresh-cubes", "sample-points",
-    "search-scene", "train-overhead",
+    "build-points", "evaluate", "geolocate-folder", "query-photo", "refresh-cubes",
+    "sample-points", "search-scene", "train-overhead", "zoom",
 }  # fmt: skip
 
 
@@ -228,15 +229,48 @@ def test_expected_errors_end_runs_with_one_line(service: Service, place: SmallPl
     assert "Traceback" not in service.log()
 
 
-def test_points_are_sampled_for_a_cube(service: Service, tmp_path: Path) -> None:
-    roads = extract(tmp_path / "roads.osm.pbf", Way(5, [(9.5, 47.1), (9.6, 47.1)]))
-    given = {"out": str(tmp_path / "points.parquet"), "sources": [str(roads)], "n": 200}
-    run = service.start_run("sample-points", **given)
+def test_from_roads_over_a_cube_of_points_down_to_cells(
+    service: Service, place: SmallPlace, tmp_path: Path
+) -> None:
+    roads = extract(tmp_path / "roads.osm.pbf", Way(5, _across(place)))
+    points, out = str(tmp_path / "points.parquet"), str(tmp_path / "answers")
+    given = {"out": points, "sources": [str(roads)], "n": 60}
+    sampled = service.start_run("sample-points", **given)
     refused = service.start_run("sample-points", **{**given, "n": 10_000_000})
-    assert service.finished(run)["state_type"] == "COMPLETED"
-    assert set(read_points(given["out"]).attributes["way_id"]) == {5}
-    assert "7.6" in service.artifacts(run)["points"]["data"]
+    assert service.finished(sampled)["state_type"] == "COMPLETED"
+    assert set(read_points(points).attributes["way_id"]) == {5}
+    assert "km of roads" in service.artifacts(sampled)["points"]["data"]
     assert "less than a metre for each" in service.finished(refused)["state"]["message"]
+    area = str(_area(place, tmp_path / "nation.yaml", tmp_path / "nation.zarr"))
+    for n in (40, None):
+        built = service.start_run("build-points", points=points, area=area, n=n, verify_cells=5)
+        _completed(service, built)
+        assert _figures(service.artifacts(built)["build"])["cells"] == str(n or 60)
+        assert "verification" in service.artifacts(built)
+    assert Cube.open(tmp_path / "nation.zarr").generation == "g0002"
+    photo = str(place.photos[0])
+    asked = service.start_run("query-photo", cube=area, photos=[photo], out=out, regions=1000)
+    _completed(service, asked)
+    record = json.loads((tmp_path / "answers/street_1/query.json").read_text())
+    assert record["parameters"]["regions"] == 1000 and record["regions"]["good_regions"]
+    zoomed = service.start_run("zoom", answer=out, km=0.64, region=True)
+    _completed(service, zoomed)
+    new = tmp_path / "answers/zoom/street_1 region 1 0.64 km"
+    assert json.loads((new / "query.json").read_text())["parent"]["kind"] == "region"
+    assert "street" in service.artifacts(zoomed)["neighbourhoods"]["data"]
+
+
+def _across(place: SmallPlace) -> list[tuple[float, float]]:
+    """A road through the middle of a place, in degrees."""
+    left, bottom, right, top = load_area(place.area).grid.bounds
+    to_degrees = Transformer.from_crs(32636, 4326, always_xy=True)
+    ends = [(left + 200, (bottom + top) / 2), (right - 200, (bottom + top) / 2)]
+    return [to_degrees.transform(*end) for end in ends]
+
+
+def _completed(service: Service, run: str) -> None:
+    ended = service.finished(run)
+    assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
 
 
 def test_a_watched_run_ends_with_the_reason(
@@ -400,7 +434,7 @@ def test_a_checkout_is_deployed_after_the_one_command_that_is_named(composed: Co
 def test_on_postgresql_and_a_dask_cluster(
     composed: Composed, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
-    place = write_place(tmp_path_factory.mktemp("place-pg"), keep=True)
+    place = write_place(tmp_path_factory.mktemp("place-pg"), cache=True)
     given = {"areas": [str(place.area)], "cluster": composed.scheduler, "verify_cells": 5}
     with composed.piece("worker"):
         run = composed.start_run("refresh-cubes", **given)

@@ -77,15 +77,15 @@ def test_only_what_is_read_inside_is_counted(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(1234))
     taken = ByteCounter()
     assert taken.total == 0
-    with taken.reading(["a"]):
+    with taken.count(["a"]):
         pass
     (tmp_path / "a").read_bytes()
     assert taken.total == 0  # and no look at the count itself
     for _ in range(2):
-        with taken.reading(["a"]):
+        with taken.count(["a"]):
             (tmp_path / "a").read_bytes()
     assert taken.total == 2 * 1234
-    with taken.reading(["s3://b/a"]):
+    with taken.count(["s3://b/a"]):
         pass
     assert taken.total is None
 

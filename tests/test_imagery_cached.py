@@ -228,7 +228,7 @@ def test_fingerprints_follow_the_origin(tmp_path: Path) -> None:
 
 
 def test_a_kept_copy_is_what_is_read(tmp_path: Path) -> None:
-    kept = area(tmp_path, imagery={"paths": ["a.tif", "b.tif"], "keep": True})
+    kept = area(tmp_path, imagery={"paths": ["a.tif", "b.tif"], "cache": True})
     fused = area(tmp_path)
     assert fused.read_imagery is fused.imagery
     assert kept.read_imagery == ZarrImagery(path=str(tmp_path / "cube-imagery.zarr"))

@@ -220,14 +220,14 @@ def test_a_block_tells_which_versions_it_is_from(run: Run, folder: Path, guarded
 # --- web tiles -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("cache", [False, True])
 def test_no_key_is_written_or_told(
-    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, keep: bool
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, cache: bool
 ) -> None:
     monkeypatch.setenv("TILE_KEY", "s3cret")
     with serve_tiles(ramp) as server:
         url = server.url("{z}/{x}/{y}.png?style=sat&key=${TILE_KEY}")
-        spec = {"kind": "xyz", "url": url, "rate": 1000, "cache": "cache", "keep": keep}
+        spec = {"kind": "xyz", "url": url, "rate": 1000, "tile_cache": "tiles", "cache": cache}
         path = area(folder, spec)
         server.always = "403"
         done = build(run, path)
@@ -245,16 +245,16 @@ def test_no_key_is_written_or_told(
 # --- files ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("cache", [False, True])
 def test_a_truncated_file_leaves_a_gap_that_the_next_run_fills(
-    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, keep: bool
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, cache: bool
 ) -> None:
     for module in (tile, tiling, tiled):
         monkeypatch.setattr(module, "TILE", 256)
     monkeypatch.setattr(tiling, "_CHUNK", 128)
     good = (folder / "east.tif").read_bytes()
     (folder / "east.tif").write_bytes(good[: len(good) // 2])
-    spec = {"kind": "stac", "url": catalog(folder, *items(folder)), "keep": keep}
+    spec = {"kind": "stac", "url": catalog(folder, *items(folder)), "cache": cache}
     path = area(folder, spec)
     done = build(run, path)
     line = last_line(done)
@@ -292,9 +292,9 @@ def test_files_that_are_forbidden(
 # --- stores --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("keep", [False, True])
-def test_a_full_disk(run: Run, folder: Path, small_disk: Path, keep: bool) -> None:
-    spec = {"paths": ["west.tif", "east.tif"], "keep": keep}
+@pytest.mark.parametrize("cache", [False, True])
+def test_a_full_disk(run: Run, folder: Path, small_disk: Path, cache: bool) -> None:
+    spec = {"paths": ["west.tif", "east.tif"], "cache": cache}
     path = area(folder, spec, cube=str(small_disk / "cube.zarr"))
     (small_disk / "ballast").write_bytes(bytes(300_000))
     done = build(run, path)
@@ -307,9 +307,9 @@ def test_a_full_disk(run: Run, folder: Path, small_disk: Path, keep: bool) -> No
     np.testing.assert_array_equal(cells(path), cells(folder / "plain.yaml"))
 
 
-@pytest.mark.parametrize("keep", [False, True])
-def test_a_missing_bucket(run: Run, folder: Path, s3_bucket: str, keep: bool) -> None:
-    spec = {"paths": ["west.tif", "east.tif"], "keep": keep}
+@pytest.mark.parametrize("cache", [False, True])
+def test_a_missing_bucket(run: Run, folder: Path, s3_bucket: str, cache: bool) -> None:
+    spec = {"paths": ["west.tif", "east.tif"], "cache": cache}
     url = s3_bucket.replace("cubes", "nobucket") + "/a.zarr"
     done = build(run, area(folder, spec, cube=url))
     assert done.code == 1 and done.is_one_line("nobucket"), done.err
@@ -334,12 +334,12 @@ main()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="becoming somebody without permission takes root")
-@pytest.mark.parametrize("keep", [False, True])
-def test_no_permission(folder: Path, keep: bool) -> None:
+@pytest.mark.parametrize("cache", [False, True])
+def test_no_permission(folder: Path, cache: bool) -> None:
     (folder / "locked").mkdir(mode=0o755)
     for parent in (folder, *folder.parents[:3]):
         parent.chmod(0o755)
-    spec = {"paths": ["west.tif", "east.tif"], "keep": keep}
+    spec = {"paths": ["west.tif", "east.tif"], "cache": cache}
     bounds = [LEFT, TOP - 200, LEFT + 300, TOP]
     area(folder, spec, "locked", cube="locked/cube.zarr", bounds=bounds)
     path = area(folder, spec, "open", bounds=bounds)

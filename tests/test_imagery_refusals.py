@@ -29,7 +29,7 @@ def test_a_server_that_says_no_without_a_time_is_left_alone(tmp_path: Path) -> N
         server.always = "429"
         source = open_source(
             XyzImagery(
-                url=server.url(), cache=tmp_path, rate=1000, retries=1, zoom=17, connections=1
+                url=server.url(), tile_cache=tmp_path, rate=1000, retries=1, zoom=17, connections=1
             )  # type: ignore[call-arg]
         )
         for _ in range(3):

@@ -44,7 +44,7 @@ def test_tiles_stay_decoded_and_give_the_same(
 
     with serve_tiles(tile) as server:
         source = open_source(
-            XyzImagery(url=server.url(), zoom=16, cache=tmp_path / "c", rate=1000)  # type: ignore[call-arg]
+            XyzImagery(url=server.url(), zoom=16, tile_cache=tmp_path / "c", rate=1000)  # type: ignore[call-arg]
         )
         alone = [source.read(window) for window in WINDOWS]
         decoded, really = [], client.decode

@@ -206,10 +206,10 @@ def test_what_is_no_catalog_is_refused_in_a_line(tmp_path: Path, text: str, mess
 
 
 CONFORMS = ["https://api.stacspec.org/v1.0.0/core", "https://api.stacspec.org/v1.0.0/item-search"]
-Answer = Callable[["Asked"], Json]
+Answer = Callable[["FakeApi"], Json]
 
 
-class Asked:
+class FakeApi:
     """An API whose ``n``-th answer to a search (from 0) is made by a function."""
 
     def __init__(self, answer: Answer) -> None:
@@ -229,11 +229,11 @@ class Asked:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Answer], Asked]]:
+def serve() -> Iterator[Callable[[Answer], FakeApi]]:
     running = []
 
-    def start(answer: Answer) -> Asked:
-        asked = Asked(answer)
+    def start(answer: Answer) -> FakeApi:
+        asked = FakeApi(answer)
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def log_message(self, *_: Any) -> None:
@@ -275,14 +275,14 @@ def many(folder: Path, count: int, collection: str | None = "aerial") -> list[Js
     return [item(f"i{n}", f"{href}", WINDOW, collection=collection) for n in range(count)]
 
 
-def found(api: Asked, **options: Any) -> tuple[set[str], list[str]]:
+def found(api: FakeApi, **options: Any) -> tuple[set[str], list[str]]:
     read = StacSource(StacImagery(url=api.root, **options))
     assert read.covers(WINDOW)
     assert read.read(WINDOW).valid.values.all()
     return {scene.id for scene in read._known()}, [n for n in read.notes if "paging" in n]
 
 
-BROKEN: dict[str, Callable[[Asked, list[Json]], Json]] = {
+BROKEN: dict[str, Callable[[FakeApi, list[Json]], Json]] = {
     "the same page": lambda a, i: a.page(i[0], token="next:1"),
     "the same items by new tokens": lambda a, i: a.page(i[0], token=str(len(a.requests))),
     "the same items by new links": lambda a, i: a.page(
@@ -300,7 +300,7 @@ BROKEN: dict[str, Callable[[Asked, list[Json]], Json]] = {
 
 @pytest.mark.parametrize("habit", BROKEN)
 def test_pages_that_bring_nothing_new_end_the_search(
-    tmp_path: Path, serve: Callable[[Answer], Asked], habit: str
+    tmp_path: Path, serve: Callable[[Answer], FakeApi], habit: str
 ) -> None:
     items = many(tmp_path, 2)
     api = serve(lambda asked: BROKEN[habit](asked, items))
@@ -310,7 +310,7 @@ def test_pages_that_bring_nothing_new_end_the_search(
     assert len(api.requests) <= 25
 
 
-WHOLE: dict[str, Callable[[Asked, int, list[Json]], Json]] = {
+WHOLE: dict[str, Callable[[FakeApi, int, list[Json]], Json]] = {
     "tokens": lambda a, n, i: a.page(i[n], token=str(n) if n < 4 else None),
     "relative links": lambda a, n, i: a.page(
         i[n], token=str(n) if n < 4 else None, href="/search" if n < 4 else None
@@ -331,14 +331,16 @@ WHOLE: dict[str, Callable[[Asked, int, list[Json]], Json]] = {
 
 
 @pytest.mark.parametrize("habit", WHOLE)
-def test_all_pages_are_read(tmp_path: Path, serve: Callable[[Answer], Asked], habit: str) -> None:
+def test_all_pages_are_read(
+    tmp_path: Path, serve: Callable[[Answer], SearchApi], habit: str
+) -> None:
     items = many(tmp_path, 5)
     api = serve(lambda asked: WHOLE[habit](asked, len(asked.requests), items))
     assert found(api) == ({f"i{n}" for n in range(5)}, [])
 
 
 def test_an_apis_item_found_twice_with_other_files_is_told(
-    tmp_path: Path, serve: Callable[[Answer], Asked]
+    tmp_path: Path, serve: Callable[[Answer], FakeApi]
 ) -> None:
     halves(tmp_path)
     write(tmp_path / "a.tif", noise(1))
@@ -354,7 +356,7 @@ def test_an_apis_item_found_twice_with_other_files_is_told(
 
 @pytest.mark.parametrize("own", ["items/{}", "/items/{}", None])
 def test_an_apis_items_without_collection(
-    tmp_path: Path, serve: Callable[[Answer], Asked], own: str | None
+    tmp_path: Path, serve: Callable[[Answer], FakeApi], own: str | None
 ) -> None:
     """Told apart by their files; their own place may be told relatively, or not at all."""
     pixels = halves(tmp_path)
@@ -369,7 +371,7 @@ def test_an_apis_items_without_collection(
     assert len(names) == 2 and (not own or names == {"x (items/w)", "x (items/e)"})
 
 
-def test_a_search_may_be_the_url(tmp_path: Path, serve: Callable[[Answer], Asked]) -> None:
+def test_a_search_may_be_the_url(tmp_path: Path, serve: Callable[[Answer], FakeApi]) -> None:
     items = many(tmp_path, 3)
     api = serve(
         lambda a: a.page(
@@ -380,7 +382,7 @@ def test_a_search_may_be_the_url(tmp_path: Path, serve: Callable[[Answer], Asked
     assert read.covers(WINDOW) and {scene.id for scene in read._known()} == {"i0", "i1", "i2"}
 
 
-def test_the_extent_of_all_items(tmp_path: Path, serve: Callable[[Answer], Asked]) -> None:
+def test_the_extent_of_all_items(tmp_path: Path, serve: Callable[[Answer], FakeApi]) -> None:
     halves(tmp_path)
     assert source(two_strips(tmp_path)).extent(CRS) == pytest.approx(WINDOW.bounds, abs=0.01)
     api = serve(lambda asked: asked.page(item("a", "a.tif", Grid(CRS, LEFT, TOP, 1.0, 4, 5))))

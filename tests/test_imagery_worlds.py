@@ -212,7 +212,12 @@ def test_web_tiles_give_the_same_cube(
         return np.concatenate([data.values, alpha[None]]).transpose(1, 2, 0).copy()
 
     with serve_tiles(render) as server:
-        spec = {"kind": "xyz", "url": server.url(), "rate": 1000, "cache": str(folder / "cache")}
+        spec = {
+            "kind": "xyz",
+            "url": server.url(),
+            "rate": 1000,
+            "tile_cache": str(folder / "cache"),
+        }
         made = build(world, folder, spec)
         asked = len(server.requests)
         found = made.answers(photos)

@@ -75,7 +75,12 @@ def _haste(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def source(server: TileServer, tmp_path: Path, url: str = "", **options: Any) -> XyzSource:
-    given = {"url": url or server.url(), "cache": tmp_path / "cache", "rate": 1000.0, **options}
+    given = {
+        "url": url or server.url(),
+        "tile_cache": tmp_path / "cache",
+        "rate": 1000.0,
+        **options,
+    }
     return XyzSource(XyzImagery.model_validate(given))
 
 
@@ -305,7 +310,7 @@ def _box() -> tuple[float, float, float, float]:
 def test_a_server_that_is_down_is_not_asked_forever(tmp_path: Path) -> None:
     with serve_tiles(ramp) as server:
         gone = server.url()
-    read = XyzSource(XyzImagery.model_validate({"url": gone, "cache": tmp_path, "retries": 1}))
+    read = XyzSource(XyzImagery.model_validate({"url": gone, "tile_cache": tmp_path, "retries": 1}))
     start = time.monotonic()
     with pytest.raises(ImageryError, match="ConnectError"):
         read.read(Grid(UTM, X, Y, 1.0, 2000, 2000))
@@ -315,7 +320,7 @@ def test_a_server_that_is_down_is_not_asked_forever(tmp_path: Path) -> None:
 def test_a_connection_fault_names_its_reason(tmp_path: Path) -> None:
     with serve_tiles(ramp) as server:
         gone = server.url()
-    read = XyzSource(XyzImagery.model_validate({"url": gone, "cache": tmp_path, "retries": 0}))
+    read = XyzSource(XyzImagery.model_validate({"url": gone, "tile_cache": tmp_path, "retries": 0}))
     with pytest.raises(ImageryError, match=r"ConnectError \(Connection refused\) \(\d+ of"):
         read.read(WINDOW)
 

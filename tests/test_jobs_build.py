@@ -435,7 +435,7 @@ def test_broken_imagery_is_reported_and_mended_by_the_next_run(
     with pytest.raises(CubeError, match="1 of 12 blocks are incomplete"):
         report.raise_if_incomplete()
     cube = Cube.open(tmp_path)
-    assert cube.done[0, 1] == Status.BROKEN
+    assert cube.chunk_status[0, 1] == Status.BROKEN
     assert (cube.read(slice(25, 35), slice(205, 225)) == MISSING).all()
     assert (cube.read(slice(60, 80), slice(205, 225)) != MISSING).all()
     mended = build_blocks(plan_of(tmp_path, GRID, source))

@@ -93,13 +93,13 @@ def write_world(folder: Path) -> None:
             write_file(folder / "tiles", row, col, 10 * row + col, "2023:05:06")
 
 
-def area(folder: Path, cube: str = "cube.zarr", *, keep: bool = True, **changes: Any) -> Area:
+def area(folder: Path, cube: str = "cube.zarr", *, cache: bool = True, **changes: Any) -> Area:
     values = {
         "name": "here",
         "crs": CRS,
         "bounds": [LEFT, TOP - NY * STEP, LEFT + NX * STEP, TOP],
         "step": STEP,
-        "imagery": {"paths": ["tiles/*.tif"], "keep": keep},
+        "imagery": {"paths": ["tiles/*.tif"], "cache": cache},
         "model": "./model",
         "cube": cube,
         **changes,
@@ -184,7 +184,7 @@ def test_a_build_tiles_first_and_a_refresh_redoes_what_changed(world: Path) -> N
     assert told == [(n, tiles) for n in range(1, tiles + 1)]
     assert (built.tiling.tiles_done, built.blocks_done) == (tiles, 12)
     assert f"{tiles} tiles written" in built.summary() and "12 blocks built" in built.summary()
-    fused = area(world, "fused.zarr", keep=False)
+    fused = area(world, "fused.zarr", cache=False)
     build_cube(fused, cluster="inline")
     assert_equal(Cube.open(here.cube), Cube.open(fused.cube))
 
@@ -206,7 +206,7 @@ def test_a_build_tiles_first_and_a_refresh_redoes_what_changed(world: Path) -> N
 
     refresh_cube(fused, cluster="inline")
     assert_equal(Cube.open(here.cube), Cube.open(fused.cube))
-    fresh = area(world, "fresh.zarr", keep=False)
+    fresh = area(world, "fresh.zarr", cache=False)
     build_cube(fresh, cluster="inline")
     assert_equal(Cube.open(here.cube), Cube.open(fresh.cube))
 
@@ -280,7 +280,7 @@ def test_killed_in_the_middle_of_tiling_and_of_renewing(world: Path) -> None:
     report = refresh_cube(here, cluster="inline")
     report.raise_if_incomplete()
     assert report.tiling is not None and report.tiling.tiles_done == len(over) - 2
-    fresh = area(world, "fresh.zarr", keep=False)
+    fresh = area(world, "fresh.zarr", cache=False)
     build_cube(fresh, cluster="inline")
     assert_equal(Cube.open(here.cube), Cube.open(fresh.cube))
 
@@ -386,7 +386,7 @@ def test_on_s3(world: Path, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> 
     lattice = tile.encoder_lattice(here, None)
     assert report.tiling is not None
     assert report.tiling.tiles_done == len(touched(world, lattice)) and report.blocks_copied > 0
-    fresh = area(world, "fresh.zarr", keep=False)
+    fresh = area(world, "fresh.zarr", cache=False)
     build_cube(fresh, cluster="inline")
     assert_equal(Cube.open(here.cube), Cube.open(fresh.cube))
     with pytest.raises(ImageryError, match="holds something else"):
@@ -458,7 +458,7 @@ def test_other_imagery_is_a_refresh(world: Path) -> None:
     build_cube(here, cluster="inline")
     renew(world)
     (world / "tiles").rename(world / "moved")
-    other = area(world, imagery={"paths": ["moved/r0*.tif", "moved/r1*.tif"], "keep": True})
+    other = area(world, imagery={"paths": ["moved/r0*.tif", "moved/r1*.tif"], "cache": True})
     for refused in (lambda: tile_anew(other), lambda: build_cube(other, cluster="inline")):
         with pytest.raises(SpecMismatchError, match="made from another area, imagery or lattice"):
             refused()

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from typer.testing import CliRunner
 
+from geoloc.area import Area
 from geoloc.cli import app
 from geoloc.cube import Cube, generation_names
 from geoloc.cube.writer import require_spec
 from geoloc.domain import Grid, Points
 from geoloc.encoders import open_overhead, open_patches
-from geoloc.errors import AreaError, ImageryError, SpecMismatchError, UsageError
+from geoloc.errors import AreaError, CubeError, ImageryError, SpecMismatchError, UsageError
 from geoloc.imagery import open_source
 from geoloc.jobs import calibration
 from geoloc.jobs.build import build_cube
@@ -35,6 +36,11 @@ from .cubes import (
 from .dying import die
 from .point_area import (
     BLOCK,
+    CRS,
+    HEIGHT,
+    LEFT,
+    TOP,
+    WIDTH,
     lonlat_of,
     point_set,
     write_area,
@@ -262,6 +268,47 @@ def test_a_refresh_computes_what_changed(tmp_path: Path) -> None:
     assert all(not step.blocks_done for step in steps.values())
 
 
+def test_an_update_appends_points_that_the_file_has_more_of(built: Path, tmp_path: Path) -> None:
+    area = write_area(tmp_path, imagery={"kind": "geotiff", "paths": [str(built / "a.tif")]})
+    build_cube(area, cluster="inline", n=FIRST)
+    steps = update_cube(area, cluster="inline").steps
+    assert (steps["build"].cells, steps["refresh"].blocks_done) == (COUNT, 0)
+    np.testing.assert_array_equal(by_order(area.cube)[0], by_order(built / "cube.zarr")[0])
+    assert list(update_cube(area, cluster="inline").steps) == ["refresh"]
+
+
+def test_points_built_in_place_of_an_extent_are_kept_up_by_the_same_area(
+    built: Path, tmp_path: Path
+) -> None:
+    """As by 'geoloc points build POINTS AREA', where the area has bounds and a step."""
+    told = {"kind": "geotiff", "paths": [str(built / "a.tif")]}
+    points = write_area(tmp_path, imagery=told)
+    values = {"bounds": [LEFT, TOP - HEIGHT, LEFT + WIDTH, TOP], "step": 10, "crs": CRS}
+    area = Area.model_validate(
+        {**points.model_dump(exclude={"points", "step", "crs"}), **values, "imagery": told}
+    )
+    build_cube(area.with_points(tmp_path / "points.parquet"), cluster="inline", n=FIRST)
+    assert not refresh_cube(area, cluster="inline").blocks_done
+    assert list(update_cube(area, cluster="inline").steps) == ["refresh"]
+    (tmp_path / "cube.zarr/g0001/features/c/1/0").write_bytes(b"")
+    steps = update_cube(area, cluster="inline").steps
+    assert steps["build"].blocks_damaged == 1 and Cube.open(area.cube).domain.size == FIRST
+    assert repair_cube(area, cluster="inline").notes == ["nothing was damaged"]
+    with pytest.raises(SpecMismatchError, match="use 'geoloc points build'"):
+        build_cube(area, cluster="inline")
+
+
+def test_an_unfinished_cube_of_points_names_their_command(built: Path, tmp_path: Path) -> None:
+    area = write_area(tmp_path, imagery={"kind": "geotiff", "paths": [str(built / "a.tif")]})
+    for unbuilt in (lambda: Cube.open(area.cube), lambda: refresh_cube(area, cluster="inline")):
+        with pytest.raises(CubeError, match="'geoloc cube build', or of points 'geoloc points"):
+            unbuilt()
+    die(_APPEND.format(block=BLOCK, area=str(tmp_path / "area.yaml"), n=FIRST), "rename .*c/1/")
+    for begun in (lambda: Cube.open(area.cube), lambda: refresh_cube(area, cluster="inline")):
+        with pytest.raises(CubeError, match="run 'geoloc points build'"):
+            begun()
+
+
 def test_plan_verify_and_repair(built: Path, tmp_path: Path) -> None:
     area = write_area(tmp_path, imagery={"kind": "geotiff", "paths": [str(built / "a.tif")]})
     plan = plan_cube(area, cluster="inline")
@@ -321,7 +368,7 @@ def test_a_quota_that_ends_stops_the_build_and_the_same_command_goes_on(tmp_path
 
     def told(url: str) -> dict[str, Any]:
         return {
-            "kind": "xyz", "url": url, "zoom": 17, "cache": str(tmp_path / "tiles"), "rate": 1000,
+            "kind": "xyz", "url": url, "zoom": 17, "tile_cache": str(tmp_path), "rate": 1000,
             "retries": 1,
         }  # fmt: skip
 

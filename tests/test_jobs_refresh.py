@@ -93,7 +93,7 @@ def test_only_the_changed_block_is_computed(tmp_path: Path, source: ArraySource)
     assert after.complete
     codes = [cube.features.stored_code for cube in (before, after)]
     np.testing.assert_array_equal(codes[0].scale, codes[1].scale)
-    assert before.done.all()  # opened before, read after: still the old one
+    assert before.chunk_status.all()  # opened before, read after: still the old one
     differing = (whole(before) != whole(after)).any(axis=-1)
     assert differing[128:256, 256:384].any()
     differing[128:256, 256:384] = False

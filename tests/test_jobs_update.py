@@ -28,7 +28,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Area:
     """An area of 3 x 4 blocks and eight files, without a cube."""
     monkeypatch.setattr(planning, "_open_encoder", lambda _: TinyEncoder())
     write_world(tmp_path)
-    return area_of(tmp_path, keep=False)
+    return area_of(tmp_path, cache=False)
 
 
 def update(area: Area, **options: Any) -> UpdateReport:
@@ -84,7 +84,7 @@ def test_other_imagery_is_refreshed_first_as_a_build_would_refuse_it(here: Area)
     update(here)
     Ledger(here.cube, "g0001").forget(np.array([[0, 0], [1, 1]]))
     folder = Path(here.cube).parent
-    other = area_of(folder, keep=False, imagery={"paths": ["tiles/r*.tif"]})
+    other = area_of(folder, cache=False, imagery={"paths": ["tiles/r*.tif"]})
     report = update(other)
     assert list(report.steps) == ["refresh", "build"] and computed(report)["build"] == 2
     assert Cube.open(here.cube).complete

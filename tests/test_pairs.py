@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from geoloc.cli import app
 from geoloc.errors import UsageError
-from geoloc.pairs import Pair, pair_classes, read_pairs, write_pairs
+from geoloc.pairs import Pair, pair_classes, read_class_mapping, read_pairs, write_pairs
 
 
 @pytest.fixture
@@ -166,3 +166,31 @@ def test_an_unknown_command_of_pairs_is_invalid_usage() -> None:
     done = CliRunner().invoke(app, ["pairs", "chek", "pairs.csv"])
     assert done.exit_code == 2
     assert "chek" in done.output
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffoverhead_class;ground_classes\r\nFarm land;corn field | hay field\r\n",
+        "ground_classes\tOverhead_Class\ncorn field|hay field\tFarm land\n",
+        "overhead_class , ground_classes\n Farm land , corn field,\nFarm land,hay field\n",
+    ],
+)
+def test_class_mappings_come_from_any_spreadsheet(folder: Path, text: str) -> None:
+    path = folder / "classes.csv"
+    path.write_bytes(text.encode())
+    assert read_class_mapping(path) == {"Farm land": ("corn field", "hay field")}
+
+
+def test_a_class_mapping_is_refused_in_one_line(folder: Path) -> None:
+    for content, words in (
+        (b"overhead_class,ground_classes\nPort,harbor,more\n", r"classes.csv:2: has 3 values"),
+        ("overhead_class,ground_classes\nÉté,x\n".encode("latin-1"), "not in UTF-8"),
+        (b"a,b\n1,2\n", "needs the columns"),
+        (b"", "is empty"),
+    ):
+        path = folder / "classes.csv"
+        path.write_bytes(content)
+        with pytest.raises(UsageError, match=words) as caught:
+            read_class_mapping(path)
+        assert "\n" not in str(caught.value)

@@ -82,7 +82,7 @@ def test_lines_without_a_class_are_roads_but_of_no_kind(tmp_path: Path) -> None:
     assert len(found) == 3 and found.way_id.tolist() == [-1, -1, -1]
     assert found.highway.tolist() == [""] * 3
     with pytest.raises(
-        UsageError, match="has no column highway, so --network drive cannot be told"
+        UsageError, match="has no column highway, so --network drive cannot be applied"
     ):
         read(tmp_path / "own.gpkg", "drive")
 

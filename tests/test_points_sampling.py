@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest
 
 from geoloc.errors import UsageError
+from geoloc.points.boundary import Boundary
 from geoloc.points.lengths import distances, edge_lengths
 from geoloc.points.lines import Lines
 from geoloc.points.sampling import Roads, RoadsBuilder, draw_along, draw_within
-from geoloc.points.within import Within
 from tests.road_files import lines_of
 
 FAR_NORTH = [(25.0, 70.0), (25.3, 70.0), (25.3, 70.4)]
@@ -129,7 +129,7 @@ def test_no_roads_are_none() -> None:
 
 def test_points_in_a_polygon_are_uniform_by_area() -> None:
     """Between the equator and 60 degrees sin(60) = 0.866 of a hemisphere: half lie below 25.7."""
-    within = Within(shapely.box(0, 0, 90, 60), "box")
+    within = Boundary(shapely.box(0, 0, 90, 60), "box")
     xy = np.concatenate(list(draw_within(within, 4, 20_000)))
     assert len(xy) == 20_000 and within.holds(xy).all()
     # authalic, not spherical, but that differs by less than the sample shows
@@ -139,7 +139,7 @@ def test_points_in_a_polygon_are_uniform_by_area() -> None:
 
 
 def test_points_in_a_polygon_across_the_antimeridian() -> None:
-    within = Within.read("170,-20,-170,20")
+    within = Boundary.read("170,-20,-170,20")
     xy = next(draw_within(within, 1, 1000))
     assert (np.abs(xy[:, 0]) >= 170).all() and 300 < (xy[:, 0] > 0).sum() < 700
 
@@ -147,4 +147,4 @@ def test_points_in_a_polygon_across_the_antimeridian() -> None:
 def test_a_polygon_with_hardly_any_area_is_refused() -> None:
     thin = shapely.Polygon([(0, 0), (10, 10), (10, 10 + 1e-7)])
     with pytest.raises(UsageError, match="polygon thin is too thin to draw places in it"):
-        next(draw_within(Within(thin, "thin"), 1, 10))
+        next(draw_within(Boundary(thin, "thin"), 1, 10))

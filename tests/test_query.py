@@ -148,7 +148,7 @@ def test_imagery_of_the_area_is_on_the_page(place: Place, tmp_path: Path) -> Non
     query_photos(cube, [place.photo("a")], tmp_path / "bare", top=2)
     page = (tmp_path / "bare" / "a" / "report.html").read_text()
     assert 'id="base"' not in page  # this cube's own record of its imagery is empty
-    assert "No imagery was at hand" in page
+    assert "No imagery was available" in page
     query_photos(place.area, [place.photo("a")], tmp_path, top=2)
     assert 'id="base"' in (tmp_path / "a" / "report.html").read_text()
 

@@ -19,7 +19,13 @@ from geoloc.evaluation.normalisation import KINDS
 from geoloc.evaluation.ranks import Placement, Ranks
 from geoloc.evaluation.truth import Truth, place_groups, read_strata, read_truth
 from geoloc.models import load_model
-from geoloc.models.calibration import CALIBRATION_FILE, read_calibration
+from geoloc.models.calibration import (
+    CALIBRATION_FILE,
+    Level,
+    read_calibration,
+    write_calibration,
+)
+from geoloc.models.store import known_models
 from geoloc.query import query_photos
 from geoloc.query.evaluating import (
     _Ranker,
@@ -143,8 +149,34 @@ def test_a_calibration_goes_where_it_belongs(place: Place, photos: Path, tmp_pat
         store_calibration(found, tmp_path, "x")
     from geoloc.models.model import SHIPPED
 
-    with pytest.raises(UsageError, match="name the folder of that one"):
+    with pytest.raises(UsageError, match="name that one or its folder"):
         store_calibration(found, SHIPPED, "x")
+    with pytest.raises(UsageError, match="name that one or its folder"):
+        store_calibration(found, "sandbox", "x")
+
+
+def test_figures_of_a_shipped_model_are_kept_in_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEOLOC_MODELS", str(tmp_path / "store"))
+    model = load_model("sandbox")
+    shipped = read_calibration(model)
+    assert shipped is not None
+    levels = {80: Level(share=0.5)}
+    own = shipped.model_copy(update={"source": "my own photos", "levels": levels})
+    path = write_calibration(model, own)
+    assert path.is_relative_to(tmp_path / "store") and read_calibration(model) == own
+    assert "sandbox" in known_models() and not any("calib" in name for name in known_models())
+    path.unlink()
+    assert read_calibration(model) == shipped
+
+
+def test_an_answer_says_when_it_is_not_known_how_much_to_search(
+    place: Place, photos: Path, tmp_path: Path
+) -> None:
+    (result,) = query_photos(place.cube, [photos.parent / "1.png"], tmp_path / "o").results
+    (note,) = [note for note in result.notes if "geoloc evaluate" in note]
+    assert "not known for model tiny" in note and "--calibrate" in note and "\n" not in note
 
 
 def test_a_normalisation_is_chosen_only_where_it_helps_for_sure() -> None:

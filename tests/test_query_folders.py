@@ -315,7 +315,7 @@ def test_bulk_answers_leave_alone_what_is_there(home: Path, tmp_path: Path) -> N
     assert len(asked_with(out)) == 2
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "index.html").write_text("my page")
-    with pytest.raises(OutputError, match=r"holds index\.html, which no bulk run wrote"):
+    with pytest.raises(OutputError, match=r"index\.html, which was not written by a bulk run"):
         run_bulk(cube, media, tmp_path / "site", top=1)
     assert (tmp_path / "site" / "index.html").read_text() == "my page"
 

@@ -13,16 +13,19 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from PIL import Image
 
 from geoloc.area import Area, GeotiffImagery, MapFiles, read_border
 from geoloc.bulk import run_bulk
 from geoloc.cube import Cube
 from geoloc.domain import Grid, Regions
 from geoloc.errors import AreaError, UsageError
+from geoloc.evaluation.regions import RegionScore
 from geoloc.query import (
     QueryOptions,
     QueryResults,
     answer_photos,
+    evaluate_truth,
     query_photos,
     repeat_query,
     search_scene,
@@ -31,10 +34,10 @@ from geoloc.query.coverage import point_coverage
 from geoloc.query.regional import layout_of
 from geoloc.query.session import QuerySession
 from geoloc.query.target import Target
+from geoloc.ranking import Ranking
 from geoloc.report.outputs import RECORD, faults_of_outputs
 from geoloc.report.registry import OUTPUTS, REGION_OUTPUTS
 from geoloc.search import Query, scan
-from geoloc.sharing import share
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES
 from tests.point_place import Country, make_country, make_map, write_point_cube
@@ -157,8 +160,8 @@ def test_regions_end_at_the_border_and_large_places_are_told(
     layout, told = result.regions.layout, result.recall
     assert {*told.found, *told.missed} == {"Alpha & <b>Co</b>", "Beta"} and told.elsewhere == 1
     assert result.regions.minima.outside > 100 and layout.polygon is not None
-    assert any("lie outside of the border" in note for note in result.notes)
-    assert 0 < layout.there.sum() < layout.count
+    assert any("lie outside the border" in note for note in result.notes)
+    assert 0 < layout.is_region.sum() < layout.count
     assert result.parameters["border"] == str(country.border)
     assert len(result.parameters["border_sha256"]) == 64
     assert result.folder is not None and repeat_query(result.folder / RECORD).exact
@@ -271,7 +274,7 @@ def test_a_changed_border_is_not_repeated(country: Country, tmp_path: Path) -> N
     assert result.folder is not None and repeat_query(result.folder / RECORD).exact
     border = tmp_path / "map" / "border.geojson"
     border.write_text(border.read_text().replace("33.8", "33.7"))
-    with pytest.raises(UsageError, match="was changed since: restore it"):
+    with pytest.raises(UsageError, match="has changed since: restore it"):
         repeat_query(result.folder / RECORD)
 
 
@@ -293,14 +296,6 @@ def _item(session: QuerySession) -> Any:
 
     vector = session.target.cube.features.named_vector(["beach"])
     return QueryItem("beach", "beach", (), vector)
-
-
-def test_an_answer_of_points_is_not_shared_by_halves(answers: QueryResults, tmp_path: Path) -> None:
-    folder = answers.results[0].folder
-    assert folder is not None
-    with pytest.raises(UsageError, match="an answer of sample points by regions") as refused:
-        share([folder], tmp_path / "copy")
-    assert "\n" not in str(refused.value)
 
 
 def test_polygons_between_the_points_are_refused(country: Country, tmp_path: Path) -> None:
@@ -329,3 +324,55 @@ def test_a_border_around_the_earth_clips_a_grid_and_is_refused_for_points(
     layout = layout_of(cube, 300, read_border(tmp_path / "world.geojson"))
     xy = cube.grid.centres(np.arange(cube.grid.size))
     np.testing.assert_array_equal(layout.index(xy), Regions.of(cube.grid, 300).index(xy))
+
+
+def test_true_regions_are_evaluated_as_the_answers_rank_them(
+    country: Country, tmp_path: Path
+) -> None:
+    """Of three photos, the last of which was taken abroad; in each way there is to rank."""
+    names, places = ("a.png", "b.png", "c.png"), ((48.9, 31.5), (48.3, 32.9), (60.0, 10.0))
+    for number, name in enumerate(names):
+        pixels = np.random.default_rng(number).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+    rows = [f"{name},{lat},{lon},field" for name, (lat, lon) in zip(names, places, strict=True)]
+    truth = tmp_path / "truth.csv"
+    truth.write_text("\n".join(["file,lat,lon,scene", *rows]))
+    found = evaluate_truth(country.area, truth, regions=50_000.0)
+    for ranking in Ranking:
+        answers = answer_photos(
+            country.area, [tmp_path / name for name in names], regions=50_000.0, ranking=ranking
+        )
+        for score, answer in zip(found.scores, answers.results, strict=True):
+            assert score.truth is not None and answer.regions is not None
+            assert score.regions[ranking] == RegionScore.of(answer.regions, score.truth)
+    told = found.to_json()
+    assert set(told["regions"]) == {one.value for one in Ranking}
+    assert told["regions_scene"]["field"]["photos"]["value"] == 3
+    assert [score.regions["minimum"].rank is None for score in found.scores] == [False, False, True]
+    assert told["photos"][2]["regions"]["minimum"]["good"] is False
+    assert found.items()[0]["minimum_region_rank"] == found.scores[0].regions["minimum"].rank
+    json.dumps(told, allow_nan=False)
+
+
+def test_photos_of_one_place_are_evaluated_as_their_fused_answer(
+    country: Country, tmp_path: Path
+) -> None:
+    rows = ["file,lat,lon"]
+    for number, name in enumerate(("a.png", "b.png")):
+        pixels = np.random.default_rng(number).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+        rows.append(f"{name},48.9,31.5")
+    truth = tmp_path / "truth.csv"
+    truth.write_text("\n".join(rows))
+    found = evaluate_truth(country.area, truth, fuse=[2])
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    (answer,) = answer_photos(country.area, paths, fuse=True).results
+    (score,) = found.fused[2]
+    assert score.truth is not None and answer.regions is not None
+    assert score.regions["minimum"] == RegionScore.of(answer.regions, score.truth)
+    assert found.fused[1][0].placement == found.scores[0].placement
+    told = found.to_json()
+    assert set(told["fused"]) == {"1 photo", "2 photos"}
+    assert "2 photos, nearest" in told["regions_fused"]
+    with pytest.raises(UsageError, match="has 3 photos to fuse"):
+        evaluate_truth(country.area, truth, fuse=[3])

@@ -35,7 +35,7 @@ TRUTH = (50.505, 30.21)
 
 
 @dataclass(frozen=True)
-class Asked:
+class Answered:
     """A place with a cube, and answers to its first photo and to a scene."""
 
     place: SmallPlace
@@ -75,11 +75,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def asked(made: Path) -> Asked:
-    return Asked(SmallPlace(made))
+def asked(made: Path) -> Answered:
+    return Answered(SmallPlace(made))
 
 
-def test_the_neighbourhood_is_asked_the_same_photo(asked: Asked, tmp_path: Path) -> None:
+def test_the_neighbourhood_is_asked_the_same_photo(asked: Answered, tmp_path: Path) -> None:
     result = zoom(asked.answer, out=tmp_path / "out", cache=tmp_path / "cache")
     parent, record = asked.record(), read(result.folder or Path())
     place = next(c for c in parent["candidates"] if c["rank"] == 2)
@@ -107,7 +107,7 @@ def test_a_neighbourhood_states_no_share_to_be_searched(tmp_path: Path) -> None:
     build_cube(load_area(place.area))
     model = load_model(load_area(place.area).model)
     write_calibration(
-        model.path,
+        model,
         Calibration(
             model=model.digest, photos=9, places=9, source="nowhere", levels={80: Level(share=0.1)}
         ),
@@ -119,7 +119,7 @@ def test_a_neighbourhood_states_no_share_to_be_searched(tmp_path: Path) -> None:
     assert read(found.folder)["calibration"] is None
 
 
-def test_its_page_links_back_to_the_answer(asked: Asked) -> None:
+def test_its_page_links_back_to_the_answer(asked: Answered) -> None:
     result = zoom(asked.answer)
     assert result.folder == asked.place.folder / "answers/zoom/street_1 candidate 2 0.64 km"
     page = (result.folder / "report.html").read_text()
@@ -129,14 +129,14 @@ def test_its_page_links_back_to_the_answer(asked: Asked) -> None:
     assert 'id="parent"' not in (asked.answer / "report.html").read_text()
 
 
-def test_the_answer_to_a_photo_named_zoom_is_left_alone(asked: Asked, tmp_path: Path) -> None:
+def test_the_answer_to_a_photo_named_zoom_is_left_alone(asked: Answered, tmp_path: Path) -> None:
     shutil.copytree(asked.answer, tmp_path / "answers" / "zoom")
     result = zoom(tmp_path / "answers" / "zoom")
     assert result.folder == tmp_path / "answers" / "zoom-2" / "zoom candidate 2 0.64 km"
     assert read(tmp_path / "answers" / "zoom") == asked.record()
 
 
-def test_what_was_built_is_not_built_again(asked: Asked, tmp_path: Path) -> None:
+def test_what_was_built_is_not_built_again(asked: Answered, tmp_path: Path) -> None:
     first = zoom(asked.answer, out=tmp_path / "out", cache=tmp_path / "cache")
     (cube,) = (tmp_path / "cache").glob("*/cube.zarr")
     before = {p: p.stat().st_mtime_ns for p in cube.rglob("*") if p.is_file() and "c/" in str(p)}
@@ -149,7 +149,7 @@ def test_what_was_built_is_not_built_again(asked: Asked, tmp_path: Path) -> None
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
-def test_the_new_answer_can_be_repeated_and_be_a_parent(asked: Asked, tmp_path: Path) -> None:
+def test_the_new_answer_can_be_repeated_and_be_a_parent(asked: Answered, tmp_path: Path) -> None:
     result = zoom(asked.answer, out=tmp_path / "out")
     assert result.folder is not None
     assert repeat_query(result.folder / "query.json").exact
@@ -158,7 +158,7 @@ def test_the_new_answer_can_be_repeated_and_be_a_parent(asked: Asked, tmp_path: 
     assert deeper.grid.shape == (10, 10)
 
 
-def test_a_scene_is_searched_for_around_its_place(asked: Asked, tmp_path: Path) -> None:
+def test_a_scene_is_searched_for_around_its_place(asked: Answered, tmp_path: Path) -> None:
     result = zoom(asked.scene, rank=1, out=tmp_path / "out", cube=asked.place.area)
     assert not result.photos and result.parent is not None
     assert result.parameters["scene"] == read(asked.scene)["parameters"]["scene"]
@@ -168,7 +168,7 @@ def test_a_scene_is_searched_for_around_its_place(asked: Asked, tmp_path: Path) 
     assert result.grid.index(x, y) in [(9, 9), (9, 10), (10, 9), (10, 10)]  # in the middle
 
 
-def test_a_region_is_a_place_too(asked: Asked, tmp_path: Path) -> None:
+def test_a_region_is_a_place_too(asked: Answered, tmp_path: Path) -> None:
     copy = tmp_path / "street_1"
     shutil.copytree(asked.answer, copy)
     record = asked.record()
@@ -182,7 +182,7 @@ def test_a_region_is_a_place_too(asked: Asked, tmp_path: Path) -> None:
         zoom(copy, rank=2, region=True)
 
 
-def test_from_points_of_a_country_down_to_cells(asked: Asked, tmp_path: Path) -> None:
+def test_from_points_of_a_country_down_to_cells(asked: Answered, tmp_path: Path) -> None:
     """The best point of a region becomes the middle of a heatmap."""
     inside = asked.place.folder
     to_degrees = Transformer.from_crs(32636, 4326, always_xy=True)
@@ -222,7 +222,7 @@ def test_from_points_of_a_country_down_to_cells(asked: Asked, tmp_path: Path) ->
     assert repeat_query(result.folder / "query.json").exact
 
 
-def changed(asked: Asked, tmp_path: Path, **parts: Any) -> Path:
+def changed(asked: Answered, tmp_path: Path, **parts: Any) -> Path:
     """A copy of the answer whose record says something else."""
     copy = tmp_path / "street_1"
     shutil.copytree(asked.answer, copy)
@@ -230,7 +230,7 @@ def changed(asked: Asked, tmp_path: Path, **parts: Any) -> Path:
     return copy
 
 
-def test_bad_input_is_refused_in_one_line_before_any_work(asked: Asked, tmp_path: Path) -> None:
+def test_bad_input_is_refused_in_one_line_before_any_work(asked: Answered, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     photo = asked.record()["photos"][0]
     cube = asked.record()["cube"]
@@ -246,9 +246,9 @@ def test_bad_input_is_refused_in_one_line_before_any_work(asked: Asked, tmp_path
         (UsageError, "--km 101", {}, {"km": 101}),
         (UsageError, "--km 0.01 is less than a cell of 32 m", {}, {"km": 0.01}),
         (UsageError, "--step 0: write the distance", {}, {"step": 0.0}),
-        (UsageError, "gone.jpg is not there any more: name its folder with --media",
+        (UsageError, "gone.jpg is no longer there: give its folder with --media",
          {"photos": [gone]}, {}),
-        (UsageError, "was changed since", {"photos": [other]}, {}),
+        (UsageError, "has changed since", {"photos": [other]}, {}),
         (UsageError, "neither photos nor a scene", {"photos": []}, {}),
         (CubeError, "does not exist|cannot be", {"cube": {**cube, "cube": "/nowhere/c.zarr"}}, {}),
         (UsageError, "which is not on this disk",
@@ -265,7 +265,7 @@ def test_bad_input_is_refused_in_one_line_before_any_work(asked: Asked, tmp_path
     assert not cache.exists() and not (tmp_path / "out").exists()
 
 
-def test_an_area_that_was_moved_is_named(asked: Asked, tmp_path: Path) -> None:
+def test_an_area_that_was_moved_is_named(asked: Answered, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere"
     shutil.copytree(asked.place.folder, moved)
     cube = asked.record()["cube"]
@@ -280,12 +280,12 @@ def test_an_area_that_was_moved_is_named(asked: Asked, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("imagery", "words"),
     [
-        ({"kind": "geotiff", "paths": ["http://127.0.0.1:9/t.tif"]}, "may be from anybody"),
+        ({"kind": "geotiff", "paths": ["http://127.0.0.1:9/t.tif"]}, "may come from anyone"),
         ({}, "does not say which imagery it is from: name its area file with --cube"),
     ],
 )
 def test_imagery_that_only_a_cube_names_is_not_asked_for(
-    asked: Asked, tmp_path: Path, imagery: dict[str, Any], words: str
+    asked: Answered, tmp_path: Path, imagery: dict[str, Any], words: str
 ) -> None:
     """A record may be a stranger's, and so may be the cube that it names."""
     cube = Cube.open(asked.place.cube)
@@ -299,7 +299,7 @@ def test_imagery_that_only_a_cube_names_is_not_asked_for(
     assert zoom(answer, cube=asked.place.area, cache=tmp_path / "cache").candidates
 
 
-def test_photos_of_a_sensitive_area_stay_hidden(asked: Asked, tmp_path: Path) -> None:
+def test_photos_of_a_sensitive_area_stay_hidden(asked: Answered, tmp_path: Path) -> None:
     area = asked.place.folder / "sensitive.yaml"
     area.write_text(asked.place.area.read_text() + "sensitive: true\n")
     assert zoom(asked.answer, out=tmp_path / "a", cube=area).sensitive
@@ -308,7 +308,7 @@ def test_photos_of_a_sensitive_area_stay_hidden(asked: Asked, tmp_path: Path) ->
     assert not zoom(asked.answer, out=tmp_path / "d").sensitive
 
 
-def test_the_answers_of_a_bulk_run_are_asked_again(asked: Asked, tmp_path: Path) -> None:
+def test_the_answers_of_a_bulk_run_are_asked_again(asked: Answered, tmp_path: Path) -> None:
     run_bulk(asked.place.area, asked.place.folder / "photos", tmp_path / "bulk")
     command = ["zoom", str(tmp_path / "bulk"), "--rank", "1", "--km", "0.5", "--json"]
     done = CliRunner().invoke(app, command)

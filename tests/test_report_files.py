@@ -23,9 +23,9 @@ import rasterio
 from PIL import Image
 from pyproj import Transformer
 
-from geoloc.candidates import Term
 from geoloc.domain import Grid
 from geoloc.errors import OutputError
+from geoloc.models import Term
 from geoloc.report import check_writable, write_report
 from geoloc.report.earth import overlay, write_kml, write_kmz
 from geoloc.report.evidence import evidence, write_evidence

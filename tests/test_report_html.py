@@ -462,7 +462,7 @@ def test_the_true_place_is_marked(offline_page: OfflinePage, tmp_path: Path) -> 
 
 def test_a_true_place_elsewhere_is_told(offline_page: OfflinePage, tmp_path: Path) -> None:
     page = shown(offline_page, tmp_path, truth=(0.0, 0.0))
-    assert "The true place lies outside of the area" in page.inner_text("header")
+    assert "The true place lies outside the area" in page.inner_text("header")
     assert page.locator("#truth").count() == 0
 
 
@@ -550,7 +550,7 @@ def test_without_imagery_the_heatmap_is_still_there(
 ) -> None:
     page = offline_page.open(report_page(tmp_path / "report.html"))
     page.wait_for_selector("#map[data-ready=yes]")
-    assert "No imagery was at hand" in page.inner_text("#answer")
+    assert "No imagery was available" in page.inner_text("#answer")
     assert page.locator(".marker").count() == 3
     assert offline_page.complaints == []
 

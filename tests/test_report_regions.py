@@ -19,9 +19,9 @@ from PIL import Image
 from pyproj import Geod
 
 from geoloc.area import MapLayers, read_layers
+from geoloc.candidates.regions import RankedRegions, place_recall
 from geoloc.domain import Points, Regions, region_crs
 from geoloc.ranking import Ranking
-from geoloc.regions import RankedRegions, place_recall
 from geoloc.report import QueryResult
 from geoloc.report.region_colours import region_colours, region_levels
 from geoloc.report.region_files import (
@@ -102,7 +102,7 @@ def test_polygons_lie_where_the_points_are(answer: QueryResult, tmp_path: Path) 
     write_region_geojson(answer, tmp_path / "r.geojson")
     features = json.loads((tmp_path / "r.geojson").read_text())["features"]
     regions = regions_of(answer)
-    assert len(features) == regions.layout.there.sum()
+    assert len(features) == regions.layout.is_region.sum()
     first = features[0]["properties"]
     assert (first["rank"], first["good"]) == (1, True)
     assert features[-1]["properties"]["rank"] is None and not features[-1]["properties"]["good"]

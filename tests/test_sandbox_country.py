@@ -24,11 +24,11 @@ from geoloc.errors import GeolocError, ImageryError, OutputError, UsageError
 from geoloc.imagery import open_source
 from geoloc.imagery.source import Source
 from geoloc.sandbox.country.maps import provinces_of
-from geoloc.sandbox.country.photos import targets_of
+from geoloc.sandbox.country.photos import targets_of, write_country_photos
 from geoloc.sandbox.country.plan import CENTER, CRS, inside_ring, make_plan
 from geoloc.sandbox.country.serving import TEMPLATE, tile_server
 from geoloc.sandbox.country.source import SandboxSource
-from geoloc.sandbox.country.world import Country, Neighbourhood
+from geoloc.sandbox.country.world import Country, Neighbourhood, country_of
 from geoloc.sandbox.country.write import write_country
 from geoloc.sandbox.layout import HALF_WIDTH
 from geoloc.sandbox.lines import RIVER, distances
@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def source(folder: Path) -> Source:
-    return open_source(SandboxImagery(path=str(folder / "country.json"), keep=False))
+    return open_source(SandboxImagery(path=str(folder / "country.json"), cache=False))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_a_pixel_depends_on_its_place_alone(source: Source, country: Country, cr
     seen = source.read(whole)
     assert seen.dtype == np.uint8 and seen["valid"].values.all() and seen.values.min() > 0
     for rows, cols in ((slice(0, 17), slice(9, 83)), (slice(17, 61), slice(0, 31))):
-        part = open_source(SandboxImagery(path=source.spec.path, keep=False)).read(  # type: ignore[attr-defined]
+        part = open_source(SandboxImagery(path=source.spec.path, cache=False)).read(  # type: ignore[attr-defined]
             whole.window(rows, cols)
         )
         apart = np.abs(part.values.astype(int) - seen.values[:, rows, cols])
@@ -303,7 +303,7 @@ def test_a_file_that_is_no_country_is_refused(text: str | None, wrong: str, tmp_
     if text is not None:
         (tmp_path / "country.json").write_text(text)
     with pytest.raises(ImageryError, match=wrong):
-        SandboxSource(SandboxImagery(path=str(tmp_path / "country.json"), keep=False))
+        SandboxSource(SandboxImagery(path=str(tmp_path / "country.json"), cache=False))
 
 
 def test_an_area_file_names_a_country(folder: Path, tmp_path: Path) -> None:
@@ -323,3 +323,22 @@ def test_where_no_road_runs_there_is_no_place_for_a_photo(country: Country) -> N
     lake = country.plan.lakes[0]
     with pytest.raises(GeolocError, match="no road inside"):
         find_spots(Neighbourhood(country, lake[0], lake[1], 20.0))
+
+
+def test_several_photos_of_a_place_look_around_from_where_the_first_was_taken(
+    folder: Path, tmp_path: Path
+) -> None:
+    write_country_photos(country_of(11, KM), tmp_path, 3, views=2)
+    where = []
+    for photos in (folder / "photos", tmp_path):
+        with (photos / "truth.csv").open(encoding="utf-8") as file:
+            where.append([(row["x"], row["y"], row["heading"]) for row in csv.DictReader(file)])
+    assert [where[1][0], where[1][2]] == where[0]  # the places of photos that are taken alone
+    assert where[1][1][:2] == where[1][0][:2]
+    turned = (float(where[1][1][2]) - float(where[1][0][2])) % 360
+    assert 130 < turned < 230
+
+
+def test_views_are_of_countries_alone(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["sandbox", str(tmp_path / "w"), "--views", "3"])
+    assert isinstance(result.exception, UsageError) and not (tmp_path / "w").exists()

@@ -58,6 +58,10 @@ def check(found: RegionMinima, expected: dict[int, list[tuple[float, int]]]) -> 
         assert (float(found.best[region]), int(found.index[region])) == places[0]
         second = float(found.second[region])
         assert second == places[1][0] if len(places) > 1 else np.isnan(second)
+        if found.nearest is not None:
+            nearest = [value for value, _ in places[: found.nearest.shape[1]]]
+            kept = found.nearest[region]
+            assert kept[: len(nearest)].tolist() == nearest and np.isnan(kept[len(nearest) :]).all()
     empty = found.count == 0
     assert np.isnan(found.best[empty]).all() and (found.index[empty] == -1).all()
     every = np.sort([value for places in expected.values() for value, _ in places])
@@ -68,7 +72,7 @@ def check(found: RegionMinima, expected: dict[int, list[tuple[float, int]]]) -> 
 
 def reduced(domain: Domain, layout: Regions, values: F32, size: int, seed: int) -> Any:
     """By chunks in any order, in three workers, of which some send their parts by pickle."""
-    rng, workers = np.random.default_rng(seed), [RegionMin.of(layout, len(values), 4)]
+    rng, workers = np.random.default_rng(seed), [RegionMin.of(layout, len(values), 4, 3)]
     workers += [workers[0].part() for _ in range(2)]
     chunks = list(domain.chunks(size=size))
     for i in rng.permutation(len(chunks)):
@@ -141,7 +145,8 @@ def test_the_places_that_stand_for_a_region_do_not_depend_on_the_chunks() -> Non
 def test_more_photos_than_memory_holds_are_refused() -> None:
     layout = Regions.of(grid_of(1000, 1000), 10)
     most = maps_at_once(layout)
-    assert 50 < most < 150 and maps_at_once(layout, 32) < most
+    assert 50 < most < 150
+    assert maps_at_once(layout, 32) == maps_at_once(layout, 0, 32) < most
     with pytest.raises(UsageError, match=f"ask at most {most} photos at a time, or for larger"):
         RegionMin.of(layout, most + 1)
 

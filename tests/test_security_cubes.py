@@ -12,7 +12,7 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from geoloc.area import GeotiffImagery
+from geoloc.area import GeotiffImagery, XyzImagery
 from geoloc.cube import Cube
 from geoloc.errors import CubeError, GeolocError, ImageryError, ModelError, UnavailableError
 from geoloc.imagery.cached.source import open_tiled
@@ -193,10 +193,14 @@ def test_a_home_folder_is_nothing_that_a_cube_came_with(
     assert open_target(cube).source is None
 
 
-def test_a_cube_does_not_choose_where_tiles_are_kept(stranger: Listener, tmp_path: Path) -> None:
-    told = _kinds(stranger.root, "")["xyz"] | {"cache": str(tmp_path / "victim"), "cache_mb": 0}
+@pytest.mark.parametrize("key", ["cache", "tile_cache"])
+def test_a_cube_does_not_choose_where_tiles_are_kept(
+    stranger: Listener, tmp_path: Path, key: str
+) -> None:
+    told = _kinds(stranger.root, "")["xyz"] | {key: str(tmp_path / "victim"), f"{key}_mb": 0}
     area = open_target(_cube(tmp_path, told)).named_area
-    assert getattr(area.imagery, "cache", "missing") is None
+    assert isinstance(area.imagery, XyzImagery)
+    assert area.imagery.tile_cache is None and area.imagery.tile_cache_mb > 0
 
 
 def test_a_model_is_not_fetched_because_a_cube_names_it(

@@ -92,10 +92,10 @@ def test_nor_is_one_of_an_older_geoloc(tmp_path: Path, read: bool) -> None:
     write(url, "g0002", 2)
     cube = Cube.open(url, "g0001")
     if read:
-        assert cube.done.all()
+        assert cube.chunk_status.all()
     prune_generations(url, 1)
     if not read:
-        refused(lambda: cube.done)
+        refused(lambda: cube.chunk_status)
     refused(lambda: cube.read(slice(0, 20), slice(0, 160)))
     refused(lambda: cube.provenance(next(iter(cube.grid.chunks()))))
 

@@ -109,9 +109,9 @@ def test_polygons_that_a_record_names_are_not_shown(path: str, record: Path) -> 
 def test_a_record_without_end_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "query.json").write_text("[" + "[]," * 12_000_000 + "[]]")
     for path in (tmp_path / "query.json", Path("/dev/zero")):
-        with pytest.raises(UsageError, match="no record of a query"):
+        with pytest.raises(UsageError, match="not a record of a query"):
             repeat_query(path)
-    with pytest.raises(UsageError, match=r"is a folder: name the query\.json"):
+    with pytest.raises(UsageError, match=r"is a folder: give the query\.json"):
         repeat_query(tmp_path)
 
 

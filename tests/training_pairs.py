@@ -55,11 +55,18 @@ def place_pairs(folder: Path, train: int = 12, held_out: int = 6) -> Path:
 
 
 def write_teacher(folder: Path) -> Path:
-    """An untrained ground network with large logits: a fixed function of colour will do."""
+    """An untrained ground network with large logits: a fixed function of colour will do.
+
+    Its normalisations have seen plain colours, or its vectors would hardly differ.
+    """
     torch.manual_seed(3)
     network = build_network(ARCH, DIM)
     with torch.no_grad():
-        network.fc.weight.mul_(20)
+        for _ in range(30):
+            network(
+                torch.rand(32, 3, 1, 1).expand(-1, -1, 32, 32) + 0.1 * torch.randn(32, 3, 32, 32)
+            )
+        network.fc.weight.mul_(5)
     ground = {
         "format": "torchvision",
         "arch": ARCH,

@@ -115,18 +115,18 @@ class Area(Spec):
             require_ground_scale(self.crs, self.bounds)
         elif self.geometry is None and covers_the_world(self.imagery):
             raise ValueError(
-                "give bounds or geometry: web tiles cover the world, their extent is no area"
+                "give bounds or geometry: web tiles cover the world, their extent is not an area"
             )
         return self
 
     def _of_points(self) -> Area:
         given = {"bounds": self.bounds is not None, "step": self.step != _STEP}
-        if both := [key for key, there in given.items() if there]:
+        if both := [key for key, is_given in given.items() if is_given]:
             raise ValueError(f"give either points or {both[0]}; found both")
         if self.crs:
             require_metres(self.crs, None)
         if self.keeps_copy:
-            raise ValueError("keep: true tiles an extent, which points have not: leave it out")
+            raise ValueError("cache: true tiles an extent, which points have not: leave it out")
         return self
 
     @property
@@ -190,11 +190,11 @@ class Area(Spec):
     @property
     def keeps_copy(self) -> bool:
         """Whether the imagery is to be tiled, and cubes built from that copy."""
-        return not isinstance(self.imagery, ZarrImagery) and self.imagery.keep
+        return not isinstance(self.imagery, ZarrImagery) and self.imagery.cache
 
     @property
     def read_imagery(self) -> Imagery:
-        """What to build from: the imagery named, or its tiled copy where that is to be kept."""
+        """What to build from: the imagery named, or its tiled copy where there is to be one."""
         return self.tiled if self.keeps_copy else self.imagery
 
     def resolve(self, base: Path) -> Area:

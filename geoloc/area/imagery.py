@@ -9,11 +9,12 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -34,7 +35,8 @@ Bounds = tuple[float, float, float, float]
 _FORMER_BANDS = [1, 2, 3]
 """The default bands that older cubes recorded."""
 _MANNERS = {
-    "keep", "cache", "cache_mb", "rate", "connections", "timeout", "retries", "user_agent",
+    "cache", "tile_cache", "tile_cache_mb", "rate", "connections", "timeout", "retries",
+    "user_agent",
 }  # fmt: skip
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _PLACES = ("{z}", "{x}", "{y}", "{-y}", "{q}", "{s}", "{r}")  # in a template of tile URLs
@@ -99,13 +101,42 @@ def _no_secrets(values: list[str], info: ValidationInfo) -> list[str]:
     return [_no_secret(value, info) for value in values]
 
 
-class OriginImagery(Spec):
-    """Fields of all imagery that is not a tiled copy."""
+def _list_former_keys(schema: dict[str, Any], model: type[OriginImagery]) -> None:
+    """The keys of older area files, for what checks the parameters of deployed flows."""
+    known = schema["properties"]
+    known["keep"] = {"type": "boolean", "title": "Keep", "deprecated": True}
+    if "tile_cache" in model.model_fields:
+        known["cache_mb"] = {"type": "integer", "title": "Cache Mb", "deprecated": True}
+        either = [{"type": known["cache"].pop("type")}, *known["tile_cache"]["anyOf"]]
+        known["cache"] = {**known["cache"], "anyOf": either}
 
-    keep: bool = Field(
+
+class OriginImagery(Spec):
+    """Fields of all imagery that is not a tiled copy; in older area files ``cache`` is ``keep``."""
+
+    model_config = ConfigDict(json_schema_extra=_list_former_keys)
+
+    cache: bool = Field(
         False,
         description="tile the imagery into a Zarr copy beside the cube first, and build from it",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_former_keys(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        read: dict[str, Any] = {}
+        for key, value in given.items():
+            if (now := cls._present_key(key, value)) in read:
+                raise ValueError(f"{now} is given twice, once by a former name: write it once")
+            read[now] = value
+        return read
+
+    @classmethod
+    def _present_key(cls, key: str, value: object) -> str:  # noqa: ARG003
+        """What a key of an area file is named now."""
+        return "cache" if key == "keep" else key
 
     def recorded(self) -> dict[str, Any]:
         """The fields that determine pixels, for a cube to record; not how they are fetched."""
@@ -257,8 +288,10 @@ class XyzImagery(OriginImagery):
     version: str = Field(
         "", description="date or name of the imagery, in quotes; a change fetches tiles again"
     )
-    cache: Path | None = Field(None, description="default: the user's cache folder")
-    cache_mb: int = Field(2000, ge=0, description="oldest tiles are dropped beyond this")
+    tile_cache: Path | None = Field(
+        None, description="folder of fetched tiles; default: the user's cache folder"
+    )
+    tile_cache_mb: int = Field(2000, ge=0, description="oldest tiles are dropped beyond this")
     rate: float = Field(20, gt=0, le=1000, description="requests per second and process")
     connections: int = Field(4, ge=1, le=64)
     timeout: float = Field(20, gt=0, le=600, description="s without a response")
@@ -285,8 +318,15 @@ class XyzImagery(OriginImagery):
 
     def resolve(self, base: Path) -> XyzImagery:
         """The same with a relative cache folder taken from the folder ``base``."""
-        cache = self.cache and Path(resolve_path(str(self.cache), base))
-        return self.model_copy(update={"cache": cache})
+        cache = self.tile_cache and Path(resolve_path(str(self.tile_cache), base))
+        return self.model_copy(update={"tile_cache": cache})
+
+    @classmethod
+    def _present_key(cls, key: str, value: object) -> str:
+        """In older area files ``cache`` is the folder of tiles."""
+        if key == "cache" and not isinstance(value, bool | int):
+            return "tile_cache"
+        return "tile_cache_mb" if key == "cache_mb" else super()._present_key(key, value)
 
 
 class ZarrImagery(Spec):
@@ -384,9 +424,9 @@ class LayeredImagery(Spec):
     layers: tuple[OneImagery, ...] = Field(min_length=2, max_length=8)
 
     @property
-    def keep(self) -> bool:
-        """Whether a tiled copy is to be kept, of all layers together."""
-        return any(layer.keep for layer in self.layers if not isinstance(layer, ZarrImagery))
+    def cache(self) -> bool:
+        """Whether there is to be a tiled copy, of all layers together."""
+        return any(layer.cache for layer in self.layers if not isinstance(layer, ZarrImagery))
 
     def recorded(self) -> dict[str, Any]:
         """The fields that determine pixels, for a cube to record."""

@@ -60,10 +60,10 @@ class MapFiles(Spec):
 
     def resolve(self, base: Path) -> MapFiles:
         """The same with relative paths resolved against ``base``."""
-        told = {name: getattr(self, name) for name in type(self).model_fields}
+        files = {name: getattr(self, name) for name in type(self).model_fields}
         return self.model_copy(
             update={
-                name: Path(resolve_path(str(path), base)) for name, path in told.items() if path
+                name: Path(resolve_path(str(path), base)) for name, path in files.items() if path
             }
         )
 
@@ -179,7 +179,7 @@ def _csv_rows(path: Path) -> Iterator[_Row | None]:
 def _columns(head: list[str], path: Path) -> list[int | None]:
     """Where name, population, lat and lon are; population may be missing."""
     lower = [name.strip().lower() for name in head]
-    found: list[int | None] = []
+    positions: list[int | None] = []
     for wanted, names in COLUMNS.items():
         at = next((lower.index(name) for name in names if name in lower), None)
         if at is None and wanted != "population":
@@ -187,8 +187,8 @@ def _columns(head: list[str], path: Path) -> list[int | None]:
                 f"map.places {path} has no column {wanted}: write name, population, lat, lon; "
                 f"found {', '.join(head)[:80] or 'nothing'}"
             )
-        found.append(at)
-    return found
+        positions.append(at)
+    return positions
 
 
 def _cell(row: list[str], at: int | None) -> str:

@@ -11,6 +11,8 @@
 ``tables``     results.parquet, results.geojson, failures.csv
 ``page``       index.html
 ``run``        all of it in order
+``answers``    the answers below a folder
+``zoom``       each of them asked again, down to the cell
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ class Sight:
     @property
     def exif(self) -> Mapping[str, Any]:
         """What this copy says of its time and place."""
-        told: Mapping[str, Any] = self.sighting.record.get("exif", {})
-        return told
+        exif: Mapping[str, Any] = self.sighting.record.get("exif", {})
+        return exif
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ def led_by_its_own(item: Item, sights: Sequence[Sight]) -> tuple[Sight, ...]:
 def _led(item: Item, sights: Sequence[Sight]) -> tuple[Sight, ...]:
     first, *rest = sights
     lead = _identity(first.sighting.record or item.record)
-    told = [_seen(first, "original")]
+    lines = [_seen(first, "original")]
     for sight in rest:
         same = bool(sight.sighting.record) and _identity(sight.sighting.record) == lead
         how: Any = "same bytes" if same else "looks the same"
-        told.append(_seen(sight, how if sight.sighting.record else sight.sighting.how))
-    return tuple(told)
+        lines.append(_seen(sight, how if sight.sighting.record else sight.sighting.how))
+    return tuple(lines)
 
 
 def leads_already(item: Item, lead: Sight) -> bool:
@@ -116,8 +116,8 @@ def _identity(record: Mapping[str, Any]) -> tuple[Any, Any]:
 
 def claims_of(sights: Sequence[Sight]) -> tuple[Claim, ...]:
     """What any copy claims of the place and the time, files before messages, each once."""
-    found = [*_of_files(sights), *_of_messages(sights)]
-    return tuple(one for n, one in enumerate(found) if not any(map(one.__eq__, found[:n])))
+    claims = [*_of_files(sights), *_of_messages(sights)]
+    return tuple(one for n, one in enumerate(claims) if not any(map(one.__eq__, claims[:n])))
 
 
 def _of_files(sights: Sequence[Sight]) -> Iterator[Claim]:
@@ -142,9 +142,9 @@ def conflicts_of(claims: Sequence[Claim]) -> tuple[str, ...]:
     lines: dict[str, None] = {}
     seen: set[tuple[str, Any]] = set()
     for a, b in combinations(claims, 2):
-        if (b.kind, b.value) not in seen and (told := _difference(a, b)):
+        if (b.kind, b.value) not in seen and (difference := _difference(a, b)):
             seen.add((b.kind, b.value))
-            lines[f"claims differ: {told}"] = None
+            lines[f"claims differ: {difference}"] = None
     return tuple(lines)
 
 
@@ -154,8 +154,8 @@ def _difference(a: Claim, b: Claim) -> str | None:
     if a.kind == "time":
         return f"{a.by} was taken {a.value}, {b.by} {b.value}" if _other(a.value, b.value) else None
     apart = _EARTH.inv(*a.value, *b.value)[2]
-    told = f"{a.by} says {_place(a.value)}, {b.by} {_place(b.value)}, {apart / 1000:.1f} km apart"
-    return told if apart > _APART else None
+    words = f"{a.by} says {_place(a.value)}, {b.by} {_place(b.value)}, {apart / 1000:.1f} km apart"
+    return words if apart > _APART else None
 
 
 def _place(value: tuple[float, float]) -> str:
@@ -176,7 +176,7 @@ def _other(a: str, b: str) -> bool:
 
 
 def moment(time: str | None) -> dt.datetime | None:
-    """A time as it is told, with zone or without; None for what is none."""
+    """A time as it is written, with or without a zone; None for anything else."""
     try:
         return None if time is None else dt.datetime.fromisoformat(time)
     except ValueError:
@@ -186,13 +186,13 @@ def moment(time: str | None) -> dt.datetime | None:
 def evidence_of(sights: Sequence[Sight]) -> dict[str, Any]:
     """For ``query.json``: messages, every copy with what it knows, claims and conflicts."""
     claims = claims_of(sights)
-    told: dict[str, Any] = {
+    evidence: dict[str, Any] = {
         "messages": messages_of(sights),
         "copies": [_copy(sight) for sight in sights] if len(sights) > 1 else [],
         "claims": [_claim(claim) for claim in claims],
         "conflicts": list(conflicts_of(claims)),
     }
-    return {key: value for key, value in told.items() if value}
+    return {key: value for key, value in evidence.items() if value}
 
 
 def _copy(sight: Sight) -> dict[str, Any]:
@@ -216,5 +216,5 @@ def _claim(claim: Claim) -> dict[str, Any]:
 
 def messages_of(sights: Sequence[Sight]) -> list[dict[str, Any]]:
     """Every message that brought an item, each once."""
-    told = [message.to_json() for sight in sights for message in sight.medium.messages]
-    return [message for n, message in enumerate(told) if message not in told[:n]]
+    messages = [message.to_json() for sight in sights for message in sight.medium.messages]
+    return [message for n, message in enumerate(messages) if message not in messages[:n]]

@@ -1,4 +1,4 @@
-"""What a bulk run tells of each picture and each cluster, as tables and a page take it."""
+"""What a bulk run reports of each picture and each cluster, for tables and the page."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class Entry:
 
     @property
     def time(self) -> str | None:
-        """When it was taken or, where no copy tells, posted (ISO 8601)."""
-        taken = (claim.value for claim in self.claims if claim.kind == "time")
-        return next(taken, None) or first_date(self.sights)
+        """When it was taken or, where no copy says, posted (ISO 8601)."""
+        times = (claim.value for claim in self.claims if claim.kind == "time")
+        return next(times, None) or first_date(self.sights)
 
     @cached_property
     def claims(self) -> tuple[Claim, ...]:
@@ -99,11 +99,11 @@ def sights_of(
     media: Sequence[Medium], done: Mapping[str, Done], items: Mapping[int, Item]
 ) -> dict[int, tuple[Sight, ...]]:
     """Where each item is seen in the files that are there now, by item; what leads comes first."""
-    found: dict[int, list[Sight]] = {}
+    by_item: dict[int, list[Sight]] = {}
     for medium in media:
         for sighting in done[medium.name].sightings if medium.name in done else ():
-            found.setdefault(sighting.item, []).append(Sight(medium, sighting))
-    return {number: in_order(items[number], sights) for number, sights in sorted(found.items())}
+            by_item.setdefault(sighting.item, []).append(Sight(medium, sighting))
+    return {number: in_order(items[number], sights) for number, sights in sorted(by_item.items())}
 
 
 def picture_of(item: Item, sights: Sequence[Sight]) -> Picture:
@@ -131,10 +131,10 @@ def cluster_name(cluster: Cluster, items: Mapping[int, Item]) -> str:
 def seconds(time: str | None) -> float | None:
     """Since 1970, to be compared only; a time without zone is far from all that have one, as it
     may be of any zone."""
-    told = moment(time)
-    if told is None:
+    when = moment(time)
+    if when is None:
         return None
-    return told.timestamp() if told.tzinfo else told.replace(tzinfo=dt.UTC).timestamp() - _UNZONED
+    return when.timestamp() if when.tzinfo else when.replace(tzinfo=dt.UTC).timestamp() - _UNZONED
 
 
 def first_date(sights: Sequence[Sight]) -> str | None:

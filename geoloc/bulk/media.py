@@ -90,19 +90,19 @@ def left_out_line(left_out: Mapping[str, int]) -> str:
         return "no other files: nothing is left out"
     kinds = sorted(left_out.items(), key=lambda kind: (-kind[1], kind[0]))
     count = sum(left_out.values())
-    told = ", ".join(f"{kind} {number:,}" for kind, number in kinds)
-    return f"{count:,} other file{'s' if count > 1 else ''} left out ({told})"
+    counts = ", ".join(f"{kind} {number:,}" for kind, number in kinds)
+    return f"{count:,} other file{'s' if count > 1 else ''} left out ({counts})"
 
 
 def find_media(folder: str | Path, leave_out: str | Path | None = None) -> Found:
     """Look through a folder and all below it; links are not followed out of it.
 
-    ``leave_out``: a folder that is passed over, where the answers go; so are the answers of
+    ``leave_out``: a folder that is left out, where the answers go; so are the answers of
     other runs. Raises UsageError where there is no such folder.
     """
     root = Path(folder).resolve()
     if not root.is_dir():
-        raise UsageError(f"{folder} is no folder: name the one that holds the photos and videos")
+        raise UsageError(f"{folder} is not a folder: give the one that holds the photos and videos")
     search = _Search(root, None if leave_out is None else Path(leave_out).resolve())
     search.run()
     search.found.media.sort(key=lambda medium: medium.name)
@@ -160,7 +160,7 @@ class _Search:
         self.found.failures[_name(self.root, path)] = writable(reason)
 
     def _enter(self, folder: Path) -> bool:
-        """Whether to look into a folder; a link to one is told."""
+        """Whether to look into a folder; a link to one is reported."""
         if folder.name.startswith(".") or self._holds_answers(folder):
             return False
         if folder.is_symlink():
@@ -304,5 +304,5 @@ def _name(root: Path, path: Path) -> str:
 
 
 def _are_there(folder: Path, *names: str) -> bool:
-    """Whether a folder holds these files; False where nobody may look."""
+    """Whether a folder holds these files; False where it may not be read."""
     return all(os.path.isfile(folder / name) for name in names)  # noqa: PTH113 pathlib raises there

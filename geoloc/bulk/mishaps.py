@@ -1,4 +1,4 @@
-"""What nobody foresaw: one file costs itself, never the run; the details are kept for a person."""
+"""Unexpected failures: one file costs itself, never the run; the details are kept for a person."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def _reason(name: str, error: Exception) -> str:
         return writable(" ".join(str(error).split()))
     if isinstance(error, OSError) and error.strerror:
         return writable(f"cannot be read or written: {error.strerror}")
-    told = " ".join(str(error).split())[:_SHOWN]
-    reason = f"{type(error).__name__}: {told}" if told else type(error).__name__
-    line = writable(f"failed in a way that was not foreseen ({reason}); details in {DETAILS}")
+    words = " ".join(str(error).split())[:_SHOWN]
+    reason = f"{type(error).__name__}: {words}" if words else type(error).__name__
+    line = writable(f"failed unexpectedly ({reason}); details in {DETAILS}")
     _LOG.error("%s %s", writable(name), line, exc_info=error)
     return line
 

@@ -109,20 +109,20 @@ def _card(entry: Entry, out: Path, cluster: int | None) -> dict[str, Any]:
 def _own(sight: Sight) -> str:
     """What a copy knows of itself: pixels, time, place."""
     gps, size = sight.exif.get("gps"), sight.sighting.record.get("size")
-    told = [f"{size[0]} × {size[1]} px"] if size else []
-    told += [str(sight.exif["time"])[:19].replace("T", " ")] if sight.exif.get("time") else []
-    return ", ".join(told + ([degrees(gps["lon"], gps["lat"])] if gps else []))
+    facts = [f"{size[0]} × {size[1]} px"] if size else []
+    facts += [str(sight.exif["time"])[:19].replace("T", " ")] if sight.exif.get("time") else []
+    return ", ".join(facts + ([degrees(gps["lon"], gps["lat"])] if gps else []))
 
 
 def _claimed(entry: Entry) -> dict[str, str] | None:
     """What somebody says, and how far that is from the best place (m, km on the ellipsoid)."""
     if entry.claimed is None:
         return None
-    told = {"by": entry.claimed_by, "place": degrees(*entry.claimed), "off": ""}
+    claim = {"by": entry.claimed_by, "place": degrees(*entry.claimed), "off": ""}
     if entry.answer and entry.answer["candidates"]:
         best = entry.answer["candidates"][0]
-        told["off"] = metres(_EARTH.inv(*entry.claimed, best["lon"], best["lat"])[2])
-    return told
+        claim["off"] = metres(_EARTH.inv(*entry.claimed, best["lon"], best["lat"])[2])
+    return claim
 
 
 def _group(group: Group, number: int, thumbs: Mapping[int, str | None]) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _group(group: Group, number: int, thumbs: Mapping[int, str | None]) -> dict[
 
 
 def _answer(answer: Answer | None, folder: str) -> dict[str, Any]:
-    """What a card tells of an answer; empty where there is none."""
+    """What a card shows of an answer; empty where there is none."""
     if answer is None:
         return dict.fromkeys(("report", "heat", "scene", "best", "distance")) | {
             "scenes": [], "further": [], "maps": {},
@@ -162,11 +162,11 @@ def _answer(answer: Answer | None, folder: str) -> dict[str, Any]:
     }
 
 
-def _candidate(told: Mapping[str, Any]) -> dict[str, str]:
+def _candidate(candidate: Mapping[str, Any]) -> dict[str, str]:
     return {
-        "place": degrees(told["lon"], told["lat"]),
-        "distance": f"{told['distance']:.3f}",
-        "shared": ", ".join(display_name(name) for name in told["shared"][:3]),
+        "place": degrees(candidate["lon"], candidate["lat"]),
+        "distance": f"{candidate['distance']:.3f}",
+        "shared": ", ".join(display_name(name) for name in candidate["shared"][:3]),
     }
 
 

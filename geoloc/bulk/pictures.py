@@ -11,70 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import imagehash
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-BITS = 256
-_SAME_BITS = 24  # of BITS; two unrelated pictures differ in about half of them
-_SAME_COLOR = 12.0  # grey levels
+from ..photos.likeness import BITS, Seen, Signature
+
+__all__ = ["BITS", "Cluster", "Picture", "Seen", "Signature", "propose_clusters", "same_place"]
+
 _ALIKE_BITS = 72
 _ALIKE = 0.9  # correlation of the scenes' logits
 _VIDEO_SECONDS = 20.0
 _MINUTES = 10.0
 _SLACK = 1e-4  # far more than rounding: who is let through is compared exactly
-
-U8 = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, eq=False)
-class Signature:
-    """hash: perceptual hash, packed bits ``(32,)``; color: mean colours ``(8, 8, 3)``."""
-
-    hash: U8
-    color: U8
-
-    @classmethod
-    def of(cls, pixels: U8) -> Signature:
-        """From RGB ``(h, w, 3)``; scaling and compression hardly change it."""
-        small = Image.fromarray(pixels).resize((128, 128), Image.Resampling.BOX)
-        bits = imagehash.phash(small, hash_size=16).hash
-        color = small.resize((8, 8), Image.Resampling.BOX)
-        return cls(np.packbits(bits), np.asarray(color, np.uint8))
-
-    def differing_bits(self, other: Signature) -> int:
-        """Of BITS."""
-        return int(np.bitwise_count(self.hash ^ other.hash).sum())
-
-
-class Seen:
-    """Signatures that came before, by number."""
-
-    def __init__(self) -> None:
-        self._hashes = np.empty((64, BITS // 8), np.uint8)
-        self._colors = np.empty((64, 192), np.uint8)
-        self._numbers: list[int] = []
-
-    def add(self, number: int, signature: Signature) -> None:
-        """Remember a picture."""
-        count = len(self._numbers)
-        if count == len(self._hashes):
-            self._hashes = np.concatenate([self._hashes, np.empty_like(self._hashes)])
-            self._colors = np.concatenate([self._colors, np.empty_like(self._colors)])
-        self._hashes[count], self._colors[count] = signature.hash, signature.color.reshape(-1)
-        self._numbers.append(number)
-
-    def find(self, signature: Signature) -> int | None:
-        """The number of the picture that is the same, the most alike of them; else None."""
-        count = len(self._numbers)
-        if not count:
-            return None
-        bits = np.bitwise_count(self._hashes[:count] ^ signature.hash).sum(axis=1)
-        near = np.flatnonzero(bits <= _SAME_BITS)
-        colors = self._colors[near].astype(np.int16) - signature.color.reshape(-1)
-        near = near[np.abs(colors).mean(axis=1) <= _SAME_COLOR]
-        return self._numbers[near[np.argmin(bits[near])]] if near.size else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,11 +121,11 @@ class _Traits:
             axis=1, dtype=np.int16
         )
         one_sender = self.senders[before] == self.senders[place]
-        taken, posted = (
+        same_moment, posted = (
             np.abs(times[before] - times[place]) <= 60 * _MINUTES
             for times in (self.taken, self.posted)
         )
-        otherwise = (bits <= _ALIKE_BITS) | taken | (one_sender & posted)
+        otherwise = (bits <= _ALIKE_BITS) | same_moment | (one_sender & posted)
         near = np.flatnonzero(among[before] & np.where(one_video, in_time, otherwise))
         alike = self.units[near] @ self.units[place] >= _ALIKE - _SLACK
         return [int(n) for n in near[alike]]

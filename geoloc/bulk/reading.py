@@ -19,6 +19,7 @@ from ..files.whole import file_sha256, whole_file
 from ..models import Model
 from ..names import alike, free_name, path_text, safe_name, text_path
 from ..photos import Photo, read_photo
+from ..photos.likeness import Seen, Signature
 from ..query.encode import encode_batches, kept
 from ..query.folders import holds_picture, picture_key
 from ..query.repeat import reread
@@ -28,7 +29,6 @@ from .copies import Sight, lead_record, leads_already
 from .layout import CLUSTERS
 from .media import Medium
 from .mishaps import contained, is_foreseen
-from .pictures import Seen, Signature
 from .store import Done, Item, Sighting, Store
 
 PREVIEW = "photo.jpg"
@@ -128,7 +128,7 @@ class Reader:
         fail: Callable[[str, str], None],
         progress: Stages,
     ) -> None:
-        """See to it that each item is the copy that leads: the first of its ``sights``.
+        """Make each item the copy that leads: the first of its ``sights``.
 
         A larger copy may have come later, the one that led may be gone. One that cannot be
         read any more is told by ``fail`` (name, reason), and the item stays what it was.
@@ -145,19 +145,19 @@ class Reader:
         others = [pair for pair in leads if not leads_already(*pair)]
         if not others:
             return
-        told, done = progress("reading the larger copies"), 0
-        taken: deque[tuple[Item, Sight, Signature]] = deque()
-        for photos, vectors in encode_batches(_decoded(others, taken, fail), self.model):
+        report, done = progress("reading the larger copies"), 0
+        waiting: deque[tuple[Item, Sight, Signature]] = deque()
+        for photos, vectors in encode_batches(_decoded(others, waiting, fail), self.model):
             renewed = []
             for photo, vector in zip(photos, vectors, strict=True):
-                item, lead, signature = taken.popleft()
+                item, lead, signature = waiting.popleft()
                 _write_preview(photo, self.folder / item.folder)
                 origin = {**lead.sighting.record["origin"], **photo.origin}
                 record = {**lead.sighting.record, "origin": origin}
                 renewed.append(replace(item, record=record, signature=signature, vector=vector))
             self.store.replace(renewed)
             done += len(renewed)
-            told(done, len(others))
+            report(done, len(others))
 
     def _commit(self, but: int = 0) -> int:
         """Record the media that are complete: all ``but`` the one that is being read."""
@@ -190,8 +190,8 @@ class Reader:
         )
 
 
-def photo_of(item: Item, folder: Path, told: Mapping[str, Any]) -> Photo:
-    """An item's picture for its report, with all that is known of where it is from: ``told``
+def photo_of(item: Item, folder: Path, evidence: Mapping[str, Any]) -> Photo:
+    """An item's picture for its report, with all that is known of where it is from: ``evidence``
     goes into its origin.
 
     A preview that was taken away, or shows another picture, is made again from the original;
@@ -204,7 +204,7 @@ def photo_of(item: Item, folder: Path, told: Mapping[str, Any]) -> Photo:
         again = kept(reread({**record, **record["origin"]}))
         _write_preview(again, place)
         pixels = again.pixels
-    origin = {**record["origin"], **told}
+    origin = {**record["origin"], **evidence}
     return Photo(path, path.stem, record["sha256"], pixels, tuple(record["size"]),
                  record["exif"], origin, tuple(record.get("notes", ())))  # fmt: skip
 
@@ -226,15 +226,15 @@ def _decode(medium: Medium, sha256: str, sampling: Sampling) -> Iterator[Photo]:
 
 def _decoded(
     leads: Sequence[tuple[Item, Sight]],
-    taken: deque[tuple[Item, Sight, Signature]],
+    waiting: deque[tuple[Item, Sight, Signature]],
     fail: Callable[[str, str], None],
 ) -> Iterator[Photo]:
-    """The copies that lead from now on, read again; ``taken`` tells which they are."""
+    """The copies that lead from now on, read again; ``waiting`` holds which they are."""
     for item, lead in leads:
         with contained(lead.medium.name, partial(fail, lead.medium.name)):
             record = lead.sighting.record
             photo = reread({**record, **record["origin"], "file": lead.medium.path.name})
-            taken.append((item, lead, Signature.of(photo.pixels)))
+            waiting.append((item, lead, Signature.of(photo.pixels)))
             yield photo
 
 
@@ -288,7 +288,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _digest(path: Path) -> str:
     if not path.is_file():
-        raise PhotoError(f"{path} is no regular file, or a link to nothing: get the file again")
+        raise PhotoError(f"{path} is not a regular file, or is a broken link: get the file again")
     try:
         return file_sha256(path)
     except OSError as error:

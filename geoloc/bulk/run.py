@@ -80,13 +80,13 @@ class BulkReport:
 
     def raise_if_unanswered(self) -> None:
         """Raises GeolocError where a picture or cluster has no answer, or not one has."""
-        told, asked = self.out / "failures.csv", self.answered + self.kept + self.unanswered
+        failures, asked = self.out / "failures.csv", self.answered + self.kept + self.unanswered
         if not self.answered + self.kept:
-            raise GeolocError(f"none of {self.files} files could be answered: see {told}")
+            raise GeolocError(f"none of {self.files} files could be answered: see {failures}")
         if self.unanswered:
             raise GeolocError(
-                f"{self.unanswered} of {asked} answers are missing: fix what {told} reports "
-                "of them and run the same command again"
+                f"{self.unanswered} of {asked} answers are missing: fix what {failures} reports "
+                "and run the same command again"
             )
 
 
@@ -124,15 +124,15 @@ def run_bulk(
     session = QuerySession.open(cube, options, usually_hidden=True)
     model = cube_model(session.target, options.model)
     with kept_details(out):
-        found = find_media(folder, leave_out=out)
-    if not (found.media or found.failures):
-        raise UsageError(f"{folder} holds no photos or videos: name another folder")
+        listing = find_media(folder, leave_out=out)
+    if not (listing.media or listing.failures):
+        raise UsageError(f"{folder} holds no photos or videos: choose another folder")
     check_writable(out)
     refuse_other_output(out)
     setting = json.dumps([1, model.digest, asdict(sampling)])
     store = Store(out, setting, cube_key(session.target.cube.url))
     with closing(store), kept_details(out):
-        run = _Run(session, model, store, out, found)
+        run = _Run(session, model, store, out, listing)
         with clock("reading"):
             run.read(sampling, progress)
         with clock("answering"):
@@ -147,7 +147,9 @@ def refuse_other_output(out: Path) -> None:
         return
     for name in (INDEX, *TABLES):
         if (out / name).exists():
-            raise OutputError(f"{out} holds {name}, which no bulk run wrote: choose another --out")
+            raise OutputError(
+                f"{out} holds {name}, which was not written by a bulk run: choose another --out"
+            )
 
 
 class _Clock:
@@ -200,8 +202,8 @@ class _Run:
     def answer(self, progress: Stages) -> None:
         """Ask what is not answered yet."""
         asked = [*self._single(), *self._fused()]
-        told = {number: evidence_of(sights) for number, sights in self._sights.items()}
-        search = BulkSearch(self.session, self.model, self.store, self.out, self.out / ITEMS, told)
+        proof = {number: evidence_of(sights) for number, sights in self._sights.items()}
+        search = BulkSearch(self.session, self.model, self.store, self.out, self.out / ITEMS, proof)
         for folder in (ITEMS, CLUSTERS):
             settle_all(self.out / folder)
         pending = search.pending(asked, progress("checking the answers"))
@@ -274,4 +276,4 @@ class _Run:
 
     def _known_answers(self) -> dict[str, Answer]:
         rows = self.store.answers().items()
-        return {folder: told for folder, (_, told) in rows if folder not in self._failures}
+        return {folder: answer for folder, (_, answer) in rows if folder not in self._failures}

@@ -47,7 +47,7 @@ _HEAT_PIXELS = 110  # longer side of the small heatmap in the index
 _HEAT_STEP = 8  # of 255 levels are one colour there: a third of the bytes
 _DOT = (255, 45, 120)
 
-Told = Mapping[int, Mapping[str, Any]]
+Evidence = Mapping[int, Mapping[str, Any]]
 """By item: what its evidence tells of it beside its record; see `copies.evidence_of`."""
 
 _DIGEST = "record_sha256"  # of a summary: which query.json it is of
@@ -65,11 +65,18 @@ class BulkItem:
     items: tuple[Item, ...]
     vector: NDArray[np.float32]
 
-    def key(self, session: QuerySession, evidence: Told) -> str:
+    def key(self, session: QuerySession, evidence: Evidence) -> str:
         """Stands for all that an answer depends on: where it is the same, so is the answer."""
         cube = session.target.cube
-        told = [[evidence.get(item.id, {}), item.record] for item in self.items]
-        asked = [self.title, told, session.parameters, cube.url, cube.generation, session.sensitive]
+        facts = [[evidence.get(item.id, {}), item.record] for item in self.items]
+        asked = [
+            self.title,
+            facts,
+            session.parameters,
+            cube.url,
+            cube.generation,
+            session.sensitive,
+        ]
         text = json.dumps(asked)
         return hashlib.sha256(text.encode() + self.vector.tobytes()).hexdigest()
 
@@ -83,7 +90,7 @@ class BulkSearch:
     store: Store
     out: Path
     items: Path
-    told: Told
+    evidence: Evidence
 
     def pending(self, items: Sequence[BulkItem], progress: Progress) -> list[BulkItem]:
         """The items that are not answered yet, were asked otherwise, or whose answer is not
@@ -91,7 +98,7 @@ class BulkSearch:
         known = self.store.answers()
         same = [
             one for one in items
-            if known.get(one.folder, ("", {}))[0] == one.key(self.session, self.told)
+            if known.get(one.folder, ("", {}))[0] == one.key(self.session, self.evidence)
         ]  # fmt: skip
         kept, count = set[str](), min(_WRITERS, len(os.sched_getaffinity(0)))
         with ThreadPoolExecutor(count, thread_name_prefix="checks") as pool:
@@ -101,11 +108,11 @@ class BulkSearch:
                 progress(done, len(same))
         return [one for one in items if one.folder not in kept]
 
-    def _is_whole(self, one: BulkItem, told: Mapping[str, Any]) -> bool:
+    def _is_whole(self, one: BulkItem, kept: Mapping[str, Any]) -> bool:
         """Whether the record is the very one that this run's list is of, and all files are its."""
         folder = self.out / one.folder
         try:
-            same = not folder.is_symlink() and file_sha256(folder / RECORD) == told.get(_DIGEST)
+            same = not folder.is_symlink() and file_sha256(folder / RECORD) == kept.get(_DIGEST)
         except OSError:
             return False
         record = recorded(folder) if same else None
@@ -115,24 +122,26 @@ class BulkSearch:
         return not faults
 
     def answer(self, items: Sequence[BulkItem], progress: Stages) -> dict[str, str]:
-        """Write each answer as soon as it is known; what fails is told, by folder.
+        """Write each answer as soon as it is known; failures are returned by folder.
 
         Several are written at a time: most of that is reading imagery and compressing, which
         frees the interpreter. They are recorded here, one by one and in order.
         """
         failures: dict[str, str] = {}
         jobs = self._jobs(items, progress("searching the cube"))
-        told = progress("writing the answers")
+        report = progress("writing the answers")
         count = min(_WRITERS, len(os.sched_getaffinity(0)))
         with ThreadPoolExecutor(count, thread_name_prefix="answers") as pool:
             try:
                 written = _in_turn(pool, jobs, 2 * count)
                 for done, (one, future) in enumerate(written, start=1):
                     with contained(one.folder, partial(failures.__setitem__, one.folder), self.out):
-                        found = future.result()
+                        answered = future.result()
                     if one.folder not in failures:
-                        self.store.answer(one.folder, one.key(self.session, self.told), found)
-                    told(done, len(items))
+                        self.store.answer(
+                            one.folder, one.key(self.session, self.evidence), answered
+                        )
+                    report(done, len(items))
             finally:
                 pool.shutdown(cancel_futures=True)
         return failures
@@ -145,9 +154,9 @@ class BulkSearch:
         for number, start in enumerate(starts):
             batch = items[start : start + size]
             questions = [QueryItem(one.title, one.folder, (), one.vector) for one in batch]
-            told = partial(_of_passes, progress, number, len(starts))
-            found = self.session.search(questions, progress=told, scratch=self.out)
-            for one, question, ranked in zip(batch, questions, found, strict=True):
+            report = partial(_of_passes, progress, number, len(starts))
+            results = self.session.search(questions, progress=report, scratch=self.out)
+            for one, question, ranked in zip(batch, questions, results, strict=True):
                 yield one, partial(self._write, one, question, ranked)
 
     def _photos_a_pass(self) -> int:
@@ -161,8 +170,8 @@ class BulkSearch:
         if folder.is_symlink():  # writing there would replace another answer
             folder.unlink()
         photos = tuple(self._photo(item) for item in one.items)
-        told = replace(question, photos=photos, folder=folder)
-        result = self.session.answer(told, ranked, self.model)
+        asked = replace(question, photos=photos, folder=folder)
+        result = self.session.answer(asked, ranked, self.model)
         target = self.session.target  # a thousand pages: their maps stay small
         write_report(
             result, folder, target.source, target.overview, sharp=False,
@@ -171,11 +180,11 @@ class BulkSearch:
         return summary(result) | {_DIGEST: file_sha256(folder / RECORD)}
 
     def _photo(self, item: Item) -> Photo:
-        return photo_of(item, self.items, self.told.get(item.id, {}))
+        return photo_of(item, self.items, self.evidence.get(item.id, {}))
 
 
 def _of_passes(progress: Progress, number: int, passes: int, done: int, total: int) -> None:
-    """What is done of one pass over the cube, told as a part of all passes."""
+    """What is done of one pass over the cube, reported as a part of all passes."""
     progress(number * total + done, passes * total)
 
 
@@ -192,7 +201,7 @@ def _in_turn(
 
 
 def summary(result: QueryResult) -> _Summary:
-    """What the index and the tables tell of an answer (JSON types only)."""
+    """What the index and the tables show of an answer (JSON types only)."""
     kept = ("rank", "distance", "percentile", "lon", "lat", "shared")
     candidates = [{key: properties(c)[key] for key in kept} for c in result.candidates]
     scenes = [[name, round(share, 4)] for name, share in result.scenes()]

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from ..errors import OutputError
 from ..files.modes import create_file
+from ..photos.likeness import Signature
 from .layout import PROGRESS
-from .pictures import Signature
 
 if TYPE_CHECKING:
     from .media import Kind
@@ -136,8 +136,8 @@ class Store:
             for medium, time, item, record in self._db.execute(
                 "select medium, time, item, record from sighting order by rowid"
             ):
-                told = Sighting(item, time=time, record=json.loads(record))
-                seen.setdefault(medium, []).append(told)
+                sighting = Sighting(item, time=time, record=json.loads(record))
+                seen.setdefault(medium, []).append(sighting)
             rows = self._db.execute(
                 "select name, size, mtime, sha256, kind, failure from medium order by name"
             ).fetchall()

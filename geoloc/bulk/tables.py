@@ -124,19 +124,19 @@ def _row(entry: Entry, sight: Sight) -> dict[str, Any]:
         "text": message and message.text,
         "cluster": entry.cluster,
         "vector": entry.item.vector,
-        **_found(entry),
+        **_answered(entry),
     }
 
 
-def _found(entry: Entry) -> dict[str, Any]:
+def _answered(entry: Entry) -> dict[str, Any]:
     if entry.answer is None:
         return {}
-    told = entry.answer
-    best = told["candidates"][0] if told["candidates"] else {}
+    answer = entry.answer
+    best = answer["candidates"][0] if answer["candidates"] else {}
     keys = ("lon", "lat", "distance", "percentile")
     return {
-        "scene": told["scenes"][0][0],
-        "candidates": told["candidates"],
+        "scene": answer["scenes"][0][0],
+        "candidates": answer["candidates"],
         "report": f"{entry.folder}/report.html",
         **{key: best.get(key) for key in keys},
     }
@@ -151,21 +151,25 @@ def _features(
         kind = "item" if isinstance(one, Entry) else "cluster"
         name = one.item.folder if isinstance(one, Entry) else one.name
         for candidate in one.answer["candidates"] if one.answer else ():
-            told = {"kind": kind, "name": name, "report": f"{one.folder}/report.html"}
-            yield _point(candidate["lon"], candidate["lat"], told | candidate)
+            facts = {"kind": kind, "name": name, "report": f"{one.folder}/report.html"}
+            yield _point(candidate["lon"], candidate["lat"], facts | candidate)
     for entry in entries:
         for claim in entry.places if entry.conflicts else entry.places[:1]:
-            told = {"kind": "claimed", "name": entry.item.folder, "by": claim.by}
+            facts = {"kind": "claimed", "name": entry.item.folder, "by": claim.by}
             differ = {"conflicts": "; ".join(entry.conflicts)} if entry.conflicts else {}
             lon, lat = claim.value
-            yield _point(lon, lat, told | differ)
+            yield _point(lon, lat, facts | differ)
     for message in places:
         if message.place:
-            told = {**message.to_json(), "kind": "sent in chat", "name": f"message {message.id}"}
-            told.pop("place")
-            yield _point(*message.place, told)
+            facts = {
+                **message.to_json(),
+                "kind": "sent in chat",
+                "name": f"message {message.id}",
+            }
+            facts.pop("place")
+            yield _point(*message.place, facts)
 
 
-def _point(lon: float, lat: float, told: Mapping[str, Any]) -> dict[str, Any]:
+def _point(lon: float, lat: float, properties: Mapping[str, Any]) -> dict[str, Any]:
     geometry = {"type": "Point", "coordinates": [lon, lat]}
-    return {"type": "Feature", "geometry": geometry, "properties": dict(told)}
+    return {"type": "Feature", "geometry": geometry, "properties": dict(properties)}

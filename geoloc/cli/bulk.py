@@ -29,10 +29,10 @@ def bulk(
     options: QueryOptions,
     as_json: bool = JSON,
 ) -> None:
-    """Answer every photo and video below a folder; run it again to go on or to add new files.
+    """Answer every photo and video below a folder; run it again to resume or to add new files.
 
-    Exit code 0 where every good picture is answered; bad files are listed in failures.csv. Exit
-    code 1 where an answer is missing; the others are there. Only you can read the answers:
+    Exit code 0 if every good picture is answered; bad files are listed in failures.csv. Exit
+    code 1 if an answer is missing; the others are kept. Only you can read the answers:
     GEOLOC_ANSWERS_MODE=group opens them to the group, =umask leaves it to the system.
     """
     from ..bulk import run_bulk
@@ -59,7 +59,7 @@ def _show(report: BulkReport) -> None:
     for remark in report.notes:
         note(f"  {remark}")
     if report.kept and not report.answered:
-        note("nothing new: all that can be answered was answered before")
+        note("nothing new: everything that can be answered was answered before")
     note(f"open {report.index} in a browser")
 
 

@@ -65,7 +65,7 @@ class RateColumn(ProgressColumn):
 def stages(*, long: bool = False) -> Iterator[Callable[[str], Advance]]:
     """Progress on stderr: bars, one a stage of the work, or lines where that is no terminal.
 
-    A line comes every 30 s; of ``long`` work also once there is anything to tell. An
+    A line comes every 30 s; of ``long`` work also once there is anything to report. An
     interruption by the user becomes an error of one line. However it is ended, how far it came
     is the last line before that.
     """
@@ -112,7 +112,7 @@ def _bars(lines: _Lines) -> Iterator[Callable[[str], Advance]]:
 
 @dataclass
 class Course:
-    """How far a stage has come, when (s of a clock) it was begun, and first told of progress.
+    """How far a stage has come, when (s of a clock) it was begun, and first reported progress.
 
     What is left is reckoned from the latter: what is made ready before says nothing of the pace.
     """
@@ -126,16 +126,16 @@ class Course:
 
     def text(self, now: float) -> str:
         """One line: how much of how much, time elapsed and left."""
-        told = f"{_clock(now - self.begun)} elapsed"
+        elapsed = f"{_clock(now - self.begun)} elapsed"
         if not self.total:
-            return f"{self.title}: begun, {told}"
+            return f"{self.title}: begun, {elapsed}"
         share = self.done / self.total
         left = (
             f", about {_clock((now - self.paced) * (1 - share) / share)} left" if share > 0 else ""
         )
         count = f"{int(self.done):,} of {self.total:,}"
         word = f", {self.told}" if self.told else ""
-        return f"{self.title}: {count} ({100 * share:.0f} %){word}, {told}{left}"
+        return f"{self.title}: {count} ({100 * share:.0f} %){word}, {elapsed}{left}"
 
 
 def _clock(seconds: float) -> str:
@@ -144,7 +144,7 @@ def _clock(seconds: float) -> str:
 
 @dataclass
 class _Lines:
-    """Says now and then how far the stage that was told of last has come."""
+    """Reports now and then how far the stage that moved last has come."""
 
     early: bool
     stages: list[Course] = field(default_factory=list)
@@ -165,7 +165,7 @@ class _Lines:
         return advance
 
     def tell(self) -> None:
-        """How far that stage is now, if there is anything to tell."""
+        """How far that stage is now, if there is anything to report."""
         if self.current:
             note(self.current.text(time.monotonic()))
 

@@ -45,56 +45,38 @@ FAIL_FAST = typer.Option(
 )
 
 _DOING = {"build": "building", "refresh": "refreshing"}
+_JOBS = {
+    "build": "Encode an area's imagery into a feature cube, once; an interrupted build resumes.",
+    "refresh": (
+        "Recompute what changed in the imagery, into a new generation; others may query meanwhile."
+    ),
+    "update": (
+        "Build what is missing from an area's cube, and refresh what has changed in its imagery."
+    ),
+}
 
 
-@app.command()
-def build(
-    area: Path = AREA,
-    method: str | None = METHOD,
-    cluster: str = CLUSTER,
-    max_failed: int | None = MAX_FAILED,
-    fail_fast: bool = FAIL_FAST,
-    as_json: bool = JSON,
-) -> None:
-    """Encode an area's imagery into a feature cube, once; an interrupted build goes on."""
-    from ..jobs.build import build_cube
+def _add_job(name: str, what: str) -> None:
+    """A job that brings an area's cube up to date: ``geoloc.NAME_cube``."""
 
-    most = 0 if fail_fast else max_failed
-    carry_out(build_cube, "build", area, as_json, method=method, cluster=cluster, max_failed=most)
+    @app.command(name, help=what)
+    def run(
+        area: Path = AREA,
+        method: str | None = METHOD,
+        cluster: str = CLUSTER,
+        max_failed: int | None = MAX_FAILED,
+        fail_fast: bool = FAIL_FAST,
+        as_json: bool = JSON,
+    ) -> None:
+        import geoloc
 
-
-@app.command()
-def refresh(
-    area: Path = AREA,
-    method: str | None = METHOD,
-    cluster: str = CLUSTER,
-    max_failed: int | None = MAX_FAILED,
-    fail_fast: bool = FAIL_FAST,
-    as_json: bool = JSON,
-) -> None:
-    """Recompute what changed in the imagery, into a new generation; others may query meanwhile."""
-    from ..jobs.refresh import refresh_cube
-
-    most = 0 if fail_fast else max_failed
-    carry_out(
-        refresh_cube, "refresh", area, as_json, method=method, cluster=cluster, max_failed=most
-    )
+        job, step = getattr(geoloc, f"{name}_cube"), name if name in _DOING else None
+        most = 0 if fail_fast else max_failed
+        carry_out(job, step, area, as_json, method=method, cluster=cluster, max_failed=most)
 
 
-@app.command()
-def update(
-    area: Path = AREA,
-    method: str | None = METHOD,
-    cluster: str = CLUSTER,
-    max_failed: int | None = MAX_FAILED,
-    fail_fast: bool = FAIL_FAST,
-    as_json: bool = JSON,
-) -> None:
-    """Build what is missing of an area's cube, and refresh what has changed in its imagery."""
-    from ..jobs.update import update_cube
-
-    most = 0 if fail_fast else max_failed
-    carry_out(update_cube, None, area, as_json, method=method, cluster=cluster, max_failed=most)
+for _name, _what in _JOBS.items():
+    _add_job(_name, _what)
 
 
 @app.command()
@@ -110,34 +92,34 @@ def plan(
     ),
     as_json: bool = JSON,
 ) -> None:
-    """What a build would take, from a measured sample: size, blocks, bytes, time, cost.
+    """What a build would need, from a measured sample: size, blocks, bytes, time, cost.
 
     Imagery counts as decoded pixels, margins included: files and tiles hold fewer bytes.
     """
     from ..area import load_area
     from ..jobs.estimate import plan_cube
 
-    found = plan_cube(load_area(area), method=method, cluster=cluster, steps=steps, price=price)
+    estimate = plan_cube(load_area(area), method=method, cluster=cluster, steps=steps, price=price)
     if as_json:
-        print_json(found.to_json())
+        print_json(estimate.to_json())
         return
-    columns = dict.fromkeys(found.headings(), "right")
-    print_table(found.area, columns, [row.texts() for row in found.rows])
-    note(found.summary())
+    columns = dict.fromkeys(estimate.headings(), "right")
+    print_table(estimate.area, columns, [row.texts() for row in estimate.rows])
+    note(estimate.summary())
 
 
 @app.command()
 def generations(cube: str = CUBE, as_json: bool = JSON) -> None:
-    """The generations of a cube: when made, which imagery, how complete."""
+    """List the generations of a cube: when made, from which imagery, how complete."""
     from ..cube import list_generations
     from ..query import cube_url
 
-    found = list_generations(cube_url(cube))
+    listed = list_generations(cube_url(cube))
     if as_json:
-        print_json({"generations": [generation.to_json() for generation in found]})
+        print_json({"generations": [generation.to_json() for generation in listed]})
         return
     headings = ("", "created", "finished", "imagery", "blocks", "incomplete")
-    print_table(cube, dict.fromkeys(headings, "left"), [_row(g) for g in found])
+    print_table(cube, dict.fromkeys(headings, "left"), [_row(g) for g in listed])
 
 
 @app.command()
@@ -151,7 +133,7 @@ def prune(
         "--grace",
         metavar="TIME",
         help="Also keep what was in use within this time: current, or opened on this machine. "
-        "90s, 30m, 1h, 2d, or 0. Of cubes on S3 only what was current is known.",
+        "90s, 30m, 1h, 2d, or 0. For cubes on S3 only what was current is known.",
     ),
     as_json: bool = JSON,
 ) -> None:
@@ -168,7 +150,7 @@ def prune(
 
 @app.command()
 def info(cube: str = CUBE, as_json: bool = JSON) -> None:
-    """What a cube holds: area, model, imagery dates, how complete it is."""
+    """Show what a cube holds: area, model, imagery dates, how complete it is."""
     from ..query import open_cube
 
     facts = open_cube(cube).info()
@@ -189,8 +171,8 @@ def verify(
 ) -> None:
     """Check every block's digest, and recompute sampled cells patch by patch.
 
-    The error is shown beside that of shifting the imagery by 2 px. Exit code 1 where blocks are
-    damaged: 'geoloc cube repair' computes them again.
+    The error is shown beside that of shifting the imagery by 2 px. Exit code 1 if blocks are
+    damaged: 'geoloc cube repair' recomputes them.
     """
     from ..query import verify_cube_at
 
@@ -216,10 +198,10 @@ def repair(
     fetch_imagery: bool = FETCH,
     as_json: bool = JSON,
 ) -> None:
-    """Check every block's digest, and compute again exactly those that are damaged.
+    """Check every block's digest, and recompute exactly the damaged blocks.
 
-    A lost CURRENT, ledger or small array is restored where the rest of the cube tells what it
-    was. A cube that is bounded by a polygon is named by its area file.
+    A lost CURRENT, ledger or small array is restored if the rest of the cube shows what it
+    was. A cube that is bounded by a polygon must be given by its area file.
     """
     from ..query import repair_cube_at
 
@@ -259,10 +241,10 @@ def carry_out(
 
 def _seconds(span: str) -> float:
     """Of a time such as 90s, 30m, 1h, 2d. Raises UsageError."""
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)([smhd]?)", span.strip().lower())
-    if found is None or (not found[2] and float(found[1])):
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)([smhd]?)", span.strip().lower())
+    if match is None or (not match[2] and float(match[1])):
         raise UsageError(f"--grace {span}: write a number and s, m, h or d, such as 30m, or 0")
-    return float(found[1]) * {"": 0, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+    return float(match[1]) * {"": 0, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
 def _tell(report: BuildReport | UpdateReport, as_json: bool) -> None:
@@ -274,7 +256,7 @@ def _tell(report: BuildReport | UpdateReport, as_json: bool) -> None:
 
 
 def _minute(time: str) -> str:
-    """Of an ISO time, which ``--json`` tells in full."""
+    """Of an ISO time, which ``--json`` gives in full."""
     return time[:16].replace("T", " ")
 
 

@@ -10,33 +10,36 @@ from .console import print_json, print_table
 
 def describe(
     photos: list[str] = typer.Argument(
-        None, metavar="PHOTO…", help="Ground photos: files, no URLs."
+        None, metavar="PHOTO…", help="Ground photos: files, not URLs."
     ),
     model: str = typer.Option("sandbox", "--model", help="Model that names the scenes."),
-    cube: str | None = typer.Option(None, "--cube", help="Describe a place of this cube instead."),
+    cube: str | None = typer.Option(None, "--cube", help="Describe a place in this cube instead."),
     at: str | None = typer.Option(
         None,
         "--at",
         metavar="LAT,LON",
-        help="The place, in degrees: 50.45,30.52 or 50.45N 30.52E. The other order is taken where "
-        "only that lies in the cube.",
+        help="The place, in degrees: 50.45,30.52 or 50.45N 30.52E. The other order is used if "
+        "only that lies in the cube. Of a cube of points the nearest one is described.",
     ),
     top: int = typer.Option(5, "--top", min=1, help="How many classes."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
 ) -> None:
-    """Name the scene classes of photos, or of a place as the cube sees it."""
-    from ..query import describe_photos, describe_place
+    """Name the scene classes of photos, or of a place as the cube shows it."""
+    from ..query import describe_photos
+    from ..query.describing import look_at
     from ..report.formatting import percent
     from ..scenes import display_name
 
     if bool(photos) == bool(cube) or bool(at) != bool(cube):
         raise UsageError("describe either photos, or a place: --cube CUBE --at LAT,LON")
+    point = None
     if cube is None:
         described = describe_photos(photos, model, top=top)
     else:
-        described = {at or "": describe_place(cube, at or "", top=top)}
+        found = look_at(cube, at or "", top=top)
+        described, point = {at or "": found.scenes}, found.point
     if as_json:
-        print_json(described)
+        print_json(described if point is None else {**described, "point": point.to_json()})
         return
     columns = {"": "left", "scene": "left", "share": "right"}
     rows = [

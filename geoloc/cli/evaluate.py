@@ -51,18 +51,32 @@ CALIBRATE = typer.Option(
     None,
     "--calibrate",
     metavar="MODEL",
-    help="Store how much must be searched for which probability: a model directory or .json.",
+    help="Store how much must be searched for which probability, for the answers of this model "
+    "(name or directory), or in a .json file.",
 )
 COMPARE = typer.Option(
     None, "--compare", metavar="A B", help="Two evaluations (--out) of the same photos, paired."
 )
+REGIONS = typer.Option(
+    None,
+    "--regions",
+    metavar="M",
+    help="Also rank the true regions, of so many metres a side; 25000 of a cube of points.",
+)
+FUSE = typer.Option(
+    None,
+    "--fuse",
+    metavar="N",
+    min=2,
+    help="Also average N photos of each place; may be given several times.",
+)
 SEED = typer.Option(0, "--seed", min=0, help="Random seed of intervals and of groups.")
 OUT = typer.Option(
-    None, "--out", metavar="DIR", help="Write figures, scores and plots; of a cube the answers."
+    None, "--out", metavar="DIR", help="Write figures, scores and plots; for a cube also answers."
 )
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 _OPTIONS = {
-    "CUBE TRUTH.csv": ("--strata", "--bank", "--calibrate", "--out"),
+    "CUBE TRUTH.csv": ("--strata", "--bank", "--regions", "--fuse", "--calibrate", "--out"),
     "--pairs": ("--model", "--split", "--out"),
     "--classes": ("--ground", "--overhead", "--model", "--out"),
     "--compare": (),
@@ -83,7 +97,9 @@ def evaluate(
     model: str | None = MODEL,
     strata: Path | None = STRATA,
     bank: Path | None = BANK,
-    calibrate: Path | None = CALIBRATE,
+    regions: float | None = REGIONS,
+    fuse: list[int] | None = FUSE,
+    calibrate: str | None = CALIBRATE,
     compare: tuple[str, str] | None = COMPARE,
     seed: int = SEED,
     out: Path | None = OUT,
@@ -92,7 +108,12 @@ def evaluate(
     """How good answers are where the truth is known: of a cube, of pairs, or of class folders.
 
     CUBE TRUTH.csv: how high the true places of photos rank (percentile, chance 50; best 1, 5,
-    10 %). --pairs, --classes: a model on images, without a cube. --compare: two of these.
+    10 %), and their regions of a cube of points. --pairs, --classes: a model on images, without a
+    cube. --compare: two of these.
+
+    With --calibrate answers of the model state from then on "the true place lies in the best x km²
+    with 80 %". Take one photo each of some 50 places or more in areas like yours, which the model
+    was not trained on: below 20 places 95 % cannot be told.
     """
     given = {
         "CUBE TRUTH.csv": cube is not None or truth is not None,
@@ -102,7 +123,9 @@ def evaluate(
     }
     options = {
         "--split": split, "--ground": ground, "--overhead": overhead, "--model": model,
-        "--strata": strata, "--bank": bank, "--calibrate": calibrate, "--out": out,
+        "--strata": strata, "--bank": bank, "--regions": regions, "--fuse": fuse or None,
+        "--calibrate": calibrate,
+        "--out": out,
     }  # fmt: skip
     _check_options(_one_of(given), [name for name, value in options.items() if value is not None])
     if compare is not None:
@@ -113,8 +136,8 @@ def evaluate(
     elif pairs is not None:
         _pairs(pairs, _model(model), split, seed, out, as_json)
     else:
-        _cube(str(_needed(cube, "CUBE")), _needed(truth, "TRUTH.csv"), strata, bank, calibrate,
-              seed, out, as_json)  # fmt: skip
+        _cube(str(_needed(cube, "CUBE")), _needed(truth, "TRUTH.csv"), strata, bank, regions, fuse,
+              calibrate, seed, out, as_json)  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -123,7 +146,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _one_of(given: dict[str, bool]) -> str:
-    named = [name for name, there in given.items() if there]
+    named = [name for name, is_given in given.items() if is_given]
     if len(named) != 1:
         what = " and ".join(named) or "nothing"
         raise UsageError(f"{what} to evaluate: give one of {', '.join(given)}")
@@ -154,11 +177,14 @@ def _cube(
     truth: Path,
     strata: Path | None,
     bank: Path | None,
-    calibrate: Path | None,
+    regions: float | None,
+    fuse: list[int] | None,
+    calibrate: str | None,
     seed: int,
     out: Path | None,
     as_json: bool,
 ) -> None:
+    from ..evaluation.calibration import FEWEST_PLACES
     from ..query.evaluating import (
         bank_photos,
         check_calibration_target,
@@ -169,31 +195,40 @@ def _cube(
     if calibrate:
         check_calibration_target(calibrate)
     with stages() as stage:
-        found = evaluate_truth(
+        scored = evaluate_truth(
             cube, truth, out=out, strata=strata, bank=bank_photos(bank) if bank else (),
-            seed=seed, progress=stage,
+            regions=regions, fuse=fuse or (), seed=seed, progress=stage,
         )  # fmt: skip
-    stored = store_calibration(found, calibrate, str(truth)) if calibrate else None
+    stored = store_calibration(scored, calibrate, str(truth)) if calibrate else None
     if out is not None:
-        _write(found, out, "cube", f"{cube} · {truth.name}", _map_ranks(found), found.km2)
-    told = found.to_json()
+        _write(
+            scored,
+            out,
+            "cube",
+            f"{cube} · {truth.name}",
+            _map_ranks(scored),
+            scored.km2,
+        )
+    facts = scored.to_json()
     if stored:
-        told["calibration"] = stored[1].model_dump(mode="json")
-    _show(found, told, str(found.summary), as_json)
+        facts["calibration"] = stored[1].model_dump(mode="json")
+    _show(scored, facts, str(scored.summary), as_json)
     if stored and not as_json:
         for percent, one in stored[1].levels.items():
             held = f"held for {one.coverage} % of places left out"
             note(f"{percent} %: the best {100 * one.share:.2g} % of the area ({held})")
         note(f"calibration in {stored[0]}")
-    if found.failures:
-        _left_out(list(found.failures.values()))
-        raise GeolocError(f"{len(found.failures)} photos could not be read")
+        if stored[1].places < FEWEST_PLACES:
+            note(f"{stored[1].places} places say little: take some 50 or more")
+    if scored.failures:
+        _left_out(list(scored.failures.values()))
+        raise GeolocError(f"{len(scored.failures)} photos could not be read")
 
 
-def _map_ranks(found: Evaluation) -> dict[str, Ranks]:
+def _map_ranks(evaluation: Evaluation) -> dict[str, Ranks]:
     from ..evaluation.ranks import Ranks
 
-    return {name: Ranks.of_placements(placed) for name, placed in found.methods().items()}
+    return {name: Ranks.of_placements(placed) for name, placed in evaluation.methods().items()}
 
 
 def _pairs(
@@ -202,14 +237,14 @@ def _pairs(
     from ..evaluation.paired import evaluate_pairs
 
     with stages() as stage:
-        found = evaluate_pairs(path, model, split=split, seed=seed, progress=stage)
+        scored = evaluate_pairs(path, model, split=split, seed=seed, progress=stage)
     if out is not None:
-        ranks = {"distance": found.ranks, "class match": found.class_match}
-        _write(found, out, "pairs", f"{path.name}: {found.split}", ranks)
-    told = found.to_json()
-    words = f"{told['n_pairs']:,} pairs, {told['n_places']:,} places"
-    _show(found, told, words, as_json)
-    _left_out(found.skipped)
+        ranks = {"distance": scored.ranks, "class match": scored.class_match}
+        _write(scored, out, "pairs", f"{path.name}: {scored.split}", ranks)
+    facts = scored.to_json()
+    words = f"{facts['n_pairs']:,} pairs, {facts['n_places']:,} places"
+    _show(scored, facts, words, as_json)
+    _left_out(scored.skipped)
 
 
 def _classes(
@@ -226,21 +261,21 @@ def _classes(
     from ..evaluation.plots import class_plot
 
     with stages() as stage:
-        found = evaluate_class_folders(mapping, ground, overhead, model, seed=seed, progress=stage)
+        scored = evaluate_class_folders(mapping, ground, overhead, model, seed=seed, progress=stage)
     if out is not None:
-        bars = [(one.name, float(one.precision.mean()), one.chance) for one in found.scores]
+        bars = [(one.name, float(one.precision.mean()), one.chance) for one in scored.scores]
         write_evaluation(
-            found, out, kind="classes", title=f"{model.name} · {mapping.name}",
+            scored, out, kind="classes", title=f"{model.name} · {mapping.name}",
             plots={"classes.png": class_plot(bars)},
         )  # fmt: skip
-    told = found.to_json()
-    words = f"{told['n_ground']:,} photos against {told['n_overhead']:,} overhead images"
-    _show(found, told, words, as_json)
-    _left_out(found.skipped)
+    facts = scored.to_json()
+    words = f"{facts['n_ground']:,} photos against {facts['n_overhead']:,} overhead images"
+    _show(scored, facts, words, as_json)
+    _left_out(scored.skipped)
 
 
 def _write(
-    found: Evaluated,
+    evaluation: Evaluated,
     out: Path,
     kind: str,
     title: str,
@@ -251,38 +286,40 @@ def _write(
     from ..evaluation.plots import recall_plot
 
     plots = {"recall.png": recall_plot(ranks, km2)}
-    write_evaluation(found, out, kind=kind, title=title, plots=plots)
+    write_evaluation(evaluation, out, kind=kind, title=title, plots=plots)
 
 
 def _compare(a: str, b: str, seed: int, as_json: bool) -> None:
     from ..evaluation.comparing import compare
 
-    found = compare(a, b, seed=seed)
+    comparison = compare(a, b, seed=seed)
     if as_json:
-        print_json(found.to_json())
+        print_json(comparison.to_json())
         return
-    print_table(*_difference_table(found))
-    if any(found.only):
-        note(f"left out: {found.only[0]} photos of A alone, {found.only[1]} of B alone")
+    print_table(*_difference_table(comparison))
+    if any(comparison.only):
+        note(f"left out: {comparison.only[0]} photos of A alone, {comparison.only[1]} of B alone")
 
 
-def _difference_table(found: Comparison) -> tuple[str, dict[str, str], list[list[str]]]:
+def _difference_table(comparison: Comparison) -> tuple[str, dict[str, str], list[list[str]]]:
     from ..evaluation.tables import figure_text, number
 
     columns = {"figure": "left", "A": "right", "B": "right", "B - A [95 %]": "right"}
     rows = [
         [name.replace("_", " "), number(a), number(b), figure_text(difference)]
-        for name, (a, b, difference) in found.figures.items()
+        for name, (a, b, difference) in comparison.figures.items()
     ]
-    return f"A {found.a}, B {found.b}: {found.photos:,} photos", columns, rows
+    return f"A {comparison.a}, B {comparison.b}: {comparison.photos:,} photos", columns, rows
 
 
-def _show(found: Evaluated, told: dict[str, Any], words: str, as_json: bool) -> None:
+def _show(evaluation: Evaluated, facts: dict[str, Any], words: str, as_json: bool) -> None:
+    from ..evaluation.tables import title_of
+
     if as_json:
-        print_json(told)
+        print_json(facts)
         return
-    for title, rows in found.tables().items():
-        print_table(words if title == "all" else f"by {title}", *_figure_table(rows))
+    for title, rows in evaluation.tables().items():
+        print_table(words if title == "all" else title_of(title), *_figure_table(rows))
 
 
 def _figure_table(rows: Any) -> tuple[dict[str, str], list[list[str]]]:
@@ -290,14 +327,14 @@ def _figure_table(rows: Any) -> tuple[dict[str, str], list[list[str]]]:
     from ..evaluation.tables import figure_text, number
 
     figures: dict[str, dict[str, Figure]] = dict(rows)
-    names = list(dict.fromkeys(name for found in figures.values() for name in found))
+    names = list(dict.fromkeys(name for by_name in figures.values() for name in by_name))
     lines = [
         [row.replace("_", " "),
-         *(figure_text(found[name]) if name in found else "" for name in names)]
-        for row, found in figures.items()
+         *(figure_text(by_name[name]) if name in by_name else "" for name in names)]
+        for row, by_name in figures.items()
     ]  # fmt: skip
     first = next(iter(figures.values()), {})
-    chances = [found.chance for found in first.values()]
+    chances = [by_name.chance for by_name in first.values()]
     if any(chance is not None for chance in chances):
         lines.append(["chance", *("" if c is None else number(c) for c in chances)])
     return {"": "left"} | {name.replace("_", " "): "right" for name in names}, lines

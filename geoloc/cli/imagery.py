@@ -24,7 +24,7 @@ def tile(
         None, "--out", help="Path or URL of the copy; default: beside the cube."
     ),
     method: str | None = typer.Option(
-        None, help="dense or patch, as the cube will be built: it decides the pixels' lattice."
+        None, help="dense or patch, as the cube will be built: it determines the pixel lattice."
     ),
     cluster: str = typer.Option(
         "auto",
@@ -33,11 +33,11 @@ def tile(
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
 ) -> None:
-    """Write an area's imagery once as Zarr, on the encoder's lattice; goes on where it stopped.
+    """Write an area's imagery once as Zarr, on the encoder's lattice; resumes where it stopped.
 
-    Run again, it renews the tiles whose imagery has changed. It pays where imagery is encoded more
-    than once, comes from a distant server, or is to be kept. An area with "keep: true" in its
-    imagery has it done by "cube build" and "cube refresh"; others read the copy as "kind: zarr".
+    Run again, it renews the tiles whose imagery has changed. It pays off when imagery is encoded
+    more than once, comes from a distant server, or must be kept. With "cache: true" in an area's
+    imagery, "cube build" and "cube refresh" do it; other areas read the copy as "kind: zarr".
     """
     from ..area import load_area
     from ..jobs.cache import tile_imagery

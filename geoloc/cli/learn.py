@@ -79,13 +79,16 @@ def register(app: typer.Typer) -> None:
 def recipe_spec(recipe: str, fields: dict[str, Any], settings: list[str]) -> Any:
     """The specification of a recipe, with some fields of one's own. Raises UsageError."""
     from ..training.recipes import RECIPES
-    from ..training.train import TrainSpec
+    from ..training.spec import TrainSpec
 
     if recipe not in RECIPES:
         raise UsageError(f"recipe {recipe!r} is not known: use {', '.join(RECIPES)}")
+    # with the specification's own defaults, or setting one field of a part would reset the others
+    defaults = {name: field.default for name, field in TrainSpec.model_fields.items()}
+    parts = {name: value for name, value in defaults.items() if hasattr(value, "model_dump")}
     known = {
         name: value.model_dump() if hasattr(value, "model_dump") else value
-        for name, value in RECIPES[recipe].items()
+        for name, value in {**parts, **RECIPES[recipe]}.items()
     }
     return train_spec(TrainSpec, {**known, "recipe": recipe, **fields}, settings)
 

@@ -38,7 +38,7 @@ def build(
     fail_fast: bool = FAIL_FAST,
     as_json: bool = JSON,
 ) -> None:
-    """Encode the imagery around each point into a feature cube, once; an interrupted build goes on.
+    """Encode the imagery around each point into a feature cube, once; an interrupted build resumes.
 
     Imagery, model and cube are those of the area file, whose extent and step do not count here.
     More points of the same sequence are appended to a cube that is there: what it holds stays.
@@ -119,7 +119,7 @@ def sample(
             done = sample_places(places, out, n, within=within, seed=seed, stages=stage)
         elif uniform:
             if within is None:
-                raise UsageError("--uniform draws in a polygon: name it by --within")
+                raise UsageError("--uniform draws in a polygon: give it with --within")
             done = sample_area(within, out, n or 0, seed=seed, stages=stage)
         else:
             done = sample_roads(
@@ -134,9 +134,9 @@ def sample(
 def _require_one_source(roads: list[Path], uniform: bool, places: Path | None) -> None:
     given = [
         name
-        for name, there in (("ROADS", roads), ("--uniform", uniform), ("--from", places))
-        if there
+        for name, is_given in (("ROADS", roads), ("--uniform", uniform), ("--from", places))
+        if is_given
     ]
     if len(given) != 1:
-        found = " and ".join(given) or "none of them"
-        raise UsageError(f"give one of ROADS, --uniform and --from; found {found}")
+        named = " and ".join(given) or "none of them"
+        raise UsageError(f"give one of ROADS, --uniform and --from; found {named}")

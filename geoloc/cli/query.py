@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..report import QueryResult
 
 CUBE = typer.Argument(..., metavar="CUBE", help="An area file, or the folder or URL of a cube.")
-PHOTOS = typer.Argument(..., metavar="PHOTO…", help="Ground photos: files, no URLs.")
+PHOTOS = typer.Argument(..., metavar="PHOTO…", help="Ground photos: files, not URLs.")
 OUT = typer.Option(..., "--out", metavar="DIR", help="Folder for the answers.")
 SHOWN = 5  # candidates on the terminal; all of them are in the files
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
@@ -52,14 +52,14 @@ def scene(
     name: str = typer.Argument(
         ...,
         metavar="WORDS",
-        help='A scene class, such as "soccer stadium", or other words where the model takes them.',
+        help='A scene class, such as "soccer stadium", or other words if the model accepts them.',
     ),
     out: Path = OUT,
     *,
     options: QueryOptions,
     as_json: bool = JSON,
 ) -> None:
-    """Find places of one scene class, or that words describe, without a photo."""
+    """Find places of a scene class, or that words describe, without a photo."""
     from ..query import search_scene
 
     with stages() as stage:
@@ -79,7 +79,7 @@ def repeat(
 ) -> None:
     """Run a recorded query again and report whether it gives the same answer.
 
-    Exit code 0 where it does, to the last bit or up to rounding; 1 where it does not.
+    Exit code 0 if it does, to the last bit or up to rounding; 1 if it does not.
     """
     from ..query.repeat import repeat_query
 
@@ -109,7 +109,7 @@ def _failed(failures: dict[str, str], asked: int) -> str:
 def show_answers(
     results: list[QueryResult], out: Path, as_json: bool, failures: dict[str, str]
 ) -> None:
-    """Tell of answers: tables for people, or one JSON object."""
+    """Report answers: tables for people, or one JSON object."""
     from ..report.calibrated import calibrated_words
     from ..report.formatting import areas_text, regions_text, truth_text, unsearched
 
@@ -132,8 +132,8 @@ def show_answers(
         }
         rows = [_row(result, candidate) for candidate in result.candidates[:SHOWN]]
         print_table(f"{result.title} ({result.folder})", columns, rows)
-        told = (result.match_words, truth_text(result), calibrated_words(result.calibrated))
-        for words in filter(None, told):
+        remarks = (result.match_words, truth_text(result), calibrated_words(result.calibrated))
+        for words in filter(None, remarks):
             note(words)
         if result.regions is not None:
             note(regions_text(result.regions, result.recall))

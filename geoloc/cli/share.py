@@ -45,7 +45,7 @@ def share(
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
 ) -> None:
-    """Write copies of answers that may be given away: SHARED.md in DIR says what was left out.
+    """Write copies of answers for others: SHARED.md in DIR says what was left out.
 
     Hashes, ranks, distances and the method are kept. A copy cannot be repeated; anyone who has
     the original can prove by its SHA-256 that the copy was made from it.

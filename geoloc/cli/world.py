@@ -11,8 +11,9 @@ from ..errors import GeolocError, UsageError
 from .console import note, print_json, print_table, stages
 
 if TYPE_CHECKING:
-    from ..demo import Demo
-    from ..demo_national import NationalDemo, RegionScore
+    from ..demo.national import NationalDemo
+    from ..demo.sandbox import Demo
+    from ..evaluation.regions import RegionScore
 
 _MOST_PHOTOS = 100_000
 SEED = typer.Option(7, "--seed", help="Random seed of the world.")
@@ -41,6 +42,9 @@ def sandbox(
     country: bool = typer.Option(
         False, "--country", help="A whole country, whose imagery is rendered when it is read."
     ),
+    views: int = typer.Option(
+        1, "--views", min=1, max=100, help="Of --country: photos of each place, looking around."
+    ),
     serve: bool = typer.Option(
         False, "--serve", help="Then serve the country's imagery as web tiles, until Ctrl-C."
     ),
@@ -52,14 +56,17 @@ def sandbox(
     With --country: roads, border, provinces, places, photos with truth; no pixel of imagery.
     """
     if serve and not country:
-        raise UsageError("--serve goes with --country: a world's imagery lies in files")
+        raise UsageError("--serve goes with --country: a world's imagery is in files")
+    if views > 1 and not country:
+        raise UsageError("--views goes with --country: a world's photos are each of another place")
     with stages() as stage:
         if country:
             from ..sandbox.country.write import write_country
 
             files = write_country(
-                folder, seed=seed, km=200.0 if km is None else km, photos=photos or 12, stages=stage
-            )
+                folder, seed=seed, km=200.0 if km is None else km, photos=photos or 12,
+                views=views, stages=stage,
+            )  # fmt: skip
         else:
             from ..sandbox.write import write_sandbox
 
@@ -103,7 +110,7 @@ def demo(
         None,
         "--photos",
         metavar="N|DIR",
-        help="How many photos to render; with --real, a photo of yours, or a folder of them.",
+        help="How many photos to render; with --real, your photo, or a folder of them.",
         show_default="40; national: 12",
     ),
     national: bool = typer.Option(
@@ -113,7 +120,7 @@ def demo(
         2000, "--points", min=1, max=10_000_000, help="Sample points of --national."
     ),
     real: bool = typer.Option(
-        False, "--real", help="On your own imagery and photos, with the model landuse."
+        False, "--real", help="On your own imagery and photos, with the landuse model."
     ),
     imagery: Path | None = typer.Option(
         None, "--imagery", metavar="TIF", help="With --real: a GeoTIFF, 0.4 to 3.2 m per pixel."
@@ -147,7 +154,7 @@ def _count(photos: str | None, default: int) -> int:
 
 
 def _demo_real(out: Path, imagery: Path | None, photos: str | None, as_json: bool) -> None:
-    from ..demo_real import run_real_demo
+    from ..demo.real import run_real_demo
     from .query import show_answers
 
     if imagery is None or photos is None or photos.isdecimal():
@@ -167,7 +174,7 @@ def _demo_real(out: Path, imagery: Path | None, photos: str | None, as_json: boo
 
 
 def _demo_sandbox(out: Path, seed: int, km: float, photos: int, as_json: bool) -> None:
-    from ..demo import run_demo
+    from ..demo.sandbox import run_demo
 
     with stages() as stage:
         result = run_demo(out, seed=seed, km=km, photos=photos, progress=stage)
@@ -186,7 +193,7 @@ def _national(
     points: int,
     as_json: bool,
 ) -> None:
-    from ..demo_national import run_national_demo
+    from ..demo.national import run_national_demo
 
     with stages() as stage:
         result = run_national_demo(
@@ -225,25 +232,27 @@ def _show(result: Demo) -> None:
 
 
 def _show_national(result: NationalDemo) -> None:
+    from ..demo.national import ROBUST
+
     columns = {
         "photo": "left",
         "rank of its region": "right",
-        "corrected": "right",
+        ROBUST.words: "right",
         "true cell's percentile": "right",
     }
     rows = [
         [
             score.photo,
-            _rank_text(score.plain, score.regions),
-            _rank_text(score.robust, score.regions),
+            _rank_text(score.plain),
+            _rank_text(score.robust),
             "-" if score.zoomed_percentile is None else f"{score.zoomed_percentile:.2f} %",
         ]
         for score in result.photos
     ]
     title = f"{result.points:,} points, built in {result.build_seconds:.0f} s (* is good)"
     print_table(title, columns, rows)
-    told = result.to_json()
-    for name, shares in (("smallest distance", told), ("corrected", told["robust"])):
+    facts = result.to_json()
+    for name, shares in (("smallest distance", facts), (ROBUST.words, facts["robust"])):
         note(
             f"by the {name}: true region good for {shares['truth_in_good'] or 0:.0%} of photos, "
             f"good regions are {shares['good_share'] or 0:.0%} of all"
@@ -251,8 +260,9 @@ def _show_national(result: NationalDemo) -> None:
     note(f"look at: {result.answers}/*/map.png and report.html")
 
 
-def _rank_text(score: RegionScore, regions: int) -> str:
-    return "-" if score.rank is None else f"{score.rank} of {regions}{' *' if score.good else ''}"
+def _rank_text(score: RegionScore) -> str:
+    good = " *" if score.good else ""
+    return "-" if score.rank is None else f"{score.rank} of {score.regions}{good}"
 
 
 def register(app: typer.Typer) -> None:

@@ -27,7 +27,14 @@ from .generations import (
 )
 from .lock import CubeLock, hold_lock
 from .plan import plan_blocks
-from .reader import Cube, generation_exists, stored_attributes, stored_encoding, stored_spec
+from .reader import (
+    Cube,
+    generation_exists,
+    how_to_build,
+    stored_attributes,
+    stored_encoding,
+    stored_spec,
+)
 from .restoring import LedgerState, restore_contents, restore_ledger
 from .root import create_root, publish
 from .schema import create_generation
@@ -59,6 +66,7 @@ __all__ = [
     "generation_names",
     "generation_of_date",
     "hold_lock",
+    "how_to_build",
     "inspect_blocks",
     "list_generations",
     "newest_finished",

@@ -134,8 +134,8 @@ class PlainChunks:
         return await asyncio.gather(*(self._get(place) for place in places))
 
     async def _get(self, place: Index) -> Raw | None:
-        found = await self.store.get(self.key(place), default_buffer_prototype())
-        return None if found is None else Raw(found.as_numpy_array().view(np.uint8))
+        content = await self.store.get(self.key(place), default_buffer_prototype())
+        return None if content is None else Raw(content.as_numpy_array().view(np.uint8))
 
     def write(self, place: Index, cells: NDArray[Any]) -> NDArray[np.uint8] | None:
         """Replace a chunk by the cells of its block; its bytes as stored.

@@ -87,8 +87,8 @@ def inspect_blocks(cube: Cube, progress: Callable[[int, int], None] | None = Non
     done = 0
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="inspect") as pool:
         while some := list(islice(blocks, _AT_ONCE)):
-            for block, (why, taken) in zip(some, pool.map(cube.inspect, some), strict=True):
-                done, size = done + 1, size + taken
+            for block, (why, read) in zip(some, pool.map(cube.inspect, some), strict=True):
+                done, size = done + 1, size + read
                 if why:
                     damaged[", ".join(map(str, block.index))] = why
                 if progress:
@@ -101,12 +101,12 @@ def damaged_blocks(cube: Cube, *, contents: bool) -> dict[Index, str]:
     """Blocks that are damaged, and why: by presence and size alone, or by ``contents`` too."""
     blocks = cube.blocks() if contents else _suspects(cube)
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="inspect") as pool:
-        found: dict[Index, str] = {}
+        faults: dict[Index, str] = {}
         while some := list(islice(blocks, _AT_ONCE)):
             for block, (why, _) in zip(some, pool.map(cube.inspect, some), strict=True):
                 if why:
-                    found[block.index] = why
-    return found
+                    faults[block.index] = why
+    return faults
 
 
 def _suspects(cube: Cube) -> Iterator[Chunk]:
@@ -117,8 +117,8 @@ def _suspects(cube: Cube) -> Iterator[Chunk]:
         place = block.index
         for part, key in enumerate(block_keys(cube.generation, place)):
             with storage_errors(cube.url):
-                there = sizes.of(key)
-            if not cube.may_hold(part, place, there):
+                stored = sizes.of(key)
+            if not cube.may_hold(part, place, stored):
                 yield block
                 break
 

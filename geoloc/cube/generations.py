@@ -17,7 +17,7 @@ from zarr.core.sync import sync
 
 from ..domain import Status
 from ..errors import CubeError
-from .reader import Cube
+from .reader import Cube, how_to_build
 from .readers import last_used
 from .root import index_generations, publish
 from .seal import document_of, update_attributes
@@ -68,10 +68,10 @@ def list_generations(url: str | Path) -> list[Generation]:
     Raises CubeError where there is no cube.
     """
     current = current_generation(url)
-    found = [_describe(url, name, current) for name in generation_names(url)]
-    generations = [generation for generation in found if generation is not None]
+    described = [_describe(url, name, current) for name in generation_names(url)]
+    generations = [generation for generation in described if generation is not None]
     if not generations:
-        raise CubeError(f"cube {url} does not exist: run 'geoloc cube build'")
+        raise CubeError(f"cube {url} does not exist: run {how_to_build(url)}")
     return generations
 
 
@@ -85,8 +85,8 @@ def generation_of_date(url: str | Path, day: dt.date) -> str:
     fitting = [g for g in finished if g.day <= day]
     if fitting:
         return max(fitting, key=lambda g: (g.day, number_of(g.name))).name
-    there = ", ".join(f"{g.name} of {g.day}" for g in finished) or "none finished"
-    raise CubeError(f"cube {url} holds nothing as old as {day}: its generations are {there}")
+    names = ", ".join(f"{g.name} of {g.day}" for g in finished) or "none finished"
+    raise CubeError(f"cube {url} holds nothing as old as {day}: its generations are {names}")
 
 
 def next_generation(url: str | Path, current: str) -> str:
@@ -97,12 +97,12 @@ def next_generation(url: str | Path, current: str) -> str:
 
 def newest_finished(url: str | Path) -> str | None:
     """The newest generation that readers could open once; None where none is known."""
-    found = None
+    newest = None
     for name in generation_names(url):
         with contextlib.suppress(CubeError):
             if (document_of(url, name) or {"attributes": {}})["attributes"].get("finished"):
-                found = name
-    return found
+                newest = name
+    return newest
 
 
 def restore_current(url: str | Path) -> str | None:
@@ -150,12 +150,12 @@ def prune_generations(
     if current is None:
         raise CubeError(f"cube {url} has no finished generation: there is nothing to prune")
     names = generation_names(url)
-    found = list_generations(url)
-    whole = [g.name for g in found if number_of(g.name) <= number_of(current)]
+    listed = list_generations(url)
+    whole = [g.name for g in listed if number_of(g.name) <= number_of(current)]
     kept = {*sorted(whole, key=number_of)[-max(keep, 1) :], current}
     kept |= {name for name in names if number_of(name) > number_of(current)}
     now = time.time() if now is None else now
-    used = {name: _last_use(url, name, found) for name in names if name not in kept}
+    used = {name: _last_use(url, name, listed) for name in names if name not in kept}
     spared = {name: moment for name, moment in used.items() if now - moment < grace}
     for name, moment in spared.items():
         _LOG.info(
@@ -171,14 +171,14 @@ def prune_generations(
     return removed
 
 
-def _last_use(url: str | Path, name: str, found: list[Generation]) -> float:
+def _last_use(url: str | Path, name: str, listed: list[Generation]) -> float:
     """When a generation was opened last, or could be without being named (s since 1970).
 
     It stopped being the current one when the next was finished.
     """
-    if name not in {generation.name for generation in found}:
+    if name not in {generation.name for generation in listed}:
         return -math.inf  # remains of a deletion
-    later = [g.finished for g in found if g.finished and number_of(g.name) > number_of(name)]
+    later = [g.finished for g in listed if g.finished and number_of(g.name) > number_of(name)]
     ended = dt.datetime.fromisoformat(later[0]).timestamp() if later else -math.inf
     return max(ended, last_used(url, name) or -math.inf)
 
@@ -198,7 +198,7 @@ def _describe(url: str | Path, name: str, current: str | None) -> Generation | N
     attrs = read_attributes(url, name) or {}
     if "spec_digest" not in attrs:
         return None
-    done = Cube(url, name).done
+    done = Cube(url, name).chunk_status
     return Generation(
         name=name,
         current=name == current,

@@ -101,23 +101,23 @@ class BlockGuard:
 
     def fault(self, part: int, place: Index, raw: Raw | None, size: int) -> str | None:
         """What is wrong with a chunk that should hold ``size`` bytes; None where nothing is."""
-        told = self.told(part, place)
-        if told == UNRECORDED:
+        recorded = self.recorded(part, place)
+        if recorded == UNRECORDED:
             return "was never recorded"
         if raw is None:
-            lacking = self._lacks(part, place) if told is None else told != NOTHING
+            lacking = self._lacks(part, place) if recorded is None else recorded != NOTHING
             return "is missing" if lacking else None
-        there = raw.content.size if raw.stamp is None else raw.stamp[2]
-        if there != size:
-            return f"holds {there} bytes instead of {size}"
-        if told is not None and checksum(raw.content) != told:
+        actual = raw.content.size if raw.stamp is None else raw.stamp[2]
+        if actual != size:
+            return f"holds {actual} bytes instead of {size}"
+        if recorded is not None and checksum(raw.content) != recorded:
             return "is not what was written"
         told_digest = self._digest(part, place) if self._digests else None
         if told_digest is not None and sha256(raw.content) != told_digest:
             return "is not what was written (its sha256 is another)"
         return None
 
-    def told(self, part: int, place: Index) -> int | None:
+    def recorded(self, part: int, place: Index) -> int | None:
         """The checksum that is kept of a part; None where none is."""
         return None if self.checks is None else int(self.checks[(*place, part)])
 
@@ -153,8 +153,8 @@ class BlockGuard:
             require_there(self.url, self.generation)
         if self.checks is not None:
             self._require(_RECORD, place, raw, _size(raw))
-        found = _parsed(raw)
-        return self._refuse(place, "its provenance is damaged") if found is None else found
+        record = _parsed(raw)
+        return self._refuse(place, "its provenance is damaged") if record is None else record
 
     def record_fault(self, place: Index) -> str | None:
         """What is wrong with the provenance of a block; None where nothing is."""

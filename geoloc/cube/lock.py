@@ -133,17 +133,17 @@ class CubeLock:
         self._ended.set()
         self._thread.join()
         with contextlib.suppress(CubeError), storage_errors(self.url):
-            found = _read(self._store)
-            if found is not None and found.token == self._owner.token:
+            holder = _read(self._store)
+            if holder is not None and holder.token == self._owner.token:
                 sync(self._store.delete(LOCK))
 
     def _renew(self) -> None:
         while not self._ended.wait(BEAT):
             # A store that is out of reach for a while is not a lost lock.
             with contextlib.suppress(CubeError), storage_errors(self.url):
-                found = _read(self._store)
-                if found is not None and found.token != self._owner.token:
-                    self._lost = found
+                holder = _read(self._store)
+                if holder is not None and holder.token != self._owner.token:
+                    self._lost = holder
                     return
                 self._owner = replace(self._owner, renewed=time.time())
                 write_text(self._store, LOCK, self._owner.to_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import zarr
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ..domain import Chunk, Domain, Grid, Index, Points
+from ..domain import Chunk, Domain, Grid, Index, Points, Status
 from ..errors import CubeError, SpecMismatchError
 from ..models import MISSING, FeatureSpace, Quantizer
 from ..stores import local_path
@@ -110,10 +111,10 @@ class Cube:
     @property
     def points(self) -> Points | None:
         """The points of a cube of such, with their attributes; None of a grid."""
-        domain, told = self.domain, self.spec.domain
-        if not isinstance(domain, Points) or not isinstance(told, PointsSpec):
+        domain, spec = self.domain, self.spec.domain
+        if not isinstance(domain, Points) or not isinstance(spec, PointsSpec):
             return None
-        return Points(domain.crs, domain.coordinates, self.attributes(), told.sequence)
+        return Points(domain.crs, domain.coordinates, self.attributes(), spec.sequence)
 
     @property
     def model_digest(self) -> str:
@@ -126,18 +127,18 @@ class Cube:
         return str(self.attrs["model_name"])
 
     @property
-    def done(self) -> NDArray[np.uint8]:
+    def chunk_status(self) -> NDArray[np.uint8]:
         """The ledger, uint8 of Status in the blocks' grid, as it was when first asked."""
         return self._guard.status
 
     @property
     def complete(self) -> bool:
         """Whether every block of the area is there, with all its imagery."""
-        return bool(np.isin(self.done, (1, 3)).all())
+        return bool(np.isin(self.chunk_status, (Status.DONE, Status.OUTSIDE)).all())
 
     def blocks(self) -> Iterator[Chunk]:
         """The blocks that hold data, in row-major order."""
-        for index in np.argwhere(np.isin(self.done, (1, 2))).tolist():
+        for index in np.argwhere(np.isin(self.chunk_status, (Status.DONE, Status.BROKEN))).tolist():
             yield self.domain.chunk(*index, size=self.spec.block_size)
 
     def read(self, *cells: slice) -> NDArray[np.int8]:
@@ -210,10 +211,10 @@ class Cube:
     def may_hold(self, part: int, place: Index, size: int | None) -> bool:
         """Whether a stored part of a block may be sound by its size, None for not there."""
         chunks = (self._chunks, self._norms, None)[part]
-        told = self._guard.told(part, place)
+        recorded = self._guard.recorded(part, place)
         if size is None:
-            return told == NOTHING
-        return told != NOTHING and (chunks is None or size == chunks.nbytes)
+            return recorded == NOTHING
+        return recorded != NOTHING and (chunks is None or size == chunks.nbytes)
 
     def require_model(self, name: str, digest: str) -> None:
         """Raises SpecMismatchError where another model made this cube."""
@@ -226,7 +227,7 @@ class Cube:
 
     def info(self) -> dict[str, Any]:
         """Facts for people: area, model, imagery dates, how complete it is."""
-        done, domain = self.done, self.domain
+        domain = self.domain
         records = self._records_of_some()
         dates = _dates(records)
         return {
@@ -242,10 +243,10 @@ class Cube:
             "model_digest": self.model_digest,
             "metric": self.features.metric is not None,
             "encoding": self.spec.encoding,
-            "blocks_done": int((done == 1).sum()),
-            "blocks_broken": int((done == 2).sum()),
-            "blocks_missing": int((done == 0).sum()),
-            "blocks_outside": int((done == 3).sum()),
+            **{
+                f"blocks_{status.name.lower()}": int((self.chunk_status == status).sum())
+                for status in (Status.DONE, Status.BROKEN, Status.MISSING, Status.OUTSIDE)
+            },
             "missing_cells": sum(r.get("missing", 0) for r in records),
             "saturated_values": sum(r.get("saturated", 0) for r in records),
             "imagery_first": dates[0] if dates else None,
@@ -264,11 +265,11 @@ class Cube:
 
     def _uncounted(self, cells: tuple[slice, ...]) -> NDArray[np.bool_] | None:
         """Cells of blocks that the ledger does not name: whatever lies there does not count."""
-        if self.done.all():
+        if self.chunk_status.all():
             return None
         spans = zip(cells, self.domain.shape, strict=True)
         blocks = [np.arange(*part.indices(n)) // self.spec.block_size for part, n in spans]
-        mask: NDArray[np.bool_] = self.done[np.ix_(*blocks)] == 0
+        mask: NDArray[np.bool_] = self.chunk_status[np.ix_(*blocks)] == Status.MISSING
         return mask
 
 
@@ -316,14 +317,23 @@ def _forward(cells: tuple[slice, ...]) -> bool:
 
 
 def _not_finished(url: str | Path) -> str:
-    there = [name for name in generation_names(url) if generation_exists(url, name)]
-    if any((read_attributes(url, name) or {}).get("finished") for name in there):
+    names = [name for name in generation_names(url) if generation_exists(url, name)]
+    if any((read_attributes(url, name) or {}).get("finished") for name in names):
         return (
             f"cube {url} has lost its CURRENT, the name of the generation that readers open: "
             f"'geoloc cube repair {url}' writes it anew"
         )
-    begun = "is not finished" if there else "does not exist"
-    return f"cube {url} {begun}: run 'geoloc cube build'"
+    begun = "is not finished" if names else "does not exist"
+    return f"cube {url} {begun}: run {how_to_build(url)}"
+
+
+def how_to_build(url: str | Path) -> str:
+    """The command that builds or completes a cube, by what was begun of it."""
+    for name in generation_names(url):
+        with contextlib.suppress(CubeError):  # a damaged one tells nothing
+            points = stored_spec(url, name).domain.kind == "points"
+            return "'geoloc points build'" if points else "'geoloc cube build'"
+    return "'geoloc cube build', or of points 'geoloc points build'"
 
 
 def open_generation(

@@ -57,8 +57,8 @@ def restore_contents(url: str | Path, generation: str) -> list[str]:
     others = [name for name in generation_names(url) if name != generation]
     for name in restored:
         key = contents_key(group, name)
-        told = (group.attrs.get(CONTENTS) or {}).get(name)  # type: ignore[union-attr]
-        content = _found_elsewhere(url, [f"{other}/{name}/{key}" for other in others], told)
+        digest = (group.attrs.get(CONTENTS) or {}).get(name)  # type: ignore[union-attr]
+        content = _found_elsewhere(url, [f"{other}/{name}/{key}" for other in others], digest)
         if content is None:
             raise CubeError(
                 f"cube {url}: {generation}/{name} is missing or damaged, and no other generation "
@@ -94,9 +94,9 @@ def restore_ledger(
     with storage_errors(url):
         store = open_store(url, read_only=False)
         for place in map(tuple, np.argwhere(status == Status.MISSING).tolist()):
-            found = _whole_block(store, generation, place)
-            if found is not None:
-                status[place], prints[place], checks[place] = found
+            block = _whole_block(store, generation, place)
+            if block is not None:
+                status[place], prints[place], checks[place] = block
         group = open_group(url, generation, mode="r+")
         arrays = dict(zip(_ARRAYS, (prints, checks, status), strict=True))
         for name in filter(group.__contains__, arrays):
@@ -134,8 +134,8 @@ def _whole_block(
     except (ValidationError, ValueError):
         return None
     kept = [stored(content) for content in contents]
-    told = [provenance.digests.get(part) for part in PARTS[:2]]
-    if told != [chunk.digest for chunk in kept[:2]] or fingerprint.size != 32:
+    recorded = [provenance.digests.get(part) for part in PARTS[:2]]
+    if recorded != [chunk.digest for chunk in kept[:2]] or fingerprint.size != 32:
         return None
     status = Status.BROKEN if provenance.errors else Status.DONE
     return status, fingerprint, [chunk.check for chunk in kept]

@@ -59,8 +59,8 @@ def _is_root(url: str | Path) -> bool:
 def _require_empty(url: str | Path) -> None:
     """Nobody's files are mixed with a cube's, or overwritten by it."""
     with storage_errors(url):
-        found = list_folder(open_store(url))
-    foreign = [name for name in found if not _IGNORED.fullmatch(name)]
+        names = list_folder(open_store(url))
+    foreign = [name for name in names if not _IGNORED.fullmatch(name)]
     if foreign:
         raise CubeError(
             f"{url} holds something else ({', '.join(foreign[:3])}), not a feature cube: "

@@ -61,10 +61,10 @@ def document_of(url: str | Path, generation: str) -> dict[str, Any] | None:
 def require_seal(url: str | Path, generation: str, document: dict[str, Any]) -> None:
     """Raises CubeError where the document is not what was written."""
     attributes = document["attributes"]
-    told = attributes.get(SEAL)
-    if told is None and CONTENTS not in attributes and attributes.get("geoloc_cube") == 1:
+    seal = attributes.get(SEAL)
+    if seal is None and CONTENTS not in attributes and attributes.get("geoloc_cube") == 1:
         return  # of an older version
-    if told != _digest(document, generation):
+    if seal != _digest(document, generation):
         raise CubeError(
             f"cube {url}: {generation}/zarr.json is damaged (its digest is another): "
             f"{_advice(generation)}"
@@ -115,21 +115,21 @@ def damaged_contents(url: str | Path, generation: str, group: zarr.Group) -> lis
 
     Of an older version's, those that are missing: zarr would read zeros in their place.
     """
-    told = group.attrs.get(CONTENTS)
-    if not isinstance(told, dict):
+    recorded = group.attrs.get(CONTENTS)
+    if not isinstance(recorded, dict):
         names = [name for name in _NEVER_ZERO if name in group]
         return _missing(url, generation, group, names)
     with storage_errors(url):
-        keys = {name: contents_key(group, name) for name in told}
-        found = _digests(open_store(url), generation, keys)
-    return [name for name, digest in told.items() if found[name] != digest]
+        keys = {name: contents_key(group, name) for name in recorded}
+        actual = _digests(open_store(url), generation, keys)
+    return [name for name, digest in recorded.items() if actual[name] != digest]
 
 
 def _missing(url: str | Path, generation: str, group: zarr.Group, names: list[str]) -> list[str]:
     with storage_errors(url):
         keys = {name: contents_key(group, name) for name in names}
-        found = _digests(open_store(url), generation, keys)
-    return [name for name in names if not found[name]]
+        digests = _digests(open_store(url), generation, keys)
+    return [name for name in names if not digests[name]]
 
 
 def require_layout(url: str | Path, generation: str, group: zarr.Group, spec: CubeSpec) -> None:
@@ -155,11 +155,11 @@ def require_layout(url: str | Path, generation: str, group: zarr.Group, spec: Cu
     for name, shape in shapes.items():
         if name not in group:
             _refuse(url, generation, f"array {name} is missing")
-        there = array_of(group, name)
-        if there.shape != shape:
-            _refuse(url, generation, f"array {name} is {there.shape} instead of {shape}")
-        if name in SMALL and there.chunks != shape:
-            _refuse(url, generation, f"array {name} is in chunks of {there.chunks}")
+        array = array_of(group, name)
+        if array.shape != shape:
+            _refuse(url, generation, f"array {name} is {array.shape} instead of {shape}")
+        if name in SMALL and array.chunks != shape:
+            _refuse(url, generation, f"array {name} is in chunks of {array.chunks}")
     chunk, count = (side,) * len(cells), math.prod(blocks)
     if dim > _MOST_FEATURES or count > _MOST_BLOCKS or features.chunks != (*chunk, dim):
         _refuse(url, generation, f"{count} blocks in chunks of {features.chunks}")
@@ -205,10 +205,10 @@ def contents_key(group: zarr.Group, name: str) -> str:
 def _digests(store: Store, generation: str, keys: dict[str, str]) -> dict[str, str]:
     async def digest(name: str) -> str:
         try:
-            found = await store.get(f"{generation}/{name}/{keys[name]}", default_buffer_prototype())
+            held = await store.get(f"{generation}/{name}/{keys[name]}", default_buffer_prototype())
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return ""
-        return "" if found is None else sha256(found.to_bytes())
+        return "" if held is None else sha256(held.to_bytes())
 
     async def all_of() -> list[str]:
         return await asyncio.gather(*map(digest, keys))

@@ -143,8 +143,8 @@ class CubeSpec(_Strict):
     def differences(self, other: CubeSpec) -> list[str]:
         """One text for each value that differs: ``name: mine -> theirs``."""
         mine, theirs = json.loads(self._canonical()), json.loads(other._canonical())
-        found = _compare(mine, theirs)
-        return [f"{name.removeprefix('domain.')}: {a} -> {b}" for name, a, b in found]
+        differing = _compare(mine, theirs)
+        return [f"{name.removeprefix('domain.')}: {a} -> {b}" for name, a, b in differing]
 
     def same_but_imagery(self, other: CubeSpec) -> CubeSpec:
         """This spec with the other's imagery: what a refresh may change."""

@@ -139,7 +139,7 @@ class Ledger:
 
         Each piece of the ledger is written once.
         """
-        checks = self._found(places) if checks is None else checks
+        checks = self._stored_checks(places) if checks is None else checks
         with storage_errors(self.url):
             self._prints.change(places, fingerprints)
             if self._checks is not None:
@@ -151,16 +151,16 @@ class Ledger:
         with storage_errors(self.url):
             self._done.change(places, Status.MISSING)
 
-    def _found(self, places: NDArray[np.intp]) -> NDArray[np.uint64]:
+    def _stored_checks(self, places: NDArray[np.intp]) -> NDArray[np.uint64]:
         """Checksums ``(n, part)`` of what is on the store."""
         if self._check is None:
             return np.zeros((len(places), len(PARTS)), np.uint64)
         with storage_errors(self.url):
-            found = [
+            numbers = [
                 [stored(content).check for content in block_bytes(self._store, self.generation, at)]
                 for at in map(tuple, places.tolist())
             ]
-        return np.array(found, np.uint64)
+        return np.array(numbers, np.uint64)
 
     def checks(self) -> NDArray[np.uint64] | None:
         """Checksums of all blocks ``(block_y, block_x, part)``; None in an older generation."""
@@ -184,13 +184,13 @@ def resume_generation(url: str | Path, generation: str, spec: CubeSpec) -> bool:
     return True
 
 
-def require_spec(url: str | Path, there: CubeSpec, spec: CubeSpec) -> None:
+def require_spec(url: str | Path, stored: CubeSpec, spec: CubeSpec) -> None:
     """Raises SpecMismatchError, naming what differs, unless both specs are equal."""
-    differences = there.differences(spec)
+    differences = stored.differences(spec)
     if not differences:
         return
     advice = "name another cube in the area file, or delete this one"
-    if there.domain.kind == "points" != spec.domain.kind:
+    if stored.domain.kind == "points" != spec.domain.kind:
         raise SpecMismatchError(
             f"cube {url} holds points, and the area file names none: write points: FILE in it, "
             f"or use 'geoloc points build'; or {advice}"

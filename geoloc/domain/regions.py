@@ -102,7 +102,7 @@ class Regions:
         return states
 
     @property
-    def there(self) -> NDArray[np.bool_]:
+    def is_region(self) -> NDArray[np.bool_]:
         """Which squares ``(region,)`` are regions: those that the polygon touches."""
         return np.asarray(self.states != _OUT, np.bool_)
 
@@ -132,9 +132,9 @@ class Regions:
         with np.errstate(invalid="ignore"):
             col, row = np.floor((x - grid.left) / grid.step), np.floor((grid.top - y) / grid.step)
             known = (col >= 0) & (col < grid.nx) & (row >= 0) & (row < grid.ny)  # NaN is not
-        found = np.full(len(xy), -1, np.int32)
-        found[known] = row[known] * grid.nx + col[known]
-        return found if self.polygon is None else self._clipped(found, x, y)
+        region = np.full(len(xy), -1, np.int32)
+        region[known] = row[known] * grid.nx + col[known]
+        return region if self.polygon is None else self._clipped(region, x, y)
 
     def _local(self, xy: F64) -> tuple[F64, F64]:
         if self.source == self.grid.crs:
@@ -146,16 +146,16 @@ class Regions:
     def _to_grid(self) -> Transformer:
         return Transformer.from_crs(self.source, self.grid.crs, always_xy=True)
 
-    def _clipped(self, found: NDArray[np.int32], x: F64, y: F64) -> NDArray[np.int32]:
+    def _clipped(self, region: NDArray[np.int32], x: F64, y: F64) -> NDArray[np.int32]:
         """Without the places that lie outside of the polygon: only those at its edge are tried."""
         import shapely
 
-        state = np.where(found < 0, _OUT, self.states[found])
-        found[state == _OUT] = -1
+        state = np.where(region < 0, _OUT, self.states[region])
+        region[state == _OUT] = -1
         edge = np.flatnonzero(state == _EDGE)
         outside = ~shapely.contains_xy(self.polygon, x[edge], y[edge])
-        found[edge[outside]] = -1
-        return found
+        region[edge[outside]] = -1
+        return region
 
     def __reduce__(self) -> tuple[type[Regions], tuple[Any, ...]]:
         return Regions, (self.grid, self.source, self.polygon)  # prepared again where it arrives
@@ -296,9 +296,22 @@ def _laid(crs: str, left: float, top: float, size: float, ny: int, nx: int) -> G
     if (count := max(ny, 1) * max(nx, 1)) > MOST_REGIONS:
         raise UsageError(
             f"regions of {size:g} m would be {_counted(count)}, more than {MOST_REGIONS:,}: "
-            "give a larger --regions"
+            f"give --regions {_enough(size, ny, nx):.15g} or more"
         )
     return Grid(crs, left, top, float(size), max(ny, 1), max(nx, 1))
+
+
+def _enough(size: float, ny: int, nx: int) -> float:
+    """A round length, m, of regions that are few enough where ``ny`` by ``nx`` are not."""
+    least = size * math.sqrt(ny / MOST_REGIONS * nx)
+    while True:
+        unit = 10.0 ** (math.floor(math.log10(least)) - 1)
+        told = math.ceil(least / unit) * unit
+        # wherever the squares begin, they are one more than fit
+        rows, cols = (math.ceil(count * size / told) + 1 for count in (ny, nx))
+        if rows * cols <= MOST_REGIONS:
+            return told
+        least = told * 1.05
 
 
 def _counted(count: int) -> str:

@@ -80,12 +80,12 @@ def encode_chunk(
     if isinstance(domain, Grid):
         return _encode_one(encoder, images[0], cells[0]).reshape(-1, encoder.dim)
     vectors = np.full((len(cells), encoder.dim), np.nan, np.float32)
-    there = [i for i, image in enumerate(images) if not image.is_empty]
-    if there and isinstance(encoder, EncodesAlone):
-        pixels, valid = ([getattr(images[i], name) for i in there] for name in ("pixels", "valid"))
-        vectors[there] = encoder.encode_alone(np.stack(pixels), np.stack(valid))
+    shown = [i for i, image in enumerate(images) if not image.is_empty]
+    if shown and isinstance(encoder, EncodesAlone):
+        pixels, valid = ([getattr(images[i], name) for i in shown] for name in ("pixels", "valid"))
+        vectors[shown] = encoder.encode_alone(np.stack(pixels), np.stack(valid))
         return vectors
-    for i in there:
+    for i in shown:
         vectors[i] = _encode_one(encoder, images[i], cells[i]).reshape(-1)
     return vectors
 

@@ -10,6 +10,7 @@
 ``calibration``    "search x km2 for p %", and how often that holds
 ``normalisation``  scores that a bank of unrelated photos corrects
 ``truth``          truth files
+``regions``        how often the region of a true place is good, and what that is worth
 ``vectors``        vectors of folders of images, kept from run to run
 ``tables``, ``plots``, ``files``  what is written of an evaluation
 

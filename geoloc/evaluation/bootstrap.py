@@ -36,8 +36,8 @@ class Figure:
 
     def to_json(self) -> dict[str, Any]:
         """For machines; null for unknown."""
-        told = {"value": known(self.value), "ci": [known(self.low), known(self.high)]}
-        return told if self.chance is None else {**told, "chance": known(self.chance)}
+        facts = {"value": known(self.value), "ci": [known(self.low), known(self.high)]}
+        return facts if self.chance is None else {**facts, "chance": known(self.chance)}
 
 
 def known(value: float, digits: int = 4) -> float | None:
@@ -89,11 +89,11 @@ def figures(
     values = [metric.values(ranks) for metric in metrics]
     rows = range(len(ranks.rank)) if groups is None else groups
     drawn = _drawn(values, [metric.median for metric in metrics], rows, draws, seed)
-    found = {}
+    by_name = {}
     for metric, column in zip(metrics, drawn, strict=True):
         chance = metric.chance(ranks.items) if len(ranks.items) else math.nan
-        found[metric.name] = Figure(figure(metric, ranks), *interval(column), chance)
-    return found
+        by_name[metric.name] = Figure(figure(metric, ranks), *interval(column), chance)
+    return by_name
 
 
 def mean_figure(
@@ -113,12 +113,12 @@ def _drawn(
     seed: int,
 ) -> F64:
     """Figures ``(metric, draw)`` of resampled values, each ``(query,)``."""
-    found = [
+    samples = [
         [float(np.median(v[rows]) if m else v[rows].mean())
          for v, m in zip(values, medians, strict=True)]
         for rows in resamples(groups, draws, seed)
     ]  # fmt: skip
-    return np.array(found, np.float64).reshape(-1, len(values)).T
+    return np.array(samples, np.float64).reshape(-1, len(values)).T
 
 
 def class_mean(values: Sequence[F64], *, seed: int = 0, draws: int = DRAWS) -> Figure:

@@ -112,19 +112,19 @@ class ClassEvaluation:
         }
 
     def _figure(self, name: str, chance: float) -> Figure:
-        found = class_mean([getattr(one, name) for one in self.scores], seed=self.seed)
-        return Figure(found.value, found.low, found.high, chance)
+        mean = class_mean([getattr(one, name) for one in self.scores], seed=self.seed)
+        return Figure(mean.value, mean.low, mean.high, chance)
 
     def to_json(self) -> dict[str, Any]:
         """For machines: each figure with its interval, the classes, what was left out."""
-        told: dict[str, Any] = {"model": self.model, "digest": self.digest}
+        record: dict[str, Any] = {"model": self.model, "digest": self.digest}
         for name, figure in self.figures.items():
             facts = figure.to_json()
-            told |= {name: facts["value"], f"{name}_ci": facts["ci"]}
-        told["chance"] = round(float(np.mean([one.chance for one in self.scores])), 4)
-        told["top1pct_chance"] = round(float(np.mean([o.base for o in self.scores])), 4)
+            record |= {name: facts["value"], f"{name}_ci": facts["ci"]}
+        record["chance"] = round(float(np.mean([one.chance for one in self.scores])), 4)
+        record["top1pct_chance"] = round(float(np.mean([o.base for o in self.scores])), 4)
         return {
-            **told,
+            **record,
             "n_ground": sum(len(one.precision) for one in self.scores),
             "n_overhead": self.overhead,
             "n_ground_classes": len(self.scores),
@@ -152,8 +152,10 @@ class ClassEvaluation:
         """
         shares = np.concatenate([one.shares for one in self.scores])
         ranks, groups = Ranks.of(shares, 1), range(len(shares))
-        found = calibrate(ranks, groups, model=self.digest, source="class folders", seed=self.seed)
-        return {str(percent): one.model_dump() for percent, one in found.levels.items()}
+        measured = calibrate(
+            ranks, groups, model=self.digest, source="class folders", seed=self.seed
+        )
+        return {str(percent): one.model_dump() for percent, one in measured.levels.items()}
 
     def items(self) -> list[dict[str, Any]]:
         """Each photo's own scores, by which two evaluations are compared."""
@@ -213,16 +215,16 @@ def _folders(root: Path) -> dict[str, list[Path]]:
     if not root.is_dir():
         raise UsageError(f"{root} is not a folder: name one with a subfolder of images per class")
     try:
-        found = {
+        folders = {
             folder.name: class_images(folder)
             for folder in sorted(root.iterdir())
             if folder.is_dir() and not folder.name.startswith(".")
         }
     except OSError as error:
         raise UsageError(f"{root} cannot be read: {error.strerror}") from None
-    if not found:
+    if not folders:
         raise UsageError(f"{root} has no class folders: make a subfolder of images per class")
-    return found
+    return folders
 
 
 def _right_classes(
@@ -233,20 +235,20 @@ def _right_classes(
     skipped: list[str],
 ) -> dict[str, tuple[str, ...]]:
     """The overhead classes that are right for each ground class, both with images."""
-    found: dict[str, list[str]] = {}
+    right: dict[str, list[str]] = {}
     for overhead, grounds in table.items():
         if not above.get(overhead):
             why = "has no images" if overhead in above else "has no folder of overhead images"
             skipped.append(f"{mapping.name}: class {overhead!r} {why}")
             continue
         for ground in grounds:
-            found.setdefault(ground, []).append(overhead)
+            right.setdefault(ground, []).append(overhead)
     for name in dict.fromkeys(name for grounds in table.values() for name in grounds):
         if not below.get(name):
             why = "has no photos" if name in below else "has no folder of photos"
             skipped.append(f"{mapping.name}: class {name!r} {why}")
-            found.pop(name, None)
-    return {name: tuple(classes) for name, classes in found.items()}
+            right.pop(name, None)
+    return {name: tuple(classes) for name, classes in right.items()}
 
 
 def _all(folders: Mapping[str, Sequence[Path]]) -> list[Path]:
@@ -262,7 +264,7 @@ def _asked(
 ) -> list[Photos]:
     """The readable photos of each class, where a right image could be read too."""
     classes = np.array([file.parent.name for file in photos.files], dtype=str)
-    found = []
+    by_class = []
     for name in named:
         own = classes == name
         if not own.any():
@@ -273,8 +275,8 @@ def _asked(
             )
         else:
             files = tuple(f"{name}/{file.name}" for file in np.array(photos.files)[own])
-            found.append(Photos(name, files, photos.vectors[own], right[name]))
-    return found
+            by_class.append(Photos(name, files, photos.vectors[own], right[name]))
+    return by_class
 
 
 def score_class(
@@ -332,8 +334,8 @@ def _hits(scores: F64, right: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _class_match(photos: F32, images: F32, right: NDArray[np.bool_]) -> F64:
     """Average precision of ranking images by how likely the photo's first scene is there."""
     top = photos.argmax(axis=1)
-    found = {
+    share = {
         scene: precision_of(_hits(unlikely(images, scene)[None], right))[0]
         for scene in np.unique(top)
     }
-    return np.array([found[scene] for scene in top], np.float64)
+    return np.array([share[scene] for scene in top], np.float64)

@@ -38,8 +38,8 @@ class Comparison:
             "only_a": self.only[0],
             "only_b": self.only[1],
             "differences": {
-                name: {"a": round(a, 4), "b": round(b, 4), "difference": found.to_json()}
-                for name, (a, b, found) in self.figures.items()
+                name: {"a": round(a, 4), "b": round(b, 4), "difference": difference.to_json()}
+                for name, (a, b, difference) in self.figures.items()
             },
         }
 
@@ -60,7 +60,7 @@ def compare(a: str | Path, b: str | Path, *, seed: int = 0) -> Comparison:
         raise UsageError(f"{a} and {b} have no photo in common: evaluate the same photos")
     groups = [one[photo]["group"] for photo in both]
     kind = first["kind"]
-    a_values, b_values = (_values(kind, [found[photo] for photo in both]) for found in (one, other))
+    a_values, b_values = (_values(kind, [items[photo] for photo in both]) for items in (one, other))
 
     def average(values: F64) -> Figure:
         return _average(kind, values, groups, seed)
@@ -92,19 +92,19 @@ def _values(kind: str, items: Sequence[Mapping[str, Any]]) -> dict[str, F64]:
     return {m.name: m.values(ranks) for m in _KINDS[kind] if m.name in _MEANS}
 
 
-def _by_photo(told: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    return {item["photo"]: item for item in told["items"]}
+def _by_photo(evaluation: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {item["photo"]: item for item in evaluation["items"]}
 
 
 def _read(path: Path) -> dict[str, Any]:
     file = path / EVALUATION if path.is_dir() else path
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        if told["format"] != FORMAT or told["kind"] not in ("cube", "pairs", "classes"):
+        evaluation = json.loads(file.read_text(encoding="utf-8"))
+        if evaluation["format"] != FORMAT or evaluation["kind"] not in ("cube", "pairs", "classes"):
             raise ValueError("another format")
-        for item in told["items"]:
+        for item in evaluation["items"]:
             _ = item["photo"], item["group"]
-        _values(told["kind"], told["items"])
+        _values(evaluation["kind"], evaluation["items"])
     except OSError as error:
         raise UsageError(
             f"{file} cannot be read ({error.strerror}): name what 'geoloc evaluate --out' wrote"
@@ -114,4 +114,4 @@ def _read(path: Path) -> dict[str, Any]:
             f"{file} is not an evaluation ({type(error).__name__}): name what "
             "'geoloc evaluate --out' wrote"
         ) from None
-    return dict(told)
+    return dict(evaluation)

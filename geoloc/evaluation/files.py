@@ -42,14 +42,14 @@ def write_evaluation(
 
     Raises OutputError.
     """
-    told = {"format": FORMAT, "kind": kind, **evaluation.to_json()}
+    facts = {"format": FORMAT, "kind": kind, **evaluation.to_json()}
     items = evaluation.items()
     files: dict[str, bytes | str] = {
         "scores.csv": _csv(items),
         **(plots or {}),
-        "evaluation.md": markdown(title, evaluation.tables(), told, sorted(plots or {})),
+        "evaluation.md": markdown(title, evaluation.tables(), facts, sorted(plots or {})),
         EVALUATION: json.dumps(
-            {**told, "items": items}, allow_nan=False, ensure_ascii=False, indent=1
+            {**facts, "items": items}, allow_nan=False, ensure_ascii=False, indent=1
         ) + "\n",
     }  # fmt: skip
     try:

@@ -63,11 +63,11 @@ def _block_ranks(
     true = _square(exact, own.astype(np.float64))
     centred = exact - centre
     sizes = (centred**2).sum(axis=1)
-    found: I64 = np.zeros(len(photos), np.int64)
+    nearer: I64 = np.zeros(len(photos), np.int64)
     for start in range(0, len(places), block):
         part = places[start : start + block].astype(np.float64)
-        found += _nearer(exact, centred, sizes, part, part - centre, true)
-    return found
+        nearer += _nearer(exact, centred, sizes, part, part - centre, true)
+    return nearer
 
 
 def _nearer(photos: F64, centred: F64, sizes: F64, places: F64, moved: F64, true: F64) -> I64:

@@ -62,8 +62,8 @@ class PairEvaluation:
     def to_json(self) -> dict[str, Any]:
         """For machines: the figures of the distance, and all of them with their intervals."""
         methods = {
-            row: {name: figure.to_json() for name, figure in found.items()}
-            for row, found in self.tables()["all"].items()
+            row: {name: figure.to_json() for name, figure in row_figures.items()}
+            for row, row_figures in self.tables()["all"].items()
         }
         first = methods["distance"]
         return {
@@ -148,8 +148,8 @@ def _rows(pairs: Sequence[tuple[Path, Path]], below: ImageVectors, above: ImageV
     """``(pair, 2)``: rows of photo and place of the pairs whose images could be read."""
     photos = {file: row for row, file in enumerate(below.files)}
     places = {file: row for row, file in enumerate(above.files)}
-    found = [(photos[a], places[b]) for a, b in pairs if a in photos and b in places]
-    return np.array(found, np.int64).reshape(-1, 2)
+    rows = [(photos[a], places[b]) for a, b in pairs if a in photos and b in places]
+    return np.array(rows, np.int64).reshape(-1, 2)
 
 
 def _evaluated(
@@ -160,11 +160,11 @@ def _evaluated(
     above: ImageVectors,
     skipped: tuple[str, ...],
     seed: int,
-    told: Progress,
+    progress: Progress,
 ) -> PairEvaluation:
     distance, photo, own = model.features.distance(), *rows.T
-    photos, places = (_applied(distance, found.vectors) for found in (below, above))
-    ranks = pair_ranks(photos[photo], places, own, progress=told)
+    photos, places = (_applied(distance, side.vectors) for side in (below, above))
+    ranks = pair_ranks(photos[photo], places, own, progress=progress)
     return PairEvaluation(
         model.name,
         model.digest,
@@ -191,12 +191,12 @@ def _applied(distance: Distance, vectors: F32) -> F32:
 
 def _lengths(photos: F32, places: F32, rows: I64) -> F64:
     """The distance of each pair ``(pair,)``."""
-    found = np.empty(len(rows))
+    lengths = np.empty(len(rows))
     for start in range(0, len(rows), _STRIP):
         photo, place = rows[start : start + _STRIP].T
         off = photos[photo].astype(np.float64) - places[place]
-        found[start : start + _STRIP] = np.linalg.norm(off, axis=1)
-    return found
+        lengths[start : start + _STRIP] = np.linalg.norm(off, axis=1)
+    return lengths
 
 
 def class_match_ranks(space: FeatureSpace, photos: F32, places: F32, own: I64) -> Ranks:

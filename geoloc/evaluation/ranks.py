@@ -271,5 +271,7 @@ def figure(metric: Metric, ranks: Ranks) -> float:
 
 def recall_curve(ranks: Ranks, shares: ArrayLike) -> F64:
     """``(share,)``: which part (0..1) of the true places is found in these shares of the items."""
-    found = np.sort(ranks.share)
-    return np.searchsorted(found, np.asarray(shares, np.float64), side="right") / max(len(found), 1)
+    ranked = np.sort(ranks.share)
+    return np.searchsorted(ranked, np.asarray(shares, np.float64), side="right") / max(
+        len(ranked), 1
+    )

@@ -9,45 +9,59 @@ from typing import Any
 from .bootstrap import Figure
 
 CHANCE = "chance"
-_TITLES = {"all": "What ranked the places", "scene": "By scene", "stratum": "By stratum"}
+_TITLES = {
+    "all": "What ranked the places",
+    "scene": "By scene",
+    "stratum": "By stratum",
+    "regions": "The true regions, by what regions are ranked by",
+    "regions_scene": "The true regions, by scene",
+    "regions_stratum": "The true regions, by stratum",
+    "fused": "By how many photos of a place are averaged",
+    "regions_fused": "The true regions, by how many photos of a place are averaged",
+}
 
 
 def markdown(
     title: str,
     tables: Mapping[str, Mapping[str, Mapping[str, Figure]]],
-    told: Mapping[str, Any],
+    facts: Mapping[str, Any],
     plots: Sequence[str] = (),
 ) -> str:
     """A page with a table for each kind of row; figures with their 95 % intervals."""
-    lines = [f"# {_cell(title)}", "", *_facts(told), ""]
+    lines = [f"# {_cell(title)}", "", *_facts(facts), ""]
     for name, rows in tables.items():
-        lines += [f"## {_TITLES.get(name, name)}", "", *table(rows), ""]
+        lines += [f"## {title_of(name)}", "", *table(rows), ""]
     lines += [f"![{_cell(plot)}]({plot})" for plot in plots]
-    left_out = [*told.get("skipped", ()), *told.get("failures", {}).values()]
+    left_out = [*facts.get("skipped", ()), *facts.get("failures", {}).values()]
     if left_out:
         lines += ["", "## Left out", "", *(f"- {_cell(line)}" for line in left_out)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _facts(told: Mapping[str, Any]) -> Iterator[str]:
-    yield f"Model {_cell(str(told.get('model', '')))} `{str(told.get('digest', ''))[:12]}`. "
-    counts = {"photos": len(told.get("photos", ())), "pairs": told.get("n_pairs"),
-              "places": told.get("places") or told.get("n_places"),
-              "photos of classes": told.get("n_ground"),
-              "overhead images": told.get("n_overhead")}  # fmt: skip
+def title_of(table: str) -> str:
+    """The heading of a table, for people."""
+    return _TITLES.get(table, f"by {table}")
+
+
+def _facts(facts: Mapping[str, Any]) -> Iterator[str]:
+    yield f"Model {_cell(str(facts.get('model', '')))} `{str(facts.get('digest', ''))[:12]}`. "
+    counts = {"photos": len(facts.get("photos", ())), "pairs": facts.get("n_pairs"),
+              "places": facts.get("places") or facts.get("n_places"),
+              "photos of classes": facts.get("n_ground"),
+              "overhead images": facts.get("n_overhead")}  # fmt: skip
     words = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-    yield f"{words}. In brackets: 95 % intervals (bootstrap, seed {told.get('seed', 0)})."
+    yield f"{words}. In brackets: 95 % intervals (bootstrap, seed {facts.get('seed', 0)})."
 
 
 def table(rows: Mapping[str, Mapping[str, Figure]]) -> list[str]:
     """Rows of figures, and a last one of what chance gives, where that is known."""
-    columns = list(dict.fromkeys(name for found in rows.values() for name in found))
+    columns = list(dict.fromkeys(name for figures in rows.values() for name in figures))
     lines = [
         "| | " + " | ".join(column.replace("_", " ") for column in columns) + " |",
         "|---|" + "---:|" * len(columns),
     ]
-    for name, found in rows.items():
-        cells = [figure_text(found[column]) if column in found else "" for column in columns]
+    for name, figures in rows.items():
+        cells = [figure_text(figures[column]) if column in figures else "" for column in columns]
         lines.append(f"| {_cell(name.replace('_', ' '))} | " + " | ".join(cells) + " |")
     first = next(iter(rows.values()), {})
     chances = {column: first[column].chance for column in columns if column in first}
@@ -57,11 +71,11 @@ def table(rows: Mapping[str, Mapping[str, Figure]]) -> list[str]:
     return lines
 
 
-def figure_text(found: Figure) -> str:
+def figure_text(figure: Figure) -> str:
     """Such as ``0.53 [0.51, 0.55]``."""
-    if math.isnan(found.low):
-        return number(found.value)
-    return f"{number(found.value)} [{number(found.low)}, {number(found.high)}]"
+    if math.isnan(figure.low):
+        return number(figure.value)
+    return f"{number(figure.value)} [{number(figure.low)}, {number(figure.high)}]"
 
 
 def number(value: float) -> str:

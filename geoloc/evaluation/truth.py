@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,10 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UsageError
+from ..pairs.table import NAMES, known_columns, read_rows
 
 SAME_PLACE = 50.0
 """Photos that lie so near together, m, were taken at one place."""
 
+_SPELT = {"file": ("file", *NAMES["photo"]), "lon": NAMES["lon"], "lat": NAMES["lat"]}
 _EARTH = 6_371_009.0  # m, mean radius
 
 
@@ -37,20 +38,20 @@ class Truth:
 def read_truth(path: str | Path) -> tuple[Truth, ...]:
     """Rows of a truth file: a CSV with at least the columns file, lon, lat.
 
-    Optional columns: scene (or else landuse), stratum, place. Raises UsageError, naming the line,
-    for anything else.
+    Any table that `pairs.table.read_rows` reads. Optional columns: scene (or else landuse),
+    stratum, place. Raises UsageError, naming the line, for anything else.
     """
-    return tuple(_truth(path, line, row) for line, row in _rows(Path(path), "truth file"))
+    return tuple(_truth(path, line, row) for line, row in _rows(Path(path)))
 
 
 def read_strata(path: str | Path, truths: Sequence[Truth]) -> tuple[Truth, ...]:
-    """Truths with the scene and stratum that another CSV has: columns file, scene, stratum.
+    """Truths with the scene and stratum that another table has: columns file, scene, stratum.
 
     Raises UsageError for a file without ``file`` and one of the others, or a file name that no
     truth has.
     """
     known, told = {truth.file for truth in truths}, dict[str, Mapping[str, str]]()
-    for line, row in _rows(Path(path), "file of strata"):
+    for line, row in _rows(Path(path)):
         if "file" not in row or not {"scene", "stratum"} & set(row):
             raise UsageError(f"{path}:{line}: needs the columns file, and scene or stratum")
         if row["file"] not in known:
@@ -78,15 +79,15 @@ def _truth(path: str | Path, line: int, row: Mapping[str, str]) -> Truth:
     return Truth(row["file"], lon, lat, scene, row.get("stratum", ""), row.get("place", ""))
 
 
-def _rows(path: Path, what: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line and cells of each row; those that are not there are empty."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            for row in reader:
-                yield reader.line_num, {k: (v or "").strip() for k, v in row.items() if k}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot read this {what} ({error})") from error
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line and cells of each row, by our own names of columns; those not there are empty."""
+    columns: Mapping[str, str] = {}
+    for row in read_rows(path):
+        if not row.line:
+            columns = known_columns(list(row.cells), _SPELT)
+        else:
+            own = {name: row.cells.get(spelt, "") for name, spelt in columns.items()}
+            yield row.line, {**row.cells, **own}
 
 
 def place_groups(truths: Sequence[Truth], near: float = SAME_PLACE) -> list[int]:

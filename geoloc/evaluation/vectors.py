@@ -185,11 +185,11 @@ class _Batch:
         digests = list(pool.map(_digest, self.images))
         missing = []
         for row, digest in enumerate(digests):
-            found = _stored(store, digest, self.vectors.shape[1])
-            if found is None:
+            vector = _stored(store, digest, self.vectors.shape[1])
+            if vector is None:
                 missing.append(row)
             else:
-                self.vectors[row] = found
+                self.vectors[row] = vector
         rows, images = list[int](), list[Pixels]()
         for row, image in zip(missing, pool.map(_pixels, [self.images[r] for r in missing]),
                               strict=True):  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 from .inline import InlineExecutor
 from .machine import choose
 from .registry import check_kind, kinds, open_cluster
-from .task import Executor, Lazy, Outcome, Task, one_line
+from .task import Executor, Lazy, Outcome, Task, one_line, still_wanted
 
 __all__ = [
     "Executor",
@@ -23,4 +23,5 @@ __all__ = [
     "kinds",
     "one_line",
     "open_cluster",
+    "still_wanted",
 ]

@@ -8,8 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
+from threading import Event
 
-from .task import Data, Executor, Item, Outcome, Result, Task, one_line
+from .task import Data, Executor, Item, Outcome, Result, Task, one_line, reading
 
 _READ_AHEAD = 2  # items read, or being read, while another is finished
 
@@ -29,16 +30,19 @@ class InlineExecutor:
         source = iter(items)
         waiting: deque[tuple[Item, Future[Data]]] = deque()
         pool = ThreadPoolExecutor(self.read_ahead, thread_name_prefix="read-ahead")
+        over = Event()
         try:
             while True:
                 room = self.read_ahead - len(waiting)
                 waiting.extend(
-                    (item, pool.submit(work.read, item)) for item in islice(source, room)
+                    (item, pool.submit(reading, over, work.read, item))
+                    for item in islice(source, room)
                 )
                 if not waiting:
                     return
                 yield _finish(work, *waiting.popleft())
         finally:
+            over.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
 

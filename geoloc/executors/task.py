@@ -17,6 +17,25 @@ Result_co = TypeVar("Result_co", covariant=True)
 Thing = TypeVar("Thing")
 
 _OPENING = threading.RLock()
+_HERE = threading.local()  # of a thread that reads ahead: whether that is over
+
+
+def still_wanted() -> bool:
+    """Whether what this thread reads ahead is still wanted: not once the work was ended.
+
+    A ``read`` that takes long asks now and then, so that Ctrl-C does not wait for its end.
+    """
+    over: threading.Event | None = getattr(_HERE, "over", None)
+    return over is None or not over.is_set()
+
+
+def reading(over: threading.Event, read: Callable[[Item], Data], item: Item) -> Data:
+    """``read(item)`` in a thread of its own, wanted until ``over``."""
+    _HERE.over = over
+    try:
+        return read(item)
+    finally:
+        del _HERE.over
 
 
 class Task(Protocol[Item_contra, Data, Result_co]):
@@ -62,7 +81,7 @@ class Outcome(Generic[Item, Result]):
 
 
 class Executor(Protocol):
-    """Runs work; ``description`` tells people where, ``workers`` how many share it."""
+    """Runs work; ``description`` says where, for people, ``workers`` how many share it."""
 
     @property
     def description(self) -> str: ...

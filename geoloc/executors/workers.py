@@ -1,7 +1,7 @@
-"""Work on Dask workers: what local ones, those on GPUs and those elsewhere have in common.
+"""Work on Dask workers: what local, GPU and remote ones have in common.
 
 What goes wrong: an item that fails is tried again, on other workers where there are any, and
-then told as failed. Items of a worker that is lost are given to the others by Dask itself. A
+then reported as failed. Items of a worker that is lost are given to the others by Dask itself. A
 scheduler that is lost, or a cluster without workers, ends the work with a ClusterError.
 """
 
@@ -248,7 +248,7 @@ def _run(key: str, item: Any) -> Any:
     """Runs in a worker, which reads its next items while one is finished, however few threads
     it has: who has read gives up its place among them."""
     if key not in _SHARED:
-        return _Untold(get_worker().address, "the worker was not told the work", final=False)
+        return _Untold(get_worker().address, "the worker has not received the task", final=False)
     try:
         work = _SHARED[key]
         data = work.read(item)
@@ -297,10 +297,10 @@ def dashboard() -> str:
 
 def _require_versions(client: Client, kind: str) -> None:
     """Raise ClusterError where scheduler or workers run other versions of what must agree."""
-    found: Any = client.get_versions(packages=["geoloc", "zarr"])
-    own = _versions(found["client"])
-    others = {"the scheduler": found["scheduler"]} | {
-        f"worker {address}": about for address, about in found["workers"].items()
+    versions: Any = client.get_versions(packages=["geoloc", "zarr"])
+    own = _versions(versions["client"])
+    others = {"the scheduler": versions["scheduler"]} | {
+        f"worker {address}": about for address, about in versions["workers"].items()
     }
     for who, about in others.items():
         theirs = _versions(about)
@@ -317,9 +317,9 @@ def _require_versions(client: Client, kind: str) -> None:
 def _versions(about: dict[str, Any] | None) -> dict[str, str | None]:
     """Of what must agree; of Python the first two numbers."""
     packages = (about or {}).get("packages") or {}
-    found = {name: packages.get(name) for name in ("dask", "distributed", "geoloc", "zarr")}
+    installed = {name: packages.get(name) for name in ("dask", "distributed", "geoloc", "zarr")}
     python = (packages.get("python") or "").split(".")[:2]
-    return {"python": ".".join(python), **found}
+    return {"python": ".".join(python), **installed}
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:

@@ -22,7 +22,7 @@ class ByteCounter:
         self.total: int | None = 0
 
     @contextmanager
-    def reading(self, paths: Sequence[str]) -> Iterator[None]:
+    def count(self, paths: Sequence[str]) -> Iterator[None]:
         """Count what the calling thread reads inside, which must be these files only."""
         start = _bytes_read(after=True)
         try:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _PROBES = 8  # headers read at once
 _FIRST, _GREY = (1, 2, 3), (1, 1, 1)
-_UNHASHED = {"paths", "keep", "bands", "rescale"}
+_UNHASHED = {"paths", "cache", "bands", "rescale"}
 """Fields that a fingerprint leaves out: where files are, and what `Manner` covers."""
 
 
@@ -133,7 +133,7 @@ class GeotiffSource:
                 version = " ".join(self._version(file))
                 opened = replace(file, href=fill_keys(file.href), version=version)
                 manner = manner_of(file, self.spec)
-                with counter.reading(file.files):
+                with counter.count(file.files):
                     new, valid_new = read_onto(opened, window.window(*part), manner)
                 if fill_gaps(pixels[:, *part], valid[part], new, valid_new):
                     seen.append(Item(file.id, file.shown, file.datetime, version))

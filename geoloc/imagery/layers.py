@@ -100,8 +100,8 @@ class LayeredSource:
                 items += image.attrs["items"]
             errors = tuple(image.attrs["errors"])
             notes |= dict.fromkeys(image.attrs.get("notes", ()))
-            taken = image.attrs["read_bytes"]
-            size = None if size is None or taken is None else size + taken
+            read = image.attrs["read_bytes"]
+            size = None if size is None or read is None else size + read
         data = as_window(pixels, valid, window, tuple(items), errors, size)
         data.attrs["notes"] = tuple(notes)
         return data

@@ -116,10 +116,10 @@ class Uneven(Protocol):
 def union_of(boxes: Iterable[Bounds]) -> Bounds:
     """The box around all boxes that are finite; the first one where none is."""
     every = list(boxes)
-    found = [box for box in every if all(map(math.isfinite, box))]
-    if not found:
+    finite = [box for box in every if all(map(math.isfinite, box))]
+    if not finite:
         return every[0]
-    left, bottom, right, top = zip(*found, strict=True)
+    left, bottom, right, top = zip(*finite, strict=True)
     return min(left), min(bottom), max(right), max(top)
 
 

@@ -198,29 +198,29 @@ def _begun(plan: BuildPlan) -> tuple[BuildPlan, str]:
     generation = current_generation(plan.url) or newest_finished(plan.url) or FIRST_GENERATION
     if generation != FIRST_GENERATION and not generation_exists(plan.url, generation):
         Cube.open(plan.url)  # says what is wrong
-    there = stored_spec(plan.url, generation) if generation_exists(plan.url, generation) else None
-    return plan.resuming(there), generation
+    stored = stored_spec(plan.url, generation) if generation_exists(plan.url, generation) else None
+    return plan.resuming(stored), generation
 
 
 def _forget_damaged(ledger: Ledger, report: BuildReport, *, read_all: bool) -> None:
     """Mark damaged blocks as missing, so that they are computed like any others."""
     cube = Cube(report.url, report.generation, check_digests=read_all)
-    found = damaged_blocks(cube, contents=read_all or _is_read_soon(cube))
-    if not found:
+    faults = damaged_blocks(cube, contents=read_all or _is_read_soon(cube))
+    if not faults:
         return
-    ledger.forget(np.array(list(found)))
-    report.blocks_damaged = len(found)
+    ledger.forget(np.array(list(faults)))
+    report.blocks_damaged = len(faults)
     report.blocks_reused = int((ledger.status == Status.DONE).sum())
-    some = "; ".join(f"{place} {why}" for place, why in islice(found.items(), _SOME))
+    some = "; ".join(f"{place} {why}" for place, why in islice(faults.items(), _SOME))
     report.notes.append(
-        f"{len(found)} damaged blocks were computed again: {some}"
-        f"{' …' if len(found) > _SOME else ''}"
+        f"{len(faults)} damaged blocks were computed again: {some}"
+        f"{' …' if len(faults) > _SOME else ''}"
     )
 
 
 def _is_read_soon(cube: Cube) -> bool:
-    blocks = int(np.isin(cube.done, (Status.DONE, Status.BROKEN)).sum())
-    cells = blocks * cube.spec.block_size**cube.done.ndim
+    blocks = int(np.isin(cube.chunk_status, (Status.DONE, Status.BROKEN)).sum())
+    cells = blocks * cube.spec.block_size**cube.chunk_status.ndim
     return local_path(cube.url) is not None and cells * cube.features.dim <= _SOON_READ
 
 

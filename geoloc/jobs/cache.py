@@ -1,7 +1,7 @@
 """Tiles an area's imagery into Zarr, on the lattice that its encoder reads; resumable.
 
 `imagery.cached.tiles` says when that pays, and how the copy is laid out. An area with
-``keep: true`` has it done by every build and refresh; ``geoloc imagery tile`` does it apart.
+``cache: true`` has it done by every build and refresh; ``geoloc imagery tile`` does it apart.
 """
 
 from __future__ import annotations

@@ -148,8 +148,8 @@ class CubePlan:
             f"{s.seconds:.2f} s, {rate:,.0f} cells/s a worker, {s.method}",
         ]
         budget = self._budget(self.own) if self.own.hours else None
-        told = (*lines, budget, self.rim.summary(self.own.cells))
-        return "\n".join(line for line in told if line)
+        parts = (*lines, budget, self.rim.summary(self.own.cells))
+        return "\n".join(line for line in parts if line)
 
     def _extent(self) -> str:
         if not self.step:
@@ -238,7 +238,7 @@ def _placed_by(area: Area) -> str:
 def measure(plan: BuildPlan, status: NDArray[np.uint8], executor: Executor) -> Measured:
     """Read and encode growing squares of cells until one takes long enough.
 
-    ``status`` (of the blocks' grid) tells which blocks belong to the area.
+    ``status`` (of the blocks' grid) says which blocks belong to the area.
     """
     work = replace(plan.task, polygon=None)
     encoding = work.encoder().describe()
@@ -250,9 +250,9 @@ def measure(plan: BuildPlan, status: NDArray[np.uint8], executor: Executor) -> M
         seconds = min(_run(work, square, executor) for _ in range(_RUNS))
         pixels = sum(window.size for window in work.windows(square))
         method, gpu = str(encoding.get("method", "")), executor.description.startswith("cuda")
-        found = Measured(seconds, int(np.prod(square.shape)), pixels, method, gpu)
+        measured = Measured(seconds, int(np.prod(square.shape)), pixels, method, gpu)
         if seconds >= _ENOUGH_SECONDS or square == block:
-            return found
+            return measured
         side *= 2
 
 

@@ -33,9 +33,9 @@ def placed(area: Area) -> Area:
 def imagery_bounds(area: Area, source: Source | None = None) -> Bounds:
     """The whole steps inside of all imagery, in the area's CRS. Raises as `placed`."""
     source = source or open_source(area.imagery)
-    there = source.extent(area.crs) if isinstance(source, Reaching) else source.bounds(area.crs)
-    left, bottom, right, top = (edge / area.step for edge in there)
-    if not all(map(math.isfinite, there)):
+    extent = source.extent(area.crs) if isinstance(source, Reaching) else source.bounds(area.crs)
+    left, bottom, right, top = (edge / area.step for edge in extent)
+    if not all(map(math.isfinite, extent)):
         raise ImageryError(
             f"the imagery cannot be mapped in {area.crs}: use the UTM zone there, or write bounds"
         )
@@ -60,14 +60,14 @@ def notes_of_growth(area: Area, source: Source, grid: Domain) -> list[str]:
     if area.has_place:
         return []
     try:
-        there, here = imagery_bounds(area, source), grid.bounds
+        reach, here = imagery_bounds(area, source), grid.bounds
     except GeolocError as error:
         return [f"whether the imagery has grown beyond the cube is not known: {error}"]
-    beyond = (here[0] - there[0], here[1] - there[1], there[2] - here[2], there[3] - here[3])
+    beyond = (here[0] - reach[0], here[1] - reach[1], reach[2] - here[2], reach[3] - here[3])
     if max(beyond) < area.step * (1 - _ROUNDING):
         return []
     return [
-        f"the imagery reaches to {numbers(there)}, beyond the cube's bounds {numbers(here)}, "
+        f"the imagery reaches to {numbers(reach)}, beyond the cube's bounds {numbers(here)}, "
         "which stay as they were when it was begun: write bounds, and another cube, to cover it"
     ]
 

@@ -92,7 +92,7 @@ def merge_cubes(urls: Sequence[str], out: str) -> MergeReport:
     space = cubes[0].features.with_code(code_of(cubes))
     with hold_lock(out, "points merge"):
         if current_generation(out) is not None:
-            raise CubeError(f"cube {out} is there already: name another place for the merged one")
+            raise CubeError(f"cube {out} already exists: choose another place for the merged one")
         if generation_exists(out, FIRST_GENERATION):
             _require_own_remains(out, spec)
         _lay_out(out, cubes, spec, space, points)
@@ -126,10 +126,10 @@ def _require_comparable(one: Cube, other: Cube) -> None:
     if not different:
         return
     key = different[0]
-    told = [f"{v[key][:12]}" if key == "model" else f"{v[key]}" for v in (a, b)]
+    words = [f"{v[key][:12]}" if key == "model" else f"{v[key]}" for v in (a, b)]
     raise SpecMismatchError(
         f"cubes {one.url} and {other.url} cannot be merged, their {key} differs "
-        f"({told[0][:150]}, and {told[1][:150]}): build both with the same model and method"
+        f"({words[0][:150]}, and {words[1][:150]}): build both with the same model and method"
     )
 
 
@@ -176,16 +176,16 @@ def _attributes(parts: Sequence[Points], *, continued: bool) -> dict[str, NDArra
     ``continued``: of different sequences, whose numbers go on from one cube to the next.
     """
     names = dict.fromkeys(name for points in parts for name in points.attributes)
-    found: dict[str, NDArray[Any]] = {}
+    merged: dict[str, NDArray[Any]] = {}
     for name in names:
-        there = next(p.attributes[name] for p in parts if name in p.attributes)
-        fill = _FILLED.get(there.dtype.kind, "")
-        values = [p.attributes.get(name, np.full(p.size, fill, there.dtype)) for p in parts]
-        found[name] = np.concatenate(values)
-    if continued and ORDER in found:
+        example = next(p.attributes[name] for p in parts if name in p.attributes)
+        fill = _FILLED.get(example.dtype.kind, "")
+        values = [p.attributes.get(name, np.full(p.size, fill, example.dtype)) for p in parts]
+        merged[name] = np.concatenate(values)
+    if continued and ORDER in merged:
         ends = np.cumsum([0, *(p.attributes[ORDER].max() + 1 for p in parts[:-1])])
-        found[ORDER] = found[ORDER] + np.repeat(ends, [points.size for points in parts])
-    return found
+        merged[ORDER] = merged[ORDER] + np.repeat(ends, [points.size for points in parts])
+    return merged
 
 
 def _spec_of(cubes: Sequence[Cube], points: Points) -> CubeSpec:
@@ -205,8 +205,8 @@ def _imagery_of(cubes: Sequence[Cube]) -> dict[str, Any]:
     """That of all cubes; of several, as sources that stand in for each other."""
     layers: list[dict[str, Any]] = []
     for cube in cubes:
-        told = cube.spec.imagery
-        for layer in told.get("layers", [told]):
+        imagery = cube.spec.imagery
+        for layer in imagery.get("layers", [imagery]):
             if layer not in layers:
                 layers.append(layer)
     if len(layers) == 1:
@@ -217,7 +217,7 @@ def _imagery_of(cubes: Sequence[Cube]) -> dict[str, Any]:
 
 def _require_own_remains(out: str, spec: CubeSpec) -> None:
     if stored_spec(out, FIRST_GENERATION) != spec:
-        raise CubeError(f"another cube was begun at {out}: name another place for the merged one")
+        raise CubeError(f"another cube was begun at {out}: choose another place for the merged one")
 
 
 def code_of(cubes: Sequence[Cube]) -> Quantizer:
@@ -256,8 +256,8 @@ def _write(out: str, cubes: Sequence[Cube], points: Points, origin: _Origin) -> 
     for block in points.chunks(size=cubes[0].spec.block_size):
         features, provenance = _gathered(cubes, origin, block)
         written = writer.write(block, features)
-        told = {"digests": written.digests, "saturated": written.saturated}
-        provenance = provenance.model_copy(update=told)
+        facts = {"digests": written.digests, "saturated": written.saturated}
+        provenance = provenance.model_copy(update=facts)
         check = writer.record(block, provenance)
         ledger.mark(block.index, Status.DONE, provenance.fingerprint, (*written.checks, check))
         dates |= {item.date for item in provenance.items if item.date}

@@ -1,6 +1,6 @@
 """A small picture of an area's imagery, kept beside its cube, so that answers have a map at once.
 
-Making one costs a build next to nothing: each block's imagery is at hand when it is encoded, and
+Making one costs a build next to nothing: each block's imagery is in memory when it is encoded, and
 is shrunk there; no image is read for it. It holds no more than a few million pixels whatever the
 area's size. On the store::
 
@@ -306,10 +306,10 @@ def overview_of(cube: Cube, source: Source | None) -> Overview | None:
 
     None where there is none and the area is too large to be read for it.
     """
-    there = read_overview(cube.url, cube.generation)
-    if there is not None or source is None:
-        return there
-    holding = int(np.isin(cube.done, (Status.DONE, Status.BROKEN)).sum())
+    kept = read_overview(cube.url, cube.generation)
+    if kept is not None or source is None:
+        return kept
+    holding = int(np.isin(cube.chunk_status, (Status.DONE, Status.BROKEN)).sum())
     if not 0 < holding <= _MOST_READ or cube.spec.step is None:
         return None
     try:
@@ -323,7 +323,7 @@ def overview_of(cube: Cube, source: Source | None) -> Overview | None:
         part = mosaic.lattice.window(*part_of(mosaic.lattice, cube.grid, block))
         return part if reading is None else reading.window(cube.grid.window(*block.slices))
 
-    mosaic.fill(source, cube.done, window_of)
+    mosaic.fill(source, cube.chunk_status, window_of)
     return keep_overview(cube.url, cube.generation, mosaic) if mosaic.changed else None
 
 
@@ -349,10 +349,10 @@ def _pack(overview: Overview) -> bytes:
 
 
 def _unpack(content: bytes) -> Overview | None:
-    told, body = content[:_DIGEST], content[_DIGEST + 1 :]
-    if not re.fullmatch(rb"[0-9a-f]{64}", told):
+    digest, body = content[:_DIGEST], content[_DIGEST + 1 :]
+    if not re.fullmatch(rb"[0-9a-f]{64}", digest):
         return None
-    if hashlib.sha256(body).hexdigest().encode() != told:
+    if hashlib.sha256(body).hexdigest().encode() != digest:
         return None
     try:
         length = body.index(b"\n", 0, _LONGEST_HEAD)

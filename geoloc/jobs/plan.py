@@ -159,22 +159,22 @@ class BuildPlan:
             return self
         return replace(self, open_encoder=self.open_encoder.pinned(encoding))
 
-    def resuming(self, there: CubeSpec | None) -> BuildPlan:
+    def resuming(self, stored: CubeSpec | None) -> BuildPlan:
         """``pinned`` to a cube that was begun; of its own model only its description is needed."""
-        if there is None:
+        if stored is None:
             return self
-        plan = self.pinned(there.encoding)
-        step = there.step
-        how, reading = plan.open_encoder, Reading.of_encoding(there.encoding, step)
+        plan = self.pinned(stored.encoding)
+        step = stored.step
+        how, reading = plan.open_encoder, Reading.of_encoding(stored.encoding, step)
         if (
             reading is None
             or not isinstance(how, ModelEncoder)
-            or (there.model, step) != (self.model_digest, step_of(self.domain))
-            or how.method != there.encoding.get("method")
-            or how.precision != there.encoding.get("precision")
+            or (stored.model, step) != (self.model_digest, step_of(self.domain))
+            or how.method != stored.encoding.get("method")
+            or how.precision != stored.encoding.get("precision")
         ):
             return plan
-        return replace(plan, open_encoder=OpenStored(there.encoding, reading, how))
+        return replace(plan, open_encoder=OpenStored(stored.encoding, reading, how))
 
     def at_first(self, count: int) -> BuildPlan:
         """The same for the first ``count`` points of a cube of such."""

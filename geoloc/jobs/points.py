@@ -9,6 +9,7 @@ out: the vector would be the same.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from ..cube import (
     current_generation,
     generation_exists,
     generation_names,
+    stored_spec,
 )
 from ..domain import Points
 from ..errors import CubeError, SpecMismatchError
@@ -30,6 +32,8 @@ ORDER = "order"
 """The attribute that tells which of its sequence a point is."""
 
 LONLAT = "EPSG:4326"
+
+_HELD = Path("points.parquet")  # stands for a file that is not read
 
 
 def points_of(area: Area, n: int | None = None) -> Points:
@@ -46,8 +50,26 @@ def stored_points(url: str) -> Points:
     """The points of a cube that is there. Raises CubeError where it is not of points."""
     points = Cube.open(url).points
     if points is None:
-        raise CubeError(f"cube {url} holds a grid of cells, no points: name another cube")
+        raise CubeError(f"cube {url} holds a grid of cells, not points: name another cube")
     return points
+
+
+def as_built(area: Area) -> Area:
+    """The area at the points that its cube holds, where these were built in place of its extent.
+
+    As by ``geoloc points build``. Its file of points is not to be read: the cube holds them.
+    """
+    name = None if area.points is not None else current_generation(area.cube)
+    if name is None or not _holds_points(area.cube, name):
+        return area
+    return area.with_points(_HELD)
+
+
+def _holds_points(url: str, generation: str) -> bool:
+    try:
+        return stored_spec(url, generation).domain.kind == "points"
+    except CubeError:
+        return False  # whoever opens it says what is wrong
 
 
 def begun_points(url: str) -> Points | None:

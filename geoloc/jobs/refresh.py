@@ -24,6 +24,7 @@ from ..cube import (
     damaged_blocks,
     generation_names,
     hold_lock,
+    how_to_build,
     prune_generations,
     remember_imagery,
     require_spec,
@@ -34,7 +35,7 @@ from .blocks import Manner, begin_report
 from .build import from_area
 from .overview import drop_overviews
 from .plan import BuildPlan, require_imagery
-from .points import stored_points
+from .points import as_built, stored_points
 from .report import BuildReport
 from .run import THREADS, Progress
 from .succession import parts, succeed
@@ -62,6 +63,7 @@ def refresh_cube(
     differs, and else as ``build_cube``.
     """
     _require_built(area.cube)
+    area = as_built(area)
     blocks = partial(refresh_blocks, cluster=cluster, progress=progress, max_failed=max_failed)
     domain = None if area.points is None else stored_points(area.cube)
     return from_area(
@@ -95,7 +97,7 @@ def refresh_blocks(
 
 def _require_built(url: str) -> None:
     if current_generation(url) is None:
-        raise CubeError(f"cube {url} is not built yet: run 'geoloc cube build' first")
+        raise CubeError(f"cube {url} is not built yet: run {how_to_build(url)} first")
 
 
 GRACE = 3600.0
@@ -122,25 +124,25 @@ def _refresh(plan: BuildPlan, manner: Manner) -> BuildReport:
     task = plan.task
     spec = plan.spec(task.encoder().describe())
     require_spec(plan.url, old.spec.same_but_imagery(spec), spec)
-    today = _todays_prints(plan, task, old.done)
+    today = _todays_prints(plan, task, old.chunk_status)
     before = Ledger(plan.url, old.generation)
     same = (before.fingerprints() == today).all(axis=-1)
     # whose contents are damaged carries its checksum along, and is found when it is read
     for place in damaged_blocks(old, contents=False):
         same[place] = False
-    if same[np.isin(old.done, (Status.DONE, Status.BROKEN))].all():
+    if same[np.isin(old.chunk_status, (Status.DONE, Status.BROKEN))].all():
         remember_imagery(plan.url, old.generation, spec)
         return _nothing_changed(plan, old)
-    kept = same & (old.done == Status.DONE)
+    kept = same & (old.chunk_status == Status.DONE)
     return succeed(plan, old, spec, kept, today, manner)
 
 
 def _nothing_changed(plan: BuildPlan, old: Cube) -> BuildReport:
-    report = begin_report(plan, old.generation, old.done)
+    report = begin_report(plan, old.generation, old.chunk_status)
     report.published = True
     report.notes.append("the imagery has not changed: no new generation was made")
     if not old.complete:
-        report.notes.append("some blocks are incomplete: 'geoloc cube build' completes them")
+        report.notes.append(f"some blocks are incomplete: {how_to_build(plan.url)} completes them")
     return report
 
 

@@ -25,7 +25,7 @@ from ..domain import Domain
 from ..errors import CubeError
 from .build import Progress, build_cube
 from .plan import BuildPlan, plan_build
-from .points import points_of, stored_points
+from .points import as_built, points_of, stored_points
 from .report import BuildReport
 
 
@@ -43,6 +43,7 @@ def repair_cube(
     where somebody writes to it, or where what is damaged can be had from nowhere; else as
     ``build_cube``.
     """
+    area = as_built(area)
     domain = None if area.points is None else _points_there(area)
     notes = restore_metadata(plan_build(area, method, domain=domain))
     domain = None if area.points is None else stored_points(area.cube)  # as they are now

@@ -1,7 +1,7 @@
 """How much of an area its imagery cannot serve, foreseen before a cube is built.
 
 A cell is searched where its centre has imagery and so has most of the patch around it: a rim of
-the imagery falls out, and what lies beyond. Where it ends is told by its extent; where it has
+the imagery falls out, and what lies beyond. Where it ends is known from its extent; where it has
 gaps inside is found out by looking at some cells.
 """
 

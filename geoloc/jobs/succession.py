@@ -55,17 +55,17 @@ def succeed(
     """
     generation = _name_of_next(old, spec)
     outside = plan_blocks(plan.domain, plan.polygon) == Status.OUTSIDE
-    if outside.shape == old.done.shape:
-        outside = old.done == Status.OUTSIDE
+    if outside.shape == old.chunk_status.shape:
+        outside = old.chunk_status == Status.OUTSIDE
     _lay_out(plan, old, generation, spec, outside)
     ledger = Ledger(plan.url, generation)
     # what an interrupted attempt left behind counts where its imagery is still the same
-    there = (ledger.status == Status.DONE) & (ledger.fingerprints() == prints).all(axis=-1)
+    unchanged = (ledger.status == Status.DONE) & (ledger.fingerprints() == prints).all(axis=-1)
     report = begin_report(plan, generation, ledger.status)
-    report.blocks_reused = int(there.sum())
+    report.blocks_reused = int(unchanged.sum())
     before = Ledger(plan.url, old.generation)
-    report.blocks_copied = _take_over(before, ledger, prints, kept & ~there, manner.lock)
-    todo = np.argwhere(~kept & ~there & ~outside)
+    report.blocks_copied = _take_over(before, ledger, prints, kept & ~unchanged, manner.lock)
+    todo = np.argwhere(~kept & ~unchanged & ~outside)
     mosaic = _mosaic(plan, old, generation, kept)
     manner.run(BlockJob(plan, report, manner.lock, mosaic, spec, ledger.status), todo)
     _publish_unless_worse(old, report)
@@ -83,7 +83,7 @@ def append_points(plan: BuildPlan, manner: Manner) -> BuildReport:
     size = spec.block_size
     full = old.domain.size // size
     kept = np.zeros(plan.domain.chunk_grid(size), np.bool_)
-    kept[:full] = old.done[:full] == Status.DONE
+    kept[:full] = old.chunk_status[:full] == Status.DONE
     prints = np.zeros((*kept.shape, 32), np.uint8)
     prints[:full] = Ledger(plan.url, old.generation).fingerprints()[:full]
     for place in np.argwhere(~kept).tolist():
@@ -117,10 +117,10 @@ def _name_of_next(old: Cube, spec: CubeSpec) -> str:
 
 def _mosaic(plan: BuildPlan, old: Cube, generation: str, kept: NDArray[np.bool_]) -> Mosaic | None:
     """The overview to go on from: an interrupted refresh's, or what holds of the old one."""
-    there = read_pixels(plan.url, generation)
-    pixels = there or read_pixels(plan.url, old.generation)
+    own = read_pixels(plan.url, generation)
+    pixels = own or read_pixels(plan.url, old.generation)
     mosaic = open_mosaic(plan.domain, plan.source, old.spec.encoding, pixels)
-    if there is None and mosaic is not None:
+    if own is None and mosaic is not None:
         mosaic.seen &= kept
         mosaic.changed = True
     return mosaic
@@ -171,8 +171,8 @@ def _publish_unless_worse(old: Cube, report: BuildReport) -> None:
     """Readers move on once nothing is lacking that the old generation has."""
     status = Ledger(report.url, report.generation).status
     # what was the last block of fewer points may have been filled up
-    here = tuple(slice(0, count) for count in old.done.shape)
-    worse = (status[here] != Status.DONE) & (old.done == Status.DONE)
+    here = tuple(slice(0, count) for count in old.chunk_status.shape)
+    worse = (status[here] != Status.DONE) & (old.chunk_status == Status.DONE)
     if worse.any() or report.blocks_failed or report.stopped:
         report.notes.append(
             f"{int(worse.sum())} blocks are whole in {old.generation} only: readers stay there "

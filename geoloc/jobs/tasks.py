@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,7 +25,7 @@ from ..cube import (
 from ..domain import Chunk, Domain, Grid
 from ..encoders.windows import Image, encode_chunk, windows
 from ..errors import ImageryError
-from ..executors import Lazy
+from ..executors import Lazy, still_wanted
 from ..imagery import Source
 from ..imagery.refusals import is_refusal
 from ..imagery.sharing import sharing_reads
@@ -83,10 +84,10 @@ class _Meter:
     def __init__(self) -> None:
         self._wall, self._own = time.perf_counter(), time.thread_time()
 
-    def spent(self, taken: int | None, pixels: int) -> StageStats:
+    def spent(self, size: int | None, pixels: int) -> StageStats:
         own = time.thread_time() - self._own
         waited = max(time.perf_counter() - self._wall - own, 0.0)
-        return StageStats({"read": waited, "decode": own}, {"read": taken, "decode": pixels})
+        return StageStats({"read": waited, "decode": own}, {"read": size, "decode": pixels})
 
 
 @dataclass(frozen=True)
@@ -164,20 +165,20 @@ class EncodeTask:
         with ExitStack() as stack:
             if len(wanted) > 1:
                 stack.enter_context(sharing_reads())
-            found = _read_each(self.source, wanted)
-        items = dict.fromkeys(record for one in found for record in one.items)
+            parts = _read_each(self.source, wanted)
+        items = dict.fromkeys(record for one in parts for record in one.items)
         facts = {
-            name: tuple(dict.fromkeys(line for one in found for line in getattr(one, name)))
+            name: tuple(dict.fromkeys(line for one in parts for line in getattr(one, name)))
             for name in ("errors", "notes")
         }
-        if len(found) > 1:
+        if len(parts) > 1:
             facts = {name: lines[:_MOST_LINES] for name, lines in facts.items()}
         if items or any(facts.values()):
             provenance = provenance.model_copy(update={"items": tuple(items), **facts})
-        images = tuple(one.image for one in found)
-        sizes = [one.size for one in found]
-        taken = None if None in sizes else sum(size or 0 for size in sizes)
-        spent = meter.spent(taken, sum(i.pixels.nbytes for i in images if i.pixels is not None))
+        images = tuple(one.image for one in parts)
+        sizes = [one.size for one in parts]
+        amount = None if None in sizes else sum(size or 0 for size in sizes)
+        spent = meter.spent(amount, sum(i.pixels.nbytes for i in images if i.pixels is not None))
         return Pixels(images, provenance, spent, self._picture(block, images[0]))
 
     def _fingerprint(self, wanted: Sequence[Grid]) -> str:
@@ -227,18 +228,20 @@ class _Found:
 
 def _read_each(source: Source, wanted: Sequence[Grid]) -> list[_Found]:
     """All windows, in their order. Raises ImageryError where the imagery as a whole fails."""
-    found: list[_Found] = []
+    parts: list[_Found] = []
     failed = 0  # one after the other
     for window in wanted:
+        if not still_wanted():  # hundreds of windows of slow tiles take minutes
+            raise CancelledError
         try:
-            found.append(_read(source, window))
+            parts.append(_read(source, window))
             failed = 0
         except ImageryError as error:
             failed += 1
             if failed in (len(wanted), _GIVE_UP) or is_refusal(str(error)):
                 raise
-            found.append(_Found(Image(window), errors=(str(error),)))
-    return found
+            parts.append(_Found(Image(window), errors=(str(error),)))
+    return parts
 
 
 def _read(source: Source, window: Grid) -> _Found:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ..area import Area
 from ..cube import Cube, current_generation, damaged_blocks, stored_spec
 from .build import build_cube
+from .points import as_built, points_of, stored_points
 from .refresh import refresh_cube
 from .report import BuildReport
 from .run import Progress
@@ -55,15 +57,17 @@ def update_cube(
     what is to be called with its progress. Raises as ``build_cube`` and ``refresh_cube``.
     """
     report = UpdateReport()
+    place = as_built(area)
+    held = None if place is area else stored_points(area.cube)
     published = current_generation(area.cube) is not None
     for name in ("refresh", "build") if published and _has_moved_on(area) else ("build", "refresh"):
         built = report.steps.get("build")
-        if name == "build" and published and _is_whole(area.cube):
+        if name == "build" and published and _is_whole(area):
             continue
         if name == "refresh" and not (published or (built and built.blocks_reused)):
             continue  # all of it has just been made
-        step = (build_cube if name == "build" else refresh_cube)(
-            area,
+        step = (partial(build_cube, domain=held) if name == "build" else refresh_cube)(
+            place,
             method=method,
             cluster=cluster,
             progress=progress(name) if progress else None,
@@ -76,12 +80,15 @@ def update_cube(
     return report
 
 
-def _is_whole(url: str) -> bool:
-    cube = Cube.open(url)
-    return cube.complete and not damaged_blocks(cube, contents=False)
+def _is_whole(area: Area) -> bool:
+    """Whether a cube lacks nothing, be it blocks or points that the area's file has more of."""
+    cube = Cube.open(area.cube)
+    if not cube.complete or damaged_blocks(cube, contents=False):
+        return False
+    return area.points is None or points_of(area).size <= cube.domain.size
 
 
 def _has_moved_on(area: Area) -> bool:
     """Whether the area names other imagery than its cube: then a build is refused."""
-    there = stored_spec(area.cube, current_generation(area.cube) or "")
-    return bool(there.differences(there.model_copy(update={"imagery": area.imagery.recorded()})))
+    stored = stored_spec(area.cube, current_generation(area.cube) or "")
+    return bool(stored.differences(stored.model_copy(update={"imagery": area.imagery.recorded()})))

@@ -83,14 +83,14 @@ def verify_cube(
     domain = cube.domain
     if isinstance(domain, Grid):
         sample = fidelity.read_sample(read, encoder, domain, *places.T)
-        found = np.stack([sample.rows, sample.cols], axis=1)
+        index = np.stack([sample.rows, sample.cols], axis=1)
     else:
         alone = [domain.chunk(*place, size=1) for place in places.tolist()]
         at = [cell for one in alone for cell in cells_of(domain, one)]
         sample = fidelity.read_alone(read, encoder, at)
-        found = places[sample.rows]
+        index = places[sample.rows]
     exact = fidelity.exact_vectors(encoder, sample)
-    stored = [cube.read(*(slice(i, i + 1) for i in place)).reshape(-1) for place in found.tolist()]
+    stored = [cube.read(*(slice(i, i + 1) for i in place)).reshape(-1) for place in index.tolist()]
     error = fidelity.compare(cube.features.decode(np.stack(stored)), exact)
     jitter = fidelity.jitter(encoder, sample, exact)
     return Verification(str(cube.spec.encoding.get("method")), error, jitter)
@@ -101,8 +101,8 @@ def _cells_with_vectors(cube: Cube, wanted: int, seed: int) -> NDArray[np.int64]
     shape = cube.domain.shape
     drawn = np.random.default_rng(seed).integers(0, cube.domain.size, 20 * wanted)
     every = np.stack(np.unravel_index(list(dict.fromkeys(drawn.tolist())), shape), axis=1)
-    there = (place for place in every.tolist() if cube.vector(*place) is not None)
-    chosen = np.array(list(islice(there, wanted)), np.int64).reshape(-1, len(shape))
+    known = (place for place in every.tolist() if cube.vector(*place) is not None)
+    chosen = np.array(list(islice(known, wanted)), np.int64).reshape(-1, len(shape))
     if not len(chosen):
         raise CubeError(f"cube {cube.url} holds no vectors to verify")
     return chosen

@@ -1,8 +1,9 @@
 """How much of an area has to be searched to find a place with a given probability.
 
 Measured on photos of known places: in which share of the area, the best cells first, the true place
-lay. The figures are in a file of their own beside ``model.json``: they change no vector, so they
-are not part of the model's digest. They hold for a single photo, the model's own distance, and an
+lay. The figures are in a file of their own beside ``model.json``, those that a user measured for a
+shipped model in the model store: they change no vector, so they are not part of the model's digest.
+They hold for a single photo, the model's own distance, and an
 area that is searched as a whole, if the photo was taken there.
 """
 
@@ -16,7 +17,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from ..errors import ModelError
-from .model import Model, write_whole
+from .model import SHIPPED_MODELS, Model, write_whole
+from .store import store_dir
 
 CALIBRATION_FILE = "calibration.json"
 STATED = 80
@@ -85,7 +87,7 @@ class SearchShare:
 def read_calibration(model: Model) -> Calibration | None:
     """The calibration of a model, or None if it has none. Raises ModelError for a damaged file,
     and for one that was measured with another model."""
-    path = model.file(CALIBRATION_FILE)
+    path = _own(model) if _own(model).is_file() else model.file(CALIBRATION_FILE)
     try:
         found = Calibration.model_validate_json(path.read_bytes())
     except FileNotFoundError:
@@ -115,11 +117,22 @@ def search_share(model: Model) -> SearchShare | None:
     return SearchShare(STATED, share, found.photos, found.source, found.searched, levels)
 
 
-def write_calibration(directory: Path, calibration: Calibration) -> Path:
-    """Write a calibration beside the ``model.json`` of a directory. Raises ModelError."""
-    path = directory / CALIBRATION_FILE
+def write_calibration(model: Model, calibration: Calibration) -> Path:
+    """Write the calibration of a model: beside its ``model.json``, or, as an installed package may
+    not be written to, in the model store for a shipped one. Raises ModelError."""
+    shipped = model.path.is_relative_to(SHIPPED_MODELS.resolve())
+    path = _own(model) if shipped else model.file(CALIBRATION_FILE)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(f"{path.parent} cannot be made ({error.strerror})") from None
     write_whole(path, calibration_text(calibration))
     return path
+
+
+def _own(model: Model) -> Path:
+    """Where the user's own figures for a shipped model are."""
+    return store_dir() / ".calibrations" / f"{model.digest[:24]}.json"
 
 
 def calibration_text(calibration: Calibration) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +9,13 @@ from typing import get_args
 
 from ..errors import UsageError
 from .file import Pair, Split
+from .table import read_rows
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".avif")
 )
+
+_MAPPED = ("overhead_class", "ground_classes")
 
 
 def pair_classes(
@@ -51,24 +53,20 @@ def read_class_mapping(path: str | Path) -> dict[str, tuple[str, ...]]:
     """The ground classes of each overhead class: columns ``overhead_class``, ``ground_classes``.
 
     Names of ground classes are separated by ``|``. Rows of the same overhead class are joined;
-    columns more, such as ``strength``, are passed over. Raises UsageError for a file without these
-    columns, or without classes.
+    columns more, such as ``strength``, are passed over. Any table that `read_rows` reads. Raises
+    UsageError for a file without these columns, or without classes.
     """
     path = Path(path)
     table: dict[str, dict[str, None]] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            for row in csv.DictReader(file):
-                names = [name.strip() for name in row["ground_classes"].split("|")]
-                own = table.setdefault(row["overhead_class"].strip(), {})
-                own.update(dict.fromkeys(filter(None, names)))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot read this class mapping ({error})") from error
-    except (KeyError, AttributeError) as error:
-        raise UsageError(f"{path}: needs the columns overhead_class, ground_classes") from error
+    for row in read_rows(path):
+        if not set(_MAPPED) <= set(row.cells):
+            raise UsageError(f"{path}: needs the columns {', '.join(_MAPPED)}")
+        above, grounds = (row.cells[name] for name in _MAPPED)
+        names = (name.strip() for name in grounds.split("|"))
+        table.setdefault(above, {}).update(dict.fromkeys(filter(None, names)))
     found = {name: tuple(classes) for name, classes in table.items() if name and classes}
     if not found:
-        raise UsageError(f"{path}: names no classes: write overhead_class,ground_classes and rows")
+        raise UsageError(f"{path}: names no classes: write {','.join(_MAPPED)} and rows")
     return found
 
 

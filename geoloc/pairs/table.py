@@ -86,7 +86,9 @@ def _csv_rows(path: Path) -> Iterator[Row]:
         ) from None
 
 
-def _cells(path: Path, line: int, names: Sequence[str], row: Sequence[str]) -> dict[str, str]:
+def _cells(path: Path, line: int, names: Sequence[str], row: list[str]) -> dict[str, str]:
+    while len(row) > len(names) and not row[-1].strip():
+        row.pop()  # a separator at the end of the line
     if len(row) > len(names):
         raise UsageError(f"{path}:{line}: has {len(row)} values for {len(names)} columns")
     padded = [*row, *[""] * (len(names) - len(row))]
@@ -150,4 +152,6 @@ def _text(value: Any) -> str:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not in UTF-8: save it so"
     return str(error.strerror if isinstance(error, OSError) else one_line(error))

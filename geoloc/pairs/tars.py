@@ -26,6 +26,7 @@ def read_members(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with tarfile.open(path, "r|*") as archive:
             for member in archive:
+                archive.members.clear()  # type: ignore[attr-defined]  # which else grow without end
                 if member.isreg():
                     yield member.name, _content(path, archive, member)
         require_end(path)

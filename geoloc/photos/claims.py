@@ -55,6 +55,23 @@ def photo_claims(image: Image.Image) -> tuple[dict[str, Any], tuple[str, ...]]:
     return xmp_claims(xmp) | exif_claims(exif), (_DAMAGED,) if damaged else ()
 
 
+def heading_claim(image: Image.Image) -> float | None:
+    """Where the camera looked, degrees clockwise from true north, 0 to 360; None if not told.
+
+    A heading from magnetic north is some degrees off, by how many is not known here: not told.
+    """
+    try:
+        tags = _directory(image.getexif(), ExifTags.IFD.GPSInfo)
+    except Exception:  # noqa: BLE001  (damaged blocks raise anything)
+        return None
+    names = ExifTags.GPS
+    parts = _numbers(tags.get(names.GPSImgDirection))
+    reference = _letters(tags.get(names.GPSImgDirectionRef))
+    if parts is None or len(parts) != 1 or not 0 <= parts[0] <= 360 or reference == "M":
+        return None
+    return parts[0] % 360
+
+
 def exif_claims(exif: Image.Exif) -> dict[str, Any]:
     """The claims of EXIF."""
     return tag_claims(_directory(exif, ExifTags.IFD.Exif), _directory(exif, ExifTags.IFD.GPSInfo))

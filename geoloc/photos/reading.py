@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import PhotoError, UsageError, one_line
-from .claims import photo_claims
+from .claims import heading_claim, photo_claims
 from .colour import Signal, orientation_of, to_rgb, upright
 from .kinds import photo_kind
 from .metadata import without_metadata
@@ -91,6 +91,17 @@ def decode_photo(path: Path, data: bytes, max_pixels: int = MAX_PIXELS) -> Photo
     )
     notes = tuple(f"{photo.file}: {note}" for note in picture.notes)
     return replace(photo, notes=notes + size_notes(photo.file, photo.size))
+
+
+def read_heading(path: Path) -> float | None:
+    """Degrees clockwise from north of where a photo's camera looked, None if the file does not
+    say. Nothing is decoded."""
+    _register_heif()
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            return heading_claim(image)
+    except Exception:  # noqa: BLE001  (decoders raise anything on damaged bytes)
+        return None
 
 
 def photo_path(photo: str | Path) -> Path:

@@ -23,5 +23,5 @@ def in_degrees(xy: F64, crs: CRS) -> F64:
     target = CRS.from_epsg(4326)
     if crs.equals(target, ignore_axis_order=True):
         return xy
-    found = Transformer.from_crs(crs, target, always_xy=True).transform(*xy.T)
-    return np.column_stack(found)
+    lonlat = Transformer.from_crs(crs, target, always_xy=True).transform(*xy.T)
+    return np.column_stack(lonlat)

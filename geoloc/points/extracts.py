@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 I64 = NDArray[np.int64]
 
-SUFFIX = ".pbf"
 _BATCH = 1 << 19  # nodes of one batch of lines
 _MANY_BYTES = 1 << 30
 """From this size of all extracts on, only nodes of roads are kept while reading.
@@ -66,17 +65,17 @@ def require_extract(path: Path) -> None:
 
 @dataclass
 class Course:
-    """How far the reading of extracts is; ``told`` takes passes done, and of how many."""
+    """How far the reading of extracts is; ``progress`` takes passes done, and of how many."""
 
     passes: int
-    told: Callable[[float, int], None] | None
+    progress: Callable[[float, int], None] | None
     done: int = 0
 
     def step(self) -> None:
         """One more pass is done."""
         self.done += 1
-        if self.told:
-            self.told(self.done, self.passes)
+        if self.progress:
+            self.progress(self.done, self.passes)
 
 
 def read_extracts(
@@ -97,16 +96,16 @@ def read_extracts(
     many = sum(path.stat().st_size for path in paths) >= many_bytes
     tracker = osmium.IdTracker() if many else None
     course = Course(3 * len(paths), progress)
-    found = [_ways(path, network, tracker, course) for path in paths]
-    kept = latest([(ways.ids, ways.versions) for ways in found])
+    every = [_ways(path, network, tracker, course) for path in paths]
+    kept = latest([(ways.ids, ways.versions) for ways in every])
     table = osmium.index.create_map("sparse_mmap_array")
     places = osmium.NodeLocationsForWays(table)
     places.ignore_errors()
-    for path, ways in zip(paths, found, strict=True):
+    for path, ways in zip(paths, every, strict=True):
         if not ways.placed:
             _nodes(path, places, tracker)
         course.step()
-    for path, ways, own in zip(paths, found, kept, strict=True):
+    for path, ways, own in zip(paths, every, kept, strict=True):
         yield from _lines(path, network, None if ways.placed else places, own)
         course.step()
 
@@ -146,7 +145,7 @@ def _file(path: Path) -> osmium.io.File:
     return osmium.io.File(str(path), "pbf")
 
 
-def _found(path: Path, network: str, *handlers: Any) -> Iterator[Any]:
+def _ways_of(path: Path, network: str, *handlers: Any) -> Iterator[Any]:
     """The ways of a file that belong to a network."""
     import osmium
 
@@ -170,7 +169,7 @@ class _Ways:
 
 def _ways(path: Path, network: str, tracker: osmium.IdTracker | None, course: Course) -> _Ways:
     ids, versions, placed = array("q"), array("q"), False
-    for way in _found(path, network):
+    for way in _ways_of(path, network):
         if not ids:  # a file is written in one manner
             placed = any(node.location.valid() for node in way.nodes)
         ids.append(way.id)
@@ -230,8 +229,8 @@ def _lines(
 ) -> Iterator[Lines]:
     """A file's ways that are to be read, in batches."""
     batch, key = _Batch(), key_of(network)
-    found = _found(path, network, *([] if places is None else [places]))
-    for way, wanted in zip(found, kept.tolist(), strict=True):
+    ways = _ways_of(path, network, *([] if places is None else [places]))
+    for way, wanted in zip(ways, kept.tolist(), strict=True):
         if not wanted:
             continue
         for run in _runs(way):

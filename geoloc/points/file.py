@@ -82,8 +82,8 @@ def read_points(path: str | Path, n: int | None = None) -> PointSet:
             f"points {path} has {len(order):,} points, fewer than the {n:,} wanted: sample more"
         )
     rows = np.argsort(order, kind="stable")[:n]
-    taken = {name: values[rows] for name, values in attributes.items()}
-    return PointSet(coordinates[rows], order[rows], taken, sequence)
+    chosen = {name: values[rows] for name, values in attributes.items()}
+    return PointSet(coordinates[rows], order[rows], chosen, sequence)
 
 
 def _table(path: Path) -> tuple[pa.Table, dict[str, Any], str]:
@@ -121,8 +121,8 @@ def _coordinates(table: pa.Table, meta: dict[str, Any], path: Path) -> F64:
     bad = (kinds != int(shapely.GeometryType.POINT)) | shapely.is_empty(shapes)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        found = "nothing" if shapes[row] is None else f"a {shapes[row].geom_type}"
-        raise UsageError(f"points {path}: row {row} has {found} as geometry: give points alone")
+        kind = "nothing" if shapes[row] is None else f"a {shapes[row].geom_type}"
+        raise UsageError(f"points {path}: row {row} has {kind} as geometry: give points alone")
     return _degrees(shapely.get_coordinates(shapes), column, path)
 
 
@@ -130,10 +130,10 @@ def _degrees(xy: F64, column: dict[str, Any], path: Path) -> F64:
     """Coordinates as longitude and latitude. Raises UsageError where they are off the globe."""
     from pyproj import CRS
 
-    told = column.get("crs", "OGC:CRS84")
-    if told is None:
+    named = column.get("crs", "OGC:CRS84")
+    if named is None:
         raise UsageError(f"points {path} names no CRS: save it in EPSG:4326")
-    crs = CRS.from_user_input(told)
+    crs = CRS.from_user_input(named)
     xy = in_degrees(xy, crs)
     off = ~((np.abs(xy[:, 0]) <= 180) & (np.abs(xy[:, 1]) <= 90))  # also where it is not a number
     if off.any():
@@ -157,12 +157,12 @@ def _order(table: pa.Table, path: Path) -> I64:
 def _attributes(table: pa.Table, geometry: str) -> dict[str, NDArray[Any]]:
     """Every other column; way_id and highway are always there."""
     names = [name for name in table.column_names if name not in (geometry, ORDER)]
-    found = {name: _plain(table[name].to_numpy()) for name in names}
+    values = {name: _plain(table[name].to_numpy()) for name in names}
     empty = {
         WAY: np.full(table.num_rows, NO_WAY, np.int64),
         HIGHWAY: np.full(table.num_rows, "", np.str_),
     }
-    return empty | found
+    return empty | values
 
 
 def _plain(values: NDArray[Any]) -> NDArray[Any]:
@@ -179,7 +179,7 @@ def require_writable(path: Path) -> None:
     if path.is_dir():
         raise OutputError(f"{path} cannot be written: it is a folder: name a file in it")
     if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path} cannot be written: no right to write in {path.parent}")
+        raise OutputError(f"{path} cannot be written: no permission to write in {path.parent}")
 
 
 @contextmanager

@@ -39,16 +39,16 @@ def read_graphml(path: Path, batch: int) -> Iterator[Part]:
             while content := file.read(_BYTES):
                 graph.parser.Parse(content)
                 while len(graph.shapes) >= batch:
-                    yield graph.taken(batch)
+                    yield graph.take(batch)
             graph.parser.Parse(b"", True)
     except expat.ExpatError as error:
         raise UsageError(f"roads {path} is not GraphML: {error}") from None
-    yield graph.taken(len(graph.shapes))
+    yield graph.take(len(graph.shapes))
 
 
 @dataclass
 class _Graph:
-    """What the elements so far told."""
+    """What the elements so far have said."""
 
     path: Path
     parser: Any = None
@@ -72,7 +72,7 @@ class _Graph:
         parser.CharacterDataHandler = self._text
         self.parser = parser
 
-    def taken(self, count: int) -> Part:
+    def take(self, count: int) -> Part:
         """The first edges, which are forgotten here."""
         import shapely
 

@@ -150,7 +150,7 @@ def _classes(table: Table, network: str, path: Path) -> NDArray[np.str_] | None:
         return None
     if column is None:
         raise UsageError(
-            f"roads {path} has no column {key}, so --network {network} cannot be told: leave it "
+            f"roads {path} has no column {key}, so --network {network} cannot be applied: leave it "
             "out to take all lines"
         )
     return np.array([_first_word(value) for value in column] or [""], np.str_)[: len(column)]
@@ -158,8 +158,8 @@ def _classes(table: Table, network: str, path: Path) -> NDArray[np.str_] | None:
 
 def _first_word(value: Any) -> str:
     """Of a name, or of several: ``['residential', 'service']``, as OSMnx joins ways."""
-    found = None if value is None else _WORD.search(str(value))
-    return found[0] if found and found[0] not in ("None", "nan") else ""
+    match = None if value is None else _WORD.search(str(value))
+    return match[0] if match and match[0] not in ("None", "nan") else ""
 
 
 def _ids(table: Table) -> NDArray[np.int64]:
@@ -167,8 +167,8 @@ def _ids(table: Table) -> NDArray[np.int64]:
     column = next((table.columns[name] for name in _IDS if name in table.columns), None)
     if column is None:
         return np.full(len(table.shapes), NO_WAY, np.int64)
-    found = [_NUMBER.fullmatch(str(value)) for value in column]
-    return np.array([int(match[1]) if match else NO_WAY for match in found], np.int64)
+    matches = [_NUMBER.fullmatch(str(value)) for value in column]
+    return np.array([int(match[1]) if match else NO_WAY for match in matches], np.int64)
 
 
 def _degrees(xy: F64, crs: str | None, path: Path) -> F64:
@@ -195,12 +195,12 @@ class _Seen:
 
     def new(self, lines: Lines) -> NDArray[np.bool_]:
         """Bool ``(line,)``: the first of each line alone."""
-        found = _hashes(lines)
-        _, first = np.unique(found, return_index=True)
+        hashes = _hashes(lines)
+        _, first = np.unique(hashes, return_index=True)
         new = np.zeros(len(lines), np.bool_)
         new[first] = True
-        new &= ~np.isin(found, self.hashes)
-        self.hashes = np.concatenate([self.hashes, found[new]])
+        new &= ~np.isin(hashes, self.hashes)
+        self.hashes = np.concatenate([self.hashes, hashes[new]])
         return new
 
 

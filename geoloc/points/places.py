@@ -66,10 +66,10 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 
 def _column(path: Path, names: Sequence[str], known: Sequence[str]) -> int:
-    found = [names.index(name) for name in known if name in names]
-    if not found:
+    columns = [names.index(name) for name in known if name in names]
+    if not columns:
         raise UsageError(f"{path} has no column {known[0]}: name lat and lon in the first row")
-    return found[0]
+    return columns[0]
 
 
 def _degrees(path: Path, line: int, lon: str, lat: str) -> tuple[float, float]:

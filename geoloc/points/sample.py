@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..area.polygon import polygon_file
 from ..errors import UsageError
 from ..files.whole import file_sha256
+from .boundary import Boundary
 from .chance import require_seed, uniform_numbers
 from .extracts import read_extracts, require_extract
 from .file import HIGHWAY, NO_WAY, WAY, PointSet, require_writable, writing_points
@@ -23,7 +24,6 @@ from .networks import read_network
 from .places import Places, read_places
 from .sampling import Roads, RoadsBuilder, draw_along, draw_within
 from .ways import require_network
-from .within import Within
 
 F64 = NDArray[np.float64]
 Stages = Callable[[str], Callable[[float, int], None]]
@@ -80,20 +80,20 @@ def sample_roads(
     if not roads:
         raise UsageError("no roads are named: give an .osm.pbf file, or --uniform or --from")
     sources = _sources([Path(path) for path in roads])
-    polygon = None if within is None else Within.read(str(within))
+    polygon = None if within is None else Boundary.read(str(within))
     stage = stages or _silent
-    found = _network(list(sources.values()), network, polygon, stage("reading roads"))
-    if found.metres < n:
+    lines = _network(list(sources.values()), network, polygon, stage("reading roads"))
+    if lines.metres < n:
         raise UsageError(
-            f"{found.metres:,.0f} m of roads are less than a metre for each of {n:,} points: "
+            f"{lines.metres:,.0f} m of roads are less than a metre for each of {n:,} points: "
             f"ask for fewer{' or widen the polygon' if polygon else ''}"
         )
     about = _about("roads", seed, polygon, sources, network=network)
     batches = (
-        (drawn.coordinates, {WAY: found.way_id[drawn.line], HIGHWAY: found.highway(drawn.line)})
-        for drawn in draw_along(found, seed, n)
+        (drawn.coordinates, {WAY: lines.way_id[drawn.line], HIGHWAY: lines.highway(drawn.line)})
+        for drawn in draw_along(lines, seed, n)
     )
-    return _write(out, batches, n, about, stage, found.metres)
+    return _write(out, batches, n, about, stage, lines.metres)
 
 
 def sample_area(
@@ -106,7 +106,7 @@ def sample_area(
     """
     out = Path(out)
     _require(out, n, seed, (), within)
-    polygon = Within.read(str(within))
+    polygon = Boundary.read(str(within))
     about = _about("area", seed, polygon, {})
     batches = ((drawn, _no_ways(len(drawn))) for drawn in draw_within(polygon, seed, n))
     return _write(out, batches, n, about, stages or _silent)
@@ -129,7 +129,7 @@ def sample_places(
     out, path = Path(out), Path(places)
     _require(out, 1 if n is None else n, seed, [path], within)
     own = read_places(path)
-    polygon = None if within is None else Within.read(str(within))
+    polygon = None if within is None else Boundary.read(str(within))
     rows = np.arange(len(own.coordinates))
     if polygon is not None:
         rows = rows[polygon.holds(own.coordinates)]
@@ -153,7 +153,7 @@ def _require(
     require_writable(out)
     read = [*map(Path, sources), *([] if within is None else [polygon_file(Path(within))])]
     if any(path.exists() and out.exists() and path.samefile(out) for path in read):
-        raise UsageError(f"--out {out} is a file that is read: name another one for the points")
+        raise UsageError(f"--out {out} is one of the input files: choose another for the points")
 
 
 def _silent(_title: str) -> Callable[[float, int], None]:
@@ -178,7 +178,7 @@ def _is_extract(path: Path) -> bool:
 def _network(
     paths: list[Path],
     network: str,
-    polygon: Within | None,
+    polygon: Boundary | None,
     progress: Callable[[float, int], None],
 ) -> Roads:
     """All roads of the files that lie in the polygon. Raises UsageError where there are none."""
@@ -209,7 +209,7 @@ def _lines(
 
 
 def _about(
-    kind: str, seed: int, polygon: Within | None, sources: dict[str, Path], **more: str
+    kind: str, seed: int, polygon: Boundary | None, sources: dict[str, Path], **more: str
 ) -> dict[str, Any]:
     """What the sequence depends on, and its name; never how many points are drawn."""
     facts = {
@@ -233,8 +233,8 @@ def _no_ways(count: int) -> dict[str, NDArray[Any]]:
 
 
 def _rows(places: Places, rows: NDArray[np.int64]) -> tuple[F64, dict[str, NDArray[Any]]]:
-    taken = {name: values[rows] for name, values in places.attributes.items()}
-    return places.coordinates[rows], taken
+    attributes = {name: values[rows] for name, values in places.attributes.items()}
+    return places.coordinates[rows], attributes
 
 
 def _write(

@@ -22,7 +22,7 @@ from .lines import Lines
 if TYPE_CHECKING:
     from pyproj import Transformer
 
-    from .within import Within
+    from .boundary import Boundary
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -115,7 +115,7 @@ def draw_along(roads: Roads, seed: int, n: int) -> Iterator[Along]:
         yield roads.at(next(numbers)[: n - start])
 
 
-def draw_within(within: Within, seed: int, n: int) -> Iterator[F64]:
+def draw_within(within: Boundary, seed: int, n: int) -> Iterator[F64]:
     """``n`` places in a polygon, uniform by area on the ellipsoid, in batches ``(…, 2)``.
 
     Drawn in the box around it in an equal-area projection; what falls outside is drawn again.
@@ -137,9 +137,9 @@ def draw_within(within: Within, seed: int, n: int) -> Iterator[F64]:
         lon = west + across * (east - west)
         lat = np.asarray(to_degrees.transform(np.zeros_like(up), low + up * (high - low))[1])
         inside = shapely.contains_xy(polygon, lon, lat)
-        found = np.column_stack([around(lon[inside]), lat[inside]])[:left]
-        left -= len(found)
-        yield found
+        drawn = np.column_stack([around(lon[inside]), lat[inside]])[:left]
+        left -= len(drawn)
+        yield drawn
 
 
 def _equal_area() -> tuple[Transformer, Transformer]:

@@ -1,6 +1,6 @@
-"""Asking a cube: photos or a scene class in, ranked places and their reports out.
+"""Querying a cube: photos or a scene class in, ranked places and their reports out.
 
-A part is imported when it is named: who looks at a cube's facts waits for no report.
+A part is imported when it is named: looking at a cube's facts does not wait for reports.
 """
 
 from __future__ import annotations

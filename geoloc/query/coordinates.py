@@ -70,10 +70,10 @@ def read_places(text: str) -> tuple[Place, ...]:
         readings.append(Place(first.value, second.value))
     if axes in ((None, None), ("lon", "lat"), ("lon", None), (None, "lat")):
         readings.append(Place(second.value, first.value))
-    there = tuple(dict.fromkeys(place for place in readings if place.exists))
-    if not there:
+    existing = tuple(dict.fromkeys(place for place in readings if place.exists))
+    if not existing:
         raise _wrong(text, "latitude is -90 to 90, longitude -180 to 180")
-    return there
+    return existing
 
 
 def place_in(text: str, grid: Grid, name: str) -> tuple[Place, str | None]:
@@ -84,8 +84,8 @@ def place_in(text: str, grid: Grid, name: str) -> tuple[Place, str | None]:
     readings = read_places(text)
     inside = [place for place in readings if place.cell(grid) is not None]
     if not inside:
-        told = " nor ".join(map(str, readings))
-        words = f"neither {told} lies in" if len(readings) > 1 else f"{told} lies outside of"
+        places = " nor ".join(map(str, readings))
+        words = f"neither {places} lies in" if len(readings) > 1 else f"{places} lies outside of"
         raise UsageError(f"{text}: {words} {name}: correct the coordinates")
     if len(inside) > 1:
         return inside[0], f"{text} is read as {inside[0]}; {inside[1]} lies in {name} too"
@@ -94,16 +94,16 @@ def place_in(text: str, grid: Grid, name: str) -> tuple[Place, str | None]:
 
 
 def _angles(text: str) -> tuple[_Angle, _Angle]:
-    found, rest = list[_Angle](), text.strip().removeprefix("geo:").strip("()[] ")
-    while rest and len(found) < 3:
+    angles, rest = list[_Angle](), text.strip().removeprefix("geo:").strip("()[] ")
+    while rest and len(angles) < 3:
         match = _NUMBER.match(rest)
         if match is None:
             raise _wrong(text)
-        found.append(_angle(match))
+        angles.append(_angle(match))
         rest = rest[match.end() :]
-    if len(found) != 2:
+    if len(angles) != 2:
         raise _wrong(text)
-    return found[0], found[1]
+    return angles[0], angles[1]
 
 
 def _angle(match: re.Match[str]) -> _Angle:

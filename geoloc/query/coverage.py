@@ -1,4 +1,4 @@
-"""Which cells were asked for, and how many of them could not be searched, by the reason."""
+"""Which cells a query covers, and how many of them could not be searched, by reason."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MOST_RECORDS = 1024  # blocks whose own counts are read where nothing else tell
 class Coverage:
     """``asked``: cells asked for, None for all; ``lacking``: cells by reason.
 
-    ``known``: False where nobody can tell which cells belong to the area. ``points``: of a cube
+    ``known``: False where it is not known which cells belong to the area. ``points``: of a cube
     of points, how many were asked for.
     """
 
@@ -55,7 +55,7 @@ def coverage(
 ) -> Coverage:
     """Of a heatmap ``(y, x)`` of the cube, NaN where nothing was found out.
 
-    ``area``: the cube's own polygon, as far as it is at hand; ``within``: the question's. Both in
+    ``area``: the cube's own polygon, where it is available; ``within``: the question's. Both in
     the grid's CRS.
     """
     if cube.spec.polygon is not None and area is None:
@@ -63,7 +63,7 @@ def coverage(
     polygons = [polygon for polygon in (area, within) if polygon is not None]
     asked = AskedCells.of(cube.grid, polygons) if polygons else None
     counts = _unknown_by_block(heatmap, asked, cube)
-    return Coverage(asked, _by_reason(counts, cube.done))
+    return Coverage(asked, _by_reason(counts, cube.chunk_status))
 
 
 def point_coverage(
@@ -71,7 +71,7 @@ def point_coverage(
 ) -> tuple[int, dict[str, int]]:
     """How many points of a cube were asked for, and how many of them lack a vector, by reason.
 
-    ``known``: those that have one. ``area``: the cube's own polygon, as far as it is at hand;
+    ``known``: those that have one. ``area``: the cube's own polygon, where it is available;
     ``within``: the question's. Both in the domain's CRS.
     """
     import shapely
@@ -82,9 +82,9 @@ def point_coverage(
             shapely.prepare(polygon)
             xy = cube.domain.centres(np.arange(cube.domain.size))
             inside &= np.asarray(shapely.contains_xy(polygon, xy))
-    status = np.repeat(cube.done, cube.spec.block_size)[: cube.domain.size]
+    status = np.repeat(cube.chunk_status, cube.spec.block_size)[: cube.domain.size]
     asked, unbuilt = int(inside.sum()), int((inside & (status == Status.MISSING)).sum())
-    broken = bool((cube.done == Status.BROKEN).any())
+    broken = bool((cube.chunk_status == Status.BROKEN).any())
     rest = REASONS[Status.DONE] + (f", or {REASONS[Status.BROKEN]}" if broken else "")
     if cube.spec.polygon is not None and area is None:
         rest = f"outside of the area's polygon, or {rest}"
@@ -123,15 +123,15 @@ class AskedCells:
 
     def __getitem__(self, rows: slice) -> NDArray[np.bool_]:
         start, stop, _ = rows.indices(self.grid.ny)
-        found = np.zeros((max(stop - start, 0), self.grid.nx), np.bool_)
+        wanted = np.zeros((max(stop - start, 0), self.grid.nx), np.bool_)
         for row in range(start // CHUNK_SIZE, -(-stop // CHUNK_SIZE)):
             top = row * CHUNK_SIZE
             lines = slice(max(start - top, 0), min(stop - top, CHUNK_SIZE))
-            part = found[lines.start + top - start : lines.stop + top - start]
+            part = wanted[lines.start + top - start : lines.stop + top - start]
             part[:] = np.repeat(self.states[row] == _IN, CHUNK_SIZE)[: self.grid.nx]
             for col in np.flatnonzero(self.states[row] == _EDGE).tolist():
                 part[:, self.grid.chunk(row, col).slices[1]] = self._cells(row, col)[lines]
-        return found
+        return wanted
 
     def _cells(self, row: int, col: int) -> NDArray[np.bool_]:
         """Cells ``(y, x)`` of a block that an edge goes through."""
@@ -153,7 +153,7 @@ def _block_bounds(grid: Grid) -> tuple[NDArray[np.float64], ...]:
 
 def _unknown_by_block(heatmap: Heatmap, asked: AskedCells | None, cube: Cube) -> NDArray[np.int64]:
     """Cells asked for without a value, ``(block_y, block_x)``; reads by rows."""
-    side, shape = cube.spec.block_size, cube.done.shape
+    side, shape = cube.spec.block_size, cube.chunk_status.shape
     counts = np.zeros(shape, np.int64)
     edges = np.arange(shape[1]) * side
     for rows, strip in strips(heatmap):
@@ -166,13 +166,13 @@ def _unknown_by_block(heatmap: Heatmap, asked: AskedCells | None, cube: Cube) ->
 
 
 def _by_reason(counts: NDArray[np.int64], done: NDArray[np.uint8]) -> dict[str, int]:
-    found = {reason: int(counts[done == status].sum()) for status, reason in REASONS.items()}
-    return {reason: count for reason, count in found.items() if count}
+    by_reason = {reason: int(counts[done == status].sum()) for status, reason in REASONS.items()}
+    return {reason: count for reason, count in by_reason.items() if count}
 
 
 def _by_records(cube: Cube) -> Coverage:
     """From what each block says of itself, which is about the cells of the area alone."""
-    done = cube.done
+    done = cube.chunk_status
     if (done == Status.MISSING).any() or done.size > _MOST_RECORDS:
         return Coverage(known=False)
     counts = np.zeros(done.shape, np.int64)

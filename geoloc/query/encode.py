@@ -40,7 +40,7 @@ def encode(
     tells from the outset. With ``stop`` the first failure is raised.
     """
     failures: dict[str, str] = {}
-    told = origins or {}
+    by_path = origins or {}
 
     def read() -> Iterator[Photo]:
         for done, path in enumerate(paths, start=1):
@@ -48,7 +48,7 @@ def encode(
                 progress(done, len(paths))
             try:
                 photo = read_photo(path)
-                photo = replace(photo, origin={**photo.origin, **told.get(str(path), {})})
+                photo = replace(photo, origin={**photo.origin, **by_path.get(str(path), {})})
             except PhotoError as error:
                 if stop:
                     raise
@@ -57,9 +57,9 @@ def encode(
             yield from (look.of(photo) for look in looks)
 
     photos, vectors = [], [np.empty((0, model.dim), np.float32)]
-    for batch, found in encode_batches(read(), model):
+    for batch, part in encode_batches(read(), model):
         photos += batch
-        vectors.append(found)
+        vectors.append(part)
     return photos, np.concatenate(vectors), failures
 
 

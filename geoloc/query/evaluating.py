@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,41 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
+from ..candidates.regions import RankedRegions, nearest_kept, places_kept
 from ..cube import Cube
-from ..domain import Grid
-from ..errors import UsageError
+from ..domain import Grid, Regions
+from ..errors import ModelError, UsageError
 from ..evaluation import Placement, Summary, Truth, read_truth, summarize
 from ..evaluation.bootstrap import Figure, figures, known, mean_figure
 from ..evaluation.calibration import calibrate
 from ..evaluation.cells import AtCells, Centre, Columns, Normalised, Scorer, Standings, Together
 from ..evaluation.normalisation import KINDS, NONE, Normalisation
 from ..evaluation.ranks import ON_A_MAP, Ranks, recall_curve
+from ..evaluation.regions import RegionScore, region_figures, region_items
 from ..evaluation.truth import metres_between, place_groups, read_strata, sphere
 from ..evaluation.vectors import ground_vectors
-from ..models import Model
+from ..models import Model, load_model
 from ..models.calibration import Calibration, calibration_text, write_calibration
-from ..models.model import read_model, write_whole
-from ..models.spec import SPEC_FILE
+from ..models.load import find_model
+from ..models.model import write_whole
 from ..pairs import class_images
 from ..photos import photo_path
+from ..ranking import Ranking
 from ..report import QueryResult, check_writable
-from ..search import RADIUS, Place, Query, TopK, reduce_scan, reduce_scenes
+from ..search import (
+    RADIUS,
+    Place,
+    Query,
+    RegionMin,
+    RegionMinima,
+    TopK,
+    reduce_scan,
+    reduce_scenes,
+)
+from ..search import fuse as mean_vector
 from .encode import encode
+from .options import QueryOptions, Use
+from .regional import RegionQuery
 from .run import Stages, query_photos, silent
 from .target import cube_model, open_target
 from .truth import placement, true_point
@@ -60,7 +76,7 @@ class Score:
     best candidate; None where the truth lies outside of the cube.
 
     candidates_m: m to each candidate, the best first; others: placements by the name of another
-    score or baseline.
+    score or baseline; regions: how the true region did, by what regions are ranked by.
     """
 
     photo: str
@@ -70,19 +86,22 @@ class Score:
     group: int = 0
     candidates_m: tuple[float, ...] = ()
     others: Mapping[str, Placement] = field(default_factory=dict)
+    regions: Mapping[str, RegionScore] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
         percentile = self.placement and round(self.placement.percentile, 4)
         distance = None if self.best_candidate_m is None else round(self.best_candidate_m, 1)
-        return {"photo": self.photo, "percentile": percentile, "best_candidate_m": distance}
+        told = {"photo": self.photo, "percentile": percentile, "best_candidate_m": distance}
+        return {**told, "regions": region_items(self.regions)} if self.regions else told
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Scores of photos with a known place, and one line for each that could not be answered.
 
-    km2: of the cells that were searched, None for points; seed: of the bootstraps.
+    km2: of the cells that were searched, None for points; seed: of the bootstraps; fused: by how
+    many photos of each place were averaged, scores of the places that have enough for all of these.
     """
 
     scores: tuple[Score, ...]
@@ -92,6 +111,7 @@ class Evaluation:
     km2: float | None = None
     seed: int = 0
     normalised: bool = False
+    fused: Mapping[int, tuple[Score, ...]] = field(default_factory=dict)
 
     @property
     def summary(self) -> Summary:
@@ -106,9 +126,9 @@ class Evaluation:
     def methods(self) -> dict[str, list[Placement]]:
         """Placements by what ranked the cells: the distance, baselines, normalised scores."""
         placed = self.placed
-        found = {DISTANCE: [p for score in placed if (p := score.placement)]}
+        by_method = {DISTANCE: [p for score in placed if (p := score.placement)]}
         names = dict.fromkeys(name for score in placed for name in score.others)
-        return found | {name: [score.others[name] for score in placed] for name in names}
+        return by_method | {name: [score.others[name] for score in placed] for name in names}
 
     def tables(self) -> dict[str, dict[str, dict[str, Figure]]]:
         """Figures by table ("all", "scene", "stratum"), row and metric."""
@@ -117,21 +137,59 @@ class Evaluation:
             name: figures(ON_A_MAP, Ranks.of_placements(placements), groups, seed=self.seed)
             for name, placements in self.methods().items()
         }
-        kinds = {"scene": self._by("scene"), "stratum": self._by("stratum")}
+        kinds = {
+            "scene": self._by("scene", self._of, self.placed),
+            "stratum": self._by("stratum", self._of, self.placed),
+            **self._tables_of_regions(),
+            **self._tables_of_fused(),
+        }
         return {"all": every, **{name: rows for name, rows in kinds.items() if rows}}
 
-    def _by(self, column: str) -> dict[str, dict[str, Figure]]:
-        """Figures of the distance for each kind of place that the truth names."""
+    def _tables_of_regions(self) -> dict[str, dict[str, dict[str, Figure]]]:
+        """Figures of the true regions for each ranking; of the first one by kind of place."""
+        scores = [score for score in self.scores if score.regions]
+        rankings = list(scores[0].regions) if scores else []
+        by_ranking = {name: self._of_regions(name, scores) for name in rankings}
+        if not rankings:
+            return {}
+        of = partial(self._of_regions, rankings[0])
+        return {
+            "regions": by_ranking,
+            "regions_scene": self._by("scene", of, scores),
+            "regions_stratum": self._by("stratum", of, scores),
+        }
+
+    def _tables_of_fused(self) -> dict[str, dict[str, dict[str, Figure]]]:
+        """Figures by how many photos of a place were averaged; of true regions for each ranking."""
+        cells, regions = dict[str, dict[str, Figure]](), dict[str, dict[str, Figure]]()
+        for count, scores in self.fused.items():
+            name = f"{count} photo{'s' if count > 1 else ''}"
+            cells[name] = self._of([score for score in scores if score.placement])
+            for ranking in scores[0].regions if scores else ():
+                regions[f"{name}, {ranking}"] = self._of_regions(ranking, scores)
+        return {"fused": cells, "regions_fused": regions}
+
+    def _of_regions(self, ranking: str, scores: Sequence[Score]) -> dict[str, Figure]:
+        found = [score.regions[ranking] for score in scores]
+        told = region_figures(found, [score.group for score in scores], self.seed)
+        return {"photos": Figure(float(len(scores))), **told}
+
+    @staticmethod
+    def _by(
+        column: str, figures_of: Callable[[Sequence[Score]], dict[str, Figure]],
+        scores: Sequence[Score],
+    ) -> dict[str, dict[str, Figure]]:  # fmt: skip
+        """Figures for each kind of place that the truth names."""
         own: dict[str, list[Score]] = {}
-        for score in self.placed:
+        for score in scores:
             if score.truth and (kind := getattr(score.truth, column)):
                 own.setdefault(kind, []).append(score)
-        return {kind: self._of(own[kind]) for kind in sorted(own)}
+        return {kind: figures_of(own[kind]) for kind in sorted(own)}
 
     def _of(self, scores: Sequence[Score]) -> dict[str, Figure]:
         ranks = Ranks.of_placements(p for score in scores if (p := score.placement))
-        found = figures(ON_A_MAP, ranks, [score.group for score in scores], seed=self.seed)
-        return {"photos": Figure(float(len(scores))), **found}
+        measured = figures(ON_A_MAP, ranks, [score.group for score in scores], seed=self.seed)
+        return {"photos": Figure(float(len(scores))), **measured}
 
     def ranks(self) -> Ranks:
         """Of the true cells by the distance."""
@@ -154,25 +212,25 @@ class Evaluation:
 
     def curve(self) -> dict[str, Any]:
         """Recall against the share searched, and the area of that, for each method."""
-        told: dict[str, Any] = {"share": list(SHARES)}
+        curves: dict[str, Any] = {"share": list(SHARES)}
         if self.km2 is not None:
-            told["km2"] = [known(share * self.km2) for share in SHARES]
+            curves["km2"] = [known(share * self.km2) for share in SHARES]
         for name, placements in self.methods().items():
             recall = recall_curve(Ranks.of_placements(placements), SHARES)
-            told[name] = [round(float(value), 4) for value in recall]
-        return told
+            curves[name] = [round(float(value), 4) for value in recall]
+        return curves
 
     def calibration(self, source: str) -> Calibration:
         """How much has to be searched for which probability; raises UsageError without photos."""
         placed = self.placed
         if not placed:
             raise UsageError(f"no photo of {source} lies in the cube: nothing can be calibrated")
-        found = calibrate(
+        measured = calibrate(
             self.ranks(), [score.group for score in placed],
             model=self.digest, source=source,
             searched="points" if self.km2 is None else "cells", seed=self.seed,
         )  # fmt: skip
-        return found.model_copy(update=self._normalisation())
+        return measured.model_copy(update=self._normalisation())
 
     def _normalisation(self) -> dict[str, Any]:
         """The score that these photos choose, where a bank was given; see `choose`."""
@@ -187,12 +245,12 @@ class Evaluation:
         tables of figures with their intervals where true cells were ranked by themselves."""
         summary = self.summary.as_dict()
         summary.pop("photos")
-        told = {name: None if math.isnan(v) else round(v, 4) for name, v in summary.items()}
-        plain = {"photos": [score.to_json() for score in self.scores], **told}
+        rounded = {name: None if math.isnan(v) else round(v, 4) for name, v in summary.items()}
+        plain = {"photos": [score.to_json() for score in self.scores], **rounded}
         if not self.digest:
             return plain
         tables = {
-            table: {row: _json(found) for row, found in rows.items()}
+            table: {row: _json(row_figures) for row, row_figures in rows.items()}
             for table, rows in self.tables().items()
         }
         first = tables["all"][DISTANCE]
@@ -206,7 +264,7 @@ class Evaluation:
             "seed": self.seed,
             "methods": tables.pop("all"),
             **tables,
-            "recall_within_m": {r: _json(found) for r, found in self.recall_within().items()},
+            "recall_within_m": {reach: _json(row) for reach, row in self.recall_within().items()},
             "recall_curve": self.curve(),
             "failures": dict(self.failures),
         }
@@ -215,18 +273,23 @@ class Evaluation:
         """Each photo's own scores, by which two evaluations are compared."""
         return [
             {
-                **score.to_json(),
+                **{key: value for key, value in score.to_json().items() if key != "regions"},
                 "group": score.group,
                 "rank": score.placement.rank,
                 "cells": score.placement.cells,
+                **{
+                    f"{name}_region_{key}": value
+                    for name, one in region_items(score.regions).items()
+                    for key, value in one.items()
+                },
             }
             for score in self.scores
             if score.placement is not None
         ]
 
 
-def _json(found: Mapping[str, Figure]) -> dict[str, Any]:
-    return {name: figure.to_json() for name, figure in found.items()}
+def _json(by_name: Mapping[str, Figure]) -> dict[str, Any]:
+    return {name: figure.to_json() for name, figure in by_name.items()}
 
 
 def choose(
@@ -236,16 +299,16 @@ def choose(
 
     For sure: the whole 95 % interval of the paired difference is above 0. Otherwise "none".
     """
-    ranks = {name: Ranks.of_placements(found) for name, found in methods.items()}
-    told, best = dict[str, dict[str, Any]](), (0.0, NONE.name)
+    ranks = {name: Ranks.of_placements(placed) for name, placed in methods.items()}
+    tried, best = dict[str, dict[str, Any]](), (0.0, NONE.name)
     for name, own in ranks.items():
         gain = mean_figure(ranks[DISTANCE].share - own.share, groups, seed=seed)
-        told[NONE.name if name == DISTANCE else name] = {
+        tried[NONE.name if name == DISTANCE else name] = {
             "area_under_recall": known(float(1 - own.share.mean())), "gain": gain.to_json(),
         }  # fmt: skip
         if gain.low > 0 and gain.value > best[0]:
             best = (gain.value, name)
-    return {"normalisation": best[1], "normalisations": told}
+    return {"normalisation": best[1], "normalisations": tried}
 
 
 def evaluate_truth(
@@ -255,6 +318,8 @@ def evaluate_truth(
     out: str | Path | None = None,
     strata: str | Path | None = None,
     bank: Sequence[str | Path] = (),
+    regions: float | None = None,
+    fuse: Sequence[int] = (),
     seed: int = 0,
     progress: Stages = silent,
 ) -> Evaluation:
@@ -262,93 +327,125 @@ def evaluate_truth(
 
     Of grids and of points. ``out``: a folder for the answers of a grid, the true places marked;
     without it nothing is written. ``strata``: see `read_strata`. ``bank``: unrelated photos, by
-    which normalised scores are compared with the distance. Raises UsageError for a bad truth file,
-    and what `query_photos` raises.
+    which normalised scores are compared with the distance. ``regions``: side (m) of the regions
+    that are ranked too, in each way there is; of points 25,000 by default, of grids none.
+    ``fuse``: of how many photos of each place the mean is ranked too. Raises UsageError for a bad
+    truth file, and what `query_photos` raises.
     """
     truths = read_truth(truth)
     if strata is not None:
         truths = read_strata(strata, truths)
+    if fuse and not _with_photos(place_groups(truths), max(fuse)):
+        raise UsageError(f"no place of {truth} has {max(fuse)} photos to fuse: ask for fewer")
     paths = [photo_path(Path(truth).parent / row.file) for row in truths]
     if out is not None:
         check_writable(Path(out))
     target = open_target(cube)
     model = cube_model(target)
+    regional = RegionQuery.of(target, QueryOptions.of(Use.QUERY, regions=regions))
+    layout = regional.layout if regional else None
     _, vectors, failures = encode(paths, model, progress=progress("reading the photos"))
     read = [(t, p) for t, p in zip(truths, paths, strict=True) if str(p) not in failures]
-    ranker = _Ranker(target.cube, model, _bank_vectors(bank, model, progress))
+    ranker = _Ranker(target.cube, model, _bank_vectors(bank, model, progress), layout)
     scores = ranker.scores([t for t, _ in read], vectors, progress("ranking the true places"))
     if out is not None and isinstance(target.cube.domain, Grid) and read:
         places = {Path(row.file).name: (row.lat, row.lon) for row in truths}
         query_photos(cube, [path for _, path in read], out, truth=places, progress=progress)
+    fused = ranker.fused([t for t, _ in read], vectors, fuse)
     step = getattr(target.cube.domain, "step", None)
     cells = max((s.placement.cells for s in scores if s.placement), default=0)
     return Evaluation(
         tuple(scores), failures, model.name, model.digest,
-        None if step is None else cells * step**2 / 1e6, seed, bool(bank),
+        None if step is None else cells * step**2 / 1e6, seed, bool(bank), fused,
     )  # fmt: skip
 
 
 def bank_photos(folder: Path) -> list[Path]:
     """The photos of a folder of unrelated ones. Raises UsageError where there is none."""
-    found = class_images(folder) if folder.is_dir() else []
-    if not found:
-        raise UsageError(f"{folder} has no photos: name a folder of unrelated ones")
-    return found
+    photos = class_images(folder) if folder.is_dir() else []
+    if not photos:
+        raise UsageError(f"{folder} has no photos: give a folder of unrelated photos")
+    return photos
 
 
-def check_calibration_target(target: Path) -> None:
-    """Raise UsageError, before any work, for what is neither a .json file nor a model directory."""
-    if target.suffix != ".json" and not (target / SPEC_FILE).is_file():
-        raise UsageError(f"{target} is neither a model directory nor a .json file: name one")
+def check_calibration_target(target: str | Path) -> None:
+    """Raise UsageError, before any work, for what is neither a .json file nor a model."""
+    if Path(target).suffix != ".json":
+        try:
+            find_model(target)
+        except ModelError:
+            raise UsageError(
+                f"{target} is neither a model directory nor a .json file nor the name of a model: "
+                "name one"
+            ) from None
 
 
 def store_calibration(
-    evaluation: Evaluation, target: Path, source: str
+    evaluation: Evaluation, target: str | Path, source: str
 ) -> tuple[Path, Calibration]:
-    """Write the calibration of an evaluation to a .json file, or beside a model's ``model.json``.
+    """Write the calibration of an evaluation to a .json file, or as that of a model (its directory
+    or name), by which its answers then state how much must be searched.
 
-    Raises UsageError where the target is neither, or is of another model; ModelError.
+    Raises UsageError where the target is neither, or is another model; ModelError.
     """
     check_calibration_target(target)
-    found = evaluation.calibration(source)
-    if target.suffix == ".json":
-        write_whole(target, calibration_text(found))
-        return target, found
-    model = read_model(target)
+    calibration = evaluation.calibration(source)
+    if Path(target).suffix == ".json":
+        write_whole(Path(target), calibration_text(calibration))
+        return Path(target), calibration
+    model = load_model(target)
     if model.digest != evaluation.digest:
         raise UsageError(
             f"{target} is the model {model.digest[:12]}, and the cube is of "
-            f"{evaluation.digest[:12]}: name the folder of that one"
+            f"{evaluation.digest[:12]}: name that one or its folder"
         )
-    return write_calibration(target, found), found
+    return write_calibration(model, calibration), calibration
 
 
 def _bank_vectors(bank: Sequence[str | Path], model: Model, progress: Stages) -> F32:
     """Vectors ``(photo, feature)`` of unrelated photos. Raises UsageError where none is read."""
     if not bank:
         return np.empty((0, model.dim), np.float32)
-    found = ground_vectors(model, [Path(p) for p in bank], progress("reading the bank"))
-    if not len(found.vectors):
-        raise UsageError(f"none of the {len(bank)} photos of the bank can be read")
-    return found.vectors
+    photos = ground_vectors(model, [Path(p) for p in bank], progress("reading the bank"))
+    if not len(photos.vectors):
+        raise UsageError(f"none of the {len(bank)} photos in the bank can be read")
+    return photos.vectors
 
 
 @dataclass(frozen=True, eq=False)
 class _Ranker:
-    """Ranks true places among the cells of a cube; ``bank``: vectors of unrelated photos."""
+    """Ranks true places among the cells of a cube; ``bank``: vectors of unrelated photos;
+    ``layout``: the regions that are ranked too."""
 
     cube: Cube
     model: Model
     bank: F32
+    layout: Regions | None = None
 
-    def scores(self, truths: Sequence[Truth], vectors: F32, told: Any) -> list[Score]:
+    def scores(self, truths: Sequence[Truth], vectors: F32, progress: Any) -> list[Score]:
         """One a photo, those of a group in a few passes."""
         groups, cells = place_groups(truths), self._cells(truths)
-        found: list[Score] = []
+        scored: list[Score] = []
         for start in range(0, len(truths), _GROUP):
             part = slice(start, start + _GROUP)
-            found += self._scores(truths[part], vectors[part], cells[part], groups[part])
-            told(min(start + _GROUP, len(truths)), len(truths))
+            scored += self._scores(truths[part], vectors[part], cells[part], groups[part])
+            progress(min(start + _GROUP, len(truths)), len(truths))
+        return scored
+
+    def fused(
+        self, truths: Sequence[Truth], vectors: F32, counts: Sequence[int]
+    ) -> dict[int, tuple[Score, ...]]:
+        """By count, one score a place with photos enough for all counts: of its first photo alone,
+        and of the mean of so many."""
+        if not counts:
+            return {}
+        found = dict[int, tuple[Score, ...]]()
+        places = _with_photos(place_groups(truths), max(counts))
+        first = [truths[place[0]] for place in places]
+        for count in sorted({1, *counts}):
+            means = [mean_vector(vectors[place[:count]]) for place in places]
+            scored = self.scores(first, np.stack(means), silent("")) if means else []
+            found[count] = tuple(scored)
         return found
 
     def _scores(
@@ -360,15 +457,31 @@ class _Ranker:
         scorers: list[Scorer] = [Normalised(count, kind) for kind in kinds]
         scorers.append(Centre(count, self._middle))
         own = reduce_scan(self.cube, query, AtCells(scorers, cells))
-        both = Together([Standings(scorers, own), top], [None, count])
-        counts, places = reduce_scan(self.cube, query, both)
+        kept = Together([Standings(scorers, own), top], [None, count])
+        if self.layout is not None:
+            size = self.cube.domain.size
+            sample = max(places_kept(ranking) for ranking in Ranking)
+            nearest = max(nearest_kept(ranking, self.layout, size) for ranking in Ranking)
+            of_regions = RegionMin.of(self.layout, count, sample, nearest)
+            kept = Together([*kept.parts, of_regions], [*kept.maps, count])
+        counts, places, *minima = reduce_scan(self.cube, query, kept)
         names = [DISTANCE, *(kind.name for kind in kinds[1:]), CENTRE, CLASS_MATCH]
         matched = self._class_match(vectors, cells)
         own, counts = np.concatenate([own, matched[0]]), np.concatenate([counts, matched[1]], 1)
-        return [
+        scored = [
             self._score(truth, names, own[:, photo], counts[:, :, photo], places[photo], group)
             for photo, (truth, group) in enumerate(zip(truths, groups, strict=True))
         ]
+        for found in minima:
+            scored = [self._with_regions(*one) for one in zip(scored, found, strict=True)]
+        return scored
+
+    def _with_regions(self, score: Score, minima: RegionMinima) -> Score:
+        """With how the true region did in each ranking."""
+        assert score.truth is not None
+        ranked = [RankedRegions.of(minima, self.cube.domain, ranking) for ranking in Ranking]
+        told = {one.ranking.value: RegionScore.of(one, score.truth) for one in ranked}
+        return replace(score, regions=told)
 
     def _top(self, count: int) -> TopK:
         """Candidates as those of a query; points may lie anywhere, so none rules another out."""
@@ -394,14 +507,14 @@ class _Ranker:
         group: int,
     ) -> Score:
         """Of one photo: own ``(scorer,)``, counts ``(3, scorer)``."""
-        found = {
+        placed = {
             name: Placement(truth.file, float(smaller + equal), int(cells))
             for name, value, (smaller, equal, cells) in zip(names, own, counts.T, strict=True)
             if math.isfinite(value)
         }
         off = self._metres(truth, places)
-        distance = found.pop(DISTANCE, None)
-        return Score(truth.file, distance, next(iter(off), None), truth, group, off, found)
+        distance = placed.pop(DISTANCE, None)
+        return Score(truth.file, distance, next(iter(off), None), truth, group, off, placed)
 
     @property
     def _middle(self) -> tuple[float, float]:
@@ -434,6 +547,12 @@ class _Ranker:
         return tuple(metres_between(true, (place.x, place.y)) for place in places)
 
 
+def _with_photos(groups: Sequence[int], least: int) -> list[I64]:
+    """Which photos ``(photo,)`` are of each place that has at least so many, in their order."""
+    photos = [np.flatnonzero(np.array(groups) == place) for place in dict.fromkeys(groups)]
+    return [one for one in photos if len(one) >= least]
+
+
 def _cell(grid: Grid, truth: Truth) -> int:
     point = true_point(grid, truth.lat, truth.lon)
     cell = None if point is None else grid.index(*point)
@@ -441,7 +560,7 @@ def _cell(grid: Grid, truth: Truth) -> int:
 
 
 def score(results: Sequence[QueryResult], truths: Sequence[Truth]) -> list[Score]:
-    """Score each answer by the truth of the photo's file name; others are passed over."""
+    """Score each answer by the truth of the photo's file name; others are ignored."""
     places = {row.file: row for row in truths}
     return [
         _score(result, places[name])

@@ -37,9 +37,14 @@ def question_key(record: Record) -> str:
     one was named. How many candidates, weights, polygon and the cube's current generation do not
     matter: such an answer takes the place of its predecessor.
     """
-    told = record["parameters"]
+    given = record["parameters"]
     photos = sorted(json.dumps(picture_key(photo)) for photo in record["photos"])
-    parts = [photos, told.get("scene"), cube_key(record["cube"]["cube"]), told.get("epoch")]
+    parts = [
+        photos,
+        given.get("scene"),
+        cube_key(record["cube"]["cube"]),
+        given.get("epoch"),
+    ]
     return json.dumps(parts)
 
 
@@ -57,7 +62,7 @@ def cube_key(url: str) -> str:
 
 
 def recorded(folder: Path) -> Record | None:
-    """What a folder's ``query.json`` tells; None where there is none, or none that is whole."""
+    """What a folder's ``query.json`` holds; None where there is none, or none that is whole."""
     try:
         return read_record(folder / RECORD)
     except UsageError:
@@ -92,8 +97,8 @@ class Folders:
         self._there = dict[str, list[Path]]()
         with output_errors(out):
             settle_all(out)
-            there = sorted(out.iterdir()) if out.is_dir() else []
-        for path in there:
+            present = sorted(out.iterdir()) if out.is_dir() else []
+        for path in present:
             self._there.setdefault(alike(path.name), []).append(path)
 
     @contextmanager
@@ -102,19 +107,19 @@ class Folders:
 
         Called ``name``, or ``name-2`` and so on where that is not free: the same at each call.
         """
-        found: list[tuple[Path, ExitStack]] = []
+        claimed: list[tuple[Path, ExitStack]] = []
 
-        def taken(candidate: str) -> bool:
+        def is_taken(candidate: str) -> bool:
             one = None if alike(candidate) in self._used else self._hold(candidate, key)
-            found.extend([one] if one else [])
+            claimed.extend([one] if one else [])
             return one is None
 
-        own = free_name(name, taken)
-        folder, held = found[0]
+        own = free_name(name, is_taken)
+        folder, held = claimed[0]
         self._used.add(alike(own))
         if own != name and alike(name) in self._there:
             log.info(
-                "%s is of another answer, or not of one: this one goes to %s",
+                "%s belongs to another answer, or to none: this one goes to %s",
                 self.out / name, folder,
             )  # fmt: skip
         with held:

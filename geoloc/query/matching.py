@@ -1,4 +1,4 @@
-"""Is what was asked for here at all? What the best place of an answer is judged by."""
+"""Is what was searched for here at all? What the best place of an answer is judged by."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cube import Cube
+from ..domain import Status
 from ..models import MISSING, Distance
 
 _BLOCKS = 4  # of a cube that a sample of its cells is taken from
@@ -20,7 +21,7 @@ F32 = NDArray[np.float32]
 @lru_cache(maxsize=4)  # the answers of one call share their cube
 def sample_cells(cube: Cube) -> F32:
     """Feature vectors ``(cell, feature)`` of cells all over a cube: the same at each call."""
-    blocks = np.argwhere(cube.done != 0)
+    blocks = np.argwhere(cube.chunk_status != Status.MISSING)
     picked = blocks[np.linspace(0, len(blocks) - 1, min(_BLOCKS, len(blocks))).astype(int)]
     parts = [_known(cube, *index) for index in picked.tolist()]
     none = np.empty((0, cube.features.dim), np.int8)

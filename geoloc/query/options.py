@@ -54,7 +54,7 @@ ONE_BY_ONE = (Use.QUERY, Use.SCENE)
 
 @dataclass(frozen=True)
 class Flag:
-    """How an option is written on the command line, as far as its field does not tell.
+    """How an option is written on the command line, beyond what its field says.
 
     name: without dashes, the field's by default; read: from the text to the value, raises
     ValueError saying how it is to be written; many: it may be given several times; help: the
@@ -99,7 +99,7 @@ def _path(value: Any) -> Any:
 
 def _storable(path: Path | None) -> Path | None:
     if "\0" in str(path):
-        raise ValueError("a path holds no NUL character")
+        raise ValueError("a path must not contain a NUL character")
     return path
 
 
@@ -143,7 +143,7 @@ def _day(text: str) -> dt.date:
 
 
 class QueryOptions(BaseModel):
-    """How a cube is asked. None stands for the default of any option."""
+    """How a cube is queried. None stands for the default of any option."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True
@@ -163,7 +163,7 @@ class QueryOptions(BaseModel):
         str | None, Field(description="Of the polygon's file."), Option(recorded=True),
     ] = None
     radius: Annotated[
-        FiniteFloat, Field(ge=0, lt=1e8, description="Least distance between candidates, m."),
+        FiniteFloat, Field(ge=0, lt=1e8, description="Minimum distance between candidates, m."),
         Option(ALL, recorded=True, shared=True),
     ] = 150.0  # search.RADIUS, which takes too long to import for a command line's help
     fuse: Annotated[
@@ -172,19 +172,20 @@ class QueryOptions(BaseModel):
     ] = False
     regions: Annotated[
         FiniteFloat | None, Field(gt=0, le=5e6, description=(
-            "Also rank regions of so many metres a side, on maps of their own; 25000 where the "
+            "Also rank square regions, M metres on a side, on maps of their own; 25000 if the "
             "cube holds points.")),
         Option(ALL, (Flag(metavar="M"),), served=True, recorded=True, shared=True),
     ] = None
     ranking: Annotated[
         Ranking, BeforeValidator(_ranking), Field(description=(
             "What regions are ranked by: their smallest distance, a low quantile of the distances "
-            "of 32 of their places, or the smallest one corrected for how many points they have.")),
+            "of 32 of their places, the smallest one corrected for how many points they have, or "
+            "the mean of their nearest places, which finds most.")),
         Option(ALL, served=True, recorded=True, shared=True),
     ] = Ranking.MINIMUM
     places_above: Annotated[
         float, Field(ge=0, lt=1e12, description=(
-            "Report which places of more people than this lie in good regions, where the area "
+            "Report which places with more people than this lie in good regions, if the area "
             "file names a file of places (map: {places: …}).")),
         Option(ALL, (Flag(metavar="N"),), served=True),
     ] = 100_000
@@ -204,7 +205,7 @@ class QueryOptions(BaseModel):
     ] = {}
     crops: Annotated[
         tuple[tuple[int, int, int, int], ...],
-        Field(description="Ask about this part of each photo: left,top,right,bottom in pixels. "
+        Field(description="Search with this part of each photo: left,top,right,bottom in pixels. "
                           "Several crops are several queries."),
         Option((Use.QUERY,), (Flag("crop", "L,T,R,B", _crop, many=True),)),
     ] = ()
@@ -214,13 +215,13 @@ class QueryOptions(BaseModel):
     ] = 0.0
     model: Annotated[
         str | Path | None,
-        Field(description="A model by name or folder, in place of the area's or the cube's."),
+        Field(description="A model by name or folder, instead of the area's or the cube's."),
         Option(PHOTOS, flags=()),
     ] = None
     truth: Annotated[
         Truths,
-        Field(description="Where the photos were really taken: marked in the answers, not used "
-                          "for them."),
+        Field(description="Where the photos were actually taken: marked in the answers, not used "
+                          "to find them."),
         Option((Use.QUERY,), (Flag(metavar="LAT,LON", read=str),)),
     ] = None
     scene: Annotated[
@@ -230,11 +231,11 @@ class QueryOptions(BaseModel):
     generation: Annotated[
         str | dt.date | None, AfterValidator(_not_empty),
         Field(alias="epoch", description="A generation of the cube by its name, or the newest "
-                                         "that shows no later day."),
+                                         "whose imagery is no later than a day."),
         Option(ONE_BY_ONE, (
             Flag("", "G", str, help="Search this generation of the cube, such as g0001."),
             Flag("date", "YYYY-MM-DD", _day,
-                 help="Search the newest generation that shows no later day."),
+                 help="Search the newest generation whose imagery is no later."),
         ), recorded=True, shared=True),
     ] = None
     cluster: Annotated[
@@ -247,21 +248,21 @@ class QueryOptions(BaseModel):
     ] = "inline"
     check_digests: Annotated[
         bool, Field(description="Also compare the SHA-256 of every block that is read; checksums "
-                                "always are."),
+                                "are always compared."),
         Option(ONE_BY_ONE),
     ] = False
     fetch_imagery: Annotated[
-        bool, Field(description="Open the imagery that the cube itself names, wherever it lies; "
-                                "needed where no area file is named, and the cube is trusted."),
+        bool, Field(description="Open the imagery that the cube itself names, wherever it is: for "
+                                "a cube that you trust, given without its area file."),
         Option(ALL, served=True),
     ] = False
     sensitive: Annotated[
         bool | None,
-        Field(description="Reports hide the photo until their reader chooses to see it; by "
+        Field(description="Reports hide the photo until the reader chooses to see it; by "
                           "default as the area file says (sensitive: true)."),
         Option(PHOTOS, served=True, words={
-            Use.BULK: "Pages hide pictures until their reader chooses to see them: they do, "
-                      "unless this or the area file (sensitive: false) says otherwise.",
+            Use.BULK: "Pages hide pictures until the reader chooses to see them: the default, "
+                      "unless the area file says sensitive: false.",
         }),
     ] = None
     # fmt: on
@@ -282,9 +283,9 @@ class QueryOptions(BaseModel):
         """
         given = {name: getattr(options, name) for name in getattr(options, "model_fields_set", ())}
         given |= {cls._field(key): value for key, value in keywords.items()}
-        taken = [name for name, (_, option) in cls.options().items() if use in option.uses]
-        if odd := [name for name in given if name not in taken]:
-            raise UsageError(f"unknown option {odd[0]!r} of {use}{_nearest(odd[0], taken)}")
+        allowed = [name for name, (_, option) in cls.options().items() if use in option.uses]
+        if odd := [name for name in given if name not in allowed]:
+            raise UsageError(f"unknown option {odd[0]!r} of {use}{_nearest(odd[0], allowed)}")
         given = {name: value for name, value in given.items() if value is not None}
         try:
             return cls(**given)
@@ -302,13 +303,13 @@ class QueryOptions(BaseModel):
         return [cls._named(name) for name, (_, one) in cls.options().items() if one.shared]
 
     @classmethod
-    def of_record(cls, told: Mapping[str, Any]) -> Self:
-        """The options that a record keeps; what else it may say is passed over.
+    def of_record(cls, record: Mapping[str, Any]) -> Self:
+        """The options that a record keeps; anything else in it is ignored.
 
-        Raises ValidationError where one is not as it was written.
+        Raises ValidationError for one that was altered.
         """
         keys = cls.recorded().values()
-        return cls.model_validate({key: told[key] for key in keys if key in told}, strict=True)
+        return cls.model_validate({key: record[key] for key in keys if key in record}, strict=True)
 
     def record(self) -> dict[str, Any]:
         """What a ``query.json`` keeps of them (JSON types)."""
@@ -330,9 +331,9 @@ class QueryOptions(BaseModel):
 
 def first_fault(error: ValidationError) -> str:
     """The first thing that is wrong, and where: one line, without the value."""
-    found = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    words = found["msg"].partition(" or instance of ")[0].removeprefix("Value error, ")
-    return f"{'.'.join(map(str, found['loc']))}: {words}"
+    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    words = fault["msg"].partition(" or instance of ")[0].removeprefix("Value error, ")
+    return f"{'.'.join(map(str, fault['loc']))}: {words}"
 
 
 def _nearest(key: str, known: Sequence[str]) -> str:

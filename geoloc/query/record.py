@@ -92,16 +92,16 @@ def read_record(path: Path) -> dict[str, Any]:
     if isinstance(value, dict) and value.get("format") == SHARED_FORMAT:
         raise UsageError(_shared(path, value))
     if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise UsageError(f"{path} is no record of a query in the format {FORMAT}")
+        raise UsageError(f"{path} is not a record of a query in the format {FORMAT}")
     try:
-        told = _Record.model_validate(value)
+        record = _Record.model_validate(value)
     except ValidationError as error:
         raise _damaged(path, first_fault(error)) from None
     try:
         options = QueryOptions.of_record(value["parameters"])
     except ValidationError as error:
         raise _damaged(path, f"parameters.{first_fault(error)}") from None
-    if not options.scene and not told.photos:
+    if not options.scene and not record.photos:
         raise _damaged(path, "it has neither photos nor a scene")
     return value
 
@@ -109,14 +109,14 @@ def read_record(path: Path) -> dict[str, Any]:
 def _load(path: Path) -> Any:
     try:
         if path.is_dir():
-            raise UsageError(f"{path} is a folder: name the query.json in it")
+            raise UsageError(f"{path} is a folder: give the query.json in it")
         if path.exists() and not (path.is_file() and path.stat().st_size <= _MOST_BYTES):
-            raise UsageError(f"{path} is no record of a query: no file, or larger than any")
+            raise UsageError(f"{path} is not a record of a query: not a file, or too large")
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is no record of a query: {error}") from None
+        raise UsageError(f"{path} is not a record of a query: {error}") from None
 
 
 def _shared(path: Path, value: dict[str, Any]) -> str:
@@ -133,4 +133,4 @@ def _shared(path: Path, value: dict[str, Any]) -> str:
 
 
 def _damaged(path: Path, reason: str) -> UsageError:
-    return UsageError(f"{path} is damaged ({reason}): ask again with 'geoloc query'")
+    return UsageError(f"{path} is damaged ({reason}): run 'geoloc query' again")

@@ -1,4 +1,4 @@
-"""The regions of a query: their layout, and what an answer tells of them."""
+"""The regions of a query: their layout, and what an answer reports of them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pyproj import Transformer
 
 from ..area import MapLayers, holds_the_same, polygon_file, read_border, read_layers
 from ..area.map import LONLAT
+from ..candidates.regions import PlaceRecall, RankedRegions, place_recall
 from ..cube import Cube
 from ..domain import Grid, Points, Regions, frame_of, region_crs
 from ..errors import UsageError
 from ..files.whole import file_sha256
 from ..ranking import Ranking
-from ..regions import PlaceRecall, RankedRegions, place_recall
 from ..search import RegionMinima, project
 from .options import QueryOptions
 from .target import Target
@@ -138,16 +138,16 @@ def _digest(path: Path) -> str:
 
 def notes_of(ranked: RankedRegions, layers: MapLayers) -> tuple[str, ...]:
     """What a reader of the regions has to know, one sentence each."""
-    told = [*layers.notes]
+    notes = [*layers.notes]
     outside, known = ranked.minima.outside, int(ranked.minima.count.sum())
     if outside:
-        told.append(
-            f"{outside:,} of {outside + known:,} places lie outside of the border and belong to "
+        notes.append(
+            f"{outside:,} of {outside + known:,} places lie outside the border and belong to "
             "no region."
         )
     places = layers.places
     if len(places):
         away = int(np.count_nonzero(ranked.regions_at(places.lonlat) < 0))
         if away == len(places):
-            told.append("No named place lies in any region: check the columns lat and lon.")
-    return tuple(told)
+            notes.append("No named place lies in any region: check the columns lat and lon.")
+    return tuple(notes)

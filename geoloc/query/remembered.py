@@ -24,7 +24,10 @@ from ..imagery.opening import is_vrt
 from ..net.hosts import refusal
 from ..stores import local_path, without_secrets
 
-_OWN = ("keep", "cache", "cache_mb", "rate", "connections", "timeout", "retries", "user_agent")
+_OWN = (
+    "keep", "cache", "cache_mb", "tile_cache", "tile_cache_mb", "rate", "connections", "timeout",
+    "retries", "user_agent",
+)  # fmt: skip
 """How imagery is fetched and kept: the user's matter, never a cube's."""
 
 _POINTS = "points.parquet"
@@ -52,9 +55,9 @@ def remembered_area(url: str, spec: CubeSpec, attrs: Mapping[str, Any]) -> Area:
     return Area.model_validate({**facts, **place})
 
 
-def _not_own(told: Mapping[str, Any]) -> dict[str, Any]:
+def _not_own(imagery: Mapping[str, Any]) -> dict[str, Any]:
     """What a cube says of its imagery, without what is not its matter."""
-    plain = {key: value for key, value in told.items() if key not in _OWN}
+    plain = {key: value for key, value in imagery.items() if key not in _OWN}
     if isinstance(layers := plain.get("layers"), list):
         plain["layers"] = [
             _not_own(layer) if isinstance(layer, dict) else layer for layer in layers
@@ -71,7 +74,7 @@ def withheld(imagery: Imagery, cube: str, *, fetch: bool = False) -> str:
         return ""
     if not fetch:
         return (
-            f"the cube itself names its imagery, {_place(imagery)}, and may be from anybody: "
+            f"the cube itself names its imagery, {_place(imagery)}, and may come from anyone: "
             "name its area file, or add --fetch-imagery, to have it opened"
         )
     if odd := [text for text in _named(imagery) if not _is_plain(text)]:
@@ -81,7 +84,7 @@ def withheld(imagery: Imagery, cube: str, *, fetch: bool = False) -> str:
     except GeolocError as error:
         return str(error)
     return next(
-        (f"{_place(imagery)}: {told}" for url in _urls(imagery) if (told := refusal(url))), ""
+        (f"{_place(imagery)}: {reason}" for url in _urls(imagery) if (reason := refusal(url))), ""
     )
 
 
@@ -151,8 +154,8 @@ def _is_below(path: str, folder: Path) -> bool:
     if where is None:
         return False
     matches = glob.glob(str(where), recursive=True) if glob.has_magic(str(where)) else []  # noqa: PTH207
-    found = [Path(match) for match in matches] or [where]
-    return all(one.resolve().is_relative_to(folder) and not is_vrt(one) for one in found)
+    paths = [Path(match) for match in matches] or [where]
+    return all(one.resolve().is_relative_to(folder) and not is_vrt(one) for one in paths)
 
 
 def _place(imagery: Imagery) -> str:

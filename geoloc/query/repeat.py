@@ -99,11 +99,13 @@ def repeat_query(
     before = read_record(path)
     faults, notes = _of_files(path.parent, before)
     result = _answer(before, cube, None if media is None else Path(media))
-    found = compare(before, evidence(result))
+    outcome = compare(before, evidence(result))
     if faults:
-        numbers = ("the numbers of the record are reproduced",) if found.same else ()
-        found = replace(found, exact=False, same=False, differences=numbers + found.differences)
-    return replace(found, differences=(*faults, *notes, *found.differences))
+        numbers = ("the numbers of the record are reproduced",) if outcome.same else ()
+        outcome = replace(
+            outcome, exact=False, same=False, differences=numbers + outcome.differences
+        )
+    return replace(outcome, differences=(*faults, *notes, *outcome.differences))
 
 
 def _of_files(folder: Path, record: Record) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -114,7 +116,7 @@ def _of_files(folder: Path, record: Record) -> tuple[tuple[str, ...], tuple[str,
             "compared",
         )
     if stands_alone(folder, record):
-        return (), ("the record lies without its files: they were not compared",)
+        return (), ("the record has no files beside it: they were not compared",)
     return tuple(faults_of_outputs(folder, record)), ()
 
 
@@ -172,7 +174,7 @@ def _brief(value: Any) -> str:
 def _remarks(before: Record, after: Record, largest: float | None) -> Iterator[str]:
     """What else differs: in the last digits, or beside the answer."""
     if largest is None:
-        yield "the candidates are other places, or in another order"
+        yield "the candidates are different places, or in a different order"
     if differing := [key for key in _NUMBERS if before[key] != after[key]]:
         yield f"not the same to the last bit: {', '.join(differing)}"
     built, again = (record["cube"].get("created") for record in (before, after))
@@ -186,7 +188,7 @@ def _remarks(before: Record, after: Record, largest: float | None) -> Iterator[s
 
 def _largest_difference(before: list[Any], after: list[Any]) -> float | None:
     """Relative difference of distances, or None where the places are not the same."""
-    places = [[(c["rank"], c["lon"], c["lat"]) for c in found] for found in (before, after)]
+    places = [[(c["rank"], c["lon"], c["lat"]) for c in places_of] for places_of in (before, after)]
     if places[0] != places[1]:
         return None
     pairs = [(a["distance"], b["distance"]) for a, b in zip(before, after, strict=True)]
@@ -220,7 +222,7 @@ def cube_named(record: Record, moved: str | Path | None) -> str | Path:
     if moved is None and local_path(url) is None:
         raise UsageError(
             f"the record names the cube {without_secrets(str(url))[:200]}, which is not on this "
-            "disk, and a record may be from anybody: if you know it, name it with --cube"
+            "disk, and a record may come from anyone: if you know it, name it with --cube"
         )
     return str(url) if moved is None else moved
 
@@ -228,11 +230,11 @@ def cube_named(record: Record, moved: str | Path | None) -> str | Path:
 def _cube(record: Record, moved: str | Path | None) -> Cube:
     """The recorded generation, whichever is the current one."""
     url, generation = cube_named(record, moved), record["cube"]["generation"]
-    there = [found.name for found in list_generations(url)]
-    if there and generation not in there:
+    names = [one.name for one in list_generations(url)]
+    if names and generation not in names:
         raise CubeError(
             f"cube {url} no longer has generation {generation}, which gave this answer: it was "
-            f"pruned, and the answer cannot be repeated (still there: {', '.join(there)})"
+            f"pruned, and the answer cannot be repeated (still there: {', '.join(names)})"
         )
     return Cube.open(url, generation)
 
@@ -242,12 +244,12 @@ def recorded_options(record: Record) -> QueryOptions:
     options = QueryOptions.of_record(record["parameters"])
     files = {"within": options.within_sha256, "border": options.border_sha256}
     named = {key: getattr(options, key) for key in files if getattr(options, key) is not None}
-    there = {key: Path(text_path(str(path))) for key, path in named.items()}
-    for key, path in there.items():
+    paths = {key: Path(text_path(str(path))) for key, path in named.items()}
+    for key, path in paths.items():
         _require_stored(polygon_file(path))
         if file_digest(polygon_file(path)) != files[key]:
-            raise UsageError(f"polygon {path} was changed since: restore it")
-    return options.model_copy(update=there)
+            raise UsageError(f"polygon {path} has changed since: restore it")
+    return options.model_copy(update=paths)
 
 
 def recorded_model(record: Record, target: Target) -> Model:
@@ -255,24 +257,24 @@ def recorded_model(record: Record, target: Target) -> Model:
 
     Raises ModelError where there is none, SpecMismatchError where it did not make the cube.
     """
-    told = record["model"]
-    digest = str(told.get("digest"))
-    for name in filter(None, (told.get("path"), target.cube.model_name)):
+    facts = record["model"]
+    digest = str(facts.get("digest"))
+    for name in filter(None, (facts.get("path"), target.cube.model_name)):
         if is_url(name):  # a record may be a stranger's: nothing is fetched for it
             continue
         with suppress(ModelError):
             if (model := load_model(name)).digest == digest:
                 break
     else:
-        found = model_of_digest(digest)
-        if found is None:
+        stored = model_of_digest(digest)
+        if stored is None:
             raise ModelError(
-                f"model {told['name']} ({digest[:12]}), which gave this answer, is not at "
-                f"{told.get('path')} and not installed; the cube there now is of model "
+                f"model {facts['name']} ({digest[:12]}), which gave this answer, is not at "
+                f"{facts.get('path')} and not installed; the cube there now is of model "
                 f"{target.cube.model_name} ({target.cube.model_digest[:12]}): "
                 "'geoloc models import' the recorded one"
             )
-        model = found
+        model = stored
     target.cube.require_model(model.name, model.digest)
     return model
 
@@ -281,64 +283,67 @@ def _encode(
     record: Record, model: Model, media: Path | None
 ) -> tuple[list[Photo], NDArray[np.float32]]:
     """The photos as they were looked at, together as before, and their vector or its mean."""
-    photos = [reread(told, media) for told in record["photos"]]
+    photos = [reread(recorded, media) for recorded in record["photos"]]
     batches = list(encode_batches(photos, model))
     kept = [photo for batch, _ in batches for photo in batch]
     vectors = np.concatenate([vectors for _, vectors in batches])
     return kept, vectors[0] if len(vectors) == 1 else fuse(vectors)
 
 
-def reread(told: Record, media: Path | None = None) -> Photo:
+def reread(recorded: Record, media: Path | None = None) -> Photo:
     """A recorded photo, frame, crop, from its unchanged original.
 
     Raises UsageError where that is missing or changed, PhotoError where it cannot be decoded.
     """
-    path, frame, crop = _original(told, media), told.get("frame"), told.get("crop")
-    photo = _frame_photo(path, told, float(frame["time"])) if frame else read_photo(path)
+    path, frame, crop = _original(recorded, media), recorded.get("frame"), recorded.get("crop")
+    photo = _frame_photo(path, recorded, float(frame["time"])) if frame else read_photo(path)
     part = None if crop is None else (crop[0], crop[1], crop[2], crop[3])
-    return PhotoView(part, float(told.get("rotate") or 0.0)).of(photo)
+    return PhotoView(part, float(recorded.get("rotate") or 0.0)).of(photo)
 
 
-def _frame_photo(path: Path, told: Record, time: float) -> Photo:
+def _frame_photo(path: Path, recorded: Record, time: float) -> Photo:
     frame = read_frame(path, time)
-    if frame.sha256 != told["frame"]["sha256"]:
+    if frame.sha256 != recorded["frame"]["sha256"]:
         raise GeolocError(
-            f"{path} at {time:.3f} s decodes to other pixels than recorded: "
+            f"{path} at {time:.3f} s decodes to different pixels than recorded: "
             "repeat with the recorded version of av"
         )
-    return replace(frame.photo(path, told["sha256"]), origin={"frame": told["frame"]})
+    return replace(frame.photo(path, recorded["sha256"]), origin={"frame": recorded["frame"]})
 
 
-def _original(told: Record, media: Path | None) -> Path:
+def _original(recorded: Record, media: Path | None) -> Path:
     """The original file, certainly unchanged."""
-    found = [path for path in _places(told, media) if path.is_file()]
-    if not found:
-        raise UsageError(_missing(told, media))
-    for path in found:
+    paths = [path for path in _places(recorded, media) if path.is_file()]
+    if not paths:
+        raise UsageError(_missing(recorded, media))
+    for path in paths:
         _require_stored(path)
-        if file_digest(path) == told["sha256"]:
+        if file_digest(path) == recorded["sha256"]:
             return path
-    raise UsageError(f"{found[0]} was changed since: its SHA-256 is not {told['sha256']}")
+    raise UsageError(f"{paths[0]} has changed since: its SHA-256 is not {recorded['sha256']}")
 
 
 def _require_stored(path: Path) -> None:
     """Raise UsageError for what the system makes up as it is read, which may have no end."""
     made_up = any(path.resolve().is_relative_to(folder) for folder in _MADE_UP)
     if made_up or (path.exists() and not path.is_file()):
-        raise UsageError(f"{path} is no file of a disk: no original, nor a polygon")
+        raise UsageError(f"{path} is not a regular file: neither an original nor a polygon")
 
 
-def _places(told: Record, media: Path | None) -> list[Path]:
+def _places(photo: Record, media: Path | None) -> list[Path]:
     """Where the original may be. Raises UsageError where ``media`` is no folder."""
     if media is None:
-        return [Path(text_path(told["path"])), Path(told["path"])]  # records had paths as they are
+        return [
+            Path(text_path(photo["path"])),
+            Path(photo["path"]),
+        ]  # records had paths as they are
     if not media.is_dir():
-        raise UsageError(f"--media {media} is no folder: name the one that holds the originals")
-    name = text_path(told["file"])  # compared, not searched for: it may hold * or [1]
-    return sorted(path for path in media.rglob("*") if path.name in (name, told["file"]))
+        raise UsageError(f"--media {media} is not a folder: give the one that holds the originals")
+    name = text_path(photo["file"])  # compared, not searched for: it may hold * or [1]
+    return sorted(path for path in media.rglob("*") if path.name in (name, photo["file"]))
 
 
-def _missing(told: Record, media: Path | None) -> str:
+def _missing(recorded: Record, media: Path | None) -> str:
     if media is None:
-        return f"{told['path']} is not there any more: name its folder with --media"
-    return f"{told['file']} is not below --media {media}: name the folder that holds it"
+        return f"{recorded['path']} is no longer there: give its folder with --media"
+    return f"{recorded['file']} is not below --media {media}: give the folder that holds it"

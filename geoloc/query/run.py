@@ -41,7 +41,7 @@ class QueryResults:
 
 
 def silent(_stage: str) -> Progress:
-    """`Stages` where nobody wants to know."""
+    """`Stages` that reports nothing."""
     return lambda _done, _total: None
 
 
@@ -72,7 +72,7 @@ def answer_photos(
     """Rank the cells of a cube for each photo; nothing is written without ``out``.
 
     Options are those of `QueryOptions`, as one model or as keywords: ``top=5, fuse=True``.
-    ``origins``: by path, what the evidence shall tell of where a photo comes from (JSON types).
+    ``origins``: by path, what the evidence records of where a photo comes from (JSON types).
 
     A photo that cannot be decoded is a failure of its own; the others are answered. Raises
     UsageError, CubeError, ModelError or ClusterError before any work; CubeError and ClusterError
@@ -91,16 +91,16 @@ def answer_photos(
     # take 0.8 s inline and 3 s by workers for one photo, 9 and 26 s for 20
     kind = "inline" if options.cluster == "auto" else options.cluster
     with open_cluster(kind) as executor:
-        told = progress("reading the photos")
-        good, vectors, failures = encode(paths, model, views, origins=origins, progress=told)
+        advance = progress("reading the photos")
+        good, vectors, failures = encode(paths, model, views, origins=origins, progress=advance)
         items = list(_items(good, vectors, options.fuse))
-        told, scratch = progress("searching the cube"), None if out is None else Path(out)
-        found = session.search(items, executor, told, scratch)
-    results, told = list[QueryResult](), progress("ranking the places")
+        advance, scratch = progress("searching the cube"), None if out is None else Path(out)
+        rankings = session.search(items, executor, advance, scratch)
+    results, advance = list[QueryResult](), progress("ranking the places")
     folders = None if out is None else Folders(Path(out))
-    for item, ranked in zip(items, found, strict=True):
+    for item, ranked in zip(items, rankings, strict=True):
         results.append(_answered(session, item, ranked, model, folders, truth))
-        told(len(results), len(items))
+        advance(len(results), len(items))
     return QueryResults(results, failures)
 
 
@@ -173,6 +173,6 @@ def _title(photo: Photo) -> str:
 
 
 def _part(photo: Photo, separator: str) -> str:
-    """The crop that was looked at, so that several of one photo are told apart."""
+    """The crop that was looked at, so that several of one photo can be distinguished."""
     crop = photo.origin.get("crop")
     return f"{separator}crop {','.join(map(str, crop))}" if crop else ""

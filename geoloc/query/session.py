@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from ..area import polygon_file, read_polygon
 from ..candidates import Candidate, candidates_of, explain_candidates, with_attributes
+from ..candidates.regions import RankedRegions, nearest_kept, places_kept
 from ..cube import Cube
-from ..domain import Grid
+from ..domain import Grid, Regions
 from ..encoders.figures import read_figures
 from ..errors import UsageError
 from ..executors import Executor
 from ..files.whole import file_sha256
 from ..models import Model, model_info
-from ..models.calibration import SearchShare, search_share
+from ..models.calibration import SearchShare, read_calibration, search_share
 from ..photos import Photo
-from ..regions import RankedRegions, places_kept
 from ..report import QueryResult
 from ..report.evidence import photo_record
 from ..scenes import find_class, group_weights, is_group
@@ -144,7 +144,7 @@ class QuerySession:
         """How many photos fit in memory by their regions; None without."""
         if self.regional is None:
             return None
-        return maps_at_once(self.regional.layout, places_kept(self.options.ranking))
+        return maps_at_once(self.regional.layout, *self._kept(self.regional.layout))
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
@@ -160,7 +160,7 @@ class QuerySession:
     ) -> list[RankedMap]:
         """The heatmap and best places of each, in one pass over the cube.
 
-        ``progress`` is told of its blocks; ``scratch``: the folder where the heatmaps lie, in a
+        ``progress`` is called for its blocks; ``scratch``: the folder where the heatmaps lie, in a
         file without a name, by default the system's.
         """
         if not questions:
@@ -183,7 +183,7 @@ class QuerySession:
     ) -> RankedMap:
         """`search` for the scene class, or the words, of the options."""
         features, scene = self.target.cube.features, str(self.options.scene)
-        (found,) = reduce_scenes(
+        (ranked,) = reduce_scenes(
             self.target.cube,
             [scene],
             self._reduction(1, scratch),
@@ -192,15 +192,21 @@ class QuerySession:
             within_crs=self.target.cube.domain.crs,
             progress=progress,
         )
-        return found
+        return ranked
 
     def _reduction(self, maps: int, scratch: Path | None) -> Reduction[list[RankedMap]]:
         cells = None if is_of_points(self.target.cube) else self._ranked(maps, scratch)
         if self.regional is None:
             assert cells is not None
             return cells
-        kept = places_kept(self.options.ranking)
-        return Regional(RegionMin.of(self.regional.layout, maps, kept), cells)
+        layout = self.regional.layout
+        return Regional(RegionMin.of(layout, maps, *self._kept(layout)), cells)
+
+    def _kept(self, layout: Regions) -> tuple[int, int]:
+        """Of each region: how many places that stand for it, and how many smallest distances."""
+        ranking = self.options.ranking
+        size = self.target.cube.domain.size
+        return places_kept(ranking), nearest_kept(ranking, layout, size)
 
     def _ranked(self, maps: int, scratch: Path | None) -> Ranked:
         grid = self.target.cube.grid
@@ -222,27 +228,27 @@ class QuerySession:
         regions = self._regions(ranked)
         if is_of_points(cube):
             assert regions is not None
-            found = with_attributes(regions.candidates(self.options.top), cube)
+            candidates = with_attributes(regions.candidates(self.options.top), cube)
             points = covered.points
         else:
-            found = candidates_of(ranked.places, cube.grid)
+            candidates = candidates_of(ranked.places, cube.grid)
         if question.photos:
-            found = explain_candidates(found, cube, question.vector, self.weights)
-        judged = self._judged(question, found, model)
+            candidates = explain_candidates(candidates, cube, question.vector, self.weights)
+        judged = self._judged(question, candidates, model)
         return QueryResult(
             title=question.title,
             photos=question.photos,
             vector=cube.features.logits(question.vector) if question.photos else question.vector,
             heatmap=ranked.heatmap,
-            candidates=tuple(found),
+            candidates=tuple(candidates),
             grid=self.grid,
             classes=cube.features.names,
             cube=self.info,
             model=model_info(model) if model else {"name": cube.model_name},
             parameters=self.parameters,
-            imagery=tuple(_imagery_near(found, cube)),
-            places={c.rank: _place_scenes(c, cube) for c in found},
-            notes=self._notes(question, covered, regions),
+            imagery=tuple(_imagery_near(candidates, cube)),
+            places={c.rank: _place_scenes(c, cube) for c in candidates},
+            notes=(*self._notes(question, covered, regions), *_unmeasured(question, model)),
             lacking=covered.lacking,
             asked=covered.asked,
             folder=question.folder,
@@ -275,9 +281,9 @@ class QuerySession:
     ) -> tuple[str, ...]:
         """What limits this answer: of the cube, of its cells, of the photos."""
         unknown = () if covered.known else (UNKNOWN,)
-        told = notes_of(regions, self.regional.layers) if self.regional and regions else ()
+        regional = notes_of(regions, self.regional.layers) if self.regional and regions else ()
         words = () if self.words is None else (words_note(self.words),)
-        return (*words, *self.target.notes, *unknown, *told, *_notes_of(question.photos))
+        return (*words, *self.target.notes, *unknown, *regional, *_notes_of(question.photos))
 
     def _coverage(self, ranked: RankedMap) -> Coverage:
         """What could not be searched: found out once, as it is the same for all questions."""
@@ -301,20 +307,30 @@ class QuerySession:
         return project(area.polygon, area.domain_crs, cube.domain.crs)
 
     def _judged(
-        self, question: QueryItem, found: Sequence[Candidate], model: Model | None
+        self, question: QueryItem, candidates: Sequence[Candidate], model: Model | None
     ) -> dict[str, float | None]:
         """What a photo's best place is judged by: the model's figures, else random vectors.
 
         The figures are of the model's own distance: under other weights they mean nothing.
         """
-        if not (question.photos and found):
+        if not (question.photos and candidates):
             return {}
         figures = read_figures(model) if model and self.weights is None else None
         if figures:
-            return {"pairs": figures.share_as_far(found[0].distance)}
+            return {"pairs": figures.share_as_far(candidates[0].distance)}
         cube = self.target.cube
         distance = cube.features.distance(self.weights)
         return {"random": random_share(question.vector, sample_cells(cube), distance)}
+
+
+def _unmeasured(question: QueryItem, model: Model | None) -> Iterator[str]:
+    """That a model has no figures of how much has to be searched."""
+    if question.photos and model and read_calibration(model) is None:
+        yield (
+            f"How much of the area holds the true place with 80\u202f% is not known for model "
+            f"{model.name}: measure it on photos of known places with 'geoloc evaluate CUBE "
+            "TRUTH.csv --calibrate MODEL'."
+        )
 
 
 def _notes_of(photos: Sequence[Photo]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What is asked: a cube, the imagery it was made from, the model that made it."""
+"""What is queried: a cube, the imagery it was made from, the model that made it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from ..cube import (
     current_generation,
     generation_names,
     generation_of_date,
+    how_to_build,
     inspect_blocks,
     stored_attributes,
     stored_spec,
 )
-from ..domain import Points
+from ..domain import Points, Status
 from ..errors import CubeError, GeolocError, ModelError
 from ..imagery import Source, open_source
 from ..jobs.cache import imagery_at_hand
@@ -90,8 +91,8 @@ class Target:
 
     def hides_photos(self, wish: bool | None, usual: bool = False) -> bool:
         """Whether pages hide photos: as the user wishes, else the area file, else as usual."""
-        told = wish if wish is not None or self.area is None else self.area.sensitive
-        return usual if told is None else told
+        wanted = wish if wish is not None or self.area is None else self.area.sensitive
+        return usual if wanted is None else wanted
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -100,11 +101,11 @@ class Target:
 
     @property
     def _missing(self) -> str:
-        missing = int((self.cube.done == 0).sum())
+        missing = int((self.cube.chunk_status == Status.MISSING).sum())
         if not missing:
             return ""
         return (
-            f"{missing} of {self.cube.done.size} blocks of this cube are not built yet: "
+            f"{missing} of {self.cube.chunk_status.size} blocks of this cube are not built yet: "
             "nothing can be found there."
         )
 
@@ -165,33 +166,33 @@ def cube_model(target: Target, model: str | Path | None = None) -> Model:
     try:
         if model is None and target.area is None:
             require_plain_name(cube.model_name)
-        found = load_model(name)
+        chosen = load_model(name)
     except ModelError:
         if model is not None:
             raise
-        found = _model_by_digest(cube)
-    if found.digest != cube.model_digest and model is None and target.area is None:
-        found = _model_by_digest(cube, found)
-    cube.require_model(found.name, found.digest)
-    return found
+        chosen = _model_by_digest(cube)
+    if chosen.digest != cube.model_digest and model is None and target.area is None:
+        chosen = _model_by_digest(cube, chosen)
+    cube.require_model(chosen.name, chosen.digest)
+    return chosen
 
 
 def require_plain_name(model: str) -> None:
     """Raise ModelError where a cube names no model of the store, but a place to get one from."""
     if not re.fullmatch(MODEL_NAME, model):
-        raise ModelError(f"a cube names the model {model[:80]!r}, which is no model's name")
+        raise ModelError(f"a cube names the model {model[:80]!r}, which is not a model's name")
 
 
 def _model_by_digest(cube: Cube, other: Model | None = None) -> Model:
     """The installed model that made the cube, under whatever name; else ``other``."""
-    found = model_of_digest(cube.model_digest) or other
-    if found is None:
+    known = model_of_digest(cube.model_digest) or other
+    if known is None:
         raise ModelError(
             f"cube {cube.url} was built by model {cube.model_name} ({cube.model_digest[:12]}), "
             "which is not installed: 'geoloc models import' it, or name the area file whose model "
             "it is"
         )
-    return found
+    return known
 
 
 def verify_cube_at(
@@ -206,7 +207,7 @@ def verify_cube_at(
     """Read all blocks of a cube and recompute sampled cells; see `verification.verify_cube`.
 
     Raises CubeError where blocks are damaged, or where the cube does not remember its imagery:
-    name the area file then. ``reading`` is told of the blocks, ``progress`` of the cells.
+    name the area file then. ``reading`` is called for the blocks, ``progress`` for the cells.
     ``fetch_imagery``: see `Target`; CubeError where what the cube names is not opened without.
     """
     target = open_target(ref, check_digests=True, fetch_imagery=fetch_imagery)
@@ -219,8 +220,8 @@ def verify_cube_at(
     if target.area is None:
         require_open(area.imagery, target.cube.url, fetch=fetch_imagery)
     model = cube_model(target)
-    found = verify_cube(target.cube, area, model, cells=cells, seed=seed, progress=progress)
-    return replace(found, blocks=blocks)
+    verified = verify_cube(target.cube, area, model, cells=cells, seed=seed, progress=progress)
+    return replace(verified, blocks=blocks)
 
 
 def repair_cube_at(
@@ -240,7 +241,7 @@ def repair_cube_at(
         return repair_cube(area, cluster=cluster, progress=progress)
     url = str(ref)
     if not generation_names(url):
-        raise CubeError(f"cube {url} does not exist: run 'geoloc cube build'")
+        raise CubeError(f"cube {url} does not exist: run {how_to_build(url)}")
     notes = restore_name(url)
     generation = current_generation(url) or FIRST_GENERATION
     spec, attrs = stored_spec(url, generation), stored_attributes(url, generation)

@@ -1,4 +1,4 @@
-"""Down to the cell: the neighbourhood of a place of an answer, and the same question asked there.
+"""Down to the cell: the neighbourhood of a place of an answer, and the same query run there.
 
 The neighbourhood is an area of its own: a square in the place's UTM zone, from the same imagery,
 by the same model, in finer steps. Its cube is built once and kept by its place.
@@ -73,15 +73,15 @@ def spot_of(record: Record, rank: int, *, region: bool = False) -> Spot:
     kind = "region" if region else "candidate"
     if region:
         regions = record.get("regions")
-        found = regions.get("good_regions") if isinstance(regions, Mapping) else None
-        if not isinstance(found, list):
-            raise UsageError("the answer has no regions: ask with --regions, or leave out --region")
+        places = regions.get("good_regions") if isinstance(regions, Mapping) else None
+        if not isinstance(places, list):
+            raise UsageError("the answer has no regions: query with --regions, or omit --region")
     else:
-        found = record["candidates"]
-    ranks = {one["rank"]: one for one in found if isinstance(one, Mapping) and "rank" in one}
+        places = record["candidates"]
+    ranks = {one["rank"]: one for one in places if isinstance(one, Mapping) and "rank" in one}
     if rank not in ranks:
-        there = f"they go from 1 to {max(ranks)}" if ranks else "it has none"
-        raise UsageError(f"--rank {rank}: the answer has no such {kind}: {there}")
+        known = f"they go from 1 to {max(ranks)}" if ranks else "it has none"
+        raise UsageError(f"--rank {rank}: the answer has no such {kind}: {known}")
     try:
         return Spot(kind, rank, float(ranks[rank]["lon"]), float(ranks[rank]["lat"]))
     except (KeyError, TypeError, ValueError):
@@ -148,7 +148,7 @@ def parent_area(
 def neighbourhood(
     parent: Area, model: Model, spot: Spot, km: float, step: float, cache: Path
 ) -> Area:
-    """The area around a place; its cube lies in ``cache``, under a name that tells the place."""
+    """The area around a place; its cube lies in ``cache``, under a name made from the place."""
     crs, bounds = square_around(spot.lon, spot.lat, km, step)
     imagery = parent.imagery.recorded()
     made_from = json.dumps([bounds, step, model.digest, imagery], sort_keys=True)
@@ -165,13 +165,13 @@ def neighbourhood(
         "cube": str(cache / name / "cube.zarr"),
     }
     kept = parent.imagery
-    if getattr(kept, "keep", False):  # a tiled copy of a neighbourhood would be read once
-        kept = kept.model_copy(update={"keep": False})
+    if getattr(kept, "cache", False):  # a tiled copy of a neighbourhood would be read once
+        kept = kept.model_copy(update={"cache": False})
     try:
         values = {**parent.model_dump(), **facts, "imagery": kept}
         return Area.model_validate(values)
     except ValidationError as error:
-        raise UsageError(f"the neighbourhood is no area: {explain(error, Area)}") from None
+        raise UsageError(f"the neighbourhood is not a valid area: {explain(error, Area)}") from None
 
 
 def cache_of(cube: str, cache: str | Path | None = None) -> Path:
@@ -183,7 +183,7 @@ def cache_of(cube: str, cache: str | Path | None = None) -> Path:
         return Path(cache).absolute()
     own = local_path(cube)
     if own is None:
-        raise UsageError("the cube is not on this disk: say by --cache where to build others")
+        raise UsageError("the cube is not on this disk: use --cache to say where to build others")
     return own.absolute().parent / _KEPT
 
 
@@ -233,7 +233,7 @@ def zoom_answer(
     where the record is damaged, all before any work; CubeError, ModelError, ImageryError where the
     neighbourhood cannot be built. What was built stays.
     """
-    asked = _Asked.read(answer, rank, options)
+    asked = _Parent.read(answer, rank, options)
     out = Path(options.out) if options.out is not None else asked.usual_out
     area, target = parent_area(asked.record, options.cube, fetch_imagery=options.fetch_imagery)
     model = asked.model(target)
@@ -242,22 +242,22 @@ def zoom_answer(
     check_writable(out)
     built = build_cube(place, cluster=options.cluster, progress=progress(f"building {place.name}"))
     built.raise_if_incomplete()
-    there = Target(Cube.open(place.cube), place)
-    hidden = item is not None and there.hides_photos(options.sensitive, options.usually_hidden)
-    session = QuerySession.of(there, asked.options, sensitive=hidden)
-    told = progress("searching the cube")
+    inside = Target(Cube.open(place.cube), place)
+    hidden = item is not None and inside.hides_photos(options.sensitive, options.usually_hidden)
+    session = QuerySession.of(inside, asked.options, sensitive=hidden)
+    advance = progress("searching the cube")
     if item is None:
-        result = answer_scene(session, told)
+        result = answer_scene(session, advance)
         item = QueryItem(result.title, asked.name(options.km), (), result.vector)
     else:
-        result = session.answer(item, session.search([item], progress=told)[0], model)
+        result = session.answer(item, session.search([item], progress=advance)[0], model)
     # how much of an area has to be searched was not measured where the photo itself chose the area
     result = replace(result, parent=asked.parent(options.km), search_share=None)
     return _written(session, item, result, out, asked)
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Parent:
     """An answer, and the place of it that is looked at."""
 
     path: Path  # of its record, absolute
@@ -267,7 +267,7 @@ class _Asked:
     options: QueryOptions
 
     @classmethod
-    def read(cls, answer: str | Path, rank: int, options: ZoomOptions) -> _Asked:
+    def read(cls, answer: str | Path, rank: int, options: ZoomOptions) -> _Parent:
         path = Path(answer).absolute()
         path = path / RECORD if path.is_dir() else path
         record = read_record(path)
@@ -290,7 +290,7 @@ class _Asked:
         return safe_name(self.path.parent.name, f" {self.spot.kind} {self.spot.rank} {km:g} km")
 
     def parent(self, km: float) -> Parent:
-        """What the new answer tells of this one."""
+        """What the new answer records of this one."""
         spot = self.spot
         return Parent(
             self.path, self.sha256, self.record["title"], spot.kind, spot.rank, spot.lon, spot.lat,
@@ -300,15 +300,15 @@ class _Asked:
     @property
     def usual_out(self) -> Path:
         """``zoom`` beside the answer, or with a number where that is a photo's own answer."""
-        there = self.path.parent.parent
-        return there / free_name(_KEPT, lambda name: (there / name / RECORD).is_file())
+        answers = self.path.parent.parent
+        return answers / free_name(_KEPT, lambda name: (answers / name / RECORD).is_file())
 
     @property
     def truth(self) -> tuple[float, float] | None:
         """Latitude and longitude of the true place, where the answer knows it."""
-        told = self.record.get("truth")
+        recorded = self.record.get("truth")
         try:
-            return (float(told["lat"]), float(told["lon"])) if told else None
+            return (float(recorded["lat"]), float(recorded["lon"])) if recorded else None
         except (KeyError, TypeError, ValueError):
             return None
 
@@ -320,11 +320,11 @@ def _own_options(record: Record) -> QueryOptions:
     return recorded_options(record).model_copy(update=parents)
 
 
-def _place(asked: _Asked, area: Area, target: Target, model: Model, options: ZoomOptions) -> Area:
+def _place(asked: _Parent, area: Area, target: Target, model: Model, options: ZoomOptions) -> Area:
     """The neighbourhood. Raises ModelError for a model that builds no cubes."""
     overhead = model.spec.overhead
     if overhead is None:
-        raise ModelError(f"model {model.name} has no overhead network: it builds no cube")
+        raise ModelError(f"model {model.name} has no overhead network: it cannot build a cube")
     step = options.step or step_for(overhead, _step_of(target.cube))
     cache = cache_of(target.cube.url, options.cache)
     return neighbourhood(area, model, asked.spot, options.km, step, cache)
@@ -336,7 +336,7 @@ def _step_of(cube: Cube) -> float | None:
 
 
 def _written(
-    session: QuerySession, item: QueryItem, result: QueryResult, out: Path, asked: _Asked
+    session: QuerySession, item: QueryItem, result: QueryResult, out: Path, asked: _Parent
 ) -> QueryResult:
     """The answer with its files in a folder of its own."""
     with Folders(out).claim(item.name, session.key(item)) as folder:

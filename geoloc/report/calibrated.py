@@ -72,11 +72,11 @@ class Calibrated:
         }
 
 
-def calibrated_words(found: Calibrated | None) -> str:
+def calibrated_words(calibrated: Calibrated | None) -> str:
     """The sentence, or nothing."""
-    return "" if found is None else found.words
+    return "" if calibrated is None else calibrated.words
 
 
-def calibrated_record(found: Calibrated | None) -> dict[str, Any] | None:
+def calibrated_record(calibrated: Calibrated | None) -> dict[str, Any] | None:
     """For machines, or null."""
-    return None if found is None else found.to_json()
+    return None if calibrated is None else calibrated.to_json()

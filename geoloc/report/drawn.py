@@ -17,7 +17,7 @@ from .links import WEB_MAPS
 from .shares import SHARES
 
 if TYPE_CHECKING:
-    from ..search_areas import SearchArea
+    from ..candidates.areas import SearchArea
     from .calibrated import Calibrated
     from .result import QueryResult
     from .views import Views

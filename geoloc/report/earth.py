@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shapely import LinearRing, Polygon
 
     from ..candidates import Candidate
-    from ..search_areas import SearchArea
+    from ..candidates.areas import SearchArea
     from .result import QueryResult
     from .views import Views
 
@@ -104,12 +104,12 @@ def _areas(result: QueryResult) -> str:
 
 
 def _area(area: SearchArea, to_degrees: Callable[..., Any]) -> str:
-    told = f"{'' if area.whole else 'at least '}{area.km2:.3g} km², {area.cells:,} cells"
+    size = f"{'' if area.whole else 'at least '}{area.km2:.3g} km², {area.cells:,} cells"
     ranks = ", ".join(f"#{rank}" for rank in area.candidates)
     lines = "".join(_polygon(part, to_degrees) for part in area.outline.geoms)
     return (
         f"<Placemark><name>Area {area.rank}</name><styleUrl>#area</styleUrl>"
-        f"<description>{_xml(escape(f'{told}; candidates {ranks}'))}</description>"
+        f"<description>{_xml(escape(f'{size}; candidates {ranks}'))}</description>"
         f"<MultiGeometry>{lines}</MultiGeometry></Placemark>"
     )
 

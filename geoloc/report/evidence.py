@@ -85,22 +85,26 @@ def write_evidence(
 
 def versions() -> dict[str, str]:
     """Versions of Python, the platform and the installed packages that take part."""
-    found = {"python": platform.python_version(), "platform": platform.platform(), **_installed()}
+    known = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **_installed(),
+    }
     rasterio = sys.modules.get("rasterio")
     if rasterio is not None:
-        found["gdal"] = rasterio.__gdal_version__
-    return found
+        known["gdal"] = rasterio.__gdal_version__
+    return known
 
 
 @cache  # looks through the whole environment; a folder's answers ask a thousand times
 def _installed() -> dict[str, str]:
-    found = {}
+    by_package = {}
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            by_package[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return by_package
 
 
 def photo_record(photo: Photo) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from ..scenes import display_name
 
 if TYPE_CHECKING:
     from ..candidates import Candidate
+    from ..candidates.areas import SearchArea
+    from ..candidates.regions import PlaceRecall, RankedRegions
     from ..models import Term
-    from ..regions import PlaceRecall, RankedRegions
-    from ..search_areas import SearchArea
 
 
 class Answered(Protocol):
@@ -87,11 +87,11 @@ def regions_text(regions: RankedRegions, recall: PlaceRecall | None = None) -> s
     """How many regions are good, and which large places lie in them, in a line."""
     known, good = len(regions.order), len(regions.best_good)
     share = f" ({percent(100 * good / known)})" if known else ""
-    told = f"{good:,} of {known:,} regions of {round_length(regions.layout.size)} are good{share}"
+    count = f"{good:,} of {known:,} regions of {round_length(regions.layout.size)} are good{share}"
     if recall is None or not recall.places:
-        return told
+        return count
     return (
-        f"{told}; {len(recall.found)} of {recall.places} places with more than "
+        f"{count}; {len(recall.found)} of {recall.places} places with more than "
         f"{recall.above:,.0f} people lie in them"
     )
 
@@ -137,7 +137,7 @@ def scene_list(scenes: Sequence[tuple[str, float]]) -> str:
 
 
 def unsearched(result: Answered) -> str:
-    """How many of the cells asked for were not searched, and why; empty where all were."""
+    """How many of the cells in question were not searched, and why; empty where all were."""
     if not result.unsearched:
         return ""
     share = percent(100 * result.unsearched / max(result.cells_asked, 1))
@@ -159,6 +159,6 @@ def truth_text(result: Answered) -> str:
         return ""
     at, share = result.true_place or (None, None)
     if at is None:
-        return "The true place lies outside of the area."
-    told = "could not be searched" if share is None else f"is among the best {percent(share)}"
-    return f"The true place {told}."
+        return "The true place lies outside the area."
+    standing = "could not be searched" if share is None else f"is among the best {percent(share)}"
+    return f"The true place {standing}."

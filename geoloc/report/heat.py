@@ -100,12 +100,12 @@ class ColorScale:
 
     def levels(self, distances: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Level ``(y, x)`` of each distance; 0 where it is NaN."""
-        found = np.empty(distances.shape, np.uint8)
+        levels = np.empty(distances.shape, np.uint8)
         for start in range(0, len(distances), _ROWS):
             part = distances[start : start + _ROWS]
             level = np.searchsorted(self.edges, part, side="left").clip(0, LEVELS - 1) + 1
-            found[start : start + _ROWS] = np.where(np.isfinite(part), level, 0)
-        return found
+            levels[start : start + _ROWS] = np.where(np.isfinite(part), level, 0)
+        return levels
 
 
 def color_scale(result: QueryResult) -> ColorScale:
@@ -139,9 +139,9 @@ def overlay_palette() -> NDArray[np.uint8]:
     beyond = np.clip((shares - HOT_SHARE) / (SEEN_SHARE - HOT_SHARE), 0, 1)
     opacity = np.where(shares <= HOT_SHARE, _OPAQUE, _FAINT * (1 - beyond))
     colors = hot_palette()[np.round(at * (LEVELS - 1)).astype(int)]
-    found = np.column_stack([colors, opacity.round().astype(np.uint8)]).astype(np.uint8)
-    found.flags.writeable = False
-    return found
+    rgba = np.column_stack([colors, opacity.round().astype(np.uint8)]).astype(np.uint8)
+    rgba.flags.writeable = False
+    return rgba
 
 
 @cache
@@ -149,6 +149,6 @@ def paper_palette() -> NDArray[np.uint8]:
     """RGB ``(LEVELS, 3)`` of the overlay's colours on light grey, where there is no opacity."""
     colors = overlay_palette().astype(float)
     seen = colors[:, 3:] / 255
-    found = np.asarray((colors[:, :3] * seen + PAPER * (1 - seen)).round(), np.uint8)
-    found.flags.writeable = False
-    return found
+    rgb = np.asarray((colors[:, :3] * seen + PAPER * (1 - seen)).round(), np.uint8)
+    rgb.flags.writeable = False
+    return rgb

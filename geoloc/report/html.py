@@ -37,8 +37,8 @@ from .views import photo_picture, png_uri
 
 if TYPE_CHECKING:
     from ..candidates import Candidate
+    from ..candidates.areas import SearchArea
     from ..photos import Photo
-    from ..search_areas import SearchArea
     from .result import QueryResult
     from .views import Picture, Views
 
@@ -88,22 +88,22 @@ def parent_page(result: QueryResult) -> str | None:
     if result.parent is None or result.folder is None:
         return None
     page = result.parent.record.parent / "report.html"
-    there = os.path.relpath(page.absolute(), result.folder.absolute())
-    return quote(Path(there).as_posix())
+    link = os.path.relpath(page.absolute(), result.folder.absolute())
+    return quote(Path(link).as_posix())
 
 
 @cache  # templates are compiled once, not for each answer
 def environment(package: str) -> Environment:
     """Templates of a package: everything is escaped, an unknown name is an error."""
-    found = Environment(
+    templates = Environment(
         loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters.update(scene=display_name, percent=percent)
-    return found
+    templates.filters.update(scene=display_name, percent=percent)
+    return templates
 
 
 def assets(package: str, style: str, *scripts: str, pictures: str = "data:") -> dict[str, str]:
@@ -146,20 +146,20 @@ def _claims(photo: Photo) -> dict[str, str]:
 
 def _origin(photo: Photo) -> dict[str, str]:
     """What was looked at and who brought it, as text."""
-    told, frame = photo.origin, photo.origin.get("frame")
+    origin, frame = photo.origin, photo.origin.get("frame")
     lines = {"frame": f"at {frame['time']:.2f} s of the video"} if frame else {}
-    if told.get("fetched_from"):
-        known = filter(None, (told["fetched_from"], told.get("fetched_at")))
+    if origin.get("fetched_from"):
+        known = filter(None, (origin["fetched_from"], origin.get("fetched_at")))
         lines["fetched from"] = " at ".join(known)
-    if told.get("crop"):
-        lines["crop"] = "left {}, top {}, right {}, bottom {} px".format(*told["crop"])
-    if told.get("rotate"):
-        lines["rotated"] = f"{told['rotate']:g}° clockwise"
-    if len(told.get("copies", ())) > 1:
-        lines["also seen in"] = ", ".join(copy["file"] for copy in told["copies"][1:])
-    if told.get("conflicts"):
-        lines["claims of its copies"] = "; ".join(told["conflicts"])
-    for number, message in enumerate(told.get("messages", ()), start=1):
+    if origin.get("crop"):
+        lines["crop"] = "left {}, top {}, right {}, bottom {} px".format(*origin["crop"])
+    if origin.get("rotate"):
+        lines["rotated"] = f"{origin['rotate']:g}° clockwise"
+    if len(origin.get("copies", ())) > 1:
+        lines["also seen in"] = ", ".join(copy["file"] for copy in origin["copies"][1:])
+    if origin.get("conflicts"):
+        lines["claims of its copies"] = "; ".join(origin["conflicts"])
+    for number, message in enumerate(origin.get("messages", ()), start=1):
         place = message.get("place")
         words = {**message, "place": degrees(place["lon"], place["lat"])} if place else message
         text = ", ".join(f"{key} {value}" for key, value in words.items())

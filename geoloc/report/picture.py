@@ -105,11 +105,11 @@ def write_picture(result: QueryResult, path: Path, views: Views | None = None) -
     draw.text(
         (_MARGIN, sheet.size[1] - 14), fitting_line(foot, font(17), room), _QUIET, font(17), "ls"
     )
-    told = PngInfo()
-    told.add_text("Software", "geoloc")
+    metadata = PngInfo()
+    metadata.add_text("Software", "geoloc")
     # a palette: a third of the bytes, and less time to compress them
     small = image.quantize(_COLOURS, Image.Quantize.FASTOCTREE)
-    small.save(path, "png", compress_level=_EFFORT, pnginfo=told)
+    small.save(path, "png", compress_level=_EFFORT, pnginfo=metadata)
 
 
 def scale_length(width: float) -> float:

@@ -1,4 +1,4 @@
-"""A finished answer takes its place in one step: whoever looks finds the old or the new one.
+"""A finished answer takes its place in one step: a reader finds the old or the new one.
 
 The new folder, made in the answer's own, goes beside it under a hidden name, gets what else lies
 there (links, no copies), and the two change places. A kill before that leaves the old answer, one
@@ -95,7 +95,7 @@ def _refuse_folders(out: Path, names: Set[str]) -> None:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """Hold a folder that nobody else may hold; raises BlockingIOError where somebody does."""
+    """Hold a folder exclusively; raises BlockingIOError where another process holds it."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
@@ -126,7 +126,7 @@ def _link_others(out: Path, aside: Path, but: Set[str]) -> Iterator[Path]:
 def _recorded(out: Path) -> set[str]:
     """The files of the answer that is there."""
     try:
-        told = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        return {RECORD, *told.get("outputs", ())}
+        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        return {RECORD, *record.get("outputs", ())}
     except (OSError, ValueError, AttributeError, TypeError):
         return set()

@@ -20,9 +20,9 @@ def properties(candidate: Candidate, probability: float | None = None) -> dict[s
     ``probability`` (0..1): of the scene that was searched for, where one was.
     """
     known = {} if probability is None else {"probability": probability}
-    told = dict(candidate.attributes)
+    attributes = dict(candidate.attributes)
     return {
-        **{name: value for name, value in told.items() if name not in _OWN},
+        **{name: value for name, value in attributes.items() if name not in _OWN},
         "rank": int(candidate.rank),
         "distance": float(candidate.distance),
         "percentile": float(candidate.percentile),

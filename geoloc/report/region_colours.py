@@ -30,12 +30,12 @@ def region_palette() -> NDArray[np.uint8]:
 def region_levels(score: NDArray[np.float64]) -> NDArray[np.int64]:
     """The level (0 is best) of each score ``(region,)``; -1 where it is not known."""
     known = np.isfinite(score)
-    found = np.full(len(score), -1, np.int64)
+    levels = np.full(len(score), -1, np.int64)
     if known.any():
         low, high = score[known].min(), score[known].max()
         share = (score[known] - low) / (high - low) if high > low else np.zeros(known.sum())
-        found[known] = np.round(share**GAMMA * (LEVELS - 1))
-    return found
+        levels[known] = np.round(share**GAMMA * (LEVELS - 1))
+    return levels
 
 
 def region_colours(score: NDArray[np.float64]) -> list[str]:

@@ -16,9 +16,9 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Transformer
 
+from ..candidates.regions import RankedRegions
 from ..domain import Regions
 from ..domain.regions import polygonal
-from ..regions import RankedRegions
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -88,11 +88,11 @@ def write_region_geojson(result: QueryResult, path: Path, _views: Views | None =
     features = [
         {
             "type": "Feature",
-            "id": told["region"],
+            "id": properties["region"],
             "geometry": None if shape.is_empty else shapely.geometry.mapping(shape),
-            "properties": told,
+            "properties": properties,
         }
-        for told, shape in _told(regions_of(result))
+        for properties, shape in _records(regions_of(result))
     ]
     document = {"type": "FeatureCollection", "name": result.title, "features": features}
     text = json.dumps(document, allow_nan=False, ensure_ascii=False)
@@ -104,18 +104,18 @@ def write_region_package(result: QueryResult, path: Path, _views: Views | None =
     import geopandas
 
     path.unlink(missing_ok=True)
-    rows = list(_told(regions_of(result)))
-    told, shapes = [one for one, _ in rows], [shape for _, shape in rows]
-    frame = geopandas.GeoDataFrame(told, geometry=shapes, crs="EPSG:4326")
+    rows = list(_records(regions_of(result)))
+    properties, shapes = [one for one, _ in rows], [shape for _, shape in rows]
+    frame = geopandas.GeoDataFrame(properties, geometry=shapes, crs="EPSG:4326")
     frame.to_file(path, layer="regions", driver="GPKG")
     known = frame[frame["rank"].notna()].copy()
     known["geometry"] = geopandas.points_from_xy(known["lon"], known["lat"])
     known.to_file(path, layer="best_points", driver="GPKG")
 
 
-def _told(regions: RankedRegions) -> Iterator[tuple[dict[str, Any], Geometry]]:
-    """What is told of each region, and its shape in degrees; those without a place last."""
-    numbers = np.flatnonzero(regions.layout.there)
+def _records(regions: RankedRegions) -> Iterator[tuple[dict[str, Any], Geometry]]:
+    """What is reported of each region, and its shape in degrees; those without a place last."""
+    numbers = np.flatnonzero(regions.layout.is_region)
     shapes = dict(zip(numbers.tolist(), lonlat_outlines(regions.layout), strict=True))
     unknown = numbers[regions.rank[numbers] == 0]
     for region in (*regions.order.tolist(), *unknown.tolist()):
@@ -134,7 +134,7 @@ def region_record(regions: RankedRegions, region: int) -> dict[str, Any]:
 @lru_cache(maxsize=2)  # the answers of one call share their regions
 def lonlat_outlines(layout: Regions) -> list[Geometry]:
     """The shapes of the regions in degrees, clipped, in order; split at 180 degrees."""
-    shapes = layout.outline(np.flatnonzero(layout.there))
+    shapes = layout.outline(np.flatnonzero(layout.is_region))
     dense = shapely.segmentize(shapes, layout.size / _EDGE_PARTS)
     to_degrees = Transformer.from_crs(layout.grid.crs, 4326, always_xy=True).transform
 

@@ -56,7 +56,7 @@ class DrawnLayers:
 @lru_cache(maxsize=2)  # the answers of one call share their regions and layers
 def drawn_layers(layout: Regions, layers: MapLayers) -> DrawnLayers:
     """All layers of a map of these regions."""
-    numbers = np.flatnonzero(layout.there)
+    numbers = np.flatnonzero(layout.is_region)
     shapes = layout.outline(numbers)
     box = _padded(shapely.total_bounds(shapes).tolist())
     detail = max(box[2] - box[0], box[3] - box[1]) / _DETAIL
@@ -86,8 +86,8 @@ def _padded(bounds: list[float]) -> Box:
 def _moved(shapes: Sequence[Geometry], layout: Regions) -> list[Geometry]:
     """Shapes of degrees in the CRS of the regions, without those on the far side of the Earth."""
     to_grid = Transformer.from_crs(LONLAT, layout.grid.crs, always_xy=True).transform
-    found = (shapely.transform(shape, to_grid, interleaved=False) for shape in shapes)
-    return [shapely.make_valid(shape) for shape in found if np.isfinite(shape.bounds).all()]
+    moved = (shapely.transform(shape, to_grid, interleaved=False) for shape in shapes)
+    return [shapely.make_valid(shape) for shape in moved if np.isfinite(shape.bounds).all()]
 
 
 def _cut(shapes: Sequence[Geometry], frame: Geometry, detail: float) -> tuple[Geometry, ...]:
@@ -120,7 +120,7 @@ def _places(
     left, bottom, right, top = box
     with np.errstate(invalid="ignore"):
         inside = (x > left) & (x < right) & (y > bottom) & (y < top)
-    there = np.flatnonzero(inside & (places.population > 0))
-    order = there[np.argsort(-places.population[there], kind="stable")][:_NAMED]
+    shown = np.flatnonzero(inside & (places.population > 0))
+    order = shown[np.argsort(-places.population[shown], kind="stable")][:_NAMED]
     names = tuple(places.names[i] for i in order)
     return names, places.population[order], np.stack([x[order], y[order]], axis=1)

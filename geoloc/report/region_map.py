@@ -20,8 +20,8 @@ from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from ..area import MapLayers
+from ..candidates.regions import RankedRegions
 from ..domain import Regions
-from ..regions import RankedRegions
 from .formatting import round_length
 from .picture import fitting_line, font, halo_text, plain_line, rank_mark, scale_length
 from .region_colours import GAMMA, region_levels, region_palette
@@ -102,16 +102,16 @@ def write_region_map(result: QueryResult, path: Path, _views: Views | None = Non
     draw = ImageDraw.Draw(image)
     edge = (_MARGIN - 1, _HEAD - 1, _MARGIN + sheet.width, _HEAD + sheet.height)
     draw.rectangle(edge, outline=_INK, width=2)
-    taken = [*_draw_furniture(draw, sheet), *_draw_numbers(image, regions, drawn, sheet)]
+    boxes = [*_draw_furniture(draw, sheet), *_draw_numbers(image, regions, drawn, sheet)]
     _draw_truth(draw, result, sheet)
-    _draw_names(draw, drawn, sheet, taken)
+    _draw_names(draw, drawn, sheet, boxes)
     _draw_words(draw, result, sheet)
     _draw_legend(image, draw, result, sheet)
-    told = PngInfo()
-    told.add_text("Software", "geoloc")
+    metadata = PngInfo()
+    metadata.add_text("Software", "geoloc")
     # a palette: a third of the bytes, and less time to compress them
     small = image.quantize(_COLOURS, Image.Quantize.FASTOCTREE)
-    small.save(path, "png", compress_level=6, pnginfo=told, dpi=(_DPI, _DPI))
+    small.save(path, "png", compress_level=6, pnginfo=metadata, dpi=(_DPI, _DPI))
 
 
 def _layers_of(result: QueryResult) -> MapLayers:
@@ -249,13 +249,13 @@ def _draw_numbers(
     image: Image.Image, regions: RankedRegions, drawn: DrawnLayers, sheet: MapSheet
 ) -> list[Box]:
     """The ranks of the best good regions; where they are."""
-    found = list[Box]()
+    boxes = list[Box]()
     for rank, (x, y) in numbered(regions, drawn, sheet):
         mark = rank_mark(rank).resize((_BADGE, _BADGE), Image.Resampling.LANCZOS)
         box = badge_box(x + _MARGIN, y + _HEAD)
         image.paste(mark, (round(box[0]), round(box[1])), mark)
-        found.append(box)
-    return found
+        boxes.append(box)
+    return boxes
 
 
 def numbered(
@@ -291,11 +291,11 @@ def _draw_truth(draw: ImageDraw.ImageDraw, result: QueryResult, sheet: MapSheet)
 
 
 def _draw_names(
-    draw: ImageDraw.ImageDraw, drawn: DrawnLayers, sheet: MapSheet, taken: list[Box]
+    draw: ImageDraw.ImageDraw, drawn: DrawnLayers, sheet: MapSheet, boxes: list[Box]
 ) -> None:
     """The largest places with a dot each, as many as find room beside one another."""
     frame = (_MARGIN, _HEAD, _MARGIN + sheet.width, _HEAD + sheet.height)
-    for name in placed_names(drawn, sheet.on_map(drawn.xy) + _CORNER, frame, taken):
+    for name in placed_names(drawn, sheet.on_map(drawn.xy) + _CORNER, frame, boxes):
         (x, y), side = name.dot, 5 if name.bold else 4
         draw.ellipse((x - side, y - side, x + side, y + side), "#111111", "white", 1)
         halo_text(draw, name.corner, name.text, font(name.size, bold=name.bold), "lt")
@@ -316,9 +316,9 @@ def crs_name(layout: Regions) -> str:
         return crs
     from pyproj import CRS
 
-    found = CRS.from_wkt(crs).coordinate_operation
-    told = {p.name: p.value for p in found.params} if found else {}
-    lat, lon = (told.get(f"{n} of natural origin", 0) for n in ("Latitude", "Longitude"))
+    operation = CRS.from_wkt(crs).coordinate_operation
+    parameters = {p.name: p.value for p in operation.params} if operation else {}
+    lat, lon = (parameters.get(f"{n} of natural origin", 0) for n in ("Latitude", "Longitude"))
     return f"Lambert azimuthal equal-area projection about lat {lat:g}°, lon {lon:g}°"
 
 
@@ -358,8 +358,7 @@ def _draw_scale(
     image: Image.Image, draw: ImageDraw.ImageDraw, regions: RankedRegions, x: int, y: int
 ) -> int:
     known = regions.score[regions.order]
-    title = {"minimum": "Smallest distance in a region", "quantile": "Low quantile of distances",
-             "corrected": "Smallest distance, corrected"}[regions.ranking.value]  # fmt: skip
+    title = regions.ranking.words.partition(" for ")[0].capitalize()
     draw.text((x, y), title, _INK, font(20, bold=True), "lt")
     if not len(known):
         draw.text((x, y + 32), "no region has a known place", _INK, font(18), "lt")
@@ -385,9 +384,9 @@ def _figures(result: QueryResult) -> Iterator[str]:
     count = f"{int(regions.minima.count.sum()):,} {result.searched_places}"
     yield f"regions of {round_length(regions.layout.size)}, {count}"
     if result.recall is not None and result.recall.places:
-        told = result.recall
-        yield f"{len(told.found)} of {told.places} places with more than"
-        yield f"{told.above:,.0f} people lie in good regions"
+        recall = result.recall
+        yield f"{len(recall.found)} of {recall.places} places with more than"
+        yield f"{recall.above:,.0f} people lie in good regions"
 
 
 def _symbols(result: QueryResult) -> Iterator[tuple[str, str]]:

@@ -33,14 +33,14 @@ class PlacedName:
 
 
 def placed_names(
-    drawn: DrawnLayers, dots: NDArray[np.float64], frame: Box, taken: Sequence[Box] = ()
+    drawn: DrawnLayers, dots: NDArray[np.float64], frame: Box, occupied: Sequence[Box] = ()
 ) -> Iterator[PlacedName]:
     """The places with a name, the largest first.
 
-    ``dots`` ``(place, 2)``: where the places are on the map; ``frame``: the map's edges; ``taken``:
-    what no name may cover.
+    ``dots`` ``(place, 2)``: where the places are on the map; ``frame``: the map's edges;
+    ``occupied``: what no name may cover.
     """
-    full, named = list(taken), list[tuple[float, float]]()
+    full, named = list(occupied), list[tuple[float, float]]()
     most = float(drawn.people[0]) if len(drawn.people) else 1.0
     for text, people, (x, y) in zip(drawn.names, drawn.people.tolist(), dots.tolist(), strict=True):
         if len(named) == _MOST:
@@ -65,13 +65,13 @@ def overlap(one: Box, other: Box, gap: float = 0) -> bool:
 
 
 def _free_box(
-    name: str, size: int, bold: bool, at: tuple[float, float], frame: Box, taken: list[Box]
+    name: str, size: int, bold: bool, at: tuple[float, float], frame: Box, occupied: list[Box]
 ) -> Box | None:
     left, top, right, bottom = font(size, bold=bold).getbbox(name, anchor="lt")
     width, height = right - left, bottom - top
     for x, y in _around(*at, width, height):
         box = (x, y, x + width, y + height)
-        if _inside(box, frame) and not any(overlap(box, other, _GAP) for other in taken):
+        if _inside(box, frame) and not any(overlap(box, other, _GAP) for other in occupied):
             return box
     return None
 

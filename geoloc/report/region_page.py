@@ -13,7 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from ..area import MapLayers
-from ..regions import RankedRegions
+from ..candidates.regions import RankedRegions
 from .formatting import (
     degrees,
     differences,
@@ -74,8 +74,8 @@ def write_region_page(result: QueryResult, path: Path, views: Views) -> None:
             cards=list(_cards(result, regions, layers, views)),
             map=_map_parts(result, regions, drawn, sheet),
             ramp=_ramp(),
-            low=_told(regions.score[regions.order[:1]]),
-            high=_told(regions.score[regions.order[-1:]]),
+            low=_first_score(regions.score[regions.order[:1]]),
+            high=_first_score(regions.score[regions.order[-1:]]),
             data=script_data(_data(regions)),
             **assets("geoloc.report", "report.css regions.css", "regions.js"),
         )
@@ -95,7 +95,7 @@ def _map_parts(
     colours = region_colours(regions.score)
     frame = (0.0, 0.0, float(sheet.width), float(sheet.height))
     ranks = list(numbered(regions, drawn, sheet, _CARDS))
-    taken = [badge_box(*at) for _, at in ranks]
+    badges = [badge_box(*at) for _, at in ranks]
     truth = None if result.true_place is None else _pixel(result.true_place[0], sheet)
     return {
         "width": sheet.width,
@@ -110,7 +110,7 @@ def _map_parts(
             for region, shape in drawn.outlines.items()
         ],
         "good": path(good),
-        "names": list(placed_names(drawn, sheet.on_map(drawn.xy), frame, taken)),
+        "names": list(placed_names(drawn, sheet.on_map(drawn.xy), frame, badges)),
         "best": [{"rank": rank, "at": (round(x, 1), round(y, 1))} for rank, (x, y) in ranks],
         "truth": truth,
         "scale": _scale_bar(sheet),
@@ -154,24 +154,24 @@ def _ramp() -> list[str]:
     return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in picked.tolist()]
 
 
-def _told(score: NDArray[np.float64]) -> str:
+def _first_score(score: NDArray[np.float64]) -> str:
     return f"{score[0]:.5g}" if len(score) else ""
 
 
 def _cards(
     result: QueryResult, regions: RankedRegions, layers: MapLayers, views: Views
 ) -> Iterator[dict[str, Any]]:
-    """The good regions, the best first, as the page tells of them."""
+    """The good regions, the best first, as the page shows them."""
     of_points = {c.rank: c for c in result.candidates} if result.of_points else {}
     for region in regions.best_good[:_CARDS].tolist():
-        told = regions.record(region)
+        record = regions.record(region)
         yield {
-            **told,
-            "coordinates": degrees(told["lon"], told["lat"]),
-            "near": _near(told["lon"], told["lat"], layers),
-            "chip": views.regions.get(told["rank"]),
-            "links": web_maps(told["lon"], told["lat"]),
-            **_explained(result, of_points.get(told["rank"])),
+            **record,
+            "coordinates": degrees(record["lon"], record["lat"]),
+            "near": _near(record["lon"], record["lat"], layers),
+            "chip": views.regions.get(record["rank"]),
+            "links": web_maps(record["lon"], record["lat"]),
+            **_explained(result, of_points.get(record["rank"])),
         }
 
 
@@ -210,13 +210,14 @@ def _near(lon: float, lat: float, layers: MapLayers) -> str:
 
 
 def _data(regions: RankedRegions) -> dict[str, Any]:
-    """What the script tells of a region under the pointer, by its number."""
+    """What the script shows of a region under the pointer, by its number."""
     keys = ("rank", "good", "distance", "second", "score", "count", "lon", "lat")
-    told = (regions.record(int(region)) for region in regions.order)
+    records = (regions.record(int(region)) for region in regions.order)
     return {
         "ranking": regions.ranking.value,
+        "score": regions.ranking.words,
         "keys": keys,
-        "regions": {str(one["region"]): [_short(one[key]) for key in keys] for one in told},
+        "regions": {str(one["region"]): [_short(one[key]) for key in keys] for one in records},
     }
 
 

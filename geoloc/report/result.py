@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from ..candidates import percentile_of
+from ..candidates.areas import SearchArea, search_areas
+from ..candidates.regions import PlaceRecall, RankedRegions, region_areas
 from ..domain import Grid
 from ..names import path_text
-from ..regions import PlaceRecall, RankedRegions, region_areas
 from ..scenes import describe
-from ..search_areas import SearchArea, search_areas
 from .calibrated import Calibrated, calibrated_record
 from .match import Match, match_record, match_words
 from .properties import properties
@@ -145,12 +145,12 @@ class QueryResult:
 
     @property
     def unsearched(self) -> int:
-        """How many of the cells that were asked for could not be searched."""
+        """How many of the cells in question could not be searched."""
         return sum(self.lacking.values())
 
     @cached_property
     def cells_asked(self) -> int:
-        """How many cells were asked for: those of the area, or of the polygon in it."""
+        """How many cells are in question: those of the area, or of the polygon in it."""
         if self.asked is None:
             return self.size
         parts = (self.asked[row : row + _ROWS] for row in range(0, self.grid.ny, _ROWS))

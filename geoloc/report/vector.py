@@ -31,5 +31,9 @@ def _feature(result: QueryResult, candidate: Candidate) -> dict[str, Any]:
         "type": "Feature",
         "id": told["rank"],
         "geometry": {"type": "Point", "coordinates": [told["lon"], told["lat"]]},
-        "properties": {"name": f"#{told['rank']}", "area": result.area_of(candidate.rank), **told},
+        "properties": {
+            "name": f"#{told['rank']}",
+            "area": result.area_of(candidate.rank),
+            **told,
+        },
     }

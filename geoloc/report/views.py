@@ -100,16 +100,16 @@ def _of_regions(result: QueryResult, source: Source | None) -> Views:
     """Chips of the best points of good regions: of points all that is seen of imagery."""
     regions = result.regions
     if regions is None or source is None:
-        note = ("No imagery was at hand, so no place is shown from above.",)
+        note = ("No imagery was available, so no place is shown from above.",)
         return Views((), {}, note if result.of_points else ())
     best = regions.best_good[:REGION_CHIPS]
     try:
         places = [_place_window(lon, lat, source.gsd) for lon, lat in regions.lonlat[best].tolist()]
         chips = _read_all(source, places, quality=85) if places else []
     except (GeolocError, OSError) as error:
-        return Views((), {}, (f"The imagery cannot be reached any more: {error}",))
-    found = {int(regions.rank[r]): chip for r, chip in zip(best, chips, strict=True) if chip}
-    return Views((), {}, (), found)
+        return Views((), {}, (f"The imagery can no longer be reached: {error}",))
+    views = {int(regions.rank[r]): chip for r, chip in zip(best, chips, strict=True) if chip}
+    return Views((), {}, (), views)
 
 
 def _place_window(lon: float, lat: float, gsd: float) -> Grid:
@@ -127,7 +127,7 @@ def _of_cells(
 ) -> Views:
     base = () if overview is None else _of_overview(overview, sharp)
     if source is None:
-        note = "No imagery was at hand, so the map shows {} alone."
+        note = "No imagery was available, so the map shows {} alone."
         return Views(base, {}, (note.format("an overview" if base else "the heatmap"),))
     try:
         base = base or _base(source, result.grid)  # type: ignore[arg-type]  # has a hash
@@ -136,7 +136,7 @@ def _of_cells(
         if sharp and base:
             base += tuple(filter(None, _sharp_tiles(result, source, base)))
     except (GeolocError, OSError) as error:
-        return Views(base, {}, (f"The imagery cannot be reached any more: {error}",))
+        return Views(base, {}, (f"The imagery can no longer be reached: {error}",))
     notes = () if base else ("The imagery holds no pixels of this area.",)
     return Views(base, {rank: chip for rank, chip in chips.items() if chip}, notes)
 

@@ -105,7 +105,7 @@ def _move(part: Path, out: Path) -> None:
 def check_writable(out: Path) -> None:
     """Make the folder and try it, before long work; raises OutputError with the reason."""
     if (shown := path_text(out)) != str(out):
-        raise OutputError(f"cannot write to {shown}: its name is no text: choose another --out")
+        raise OutputError(f"cannot write to {shown}: its name is not text: choose another --out")
     with output_errors(out):
         make_folder(out)
         tempfile.TemporaryFile(dir=out).close()  # without a name: nothing stays if killed here

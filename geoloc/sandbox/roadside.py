@@ -130,7 +130,7 @@ class _Stretch:
         return s + self.rng.uniform(-jitter, jitter, s.shape)
 
 
-def furnish_chunk(layout: Layout, number: int, index: int, chunk: int) -> F64:
+def place_along(layout: Layout, number: int, index: int, chunk: int) -> F64:
     """Objects ``(n, COLUMNS)`` along a chunk of a line."""
     stretch = _Stretch(layout, number, index, chunk)
     {RIVER: _river, MOTORWAY: _motorway, RAIL: _rail, AVENUE: _avenue}[number](stretch)

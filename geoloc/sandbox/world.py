@@ -15,7 +15,7 @@ from .objects import REACH, X, Y, draw
 from .place_objects import place_objects
 from .raster import paint_ground
 from .roads import Road, find_roads
-from .roadside import furnish_chunk, line_chunks
+from .roadside import line_chunks, place_along
 from .scene import LANDUSE, Scene
 
 CRS = "EPSG:32636"
@@ -38,7 +38,7 @@ class World:
         self.km = float(km)
         self.layout = layout or Layout(self.seed, CENTER)
         self._plot_objects = lru_cache(maxsize=512)(self._place_objects)
-        self._line_objects = lru_cache(maxsize=1024)(partial(furnish_chunk, self.layout))
+        self._line_objects = lru_cache(maxsize=1024)(partial(place_along, self.layout))
 
     def __reduce__(self) -> tuple[type[World], tuple[int, float]]:
         return World, (self.seed, self.km)

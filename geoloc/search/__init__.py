@@ -10,11 +10,12 @@ from .distance import Query, fuse
 from .heatmaps import Heatmap, StoredHeatmap, standing, strips
 from .mask import WGS84, PolygonMask, project
 from .reductions import RADIUS, Heatmaps, Place, Ranked, RankedMap, Reduction, Regional, TopK
-from .regions import SAMPLE, RegionMin, RegionMinima, maps_at_once
+from .regions import MOST_NEAREST, SAMPLE, RegionMin, RegionMinima, maps_at_once
 from .scan import Piece, reduce_scan, reduce_scenes, scan, scan_scenes
 from .work import Searchable
 
 __all__ = [
+    "MOST_NEAREST",
     "RADIUS",
     "SAMPLE",
     "WGS84",

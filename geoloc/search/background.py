@@ -26,10 +26,10 @@ BINS = _OCTAVES << (23 - SHIFT)
 def edges() -> F64:
     """The edges of the bins ``(BINS + 1,)``, ascending; the first is 0."""
     bits = (np.arange(LOWEST, LOWEST + BINS + 1, dtype=np.uint32) << np.uint32(SHIFT)).astype("<u4")
-    found = bits.view("<f4").astype(np.float64)
-    found[0] = 0.0
-    found.flags.writeable = False
-    return found
+    edge = bits.view("<f4").astype(np.float64)
+    edge[0] = 0.0
+    edge.flags.writeable = False
+    return edge
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +52,8 @@ class Background:
         filled = np.flatnonzero(self.counts)
         if not len(filled):
             return np.full(np.shape(share), np.nan)
-        there = slice(filled[0], filled[-1] + 2)  # beyond them every distance has the same share
-        return np.asarray(np.interp(share, self._shares()[there], edges()[there]), np.float64)
+        span = slice(filled[0], filled[-1] + 2)  # beyond them every distance has the same share
+        return np.asarray(np.interp(share, self._shares()[span], edges()[span]), np.float64)
 
     def _shares(self) -> F64:
         below = np.concatenate([[0], np.cumsum(self.counts)])

@@ -122,8 +122,8 @@ class StoredHeatmap:
         spans = [_span(part, count) for part, count in zip(pair, self.shape, strict=True)]
         window = self.store.read(self.number, *spans)
         cells = tuple(0 if isinstance(part, int | np.integer) else slice(None) for part in pair)
-        found: F32 = window[cells]
-        return found
+        values: F32 = window[cells]
+        return values
 
 
 Heatmap = F32 | StoredHeatmap

@@ -316,10 +316,10 @@ class Regional:
 
     def result(self) -> list[RankedMap]:
         """Each map with its regions."""
-        found = self.regions.result()
+        minima = self.regions.result()
         if self.ranked is None:
-            shape = [one.layout.grid.shape for one in found]
-            maps = zip(found, shape, strict=True)
+            shape = [one.layout.grid.shape for one in minima]
+            maps = zip(minima, shape, strict=True)
             return [RankedMap(one.best.reshape(size), (), one) for one, size in maps]
-        both = zip(self.ranked.result(), found, strict=True)
+        both = zip(self.ranked.result(), minima, strict=True)
         return [replace(ranked, regions=one) for ranked, one in both]

@@ -1,4 +1,4 @@
-"""One block's distances as work for whoever runs it: threads of this process, or a cluster."""
+"""One block's distances as work for threads of this process, or a cluster."""
 
 from __future__ import annotations
 

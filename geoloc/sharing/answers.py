@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,16 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
-from ..bulk.layout import CLUSTERS, ITEMS
 from ..domain import Grid
 from ..errors import UsageError
 from ..query.record import read_record
 from ..query.session import file_digest
+from ..regions import RankedRegions
 from ..report.outputs import RECORD, faults_of_outputs
+from ..report.region_files import BANDS
 from ..report.survey import heatmap_digest
 from .pages import Page, read_page
+from .regions import is_of_points, read_regions
 
 _MOST_CELLS = 1 << 30  # 4 GiB of distances in memory
 
@@ -29,7 +31,10 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """``sha256`` of the record's bytes; ``heatmap`` float32 ``(y, x)``, NaN where unknown."""
+    """``sha256`` of the record's bytes; ``heatmap`` float32 ``(y, x)``, NaN where unknown.
+
+    ``regions``: of an answer of points, whose ``grid`` and ``heatmap`` are those of its regions.
+    """
 
     folder: Path
     record: Record
@@ -37,34 +42,7 @@ class Answer:
     grid: Grid
     heatmap: NDArray[np.float32]
     page: Page
-
-
-def answer_folders(named: Iterable[str | Path]) -> list[Path]:
-    """The answer folders in the named folders of answers, bulk runs and queries; each once.
-
-    Raises UsageError for one without any answer.
-    """
-    by_path: dict[Path, Path] = {}
-    for name in named:
-        path = Path(name)
-        folders = list(_folders_of(path.parent if path.name == RECORD else path))
-        if not folders:
-            raise UsageError(f"{path} has no answer: name a folder with {RECORD}, or one above it")
-        for folder in folders:
-            by_path.setdefault(folder.resolve(), folder)
-    return list(by_path.values())
-
-
-def _folders_of(path: Path) -> Iterator[Path]:
-    if (path / RECORD).is_file():
-        yield path
-        return
-    for part in (path / ITEMS, path / CLUSTERS, path):
-        try:
-            inside = sorted(part.iterdir()) if part.is_dir() else []
-        except OSError as error:
-            raise UsageError(f"{part} cannot be read: {error.strerror}") from None
-        yield from (folder for folder in inside if (folder / RECORD).is_file())
+    regions: RankedRegions | None = None
 
 
 def read_answer(folder: Path) -> Answer:
@@ -76,20 +54,17 @@ def read_answer(folder: Path) -> Answer:
         raise UsageError(f"{folder} has been altered: {faults[0]}: run the query again")
     if not record["vector"]:
         raise UsageError(f"{path} is damaged (vector): run 'geoloc query' again")
-    if (folder / "regions.tif").exists() and not (folder / "heatmap.tif").exists():
-        raise UsageError(
-            f"{folder} is an answer of sample points by regions, of which no copy can be made: "
-            "share its map.png, or its regions.geojson, which has coordinates"
-        )
-    grid = _grid(path, record["grid"])
-    heatmap = _heatmap(folder / "heatmap.tif", grid)
+    grid, of_points = _grid(path, record["grid"]), is_of_points(record)
+    raster = folder / ("regions.tif" if of_points else "heatmap.tif")
+    heatmap = _heatmap(raster, grid, len(BANDS) if of_points else 1)
     recorded = record["summary"].get("heatmap_sha256")
     if recorded is not None and recorded != heatmap_digest(heatmap):
         raise UsageError(
-            f"{folder / 'heatmap.tif'} is not the one recorded in the {RECORD} beside it: run "
-            "'geoloc query' again"
+            f"{raster} is not the one recorded in the {RECORD} beside it: run 'geoloc query' again"
         )
-    return Answer(folder, record, digest, grid, heatmap, read_page(folder / "report.html"))
+    regions = read_regions(folder, record, grid) if of_points else None
+    page = read_page(folder / "report.html")
+    return Answer(folder, record, digest, grid, heatmap, page, regions)
 
 
 def _require_text(path: Path, record: Record) -> None:
@@ -109,10 +84,10 @@ def _grid(path: Path, values: Mapping[str, Any]) -> Grid:
         raise UsageError(f"{path} is damaged (grid): run 'geoloc query' again") from None
 
 
-def _heatmap(path: Path, grid: Grid) -> NDArray[np.float32]:
+def _heatmap(path: Path, grid: Grid, bands: int) -> NDArray[np.float32]:
     try:
         with rasterio.open(path, driver="GTiff") as raster:
-            if (raster.count, raster.shape, raster.dtypes[0]) != (1, grid.shape, "float32"):
+            if (raster.count, raster.shape, raster.dtypes[0]) != (bands, grid.shape, "float32"):
                 raise UsageError(f"{path} does not match its record's grid: run the query again")
             if grid.size > _MOST_CELLS:
                 raise UsageError(f"{path} has {grid.size:,} cells, too many to be shared")

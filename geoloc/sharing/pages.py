@@ -64,6 +64,15 @@ class Page:
                 chips[rank] = _picture(uri, bounds[str(rank)], self.dates.get(rank, ()))
         return Views(tuple(base), chips, ())
 
+    def views_of_regions(self) -> Views:
+        """The chips of regions on their page, compressed again."""
+        nowhere = (0.0, 0.0, 0.0, 0.0)
+        chips = {
+            rank: _picture(uri, nowhere, self.dates.get(rank, ()))
+            for rank, uri in self.chips.items()
+        }
+        return Views((), {}, (), chips)
+
 
 def read_page(path: Path) -> Page:
     """The parts of a ``report.html``; a missing one is a page without pictures.

@@ -31,6 +31,7 @@ from ..report.views import Views
 from ..scenes import display_name
 from .answers import Answer, Record
 from .options import Options
+from .regions import rounded_regions, shared_recall
 from .rounding import Squares
 from .scrub import (
     Scrub,
@@ -136,6 +137,9 @@ class _Redaction:
 def _redaction(answer: Answer, names: Mapping[str, str], options: Options) -> _Redaction:
     if options.rounding is None:
         return _Redaction(Scrub(options, names, lambda lon, lat: (lon, lat)), None, answer.heatmap)
+    if answer.regions is not None:
+        squares = Squares.within(answer.grid, options.rounding)
+        return _Redaction(Scrub(options, names, squares.place), squares, answer.heatmap)
     squares, heatmap = Squares.of(answer.heatmap, answer.grid, options.rounding)
     return _Redaction(Scrub(options, names, squares.place), squares, heatmap)
 
@@ -151,7 +155,7 @@ def _result(answer: Answer, redaction: _Redaction) -> SharedResult:
         vector=np.array(list(record["vector"].values()), np.float32),
         heatmap=redaction.heatmap,
         candidates=tuple(_candidates(answer, squares)),
-        grid=squares.grid if squares else answer.grid,
+        grid=squares.grid if squares and answer.regions is None else answer.grid,
         classes=tuple(record["vector"]),
         cube=scrub.cube(record["cube"]),
         model=scrub.model(record["model"]),
@@ -168,10 +172,23 @@ def _result(answer: Answer, redaction: _Redaction) -> SharedResult:
         record_sha256=answer.sha256,
         recorded_match=_match(record.get("match")),
         percentile=number(known.get("percentile")) if known else None,
+        **_regions(answer, squares),
     )
     dropped = len(set(texts(record.get("notes")))) - len(result.notes)
-    notes = (*result.notes, *_own_notes(options, dropped))
+    notes = (*result.notes, *_own_notes(options, dropped, of_points=result.of_points))
     return replace(result, asked=_asked(answer, result), notes=notes)
+
+
+def _regions(answer: Answer, squares: Squares | None) -> dict[str, Any]:
+    """What an answer of points has besides."""
+    ranked = answer.regions
+    if ranked is None:
+        return {}
+    return {
+        "regions": ranked if squares is None else rounded_regions(ranked, squares),
+        "points_asked": int(answer.record["summary"]["cells"]),
+        "recall": shared_recall(answer.record),
+    }
 
 
 def _truth(truth: Record | None, scrub: Scrub) -> tuple[float, float] | None:
@@ -180,13 +197,18 @@ def _truth(truth: Record | None, scrub: Scrub) -> tuple[float, float] | None:
     return None if place is None else (place["lat"], place["lon"])
 
 
-def _own_notes(options: Options, dropped: int) -> Iterator[str]:
+def _own_notes(options: Options, dropped: int, *, of_points: bool) -> Iterator[str]:
     """What a reader must know about the copy; ``dropped``: number of notes left out."""
     yield "This is a copy made for sharing: SHARED.md lists what was left out of it."
     if dropped > 0:
         some = "A note" if dropped == 1 else f"{dropped} notes"
         yield f"{some} of the original cannot be shared: ask for it before you rely on this."
-    if options.rounding:
+    if options.rounding and of_points:
+        yield (
+            f"Coordinates are rounded to {options.rounding.text}: each point is placed in the "
+            "middle of a square of that size, and further digits mean nothing."
+        )
+    elif options.rounding:
         yield (
             f"Coordinates are rounded to {options.rounding.text}. The search itself was finer; "
             "here each square of the map shows the best of its cells, a candidate is placed in the "
@@ -226,10 +248,13 @@ def _candidates(answer: Answer, squares: Squares | None) -> Iterator[Candidate]:
     to_grid = Transformer.from_crs(4326, answer.grid.crs, always_xy=True)
     vector = answer.record["vector"]
     for entry in answer.record["candidates"]:
-        cell = answer.grid.index(*to_grid.transform(entry["lon"], entry["lat"]))
+        x, y = to_grid.transform(entry["lon"], entry["lat"])
+        cell = answer.grid.index(x, y)
         if cell is None:
             raise UsageError(f"{answer.folder} is damaged: candidate {entry['rank']} is outside")
         candidate = _candidate(entry, answer.grid, *cell)
+        if answer.regions is not None:  # not the middle of its region
+            candidate = replace(candidate, x=x, y=y)
         if squares is None:
             strengths = answer.page.strengths.get(candidate.rank, [])
             yield replace(
@@ -239,6 +264,11 @@ def _candidates(answer: Answer, squares: Squares | None) -> Iterator[Candidate]:
                 explanation=tuple(_terms(entry, vector)),
                 shared=tuple(_shared(entry, vector, strengths)),
             )
+            continue
+        if answer.regions is not None:
+            lon, lat = squares.place(entry["lon"], entry["lat"])
+            x, y = to_grid.transform(lon, lat)
+            yield replace(candidate, x=x, y=y, lon=lon, lat=lat)
             continue
         row, col = (index // squares.factor for index in cell)
         lon, lat = squares.middle(row, col)
@@ -289,7 +319,7 @@ def _asked(answer: Answer, result: SharedResult) -> NDArray[np.bool_] | None:
 
     None for a coarse copy, which only has their numbers.
     """
-    if result.cells >= answer.grid.size or result.grid != answer.grid:
+    if result.of_points or result.cells >= answer.grid.size or result.grid != answer.grid:
         return None
     asked: NDArray[np.bool_] = np.isfinite(answer.heatmap)
     heat = answer.page.data.get("heat", {})
@@ -312,6 +342,8 @@ def _views(answer: Answer, options: Options) -> Views:
     """The imagery of the page; if rounded, only the whole area, as chips show the exact place."""
     if not options.imagery:
         return Views((), {}, ("Imagery was left out of this copy.",))
+    if answer.regions is not None:
+        return Views((), {}, ()) if options.rounding else answer.page.views_of_regions()
     views = answer.page.views()
     if options.rounding:
         return Views(views.base[:1], {}, ("Close views of the candidates were left out.",))
@@ -343,4 +375,5 @@ def _record(answer: Answer, result: SharedResult, scrub: Scrub) -> dict[str, Any
         "notes": result.notes,
         "truth": result.told_truth(),
         "versions": versions(record.get("versions")),
+        **result.told_regions(),
     }

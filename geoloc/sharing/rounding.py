@@ -42,6 +42,22 @@ class Squares:
         small, coarse = reduced(heatmap, grid, factor)
         return cls(coarse, factor, rounding), small
 
+    @classmethod
+    def within(cls, regions: Grid, rounding: Rounding) -> Squares:
+        """The squares that regions are divided into, so that no square tells more than another.
+
+        Of regions and squares that overlap each other, both together would tell more than either.
+        """
+        if rounding.metres > regions.step:
+            raise UsageError(
+                f"--round {rounding.text} is coarser than the regions of {regions.step:g} m: ask "
+                "again for larger --regions, or round to less"
+            )
+        parts = math.floor(regions.step / rounding.metres)
+        ny, nx = (count * parts for count in regions.shape)
+        fine = Grid(regions.crs, regions.left, regions.top, regions.step / parts, ny, nx)
+        return cls(fine, 1, rounding)
+
     def middle(self, row: int, col: int) -> tuple[float, float]:
         """lon, lat (degrees) of the middle of a square, with appropriate decimals."""
         to_degrees = Transformer.from_crs(self.grid.crs, 4326, always_xy=True)

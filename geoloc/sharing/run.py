@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..bulk.answers import answer_folders
 from ..errors import GeolocError, OutputError
 from ..files.whole import file_sha256
 from ..names import path_text
 from ..query.record import read_record
 from ..report.outputs import RECORD, output_digests
-from ..report.registry import OUTPUTS
+from ..report.registry import outputs_of
 from ..report.write import output_errors, write_files
-from .answers import answer_folders, read_answer
+from .answers import read_answer
 from .options import Options
 from .results import copy_of
 from .scrub import neutral_names, own_names
@@ -118,7 +119,7 @@ def _write(folder: Path, part: Path, names: Mapping[str, str], options: Options)
     original = {**copy.record["original"], "outputs": same}
     record = {**copy.record, "original": original, "outputs": outputs}
     _write_json(record, part / RECORD)
-    _require_clean(folder, part, answer.record, record)
+    _require_clean(folder, part, answer.record, record, outputs_of(copy.result))
     return {
         "folder": part.name,
         "title": copy.result.title,
@@ -137,10 +138,14 @@ def _same_files(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str
 
 
 def _require_clean(
-    folder: Path, part: Path, original: Mapping[str, Any], copied: Mapping[str, Any]
+    folder: Path,
+    part: Path,
+    original: Mapping[str, Any],
+    copied: Mapping[str, Any],
+    outputs: Iterable[str],
 ) -> None:
     secrets = secrets_of(original, copied, str(Path.home()))
-    leaks = sorted(set(findings(part, secrets, (RECORD, *OUTPUTS))))
+    leaks = sorted(set(findings(part, secrets, (RECORD, *outputs))))
     if leaks:
         raise GeolocError(
             f"nothing was shared: the copy of {folder} would still reveal what is to be left out: "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .options import KEEP, KINDS, Options
+from .regions import is_of_points
 
 _REVEALING = ("photos", "parameters", "model", "cube", "imagery")
 """Parts of a record that reveal more than the answer."""
@@ -23,12 +24,14 @@ _PHOTO = {
 @dataclass(frozen=True)
 class Statement:
     """What was left out and kept; ``removed``: how many of each kind of KEEP; ``photos``: whether
-    there are any; ``regions``: whether the answers have regions."""
+    there are any; ``regions``: whether answers of cells have regions; ``points``: whether there are
+    answers of points, which are regions."""
 
     options: Options
     removed: Mapping[str, int]
     photos: bool = True
     regions: bool = False
+    points: bool = False
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]], options: Options) -> Statement:
@@ -36,8 +39,9 @@ class Statement:
         records = list(records)
         counted = Counter(kind for record in records for kind in _kinds_of(record))
         removed = {k: counted[k] for k in KEEP if counted[k] and k not in options.keep}
-        photos, regions = (any(record.get(k) for record in records) for k in ("photos", "regions"))
-        return cls(options, removed, photos, regions)
+        photos = any(record.get("photos") for record in records)
+        of_points = [is_of_points(record) for record in records if record.get("regions")]
+        return cls(options, removed, photos, not all(of_points), any(of_points))
 
     def lines(self) -> Iterator[str]:
         """In words, one item per line."""
@@ -45,7 +49,13 @@ class Statement:
             yield f"Left out: {KEEP[kind]} ({count})."
         yield "Left out: EXIF, XMP and all other metadata of pictures."
         if self.regions:
-            yield "Left out: regions, their maps and their files."
+            yield "Left out: of answers of cells: regions, their maps and their files."
+        if self.points:
+            yield (
+                "Kept: regions with their distances, ranks and numbers of points, and which large "
+                "places lie in good ones. Left out: border, provinces, water, forest and names on "
+                "their maps."
+            )
         for kind in sorted(self.options.keep):
             yield f"Kept on request: {KEEP[kind]}."
         if self.photos:
@@ -68,6 +78,8 @@ class Statement:
             "of areas. Therefore left out: close views, the names of images, the photo's vector, "
             "and the scenes of single places, which would lead to the cell."
         )
+        if self.points:
+            yield "Regions stay as they are: they are larger than what is rounded to."
         yield (
             "Rounding does not protect against someone who has the same cube: distances and ranks "
             "are unchanged and narrow the place down, and with the photo (or the searched scene) "

@@ -1,7 +1,8 @@
 """Training: a student overhead network that predicts a teacher's vectors of ground photos.
 
-``train``      ``geoloc train``: from pairs and a teacher to a model directory, by its parts
-``recipes``    sets of its fields, by name; ``dry``: a training tried on a few pairs
+``train``      ``geoloc train``: from pairs and a teacher to a model directory
+``spec``       its fields; ``recipes``: sets of them, by name
+``preparing``  what is there before the first step; ``dry``: a training tried on a few pairs
 ``material``   pairs of files and shards (``shards``), and the teacher's vectors of their photos,
                of which several views may be shown (``photo_views``)
 ``data``       pairs as arrays; ``hard``: batches of photos that are alike
@@ -17,6 +18,7 @@
                (``landuse_features``) to heads of one space (``shared_space``)
 """
 
-from .train import Trained, TrainSpec, train_student
+from .spec import TrainSpec
+from .train import Trained, train_student
 
 __all__ = ["TrainSpec", "Trained", "train_student"]

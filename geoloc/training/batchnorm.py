@@ -22,7 +22,7 @@ class _Total(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return _Total.forward(ctx, gradient)
 
 
@@ -32,7 +32,7 @@ def total_of(value: Tensor) -> Tensor:
     Each process computes the loss of the whole batch, so gradients are those of the sum of equal
     losses; data-parallel training divides them by the number of processes again.
     """
-    total: Tensor = _Total.apply(value)  # type: ignore[no-untyped-call]
+    total: Tensor = _Total.apply(value)
     return total
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .preparing import Training
 from .retrieval import Retrieval
-
-if TYPE_CHECKING:
-    from .train import Training
 
 CARD = "card.md"
 

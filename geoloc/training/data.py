@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..errors import UsageError
+from ..errors import OutputError, UsageError
 from ..files.whole import whole_file
 from ..pairs import Pair
 from .shards import Stored
@@ -193,6 +193,13 @@ def fingerprint(*parts: object) -> str:
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:
-    """Save an array as .npy, whole or not at all, even if the process is killed."""
-    with whole_file(path, alone=True) as part:
-        np.save(part, array)
+    """Save an array as .npy, whole or not at all, even if the process is killed.
+
+    Raises OutputError.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path, alone=True) as part:
+            np.save(part, array)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error

@@ -30,7 +30,8 @@ from .learners import FROZEN
 from .loop import LAST, Watch
 from .machine import FabricEngine, Machine
 from .material import Material, read_material, require_one_split
-from .train import Training, TrainSpec, assemble_training, run_folder
+from .preparing import Training, assemble_training
+from .spec import TrainSpec, run_folder
 from .writing import write_student
 
 T = TypeVar("T")

@@ -70,10 +70,8 @@ class OneProcess:
 
     rank, world = 0, 1
 
-    def __init__(
-        self, precision: Precision = "32", device: torch.device = torch.device("cpu")
-    ) -> None:
-        self.precision, self.device = precision, device
+    def __init__(self, precision: Precision = "32", device: torch.device | None = None) -> None:
+        self.precision, self.device = precision, device or torch.device("cpu")
 
     def setup(self, net: nn.Module, optimizer: torch.optim.Optimizer) -> Forward:
         """The network's own forward."""

@@ -96,7 +96,7 @@ def _writer(folder: Path, steps: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ModuleNotFoundError:
         return None
-    return SummaryWriter(str(folder), purge_step=steps)
+    return SummaryWriter(str(folder), purge_step=steps + 1)
 
 
 def _unwritable(run: Path, error: OSError) -> OutputError:

@@ -26,6 +26,7 @@ _STUDY: Mapping[str, Any] = {
     "loss": LossSpec(kind="l2", photos=1),
     "batch": 64,
     "metric": "none",
+    "from_mean": False,
     "select": "loss",
     "loop": LoopSpec(epochs=20, lr=1e-4, clip=None),
 }

@@ -14,7 +14,8 @@ import threading
 from ..errors import GeolocError, one_line
 from .machine import FabricEngine, Machine
 from .processes import READY, share_threads
-from .train import TrainSpec, share_training
+from .spec import TrainSpec
+from .train import share_training
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,8 @@ from ..models.store import publish
 from ..pairs import Split
 from .card import CARD, card_text
 from .data import ArrayChips, Chips
+from .preparing import Training
 from .retrieval import Retrieval, own_distances
-
-if TYPE_CHECKING:
-    from .train import Training
 
 _HELD_OUT: tuple[Split, ...] = ("test", "valid")
 _RANGED = 2048  # chips whose vectors give the range of the int8 code

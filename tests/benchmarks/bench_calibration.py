@@ -21,8 +21,8 @@ from geoloc.evaluation.calibration import calibrate
 from geoloc.evaluation.normalisation import KINDS
 from geoloc.evaluation.ranks import Ranks
 from geoloc.jobs.build import build_cube
-from geoloc.models.calibration import write_calibration
-from geoloc.models.model import SHIPPED
+from geoloc.models.calibration import CALIBRATION_FILE, calibration_text
+from geoloc.models.model import SHIPPED, write_whole
 from geoloc.pairs import class_images
 from geoloc.query.evaluating import DISTANCE, Evaluation, choose, evaluate_truth
 from geoloc.sandbox.catalog import write_world
@@ -82,7 +82,7 @@ def main() -> None:
         print(f"{percent} %: held for {every.value:.1f} % [{every.low:.1f}, {every.high:.1f}] of "
               f"{sum(map(len, held))} photos of unseen worlds; by world {each}")  # fmt: skip
     if asked.keep:
-        print(write_calibration(SHIPPED, calibration))
+        write_whole(SHIPPED / CALIBRATION_FILE, calibration_text(calibration))
 
 
 if __name__ == "__main__":

@@ -96,23 +96,23 @@ class _Counting(WrapperStore["Store"]):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
-        self.taken = 0
+        self.read_bytes = 0
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        found = await super().get(key, prototype, byte_range)
-        self.taken += 0 if found is None else len(found)
-        return found
+        content = await super().get(key, prototype, byte_range)
+        self.read_bytes += 0 if content is None else len(content)
+        return content
 
     async def get_partial_values(
         self,
         prototype: BufferPrototype,
         key_ranges: Iterable[tuple[str, ByteRequest | None]],
     ) -> list[Buffer | None]:
-        found = await super().get_partial_values(prototype, key_ranges)
-        self.taken += sum(len(part) for part in found if part is not None)
-        return found
+        parts = await super().get_partial_values(prototype, key_ranges)
+        self.read_bytes += sum(len(part) for part in parts if part is not None)
+        return parts
 
 
 class ZarrSource:
@@ -154,49 +154,49 @@ class ZarrSource:
         if part is None:
             pixels, valid = np.zeros((3, *window.shape), np.uint8), np.zeros(window.shape, bool)
             return as_window(pixels, valid, window, (), (), read_bytes=0)
-        with reading(self.spec.path):
+        with imagery_errors(self.spec.path):
             group, store = _counted(self._group)
             before = _tiles(group, part)
             values: NDArray[np.uint8] = np.asarray(array_of(group, "pixels")[:, *part])
-            there: NDArray[np.bool_] = np.asarray(array_of(group, "valid")[part]) > 0
+            known: NDArray[np.bool_] = np.asarray(array_of(group, "valid")[part]) > 0
             after = _tiles(group, part)
         # a tile that was rewritten meanwhile may be a mix of old and new
         unusable = [b for b, a in zip(before, after, strict=True) if b.lacking or a != b]
         for tile in unusable:
             values[:, *_inside(tile, part)] = 0
-            there[_inside(tile, part)] = False
-        pixels, valid = self._pixels(window, values, there, self.lattice.window(*part))
+            known[_inside(tile, part)] = False
+        pixels, valid = self._pixels(window, values, known, self.lattice.window(*part))
         items = dict.fromkeys(item for tile in before for item in tile.record.items)
         errors = dict.fromkeys(error for tile in before for error in tile.record.errors)
         seen = tuple(map(_item, items)) if valid.any() else ()
         faults = (*errors, *self._complaint(unusable))
-        return as_window(pixels, valid, window, seen, faults, store.taken)
+        return as_window(pixels, valid, window, seen, faults, store.read_bytes)
 
     def fingerprint(self, window: Grid) -> str:
         """SHA-256 over the lattice and the fingerprints of the tiles that the window touches."""
         facts: list[object] = [repr(self.lattice)]
         part = self._part(window)
-        with reading(self.spec.path):
+        with imagery_errors(self.spec.path):
             tiles = _tiles(self._group, part) if part else []
         facts += [[t.row, t.col, "" if t.lacking else t.record.fingerprint] for t in tiles]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     @staticmethod
     def _pixels(
-        window: Grid, values: NDArray[np.uint8], there: NDArray[np.bool_], source: Grid
+        window: Grid, values: NDArray[np.uint8], known: NDArray[np.bool_], source: Grid
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """What lies on the lattice ``source``, on the window's."""
         pixels = np.zeros((3, *window.shape), np.uint8)
         valid = np.zeros(window.shape, np.bool_)
         if source.crs != window.crs:
-            return warp(values, there, source, window)
+            return warp(values, known, source, window)
         if (at := _offset(source, window)) is None:
-            return _resampled(values, there, source, window)
+            return _resampled(values, known, source, window)
         y, x = at
         to = slice(max(y, 0), y + source.ny), slice(max(x, 0), x + source.nx)
         ny, nx = valid[to].shape
         cut = slice(max(-y, 0), max(-y, 0) + ny), slice(max(-x, 0), max(-x, 0) + nx)
-        pixels[:, *to], valid[to] = values[:, *cut], there[cut]
+        pixels[:, *to], valid[to] = values[:, *cut], known[cut]
         return pixels, valid
 
     def _part(self, window: Grid) -> tuple[slice, slice] | None:
@@ -246,12 +246,12 @@ def parse_record(text: Any) -> TileRecord:
 
 
 def _resampled(
-    values: NDArray[np.uint8], there: NDArray[np.bool_], source: Grid, window: Grid
+    values: NDArray[np.uint8], known: NDArray[np.bool_], source: Grid, window: Grid
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     ratio = window.step / source.step
     y = Axis((source.top - window.top) / source.step, ratio, window.ny, source.ny)
     x = Axis((window.left - source.left) / source.step, ratio, window.nx, source.nx)
-    cut = values[:, y.source, x.source], there[y.source, x.source]
+    cut = values[:, y.source, x.source], known[y.source, x.source]
     mixed, valid = resample(*cut, y, x)
     pixels = np.rint(mixed).astype(np.uint8)
     pixels[:, ~valid] = 0
@@ -281,7 +281,7 @@ def open_tiled(url: str, mode: str = "r", opened: str | None = None) -> zarr.Gro
 
     Raises ImageryError where there is none.
     """
-    with reading(url):
+    with imagery_errors(url):
         store = open_store(opened or url, read_only=mode == "r")
         group = zarr.open_group(store, mode=mode, zarr_format=3)  # type: ignore[arg-type]
         version = group.attrs.get("geoloc_imagery")
@@ -299,7 +299,7 @@ def open_tiled(url: str, mode: str = "r", opened: str | None = None) -> zarr.Gro
 
 
 @contextlib.contextmanager
-def reading(url: str) -> Iterator[None]:
+def imagery_errors(url: str) -> Iterator[None]:
     """Turn what a store raises into an ImageryError of one line."""
     from obstore.exceptions import BaseError
 

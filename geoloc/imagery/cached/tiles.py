@@ -48,9 +48,9 @@ from .source import (
     TileItem,
     TileRecord,
     array_of,
+    imagery_errors,
     open_tiled,
     parse_record,
-    reading,
 )
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class TileTask:
         """Write it, and where it is from; the ledger is the client's to write."""
         image, fingerprint = data
         record = _record(image, fingerprint)
-        with reading(self.url):
+        with imagery_errors(self.url):
             before = parse_record(array_of(self._group, "record")[tile.index])
             if record.errors and before.status == Status.DONE:
                 return TileResult(Status.DONE, 0, record.errors)
@@ -161,7 +161,7 @@ class TileLedger:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        with reading(url):
+        with imagery_errors(url):
             group = open_tiled(url, mode="r+")
             done, self._records = array_of(group, "done"), array_of(group, "record")
             self.status: NDArray[np.uint8] = np.asarray(done[:])
@@ -174,13 +174,13 @@ class TileLedger:
 
     def record(self, index: Index) -> TileRecord:
         """Where a tile is from."""
-        with reading(self.url):
+        with imagery_errors(self.url):
             return parse_record(self._records[index])
 
     def mark(self, tile: Chunk, status: Status) -> None:
         """Make a written tile count, or one that is to be rewritten count no more."""
         if self.status[tile.index] != status:
-            with reading(self.url):
+            with imagery_errors(self.url):
                 self._done.change(np.array([tile.index]), status)
 
 
@@ -195,29 +195,29 @@ def open_ledger(
     """
     if not _begun(url):
         _create(url, spec, status)
-    with reading(url):
+    with imagery_errors(url):
         group = open_tiled(url, mode="r+")
-        there: Any = group.attrs
-        mine = spec.of_imagery(there["imagery"]) if other_imagery else spec
-        if there["spec_digest"] != mine.digest:
+        stored: Any = group.attrs
+        mine = spec.of_imagery(stored["imagery"]) if other_imagery else spec
+        if stored["spec_digest"] != mine.digest:
             raise SpecMismatchError(
                 f"tiled imagery {url} was made from another area, imagery or lattice: name another "
                 "place with --out, or delete it"
             )
-        if there["imagery"] != spec.imagery:
+        if stored["imagery"] != spec.imagery:
             group.update_attributes({"imagery": spec.imagery, "spec_digest": spec.digest})
     return TileLedger(url)
 
 
 def is_whole(url: str) -> bool:
     """Whether a copy is there and lacks nothing. Raises ImageryError where it cannot be read."""
-    with reading(url):
+    with imagery_errors(url):
         return _begun(url) and TileLedger(url).whole
 
 
 def _begun(url: str) -> bool:
     """Whether a copy is laid out there. Raises ImageryError where something else lies there."""
-    with reading(url):
+    with imagery_errors(url):
         store = open_store(url)
         names = [name for name in _names(store) if not name.startswith("LOCK")]
         if not any(not name.endswith(".partial") for name in names):
@@ -242,7 +242,7 @@ def _names(store: Store) -> list[str]:
 
 def _create(url: str, spec: TiledSpec, status: NDArray[np.uint8]) -> None:
     lattice = spec.lattice
-    with reading(url), warnings.catch_warnings():
+    with imagery_errors(url), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # strings: not yet in the specification
         # nothing is deleted that others may have put there; a layout that was killed is redone
         store = open_store(url, read_only=False)

@@ -207,7 +207,7 @@ class StacSource:
 
         Raises ImageryError if a server cannot be reached now.
         """
-        facts: list[object] = [self.spec.model_dump(mode="json", exclude={"url", "sign", "keep"})]
+        facts: list[object] = [self.spec.model_dump(mode="json", exclude={"url", "sign", "cache"})]
         scenes = self._touching(window)
         self._ask_versions(scenes, sure=True)  # all at once
         facts += [[s.collection, self._name(s), self._version(s)] for s in scenes]
@@ -333,7 +333,7 @@ class StacSource:
                 manner = _manner(scene, file, self.spec)
                 href_now = self._signed(href, scene.collection)
                 signed = replace(file, href=href_now, version=" ".join(self._version(scene)))
-                with counter.reading(file.files):
+                with counter.count(file.files):
                     pixels, present = read_onto(signed, window, manner)
             except READ_ERRORS as error:
                 report(fault_line(href, error, self._hide))

@@ -96,19 +96,19 @@ class TileClient:
         self._pace = Pace(spec.rate)
         self._refusal = Refusal()
         self._failures = 0
-        self._cache = TileCache(spec.cache or _cache_folder(), spec.cache_mb * 1_000_000)
+        self._cache = TileCache(spec.tile_cache or _cache_folder(), spec.tile_cache_mb * 1_000_000)
         self._repeats = Repeats(self._cache, self.host)
         self._imagery = False
 
     def fetch_all(self, tiles: Tiles) -> list[tuple[tuple[int, int], Fetched]]:
         """Each tile's place with its result."""
         places, self._failures = list(tiles), 0
-        there = self._shared(places, tiles.zoom)
-        lacking = [place for place in places if place not in there]
+        cached = self._shared(places, tiles.zoom)
+        lacking = [place for place in places if place not in cached]
         results = self._pool.map(lambda place: self._fetch(place, tiles.zoom), lacking)
         new = dict(zip(lacking, results, strict=True))
         self._share(new, tiles.zoom)
-        fetched = [(place, there[place] if place in there else new[place]) for place in places]
+        fetched = [(place, cached[place] if place in cached else new[place]) for place in places]
         for (x, y), tile in fetched:
             if tile.pixels is not None:
                 self._repeats.add((tiles.zoom, x, y), tile.digest, tile.pixels)
@@ -119,8 +119,8 @@ class TileClient:
         shared = kept()
         if shared is None:
             return {}
-        found = {place: shared.find((id(self), zoom, place)) for place in places}
-        return {place: replace(tile, size=0) for place, tile in found.items() if tile is not None}
+        tiles = {place: shared.find((id(self), zoom, place)) for place in places}
+        return {place: replace(tile, size=0) for place, tile in tiles.items() if tile is not None}
 
     def _share(self, new: dict[Place, Fetched], zoom: int) -> None:
         if (shared := kept()) is not None:

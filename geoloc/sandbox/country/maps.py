@@ -46,14 +46,14 @@ def provinces_of(plan: Plan) -> list[Feature]:
     seats = _seats(plan, wanted)
     middles = shapely.MultiPoint([(seat.x, seat.y) for seat in seats])
     cells = shapely.voronoi_polygons(middles, extend_to=border.buffer(30_000.0))
-    found: list[Feature] = []
+    provinces: list[Feature] = []
     for cell in cells.geoms:
         seat = next(s for s in seats if cell.covers(shapely.Point(s.x, s.y)))
         outline = shapely.transform(shapely.segmentize(cell, 1500.0), partial(_ragged, km=plan.km))
         part = shapely.intersection(shapely.make_valid(outline), border)
         if not part.is_empty:
-            found.append(({"name": f"{seat.name} province"}, _polygons(part)))
-    return found
+            provinces.append(({"name": f"{seat.name} province"}, _polygons(part)))
+    return provinces
 
 
 def _seats(plan: Plan, wanted: int) -> list[Place]:
@@ -136,13 +136,13 @@ def _write_geojson(features: Iterable[Feature], crs: str, path: Path) -> None:
     def degrees(points: F64) -> F64:
         return np.round(np.column_stack(project.transform(*points.T)), _DIGITS)
 
-    found: list[dict[str, Any]] = []
+    written: list[dict[str, Any]] = []
     for properties, geometry in features:
         if not geometry.is_empty:
             moved = shapely.transform(geometry, degrees)
             shape = json.loads(shapely.to_geojson(moved))
-            found.append({"type": "Feature", "properties": properties, "geometry": shape})
-    write_whole(path, json.dumps({"type": "FeatureCollection", "features": found}))
+            written.append({"type": "Feature", "properties": properties, "geometry": shape})
+    write_whole(path, json.dumps({"type": "FeatureCollection", "features": written}))
 
 
 def _write_places(plan: Plan, path: Path) -> None:

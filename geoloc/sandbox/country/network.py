@@ -62,12 +62,12 @@ def _edge_roads(
     inside: Callable[[F64], Mask],
 ) -> Iterator[Road]:  # fmt: skip
     """Roads between the plots of a block, each once: an edge is seen from both of its sides."""
-    there = np.arange(edges.shape[2]) < counts[..., None]
+    exists = np.arange(edges.shape[2]) < counts[..., None]
     rural = np.isin(np.arange(len(STREETS)), list(RURAL))
-    use = np.broadcast_to(own[..., C.USE, None].astype(int), there.shape)
+    use = np.broadcast_to(own[..., C.USE, None].astype(int), exists.shape)
     fields = rural[use] & rural[edges[..., C.N_USE].astype(int)]
     kind = edges[..., C.N_KIND].astype(int)
-    wanted = there & here[..., None] & (kind != NONE)
+    wanted = exists & here[..., None] & (kind != NONE)
     wanted &= ~((kind == TRACK) & fields) | (edges[..., C.N_CHANCE] < _MAPPED)
     wanted &= _first_side(own, edges)
     chosen = edges[wanted]

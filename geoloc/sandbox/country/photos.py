@@ -50,17 +50,40 @@ def write_country_photos(
     folder: Path,
     n: int,
     progress: Callable[[int, int], None] | None = None,
+    views: int = 1,
 ) -> Path:
     """Write ``n`` photos and ``truth.csv`` into ``folder``; returns the table's path.
 
-    Raises OutputError if the folder cannot be written.
+    ``views``: so many of them in turn are of one place, looking around. Raises OutputError if the
+    folder cannot be written.
     """
     around = Surroundings(country, _SEEN)
-    return write_album(folder, n, lambda index: take_photo(country, index, around), progress)
+    shot_of = lru_cache(maxsize=1)(lambda place: _find_shot(country, place, around))
+
+    def take(index: int) -> Photo:
+        place, view = divmod(index, views)
+        relief, camera, rng = shot_of(place)
+        if view == 0:
+            return develop(relief, camera, country, rng)
+        return _look_around(country, relief, camera, place, view / views)
+
+    return write_album(folder, n, take, progress)
 
 
-def take_photo(country: Country, index: int, around: Surroundings) -> Photo:
-    """Photo ``index`` of a country, independent of how many are taken.
+def _look_around(
+    country: Country, relief: Relief, camera: Camera, place: int, turn: float
+) -> Photo:
+    """Another photo from where a camera stands, turned by about so much of a full circle."""
+    rng = np.random.default_rng([country.seed & 0xFFFFFFFF, 305, place, round(1000 * turn)])
+    heading = (camera.heading + 360 * turn + rng.normal(0.0, 10.0)) % 360
+    return develop(relief, replace(camera, heading=float(heading)), country, rng)
+
+
+def _find_shot(
+    country: Country, index: int, around: Surroundings
+) -> tuple[Relief, Camera, np.random.Generator]:
+    """Where the photo of place ``index`` of a country is taken, independent of how many there are;
+    and what draws the rest of it.
 
     Raises GeolocError if nothing of its kind can be photographed.
     """
@@ -70,9 +93,9 @@ def take_photo(country: Country, index: int, around: Surroundings) -> Photo:
         targets = targets_of(country.plan, site)
         for _ in range(_TARGETS if len(targets) else 0):
             target = targets[rng.integers(len(targets))]
-            found = _shot(country, target, site, rng, around)
-            if found is not None:
-                return develop(*found, country, rng)
+            shot = _shot(country, target, site, rng, around)
+            if shot is not None:
+                return *shot, rng
     raise GeolocError(f"nothing to photograph in the country of seed {country.seed}: try another")
 
 
@@ -98,14 +121,14 @@ def _rail_bridges(plan: Plan) -> F64:
     """Where railways cross rivers."""
     line, box = plan.lines[RAIL], (*plan.ring.min(axis=0), *plan.ring.max(axis=0))
     repetitions, low, high = stretches_near(line, box, 0.0)
-    found = [np.zeros((0, 2))]
+    bridges = [np.zeros((0, 2))]
     for index in repetitions:
         points = trace(line, np.arange(low, high, 8.0), float(index))
         near = distances(plan.lines, points[:, 0].copy(), points[:, 1].copy())[:, RIVER]
         least = np.zeros(len(points), bool)
         least[1:-1] = (near[1:-1] < 8.0) & (near[1:-1] <= near[:-2]) & (near[1:-1] < near[2:])
-        found.append(points[least])
-    points = np.concatenate(found)
+        bridges.append(points[least])
+    points = np.concatenate(bridges)
     return np.asarray(points[inside_ring(plan.ring, points[:, 0], points[:, 1], _INNER)])
 
 

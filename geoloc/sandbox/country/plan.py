@@ -210,10 +210,10 @@ class _Network:
                 rivers[i] = whole
         for line, axis in ((MOTORWAY, 0), (RAIL, 1), (AVENUE, 1)):
             for index in {key[axis] for key in ranks} - {0}:
-                there = [key for key in ranks if key[axis] == index]
-                grand = any(ranks[key] >= Z.CITY for key in there)
-                if len(there) > 1 and (grand or line == AVENUE):
-                    s = [self._nodes[key][1:][axis] for key in there]
+                nodes = [key for key in ranks if key[axis] == index]
+                grand = any(ranks[key] >= Z.CITY for key in nodes)
+                if len(nodes) > 1 and (grand or line == AVENUE):
+                    s = [self._nodes[key][1:][axis] for key in nodes]
                     lines[line][index] = (min(s) - 900.0, max(s) + 900.0)
         return rivers, lines[MOTORWAY], lines[RAIL], lines[AVENUE]
 
@@ -228,7 +228,7 @@ class _Network:
     ) -> list[tuple[float, float, float, float]]:
         """Towns beside the roads between the crossings."""
         line = self.lines[AVENUE]
-        found: list[tuple[float, float, float, float]] = []
+        wayside: list[tuple[float, float, float, float]] = []
         low = round(-2.0 * self.km * 1000 / self.period)
         for _ in range(max(3, round((self.km / 200.0) ** 2 * 60))):
             index = int(self.rng.integers(low, -low + 1))
@@ -236,12 +236,12 @@ class _Network:
             town = self._town(np.array(point(line, s, float(index), 0.0)[:2]), Z.TOWN)
             x, y, radius = town[:3]
             near = distances(self.lines, np.array([x]), np.array([y]))[0]
-            apart = [math.hypot(x - t[0], y - t[1]) - t[2] for t in (*towns, *found)]
+            apart = [math.hypot(x - t[0], y - t[1]) - t[2] for t in (*towns, *wayside)]
             free = min(apart) > radius + 3 * _FREE and near[AVENUE] < 900.0
             free = free and massif(self.lines[RIVER], x, y)[0] == 0.0
             if free and inside_ring(self.ring, np.array([x]), np.array([y]), radius + 900.0)[0]:
-                found.append(town)
-        return found
+                wayside.append(town)
+        return wayside
 
 
 def _random_points(rng: np.random.Generator, km: float, count: int) -> F64:
@@ -252,7 +252,7 @@ def _lakes(
     rng: np.random.Generator, ring: F64, lines: F64, towns: F64, seed: int, km: float
 ) -> F64:
     """Lakes on free ground; each one's frame lies at its lowest shore, which sets its level."""
-    found: list[F64] = []
+    lakes: list[F64] = []
     wanted = max(2, round((km / 200.0) ** 2 * 36))
     angles = np.linspace(0, 2 * math.pi, 24, endpoint=False)
     for x, y in _random_points(rng, km, 40 * wanted):
@@ -261,7 +261,7 @@ def _lakes(
         reach = np.array([Z.shore(lake, a) for a in angles])
         rx, ry = x + (reach + _FREE) * np.cos(angles), y + (reach + _FREE) * np.sin(angles)
         apart = np.hypot(towns[:, 0] - x, towns[:, 1] - y) - towns[:, 2] - 1.4 * lake[2]
-        others = [math.hypot(x - o[0], y - o[1]) - 1.4 * (o[2] + lake[2]) for o in found]
+        others = [math.hypot(x - o[0], y - o[1]) - 1.4 * (o[2] + lake[2]) for o in lakes]
         dry = distances(lines, rx, ry).min(axis=1) > _FREE
         line_free = dry.all() and _clear_middle(lines, lake, angles)
         flat = massif(lines[RIVER], x, y)[0] == 0.0
@@ -273,10 +273,10 @@ def _lakes(
         heights = [plain(a, b, 1e6, seed, lines) for a, b in zip(sx, sy, strict=True)]
         low = int(np.argmin(heights))
         lake[Z.LAKE_OX :] = sx[low], sy[low]
-        found.append(lake)
-        if len(found) == wanted:
+        lakes.append(lake)
+        if len(lakes) == wanted:
             break
-    return np.array(found).reshape(-1, 7)
+    return np.array(lakes).reshape(-1, 7)
 
 
 def _clear_middle(lines: F64, lake: F64, angles: F64) -> bool:
@@ -317,8 +317,8 @@ def _named(rng: np.random.Generator, towns: F64, villages: F64) -> tuple[Place, 
     """All places with names of their own and people, the largest first."""
     large, small = draw_names(rng, large=True), draw_names(rng, large=False)
     places = []
-    there = villages[villages[:, 2] > 0]
-    rows = [*towns.tolist(), *((*village, float(Z.VILLAGE)) for village in there.tolist())]
+    peopled = villages[villages[:, 2] > 0]
+    rows = [*towns.tolist(), *((*village, float(Z.VILLAGE)) for village in peopled.tolist())]
     for x, y, radius, rank in rows:
         people = math.pi * (radius / 1000) ** 2 * _DENSITY[int(rank)] * rng.uniform(0.75, 1.25)
         name = next(large if rank >= Z.CITY else small)

@@ -66,7 +66,7 @@ def tile_server(country: Path, port: int = 0) -> Iterator[http.server.ThreadingH
 
     Raises ImageryError for a file that describes no country, OutputError for a port in use.
     """
-    source = SandboxSource(SandboxImagery(path=str(country), keep=False))
+    source = SandboxSource(SandboxImagery(path=str(country), cache=False))
     handler = type("Handler", (_Handler,), {"source": source})
     try:
         server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)

@@ -152,17 +152,17 @@ def _parts(window: Grid) -> Iterator[tuple[slice, slice]]:
 def read_country(path: Path) -> tuple[int, float]:
     """Seed and kilometres of a country's file. Raises ImageryError for any other file."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        seed, km = told["seed"], float(told["km"])
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        seed, km = facts["seed"], float(facts["km"])
     except FileNotFoundError:
         raise ImageryError(
             f"{path} does not exist: name the country.json that geoloc sandbox --country wrote"
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ImageryError(f"{path} does not describe a sandbox country ({error!r})") from None
-    if told.get("version") != VERSION:
+    if facts.get("version") != VERSION:
         raise ImageryError(
-            f"{path} is of another version of the sandbox ({told.get('version')}, not {VERSION}): "
+            f"{path} is of another version of the sandbox ({facts.get('version')}, not {VERSION}): "
             "make the country again"
         )
     try:

@@ -33,17 +33,20 @@ def write_country(
     seed: int = 0,
     km: float = 200.0,
     photos: int = 40,
+    views: int = 1,
     stages: Stages | None = None,
 ) -> dict[str, object]:
     """Write a country's roads, map layers, photos with truth, and area file.
 
-    The same arguments give the same country; an existing one is left unchanged. Returns the
+    ``views``: so many photos in turn show one place, looking around. The same arguments give the
+    same country; an existing one is left unchanged. Returns the
     parameters and the area file's path. Raises UsageError for a size that cannot be made,
     OutputError if ``folder`` cannot be written or contains something else.
     """
     check_country(seed, km)
     folder, stage = Path(folder), stages or silent
     asked = {"country": True, "seed": seed, "km": float(km), "photos": photos}
+    asked |= {} if views == 1 else {"views": views}  # as countries without were marked before
     if not already_there(folder, asked):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -51,15 +54,16 @@ def write_country(
             _write_ground(country, folder, stage)
         except OSError as error:
             raise OutputError(f"cannot write the country to {folder}: {error}") from error
-        write_country_photos(country, folder / "photos", photos, stage("rendering photos"))
+        tell = stage("rendering photos")
+        write_country_photos(country, folder / "photos", photos, tell, views)
         mark_done(folder, asked)
     return {**asked, "area": str(folder / "area.yaml")}
 
 
 def _write_ground(country: Country, folder: Path, stage: Stages) -> None:
     plan = country.plan
-    told = {"seed": plan.seed, "km": plan.km, "version": VERSION}
-    write_whole(folder / "country.json", json.dumps(told))
+    facts = {"seed": plan.seed, "km": plan.km, "version": VERSION}
+    write_whole(folder / "country.json", json.dumps(facts))
     write_maps(plan, folder)
     roads = network(country.layout, stage("drawing roads"))
     write_roads(roads, country.crs, folder / "roads.osm.pbf")

@@ -150,7 +150,7 @@ def lake_at(x: float, y: float, lakes: F64) -> int:
 @compiled
 def town_at(x: float, y: float, towns: F64, seed: int) -> tuple[int, float]:
     """The town that holds a point, or -1; how far out it lies: 0 in the middle, 1 at the rim."""
-    best, found = 1.0, -1
+    best, nearest = 1.0, -1
     for n in range(towns.shape[0]):
         dx, dy = x - towns[n, TOWN_X], y - towns[n, TOWN_Y]
         r = towns[n, TOWN_R]
@@ -158,8 +158,8 @@ def town_at(x: float, y: float, towns: F64, seed: int) -> tuple[int, float]:
             ragged = 0.34 * (value_noise(x, y, 0.35 * r + 300.0, seed + 31) - 0.5)
             t = math.sqrt(dx * dx + dy * dy) / r + ragged
             if t < best:
-                best, found = t, n
-    return found, best
+                best, nearest = t, n
+    return nearest, best
 
 
 @compiled

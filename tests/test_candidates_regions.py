@@ -10,24 +10,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoloc.domain import Grid, Points, Regions
-from geoloc.ranking import Ranking
-from geoloc.regions import (
+from geoloc.candidates.regions import (
     RankedRegions,
     good_regions,
+    nearest_kept,
     place_recall,
     places_kept,
     region_areas,
     scores,
 )
-from geoloc.search import RegionMin, RegionMinima
+from geoloc.domain import Grid, Points, Regions
+from geoloc.ranking import Ranking
+from geoloc.search import MOST_NEAREST, RegionMin, RegionMinima
 
 CRS = "EPSG:32636"
 
 
 def minima_of(domain: Any, layout: Regions, distances: NDArray[np.float32]) -> RegionMinima:
-    """What one map found, with the places that a quantile needs."""
-    kept = RegionMin.of(layout, 1, places_kept(Ranking.QUANTILE))
+    """What one map found, with what every ranking needs."""
+    nearest = nearest_kept(Ranking.NEAREST, layout, domain.size)
+    kept = RegionMin.of(layout, 1, places_kept(Ranking.QUANTILE), nearest)
     for chunk in domain.chunks():
         kept.add(chunk, distances[None][:, *chunk.slices])
     return kept.result()[0]
@@ -57,6 +59,36 @@ def test_with_as_many_points_everywhere_the_correction_changes_nothing() -> None
     _, minima = row_of_regions([25] * 40, values)
     corrected = scores(minima, Ranking.CORRECTED)
     np.testing.assert_allclose(corrected, minima.best, rtol=1e-5)
+
+
+def test_the_nearest_places_count_and_not_one_alone() -> None:
+    """Of 10 points a region two are kept: the mean of these, whatever the others are."""
+    values = np.array([1.0, 9, 9, 9, 9, 9, 9, 9, 9, 9, 3, 2, 8, 8, 8, 8, 8, 8, 8, 8], np.float32)
+    points, minima = row_of_regions([10, 10], values)
+    assert minima.nearest is not None and minima.nearest.shape == (2, 2)
+    assert scores(minima, Ranking.NEAREST).tolist() == [5.0, 2.5]
+    ranked = RankedRegions.of(minima, points, Ranking.NEAREST)
+    assert ranked.order.tolist() == [1, 0] and ranked.good.tolist() == [False, True]
+    assert RankedRegions.of(minima, points).order.tolist() == [0, 1]
+
+
+def test_how_many_nearest_places_are_kept_follows_the_points_of_a_region() -> None:
+    points = Points(CRS, np.random.default_rng(1).uniform((3e5, 5.5e6), (3.4e5, 5.51e6), (200, 2)))
+    layout = Regions.of(points, 10_000)
+    assert nearest_kept(Ranking.NEAREST, layout, 50 * layout.count) == 10
+    assert nearest_kept(Ranking.NEAREST, layout, 10**9) == MOST_NEAREST
+    assert nearest_kept(Ranking.NEAREST, layout, 1) == 2
+    assert [nearest_kept(one, layout, 9999) for one in Ranking if one is not Ranking.NEAREST] == [
+        0, 0, 0
+    ]  # fmt: skip
+
+
+def test_a_region_with_few_or_no_known_points_has_the_mean_of_those_or_none() -> None:
+    values = np.array([np.nan, np.nan, 4.0, np.nan, 1.0, 2.0], np.float32)
+    points, minima = row_of_regions([2, 2, 2], values)
+    assert scores(minima, Ranking.NEAREST).tolist()[1:] == [4.0, 1.5]
+    ranked = RankedRegions.of(minima, points, Ranking.NEAREST)
+    assert ranked.rank.tolist() == [0, 2, 1] and ranked.order.tolist() == [2, 1]
 
 
 def test_the_correction_takes_away_what_chance_gives_to_many_points() -> None:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .area import load_area
-from .evaluation import read_truth
-from .files.whole import write_whole
-from .jobs.build import build_cube
-from .query import query_photos
-from .query.evaluating import Evaluation, score
-from .query.run import Stages, silent
-from .sandbox.write import write_sandbox
+from ..area import load_area
+from ..evaluation import read_truth
+from ..files.whole import write_whole
+from ..jobs.build import build_cube
+from ..query import query_photos
+from ..query.evaluating import Evaluation, score
+from ..query.run import Stages, silent
+from ..sandbox.write import write_sandbox
 
 SEED = 7
 """A world that the shipped model was not trained on (see `geoloc.sandbox.recipe`)."""
@@ -45,7 +45,7 @@ def run_demo(
 ) -> Demo:
     """Write a world to ``out``, build its cube, answer its photos, and score the answers.
 
-    ``progress`` gives, for the name of a stage, what is told how far the stage has come.
+    ``progress`` gives, for the name of a stage, what is called with how far the stage has come.
     Raises OutputError where ``out`` cannot be written. What is there already is kept: a cube
     that is complete is not built again.
     """

@@ -16,7 +16,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import UnknownClassError, UsageError
+from ..errors import UnknownClassError, UsageError
 
 
 class Group(StrEnum):

@@ -17,9 +17,9 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Point, box, shape
 
-from .candidates import Candidate
-from .domain import Grid
-from .search import RADIUS, Heatmap
+from ..domain import Grid
+from ..search import RADIUS, Heatmap
+from .candidate import Candidate
 
 _WINDOW = 256  # cells a side, doubled while a region goes on beyond it
 _LARGEST = 4096
@@ -145,10 +145,10 @@ def _outline(region: NDArray[np.bool_], window: Grid) -> MultiPolygon:
     from affine import Affine
     from rasterio.features import shapes
 
-    found = shapes(
+    outlines = shapes(
         region.astype(np.uint8), mask=region, connectivity=4, transform=Affine(*window.transform)
     )
-    return MultiPolygon([shape(geometry) for geometry, _ in found])
+    return MultiPolygon([shape(geometry) for geometry, _ in outlines])
 
 
 def _join(regions: Sequence[_Region], reach: float) -> list[_Region]:

@@ -10,16 +10,16 @@ from typing import Any
 
 import yaml
 
-from .area import load_area
-from .area.ground import utm_code
-from .area.imagery import GeotiffImagery
-from .errors import UsageError
-from .files.whole import write_whole
-from .imagery import open_source
-from .jobs.build import build_cube
-from .pairs import class_images
-from .query import query_photos
-from .query.run import QueryResults, Stages, silent
+from ..area import load_area
+from ..area.ground import utm_code
+from ..area.imagery import GeotiffImagery
+from ..errors import UsageError
+from ..files.whole import write_whole
+from ..imagery import open_source
+from ..jobs.build import build_cube
+from ..pairs import class_images
+from ..query import query_photos
+from ..query.run import QueryResults, Stages, silent
 
 STEP = 50.0
 MODEL = "landuse"
@@ -80,12 +80,12 @@ def run_real_demo(
 
 def photo_files(photos: Sequence[str | Path]) -> list[Path]:
     """The photos named, and those in the folders named. Raises UsageError where there are none."""
-    found = list[Path]()
+    files = list[Path]()
     for path in map(Path, photos):
-        found += class_images(path) if path.is_dir() else [path]
-    if not found:
-        raise UsageError("there is no photo to ask with: name photos, or a folder of them")
-    return found
+        files += class_images(path) if path.is_dir() else [path]
+    if not files:
+        raise UsageError("there are no photos to search with: give photos, or a folder of them")
+    return files
 
 
 def write_area(out: Path, imagery: Path, step: float) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pyproj import Transformer
 
-from .domain import Grid
-from .models import FeatureSpace, Term
-from .search import Heatmap, Place, standing
+from ..domain import Grid
+from ..models import FeatureSpace, Term
+from ..search import Heatmap, Place, standing
 
 F32 = NDArray[np.float32]
 
@@ -127,8 +127,8 @@ def percentile_of(heatmap: Heatmap, row: int, col: int) -> float | None:
     ny, nx = heatmap.shape
     if not (0 <= row < ny and 0 <= col < nx) or np.isnan(value := float(heatmap[row, col])):
         return None
-    found = standing(heatmap, value)
-    return 100.0 * (found.smaller + found.equal) / found.known
+    counts = standing(heatmap, value)
+    return 100.0 * (counts.smaller + counts.equal) / counts.known
 
 
 class Explained(Protocol):

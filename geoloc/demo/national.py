@@ -10,58 +10,35 @@ from typing import Any
 
 import numpy as np
 
-from .area import Area, load_area
-from .cube import Cube
-from .domain import Domain
-from .evaluation import Truth, read_truth
-from .files.whole import write_whole
-from .jobs.build import build_cube
-from .models import Model, load_model
-from .points.sample import sample_roads
-from .query import answer_photos, query_photos
-from .query.evaluating import score
-from .query.run import Stages, silent
-from .query.zoom import Spot, ZoomOptions, neighbourhood, step_for, zoom_answer
-from .ranking import Ranking
-from .regions import RankedRegions
-from .report import QueryResult
-from .sandbox.country.write import write_country
+from ..area import Area, load_area
+from ..evaluation import Truth, read_truth
+from ..evaluation.regions import RegionScore, shares
+from ..files.whole import write_whole
+from ..jobs.build import build_cube
+from ..models import Model, load_model
+from ..points.sample import sample_roads
+from ..query import answer_photos, query_photos
+from ..query.evaluating import score
+from ..query.run import Stages, silent
+from ..query.zoom import Spot, ZoomOptions, neighbourhood, step_for, zoom_answer
+from ..ranking import Ranking
+from ..report import QueryResult
+from ..sandbox.country.write import write_country
 
 SEED = 7
-ROBUST = Ranking.CORRECTED
-"""What regions are also ranked by: the smallest distance, corrected for the number of points."""
+ROBUST = Ranking.NEAREST
+"""What regions are also ranked by: the mean distance of the nearest places of each."""
 
 _ASIDE = 0.3  # of a neighbourhood's width: the true place is not in its middle
 _KEPT = "zoom"
 
 
 @dataclass(frozen=True)
-class RegionScore:
-    """How the region that holds the true place did: its rank from 1 (None where nothing is known
-    of it), and whether it is good; the share of all known regions that are."""
-
-    good: bool
-    rank: int | None
-    good_share: float
-
-    @classmethod
-    def of(cls, regions: RankedRegions, truth: Truth) -> RegionScore:
-        """Of one answer."""
-        region = regions.region_of(truth.lon, truth.lat)
-        known = region is not None and regions.rank[region] > 0
-        share = len(regions.best_good) / max(len(regions.order), 1)
-        if not known or region is None:
-            return cls(False, None, share)
-        return cls(bool(regions.good[region]), int(regions.rank[region]), share)
-
-
-@dataclass(frozen=True)
 class PhotoScore:
-    """One photo's: by the study's rule and by `ROBUST`; of how many regions; and the percentile
-    of the true cell (0..100, chance 50) in a neighbourhood that holds it."""
+    """One photo's: by the study's rule and by `ROBUST`; and the percentile of the true cell
+    (0..100, chance 50) in a neighbourhood that holds it."""
 
     photo: str
-    regions: int
     plain: RegionScore
     robust: RegionScore
     zoomed_percentile: float | None
@@ -73,7 +50,7 @@ class PhotoScore:
             "photo": self.photo,
             "truth_region_good": self.plain.good,
             "truth_region_rank": self.plain.rank,
-            "regions": self.regions,
+            "regions": self.plain.regions,
             "zoomed_percentile": None if zoomed is None else round(zoomed, 4),
             "robust_region_good": self.robust.good,
             "robust_region_rank": self.robust.rank,
@@ -96,19 +73,9 @@ class NationalDemo:
             "points": self.points,
             "build_seconds": round(self.build_seconds, 2),
             "photos": [photo.to_json() for photo in self.photos],
-            **_shares([photo.plain for photo in self.photos]),
-            "robust": _shares([photo.robust for photo in self.photos]),
+            **shares([photo.plain for photo in self.photos]),
+            "robust": shares([photo.robust for photo in self.photos]),
         }
-
-
-def _shares(scores: Sequence[RegionScore]) -> dict[str, float | None]:
-    """The share of photos whose true region is good, and the mean share of good regions."""
-    if not scores:
-        return {"truth_in_good": None, "good_share": None}
-    return {
-        "truth_in_good": round(float(np.mean([one.good for one in scores])), 4),
-        "good_share": round(float(np.mean([one.good_share for one in scores])), 4),
-    }
 
 
 def run_national_demo(
@@ -145,8 +112,9 @@ def run_national_demo(
         progress=progress,
     )  # fmt: skip
     zoomed = _zoom_all(area, out, truths, zoom_km, progress)
-    domain = Cube.open(area.cube).domain
-    scores = [_scored(one, truths, domain, zoomed) for one in answers.results]
+    robust = answer_photos(out / "area.yaml", paths, regions=region_m, ranking=ROBUST)
+    both = zip(answers.results, robust.results, strict=True)
+    scores = [_scored(*one, truths, zoomed) for one in both]
     if answers.results and answers.results[0].folder:
         zoom_answer(answers.results[0].folder, 1, ZoomOptions(zoom_km, cache=out / _KEPT), progress)
     demo = NationalDemo(
@@ -159,18 +127,19 @@ def run_national_demo(
 
 def _scored(
     result: QueryResult,
+    robust: QueryResult,
     truths: Sequence[Truth],
-    domain: Domain,
     zoomed: Mapping[str, float | None],
 ) -> PhotoScore:
-    assert result.photo is not None and result.regions is not None, "photos over points"
+    assert result.photo is not None, "photos were asked"
     truth = next(one for one in truths if one.file == result.photo.path.name)
-    plain = result.regions
-    robust = RankedRegions.of(plain.minima, domain, ROBUST)
-    return PhotoScore(
-        truth.file, len(plain.order), RegionScore.of(plain, truth), RegionScore.of(robust, truth),
-        zoomed[truth.file],
-    )  # fmt: skip
+    plain, other = (_region_score(one, truth) for one in (result, robust))
+    return PhotoScore(truth.file, plain, other, zoomed[truth.file])
+
+
+def _region_score(result: QueryResult, truth: Truth) -> RegionScore:
+    assert result.regions is not None, "a cube of points is answered by regions"
+    return RegionScore.of(result.regions, truth)
 
 
 def _zoom_all(

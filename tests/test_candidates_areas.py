@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoloc import search_areas as module
 from geoloc.candidates import Candidate
+from geoloc.candidates import areas as module
+from geoloc.candidates.areas import SearchArea, search_areas
 from geoloc.domain import Grid
 from geoloc.report.formatting import area_size, areas_text
-from geoloc.search_areas import SearchArea, search_areas
 from tests.array_cube import find_candidates
 
 F32 = NDArray[np.float32]

@@ -27,14 +27,14 @@ _BOX = re.compile(r"\s*[-+.\d]+\s*(,\s*[-+.\d]+\s*){3}")
 
 
 @dataclass(frozen=True, eq=False)
-class Within:
+class Boundary:
     """A polygon in degrees that may continue beyond 180; ``name``: as it was given."""
 
     polygon: Geometry
     name: str
 
     @classmethod
-    def read(cls, text: str) -> Within:
+    def read(cls, text: str) -> Boundary:
         """A file with polygons, or a box ``west,south,east,north`` in degrees.
 
         A box whose west is larger than its east crosses the antimeridian. Raises UsageError.
