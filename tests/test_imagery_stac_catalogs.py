@@ -331,9 +331,7 @@ WHOLE: dict[str, Callable[[FakeApi, int, list[Json]], Json]] = {
 
 
 @pytest.mark.parametrize("habit", WHOLE)
-def test_all_pages_are_read(
-    tmp_path: Path, serve: Callable[[Answer], SearchApi], habit: str
-) -> None:
+def test_all_pages_are_read(tmp_path: Path, serve: Callable[[Answer], FakeApi], habit: str) -> None:
     items = many(tmp_path, 5)
     api = serve(lambda asked: WHOLE[habit](asked, len(asked.requests), items))
     assert found(api) == ({f"i{n}" for n in range(5)}, [])

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from geoloc.errors import ModelError
-from geoloc.models import fetch
+from geoloc.models import transfer
 from geoloc.models.fetch import fetch_model
 from geoloc.models.model import Model, write_model
 from tests.encoder_models import spec
@@ -80,7 +80,7 @@ def test_what_comes_by_drips_is_given_up(
 ) -> None:
     handler, url = slow
     handler.drip, handler.heads = name, heads
-    monkeypatch.setattr(fetch, "_WINDOW", 0.4)
+    monkeypatch.setattr(transfer, "_WINDOW", 0.4)
     start = time.monotonic()
     with pytest.raises(ModelError, match="cannot be fetched") as refused:
         fetch_model(url)
@@ -92,9 +92,9 @@ def test_a_slow_line_gets_there(
     slow: tuple[type[_Slow], str], published: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many windows, each with a little more than the least."""
-    monkeypatch.setattr(fetch, "_WINDOW", 0.0)
-    monkeypatch.setattr(fetch, "_in_time", lambda ask: ask())
-    monkeypatch.setattr(fetch, "_SLOWEST", 1)
+    monkeypatch.setattr(transfer, "_WINDOW", 0.0)
+    monkeypatch.setattr(transfer, "_in_time", lambda ask: ask())
+    monkeypatch.setattr(transfer, "_SLOWEST", 1)
     assert fetch_model(slow[1]).model.digest == published.digest
 
 

@@ -24,7 +24,7 @@ from geoloc.cube import Cube
 from geoloc.encoders.formats.exported import open_exported
 from geoloc.encoders.formats.networks import build_network
 from geoloc.errors import AreaError, CubeError, ModelError, PhotoError
-from geoloc.models import fetch
+from geoloc.models import fetch, transfer
 from geoloc.models.model import write_model
 from geoloc.video import read_frame
 from tests.cubes import write_cube
@@ -187,7 +187,7 @@ def test_an_archive_that_swells_is_refused_before_it_is_unpacked(
 
 def test_a_model_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEOLOC_MODELS", str(tmp_path / "store"))
-    monkeypatch.setattr(fetch, "_MOST_BYTES", 3_000_000)
+    monkeypatch.setattr(transfer, "MOST_BYTES", 3_000_000)
     files: dict[str, Path | bytes] = {
         "ground.safetensors": bytes(2_000_000), "overhead.safetensors": bytes(2_000_000)
     }  # fmt: skip

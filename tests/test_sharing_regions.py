@@ -17,6 +17,7 @@ from pyproj import Geod
 from typer.testing import CliRunner
 
 from geoloc.bulk import run_bulk
+from geoloc.candidates.regions import RankedRegions
 from geoloc.cli import app
 from geoloc.domain import Grid, Points, Regions
 from geoloc.errors import UsageError
@@ -197,7 +198,7 @@ def test_outlines_at_180_degrees_are_read_in_one_piece(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.rank, ranked.rank)
     np.testing.assert_array_equal(again.minima.best, ranked.minima.best)
     np.testing.assert_allclose(again.xy, ranked.xy, atol=0.05)
-    numbers = np.flatnonzero(layout.there)
+    numbers = np.flatnonzero(layout.is_region)
     for one, other in zip(layout.outline(numbers), again.layout.outline(numbers), strict=True):
         assert shapely.hausdorff_distance(one, other) < 1000 and other.geom_type == "Polygon"
         assert other.area == pytest.approx(one.area, rel=1e-4)

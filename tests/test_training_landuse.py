@@ -64,7 +64,7 @@ def test_its_encoders_agree_on_what_they_see(root: Path, made: Made) -> None:
     places = [image("over", name) for name in ("Field", "OldTown", "Lake")]
     below = open_ground(made.model).encode(photos)
     patches = np.stack([np.asarray(Image.fromarray(p).resize((192, 192))) for p in places])
-    above = open_patches(made.model, 25).encode_patches(patches.transpose(0, 3, 1, 2).copy())
+    above = open_patches(made.model, 25).encode_scenes(patches.transpose(0, 3, 1, 2).copy())
     assert np.allclose(np.linalg.norm(below, axis=1), 1, atol=1e-3)
     assert np.allclose(np.linalg.norm(above, axis=1), 1, atol=1e-2)
     assert (below @ above.T).argmax(axis=1).tolist() == [0, 1, 2]

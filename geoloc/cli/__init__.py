@@ -16,7 +16,9 @@ import typer
 from ..errors import GeolocError
 from . import (
     bulk,
+    confirm,
     cube,
+    derive,
     describe,
     evaluate,
     imagery,
@@ -26,6 +28,7 @@ from . import (
     points,
     query,
     share,
+    tandem,
     world,
     zoom,
 )
@@ -42,10 +45,11 @@ app = typer.Typer(
 )
 app.add_typer(cube.app, name="cube")
 app.add_typer(imagery.app, name="imagery")
+derive.register(models.app)
 app.add_typer(models.app, name="models")
 app.add_typer(pairs.app, name="pairs")
 app.add_typer(points.app, name="points")
-for module in (world, query, zoom, bulk, share, describe, learn, evaluate):
+for module in (world, query, tandem, zoom, bulk, share, confirm, describe, learn, evaluate):
     module.register(app)
 
 

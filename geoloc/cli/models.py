@@ -52,31 +52,55 @@ def list_(as_json: bool = JSON) -> None:
 
 @app.command()
 def fetch(
-    url: str = typer.Argument(..., metavar="URL", help="https://, s3://, file://… directory."),
+    model: str = typer.Argument(
+        ...,
+        metavar="URL|NAME",
+        help="https://, s3://, file://… directory of a model; or a published network: "
+        "places365-alexnet, places365-alexnet-227, places365-densenet161, places365-resnet18, "
+        "places365-resnet50.",
+    ),
     name: str = typer.Option(None, "--name", help="Name in the store; default: the model's own."),
+    mirror: str = typer.Option(
+        None,
+        "--mirror",
+        metavar="URL",
+        help="Of a published network: a folder with the same file, in place of CSAIL's server.",
+    ),
     replace: bool = typer.Option(False, "--replace", help="Replace a model of the same name."),
     as_json: bool = JSON,
 ) -> None:
-    """Copy a model from a URL into the store, every file checked; goes on where it was cut off."""
-    from ..models import model_info
+    """Copy a model from a URL into the store, every file checked; goes on where it was cut off.
+
+    A published network (Places365, of MIT CSAIL) is fetched by its name. Its sha256 is kept on
+    first use, and another file is refused ever after.
+    """
+    from ..models import is_url, model_info
     from ..models.fetch import fetch_model
 
+    if is_url(model) and mirror:
+        raise UsageError(f"--mirror belongs to a published network, not to {model}: leave it out")
+    if name and not is_url(model):
+        raise UsageError(f"--name belongs to a model's URL: {model} keeps its own name")
     with stages() as stage:
         bar = functools.cache(stage)
-        fetched = fetch_model(
-            url,
-            name=name,
-            replace=replace,
-            progress=lambda file, done, size: bar(f"{file}, MB")(done // 10**6, size // 10**6),
-        )
-    model = fetched.model
+
+        def told(file: str, done: int, size: int) -> None:
+            bar(f"{file}, MB")(done // 10**6, size // 10**6)
+
+        if is_url(model):
+            fetched = fetch_model(model, name=name, replace=replace, progress=told)
+        else:
+            from ..encoders.places365 import fetch_places365
+
+            fetched = fetch_places365(model, mirror=mirror, replace=replace, progress=told)
+    found = fetched.model
     if as_json:
-        print_json({**model_info(model), "new": fetched.new})
+        print_json({**model_info(found), "new": fetched.new})
     else:
         word = "is now" if fetched.new else "was already"
         note(
-            f"model {model.installed_as} ({model.dim} classes, {model.digest[:12]}) {word} "
-            f"in {model.path}"
+            f"model {found.installed_as} ({found.dim} classes, {found.digest[:12]}) {word} "
+            f"in {found.path}"
         )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,22 @@ class Cube:
         url = self.url if path is None else str(path.absolute())
         return partial(Cube, check_digests=self.check_digests), (url, self.generation)
 
+    def seen_by(self, features: FeatureSpace) -> Cube:
+        """The same cube, its vectors named and compared as a model does that has the same ones.
+
+        Its code stays, and its norms where that model measures the same distance. Raises
+        SpecMismatchError for vectors of another length.
+        """
+        if features.dim != self.features.dim:
+            raise SpecMismatchError(
+                f"cube {self.url} has vectors of {self.features.dim} values, not {features.dim}"
+            )
+        own, other = self.features.distance(), features.distance()
+        holds = own.own and np.array_equal(own.operator, other.operator)
+        seen = copy.copy(self)
+        seen.features = replace(features, code=self.features.stored_code, norms_stored=holds)
+        return seen
+
     def mark_read(self) -> None:
         """Leave word that this generation is being read, for `prune_generations` to spare it."""
         mark_read(self.url, self.generation)
@@ -162,7 +180,8 @@ class Cube:
     def read_norm(self, *cells: slice) -> NDArray[np.float32]:
         """`Distance.squared_norm` of the decoded vectors of these cells; NaN where missing.
 
-        Under the model's own distance: it does not hold for weights changed at query time.
+        Under the distance of the model that made the cube: it does not hold for weights changed at
+        query time, nor for another model that the cube is `seen_by`.
         """
         with generation_errors(self.url, self.generation):
             if self._norms and _forward(cells):

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import tomllib
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -201,7 +202,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 require_no_swelling(archive, Path(path))
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = _load_plain(Path(path))
     except ModelError:
         raise
     except Exception as error:  # noqa: BLE001 - a hostile file may fail in any way
@@ -211,6 +212,13 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ModelError(f"{path} has no state dict: save network.state_dict()")
     return cast(dict[str, Tensor], state)
+
+
+def _load_plain(path: Path) -> Any:
+    """Tensors, numbers and text, also as Python 2 wrote them, whose text is bytes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that encodings are only for unsafe loading: they are not
+        return torch.load(path, map_location="cpu", weights_only=True, encoding="latin1")
 
 
 def _write(spec: ImportSpec, directory: Path) -> Model:

@@ -169,21 +169,31 @@ class PatchEncoder(OverheadEncoder):
 
     def encode_patches(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         """RGB patches ``(n, 3, P, P)`` -> vectors ``(n, feature)``, in bounded batches."""
-        n, side = len(patches), self.spec.patch_px
+        side = self.spec.patch_px
         if patches.shape[1:] != (3, side, side):
             raise UsageError(f"patches {patches.shape}: the model takes (n, 3, {side}, {side})")
-        vectors = np.empty((n, self.dim), dtype=np.float32)
+        return self._in_batches(patches)
 
-        def encode(part: slice) -> None:
-            vectors[part] = self._run(self._engine.upload(patches[part]))
-
-        self._batch.run(n, encode, self._one)
-        return vectors
+    def encode_scenes(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Images ``(n, 3, S, S)`` of one scene each, of the model's scene size."""
+        side = self.spec.image_px
+        if images.shape[1:] != (3, side, side):
+            raise UsageError(f"images {images.shape}: the model takes (n, 3, {side}, {side})")
+        return self._in_batches(images)
 
     def describe(self) -> dict[str, Any]:
         """Adds the alignment of patch centres with cell centres."""
         alignment = "exact" if self._every else "nearest pixel"
         return {**super().describe(), "alignment": alignment}
+
+    def _in_batches(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        vectors = np.empty((len(images), self.dim), dtype=np.float32)
+
+        def encode(part: slice) -> None:
+            vectors[part] = self._run(self._engine.upload(images[part]))
+
+        self._batch.run(len(images), encode, self._one)
+        return vectors
 
     def _encode(self, pixels: Tensor, valid: NDArray[np.bool_], cells: Grid) -> NDArray[np.float32]:
         side = self.spec.patch_px
@@ -253,7 +263,8 @@ class DenseEncoder(OverheadEncoder):
         self.halo_px = halo_of(self.spec, network)
         self._network = network
         self._node_px = sampling.every or self.dense.stride
-        useful = TILE_PX - self.dense.pool_px - 2 * self.halo_px
+        largest = min(TILE_PX, network.tile_px or TILE_PX)
+        useful = largest - self.dense.pool_px - 2 * self.halo_px
         side = self.dense.pool_px + 2 * self.halo_px
         placing: Literal["cells", "between"] = "cells" if sampling.every else "between"
         self._reading = Reading(self.gsd, self._node_px, side, placing)

@@ -89,16 +89,16 @@ def ground_vectors(
 def overhead_vectors(
     model: Model, files: Sequence[Path], progress: Progress | None = None
 ) -> ImageVectors:
-    """Vectors of overhead images: each, whatever its size, is one patch of the model.
+    """Vectors of overhead images: each, whatever its size, is one scene.
 
     Raises ModelError for a model without an overhead network.
     """
     spec = model.spec.overhead
-    side = spec.patch_px if spec else 0
+    side = spec.image_px if spec else 0
 
     def opened() -> Encoder:
         encoder = _patches(model)
-        return lambda images: encoder.encode_patches(np.stack([_patch(i, side) for i in images]))
+        return lambda images: encoder.encode_scenes(np.stack([_patch(i, side) for i in images]))
 
     return kept_vectors(files, f"{model.digest[:24]}-overhead", model.dim, opened, progress)
 
@@ -112,7 +112,7 @@ def _patches(model: Model) -> PatchEncoder:
 
 
 def _patch(pixels: Pixels, side: int) -> Pixels:
-    """An image stretched to the patch ``(3, side, side)`` that a model takes."""
+    """An image stretched to the square ``(3, side, side)`` that a model takes."""
     from ..encoders.preprocess import as_square
 
     return np.asarray(as_square(pixels, side).numpy(), np.uint8)

@@ -68,7 +68,8 @@ def verify_cube(
     """
     from ..encoders import fidelity, open_patches
 
-    cube.require_model(model.name, model.digest)
+    if not model.serves(cube.model_digest):
+        cube.require_model(model.name, model.digest)
     source = open_source(area.imagery)
     encoder = open_patches(model, cube.spec.step, gsd=cube.spec.encoding.get("gsd"))
     places = _cells_with_vectors(cube, cells, seed)

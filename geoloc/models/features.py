@@ -93,6 +93,7 @@ class FeatureSpace:
     metric: float32 ``(feature, component)``, a model's own metric ``L``, or None.
     readout: float32 ``(name, feature)``, which makes logits of vectors, or None where each
         feature is the logit of a name.
+    norms_stored: whether the norms in a cube of this space are of its own distance.
     """
 
     names: tuple[str, ...]
@@ -100,6 +101,7 @@ class FeatureSpace:
     weights: F32 | None = None
     metric: F32 | None = None
     readout: F32 | None = None
+    norms_stored: bool = True
 
     @property
     def dim(self) -> int:
@@ -165,7 +167,8 @@ class FeatureSpace:
         if weights is None:
             w = _normalized(np.ones(self.dim) if self.weights is None else self.weights)
             operator = w if self.metric is None else w[:, None] * self.metric.astype(np.float64)
-            return Distance(operator, named=self.metric is None and self.readout is None)
+            named = self.metric is None and self.readout is None
+            return Distance(operator, own=self.norms_stored, named=named)
         if self.metric is not None:
             raise UsageError(
                 "this cube's model measures distance by a metric of its own, "

@@ -8,39 +8,35 @@ rename, whole. The digest of each URL is recorded beside the models, so it is fe
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import logging
-import queue
 import re
 import shutil
-import threading
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 from urllib.parse import urlsplit
 
-from ..errors import GeolocError, ModelError, UsageError
-from ..files.whole import file_sha256
-from ..stores import local_path, open_objects, reason_of, without_secrets
+from ..errors import ModelError, UsageError
+from ..stores import without_secrets
+from . import transfer
 from .model import Model, parse_spec, read_model, write_whole
 from .spec import MODEL_NAME, SPEC_FILE, ModelSpec
-from .store import known_models, list_models, publish, refuse_other_folder, store_dir
-
-Progress = Callable[[str, int, int], None]
-"""Called while a file arrives: its name, bytes received, bytes in all."""
+from .store import (
+    alone,
+    known_models,
+    list_models,
+    publish,
+    refuse_other_folder,
+    store_dir,
+    writing,
+)
+from .transfer import Progress, RemoteFolder, drop, is_right, receive
 
 _LOG = logging.getLogger(__name__)
 _SPEC_LIMIT = 4 << 20
-_CHUNK = 1 << 20
-_MOST_BYTES = 8 << 30  # of a model's files together
 _SHORT = 12  # characters of a digest that distinguish drafts
-# A large file may take long, but must not stall or trickle.
-_PATIENCE = {"timeout": "24 hours", "read_timeout": "60 seconds"}
-_SLOWEST, _WINDOW = 4096, 300.0  # bytes/s, averaged over so many s; s until a response begins
 
 
 @dataclass(frozen=True)
@@ -51,66 +47,20 @@ class Fetched:
     new: bool
 
 
-class _Pace:
-    """Raises TimeoutError for a transfer slower than any network would be."""
-
-    def __init__(self) -> None:
-        self._since, self._bytes = time.monotonic(), 0
-
-    def count(self, size: int) -> None:
-        self._bytes += size
-        if (took := time.monotonic() - self._since) < _WINDOW:
-            return
-        if self._bytes < _SLOWEST * took:
-            raise TimeoutError(f"less than {_SLOWEST} bytes a second for {took:.0f} s")
-        self._since, self._bytes = time.monotonic(), 0
-
-
-def _in_time(request: Callable[[], Any]) -> Any:
-    """The result of a request, if it arrives within _WINDOW; heads may trickle, too."""
-    answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            answers.put((request(), None))
-        except BaseException as error:  # noqa: BLE001 - raised again by the caller
-            answers.put((None, error))
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        result, error = answers.get(timeout=_WINDOW)
-    except queue.Empty:
-        raise TimeoutError(f"no answer within {_WINDOW:g} s") from None
-    if error is not None:
-        raise error
-    return result
-
-
 @dataclass(frozen=True)
-class _Remote:
+class _Remote(RemoteFolder):
     """A model directory at ``url``; ``shown``: the URL without a password."""
 
-    url: str
-    shown: str
-
-    @cached_property
-    def store(self) -> Any:
-        import obstore.store
-
-        folder = local_path(self.url)
-        with self._one_line_errors(""):
-            if folder is None:
-                return open_objects(self.url, **_PATIENCE)
-            if not folder.is_dir():
-                raise FileNotFoundError
-            return obstore.store.LocalStore(folder)
+    expected: ClassVar[str] = (
+        f"the URL of a model's directory, which holds {SPEC_FILE} and the files named in it"
+    )
 
     @cached_property
     def spec_text(self) -> bytes:
         """``model.json``, if its size is plausible."""
         text = bytearray()
-        for chunk, _ in self.chunks(SPEC_FILE):
-            text += chunk
+        for piece in self.pieces(SPEC_FILE):
+            text += piece.content
             if len(text) > _SPEC_LIMIT:
                 raise ModelError(
                     f"{self.shown}/{SPEC_FILE} is larger than {_SPEC_LIMIT >> 20} MiB: "
@@ -122,38 +72,6 @@ class _Remote:
     def model(self) -> Model:
         """The model that the directory claims to be; its ``path`` is meaningless."""
         return Model(Path(), _complete(parse_spec(self.spec_text, f"{self.shown}/{SPEC_FILE}")))
-
-    def chunks(self, name: str, start: int = 0) -> Iterator[tuple[bytes, int]]:
-        """A file in pieces, from byte ``start`` on, and its length. Raises ModelError."""
-        import obstore
-
-        wanted: Any = {"range": {"offset": start}} if start else None
-        with self._one_line_errors(f"/{name}"):
-            response = _in_time(lambda: obstore.get(self.store, name, options=wanted))
-            size, pace = int(response.meta["size"]), _Pace()
-            for chunk in response.stream(min_chunk_size=1):  # else a trickle would be buffered
-                pace.count(len(chunk))
-                yield bytes(chunk), size
-
-    @contextlib.contextmanager
-    def _one_line_errors(self, what: str) -> Iterator[None]:
-        from obstore.exceptions import BaseError
-
-        try:
-            yield
-        except FileNotFoundError:
-            raise ModelError(
-                f"{self.shown}{what} does not exist: give the URL of a model's directory, which "
-                f"holds {SPEC_FILE} and the files named in it"
-            ) from None
-        except ModelError:
-            raise
-        except (BaseError, GeolocError, OSError, ValueError) as error:
-            reason = without_secrets(reason_of(error))
-            raise ModelError(
-                f"{self.shown}{what} cannot be fetched ({reason.split('<')[0].strip()[:300]}): "
-                "what has arrived is kept; try again, or correct the URL or its credentials"
-            ) from None
 
 
 def is_url(model: str | Path) -> bool:
@@ -224,7 +142,7 @@ def _complete(spec: ModelSpec) -> ModelSpec:
 def _into_store(remote: _Remote, name: str, replace: bool, progress: Progress | None) -> Fetched:
     store, digest = store_dir(), remote.model.digest
     target = store / name
-    with _writing(store), _alone(store / f".{name}.lock"):
+    with writing(store), alone(store / f".{name}.lock"):
         new = not _is_whole(target, digest)
         if new:
             _check_free(remote, name, replace)
@@ -254,9 +172,9 @@ def _check_free(remote: _Remote, name: str, replace: bool) -> None:
 
 def _fill(remote: _Remote, draft: Path, progress: Progress | None) -> None:
     draft.mkdir(parents=True, exist_ok=True)
-    room = _MOST_BYTES
+    room = transfer.MOST_BYTES
     for name, expected in remote.model.spec.files.items():
-        if not _is_right(draft / name, expected):
+        if not is_right(draft / name, expected):
             _fetch_file(remote, name, expected, draft / name, progress, room)
         room -= (draft / name).stat().st_size
     write_whole(draft / SPEC_FILE, remote.spec_text)
@@ -272,52 +190,14 @@ def _fetch_file(
 ) -> None:
     """``room``: limit of its bytes."""
     part = path.with_name(f"{name}.part")
-    digest, received = _begun(remote, name, part)
-    with part.open("ab") as stream:
-        for chunk, size in remote.chunks(name, received):
-            if max(size, received + len(chunk)) > room:
-                break
-            stream.write(chunk)
-            digest.update(chunk)
-            received += len(chunk)
-            if progress:
-                progress(name, received, size)
-        else:
-            size = received
-    if max(size, received) > room:
-        part.unlink()
+    found = receive(remote, name, part, progress, room=room)
+    if found != expected:
+        drop(part)
         raise ModelError(
-            f"{remote.shown}/{name}: with it the model has more than {_MOST_BYTES >> 20:,} MiB, "
-            "the limit of a model; correct the URL"
-        )
-    if digest.hexdigest() != expected:
-        part.unlink()
-        raise ModelError(
-            f"{remote.shown}/{name}: its sha256 is {digest.hexdigest()[:12]}…, "
+            f"{remote.shown}/{name}: its sha256 is {found[:12]}…, "
             f"{SPEC_FILE} says {expected[:12]}…: fetch it again, or have the model published again"
         )
     part.replace(path)
-
-
-def _begun(remote: _Remote, name: str, part: Path) -> tuple[Any, int]:
-    """The digest and size of an earlier attempt's part, if the server can resume from there.
-
-    Otherwise the part is emptied. The final digest shows whether the pieces belong together.
-    """
-    digest, received = hashlib.sha256(), 0
-    if part.is_file() and (size := part.stat().st_size):
-        with contextlib.suppress(ModelError):
-            next(remote.chunks(name, size))
-            with part.open("rb") as stream:
-                for chunk in iter(lambda: stream.read(_CHUNK), b""):
-                    digest.update(chunk)
-            return digest, size
-    part.write_bytes(b"")
-    return digest, received
-
-
-def _is_right(path: Path, expected: str) -> bool:
-    return path.is_file() and file_sha256(path) == expected
 
 
 def _is_whole(target: Path, digest: str) -> bool:
@@ -336,23 +216,3 @@ def _digest_at(folder: Path) -> str | None:
 def _origin(shown: str) -> Path:
     """The file that records the digest of a URL's model."""
     return store_dir() / ".origins" / hashlib.sha256(shown.encode()).hexdigest()
-
-
-@contextlib.contextmanager
-def _writing(store: Path) -> Iterator[None]:
-    try:
-        store.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        where = error.filename or store
-        raise ModelError(
-            f"{where} cannot be written ({error.strerror or error}): make room or set GEOLOC_MODELS"
-        ) from None
-
-
-@contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Admit one process at a time; the system releases the lock when its holder dies."""
-    with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield

@@ -60,7 +60,30 @@ class Model:
     @cached_property
     def digest(self) -> str:
         """sha256 over the canonical specification, which holds the sha256 of every file."""
-        return hashlib.sha256(_canonical(self.spec).encode()).hexdigest()
+        return digest_of(self.spec)
+
+    @cached_property
+    def bases(self) -> tuple[ModelSpec, ...]:
+        """Of the models that this one was derived from, the first one first.
+
+        Raises ModelError where their file cannot be read.
+        """
+        if self.spec.bases is None:
+            return ()
+        path = self.file(self.spec.bases)
+        try:
+            told = json.loads(path.read_bytes())
+            return tuple(_validate(one, str(path)) for one in told)
+        except (OSError, ValueError, TypeError):
+            raise ModelError(f"{path} holds no specifications: make the model again") from None
+
+    def serves(self, digest: str) -> bool:
+        """Whether cubes of the model with this digest hold the vectors of this one: it is this one,
+        or one that this was derived from without changing a vector."""
+        own = self.spec.vector_facts()
+        return digest == self.digest or any(
+            digest_of(base) == digest and base.vector_facts() == own for base in self.bases
+        )
 
     @cached_property
     def features(self) -> FeatureSpace:
@@ -189,6 +212,11 @@ def _check_file(model: Model, name: str, verify: bool) -> None:
             f"{path}: sha256 is {actual[:12]}…, {SPEC_FILE} says {expected[:12]}…: the file was "
             f"altered or damaged; fetch or import the model {model.name} again"
         )
+
+
+def digest_of(spec: ModelSpec) -> str:
+    """The digest of a model: that of its specification, which holds those of its files."""
+    return hashlib.sha256(_canonical(spec).encode()).hexdigest()
 
 
 def _canonical(spec: ModelSpec) -> str:

@@ -26,7 +26,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 Method = Literal["patch", "dense"]
 Triple = tuple[float, float, float]
 _LARGEST = 1e30  # of a range's values: what lies far inside of float32
-_LATER = ("code_range", "readout", "trunks", "text")  # parts that older specifications lack
+# parts that older specifications lack
+_LATER = ("code_range", "readout", "trunks", "text", "bases")
 
 
 def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
@@ -114,7 +115,9 @@ class OverheadSpec(NetworkSpec):
     """Overhead imagery: square windows of ``patch_px`` at a GSD of ``gsd`` (min, max) m/px.
 
     ``patch_px`` is the side of the training input. With ``dense`` only its central ``pool_px``
-    are pooled, and the rest is context.
+    are pooled, and the rest is context. ``scene_px``: side to which an image that shows one scene
+    and nothing around it is stretched, for networks that suppose its surroundings themselves; null:
+    ``patch_px``.
     """
 
     patch_px: int = Field(ge=8, le=4096)
@@ -122,6 +125,12 @@ class OverheadSpec(NetworkSpec):
     preferred_gsd: float = Field(gt=0)
     methods: tuple[Method, ...] = Field(("patch",), min_length=1)
     dense: DenseSpec | None = None
+    scene_px: int | None = Field(None, ge=8, le=4096)
+
+    @property
+    def image_px(self) -> int:
+        """The side to which an image of a scene is stretched."""
+        return self.scene_px or self.patch_px
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
@@ -176,6 +185,8 @@ class ModelSpec(_Spec):
     each feature is the logit of a class.
     ``trunks``: sha256 of weights that come as packages, not as files of the model, by trunk.
     ``text``: how words become vectors; null: the model only takes names of classes.
+    ``bases``: file of the specifications of models with the same vectors that this one was derived
+    from, whose cubes it reads; null: none.
     """
 
     version: Literal[1] = 1
@@ -189,6 +200,7 @@ class ModelSpec(_Spec):
     readout: str | None = None
     trunks: dict[str, str] | None = None
     text: TextSpec | None = None
+    bases: str | None = None
     training: dict[str, Any] = {}
     files: dict[str, str] = {}
 
@@ -217,10 +229,20 @@ class ModelSpec(_Spec):
         """Names of the files that the specification refers to."""
         overhead = self.overhead and self.overhead.weights
         text = self.text and self.text.weights
-        parts = [self.ground.weights, overhead, self.distance.metric, self.readout, text]
+        matrices = [self.distance.metric, self.readout]
+        parts = [self.ground.weights, overhead, *matrices, text, self.bases]
         return tuple(dict.fromkeys(part for part in parts if part))
+
+    def vector_facts(self) -> dict[str, Any]:
+        """All that decides a photo's or a place's vector, weights by their sha256 (JSON types)."""
+        told = self.model_dump(mode="json", include={"dim", "ground", "overhead", "trunks"})
+        for network in filter(None, (told["ground"], told["overhead"])):
+            network["weights"] = self.files.get(network["weights"])
+        return told
 
     def facts(self) -> dict[str, Any]:
         """As JSON types; without parts that models had not always, so that digests stay."""
         facts = self.model_dump(mode="json")
+        if self.overhead and self.overhead.scene_px is None:
+            del facts["overhead"]["scene_px"]
         return {k: v for k, v in facts.items() if k not in _LATER or v is not None}

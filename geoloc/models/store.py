@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ModelError
@@ -89,3 +92,24 @@ def publish(draft: Path, target: Path) -> None:
             old.rename(target)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def writing(store: Path) -> Iterator[None]:
+    """Make the folder of the store. Raises ModelError, one line, where it cannot be written."""
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        where = error.filename or store
+        raise ModelError(
+            f"{where} cannot be written ({error.strerror or error}): make room or set GEOLOC_MODELS"
+        ) from None
+
+
+@contextlib.contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Admit one process at a time; the system releases the lock when its holder dies."""
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield

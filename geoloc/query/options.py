@@ -215,8 +215,11 @@ class QueryOptions(BaseModel):
     ] = 0.0
     model: Annotated[
         str | Path | None,
-        Field(description="A model by name or folder, instead of the area's or the cube's."),
-        Option(PHOTOS, flags=()),
+        Field(
+            description="A model by name or folder, instead of the area's or the cube's: the one "
+            "that made the cube, or one derived from it (models extend, adapt)."
+        ),
+        Option(ALL, (Flag(metavar="MODEL", read=str),)),
     ] = None
     truth: Annotated[
         Truths,

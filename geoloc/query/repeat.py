@@ -29,7 +29,7 @@ from .options import QueryOptions
 from .record import read_record
 from .run import answer_scene
 from .session import QueryItem, QuerySession, file_digest
-from .target import Target
+from .target import Target, seen_by_model
 
 ROUNDING = 1e-4
 """Relative difference of distances that is put down to rounding: a photo that was encoded and
@@ -196,7 +196,10 @@ def _largest_difference(before: list[Any], after: list[Any]) -> float | None:
 
 
 def _answer(record: Record, cube: str | Path | None, media: Path | None) -> QueryResult:
-    session = QuerySession.of(Target(_cube(record, cube)), recorded_options(record))
+    target, options = Target(recorded_cube(record, cube)), recorded_options(record)
+    if record["model"].get("digest") not in (None, target.cube.model_digest):
+        target = seen_by_model(target, recorded_model(record, target).path)
+    session = QuerySession.of(target, options)
     if session.options.scene:
         return answer_scene(session)
     model = recorded_model(record, session.target)
@@ -227,7 +230,7 @@ def cube_named(record: Record, moved: str | Path | None) -> str | Path:
     return str(url) if moved is None else moved
 
 
-def _cube(record: Record, moved: str | Path | None) -> Cube:
+def recorded_cube(record: Record, moved: str | Path | None) -> Cube:
     """The recorded generation, whichever is the current one."""
     url, generation = cube_named(record, moved), record["cube"]["generation"]
     names = [one.name for one in list_generations(url)]
@@ -275,7 +278,8 @@ def recorded_model(record: Record, target: Target) -> Model:
                 "'geoloc models import' the recorded one"
             )
         model = stored
-    target.cube.require_model(model.name, model.digest)
+    if not model.serves(target.cube.model_digest):
+        target.cube.require_model(model.name, model.digest)
     return model
 
 

@@ -96,6 +96,7 @@ class QuerySession:
             options.generation,
             check_digests=options.check_digests,
             fetch_imagery=options.fetch_imagery,
+            model=options.model,
         )
         hidden = not options.scene and target.hides_photos(options.sensitive, usually_hidden)
         return cls.of(target, options, sensitive=hidden)
@@ -244,7 +245,7 @@ class QuerySession:
             grid=self.grid,
             classes=cube.features.names,
             cube=self.info,
-            model=model_info(model) if model else {"name": cube.model_name},
+            model=self._model_info(model or self.target.model),
             parameters=self.parameters,
             imagery=tuple(_imagery_near(candidates, cube)),
             places={c.rank: _place_scenes(c, cube) for c in candidates},
@@ -261,6 +262,9 @@ class QuerySession:
             layers=self.regional.layers if self.regional else None,
             recall=self.regional.recall(regions) if self.regional and regions else None,
         )
+
+    def _model_info(self, model: Model | None) -> dict[str, Any]:
+        return {"name": self.target.cube.model_name} if model is None else model_info(model)
 
     def _regions(self, ranked: RankedMap) -> RankedRegions | None:
         if self.regional is None or ranked.regions is None:

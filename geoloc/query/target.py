@@ -31,7 +31,7 @@ from ..jobs.overview import Overview, overview_of
 from ..jobs.repair import repair_cube, restore_name
 from ..jobs.report import BuildReport
 from ..jobs.verify import Verification, verify_cube
-from ..models import Model, load_model, model_of_digest
+from ..models import Model, is_url, load_model, model_of_digest
 from ..models.spec import MODEL_NAME
 from .remembered import remembered_area, require_open, withheld
 
@@ -41,11 +41,13 @@ class Target:
     """A cube, and the area file that it was named by, where it was.
 
     ``fetch_imagery``: what the cube itself names as its imagery is opened wherever it lies.
+    ``model``: that the cube is seen by, where it is not the one that made it.
     """
 
     cube: Cube
     area: Area | None = None
     fetch_imagery: bool = False
+    model: Model | None = None
 
     @property
     def named_area(self) -> Area:
@@ -123,8 +125,12 @@ def open_target(
     *,
     check_digests: bool = False,
     fetch_imagery: bool = False,
+    model: str | Path | None = None,
 ) -> Target:
     """The cube that an area file, a path or a URL names. Raises AreaError or CubeError.
+
+    It is seen by the model that ``model`` or the area file names; see `seen_by_model`, and for
+    what that raises.
 
     ``check_digests``: see `geoloc.cube.Cube.open`.
     ``generation``: another one than the current one, by its name, or the newest that shows no
@@ -134,7 +140,7 @@ def open_target(
     url = area.cube if area else str(ref)
     name = generation_of_date(url, generation) if isinstance(generation, dt.date) else generation
     cube = Cube.open(url, name, check_digests=check_digests)
-    return Target(cube, area, fetch_imagery)
+    return seen_by_model(Target(cube, area, fetch_imagery), model)
 
 
 def cube_url(ref: str | Path) -> str:
@@ -159,9 +165,12 @@ def open_cube(ref: str | Path) -> Cube:
 def cube_model(target: Target, model: str | Path | None = None) -> Model:
     """The very model that made the cube: by the name given, the area's, or its digest.
 
-    Raises SpecMismatchError where the named one is another, ModelError where none is found.
+    Or one that was derived from that without changing its vectors. Raises SpecMismatchError where
+    the named one is another, ModelError where none is found.
     """
     cube = target.cube
+    if model is None and target.model is not None:
+        return target.model
     name = model or (target.area.model if target.area else cube.model_name)
     try:
         if model is None and target.area is None:
@@ -173,8 +182,34 @@ def cube_model(target: Target, model: str | Path | None = None) -> Model:
         chosen = _model_by_digest(cube)
     if chosen.digest != cube.model_digest and model is None and target.area is None:
         chosen = _model_by_digest(cube, chosen)
-    cube.require_model(chosen.name, chosen.digest)
+    if not chosen.serves(cube.model_digest):
+        cube.require_model(chosen.name, chosen.digest)
     return chosen
+
+
+def seen_by_model(target: Target, model: str | Path | None = None) -> Target:
+    """The cube as the model reads it that is named, or that the area file names.
+
+    That is another than the cube's own where one was derived from it: with more names, or another
+    distance. Raises SpecMismatchError for a named one whose vectors are others, ModelError where
+    it cannot be had; what only an area file names is passed over then.
+    """
+    cube, name = target.cube, model or (target.area.model if target.area else None)
+    if name is None or (model is None and is_url(name)):
+        return target
+    try:
+        chosen = load_model(name, verify=False)
+        if chosen.digest == cube.model_digest:
+            return target
+        if chosen.serves(cube.model_digest):
+            return replace(target, cube=cube.seen_by(load_model(name).features), model=chosen)
+    except ModelError:
+        if model is None:
+            return target
+        raise
+    if model is not None:
+        cube.require_model(chosen.name, chosen.digest)
+    return target
 
 
 def require_plain_name(model: str) -> None:

@@ -275,8 +275,10 @@ class _Parent:
         return cls(path, record, file_digest(path), spot, _own_options(record))
 
     def model(self, target: Target) -> Model:
-        """The model that gave the answer: of a scene's, the one that made its cube."""
-        return cube_model(target) if self.options.scene else recorded_model(self.record, target)
+        """The model that gave the answer: of a scene's, if none is named, that of its cube."""
+        if self.options.scene and not self.record["model"].get("digest"):
+            return cube_model(target)
+        return recorded_model(self.record, target)
 
     def question(self, model: Model, options: ZoomOptions) -> QueryItem | None:
         """The photos again; None of a scene's answer."""

@@ -13,11 +13,11 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
+from ..candidates.regions import RankedRegions
 from ..domain import Grid
 from ..errors import UsageError
 from ..query.record import read_record
 from ..query.session import file_digest
-from ..regions import RankedRegions
 from ..report.outputs import RECORD, faults_of_outputs
 from ..report.region_files import BANDS
 from ..report.survey import heatmap_digest

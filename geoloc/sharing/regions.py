@@ -19,10 +19,10 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
 
+from ..candidates.regions import PlaceRecall, RankedRegions
 from ..domain import Grid, Regions
 from ..errors import UsageError
 from ..ranking import Ranking
-from ..regions import PlaceRecall, RankedRegions
 from ..search import RegionMinima
 from ..search.background import BINS, Background
 from .scrub import number, texts

@@ -58,7 +58,7 @@ def read_class_folders(roots: Sequence[Path], what: str) -> ClassImages:
     """
     folders: dict[str, list[Path]] = {}
     for root in roots:
-        for folder in _class_folders(root, what):
+        for folder in class_folders(root, what):
             folders.setdefault(folder.name, []).extend(class_images(folder))
     for name, images in folders.items():
         _require_enough(name, images)
@@ -83,7 +83,8 @@ def class_pairs(path: Path, ground: ClassImages, overhead: ClassImages) -> NDArr
     return together
 
 
-def _class_folders(root: Path, what: str) -> list[Path]:
+def class_folders(root: Path, what: str) -> list[Path]:
+    """The folders of a folder, by name. Raises UsageError, one line, where there are none."""
     if not root.is_dir():
         raise UsageError(f"{root} is not a folder: name one with a subfolder of {what} per class")
     try:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import save
 from torch import nn
 
-from ..encoders.formats.landuse import FEATURES, INPUT_PX, TRUNKS, Head
+from ..encoders.formats.landuse import FEATURES, INPUT_PX, TRUNKS, Head, PlaceLanduse
 from ..encoders.formats.lite import NORMALIZATION
 from ..encoders.formats.networks import weights_bytes
 from ..encoders.text import fit_text_head
@@ -103,13 +103,13 @@ def read_material(spec: LanduseSpec, stage: Stages) -> tuple[Material, tuple[str
     class_pairs(spec.pairs, ground, overhead)  # refuse before the work
     photos = kept_vectors(
         ground.files,
-        _key("photo"),
+        _key("photo-1"),
         PHOTO_VIEWS * FEATURES,
         lambda: photo_features,
         stage("photos through the trunks"),
     )
     places = kept_vectors(
-        overhead.files, _key("place"), PLACE_VIEWS * FEATURES, lambda: place_features,
+        overhead.files, _key("place-2"), PLACE_VIEWS * FEATURES, lambda: place_features,
         stage("overhead images through the trunks"),
     )  # fmt: skip
     ground, overhead = ground.only(photos.files), overhead.only(places.files)
@@ -197,15 +197,16 @@ def write_landuse(
     raw: dict[str, Any] = {
         "name": spec.name,
         "classes": names,
-        "dim": spec.training.dim,
+        "dim": vectors.shape[1],
         "ground": {
-            **network, "arch": "photo_landuse", "weights": "ground.safetensors",
+            **network, "arch": "photo_landuse_kinds", "weights": "ground.safetensors",
             "input_px": PHOTO_PX,
         },
         "overhead": {
-            **network, "arch": "place_landuse", "weights": "overhead.safetensors",
-            "patch_px": INPUT_PX, "gsd": (low, high), "preferred_gsd": best,
-            "methods": ("patch",),
+            **network, "arch": "place_landuse_kinds", "weights": "overhead.safetensors",
+            "patch_px": PlaceLanduse.POOL + 2 * PlaceLanduse.HALO, "gsd": (low, high),
+            "preferred_gsd": best, "methods": ("dense", "patch"), "scene_px": INPUT_PX,
+            "dense": {"stride": PlaceLanduse.STRIDE, "pool_px": PlaceLanduse.POOL},
         },
         "code_range": code_range_of(vectors),
         "readout": "readout.safetensors",
@@ -240,8 +241,8 @@ def told_of(spec: LanduseSpec, material: Material, figures: ClassEvaluation) -> 
 
 
 def _key(kind: str) -> str:
-    """What the kept features of images of a kind depend on besides the images."""
-    return "-".join([f"landuse-{kind}-1", *(trunk_sha256(name)[:8] for name in TRUNKS)])
+    """What the kept features of images of a kind and version depend on besides the images."""
+    return "-".join([f"landuse-{kind}", *(trunk_sha256(name)[:8] for name in TRUNKS)])
 
 
 def _head_bytes(head: Head) -> bytes:

@@ -20,7 +20,7 @@ from ..encoders.formats.landuse import (
     photo_views,
     place_views,
 )
-from ..encoders.formats.lite import NORMALIZATION
+from ..encoders.formats.lite import NORMALIZATION, Edge
 from ..encoders.preprocess import as_square
 
 F32 = NDArray[np.float32]
@@ -33,20 +33,23 @@ __all__ = ["PHOTO_PX", "PHOTO_VIEWS", "PLACE_VIEWS", "photo_features", "place_fe
 
 def photo_features(photos: Images) -> F32:
     """``(photo, views * FEATURES)`` of RGB photos ``(h, w, 3)``."""
-    return _features(photos, PHOTO_PX, photo_views)
+    return _features(photos, PHOTO_PX, photo_views, "constant")
 
 
 def place_features(images: Images) -> F32:
     """``(image, rotations * FEATURES)`` of RGB overhead images ``(h, w, 3)``."""
-    return _features(images, INPUT_PX, place_views)
+    return _features(images, INPUT_PX, place_views, "reflect")
 
 
-def _features(images: Images, side: int, views: Callable[[Tensor], Iterable[Tensor]]) -> F32:
+def _features(
+    images: Images, side: int, views: Callable[[Tensor], Iterable[Tensor]], edge: Edge
+) -> F32:
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in NORMALIZATION)
     x = torch.stack([as_square(image, side) for image in images]).float() / 255
-    return np.concatenate([_seen(view) for view in views((x - mean) / std)], axis=1)
+    seen = [_seen(view, edge) for view in views((x - mean) / std)]
+    return np.concatenate(seen, axis=1)
 
 
-def _seen(view: Tensor) -> F32:
-    (maps,) = cpu_session().run(None, {"rgb": view.contiguous().numpy()})
+def _seen(view: Tensor, edge: Edge) -> F32:
+    (maps,) = cpu_session(edge).run(None, {"rgb": view.contiguous().numpy()})
     return np.asarray(maps.mean((2, 3)), np.float32)

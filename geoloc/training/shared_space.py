@@ -18,7 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..encoders.formats.landuse import MEMBERS, Head
+from ..encoders.formats.landuse import (
+    EMBEDDED,
+    MEMBERS,
+    Head,
+    joined,
+    photo_head,
+    place_head,
+)
 
 F32 = NDArray[np.float32]
 _SAMPLED = 4000  # feature vectors that a projection is found from
@@ -29,13 +36,12 @@ class SpaceSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dim: Annotated[int, Field(ge=2)] = 128
     epochs: Annotated[int, Field(ge=1)] = 40
     batch: Annotated[int, Field(ge=2)] = 256
     rate: Annotated[float, Field(gt=0)] = 3e-3
     decay: Annotated[float, Field(ge=0)] = 0.05
     scale: Annotated[float, Field(gt=0)] = 12.0
-    ground_weight: Annotated[float, Field(ge=0)] = 0.5
+    ground_weight: Annotated[float, Field(ge=0)] = 1.0
     seed: int = 0
 
 
@@ -81,15 +87,24 @@ def train_space(
     classes = []
     with torch.random.fork_rng():
         torch.manual_seed(spec.seed)  # the members' first weights
-        sides = _Side(ground, spec.dim), _Side(overhead, spec.dim)
+        dim = EMBEDDED + together.shape[1]
+        sides = _Side(ground, photo_head(dim)), _Side(overhead, place_head(dim))
         for number in range(MEMBERS):
             torch.manual_seed(spec.seed + number)
             trainer = _Trainer(sides, number, goes, spec)
             for step in trainer.steps(steps):
                 tell(number * steps + step, MEMBERS * steps)
             classes.append(trainer.classes())
-    own, above = (np.concatenate(parts, 1) / MEMBERS**0.5 for parts in zip(*classes, strict=True))
-    return Space(sides[0].head.eval(), sides[1].head.eval(), own, above)
+    own, above = (torch.stack(parts) for parts in zip(*classes, strict=True))
+    itself = torch.eye(len(goes.T))
+    for side, known, meant in zip(sides, (own, above), (goes, itself), strict=True):
+        side.head.eval().set_classes(known, meant)
+    return Space(sides[0].head, sides[1].head, _vectors(own, goes), _vectors(above, itself))
+
+
+def _vectors(known: Tensor, meant: Tensor) -> F32:
+    """Unit vectors ``(class, dim)`` of classes, given as a `Head` has them."""
+    return np.asarray(joined(meant, torch.cat(list(known), 1)).numpy(), np.float32)
 
 
 def embed(head: Head, features: F32) -> F32:
@@ -101,8 +116,8 @@ def embed(head: Head, features: F32) -> F32:
 class _Side:
     """One head with its images, whose projected features are kept, as the projection is fixed."""
 
-    def __init__(self, views: Views, dim: int) -> None:
-        self.head = Head(dim)
+    def __init__(self, views: Views, head: Head) -> None:
+        self.head = head
         set_projection(self.head, views.features.reshape(-1, views.features.shape[-1]))
         with torch.inference_mode():
             seen = [
@@ -130,7 +145,7 @@ class _Trainer:
         self.ground, self.overhead = sides
         self.member, self.together, self.spec = member, together, spec
         self.own, self.above = (
-            nn.Parameter(torch.randn(count, spec.dim // MEMBERS)) for count in together.shape
+            nn.Parameter(torch.randn(count, EMBEDDED // MEMBERS)) for count in together.shape
         )
 
     def steps(self, count: int) -> Iterator[int]:
@@ -167,11 +182,9 @@ class _Trainer:
             + (soft_cross_entropy(both, pairs) + soft_cross_entropy(both.T, pairs.T)) / 2
         )
 
-    def classes(self) -> tuple[F32, F32]:
+    def classes(self) -> tuple[Tensor, Tensor]:
         """Unit vectors of the ground classes and the overhead classes."""
-        own, above = (
-            functional.normalize(c.detach(), dim=1).numpy() for c in (self.own, self.above)
-        )
+        own, above = (functional.normalize(c.detach(), dim=1) for c in (self.own, self.above))
         return own, above
 
 

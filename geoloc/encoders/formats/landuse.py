@@ -8,15 +8,17 @@ RGB normalised by `lite.NORMALIZATION`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import onnxruntime
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .lite import CHANNELS, pretrained
+from .lite import CHANNELS, Edge, pretrained
 from .to_onnx import onnx_bytes
 
 TRUNKS = ("efficientnet_lite0", "efficientnet_lite2")
@@ -24,28 +26,89 @@ INPUT_PX = 192
 """Side of what a trunk sees of a photo; of a place, the side of its surroundings."""
 
 FEATURES = CHANNELS * len(TRUNKS)
-MEMBERS = 4
+MEMBERS = 8
+EMBEDDED = 256
+"""Values of a vector that are no kind of place."""
+
+KINDS_SHARE = 0.7
+"""Of the square of a vector's length, that of its kinds of place."""
+
 _PROJECTED, _HIDDEN = 256, 512
 PHOTO_VIEWS = PLACE_VIEWS = 4
+_CELL = 32  # px between positions of a trunk
 _CROP = 0.75  # side of a photo's corners, of its own
 
 
 class Head(nn.Module):
     """Features ``(n, FEATURES)`` to unit vectors ``(n, dim)``: a projection, then small networks.
 
-    Each member, trained for itself, gives a part of the vector.
+    The first ``dim - EMBEDDED`` values say how likely each kind of place is, as all members see it
+    together, and the others where the image lies in a space that is common to photos and places,
+    of which each member gives a part. ``known`` ``(member, class, value)``: unit vectors of the
+    classes there. ``meant`` ``(class, kind)``: 1 for the kinds of place that a class stands for.
+    ``sharpness``: of cosines, before the softmax; ``power``: of the probabilities.
     """
 
-    def __init__(self, dim: int, members: int = MEMBERS) -> None:
+    known: Tensor
+    meant: Tensor
+
+    def __init__(self, dim: int, sharpness: float, power: float) -> None:
         super().__init__()
         self.project = nn.Linear(FEATURES, _PROJECTED)
-        self.members = nn.ModuleList(_member(dim // members) for _ in range(members))
+        self.members = nn.ModuleList(_member(EMBEDDED // MEMBERS) for _ in range(MEMBERS))
+        self.sharpness, self.power = sharpness, power
+        self.kinds = dim - EMBEDDED
+        self.set_classes(torch.zeros(MEMBERS, 1, EMBEDDED // MEMBERS), torch.zeros(1, self.kinds))
+
+    def set_classes(self, known: Tensor, meant: Tensor) -> None:
+        """The classes, of any number. Raises ValueError if there is another number of kinds."""
+        count = known.shape[1]
+        if known.shape != (MEMBERS, count, EMBEDDED // MEMBERS) or meant.shape != (
+            count,
+            self.kinds,
+        ):
+            raise ValueError(f"classes {known.shape} of kinds {meant.shape} do not fit the head")
+        self.register_buffer("known", known)
+        self.register_buffer("meant", meant)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *others: Any) -> None:
+        """Takes as many classes as there are in the file."""
+        given = [state.get(prefix + name) for name in ("known", "meant")]
+        if all(isinstance(one, Tensor) for one in given):
+            with contextlib.suppress(ValueError):  # is reported as shapes that do not fit
+                self.set_classes(*(torch.zeros_like(one).float() for one in given))
+        super()._load_from_state_dict(state, prefix, *others)
 
     def forward(self, features: Tensor) -> Tensor:
-        projected = self.project(features.float())
-        parts = [functional.normalize(member(projected), dim=-1) for member in self.members]
-        result: Tensor = torch.cat(parts, -1) / len(parts) ** 0.5
+        return self.vector(self.project(features.float()))
+
+    def projected(self, maps: Tensor) -> Tensor:
+        """Maps ``(n, FEATURES, h, w)`` -> ``(n, _PROJECTED, h, w)``."""
+        result: Tensor = self.project(maps.movedim(1, -1)).movedim(-1, 1)
         return result
+
+    def vector(self, projected: Tensor) -> Tensor:
+        """``(n, _PROJECTED)`` -> ``(n, dim)``."""
+        each = torch.stack([member(projected) for member in self.members])
+        unit = functional.normalize(each.float(), dim=-1)
+        likely = (self.sharpness * unit @ self.known.mT).softmax(-1).mean(0) @ self.meant
+        return joined(likely**self.power, torch.cat(list(unit), -1))
+
+
+def joined(kinds: Tensor, embedding: Tensor) -> Tensor:
+    """Unit vectors ``(n, dim)`` of both parts ``(n, value)``, each of its share of the square."""
+    parts = (KINDS_SHARE, kinds), (1 - KINDS_SHARE, embedding)
+    return torch.cat([share**0.5 * functional.normalize(part, dim=-1) for share, part in parts], -1)
+
+
+def photo_head(dim: int) -> Head:
+    """Of photos: a photo may show several kinds, and is asked for each by its probability."""
+    return Head(dim, sharpness=16, power=1)
+
+
+def place_head(dim: int) -> Head:
+    """Of places: kinds that are less likely count more than by their probability."""
+    return Head(dim, sharpness=7, power=0.5)
 
 
 def _member(dim: int) -> nn.Sequential:
@@ -56,36 +119,40 @@ def _member(dim: int) -> nn.Sequential:
 
 
 class Trunks(nn.Module):
-    """Both trunks beside each other: ``(n, 3, H, W)`` -> ``(n, FEATURES, H/32, W/32)``."""
+    """Both trunks beside each other: ``(n, 3, H, W)`` -> ``(n, FEATURES, H/32, W/32)``.
 
-    def __init__(self) -> None:
+    H and W are multiples of 32. ``edge``: what they suppose beyond the edge.
+    """
+
+    def __init__(self, edge: Edge) -> None:
         super().__init__()
-        self.each = nn.ModuleList(pretrained(name).requires_grad_(False) for name in TRUNKS)
+        self.edge: Edge = edge
+        self.each = nn.ModuleList(pretrained(name, edge).requires_grad_(False) for name in TRUNKS)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([trunk(x) for trunk in self.each], 1)
 
-    def seen(self, x: Tensor) -> Tensor:
-        """Features ``(n, FEATURES)`` of views `INPUT_PX` wide, averaged over the image.
+    def maps(self, x: Tensor) -> Tensor:
+        """The same in float32, without gradients.
 
         On a CPU by ONNX Runtime, which is three times as fast as torch with these trunks (their
         depthwise convolutions), once some seconds were spent on preparing it.
         """
         if x.device.type != "cpu":
-            result: Tensor = self(x).float().mean((2, 3))
+            result: Tensor = self(x).float()
             return result
-        (maps,) = cpu_session().run(None, {"rgb": x.float().contiguous().numpy()})
-        return torch.from_numpy(maps).mean((2, 3))
+        (maps,) = cpu_session(self.edge).run(None, {"rgb": x.float().contiguous().numpy()})
+        return torch.from_numpy(maps)
 
 
 @cache
-def cpu_session() -> onnxruntime.InferenceSession:
+def cpu_session(edge: Edge) -> onnxruntime.InferenceSession:
     """`Trunks` for ONNX Runtime: ``rgb`` normalised float32 to ``vector``, as `Trunks.forward`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     # waiting threads must not take the cores of others
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    exported = onnx_bytes(Trunks(), INPUT_PX)
+    exported = onnx_bytes(Trunks(edge), INPUT_PX, any_size=True)
     return onnxruntime.InferenceSession(exported, options)
 
 
@@ -96,12 +163,12 @@ class PhotoLanduse(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.trunks = Trunks()
-        self.head = Head(dim)
+        self.trunks = Trunks("constant")
+        self.head = photo_head(dim)
 
     def features(self, x: Tensor) -> Tensor:
         """``(n, FEATURES)``, averaged over the views."""
-        return torch.stack([self.trunks.seen(view) for view in photo_views(x)]).mean(0)
+        return torch.stack([self.trunks.maps(view).mean((2, 3)) for view in photo_views(x)]).mean(0)
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = self.head(self.features(x))
@@ -109,27 +176,51 @@ class PhotoLanduse(nn.Module):
 
 
 class PlaceLanduse(nn.Module):
-    """A place from above, averaged over four rotations.
+    """A place from above with its surroundings, averaged over four rotations.
 
-    The head was trained on patches by themselves, which have zero padding where a tile has real
-    surroundings: densely this is another function (on a town its vectors differed by 1.5 times the
-    spread between places), and so the model serves patches only.
+    Each position of the trunks stands for `_CELL` px, and is given twice in both directions, so
+    that positions are `STRIDE` px apart: the mean over a window half a cell aside then is that of
+    both its neighbours. The projection comes before the mean, as it is linear and makes the maps
+    ten times smaller. An image alone, `POOL` px wide, is taken to go on as in a mirror.
     """
 
+    STRIDE = 16
+    POOL = INPUT_PX
+    HALO = 160
+    """px; trunks see further, but what lies beyond changes less than a shift by 2 px does."""
+    TILE_PX = 1408
+    """Their early features take some 500 bytes per px of a tile: 1 GB."""
     FROZEN = "trunks."
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.trunks = Trunks()
-        self.head = Head(dim)
+        self.trunks = Trunks("reflect")
+        self.head = place_head(dim)
 
-    def features(self, x: Tensor) -> Tensor:
-        """``(n, FEATURES)``, averaged over the rotations."""
-        return torch.stack([self.trunks.seen(view) for view in place_views(x)]).mean(0)
+    def trunk(self, x: Tensor) -> Tensor:
+        """``(n, 3, H, W)`` -> projected features ``(n, _PROJECTED, H/16, W/16)``."""
+        height, width = x.shape[-2:]
+        whole = functional.pad(x, (0, -width % _CELL, 0, -height % _CELL), mode="reflect")
+        with torch.autocast(x.device.type, enabled=False):
+            seen = self.head.projected(self.maps(whole))
+        times = _CELL // self.STRIDE
+        fine = seen.repeat_interleave(times, 2).repeat_interleave(times, 3)
+        return fine[..., : height // self.STRIDE, : width // self.STRIDE]
+
+    def maps(self, x: Tensor) -> Tensor:
+        """``(n, FEATURES, H/32, W/32)``, averaged over the rotations."""
+        turned = (
+            torch.rot90(self.trunks.maps(view), -turns, (2, 3))
+            for turns, view in enumerate(place_views(x))
+        )
+        return sum(turned) / PLACE_VIEWS  # type: ignore[return-value]
+
+    def vector(self, projected: Tensor) -> Tensor:
+        """Pooled features ``(n, _PROJECTED)`` -> vectors ``(n, dim)``."""
+        return self.head.vector(projected)
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.head(self.features(x))
-        return result
+        return self.vector(self.trunk(x).mean((2, 3)))
 
 
 def photo_views(x: Tensor) -> Iterator[Tensor]:

@@ -8,6 +8,7 @@ strictly. Which packages: `geoloc.models.trunks`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -50,8 +51,14 @@ _STAGES = {
 _EARLY = 5  # stages up to stride 16
 
 
+Edge = Literal["constant", "reflect"]
+"""What a trunk supposes beyond the edge of an image: zeros, as in its training, or a mirror."""
+
+
 class _SameConv(nn.Conv2d):
     """A convolution with TensorFlow's "same" padding: the odd pixel goes right and bottom."""
+
+    edge: Edge = "constant"
 
     def forward(self, x: Tensor) -> Tensor:
         pads: list[int] = []
@@ -59,7 +66,7 @@ class _SameConv(nn.Conv2d):
         for size in (int(x.shape[3]), int(x.shape[2])):
             total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
             pads += [total // 2, total - total // 2]
-        result: Tensor = super().forward(functional.pad(x, pads))
+        result: Tensor = super().forward(functional.pad(x, pads, mode=self.edge))
         return result
 
 
@@ -125,9 +132,12 @@ class EfficientNetLite(nn.Module):
         del self._conv_head, self._bn1
 
 
-def pretrained(name: str) -> EfficientNetLite:
+def pretrained(name: str, edge: Edge = "constant") -> EfficientNetLite:
     """A trunk with its ImageNet weights; UsageError if their package is not installed."""
     state = torch.load(trunk_file(name), weights_only=True)
     trunk = EfficientNetLite(name)
     trunk.load_state_dict({k: v for k, v in state.items() if not k.startswith("_fc.")})
+    for module in trunk.modules():
+        if isinstance(module, _SameConv):
+            module.edge = edge
     return trunk

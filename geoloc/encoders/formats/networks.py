@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _PROBE_PX = 256  # input side at which a trunk's feature sizes are measured
 _AUXILIARY = ("googlenet", "inception_v3")  # their training heads do not fit one vector out
+_PARALLEL_KEY = re.compile(r"(?:^|(?<=\.))module\.")
 _DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 Layer = Callable[[Tensor], Tensor]
@@ -89,15 +90,19 @@ _OWN: dict[str, Callable[[int], nn.Module]] = {
     "photo_lite0": PhotoLite0,
     "place_lite0": PlaceLite0,
     "place_lite0_tuned": TunedLite0,
-    "photo_landuse": PhotoLanduse,
-    "place_landuse": PlaceLanduse,
+    "photo_landuse_kinds": PhotoLanduse,
+    "place_landuse_kinds": PlaceLanduse,
 }
 """Architectures of our own, by the name that a model directory gives them."""
 
 _PLACE_LITE0 = _Family((), lambda n, x: n.trunk(x), lambda n, p: n.head(p))
-_OWN_DENSE: dict[str, tuple[type[PlaceLite0], _Family]] = {
+_OWN_DENSE: dict[str, tuple[type[PlaceLite0 | PlaceLanduse], _Family]] = {
     "place_lite0": (PlaceLite0, _PLACE_LITE0),
     "place_lite0_tuned": (TunedLite0, _PLACE_LITE0),
+    "place_landuse_kinds": (
+        PlaceLanduse,
+        _Family((), lambda n, x: n.trunk(x), lambda n, p: n.vector(p)),
+    ),
 }
 
 
@@ -110,15 +115,20 @@ class SplitNetwork(nn.Module):
     """A torchvision network as ``head(mean(trunk(x)))``; ``network`` holds all parameters.
 
     ``stride``: px between feature positions. ``halo_px``: margin of real imagery beyond which
-    a feature cannot see (an upper bound of the receptive field's reach).
+    a feature cannot see (an upper bound of the receptive field's reach). ``tile_px``: side of the
+    largest input that it should be given, where that is less than is usual.
     Feature position ``i`` belongs to the pixels ``[i * stride, (i + 1) * stride)``.
     """
 
-    def __init__(self, network: nn.Module, family: _Family, stride: int, halo_px: int) -> None:
+    def __init__(
+        self, network: nn.Module, family: _Family, stride: int, halo_px: int,
+        tile_px: int | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.network = network
         self.stride = stride
         self.halo_px = halo_px
+        self.tile_px = tile_px
         self._family = family
 
     def trunk(self, x: Tensor) -> Tensor:
@@ -191,7 +201,7 @@ def _split_own(arch: str, dim: int, stride: int, pool_px: int) -> SplitNetwork:
         raise ModelError(
             f"{arch} needs stride {kind.STRIDE} and pool_px {kind.POOL}, not {stride} and {pool_px}"
         )
-    return SplitNetwork(kind(dim), family, stride, kind.HALO)
+    return SplitNetwork(kind(dim), family, stride, kind.HALO, kind.TILE_PX)
 
 
 def split_network(
@@ -285,8 +295,12 @@ def _is_frozen(network: nn.Module, key: str) -> bool:
 
 
 def rename_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Current names for old ones: ``module.`` dropped, DenseNet's ``norm.1`` -> ``norm1``."""
-    return {_DENSENET_KEY.sub(r"\1\2", k.removeprefix("module.")): v for k, v in state.items()}
+    """Current names for old ones: ``module.`` dropped, DenseNet's ``norm.1`` -> ``norm1``.
+
+    DataParallel, which adds ``module.``, is put around a whole network or, as in checkpoints of
+    AlexNet, around a part of it: ``features.module.0``.
+    """
+    return {_DENSENET_KEY.sub(r"\1\2", _PARALLEL_KEY.sub("", k)): v for k, v in state.items()}
 
 
 def weights_bytes(net: nn.Module, *, half: bool = False) -> bytes:

@@ -9,12 +9,14 @@ import torch
 from torch import nn
 
 
-def onnx_bytes(network: nn.Module, size: int) -> bytes:
-    """ONNX of a network that maps RGB ``(n, 3, size, size)`` to vectors.
+def onnx_bytes(network: nn.Module, size: int, *, any_size: bool = False) -> bytes:
+    """ONNX of a network that maps RGB ``(n, 3, size, size)`` to vectors, or maps to maps.
 
-    The batch size is dynamic. TorchScript's exporter is used, as it needs no package but torch.
+    The batch size is dynamic; with ``any_size`` so are height and width, for networks that compute
+    the same whatever they are. TorchScript's exporter is used, as it needs no package but torch.
     """
     buffer = io.BytesIO()
+    free = {0: "n", 2: "height", 3: "width"} if any_size else {0: "n"}
     # whoever asks may compute in bfloat16, which ONNX Runtime's convolutions do not
     with warnings.catch_warnings(), torch.autocast("cpu", enabled=False):
         warnings.simplefilter("ignore")  # about what is fixed by tracing, which is intended
@@ -24,7 +26,7 @@ def onnx_bytes(network: nn.Module, size: int) -> bytes:
             buffer,  # type: ignore[arg-type]  # streams are accepted, too
             input_names=["rgb"],
             output_names=["vector"],
-            dynamic_axes={"rgb": {0: "n"}, "vector": {0: "n"}},
+            dynamic_axes={"rgb": free, "vector": free},
             dynamo=False,
         )
     return buffer.getvalue()

@@ -1,0 +1,104 @@
+"""``geoloc tandem``: several models asked together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from ..errors import GeolocError, UsageError
+from .console import note, print_json, print_table, stages
+
+if TYPE_CHECKING:
+    from ..query.tandem import TandemAnswer, TandemEvaluation
+
+_SHOWN = 5  # places on the terminal
+
+
+def tandem(
+    photos: list[str] = typer.Argument(None, metavar="PHOTO…", help="Ground photos: files."),
+    cube: list[str] = typer.Option(
+        ..., "--cube", help="Area file, folder or URL of a cube; once for each model, same places."
+    ),
+    bank: Path = typer.Option(
+        None,
+        "--bank",
+        metavar="DIR",
+        help="Unrelated photos, at least 8: scores are calibrated by them, not by the places.",
+    ),
+    out: Path = typer.Option(None, "--out", metavar="DIR", help="Folder for the answers."),
+    truth: Path = typer.Option(
+        None,
+        "--truth",
+        metavar="CSV",
+        help="In place of photos: photos of known places (file, lon, lat), beside the file. Says "
+        "whether the models are better together than the better one alone.",
+    ),
+    top: int = typer.Option(20, "--top", min=1, help="How many candidates."),
+    seed: int = typer.Option(0, "--seed", min=0, help="Random seed of the intervals."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
+) -> None:
+    """Rank places by several models together; the answer shows what each says of a place.
+
+    Each model has its own cube of the same places. Their distances become z-scores and are
+    averaged.
+    """
+    from ..query.evaluating import bank_photos
+    from ..query.tandem import evaluate_tandem, open_tandem, search_tandem
+
+    if bool(photos) == bool(truth) or bool(photos) != bool(out):
+        raise UsageError("tandem takes photos and --out DIR, or --truth CSV")
+    with stages() as stage:
+        opened = open_tandem(cube, () if bank is None else bank_photos(bank))
+        if truth is not None:
+            found = evaluate_tandem(opened, truth, seed=seed, progress=stage("ranking"))
+            _show_figures(found, as_json)
+            return
+        answers, failures = search_tandem(opened, photos, out, top=top, progress=stage("searching"))
+    _show(answers, failures, as_json)
+    if failures:
+        raise GeolocError("; ".join(failures.values()))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(tandem)
+
+
+def _show(answers: list[TandemAnswer], failures: dict[str, str], as_json: bool) -> None:
+    if as_json:
+        told = [
+            {"photo": one.photo, "folder": str(one.folder),
+             "candidates": [place.to_json() for place in one.places]}
+            for one in answers
+        ]  # fmt: skip
+        print_json({"results": told, "failures": failures})
+        return
+    for one in answers:
+        names = list(one.places[0].models) if one.places else []
+        columns = {"rank": "right", "lat, lon": "left", "percentile": "right"}
+        rows = [
+            [str(place.rank), f"{place.lat:.5f}, {place.lon:.5f}", f"{place.percentile:.3f} %"]
+            + [f"{place.models[name]['percentile']:.3f} %" for name in names]
+            for place in one.places[:_SHOWN]
+        ]
+        print_table(f"{one.photo} ({one.folder})", columns | dict.fromkeys(names, "right"), rows)
+
+
+def _show_figures(found: TandemEvaluation, as_json: bool) -> None:
+    if as_json:
+        print_json(found.to_json())
+        return
+    columns = {"": "left", "median percentile": "right", "mean": "right", "best 1 %": "right"}
+    keys = ("median_percentile", "mean_percentile", "top1pct")
+    rows = [
+        [name, *(f"{told[k].value:.2f} [{told[k].low:.2f}, {told[k].high:.2f}]" for k in keys)]
+        for name, told in found.methods.items()
+    ]
+    print_table(f"{found.photos} photos", columns, rows)
+    for name, gain in found.gains.items():
+        note(
+            f"{name} against {found.better} alone: mean percentile gained {gain.value:.2f} "
+            f"[{gain.low:.2f}, {gain.high:.2f}]"
+        )
