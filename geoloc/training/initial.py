@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from ..encoders.formats.networks import rename_keys
-from ..errors import ModelError, UsageError, one_line
+from ..encoders.importing import read_state_dict
+from ..errors import ModelError, UsageError
 from ..models.load import load_model
 from ..models.spec import SPEC_FILE
 
@@ -34,7 +30,7 @@ def load_initial(network: nn.Module, path: Path, arch: str) -> None:
 
     Raises ModelError for a file that is no checkpoint, or one of another architecture.
     """
-    given, own = rename_keys(read_weights(path)), network.state_dict()
+    given, own = rename_keys(read_state_dict(path)), network.state_dict()
     last = _last_names(network)
     odd = {name for name in given if name in own and given[name].shape != own[name].shape}
     missing = set(own) ^ set(given)
@@ -44,24 +40,6 @@ def load_initial(network: nn.Module, path: Path, arch: str) -> None:
         raise ModelError(f"{path} does not fit {arch} ({first} differs): name weights of {arch}")
     kept = {name: own[name] if name in odd else value for name, value in given.items()}
     network.load_state_dict(kept, strict=False)
-
-
-def read_weights(path: Path) -> Mapping[str, Tensor]:
-    """The tensors of a safetensors file or of a checkpoint, which nothing of is executed."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path} is no file of weights ({one_line(error, 80)})") from None
-    except Exception as error:  # noqa: BLE001  # unpickling raises nearly anything
-        raise ModelError(
-            f"{path} is no checkpoint that can be read safely ({one_line(error, 80)}): get it again"
-        ) from None
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ModelError(f"{path} has no state_dict: name a checkpoint of a network")
-    return state
 
 
 def last_linear(network: nn.Module) -> nn.Linear | None:
