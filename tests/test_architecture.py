@@ -41,8 +41,6 @@ OWNERS = {
     "torch": ("encoders", "training", "sandbox.recipe", "sandbox.features", "executors"),
     "torchvision": ("encoders", "training"),
     "lightning_fabric": ("training.machine",),
-    "tensorboard": (),  # by way of torch
-
     "zarr": ("stores", "cube", "imagery.cached"),
     "httpx": ("imagery.xyz",),
     "osmium": ("points.extracts", "sandbox"),

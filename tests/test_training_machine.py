@@ -21,7 +21,7 @@ def test_what_the_machine_does_not_have_is_refused() -> None:
     with pytest.raises(UsageError, match="devices 0"):
         Machine(accelerator="cpu", devices=0).processes()
     with pytest.raises(UsageError, match="16-mixed needs a GPU"):
-        CPU.check_precision("16-mixed")
+        CPU.check("16-mixed")
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="no CUDA device"):
             Machine(accelerator="cuda").kind()

@@ -85,7 +85,7 @@ class DryRun:
 def dry_run(spec: TrainSpec, machine: Machine) -> DryRun:
     """Try a training. Raises what that would raise: UsageError, ModelError, PhotoError, and
     OutputError, also where the disk has too little space."""
-    machine.check_precision(spec.loop.precision)
+    machine.check(spec.loop.precision)
     refuse_other_folder(spec.out)
     teacher, material = load_model(spec.teacher), read_material(spec.pairs)
     require_one_split(material)

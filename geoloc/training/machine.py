@@ -57,8 +57,13 @@ class Machine(BaseModel):
             raise UsageError(f"devices {self.devices}: use {least} or auto")
         return self.devices
 
-    def check_precision(self, precision: Precision) -> None:
-        """Raise UsageError for a precision that the device does not have."""
+    def check(self, precision: Precision) -> None:
+        """Before any work: raises UsageError for devices or a precision that are not there,
+        NotInstalledError without Fabric."""
+        with extra("train", "a training"):
+            import lightning_fabric  # noqa: F401
+
+        self.processes()
         if precision == "16-mixed" and self.kind() == "cpu":
             raise UsageError("precision 16-mixed needs a GPU: use bf16-mixed or 32 on the CPU")
 
@@ -75,7 +80,7 @@ class FabricEngine:
             from lightning_fabric import Fabric
 
         _quieten()
-        machine.check_precision(precision)
+        machine.check(precision)
         kind = machine.kind()
         self.rank, self.world, self.precision = rank, world, precision
         strategy: Any = "auto"

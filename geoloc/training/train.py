@@ -46,7 +46,7 @@ def train_student(
     of another specification or data.
     """
     machine = machine or Machine()
-    machine.check_precision(spec.loop.precision)
+    machine.check(spec.loop.precision)
     refuse_other_folder(spec.out)
     training = prepare(spec, machine, stages)
     step = stages(f"training {spec.out.name}")
