@@ -28,7 +28,7 @@ from torch.nn import functional
 from ...errors import ModelError, one_line
 from ...extras import extra
 from .landuse import PhotoLanduse, PlaceLanduse
-from .lite0 import PhotoLite0, PlaceLite0
+from .lite0 import PhotoLite0, PlaceLite0, TunedLite0
 
 if TYPE_CHECKING:
     from ...models.spec import NetworkSpec
@@ -89,6 +89,7 @@ _FAMILIES = (
 _OWN: dict[str, Callable[[int], nn.Module]] = {
     "photo_lite0": PhotoLite0,
     "place_lite0": PlaceLite0,
+    "place_lite0_tuned": TunedLite0,
     "photo_landuse_kinds": PhotoLanduse,
     "place_landuse_kinds": PlaceLanduse,
 }
@@ -97,13 +98,20 @@ _OWN: dict[str, Callable[[int], nn.Module]] = {
 _FORMER = ("photo_landuse", "place_landuse")
 """Names that were given to other functions: heads without kinds of place, on unmirrored trunks."""
 
+_PLACE_LITE0 = _Family((), lambda n, x: n.trunk(x), lambda n, p: n.head(p))
 _OWN_DENSE: dict[str, tuple[type[PlaceLite0 | PlaceLanduse], _Family]] = {
-    "place_lite0": (PlaceLite0, _Family((), lambda n, x: n.trunk(x), lambda n, p: n.head(p))),
+    "place_lite0": (PlaceLite0, _PLACE_LITE0),
+    "place_lite0_tuned": (TunedLite0, _PLACE_LITE0),
     "place_landuse_kinds": (
         PlaceLanduse,
         _Family((), lambda n, x: n.trunk(x), lambda n, p: n.vector(p)),
     ),
 }
+
+
+def is_lite(arch: str) -> bool:
+    """Whether an architecture takes pixels as EfficientNet-Lite does, not as torchvision's do."""
+    return arch in _OWN
 
 
 class SplitNetwork(nn.Module):
