@@ -27,6 +27,9 @@ def tandem(
         metavar="DIR",
         help="Unrelated photos, at least 8: scores are calibrated by them, not by the places.",
     ),
+    weight: list[float] = typer.Option(
+        [], "--weight", min=0, help="Of each model, in the order of the cubes; default: all alike."
+    ),
     out: Path | None = typer.Option(None, "--out", metavar="DIR", help="Folder for the answers."),
     truth: Path | None = typer.Option(
         None,
@@ -50,7 +53,8 @@ def tandem(
     if bool(photos) == bool(truth) or bool(photos) != bool(out):
         raise UsageError("tandem takes photos and --out DIR, or --truth CSV")
     with stages() as stage:
-        opened = open_tandem(cube, () if bank is None else bank_photos(bank))
+        unrelated = () if bank is None else bank_photos(bank)
+        opened = open_tandem(cube, unrelated, weights=weight or None)
         if truth is not None:
             found = evaluate_tandem(opened, truth, seed=seed, progress=stage("ranking"))
             _show_figures(found, as_json)
