@@ -5,6 +5,8 @@
 ``features``   what its vectors mean: names, distance, and the int8 code (``quantizer``)
 ``store``      the models of this machine, and those shipped with geoloc
 ``fetch``      models by URL, copied into the store
+``transfer``   files of a remote folder, resumed; ``published``: weights that others published
+``derived``    models with the vectors of another: more names, or another distance
 ``load``       a model by name, directory, URL or digest
 
 Nothing here imports torch: the networks themselves are run by `geoloc.encoders`.

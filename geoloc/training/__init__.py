@@ -16,6 +16,7 @@
 ``crossview``  both encoders trained jointly on places (the sandbox model)
 ``landuse``    ``geoloc models make``: from class folders (``class_images``) by way of the trunks
                (``landuse_features``) to heads of one space (``shared_space``)
+``extending``  ``geoloc models extend``: further names for the vectors of a model
 """
 
 from .spec import TrainSpec
