@@ -40,6 +40,7 @@ OWNERS = {
     "distributed": ("executors",),
     "torch": ("encoders", "training", "sandbox.recipe", "sandbox.features", "executors"),
     "torchvision": ("encoders", "training"),
+    "lightning_fabric": ("training.machine",),
     "zarr": ("stores", "cube", "imagery.cached"),
     "httpx": ("imagery.xyz",),
     "osmium": ("points.extracts", "sandbox"),

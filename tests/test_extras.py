@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 from geoloc.errors import GeolocError, NotInstalledError
 from geoloc.extras import extra
 from geoloc.sandbox.telegram import NOT_INCLUDED
+from geoloc.training.logs import METRICS
 from tests.bulk_place import make_place
 from tests.media import save, shot, video
 from tests.service import ROOT
@@ -142,6 +143,17 @@ def test_a_named_provider_of_tiles(without: Run) -> None:
     assert done.stderr.splitlines()[-1].endswith(
         "imagery url 'OpenStreetMap.Mapnik' needs xyzservices: pip install 'geoloc[xyz]'"
     )
+
+
+def test_trainings(without: Run, tmp_path: Path) -> None:
+    """Refused before any work; the loop itself, which trains the sandbox's model, does without."""
+    asked = ("train", "gone.csv", "--teacher", "sandbox", "--out", tmp_path / "out")
+    line = refusal(without(("train",), "-m", "geoloc", *asked))
+    assert "a training needs lightning-fabric: pip install 'geoloc[train]'" in line
+    code = f"from tests.test_training_loop import *; fit(Line(), SPEC, Path({str(tmp_path)!r}))"
+    done = without(("train",), "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / METRICS).read_text().count("\n") == 6
 
 
 def test_networks_of_torchvision(without: Run, tmp_path: Path) -> None:

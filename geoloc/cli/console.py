@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -41,8 +41,11 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 """Progress, notes and errors: never mixed into what a machine reads."""
 
 
-Advance = Callable[[float, int], None]
-"""How the library reports how far long work has come: done, and of how many."""
+class Advance(Protocol):
+    """How the library reports how far long work has come: done, of how many, and a word on it."""
+
+    def __call__(self, done: float, total: int, told: str = "") -> None: ...
+
 
 _LOOK, _LINES = 1.0, 30.0  # seconds between looks at how far work has come, and between lines
 
@@ -96,9 +99,11 @@ def _bars(lines: _Lines) -> Iterator[Callable[[str], Advance]]:
         def stage(title: str) -> Advance:
             task, note_course = bars.add_task(title, total=None), lines.stage(title)
 
-            def advance(done: float, total: int) -> None:
-                note_course(done, total)
-                bars.update(task, completed=done, total=total)
+            def advance(done: float, total: int, told: str = "") -> None:
+                note_course(done, total, told)
+                bars.update(
+                    task, completed=done, total=total, description=f"{title} {told}".strip()
+                )
 
             return advance
 
@@ -117,6 +122,7 @@ class Course:
     paced: float
     done: float = 0.0
     total: int | None = None
+    told: str = ""
 
     def text(self, now: float) -> str:
         """One line: how much of how much, time elapsed and left."""
@@ -128,7 +134,8 @@ class Course:
             f", about {_clock((now - self.paced) * (1 - share) / share)} left" if share > 0 else ""
         )
         count = f"{int(self.done):,} of {self.total:,}"
-        return f"{self.title}: {count} ({100 * share:.0f} %), {elapsed}{left}"
+        word = f", {self.told}" if self.told else ""
+        return f"{self.title}: {count} ({100 * share:.0f} %){word}, {elapsed}{left}"
 
 
 def _clock(seconds: float) -> str:
@@ -149,10 +156,11 @@ class _Lines:
         course = Course(title, begun, begun)
         self.stages.append(course)
 
-        def advance(done: float, total: int) -> None:
+        def advance(done: float, total: int, told: str = "") -> None:
             if course.total is None:
                 course.paced = time.monotonic()
             course.done, course.total, self.current = done, total, course
+            course.told = told
 
         return advance
 

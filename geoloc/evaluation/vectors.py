@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,30 @@ Pixels = NDArray[np.uint8]
 Encoder = Callable[[Sequence[Pixels]], F32]
 Progress = Callable[[int, int], None]
 
+_NO_NUMBER = "its vector is not a number"
 _BATCH = 32  # images decoded at a time
 _TABLE = "CREATE TABLE IF NOT EXISTS vectors (sha256 TEXT PRIMARY KEY, vector BLOB NOT NULL)"
+
+
+class Readable(Protocol):
+    """An image somewhere: a file, or a part of one."""
+
+    def sha256(self) -> str:
+        """Of its bytes."""
+
+    def pixels(self) -> Pixels:
+        """Upright RGB ``(h, w, 3)``. Raises PhotoError or UsageError."""
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+
+    def sha256(self) -> str:
+        return file_sha256(self.path)
+
+    def pixels(self) -> Pixels:
+        return read_photo(self.path).pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,20 +129,33 @@ def kept_vectors(
 
     ``opened``: called for the encoder where any is missing.
     """
-    lazy = _Once(opened)
-    vectors, failures = np.full((len(files), dim), np.nan, np.float32), dict[Path, str]()
-    with _database(name) as store, ThreadPoolExecutor(_threads()) as pool:
-        for start in range(0, len(files), _BATCH):
-            batch = files[start : start + _BATCH]
-            part = _Batch(batch, vectors[start : start + len(batch)], failures)
-            part.fill(store, pool, lazy)
-            if progress:
-                progress(start + len(batch), len(files))
+    vectors, failures = image_vectors([_File(file) for file in files], name, dim, opened, progress)
     known = np.asarray(np.isfinite(vectors).all(axis=1))
     read = tuple(file for file, good in zip(files, known, strict=True) if good)
-    for file in set(files) - set(read) - set(failures):
-        failures[file] = f"{file}: its vector is not a number"
-    return ImageVectors(read, vectors[known], failures)
+    reasons = {files[row]: reason for row, reason in failures.items()}
+    for file in set(files) - set(read) - set(reasons):
+        reasons[file] = f"{file}: {_NO_NUMBER}"
+    return ImageVectors(read, vectors[known], reasons)
+
+
+def image_vectors(
+    images: Sequence[Readable],
+    name: str,
+    dim: int,
+    opened: Callable[[], Encoder],
+    progress: Progress | None = None,
+) -> tuple[F32, dict[int, str]]:
+    """See `kept_vectors`: ``(image, dim)``, NaN where there is none; the reasons by row."""
+    lazy = _Once(opened)
+    vectors, failures = np.full((len(images), dim), np.nan, np.float32), dict[int, str]()
+    with _database(name) as store, ThreadPoolExecutor(_threads()) as pool:
+        for start in range(0, len(images), _BATCH):
+            batch = images[start : start + _BATCH]
+            part = _Batch(batch, vectors[start : start + len(batch)], failures, start)
+            part.fill(store, pool, lazy)
+            if progress:
+                progress(start + len(batch), len(images))
+    return vectors, failures
 
 
 @dataclass
@@ -138,15 +173,16 @@ class _Once:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Some files, where their vectors go, and why there are none."""
+    """Some images, where their vectors go, and why there are none; ``start``: the first's row."""
 
-    files: Sequence[Path]
+    images: Sequence[Readable]
     vectors: F32
-    failures: dict[Path, str]
+    failures: dict[int, str]
+    start: int
 
     def fill(self, store: sqlite3.Connection, pool: ThreadPoolExecutor, encode: Encoder) -> None:
         """Those that the store has, and the others, which it has then."""
-        digests = list(pool.map(_digest, self.files))
+        digests = list(pool.map(_digest, self.images))
         missing = []
         for row, digest in enumerate(digests):
             vector = _stored(store, digest, self.vectors.shape[1])
@@ -155,10 +191,10 @@ class _Batch:
             else:
                 self.vectors[row] = vector
         rows, images = list[int](), list[Pixels]()
-        for row, image in zip(missing, pool.map(_pixels, [self.files[r] for r in missing]),
+        for row, image in zip(missing, pool.map(_pixels, [self.images[r] for r in missing]),
                               strict=True):  # fmt: skip
             if isinstance(image, str):
-                self.failures[self.files[row]] = image
+                self.failures[self.start + row] = image
             else:
                 rows.append(row)
                 images.append(image)
@@ -171,17 +207,17 @@ def _threads() -> int:
     return min(8, len(os.sched_getaffinity(0)))
 
 
-def _digest(file: Path) -> str:
+def _digest(image: Readable) -> str:
     try:
-        return file_sha256(file)
-    except OSError:
-        return ""  # `read_photo` says why
+        return image.sha256()
+    except (OSError, PhotoError):
+        return ""  # `pixels` says why
 
 
-def _pixels(file: Path) -> Pixels | str:
+def _pixels(image: Readable) -> Pixels | str:
     """The pixels, or why there are none."""
     try:
-        return read_photo(file).pixels
+        return image.pixels()
     except (PhotoError, UsageError) as error:
         return one_line(error)
 

@@ -102,7 +102,7 @@ def read_shards(folder: str | Path, split: Split | None = None) -> Iterator[Samp
     for a shard that is cut short, has more or fewer samples than the index says, or a sample
     without both images, PhotoError for an image that cannot be decoded.
     """
-    for path, shard in _archives(Path(folder)):
+    for path, shard in archives_of(Path(folder)):
         if shard is not None and split is not None and shard.split != split:
             continue
         for stored in read_stored(path, shard):
@@ -113,7 +113,7 @@ def read_shards(folder: str | Path, split: Split | None = None) -> Iterator[Samp
 def read_stored(path: Path, shard: Shard | None = None) -> Iterator[StoredSample]:
     """The samples of an archive, undecoded. ``shard``: what its index says of it."""
     if shard is not None:
-        _require_size(path, shard)
+        require_size(path, shard)
     count, key, members = 0, "", dict[str, tuple[str, bytes]]()
     for name, data in read_members(path):
         found, part = member_of(name)
@@ -205,7 +205,7 @@ def _number(value: Any) -> float | None:
     return float(value) if is_one else None
 
 
-def _archives(folder: Path) -> Iterator[tuple[Path, Shard | None]]:
+def archives_of(folder: Path) -> Iterator[tuple[Path, Shard | None]]:
     """Each archive, with what an index says of it."""
     if folder.is_file() and is_tar(folder):
         yield folder, None
@@ -263,7 +263,8 @@ def verify_shards(folder: Path) -> list[str]:
     return told
 
 
-def _require_size(path: Path, shard: Shard) -> None:
+def require_size(path: Path, shard: Shard) -> None:
+    """Raise GeolocError where an archive is missing or not as long as its index says."""
     if not path.is_file():
         raise GeolocError(f"{path} is missing: copy or make it again")
     if path.stat().st_size != shard.bytes:

@@ -1,15 +1,24 @@
 """Training: a student overhead network that predicts a teacher's vectors of ground photos.
 
-``losses``     distances between vectors, and the losses made of them
-``augment``    chips as the network may encounter them
-``loop``       the one training loop: checkpoints, resume, metrics
-``data``       pairs as arrays; ``student`` the task; ``learners`` the two kinds of student
-``train``      ``geoloc train``: from a pairs file and a teacher to a model directory
+``train``      ``geoloc train``: from pairs and a teacher to a model directory
+``spec``       its fields; ``recipes``: sets of them, by name
+``preparing``  what is there before the first step; ``dry``: a training tried on a few pairs
+``material``   pairs of files and shards (``shards``), and the teacher's vectors of their photos,
+               of which several views may be shown (``photo_views``)
+``data``       pairs as arrays; ``hard``: batches of photos that are alike
+``augment``    windows of chips as the network may encounter them; ``study``: as the study cut them
+``student``    what is trained; ``learners``: the two kinds of student; ``initial``: their weights
+``losses``     distances between vectors, and the losses made of them; ``retrieval``: figures
+``loop``       the one training loop: checkpoints, resume, ``logs``
+``engine``     what the loop runs on: one process, or the devices of a ``machine``, by
+               ``processes`` that share the work (``worker``, ``batchnorm``)
+``writing``    the model directory, with its ``card``
 ``crossview``  both encoders trained jointly on places (the sandbox model)
 ``landuse``    ``geoloc models make``: from class folders (``class_images``) by way of the trunks
                (``landuse_features``) to heads of one space (``shared_space``)
 """
 
-from .train import Trained, TrainSpec, train_student
+from .spec import TrainSpec
+from .train import Trained, train_student
 
 __all__ = ["TrainSpec", "Trained", "train_student"]

@@ -33,24 +33,67 @@ class Augmentation(BaseModel):
     haze: float = Field(default=0.25, ge=0, le=1, description="largest share of white")
 
 
+class Draws:
+    """Random numbers ``(n, column)`` in [0, 1) of a batch, taken column by column.
+
+    They are drawn for the whole batch, so that a process that prepares some of its rows (`rows`)
+    prepares them as one that prepares all.
+    """
+
+    COLUMNS = 40
+
+    def __init__(self, values: Tensor) -> None:
+        self.values, self.used = values, 0
+
+    @classmethod
+    def of(cls, count: int, generator: torch.Generator) -> Draws:
+        """For a batch of ``count`` samples."""
+        return cls(torch.rand(count, cls.COLUMNS, generator=generator))
+
+    def rows(self, rows: slice) -> Draws:
+        """Those of some samples, from the first column on."""
+        return Draws(self.values[rows])
+
+    def take(self, columns: int) -> Tensor:
+        """The next columns ``(n, columns)``."""
+        self.used += columns
+        return self.values[:, self.used - columns : self.used]
+
+
+Source = Draws | torch.Generator
+"""Where random numbers come from."""
+
+
+def uniform(source: Source, count: int, columns: int) -> Tensor:
+    """Numbers ``(count, columns)`` in [0, 1)."""
+    if isinstance(source, Draws):
+        return source.take(columns)
+    return torch.rand(count, columns, generator=source)
+
+
 NONE = Augmentation(
     rotate=0, flip=False, area=(1, 1), brightness=0, contrast=0, saturation=0, tint=0, haze=0
 )
 """No augmentation: the central window unchanged."""
 
 
-def windows(chips: Tensor, size: int, spec: Augmentation, generator: torch.Generator) -> Tensor:
+def central(chips: Tensor, size: int) -> Tensor:
+    """The central windows ``(n, c, size, size)`` of images ``(n, c, h, w)``."""
+    top, left = ((side - size) // 2 for side in chips.shape[-2:])
+    return chips[..., top : top + size, left : left + size]
+
+
+def windows(chips: Tensor, size: int, spec: Augmentation, source: Source) -> Tensor:
     """Central windows ``(n, 3, size, size)`` in [0, 1] of uint8 chips ``(n, 3, h, w)``.
 
     Chips should be ``size * sqrt(2)`` wide, or corners of a rotated window are mirrored.
     """
     n, _, height, width = chips.shape
     if spec == NONE:
-        top, left = (height - size) // 2, (width - size) // 2
-        return chips[:, :, top : top + size, left : left + size].float() / 255
+        return central(chips, size).float() / 255
 
     def draw(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(n, generator=generator)
+        return low + (high - low) * uniform(source, n, 1)[:, 0]
 
     angle = draw(-spec.rotate, spec.rotate) * (math.pi / 180)
     mirror = torch.where(draw(0, 1) < 0.5, -1.0, 1.0) if spec.flip else torch.ones(n)
@@ -69,20 +112,20 @@ def windows(chips: Tensor, size: int, spec: Augmentation, generator: torch.Gener
     sampled = functional.grid_sample(
         chips.float() / 255, lattice, padding_mode="reflection", align_corners=False
     )
-    return jitter(sampled, spec, generator)
+    return jitter(sampled, spec, source)
 
 
-def jitter(images: Tensor, spec: Augmentation, generator: torch.Generator) -> Tensor:
+def jitter(images: Tensor, spec: Augmentation, source: Source) -> Tensor:
     """Other light, season and haze for images ``(n, 3, h, w)`` in [0, 1]."""
     n = len(images)
 
     def draw(spread: float, channels: int = 1) -> Tensor:
-        return spread * (2 * torch.rand(n, channels, 1, 1, generator=generator) - 1)
+        return spread * (2 * uniform(source, n, channels)[:, :, None, None] - 1)
 
     grey = images.mean(dim=1, keepdim=True)
     images = grey + (images - grey) * (1 + draw(spec.saturation))
     middle = images.mean(dim=(1, 2, 3), keepdim=True)
     images = middle + (images - middle) * (1 + draw(spec.contrast))
     images = images * (1 + draw(spec.brightness)) + draw(spec.tint, 3)
-    white = spec.haze * torch.rand(n, 1, 1, 1, generator=generator) ** 2
+    white = spec.haze * uniform(source, n, 1)[:, :, None, None] ** 2
     return (images + (0.9 - images) * white).clamp(0, 1)

@@ -11,13 +11,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..encoders.formats.lite import CHANNELS, NORMALIZATION, pretrained
-from ..encoders.formats.networks import build_dense, dense_forward, weights_bytes
+from ..encoders.formats.networks import (
+    SplitNetwork,
+    build_dense,
+    build_network,
+    dense_forward,
+    is_lite,
+    weights_bytes,
+)
 from ..encoders.formats.to_onnx import onnx_bytes
 from ..models.spec import IMAGENET_MEAN, IMAGENET_STD
 from .augment import NONE, Augmentation, windows
 from .data import Chips, PairData, fingerprint, save_array
-from .loop import LoopSpec, Progress, fit
-from .student import HeadTask, LossSpec, StudentTask
+from .initial import last_linear, load_initial
+from .student import HeadTask, StudentTask, Views, plain
 
 FROZEN = "efficientnet_lite0"
 """The architecture whose trunk keeps its ImageNet weights; only a small head is trained."""
@@ -28,15 +35,8 @@ _BATCH = 64  # chips at once in inference
 class Learner(Protocol):
     """A student before, during and after its training."""
 
-    def fit(
-        self,
-        train: PairData,
-        valid: PairData,
-        metric: NDArray[np.float32] | None,
-        identity: str,
-        progress: Progress | None,
-    ) -> dict[str, float]:
-        """Train; returns the figures of the best epoch."""
+    def task(self, train: PairData, valid: PairData, **settings: Any) -> StudentTask:
+        """What is trained; ``settings``: see `StudentTask`."""
 
     def predict(self, chips: Chips) -> NDArray[np.float32]:
         """Vectors ``(chip, feature)`` of chips ``(chip, 3, h, w)``."""
@@ -45,7 +45,7 @@ class Learner(Protocol):
         """The network's part of a model's section "overhead", and its files."""
 
 
-class _Normalized(nn.Module):
+class Normalized(nn.Module):
     """A network that takes RGB in [0, 1] and normalises it."""
 
     mean: Tensor
@@ -58,8 +58,20 @@ class _Normalized(nn.Module):
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
 
     def forward(self, rgb: Tensor) -> Tensor:
-        result: Tensor = self.net((rgb - self.mean) / self.std)
+        x = ((rgb - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        result: Tensor = self.net(x)
         return result
+
+
+class Central(nn.Module):
+    """A dense-native network: the vector of the centre of each window, context on all sides."""
+
+    def __init__(self, split: SplitNetwork, pool_px: int) -> None:
+        super().__init__()
+        self.split, self.pool_px = split, pool_px
+
+    def forward(self, x: Tensor) -> Tensor:
+        return dense_forward(self.split, x, self.pool_px)
 
 
 class FrozenTrunk:
@@ -79,14 +91,13 @@ class FrozenTrunk:
         dropout: float,
         views: int,
         augment: Augmentation,
-        loss: LossSpec,
-        batch: int,
-        loop: LoopSpec,
+        seed: int,
+        device: torch.device,
     ) -> None:
         self.run, self.size, self.views, self.augment = run, size, views, augment
-        self.loss, self.batch, self.loop = loss, batch, loop
+        self.seed, self.device = seed, device
         pool = nn.Sequential(pretrained(FROZEN), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.trunk = _Normalized(pool, *NORMALIZATION).eval().requires_grad_(False)
+        self.trunk = Normalized(pool, *NORMALIZATION).eval().requires_grad_(False).to(device)
         self.last = nn.Linear(hidden, dim)
         self.head = nn.Sequential(
             nn.BatchNorm1d(CHANNELS),
@@ -97,26 +108,18 @@ class FrozenTrunk:
             self.last,
         )
 
-    def fit(
-        self,
-        train: PairData,
-        valid: PairData,
-        metric: NDArray[np.float32] | None,
-        identity: str,
-        progress: Progress | None,
-    ) -> dict[str, float]:
+    def task(self, train: PairData, valid: PairData, **settings: Any) -> StudentTask:
+        """See `Learner`."""
         with torch.no_grad():  # start from the teacher's mean vector
             self.last.bias.copy_(torch.from_numpy(train.targets[train.photos].mean(axis=0)))
-        task = HeadTask(
-            self.head, train, valid,
-            self._views(train.chips), self._features(valid.chips, NONE, 0),
-            loss=self.loss, batch=self.batch, seed=self.loop.seed, metric=metric,
-        )  # fmt: skip
-        return fit(task, self.loop, self.run, progress, identity)
+        return HeadTask(self.head, train, valid, self._views(train.chips), self._plain, **settings)
+
+    def _plain(self, chips: Chips) -> NDArray[np.float32]:
+        return self._features(chips, NONE, 0)
 
     def _views(self, chips: Chips) -> NDArray[np.float32]:
         """Features ``(view, chip, channel)`` of the training chips, cached view by view."""
-        name = fingerprint(self.size, self.augment, self.loop.seed, chips.tobytes())
+        name = fingerprint(self.size, self.augment, self.seed, chips.digest())
         views = []
         for view in range(self.views):
             path = self.run / f"features-{name}-{view}.npy"
@@ -127,26 +130,25 @@ class FrozenTrunk:
         return np.stack(views)
 
     def _features(self, chips: Chips, augment: Augmentation, view: int) -> NDArray[np.float32]:
-        generator = torch.Generator().manual_seed(self.loop.seed * 1000 + view)
+        generator = torch.Generator().manual_seed(self.seed * 1000 + view)
         parts = []
         with torch.inference_mode():
             for start in range(0, len(chips), _BATCH):
                 batch = torch.from_numpy(chips[start : start + _BATCH])
-                augmented = windows(batch, self.size, augment, generator)
-                parts.append(
-                    self.trunk(augmented.contiguous(memory_format=torch.channels_last)).numpy()
-                )
+                shown = windows(batch, self.size, augment, generator)
+                parts.append(self.trunk(shown.to(self.device)).cpu().numpy())
         return np.concatenate(parts)
 
     def predict(self, chips: Chips) -> NDArray[np.float32]:
+        """See `Learner`."""
+        head = self.head.eval().cpu()
         with torch.inference_mode():
-            result: NDArray[np.float32] = self.head.eval()(
-                torch.from_numpy(self._features(chips, NONE, 0))
-            ).numpy()
+            result: NDArray[np.float32] = head(torch.from_numpy(self._plain(chips))).numpy()
         return result
 
     def export(self) -> tuple[dict[str, Any], dict[str, bytes]]:
-        network = nn.Sequential(self.trunk, self.head).eval()
+        """See `Learner`."""
+        network = nn.Sequential(self.trunk.cpu(), self.head.cpu()).eval()
         section = {
             "format": "exported",
             "weights": "overhead.onnx",
@@ -159,72 +161,76 @@ class FrozenTrunk:
 
 
 class WholeNetwork:
-    """A torchvision network trained whole and dense-native (`encoders.networks`)."""
+    """A network that is trained whole (`encoders.formats.networks`).
+
+    ``pool``: px of the window's centre that are pooled, at a ``stride``: dense-native. None: the
+    network as it is, over a patch without context. ``init``: file of initial weights, or None.
+    ``from_mean``: the first predictions are near the teacher's mean vector.
+    """
 
     def __init__(
         self,
         arch: str,
         dim: int,
-        run: Path,
         *,
         size: int,
-        pool: int,
+        pool: int | None,
         stride: int,
-        augment: Augmentation,
-        loss: LossSpec,
-        batch: int,
-        loop: LoopSpec,
+        augment: Views,
+        init: Path | None = None,
+        from_mean: bool = False,
     ) -> None:
-        self.arch, self.run, self.size, self.pool, self.stride = arch, run, size, pool, stride
-        self.augment, self.loss, self.batch, self.loop = augment, loss, batch, loop
-        self.net = build_dense(arch, dim, stride, pool)
-        self.mean = torch.tensor(IMAGENET_MEAN)[:, None, None]
-        self.std = torch.tensor(IMAGENET_STD)[:, None, None]
+        self.from_mean = from_mean
+        self.arch, self.size, self.pool, self.stride = arch, size, pool, stride
+        self.augment = augment
+        self.normalization = NORMALIZATION if is_lite(arch) else (IMAGENET_MEAN, IMAGENET_STD)
+        self.network: nn.Module
+        if pool is None:
+            self.network = core = build_network(arch, dim)
+        else:
+            split = build_dense(arch, dim, stride, pool)
+            core, self.network = split.network, Central(split, pool)
+        if init is not None:
+            load_initial(core, init, arch)
+        self._core = core
+        self.net = Normalized(self.network, *self.normalization)
 
-    def forward(self, rgb: Tensor) -> Tensor:
-        """Windows ``(n, 3, size, size)`` in [0, 1] to vectors ``(n, feature)``."""
-        x = ((rgb - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        return dense_forward(self.net, x, self.pool)
-
-    def fit(
-        self,
-        train: PairData,
-        valid: PairData,
-        metric: NDArray[np.float32] | None,
-        identity: str,
-        progress: Progress | None,
-    ) -> dict[str, float]:
-        task = self._task(train, valid, metric)
-        return fit(task, self.loop, self.run, progress, identity)
-
-    def _task(
-        self, train: PairData, valid: PairData, metric: NDArray[np.float32] | None
-    ) -> StudentTask:
-        return StudentTask(
-            self.net, self.forward, train, valid,
-            size=self.size, loss=self.loss, augment=self.augment, batch=self.batch,
-            seed=self.loop.seed, metric=metric,
-        )  # fmt: skip
+    def task(self, train: PairData, valid: PairData, **settings: Any) -> StudentTask:
+        """See `Learner`."""
+        last = last_linear(self._core)
+        if self.from_mean and last is not None and last.bias is not None:
+            with torch.no_grad():
+                last.bias.copy_(torch.from_numpy(train.targets[train.photos].mean(axis=0)))
+        return StudentTask(self.net, train, valid, size=self.size, augment=self.augment, **settings)
 
     def predict(self, chips: Chips) -> NDArray[np.float32]:
-        generator, parts = torch.Generator(), []
+        """See `Learner`."""
+        parts = []
+        device = next(self.net.parameters()).device
+        self.net.eval()
         with torch.inference_mode():
             for start in range(0, len(chips), _BATCH):
-                batch = torch.from_numpy(chips[start : start + _BATCH])
-                self.net.eval()
-                parts.append(self.forward(windows(batch, self.size, NONE, generator)).numpy())
+                shown = plain(torch.from_numpy(chips[start : start + _BATCH]), self.size)
+                parts.append(self.net(shown.to(device)).float().cpu().numpy())
         return np.concatenate(parts)
 
     def export(self) -> tuple[dict[str, Any], dict[str, bytes]]:
-        context = (self.size - self.pool) // 2
-        section = {
+        """See `Learner`."""
+        mean, std = self.normalization
+        section: dict[str, Any] = {
             "format": "torchvision",
             "arch": self.arch,
             "weights": "overhead.safetensors",
-            "mean": IMAGENET_MEAN,
-            "std": IMAGENET_STD,
+            "mean": mean,
+            "std": std,
             "patch_px": self.size,
-            "methods": ["dense", "patch"],
-            "dense": {"stride": self.stride, "pool_px": self.pool, "halo_px": context},
+            "methods": ["patch"],
         }
-        return section, {"overhead.safetensors": weights_bytes(self.net)}
+        if self.pool is not None:
+            section["methods"] = ["dense", "patch"]
+            section["dense"] = {
+                "stride": self.stride,
+                "pool_px": self.pool,
+                "halo_px": (self.size - self.pool) // 2,
+            }
+        return section, {"overhead.safetensors": weights_bytes(self._core)}

@@ -35,9 +35,9 @@ def infonce(distance: Tensor, scale: Tensor | float, same: Tensor) -> Tensor:
     van den Oord et al. 2018.
     """
     logits = (-scale * distance).masked_fill(
-        same & ~torch.eye(len(same), dtype=torch.bool), EXCLUDED
+        same & ~torch.eye(len(same), dtype=torch.bool, device=same.device), EXCLUDED
     )
-    labels = torch.arange(len(logits))
+    labels = torch.arange(len(logits), device=logits.device)
     to_photos = functional.cross_entropy(logits, labels)
     return (to_photos + functional.cross_entropy(logits.T, labels)) / 2
 

@@ -79,8 +79,9 @@ class PlaceLite0(nn.Module):
     POOL = 2 * STRIDE
     HALO = 128
     """px; the trunk sees 81 beyond a position, the widest square extends 40 beyond the pool."""
+    TILE_PX: int | None = None
     FEATURES = 4 * EARLY_CHANNELS
-    FROZEN = "early."
+    FROZEN: str | None = "early."
     _TAPS = (1, 2, 4, 6)  # a square of 2k is one of 2, summed over k shifts of two positions
 
     def __init__(self, dim: int) -> None:
@@ -102,6 +103,16 @@ class PlaceLite0(nn.Module):
         middle = self.trunk(x)[..., rows - 1 : rows + 1, cols - 1 : cols + 1]
         result: Tensor = self.head(middle.mean((2, 3)))
         return result
+
+
+class TunedLite0(PlaceLite0):
+    """`PlaceLite0` whose trunk is trained too: its weights are in the model's directory."""
+
+    FROZEN = None
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.early.requires_grad_(True)
 
 
 def _spread(x: Tensor, taps: int) -> Tensor:

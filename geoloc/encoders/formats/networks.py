@@ -28,7 +28,7 @@ from torch.nn import functional
 from ...errors import ModelError, one_line
 from ...extras import extra
 from .landuse import PhotoLanduse, PlaceLanduse
-from .lite0 import PhotoLite0, PlaceLite0
+from .lite0 import PhotoLite0, PlaceLite0, TunedLite0
 
 if TYPE_CHECKING:
     from ...models.spec import NetworkSpec
@@ -89,18 +89,29 @@ _FAMILIES = (
 _OWN: dict[str, Callable[[int], nn.Module]] = {
     "photo_lite0": PhotoLite0,
     "place_lite0": PlaceLite0,
+    "place_lite0_tuned": TunedLite0,
     "photo_landuse_kinds": PhotoLanduse,
     "place_landuse_kinds": PlaceLanduse,
 }
 """Architectures of our own, by the name that a model directory gives them."""
 
+_FORMER = ("photo_landuse", "place_landuse")
+"""Names that were given to other functions: heads without kinds of place, on unmirrored trunks."""
+
+_PLACE_LITE0 = _Family((), lambda n, x: n.trunk(x), lambda n, p: n.head(p))
 _OWN_DENSE: dict[str, tuple[type[PlaceLite0 | PlaceLanduse], _Family]] = {
-    "place_lite0": (PlaceLite0, _Family((), lambda n, x: n.trunk(x), lambda n, p: n.head(p))),
+    "place_lite0": (PlaceLite0, _PLACE_LITE0),
+    "place_lite0_tuned": (TunedLite0, _PLACE_LITE0),
     "place_landuse_kinds": (
         PlaceLanduse,
         _Family((), lambda n, x: n.trunk(x), lambda n, p: n.vector(p)),
     ),
 }
+
+
+def is_lite(arch: str) -> bool:
+    """Whether an architecture takes pixels as EfficientNet-Lite does, not as torchvision's do."""
+    return arch in _OWN
 
 
 class SplitNetwork(nn.Module):
@@ -162,6 +173,11 @@ def build_network(arch: str, dim: int) -> nn.Module:
     """
     if arch in _OWN:
         return _OWN[arch](dim)
+    if arch in _FORMER:
+        raise ModelError(
+            f"arch {arch!r} belongs to a model of land use of an earlier version, which this one "
+            "computes differently: make it again with 'geoloc models make landuse'"
+        )
     with extra("train", f"arch {arch!r}"):
         from torchvision import models  # takes 1.5 s, which other models do not need
 

@@ -1,0 +1,67 @@
+"""Recipes are trainings that are valid; the study's is the study's, and it runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from geoloc.cli.learn import recipe_spec
+from geoloc.errors import UsageError
+from geoloc.training import TrainSpec, train_student
+from geoloc.training.logs import METRICS
+from geoloc.training.machine import Machine
+from geoloc.training.recipes import RECIPES
+from geoloc.training.study import HIGH, LOW
+from tests.training_pairs import place_pairs, write_teacher
+
+
+def made(recipe: str, *settings: str) -> TrainSpec:
+    spec = recipe_spec(
+        recipe, {"pairs": Path("p"), "teacher": "t", "out": Path("o")}, list(settings)
+    )
+    assert isinstance(spec, TrainSpec)
+    return spec
+
+
+def test_every_recipe_is_valid_and_each_of_its_fields_can_be_set() -> None:
+    for recipe in RECIPES:
+        assert made(recipe).recipe == recipe
+        spec = made(recipe, "loop.epochs=3", "augment.flip=false", "gsd=[1, 2, 3]")
+        assert (spec.loop.epochs, spec.augment.flip, spec.gsd) == (3, False, (1, 2, 3))
+        assert spec.loop.lr == made(recipe).loop.lr
+    with pytest.raises(UsageError, match="use default, head, study, study-low"):
+        made("best")
+    with pytest.raises(UsageError, match="arch has no fields"):
+        made("study", "arch.depth=3")
+
+
+def test_the_study_s_recipe_is_the_study_s() -> None:
+    spec = made("study")
+    assert (spec.arch, spec.method, spec.patch_px, spec.chip_px) == (
+        "densenet161",
+        "patch",
+        224,
+        800,
+    )
+    assert spec.augment == HIGH and made("study-low").augment == LOW
+    assert spec.loss.kind == "l2" and spec.loss.photos == 1 and spec.loss.summed
+    loop = spec.loop
+    assert (loop.lr, loop.schedule, loop.weight_decay, loop.clip) == (1e-4, "constant", 0, None)
+    assert (loop.warmup, loop.ema, spec.hard, spec.photo_views.count) == (0, 0, 0, 1)
+    assert spec.select == "loss" and spec.metric == "none" and not spec.from_mean
+
+
+@pytest.mark.slow
+def test_the_study_s_recipe_runs_twenty_steps(tmp_path: Path) -> None:
+    fields = {
+        "pairs": place_pairs(tmp_path / "places", 4, 2),
+        "teacher": str(write_teacher(tmp_path / "teacher")), "out": tmp_path / "student",
+    }  # fmt: skip
+    spec = recipe_spec("study", fields, ["batch=2", "loop.epochs=10"])
+    train_student(spec, machine=Machine(accelerator="cpu"))
+    lines = (tmp_path / "student.run" / METRICS).read_text().splitlines()
+    losses = [json.loads(line)["loss"] for line in lines]
+    assert len(losses) == 10
+    assert min(losses[5:]) < losses[0]
