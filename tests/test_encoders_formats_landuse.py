@@ -25,8 +25,9 @@ from geoloc.encoders.formats.landuse import (
     photo_views,
 )
 from geoloc.encoders.formats.lite import Edge
-from geoloc.encoders.formats.networks import load_weights, sliding_mean
+from geoloc.encoders.formats.networks import build_network, load_weights, sliding_mean
 from geoloc.encoders.overhead import open_overhead, open_patches
+from geoloc.errors import ModelError
 from geoloc.evaluation.vectors import overhead_vectors
 from geoloc.models import load_model
 from geoloc.training.landuse_features import place_features
@@ -121,6 +122,11 @@ def test_a_head_takes_as_many_classes_as_its_file_has() -> None:
     assert torch.allclose(vectors.square().sum(1), torch.tensor(1.0), atol=1e-5)
     with pytest.raises(RuntimeError, match="known"):
         photo_head(EMBEDDED + 4).load_state_dict(head.state_dict())
+
+
+def test_heads_of_an_earlier_version_are_not_taken_for_todays() -> None:
+    with pytest.raises(ModelError, match="make it again with 'geoloc models make landuse'"):
+        build_network("place_landuse", 128)
 
 
 def test_a_photo_asks_for_all_kinds_that_its_class_may_be() -> None:

@@ -31,9 +31,23 @@ def test_words_say_what_they_are_near_to() -> None:
     assert not words_vector(model, "burnt-out warehouse beside a railway").familiar
 
 
+def test_words_that_may_not_be_understood_are_doubted_not_refused() -> None:
+    model = load_model("landuse")
+    ukrainian = words_vector(model, "футбольне поле біля річки")
+    assert "letters і" in ukrainian.doubt
+    assert words_vector(model, "temető").doubt  # Hungarian
+    for plain in ("сосновый лес", "swimming pool", "usine", "桥", "pole kukurydzy"):
+        assert not words_vector(model, plain).doubt, plain
+    assert words_vector(model, "桥").nearest[0][0] == "bridge"
+
+
 def test_what_means_nothing_is_refused() -> None:
     with pytest.raises(UsageError, match="near to nothing") as caught:
         words_vector(load_model("landuse"), "xqzt blorp")
     assert "\n" not in str(caught.value)
+    for nonsense in ("asdfgh", "hjkdsf sdkjf", "фывапр", "12345", "50.45, 30.52", "???", "ab"):
+        with pytest.raises(UsageError, match="says nothing") as caught:
+            words_vector(load_model("landuse"), nonsense)
+        assert "\n" not in str(caught.value) and "plain words" in str(caught.value)
     with pytest.raises(ModelError, match="takes names"):
         words_vector(load_model(Path(SHIPPED)), "a harbour")

@@ -45,3 +45,12 @@ def test_by_places_is_the_z_score_of_each_photo() -> None:
 def test_a_bank_that_says_nothing_is_refused(bank: np.ndarray) -> None:
     with pytest.raises(UsageError, match="bank"):
         Bank.of(bank)
+
+
+def test_weights_are_relative_and_fit_the_models() -> None:
+    scores = [np.array([1.0, 2.0]), np.array([5.0, 0.0])]
+    np.testing.assert_allclose(fused(scores, [3, 1]), [2.0, 1.5])
+    np.testing.assert_allclose(fused(scores, [0, 2]), scores[1])
+    for weights in ([1], [1, -1], [0, 0], [1, np.nan]):
+        with pytest.raises(UsageError, match="2 models"):
+            fused(scores, weights)

@@ -237,6 +237,16 @@ def test_another_size_does_not_go_into_the_same_folder(place: SmallPlace, tmp_pa
         build_pairs(tmp_path / "photos", area, tmp_path / "out", ChipSpec(32, GSD))
 
 
+def test_a_photo_that_is_listed_twice_is_one_pair(place: SmallPlace, tmp_path: Path) -> None:
+    tagged(tmp_path / "0.jpg", 0, None)
+    rows = [("0.jpg", *lonlat(60, 50)), ("0.jpg", *lonlat(60, 50)), ("0.jpg", *lonlat(150, 90))]
+    path, area = write_list(tmp_path, "csv", rows), load_area(place.area)
+    for _ in range(2):
+        made = build_pairs(path, area, tmp_path / "out", CHIP, rule=ALL_TRAIN)
+        assert made.outcomes == {"duplicate": 2, "kept": 1}
+        assert [pair.lonlat for pair in read_pairs(made.path)] == [lonlat(60, 50)]
+
+
 def test_unreadable_imagery_is_tried_again(place: SmallPlace, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     tagged(photos / "a.jpg", 1, lonlat(30, 30))

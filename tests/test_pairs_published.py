@@ -195,6 +195,7 @@ def test_a_cut_archive_is_one_line(tmp_path: Path) -> None:
     [
         (b"holiday/1.jpg\n", "1: 'holiday/1.jpg' is no photo of cvusa"),
         (b"\x80\x04\x95\xff", "pickled lists are not opened"),
+        (b"flickr/\x00.jpg\n", "pickled lists are not opened"),
         (b"flickr/1/2/3@N4_5_91.0_2.0.jpg,91,2\n", "are not degrees"),
     ],
 )

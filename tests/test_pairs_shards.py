@@ -203,6 +203,13 @@ def test_an_index_names_no_file_outside_its_folder(tmp_path: Path, pairs: tuple[
         list(read_shards(tmp_path / "s"))
 
 
+@pytest.mark.parametrize("name", ["../x", "", "a/b"])
+def test_names_of_shards_are_file_names(tmp_path: Path, pairs: tuple[Pair, ...], name: str) -> None:
+    with pytest.raises(UsageError, match="give a plain name"):
+        shard_pairs(pairs, tmp_path / "s", name=name)
+    assert not (tmp_path / "s").exists()
+
+
 def test_a_folder_without_shards_is_invalid_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no shards"):
         list(read_shards(tmp_path))

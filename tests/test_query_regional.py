@@ -344,12 +344,14 @@ def test_true_regions_are_evaluated_as_the_answers_rank_them(
         )
         for score, answer in zip(found.scores, answers.results, strict=True):
             assert score.truth is not None and answer.regions is not None
-            assert score.regions[ranking] == RegionScore.of(answer.regions, score.truth)
+            expected = RegionScore.of(answer.regions, score.truth)
+            abroad = score.photo == "c.png"
+            assert score.regions.get(ranking) == (None if abroad else expected)
+            assert not abroad or expected.rank is None
     told = found.to_json()
     assert set(told["regions"]) == {one.value for one in Ranking}
-    assert told["regions_scene"]["field"]["photos"]["value"] == 3
-    assert [score.regions["minimum"].rank is None for score in found.scores] == [False, False, True]
-    assert told["photos"][2]["regions"]["minimum"]["good"] is False
+    assert told["regions_scene"]["field"]["photos"]["value"] == 2
+    assert "regions" in told["photos"][1] and "regions" not in told["photos"][2]
     assert found.items()[0]["minimum_region_rank"] == found.scores[0].regions["minimum"].rank
     json.dumps(told, allow_nan=False)
 

@@ -56,3 +56,7 @@ def test_the_answer_says_what_words_are_worth() -> None:
     vector = np.ones(3, np.float32)
     assert "nearly as well" in words_note(Words(vector, (("harbor", 0.9),)))
     assert "little better than by chance" in words_note(Words(vector, (("harbor", 0.45),)))
+    doubted = words_note(Words(vector, (("harbor", 0.9),), "it knows no such letters"))
+    assert "may not understand them (it knows no such letters)" in doubted
+    assert "known kind" in doubted and "harbor (0.90)" in doubted
+    assert "unknown kind" in words_note(Words(vector, (("harbor", 0.45),)))

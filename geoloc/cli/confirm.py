@@ -14,11 +14,13 @@ def confirm(
     at: str = typer.Option(
         ..., "--at", metavar="LAT,LON", help="The place, in degrees: 50.45,30.52 or 50.45N 30.52E."
     ),
-    file: Path = typer.Option(
+    file: Path | None = typer.Option(
         None, "--file", metavar="JSONL", help="Where to keep it; default: beside the models."
     ),
-    cube: str = typer.Option(None, "--cube", help="Where the same cube is now, if it was moved."),
-    media: Path = typer.Option(
+    cube: str | None = typer.Option(
+        None, "--cube", help="Where the same cube is now, if it was moved."
+    ),
+    media: Path | None = typer.Option(
         None, "--media", metavar="DIR", help="Where the original photos are now, if moved."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),

@@ -65,7 +65,7 @@ def extend(
 
 def adapt(
     model: str = MODEL,
-    confirmed: Path = typer.Option(
+    confirmed: Path | None = typer.Option(
         None,
         "--confirmed",
         metavar="JSONL",

@@ -59,8 +59,10 @@ def fetch(
         "places365-alexnet, places365-alexnet-227, places365-densenet161, places365-resnet18, "
         "places365-resnet50.",
     ),
-    name: str = typer.Option(None, "--name", help="Name in the store; default: the model's own."),
-    mirror: str = typer.Option(
+    name: str | None = typer.Option(
+        None, "--name", help="Name in the store; default: the model's own."
+    ),
+    mirror: str | None = typer.Option(
         None,
         "--mirror",
         metavar="URL",

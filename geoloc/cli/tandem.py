@@ -17,18 +17,21 @@ _SHOWN = 5  # places on the terminal
 
 
 def tandem(
-    photos: list[str] = typer.Argument(None, metavar="PHOTO…", help="Ground photos: files."),
+    photos: list[str] | None = typer.Argument(None, metavar="PHOTO…", help="Ground photos: files."),
     cube: list[str] = typer.Option(
         ..., "--cube", help="Area file, folder or URL of a cube; once for each model, same places."
     ),
-    bank: Path = typer.Option(
+    bank: Path | None = typer.Option(
         None,
         "--bank",
         metavar="DIR",
         help="Unrelated photos, at least 8: scores are calibrated by them, not by the places.",
     ),
-    out: Path = typer.Option(None, "--out", metavar="DIR", help="Folder for the answers."),
-    truth: Path = typer.Option(
+    weight: list[float] = typer.Option(
+        [], "--weight", min=0, help="Of each model, in the order of the cubes; default: all alike."
+    ),
+    out: Path | None = typer.Option(None, "--out", metavar="DIR", help="Folder for the answers."),
+    truth: Path | None = typer.Option(
         None,
         "--truth",
         metavar="CSV",
@@ -50,15 +53,16 @@ def tandem(
     if bool(photos) == bool(truth) or bool(photos) != bool(out):
         raise UsageError("tandem takes photos and --out DIR, or --truth CSV")
     with stages() as stage:
-        opened = open_tandem(cube, () if bank is None else bank_photos(bank))
+        unrelated = () if bank is None else bank_photos(bank)
+        opened = open_tandem(cube, unrelated, weights=weight or None)
         if truth is not None:
             found = evaluate_tandem(opened, truth, seed=seed, progress=stage("ranking"))
             _show_figures(found, as_json)
-            return
-        answers, failures = search_tandem(opened, photos, out, top=top, progress=stage("searching"))
-    _show(answers, failures, as_json)
-    if failures:
-        raise GeolocError("; ".join(failures.values()))
+        if photos and out is not None:
+            answers, lost = search_tandem(opened, photos, out, top=top, progress=stage("searching"))
+            _show(answers, lost, as_json)
+            if lost:
+                raise GeolocError("; ".join(lost.values()))
 
 
 def register(app: typer.Typer) -> None:

@@ -65,7 +65,7 @@ def write_evaluation(
 
 def _csv(items: Sequence[Mapping[str, Any]]) -> str:
     text = io.StringIO()
-    columns = list(items[0]) if items else ["photo"]
+    columns = list(dict.fromkeys(key for item in items for key in item)) or ["photo"]
     writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(items)

@@ -66,6 +66,14 @@ def by_places(distances: NDArray[np.floating]) -> F64:
     return np.asarray((values - mean) / np.where(spread > 0, spread, 1))
 
 
-def fused(scores: Sequence[F64]) -> F64:
-    """The mean of the z-scores of several models, each ``(..., *place)``; NaN where any is."""
-    return np.asarray(np.mean(np.stack(scores), axis=0))
+def fused(scores: Sequence[F64], weights: Sequence[float] | None = None) -> F64:
+    """The weighted mean of z-scores of several models, each ``(..., *place)``; NaN where any is.
+
+    weights: one a model, from 0 up, all alike by default. Raises UsageError for others.
+    """
+    w = np.ones(len(scores)) if weights is None else np.asarray(weights, np.float64)
+    if w.shape != (len(scores),) or not np.isfinite(w).all() or w.min() < 0 or not w.any():
+        raise UsageError(
+            f"weights {[*w]} do not fit {len(scores)} models: give each one, 0 or more, not all 0"
+        )
+    return np.asarray(np.tensordot(w / w.sum(), np.stack(scores), axes=1))

@@ -36,6 +36,7 @@ from ..executors import Executor, open_cluster
 from .cache import imagery_at_hand
 from .extent import placed
 from .plan import BuildPlan, ModelEncoder, plan_build, require_imagery, step_of
+from .points import points_to_plan
 from .rim import Rim, foresee_rim
 from .tasks import Encoder, EncodeTask
 
@@ -201,7 +202,8 @@ def plan_cube(
     CubeError where no block with imagery is found to measure.
     """
     given, area = area, placed(area)
-    plan = plan_build(area, method, imagery_at_hand(area))
+    domain = None if area.points is None else points_to_plan(area)
+    plan = plan_build(area, method, imagery_at_hand(area), domain=domain)
     require_imagery(plan)
     rim = foresee_rim(plan.domain, plan.source, plan.open_encoder().describe(), plan.polygon)
     status = plan_blocks(plan.domain, plan.polygon)

@@ -46,6 +46,15 @@ def points_of(area: Area, n: int | None = None) -> Points:
     return after(begun_points(area.cube), without_copies(read_points(area.points, n)), area.cube)
 
 
+def points_to_plan(area: Area) -> Points:
+    """`points_of` all, without what is known of them besides where that is not needed."""
+    assert area.points is not None
+    if begun_points(area.cube) is not None:
+        return points_of(area)
+    wanted = without_copies(read_points(area.points, attributes=False))
+    return Points.along_curve(LONLAT, wanted.coordinates, sequence=wanted.sequence)
+
+
 def stored_points(url: str) -> Points:
     """The points of a cube that is there. Raises CubeError where it is not of points."""
     points = Cube.open(url).points
@@ -127,7 +136,8 @@ def without_copies(points: PointSet) -> PointSet:
 
 def first_of_each(coordinates: NDArray[np.float64]) -> NDArray[np.intp]:
     """Places of the first of all points ``(n, 2)`` that lie at the same coordinates, ascending."""
-    _, first = np.unique(coordinates, axis=0, return_index=True)
+    pairs = np.ascontiguousarray(coordinates, np.float64).view(np.complex128).reshape(-1)
+    _, first = np.unique(pairs, return_index=True)  # as complex numbers: a third of the time
     return np.sort(first)
 
 

@@ -159,6 +159,7 @@ class _Build:
     names: list[str] = field(default_factory=list)
     left: dict[str, int] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
+    taken: set[int] = field(default_factory=set)
     failed_in_a_row: int = 0
 
     def take(self, found: Tagged | LeftOut) -> None:
@@ -172,6 +173,10 @@ class _Build:
             self._leave("no file", f"{found.photo} cannot be read: {error.strerror}")
             return
         name = str(found.photo.absolute())
+        if hash(name) in self.taken:
+            self._leave("duplicate", f"{found.photo} is listed twice")
+            return
+        self.taken.add(hash(name))
         outcome = self.ledger.settled(name, stamp)
         if outcome is None or not self._is_there(outcome):
             outcome = self._settle(name, stamp, found)

@@ -26,7 +26,7 @@ from ..errors import GeolocError, PhotoError, UsageError
 from ..photos import decode_photo
 from ..photos.likeness import Signature, same_pictures
 from .file import Split, parse_pair, rows_of_pairs
-from .shards import find_index, lonlat_of, read_index, read_stored, split_of, verify_shards
+from .shards import archives_of, lonlat_of, read_stored, split_of, verify_shards
 from .splitting import SPLITS
 from .tars import is_tar
 
@@ -153,14 +153,9 @@ def _read_file(name: str) -> bytes:
 
 def _of_shards(source: Path) -> Iterator[Look | Fault]:
     yield from (Fault("broken", line) for line in verify_shards(source))
-    index = None if is_tar(source) else find_index(source)
-    archives = [source] if is_tar(source) else sorted(filter(is_tar, source.glob("*")))
-    if index is not None:
-        archives = [index.parent / shard.file for shard in read_index(index).shards]
-    if not archives:
-        raise UsageError(f"{source} has no shards: name a pairs file, or a folder of .tar files")
-    for path in filter(Path.is_file, archives):
-        yield from _of_archive(path, told=index is not None)
+    for path, shard in archives_of(source):
+        if path.is_file():
+            yield from _of_archive(path, told=shard is not None)
 
 
 def _of_archive(path: Path, *, told: bool) -> Iterator[Look | Fault]:

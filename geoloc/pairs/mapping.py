@@ -41,11 +41,12 @@ def _draw(checked: Checked, placed: NDArray[np.int64], path: Path) -> None:
     axes = figure.add_subplot()
     lon, lat = checked.lonlat[placed].T
     splits, wrong = checked.splits[placed], checked.wrong[placed]
+    size = 9 if len(placed) > 1000 else 25
     for number, name in enumerate(SPLITS):
         here = splits == number
         if here.any():
             axes.scatter(
-                lon[here], lat[here], s=9, color=_COLOURS[name], label=f"{name}: {here.sum():,}",
+                lon[here], lat[here], s=size, color=_COLOURS[name], label=f"{name}: {here.sum():,}",
                 linewidths=0, rasterized=True,
             )  # fmt: skip
     if wrong.any():
@@ -57,6 +58,7 @@ def _draw(checked: Checked, placed: NDArray[np.int64], path: Path) -> None:
         middle = np.clip(np.median(lat), -90 + _WIDE, 90 - _WIDE)
         axes.set_aspect(1 / np.cos(np.radians(middle)), adjustable="datalim")
         axes.legend(loc="best", fontsize=8)
+    axes.ticklabel_format(useOffset=False)
     axes.set_xlabel("longitude")
     axes.set_ylabel("latitude")
     axes.set_title(f"{len(placed):,} of {checked.count:,} pairs have a place", fontsize=10)

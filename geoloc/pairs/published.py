@@ -25,7 +25,7 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
@@ -33,7 +33,7 @@ from ..errors import UsageError
 from .classes import IMAGE_SUFFIXES
 from .file import Split, parse_place
 from .place_names import heading_in_name, place_in_name
-from .trees import Tree
+from .trees import Tree, lines_of
 
 DataSet = Literal["cvusa", "witw", "gtcrossview"]
 Rule = Literal["cvusa", "witw", "gtcrossview", "cw", "cgw"]
@@ -128,7 +128,7 @@ def list_pairs(tree: Tree, layout: Layout, lists: Sequence[Path] = ()) -> Iterat
     of no set, and a tree without any.
     """
     for path in lists:
-        yield from _of_list(path.name, path.read_bytes() if path.is_file() else None, layout)
+        yield from _of_named_list(path, layout)
     if lists:
         return
     count = 0
@@ -149,7 +149,7 @@ def _of_set(tree: Tree, of: DataSet, layout: Layout) -> Iterator[Listed]:
     if of == "witw" and not found and tree.has("dataset.csv"):
         found = ["dataset.csv"]
     for name in found:
-        yield from _of_list(name, tree.read(name), one)
+        yield from _of_list(name, tree.lines(name), one)
     if not found:
         yield from _walked(tree, of, one)
 
@@ -183,18 +183,20 @@ def _split_of_city(name: str, of: DataSet) -> Split | None:
     return "test" if any(city.startswith(HELD_OUT) for city in cities) else "train"
 
 
-def _of_list(name: str, data: bytes | None, layout: Layout) -> Iterator[Listed]:
-    """The pairs of a list: of the cropped CVUSA, a table of WITW, or the study's."""
-    if data is None:
-        raise UsageError(f"{name} does not exist: correct the path of the list")
+def _of_named_list(path: Path, layout: Layout) -> Iterator[Listed]:
     try:
-        lines = data.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise UsageError(
-            f"{name} is no list of text: pickled lists are not opened; save it as CSV"
-        ) from None
+        with path.open("rb") as file:
+            yield from _of_list(path.name, lines_of(path.name, file), layout)
+    except OSError as error:
+        raise UsageError(f"list {path} cannot be read: {error.strerror}") from None
+
+
+def _of_list(name: str, lines: Iterator[str], layout: Layout) -> Iterator[Listed]:
+    """The pairs of a list: of the cropped CVUSA, a table of WITW, or the study's."""
+    head = next(lines, "")
+    lines = chain([head], lines)
     split = _split_of_list(name)
-    first = next(csv.reader(lines[:1]), [])
+    first = next(csv.reader([head]), [])
     if {"surface_path", "overhead_path"} <= {*first}:
         return _of_table(name, lines, split)
     if len(first) >= 2 and PurePosixPath(first[1]).suffix.lower() in IMAGE_SUFFIXES:
@@ -214,7 +216,7 @@ def _split_of_list(name: str) -> Split | None:
     return "train" if stem.startswith("train") else None
 
 
-def _of_table(name: str, lines: Sequence[str], split: Split | None) -> Iterator[Listed]:
+def _of_table(name: str, lines: Iterator[str], split: Split | None) -> Iterator[Listed]:
     for number, row in enumerate(csv.DictReader(lines), 2):
         place = None
         if row.get("lat") and row.get("lon"):
@@ -223,7 +225,7 @@ def _of_table(name: str, lines: Sequence[str], split: Split | None) -> Iterator[
 
 
 def _of_study(
-    name: str, lines: Sequence[str], split: Split | None, layout: Layout
+    name: str, lines: Iterator[str], split: Split | None, layout: Layout
 ) -> Iterator[Listed]:
     """``path[,lat,lon[,vector …]]``; without a place, that of the file name."""
     for number, line in enumerate(lines, 1):

@@ -15,6 +15,7 @@ from PIL import Image
 
 from ..errors import GeolocError, OutputError, PhotoError, UsageError
 from ..files.whole import file_sha256, write_whole
+from ..names import safe_name
 from ..photos import decode_photo, photo_kind
 from .file import Pair, Split
 from .shards import Layout, Shard, ShardIndex, StoredSample, read_index
@@ -72,8 +73,11 @@ def write_shards(
 
     The same samples give the same archives, byte by byte. They take their names only once all are
     whole, the index last; what an earlier index of that name listed and this one does not goes.
-    Raises UsageError where there is no sample, OutputError where the folder cannot be written.
+    Raises UsageError where there is no sample or the name is no file name, OutputError where the
+    folder cannot be written.
     """
+    if not name or safe_name(name) != name or per_shard < 1:
+        raise UsageError(f"name {name!r}, {per_shard} a shard: give a plain name, and 1 or more")
     skipped = [] if skipped is None else skipped
     before = _listed(folder / f"{name}.json")
     writer = _Writer(folder, name, layout, per_shard)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sqlite3
 import tarfile
@@ -9,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from ..errors import GeolocError, UsageError
 from .tars import cut_short, require_end
@@ -28,6 +29,24 @@ class Tree(Protocol):
 
     def read(self, name: str) -> bytes:
         """Its content."""
+
+    def lines(self, name: str) -> Iterator[str]:
+        """Its lines, one by one; see `lines_of`."""
+
+
+def lines_of(name: str, file: IO[bytes]) -> Iterator[str]:
+    """The lines of a text. Raises UsageError, naming it, for what is none."""
+    coding = "utf-8-sig"
+    try:
+        for line in file:
+            if b"\0" in line:
+                raise ValueError
+            yield line.decode(coding)
+            coding = "utf-8"
+    except ValueError:  # UnicodeDecodeError is one
+        raise UsageError(
+            f"{name} is no list of text: pickled lists are not opened; save it as CSV"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -51,6 +70,10 @@ class FolderTree:
 
     def read(self, name: str) -> bytes:
         return (self.root / name).read_bytes()
+
+    def lines(self, name: str) -> Iterator[str]:
+        with (self.root / name).open("rb") as file:
+            yield from lines_of(name, file)
 
 
 @dataclass
@@ -107,6 +130,9 @@ class TarTree:
         with self.archives[archive].open("rb") as file:
             file.seek(at)
             return file.read(size)
+
+    def lines(self, name: str) -> Iterator[str]:
+        return lines_of(name, io.BytesIO(self.read(name)))
 
     def _at(self, name: str) -> tuple[int, int, int] | None:
         row: tuple[int, int, int] | None = self._index.execute(

@@ -60,8 +60,11 @@ class PointSet:
         return len(self.coordinates)
 
 
-def read_points(path: str | Path, n: int | None = None) -> PointSet:
+def read_points(path: str | Path, n: int | None = None, *, attributes: bool = True) -> PointSet:
     """The first ``n`` points of a file in the order in which they were drawn; all by default.
+
+    Without ``attributes`` only where they are, for what needs no more: of millions the rest takes
+    the most memory.
 
     A file of others may lack ``order``: its rows are then in order. Points in another CRS are
     brought into longitude and latitude. Raises UsageError for a file that is no GeoParquet file,
@@ -69,10 +72,10 @@ def read_points(path: str | Path, n: int | None = None) -> PointSet:
     """
     path = Path(path)
     try:
-        table, meta, sequence = _table(path)
+        table, meta, sequence = _table(path, whole=attributes)
         coordinates = _coordinates(table, meta, path)
         order = _order(table, path)
-        attributes = _attributes(table, meta.get("primary_column", GEOMETRY))
+        named = _attributes(table, meta.get("primary_column", GEOMETRY)) if attributes else {}
     except UsageError:
         raise
     except Exception as error:  # noqa: BLE001  (pyarrow and shapely raise errors of many kinds)
@@ -82,12 +85,12 @@ def read_points(path: str | Path, n: int | None = None) -> PointSet:
             f"points {path} has {len(order):,} points, fewer than the {n:,} wanted: sample more"
         )
     rows = np.argsort(order, kind="stable")[:n]
-    chosen = {name: values[rows] for name, values in attributes.items()}
+    chosen = {name: values[rows] for name, values in named.items()}
     return PointSet(coordinates[rows], order[rows], chosen, sequence)
 
 
-def _table(path: Path) -> tuple[pa.Table, dict[str, Any], str]:
-    """The whole table, the file's geometry metadata, and the sequence."""
+def _table(path: Path, *, whole: bool) -> tuple[pa.Table, dict[str, Any], str]:
+    """The ``whole`` table or only its geometry and order, the geometry's metadata, the sequence."""
     import pyarrow.parquet as pq
 
     if not path.is_file():
@@ -105,7 +108,9 @@ def _table(path: Path) -> tuple[pa.Table, dict[str, Any], str]:
             raise UsageError(f"points {path} has no points: {_WORDS}")
         about = json.loads(kept.get(b"geoloc", b"{}"))
         sequence = str(about.get("sequence", "")) if isinstance(about, dict) else ""
-        return parquet.read(), meta, sequence
+        wanted = (meta.get("primary_column", GEOMETRY), ORDER)
+        names = [name for name in parquet.schema_arrow.names if whole or name in wanted]
+        return parquet.read(columns=names), meta, sequence
 
 
 def _coordinates(table: pa.Table, meta: dict[str, Any], path: Path) -> F64:
@@ -116,6 +121,9 @@ def _coordinates(table: pa.Table, meta: dict[str, Any], path: Path) -> F64:
     column = meta["columns"].get(name)
     if not isinstance(column, dict) or column.get("encoding") != "WKB":
         raise UsageError(f"points {path}: its geometry is not encoded as WKB: {_WORDS}")
+    plain = _plain_points(table[name])
+    if plain is not None:
+        return _degrees(plain, column, path)
     shapes = shapely.from_wkb(table[name].to_numpy())
     kinds = shapely.get_type_id(shapes)
     bad = (kinds != int(shapely.GeometryType.POINT)) | shapely.is_empty(shapes)
@@ -124,6 +132,26 @@ def _coordinates(table: pa.Table, meta: dict[str, Any], path: Path) -> F64:
         kind = "nothing" if shapes[row] is None else f"a {shapes[row].geom_type}"
         raise UsageError(f"points {path}: row {row} has {kind} as geometry: give points alone")
     return _degrees(shapely.get_coordinates(shapes), column, path)
+
+
+def _plain_points(column: pa.ChunkedArray) -> F64 | None:
+    """Coordinates ``(n, 2)`` of WKB as `_wkb` writes it, without an object for each; else None."""
+    import pyarrow as pa
+
+    parts = []
+    for chunk in column.chunks:
+        if chunk.type != pa.binary() or chunk.null_count:
+            return None
+        _, offsets, content = chunk.buffers()
+        starts = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+        if content is None or (np.diff(starts) != _WKB.itemsize).any():
+            return None
+        records = np.frombuffer(content, _WKB, len(chunk), starts[0]) if len(chunk) else None
+        if records is None or (records["little"] != 1).any() or (records["kind"] != _POINT).any():
+            return None
+        parts.append(np.stack([records["lon"], records["lat"]], axis=1))
+    found = np.concatenate(parts) if parts else None
+    return None if found is None or np.isnan(found).any() else found.astype(np.float64)
 
 
 def _degrees(xy: F64, column: dict[str, Any], path: Path) -> F64:

@@ -165,8 +165,9 @@ class Evaluation:
         for count, scores in self.fused.items():
             name = f"{count} photo{'s' if count > 1 else ''}"
             cells[name] = self._of([score for score in scores if score.placement])
-            for ranking in scores[0].regions if scores else ():
-                regions[f"{name}, {ranking}"] = self._of_regions(ranking, scores)
+            inside = [score for score in scores if score.regions]
+            for ranking in inside[0].regions if inside else ():
+                regions[f"{name}, {ranking}"] = self._of_regions(ranking, inside)
         return {"fused": cells, "regions_fused": regions}
 
     def _of_regions(self, ranking: str, scores: Sequence[Score]) -> dict[str, Figure]:
@@ -477,9 +478,11 @@ class _Ranker:
         return scored
 
     def _with_regions(self, score: Score, minima: RegionMinima) -> Score:
-        """With how the true region did in each ranking."""
+        """With how the true region did in each ranking; without where the truth lies in none."""
         assert score.truth is not None
         ranked = [RankedRegions.of(minima, self.cube.domain, ranking) for ranking in Ranking]
+        if ranked[0].region_of(score.truth.lon, score.truth.lat) is None:
+            return score
         told = {one.ranking.value: RegionScore.of(one, score.truth) for one in ranked}
         return replace(score, regions=told)
 

@@ -84,10 +84,12 @@ class _Member:
 class Tandem:
     """Cubes of the same places by several models; open one with `open_tandem`.
 
-    bank: how many photos it has; failures: why others of it could not be read, by path.
+    weights: of each model; bank: how many photos it has; failures: why others of it could not be
+    read, by path.
     """
 
     members: tuple[_Member, ...]
+    weights: tuple[float, ...]
     bank: int = 0
     failures: dict[str, str] = field(default_factory=dict)
 
@@ -106,6 +108,10 @@ class Tandem:
         one = slice(photo, photo + 1)
         pairs = zip(self.members, vectors, strict=True)
         return [distance_maps(member.cube, own[one]) for member, own in pairs]
+
+    def fused(self, scores: Sequence[F64]) -> F64:
+        """The z-scores of all models together."""
+        return fused(scores, self.weights)
 
     def scores(self, distances: Sequence[F32], *, by_bank: bool | None = None) -> list[F64]:
         """z-scores of each model's distances: by the bank where there is one, else by places."""
@@ -149,7 +155,12 @@ def distance_maps(cube: Cube, vectors: F32) -> F32:
     return maps.reshape(len(vectors), -1)
 
 
-def open_tandem(cubes: Sequence[str | Path], bank: Sequence[Path] = ()) -> Tandem:
+def open_tandem(
+    cubes: Sequence[str | Path],
+    bank: Sequence[Path] = (),
+    *,
+    weights: Sequence[float] | None = None,
+) -> Tandem:
     """Open cubes of the same places, each by its own model, and ask them about the bank's photos.
 
     Raises UsageError for fewer than two cubes, such of different places, more places than fit in
@@ -157,6 +168,8 @@ def open_tandem(cubes: Sequence[str | Path], bank: Sequence[Path] = ()) -> Tande
     """
     if len(cubes) < 2:
         raise UsageError("a tandem needs at least two cubes of the same places: --cube A --cube B")
+    chosen = tuple(weights or [1.0] * len(cubes))
+    fused([np.zeros(1)] * len(cubes), chosen)  # refuses weights that do not fit, before any work
     targets = [open_target(cube) for cube in cubes]
     _require_same_places([target.cube for target in targets])
     models = [cube_model(target) for target in targets]
@@ -166,7 +179,7 @@ def open_tandem(cubes: Sequence[str | Path], bank: Sequence[Path] = ()) -> Tande
         failures |= lost
         usual = Bank.of(distance_maps(target.cube, np.asarray(vectors))) if bank else None
         members.append(_Member(name, target.cube, model, usual))
-    return Tandem(tuple(members), len(bank) - len(failures), failures)
+    return Tandem(tuple(members), chosen, len(bank) - len(failures), failures)
 
 
 def search_tandem(
@@ -229,9 +242,9 @@ def _methods(tandem: Tandem, distances: Sequence[F32]) -> dict[str, NDArray[np.f
     alone: dict[str, NDArray[np.floating]] = {
         member.name: own[0] for member, own in zip(tandem.members, distances, strict=True)
     }
-    alone[TANDEM] = fused(tandem.scores(distances, by_bank=False))[0]
+    alone[TANDEM] = tandem.fused(tandem.scores(distances, by_bank=False))[0]
     if tandem.bank:
-        alone[TANDEM_BANK] = fused(tandem.scores(distances, by_bank=True))[0]
+        alone[TANDEM_BANK] = tandem.fused(tandem.scores(distances, by_bank=True))[0]
     return alone
 
 
@@ -266,7 +279,7 @@ def _cell(domain: Domain, row: Truth) -> int | None:
 def _places(tandem: Tandem, distances: Sequence[F32], top: int) -> tuple[TandemPlace, ...]:
     domain, scores = tandem.domain, tandem.scores(distances)
     best = TopK(domain, 1, top, RADIUS if isinstance(domain, Grid) else 0.0)
-    shaped = fused(scores)[0].reshape(domain.shape).astype(np.float32)
+    shaped = tandem.fused(scores)[0].reshape(domain.shape).astype(np.float32)
     for chunk in domain.chunks():
         best.add(chunk, shaped[chunk.slices][None])
     to_degrees = Transformer.from_crs(domain.crs, 4326, always_xy=True)
@@ -329,8 +342,13 @@ def _write(tandem: Tandem, answer: TandemAnswer) -> None:
         "calibration": "bank" if tandem.bank else "places",
         "bank": tandem.bank,
         "models": {
-            m.name: {"digest": m.model.digest, "cube": m.cube.url, "generation": m.cube.generation}
-            for m in tandem.members
+            m.name: {
+                "digest": m.model.digest,
+                "cube": m.cube.url,
+                "generation": m.cube.generation,
+                "weight": weight,
+            }
+            for m, weight in zip(tandem.members, tandem.weights, strict=True)
         },
         "candidates": [place.to_json() for place in answer.places],
     }

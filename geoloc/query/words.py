@@ -42,11 +42,20 @@ def widened(features: FeatureSpace, scene: str, words: Words) -> FeatureSpace:
 
 
 def words_note(words: Words) -> str:
-    """What the answer to words is worth, in one or two sentences."""
+    """What the answer to words is worth, in a few sentences."""
     near = ", ".join(
         f"{display_name(name)} ({cosine:.2f})" for name, cosine in words.nearest[:_NAMED]
     )
-    start = f"These words are no scene class of this model; nearest to them: {near}."
+    known = "known" if words.familiar else "unknown"
+    start = (
+        f"These words are no scene class of this model, and mean a place of {known} kind; "
+        f"nearest to them: {near}."
+    )
+    if words.doubt:
+        return (
+            f"{start} The encoder of words may not understand them ({words.doubt}): trust the "
+            "answer only if those names say the same, and ask in English or Russian too."
+        )
     if words.familiar:
         return f"{start} What it knows is found by other words nearly as well as by its name."
     return (

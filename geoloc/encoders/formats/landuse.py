@@ -23,7 +23,7 @@ from .to_onnx import onnx_bytes
 
 TRUNKS = ("efficientnet_lite0", "efficientnet_lite2")
 INPUT_PX = 192
-"""Side of what a trunk sees of a photo; of a place, the side of its surroundings."""
+"""Side of what a trunk sees of a photo; of a place, of the window that stands for it."""
 
 FEATURES = CHANNELS * len(TRUNKS)
 MEMBERS = 8
@@ -73,10 +73,10 @@ class Head(nn.Module):
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *others: Any) -> None:
         """Takes as many classes as there are in the file."""
-        given = [state.get(prefix + name) for name in ("known", "meant")]
-        if all(isinstance(one, Tensor) for one in given):
+        known, meant = (state.get(prefix + name) for name in ("known", "meant"))
+        if isinstance(known, Tensor) and isinstance(meant, Tensor):
             with contextlib.suppress(ValueError):  # is reported as shapes that do not fit
-                self.set_classes(*(torch.zeros_like(one).float() for one in given))
+                self.set_classes(torch.zeros(known.shape), torch.zeros(meant.shape))
         super()._load_from_state_dict(state, prefix, *others)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -152,6 +152,7 @@ def cpu_session(edge: Edge) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = torch.get_num_threads()
     # waiting threads must not take the cores of others
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_mem_pattern = False  # planned ahead, tiles of many sizes take half a GB more
     exported = onnx_bytes(Trunks(edge), INPUT_PX, any_size=True)
     return onnxruntime.InferenceSession(exported, options)
 
@@ -188,8 +189,8 @@ class PlaceLanduse(nn.Module):
     POOL = INPUT_PX
     HALO = 160
     """px; trunks see further, but what lies beyond changes less than a shift by 2 px does."""
-    TILE_PX = 1408
-    """Their early features take some 500 bytes per px of a tile: 1 GB."""
+    TILE_PX: int | None = 1408
+    """Their early features take 280 bytes per px of a tile."""
     FROZEN = "trunks."
 
     def __init__(self, dim: int) -> None:

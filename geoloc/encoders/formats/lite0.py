@@ -79,6 +79,7 @@ class PlaceLite0(nn.Module):
     POOL = 2 * STRIDE
     HALO = 128
     """px; the trunk sees 81 beyond a position, the widest square extends 40 beyond the pool."""
+    TILE_PX: int | None = None
     FEATURES = 4 * EARLY_CHANNELS
     FROZEN: str | None = "early."
     _TAPS = (1, 2, 4, 6)  # a square of 2k is one of 2, summed over k shifts of two positions

@@ -95,6 +95,9 @@ _OWN: dict[str, Callable[[int], nn.Module]] = {
 }
 """Architectures of our own, by the name that a model directory gives them."""
 
+_FORMER = ("photo_landuse", "place_landuse")
+"""Names that were given to other functions: heads without kinds of place, on unmirrored trunks."""
+
 _PLACE_LITE0 = _Family((), lambda n, x: n.trunk(x), lambda n, p: n.head(p))
 _OWN_DENSE: dict[str, tuple[type[PlaceLite0 | PlaceLanduse], _Family]] = {
     "place_lite0": (PlaceLite0, _PLACE_LITE0),
@@ -170,6 +173,11 @@ def build_network(arch: str, dim: int) -> nn.Module:
     """
     if arch in _OWN:
         return _OWN[arch](dim)
+    if arch in _FORMER:
+        raise ModelError(
+            f"arch {arch!r} belongs to a model of land use of an earlier version, which this one "
+            "computes differently: make it again with 'geoloc models make landuse'"
+        )
     with extra("train", f"arch {arch!r}"):
         from torchvision import models  # takes 1.5 s, which other models do not need
 
