@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
-from geoloc.regions import RankedRegions
 from pyproj import Geod
 from typer.testing import CliRunner
 
