@@ -228,7 +228,7 @@ def test_moved_originals_are_found_by_their_very_names(
     moved = shutil.move(tmp_path / "in", tmp_path / "moved")
     save(moved / "photo1.jpg", 6)
     assert repeat_query(path, media=moved).exact
-    with pytest.raises(UsageError, match=r"nowhere is no folder"):
+    with pytest.raises(UsageError, match=r"nowhere is not a folder"):
         repeat_query(path, media=tmp_path / "nowhere")
     with pytest.raises(UsageError, match=r"is not below --media"):
         repeat_query(path, media=tmp_path / "out")

@@ -156,7 +156,7 @@ def test_figures_of_the_distance_hold_for_the_new_model(
 ) -> None:
     level = {80: Level(share=0.25)}
     write_calibration(
-        model.path, Calibration(model=model.digest, photos=9, places=9, source="x", levels=level)
+        model, Calibration(model=model.digest, photos=9, places=9, source="x", levels=level)
     )
     write_figures(model.path, PairFigures(3, "x", (0.5, 1.0)))
     made = extend(model, images, tmp_path / "more").model
