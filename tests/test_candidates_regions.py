@@ -109,6 +109,17 @@ def test_the_correction_takes_away_what_chance_gives_to_many_points() -> None:
     assert found[Ranking.QUANTILE] == pytest.approx(0.5, abs=0.15)
 
 
+def test_the_quantile_of_many_points_is_as_near_as_is_said() -> None:
+    """Of 32 uniform draws what is told as a tenth has a share of 0.124 below it on average."""
+    regions, each = 600, 500
+    distances = np.random.default_rng(4).gamma(9, 1, regions * each).astype(np.float32)
+    _, minima = row_of_regions([each] * regions, distances)
+    told = scores(minima, Ranking.QUANTILE)
+    below = (distances.reshape(regions, each) <= told[:, None]).mean(axis=1)
+    assert below.mean() == pytest.approx(0.124, abs=0.008)
+    assert np.mean((below >= 0.045) & (below <= 0.23)) == pytest.approx(0.9, abs=0.03)
+
+
 def test_the_quantile_of_few_points_is_that_of_all() -> None:
     values = np.array([5, 4, 3, 2, 9, 8], np.float32)
     _, minima = row_of_regions([4, 2], values)

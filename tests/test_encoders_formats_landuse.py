@@ -63,7 +63,7 @@ def test_a_position_half_a_cell_aside_is_the_mean_of_its_neighbours() -> None:
 
 def test_the_shipped_model_is_dense_by_definition() -> None:
     model = load_model("landuse")
-    cells = Grid("EPSG:32636", 600_000, 3_500_000, 25.0, 3, 4)
+    cells = Grid("EPSG:32636", 600_000, 3_500_000, 25.0, 2, 4)
     dense, patch = open_overhead(model, 25.0), open_patches(model, 25.0)
     assert (dense.method, dense.gsd, patch.gsd) == ("dense", 1.5625, 1.5625)
     vectors = []

@@ -35,6 +35,8 @@ def test_words_that_may_not_be_understood_are_doubted_not_refused() -> None:
     model = load_model("landuse")
     ukrainian = words_vector(model, "футбольне поле біля річки")
     assert "letters і" in ukrainian.doubt
+    bridge = words_vector(model, "міст")  # мост; as it stands the encoder takes it for no bridge
+    assert bridge.nearest[0][0] == "bridge" and "read 'мост'" in bridge.doubt
     assert words_vector(model, "temető").doubt  # Hungarian
     for plain in ("сосновый лес", "swimming pool", "usine", "桥", "pole kukurydzy"):
         assert not words_vector(model, plain).doubt, plain

@@ -19,7 +19,7 @@ from geoloc.area import load_area
 from geoloc.bulk import run_bulk
 from geoloc.cli import app
 from geoloc.cube import Cube
-from geoloc.errors import CubeError, GeolocError, SpecMismatchError, UsageError
+from geoloc.errors import CubeError, GeolocError, ImageryError, SpecMismatchError, UsageError
 from geoloc.jobs.build import build_cube
 from geoloc.models import load_model
 from geoloc.models.calibration import Calibration, Level, write_calibration
@@ -331,6 +331,29 @@ def test_the_answers_of_a_bulk_run_are_asked_again(asked: Answered, tmp_path: Pa
     assert isinstance(part.exception, GeolocError)
     assert "1 of 2 answers could not be asked again: street_2: " in str(part.exception)
     assert len(json.loads(part.stdout)["results"]) == 1
+
+
+def test_fused_photos_are_asked_again_together(asked: Answered, tmp_path: Path) -> None:
+    photos = asked.place.photos
+    (answer,) = query_photos(asked.place.area, photos, tmp_path / "out", fuse=True).results
+    assert answer.folder is not None
+    result = zoom(answer.folder, rank=1, km=0.5)
+    assert [one.file for one in result.photos] == [photo.name for photo in photos]
+    np.testing.assert_allclose(result.vector, answer.vector, rtol=1e-5, atol=1e-4)
+    assert result.folder is not None and result.folder.parent == tmp_path / "out" / "zoom"
+    page = (result.folder / "report.html").read_text()
+    assert f"../../{answer.folder.name}/report.html" in page
+
+
+def test_imagery_that_is_gone_is_one_line(asked: Answered, tmp_path: Path) -> None:
+    tile = asked.place.folder / "tile.tif"
+    tile.rename(tmp_path / "kept.tif")
+    try:
+        with pytest.raises(ImageryError, match=r"tile\.tif") as gone:
+            zoom(asked.answer, rank=3, out=tmp_path / "out", cache=tmp_path / "cache")
+    finally:
+        (tmp_path / "kept.tif").rename(tile)
+    assert "\n" not in str(gone.value) and not list((tmp_path / "out").iterdir())
 
 
 def spec(dense: DenseSpec | None, patch_px: int = 224, gsd: float = 0.5) -> OverheadSpec:

@@ -76,7 +76,7 @@ def test_what_was_found_stays_the_same(made: tuple[Country, Path], tmp_path: Pat
     for one, other in zip(features(answer), features(copy), strict=True):
         assert one["properties"] == other["properties"]
         shapes = [shapely.geometry.shape(part["geometry"]) for part in (one, other)]
-        assert shapely.hausdorff_distance(*shapes) < 3e-6
+        assert shapely.hausdorff_distance(*shapes) < 5e-5  # edges are cut up anew: a few m
     assert (copy / "map.png").stat().st_size > 10_000
     page = (copy / "report.html").read_text()
     assert page.count('class="card candidate"') == (answer / "report.html").read_text().count(

@@ -41,7 +41,7 @@ def test_a_batch_that_two_cannot_share_is_refused_in_one_line(tmp_path: Path) ->
 @pytest.mark.slow
 def test_two_killed_processes_go_on_and_leave_nobody(tmp_path: Path) -> None:
     pairs, teacher = place_pairs(tmp_path / "p"), write_teacher(tmp_path / "teacher")
-    spec = spec_of(pairs, teacher, tmp_path / "student", loop={"epochs": 40, "lr": 1e-3})
+    spec = spec_of(pairs, teacher, tmp_path / "student", loop={"epochs": 12, "lr": 1e-3})
     code = (
         "import sys\n"
         "from geoloc.training import TrainSpec, train_student\n"
@@ -63,4 +63,4 @@ def test_two_killed_processes_go_on_and_leave_nobody(tmp_path: Path) -> None:
     assert not any(child.is_running() for child in children)
     seen: list[int] = []
     train_student(spec, lambda epoch: seen.append(epoch.number), machine=TWO)
-    assert seen[0] > 1 and seen[-1] == 40
+    assert seen[0] > 1 and seen[-1] == 12

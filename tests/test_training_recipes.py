@@ -56,12 +56,11 @@ def test_the_study_s_recipe_is_the_study_s() -> None:
 @pytest.mark.slow
 def test_the_study_s_recipe_runs_twenty_steps(tmp_path: Path) -> None:
     fields = {
-        "pairs": place_pairs(tmp_path / "places", 4, 2),
+        "pairs": place_pairs(tmp_path / "places", 20, 2),
         "teacher": str(write_teacher(tmp_path / "teacher")), "out": tmp_path / "student",
     }  # fmt: skip
-    spec = recipe_spec("study", fields, ["batch=2", "loop.epochs=10"])
+    spec = recipe_spec("study", fields, ["batch=2", "loop.epochs=2"])
     train_student(spec, machine=Machine(accelerator="cpu"))
     lines = (tmp_path / "student.run" / METRICS).read_text().splitlines()
     losses = [json.loads(line)["loss"] for line in lines]
-    assert len(losses) == 10
-    assert min(losses[5:]) < losses[0]
+    assert len(losses) == 2 and losses[1] < losses[0]

@@ -9,7 +9,10 @@ is smaller. So other scores can be ranked by in its place:
   of a region: how many places there are like the photo, not only how good the best one is.
 - ``quantile``: the distance below which a tenth of a region's points lie, which does not depend
   on how many there are, but takes no notice of a single place that fits. In regions of more than
-  32 points it is estimated from 32 of them, drawn alike for all photos.
+  32 points it is estimated from 32 of them, drawn alike for all photos: what is told as a tenth
+  is the distance below which 12 % of the points lie on average, and between 4.5 % and 23 % in nine
+  regions of ten (of uniform order statistics). Two regions whose tenths are nearer than that may
+  change places.
 - ``corrected``: the smallest distance of n points, as it would be of the usual number of points.
   With F the distribution of the distances of all points, ``p = 1 - (1 - F(d))^n`` is the chance
   that n points drawn anywhere come so near; the score is the d' that has the same p with the

@@ -50,7 +50,7 @@ class ReadLayout(Regions):
     shapes: Mapping[int, Geometry] = field(default_factory=dict)
 
     @property
-    def there(self) -> NDArray[np.bool_]:
+    def is_region(self) -> NDArray[np.bool_]:
         """Those that the file has."""
         found = np.zeros(self.count, np.bool_)
         found[list(self.shapes)] = True
