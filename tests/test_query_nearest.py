@@ -16,7 +16,7 @@ from geoloc.domain import Points
 from geoloc.errors import CubeError, UsageError
 from geoloc.query import describe_place
 from geoloc.query.coordinates import Place
-from geoloc.query.nearest import nearest_known
+from geoloc.query.nearest import nearest_known, shows
 from tests.encoder_models import CLASSES
 from tests.point_place import write_point_cube
 from tests.test_cli import Run, run
@@ -99,9 +99,10 @@ def test_points_in_metres_and_how_wide_the_imagery_is(tmp_path: Path) -> None:
     cube = write_point_cube(tmp_path / "c.zarr", Points("EPSG:32636", xy), features)
     at = Place(lat=49.6493, lon=31.6335)
     point, _, told = nearest_known(cube, at)
-    assert point.index == 1 and "does not show" not in told
+    assert point.index == 1 and "does not show" not in told and shows(cube, point)
     cube.spec.encoding.update(patch_px=64, gsd=1.0)
     assert "64 m wide and does not show the place" in nearest_known(cube, at)[2]
+    assert not shows(cube, point)
 
 
 def test_the_command_says_how_far_the_point_is(

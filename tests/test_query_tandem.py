@@ -124,6 +124,28 @@ def test_an_answer_shows_what_each_model_says(world: World, tmp_path: Path) -> N
     )
 
 
+def test_an_answer_takes_the_place_of_its_own_alone(world: World, tmp_path: Path) -> None:
+    out, first = tmp_path / "out", world.photos[0]
+    query = out / "00" / "candidates.geojson"  # as an answer to a query has it
+    query.parent.mkdir(parents=True)
+    query.write_text("of a query")
+    (query.parent / "query.json").write_text("{}")
+    other = tmp_path / "b" / "00-2.png"  # whose name is that of the other's second folder
+    other.parent.mkdir()
+    other.write_bytes(world.photos[1].read_bytes())
+    tandem = open_tandem(world.cubes)
+    for _ in range(2):  # asked again, each goes to where it was
+        answers, _ = search_tandem(tandem, [first, other], out, top=2)
+        folders = [one.folder.name for one in answers if one.folder is not None]
+        assert folders == ["00-2", "00-2-2"] and query.read_text() == "of a query"
+        for one in answers:
+            assert one.folder is not None
+            record = json.loads((one.folder / "tandem.json").read_text())
+            assert record["photo"]["sha256"] == one.sha256
+    answers, _ = search_tandem(open_tandem(world.cubes[::-1]), [first], out, top=2)
+    assert [one.folder for one in answers] == [out / "00-2"]  # the same models, in another order
+
+
 def _cell(world: World, lon: float, lat: float) -> int:
     to_grid = Transformer.from_crs(4326, world.grid.crs, always_xy=True)
     index = world.grid.index(*to_grid.transform(lon, lat))

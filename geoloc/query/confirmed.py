@@ -20,19 +20,18 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from ..cube import Cube
-from ..domain import Grid, Points
-from ..errors import OutputError, UsageError
-from ..evaluation.truth import sphere
+from ..domain import Grid
+from ..errors import CubeError, OutputError, UsageError
 from ..files.whole import whole_file
 from ..models import Model
 from ..models.store import alone, store_dir
 from .coordinates import Place, read_places
+from .nearest import nearest_known, shows
 from .options import first_fault
 from .record import read_record
 from .repeat import recorded_cube, recorded_model, recorded_question
 from .target import Target
 
-_FAR = 1000.0  # m from the nearest point of a cube of points: that says nothing of the place
 _MOST_BYTES = 256 << 20
 
 F32 = NDArray[np.float32]
@@ -191,14 +190,17 @@ def _confirmed(
 
 
 def _index(cube: Cube, place: Place) -> tuple[int, ...] | None:
-    """The cell of a place, or the nearest point; None outside of the cube."""
+    """The cell of a place, or the nearest point whose imagery shows it; None outside of the cube.
+
+    Of the imagery beside a place nothing can be learnt about the place.
+    """
     if isinstance(cube.domain, Grid):
         return place.cell(cube.domain)
-    assert isinstance(cube.domain, Points)
-    around = sphere(cube.domain.coordinates) - sphere([(place.lon, place.lat)])
-    away = np.linalg.norm(around, axis=1)
-    nearest = int(np.argmin(away))
-    return (nearest,) if away[nearest] <= _FAR else None
+    try:
+        point, _, _ = nearest_known(cube, place)
+    except (UsageError, CubeError):  # none so near, or none that has imagery
+        return None
+    return (point.index,) if shows(cube, point) else None
 
 
 def _warnings(found: Confirmed, before: Confirmed | None, cube: Cube) -> list[str]:

@@ -57,6 +57,13 @@ def nearest_known(cube: Cube, text: str | Place) -> tuple[NearPoint, NDArray[np.
     )
 
 
+def shows(cube: Cube, point: NearPoint) -> bool:
+    """Whether the imagery that describes a point is wide enough to hold the place it was found for,
+    where the cube tells how wide it is."""
+    side = _side(cube)
+    return side is None or point.metres <= side / 2
+
+
 def _near(cube: Cube, place: Place) -> list[NearPoint]:
     """The nearest point, and the next ones within reach of the place."""
     size = cube.domain.size
@@ -93,11 +100,11 @@ def _lonlat(cube: Cube, index: NDArray[np.int64]) -> F64:
 def _told(cube: Cube, place: Place, point: NearPoint, *, swapped: bool) -> str:
     first = f"read as {place}: longitude first; " if swapped else ""
     line = f"{first}the nearest point, {point.place}, is {point.metres:,.0f} m from {place}"
-    side = _side(cube)
-    if side is None or point.metres <= side / 2:
+    if shows(cube, point):
         return line
     return (
-        f"{line}: the imagery that describes it is {side:,.0f} m wide and does not show the place"
+        f"{line}: the imagery that describes it is {_side(cube):,.0f} m wide and does not show the "
+        "place"
     )
 
 

@@ -24,9 +24,9 @@ from ..evaluation.bootstrap import Figure, figures, mean_figure
 from ..evaluation.ranks import ON_A_MAP, Ranks
 from ..evaluation.tandem import Bank, by_places, fused
 from ..evaluation.truth import place_groups
-from ..files.whole import write_whole
+from ..files.whole import is_remains, write_whole
 from ..models import Model
-from ..names import safe_name
+from ..names import alike, free_name, safe_name
 from ..photos import Photo, photo_path
 from ..search import RADIUS, Query, TopK, scan
 from .encode import encode
@@ -193,13 +193,11 @@ def search_tandem(
     """The best places of each photo by all models together, written to ``out/<photo>/``; and
     failures by path. Raises OutputError."""
     paths, answers = [photo_path(photo) for photo in photos], list[TandemAnswer]()
-    taken: dict[str, int] = {}
+    used = set[str]()
     read, vectors, failures = tandem.read(paths)
     for number, photo in enumerate(read):
         places = _places(tandem, tandem.distances(vectors, number), top)
-        name = safe_name(photo.name)
-        taken[name] = taken.get(name, 0) + 1
-        folder = out / (name if taken[name] == 1 else f"{name}-{taken[name]}")
+        folder = _folder(tandem, photo, out, used)
         answers.append(TandemAnswer(photo.file, photo.sha256, places, folder))
         _write(tandem, answers[-1])
         if progress:
@@ -332,6 +330,39 @@ def _key(domain: Domain) -> tuple[Any, ...]:
     if isinstance(domain, Points):
         return (domain.crs, domain.digest)
     return (domain.crs, domain.shape, *domain.bounds)
+
+
+def _folder(tandem: Tandem, photo: Photo, out: Path, used: set[str]) -> Path:
+    """Where an answer goes: never to the place of another photo's, of other cubes' or of a
+    query's. ``used``: names of this run, to which its own is added."""
+
+    def is_taken(name: str) -> bool:
+        return alike(name) in used or not _is_own(tandem, photo, out / name)
+
+    name = free_name(safe_name(photo.name), is_taken)
+    used.add(alike(name))
+    return out / name
+
+
+def _is_own(tandem: Tandem, photo: Photo, folder: Path) -> bool:
+    """Whether a folder is not there, or holds this very question's answer and nothing else."""
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        return not folder.is_symlink()
+    except OSError:
+        return False
+    if not {name for name in names if not is_remains(name)} <= {FILE, PLACES}:
+        return False
+    if FILE not in names:
+        return not names or names == {PLACES}  # cut off before its record
+    try:
+        record = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        asked = {name: (one["digest"], one["cube"]) for name, one in record["models"].items()}
+        own = {member.name: (member.model.digest, member.cube.url) for member in tandem.members}
+        return bool(record["photo"]["sha256"] == photo.sha256 and asked == own)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def _write(tandem: Tandem, answer: TandemAnswer) -> None:
