@@ -5,10 +5,12 @@ from __future__ import annotations
 import tracemalloc
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from geoloc.errors import ModelError
 from geoloc.evaluation.pair_ranks import pair_ranks
 
 WHOLE = st.integers(-3, 3).map(float)  # so that ties are many, and sums exact
@@ -52,3 +54,12 @@ def test_no_matrix_of_all_pairs_is_held() -> None:
     tracemalloc.stop()
     assert peak < 5_000_000  # the matrix would be 100 MB in float32
     assert heard[0] == (250, 5000) and heard[-1] == (5000, 5000) and len(heard) == 20
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("which", ["photos", "places"])
+def test_vectors_that_are_no_numbers_are_refused_not_ranked_first(bad: float, which: str) -> None:
+    vectors = {name: np.arange(12, dtype=np.float32).reshape(4, 3) for name in ("photos", "places")}
+    vectors[which][2, 1] = bad
+    with pytest.raises(ModelError, match=f"of the {which} are not finite"):
+        pair_ranks(vectors["photos"], vectors["places"], np.arange(4), block=2)

@@ -135,8 +135,18 @@ def test_the_metric_counts_what_varies_within_groups_less() -> None:
     rows = tuple(np.arange(start, start + 20) for start in (0, 20, 40))
     groups = PairData(ArrayChips(np.zeros((3, 3, 8, 8), np.uint8)), targets, rows, np.arange(3))
     metric = within_group_metric(groups, shrink=0.0)
+    assert metric is not None
     residuals = np.concatenate([targets[r] - targets[r].mean(0) for r in rows])
     spread = ((residuals @ metric) ** 2).mean(axis=0)
     assert np.allclose(spread, spread[0], rtol=0.02)
     assert np.isclose(spread.mean(), (residuals**2).mean(), rtol=0.02)
-    assert np.allclose(within_group_metric(groups, shrink=1.0), np.eye(3), atol=1e-5)
+    whole = within_group_metric(groups, shrink=1.0)
+    assert whole is not None and np.allclose(whole, np.eye(3), atol=1e-5)
+
+
+@pytest.mark.parametrize("same", [1, 3])
+def test_there_is_no_metric_where_no_group_has_two_photos_that_differ(same: int) -> None:
+    targets = np.repeat(np.random.default_rng(2).normal(0, 1, (9, 4)), same, 0).astype(np.float32)
+    rows = tuple(np.arange(start, start + same) for start in range(0, 9 * same, same))
+    chips = ArrayChips(np.zeros((9, 3, 8, 8), np.uint8))
+    assert within_group_metric(PairData(chips, targets, rows, np.arange(9))) is None

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..errors import ModelError
 from .ranks import Ranks
 
 F32 = NDArray[np.float32]
@@ -41,6 +42,7 @@ def pair_ranks(
     """
     a, b, index = np.asarray(photos), np.asarray(places), np.asarray(own, np.int64)
     centre = b.mean(axis=0, dtype=np.float64) if len(b) else 0.0
+    _finite(centre, "predicted of the places")
     ranks, done = np.zeros(len(a), np.int64), 0
     for start in range(0, len(a), block):
         rows = slice(start, start + block)
@@ -49,6 +51,14 @@ def pair_ranks(
         if progress:
             progress(done, len(a))
     return Ranks.of(ranks, len(b))
+
+
+def _finite(values: ArrayLike, what: str) -> None:
+    if not np.isfinite(values).all():
+        raise ModelError(
+            f"vectors {what} are not finite numbers, which cannot be ranked: the model or its "
+            "metric is broken; train it again, with a lower loop.lr if its training diverged"
+        )
 
 
 def _block_ranks(
@@ -60,6 +70,7 @@ def _block_ranks(
 ) -> I64:
     """Ranks ``(photo,)`` of the photos of a block; ``own``: the vectors of their places."""
     exact = photos.astype(np.float64)
+    _finite(exact, "of the photos")
     true = _square(exact, own.astype(np.float64))
     centred = exact - centre
     sizes = (centred**2).sum(axis=1)

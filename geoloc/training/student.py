@@ -25,6 +25,7 @@ from .retrieval import Retrieval, retrieve
 from .study import StudyWindows, study_windows
 
 _BATCH = 64  # chips at once in inference
+_NO_VARIANCE = 1e-12  # within groups, relative to the mean square: rounding alone
 
 Views = Augmentation | StudyWindows
 """How windows are cut of chips."""
@@ -231,12 +232,13 @@ class HeadTask(StudentTask):
         return result
 
 
-def within_group_metric(data: PairData, shrink: float = 0.1) -> NDArray[np.float32]:
+def within_group_metric(data: PairData, shrink: float = 0.1) -> NDArray[np.float32] | None:
     """``L`` of ``d = |(a - b) L| / sqrt(D)``: differences within a group count less.
 
     The inverse square root of the teacher's covariance within groups of the training photos,
     shrunk towards a multiple of the identity (Ledoit & Wolf 2004), and scaled to keep the mean
-    variance.
+    variance. None where no group has two photos that differ, as with a photo for each place:
+    nothing is known of differences within groups then.
     """
     groups = {id(rows): rows for rows in data.photos_of}.values()
     residuals = np.concatenate(
@@ -245,5 +247,7 @@ def within_group_metric(data: PairData, shrink: float = 0.1) -> NDArray[np.float
     covariance = residuals.T @ residuals / len(residuals)
     dim = len(covariance)
     mean = float(np.trace(covariance)) / dim
+    if mean <= _NO_VARIANCE * float(np.square(data.targets, dtype=np.float64).mean()):
+        return None
     values, vectors = np.linalg.eigh((1 - shrink) * covariance + shrink * mean * np.eye(dim))
     return np.asarray((vectors / np.sqrt(values / mean)) @ vectors.T, dtype=np.float32)
