@@ -275,6 +275,16 @@ def test_chips_of_a_model_have_its_resolution_and_context(place: SmallPlace) -> 
         chip_of(area, px=10, context=2)
 
 
+def test_nothing_to_pair_names_what_is_wrong_with_the_first(
+    place: SmallPlace, tmp_path: Path
+) -> None:
+    (tmp_path / "list.csv").write_text("file,lat,lon\na.jpg,nowhere,31\n")
+    tagged(tmp_path / "a.jpg", 1, None)
+    area = load_area(place.area)
+    with pytest.raises(UsageError, match=r"1 bad row; the first: .*list\.csv:2: .*'nowhere'"):
+        build_pairs(tmp_path / "list.csv", area, tmp_path / "out", ChipSpec(32, 2.0))
+
+
 def test_nothing_to_pair_is_invalid_usage(place: SmallPlace, tmp_path: Path) -> None:
     tagged(tmp_path / "photos" / "a.jpg", 1, None)
     area = load_area(place.area)

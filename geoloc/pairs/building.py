@@ -135,7 +135,8 @@ def _finish(work: _Build, spool: Spool, out: Path, rule: SplitRule, total: int) 
     outcomes = work.outcomes()
     if not spool.count:
         why = ", ".join(f"{count} {reason}" for reason, count in outcomes.items()) or "no photos"
-        raise UsageError(f"no pair is left of {total} photos: {why}")
+        first = f"; the first: {work.faults.lines[0]}" if work.faults.lines else ""
+        raise UsageError(f"no pair is left of {total} photos: {why}{first}")
     pairs, deal = spool.dealt("place", rule)
     path = write_pairs(pairs, out / PAIRS)
     built = Built(path, total, outcomes, deal, work.faults, work.chip)
