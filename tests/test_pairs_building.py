@@ -153,6 +153,21 @@ def test_rows_without_a_place_and_descriptions_that_show_the_photo(tmp_path: Pat
     assert found[3] == Tagged(tmp_path / "1.jpg", (30.25, 50.5))
 
 
+def test_a_list_names_no_file_outside_its_folder(tmp_path: Path) -> None:
+    for folder in ("list", "secret"):
+        (tmp_path / folder).mkdir()
+        tagged(tmp_path / folder / "1.jpg", 1, None)
+    (tmp_path / "list" / "link.jpg").symlink_to(tmp_path / "secret" / "1.jpg")
+    names = ["1.jpg", "../secret/1.jpg", str(tmp_path / "secret" / "1.jpg"), "link.jpg"]
+    path = tmp_path / "list" / "list.csv"
+    path.write_text("\n".join(["photo,lat,lon", *(f"{name},50.5,30.25" for name in names)]))
+    mine, *left = find_tagged(path)
+    assert mine == Tagged(tmp_path / "list" / "1.jpg", (30.25, 50.5))
+    lines = [one.line for one in left if isinstance(one, LeftOut)]
+    assert len(lines) == 3 and all("name a folder that holds all photos" in one for one in lines)
+    assert len([one for one in find_tagged(path, tmp_path) if isinstance(one, Tagged)]) == 2
+
+
 def test_every_reason_is_counted(place: SmallPlace, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     good = tagged(photos / "a.jpg", 1, lonlat(100, 60))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,24 @@ def test_what_cannot_be_learnt_from_is_one_line(
     with pytest.raises(UsageError, match=word) as told:
         extend(model, root, tmp_path / "more")
     assert "\n" not in str(told.value) and not (tmp_path / "more").exists()
+
+
+def test_copies_count_once_and_never_under_two_names(
+    model: Model, images: Path, tmp_path: Path
+) -> None:
+    copied = shutil.copytree(images, tmp_path / "copied")
+    for number in range(24):  # each of the first half twice
+        (copied / "other" / f"{number:02}.png").write_bytes(
+            (images / "other" / f"{number // 2:02}.png").read_bytes()
+        )
+    with pytest.raises(UsageError, match="'other': 12 different images are too few"):
+        extend(model, copied, tmp_path / "out")
+    twice = shutil.copytree(images, tmp_path / "twice")
+    shutil.copy(images / "other" / "03.png", twice / "blue roof" / "99.png")
+    with pytest.raises(UsageError, match="same image under two names") as told:
+        extend(model, twice, tmp_path / "out")
+    assert "99.png" in str(told.value) and "03.png" in str(told.value)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_model_itself_is_never_replaced(model: Model, images: Path, tmp_path: Path) -> None:

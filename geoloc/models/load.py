@@ -8,6 +8,7 @@ from pathlib import Path
 from ..errors import ModelError
 from .fetch import fetch_aside, is_url, model_at_url
 from .model import Model, read_model
+from .published import PLACES365_MODELS
 from .spec import SPEC_FILE
 from .store import known_models, model_of_digest, shipped_models, store_dir
 
@@ -27,6 +28,8 @@ def find_model(name_or_path: str | Path) -> Path:
     for place in places:
         if (place / SPEC_FILE).is_file():
             return place
+    if text in PLACES365_MODELS:
+        raise ModelError(f"model {text!r} is not here yet: geoloc models fetch {text}")
     known = ", ".join(name for name in known_models()) or "none"
     raise ModelError(
         f"model {text!r} is neither a directory with {SPEC_FILE} nor in the store {store_dir()} "

@@ -88,6 +88,9 @@ def _of_row(where: str, cells: Mapping[str, str], folder: Path) -> Tagged | Left
     name = next(there, None)
     if name is None:
         return LeftOut("no file", f"{where}: {_missing(names, folder)}")
+    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+        told = f"{where}: {name} lies outside of {folder}: name a folder that holds all photos"
+        return LeftOut("no file", told)
     if not (cells["lon"] or cells["lat"]):
         return LeftOut("no place", f"{where}: {name} has no place")
     try:

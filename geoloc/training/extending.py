@@ -7,7 +7,7 @@ cubes that the model has made are searched by the new names at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -276,11 +276,28 @@ def _examples(folders: dict[str, list[Path]], images: ImageVectors) -> Examples:
     """The images that could be read."""
     names = tuple(name for name in folders if name != OTHER)
     name_of = {file: name for name, files in folders.items() for file in files}
-    shown = [name_of[file] for file in images.files]
+    rows = _once(images, name_of)
+    shown = [name_of[images.files[row]] for row in rows]
+    kind = "readable " if len(rows) == len(images.files) else "different "
     for name in folders:
-        _require_enough(name, shown.count(name), "readable ")
+        _require_enough(name, shown.count(name), kind)
     labels = np.array([names.index(one) if one != OTHER else -1 for one in shown])
-    return Examples(names, images.vectors, labels)
+    return Examples(names, images.vectors[rows], labels)
+
+
+def _once(images: ImageVectors, name_of: Mapping[Path, str]) -> list[int]:
+    """Rows of the images, copies left out: one that is learnt from must not be measured by, too.
+
+    Raises UsageError for an image in the folders of two names.
+    """
+    first: dict[bytes, int] = {}
+    for row, file in enumerate(images.files):
+        other = images.files[first.setdefault(images.vectors[row].tobytes(), row)]
+        if name_of[other] != name_of[file]:
+            raise UsageError(
+                f"{other} and {file} are the same image under two names: leave it in one folder"
+            )
+    return list(first.values())
 
 
 def _require_negatives(examples: Examples, root: Path) -> None:
