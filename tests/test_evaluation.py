@@ -64,7 +64,7 @@ def test_photos_are_summed_up() -> None:
     assert (summary.top1pct, summary.top10pct) == (0, 0)
     assert "; 2 of 3 photos are not counted" in str(summary)
     assert str(summarize([None])).startswith("1 of 1 photos are not counted")
-    assert math.isnan(summarize([]).top1pct)
+    assert math.isnan(summarize([]).top1pct) and str(summarize([])) == "no photos to count"
 
 
 def test_average_precision_against_its_definition() -> None:
@@ -103,9 +103,6 @@ def test_truth_is_read_or_refused_by_line(tmp_path: Path) -> None:
         read_truth(path)
     with pytest.raises(UsageError, match="nowhere"):
         read_truth(tmp_path / "nowhere.csv")
-    path.write_text("file,lon,lat\n")
-    with pytest.raises(UsageError, match="names no photo"):
-        read_truth(path)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ class Summary:
         left_out = f"{self.missing} of {self.photos + self.missing} photos are not counted, as the "
         left_out += "cube has no vector where they were taken"
         if not self.photos:
-            return left_out
+            return left_out if self.missing else "no photos to count"
         figures = (
             f"{self.photos} photos: true cell at the {self.median_percentile:.1f}th percentile "
             f"(median; chance 50), in the best 1 % for {self.top1pct:.0f} %, "

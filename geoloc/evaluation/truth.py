@@ -39,12 +39,9 @@ def read_truth(path: str | Path) -> tuple[Truth, ...]:
     """Rows of a truth file: a CSV with at least the columns file, lon, lat.
 
     Any table that `pairs.table.read_rows` reads. Optional columns: scene (or else landuse),
-    stratum, place. Raises UsageError, naming the line, for anything else, and for no photo.
+    stratum, place. Raises UsageError, naming the line, for anything else.
     """
-    truths = tuple(_truth(path, line, row) for line, row in _rows(Path(path)))
-    if not truths:
-        raise UsageError(f"{path} names no photo: write a row with file, lon, lat for each")
-    return truths
+    return tuple(_truth(path, line, row) for line, row in _rows(Path(path)))
 
 
 def read_strata(path: str | Path, truths: Sequence[Truth]) -> tuple[Truth, ...]:
