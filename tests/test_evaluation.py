@@ -62,7 +62,9 @@ def test_photos_are_summed_up() -> None:
     assert (summary.photos, summary.missing) == (1, 2)
     assert summary.median_percentile == pytest.approx(100 * 26 / 99)
     assert (summary.top1pct, summary.top10pct) == (0, 0)
-    assert math.isnan(summarize([]).top1pct)
+    assert "; 2 of 3 photos are not counted" in str(summary)
+    assert str(summarize([None])).startswith("1 of 1 photos are not counted")
+    assert math.isnan(summarize([]).top1pct) and str(summarize([])) == "no photos to count"
 
 
 def test_average_precision_against_its_definition() -> None:

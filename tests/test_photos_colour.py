@@ -361,3 +361,18 @@ def test_hdr_of_a_heif(tmp_path: Path) -> None:
                matrix_coefficients=9, full_range_flag=1, save_nclx_profile=True)  # fmt: skip
     assert b"colrnclx" in (tmp_path / "a.heic").read_bytes()
     assert read_photo(tmp_path / "a.heic").pixels.min() > 225
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_a_picture_of_one_colour_is_said_to_show_nothing(tmp_path: Path, mode: str) -> None:
+    one = Image.fromarray(picture(8, 100, 140)).convert(mode)
+    if mode == "RGBA":
+        one.putalpha(0)  # pixels that nobody sees
+    else:
+        one.paste(0, (0, 0, *one.size))
+    one.save(tmp_path / "one.png")
+    (note,) = (n for n in read_photo(tmp_path / "one.png").notes if "one colour" in n)
+    assert note.startswith("one.png: ")
+    one.putpixel((3, 3), {"RGB": (9, 9, 9), "L": 9, "RGBA": (9, 9, 9, 255)}[mode])
+    one.save(tmp_path / "two.png")
+    assert not any("one colour" in n for n in read_photo(tmp_path / "two.png").notes)

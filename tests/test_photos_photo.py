@@ -71,7 +71,7 @@ def test_a_crop_outside_is_refused(crop: tuple[int, int, int, int]) -> None:
 def test_small_photos_and_parts_are_told(tmp_path: Path) -> None:
     def notes(width: int, height: int, look: PhotoView = PhotoView()) -> tuple[str, ...]:  # noqa: B008
         path = tmp_path / "a.png"
-        Image.new("RGB", (width, height)).save(path)
+        Image.linear_gradient("L").resize((width, height)).save(path)
         return look.of(read_photo(path)).notes
 
     assert notes(640, 480) == notes(96, 96) == ()

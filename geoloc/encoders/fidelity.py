@@ -87,7 +87,11 @@ def _with_imagery(
             kept.append(number - 1)
             patches.append(fill_missing(pixels, valid, encoder.spec))
     if not kept:
-        raise ImageryError(f"none of the {number} sampled cells has imagery: check the area")
+        across = (encoder.spec.patch_px + 2 * JITTER_PX) * encoder.gsd
+        raise ImageryError(
+            f"none of the {number} sampled cells has enough imagery around it to be recomputed, "
+            f"{across:.0f} m across: sample more cells, or a larger area"
+        )
     return np.array(kept, dtype=np.int64), np.stack(patches)
 
 

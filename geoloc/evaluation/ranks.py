@@ -74,11 +74,16 @@ class Summary:
         return asdict(self)
 
     def __str__(self) -> str:
-        return (
+        left_out = f"{self.missing} of {self.photos + self.missing} photos are not counted, as the "
+        left_out += "cube has no vector where they were taken"
+        if not self.photos:
+            return left_out if self.missing else "no photos to count"
+        figures = (
             f"{self.photos} photos: true cell at the {self.median_percentile:.1f}th percentile "
             f"(median; chance 50), in the best 1 % for {self.top1pct:.0f} %, "
             f"5 % for {self.top5pct:.0f} %, 10 % for {self.top10pct:.0f} %"
         )
+        return f"{figures}; {left_out}" if self.missing else figures
 
 
 def summarize(placements: Iterable[Placement | None]) -> Summary:

@@ -200,6 +200,8 @@ def _picture(image: Image.Image, signal: Signal | None, orientation: int | None)
     picture = upright(picture, orientation_of(image) or orientation or 1)
     on_its_side = (picture.width > picture.height) != (size[0] > size[1])
     picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    if picture.getcolors(1) is not None:
+        notes += ("it is of one colour all over and shows nothing: its answer means nothing",)
     return _Picture(picture, size[::-1] if on_its_side else size, claims, damage + notes)
 
 
