@@ -165,7 +165,8 @@ def test_a_list_names_no_file_outside_its_folder(tmp_path: Path) -> None:
     assert mine == Tagged(tmp_path / "list" / "1.jpg", (30.25, 50.5))
     lines = [one.line for one in left if isinstance(one, LeftOut)]
     assert len(lines) == 3 and all("name a folder that holds all photos" in one for one in lines)
-    assert len([one for one in find_tagged(path, tmp_path) if isinstance(one, Tagged)]) == 2
+    inside = [one for one in find_tagged(path, tmp_path) if isinstance(one, Tagged)]
+    assert [one.photo for one in inside] == [tmp_path / "secret" / "1.jpg"]
 
 
 def test_every_reason_is_counted(place: SmallPlace, tmp_path: Path) -> None:

@@ -182,14 +182,15 @@ def test_what_has_to_be_known_of_a_photo_reaches_the_answer(place: Place, tmp_pa
     Image.fromarray(picture(1, 200, 300)).save(tmp_path / "large.png")
     asked = [tmp_path / "small.png", tmp_path / "large.png"]
     small, large = query_photos(place.cube, asked, tmp_path / "out", top=1).results
-    (note,) = small.notes
-    assert "small.png has only 30 x 20 px" in note and large.notes == ()
-    assert small.to_json()["notes"] == [note]
+    note, uncalibrated = small.notes
+    assert "small.png has only 30 x 20 px" in note and large.notes == (uncalibrated,)
+    assert "--calibrate" in uncalibrated
+    assert small.to_json()["notes"] == [note, uncalibrated]
     folder = tmp_path / "out" / "small"
-    assert json.loads((folder / "query.json").read_text())["notes"] == [note]
+    assert json.loads((folder / "query.json").read_text())["notes"] == [note, uncalibrated]
     assert note in (folder / "report.html").read_text()
     (fused,) = query_photos(place.cube, asked, tmp_path / "fused", top=1, fuse=True).results
-    assert fused.notes == (note,)
+    assert fused.notes == (note, uncalibrated)
 
 
 def test_fused_photos_make_one_answer(place: Place, tmp_path: Path) -> None:
