@@ -122,7 +122,7 @@ def test_sizes_that_cannot_be_are_refused_in_one_line(size: float, words: str) -
 
 def test_too_many_regions_and_a_border_elsewhere_are_refused() -> None:
     xy = np.array([[30.0, 48.0], [36.0, 52.0]])
-    with pytest.raises(UsageError, match=r"would be .* more than 1,000,000: give a larger"):
+    with pytest.raises(UsageError, match=r"would be .* more than 1,000,000: give --regions \d"):
         Regions.of(Points("EPSG:4326", xy), 100)
     with pytest.raises(UsageError, match="the border does not meet the area"):
         Regions.of(GRID, 100, polygon=shapely.box(0, 0, 9, 9))

@@ -151,7 +151,7 @@ def test_a_record_alone_is_repeated_and_says_so(answer: Path, tmp_path: Path) ->
     shutil.copy(answer / RECORD, tmp_path / RECORD)
     found = repeat_query(tmp_path / RECORD)
     assert found.exact
-    assert "without its files" in found.differences[0]
+    assert "no files beside it: they were not compared" in found.differences[0]
 
 
 @pytest.mark.parametrize("name", ["../a.jpg", "/etc/hostname", "x/y", "", "a\\b", "\0"])
