@@ -29,11 +29,11 @@ from geoloc.models.store import known_models
 from geoloc.query import query_photos
 from geoloc.query.evaluating import (
     _Ranker,
-    choose,
     evaluate_truth,
     score,
     store_calibration,
 )
+from geoloc.query.scores import choose
 from tests.bulk_place import Place
 from tests.encoder_models import imagery
 from tests.point_place import write_point_cube

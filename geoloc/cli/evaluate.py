@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..evaluation.files import Evaluated
     from ..evaluation.ranks import Ranks
     from ..models import Model
-    from ..query.evaluating import Evaluation
+    from ..query.scores import Evaluation
 
 CUBE = typer.Argument(None, metavar="CUBE", help="An area file, or the folder or URL of a cube.")
 TRUTH = typer.Argument(

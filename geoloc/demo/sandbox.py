@@ -12,8 +12,9 @@ from ..evaluation import read_truth
 from ..files.whole import write_whole
 from ..jobs.build import build_cube
 from ..query import query_photos
-from ..query.evaluating import Evaluation, score
+from ..query.evaluating import score
 from ..query.run import Stages, silent
+from ..query.scores import Evaluation
 from ..sandbox.write import write_sandbox
 
 SEED = 7

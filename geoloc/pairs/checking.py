@@ -164,7 +164,7 @@ def _of_archive(path: Path, *, told: bool) -> Iterator[Look | Fault]:
         for stored in read_stored(path):
             yield Look(
                 f"{path.name}: {stored.key}",
-                split_of(path, stored),
+                split_of(path, stored.key, stored.facts),
                 str(stored.facts.get("group") or ""),
                 lonlat_of(stored.facts),
                 f"{path.name}/{stored.images['ground'][0]}",

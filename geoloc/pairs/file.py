@@ -26,6 +26,7 @@ from typing import Literal, get_args
 
 from ..errors import OutputError, UsageError
 from ..files.whole import whole_file
+from ..points.places import parse_place
 from .table import Row, known_columns, read_rows
 
 Split = Literal["train", "valid", "test"]
@@ -119,17 +120,6 @@ def parse_pair(folder: Path, where: str, columns: Mapping[str, str], row: Row) -
         heading=parse_heading(where, cells.get("heading", "")),
         date=cells.get("date", ""),
     )
-
-
-def parse_place(where: str, lon: str, lat: str) -> tuple[float, float]:
-    """Degrees of text. Raises UsageError for what is no place on Earth."""
-    try:
-        place = float(lon), float(lat)
-    except ValueError:
-        place = math.nan, math.nan
-    if not (abs(place[0]) <= 180 and abs(place[1]) <= 90):  # also refuses NaN
-        raise UsageError(f"{where}: lon {lon!r}, lat {lat!r} are not degrees (WGS84)")
-    return place
 
 
 def parse_split(where: str, text: str) -> Split:

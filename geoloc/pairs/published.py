@@ -30,8 +30,9 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 from ..errors import UsageError
+from ..points.places import parse_place
 from .classes import IMAGE_SUFFIXES
-from .file import Split, parse_place
+from .file import Split
 from .place_names import heading_in_name, place_in_name
 from .trees import Tree, lines_of
 

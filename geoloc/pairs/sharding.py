@@ -18,7 +18,7 @@ from ..files.whole import file_sha256, write_whole
 from ..names import safe_name
 from ..photos import decode_photo, photo_kind
 from .file import Pair, Split
-from .shards import Layout, Shard, ShardIndex, StoredSample, read_index
+from .shards import Layout, Shard, ShardIndex, read_index
 
 PER_SHARD = 1000
 _KEPT = {"jpeg": "jpg", "png": "png", "webp": "webp"}
@@ -252,8 +252,3 @@ def facts_of(pair: Pair) -> dict[str, Any]:
         "heading": pair.heading, "date": pair.date or None, "photo": pair.photo.name,
     }  # fmt: skip
     return {key: value for key, value in told.items() if value is not None}
-
-
-def stored_facts(sample: StoredSample) -> tuple[Mapping[str, bytes], Mapping[str, Any]]:
-    """A stored sample as it is written again, into another layout."""
-    return {part: data for part, (_, data) in sample.images.items()}, sample.facts

@@ -106,7 +106,7 @@ def read_shards(folder: str | Path, split: Split | None = None) -> Iterator[Samp
         if shard is not None and split is not None and shard.split != split:
             continue
         for stored in read_stored(path, shard):
-            if split is None or split_of(path, stored) == split:
+            if split is None or split_of(path, stored.key, stored.facts) == split:
                 yield decode_sample(path, stored)
 
 
@@ -158,8 +158,13 @@ def _facts(path: Path, key: str, members: Mapping[str, tuple[str, bytes]]) -> Ma
     if "json" not in members:
         lonlat = place_in_name(members["ground"][0])
         return {} if lonlat is None else {"lon": lonlat[0], "lat": lonlat[1]}
+    return parse_facts(path, key, members["json"][1])
+
+
+def parse_facts(path: Path, key: str, content: bytes) -> Mapping[str, Any]:
+    """What the JSON of a sample says. Raises GeolocError where it is damaged."""
     try:
-        facts = json.loads(members["json"][1])
+        facts = json.loads(content)
     except ValueError:
         facts = None
     if not isinstance(facts, dict):
@@ -175,7 +180,7 @@ def decode_sample(path: Path, stored: StoredSample) -> Sample:
         ground=_pixels(path, stored, "ground"),
         overhead=_pixels(path, stored, "overhead"),
         lonlat=lonlat_of(facts),
-        split=split_of(path, stored),
+        split=split_of(path, stored.key, facts),
         group=str(facts.get("group") or ""),
         heading=_number(facts.get("heading")),
         date=str(facts.get("date") or ""),
@@ -187,9 +192,9 @@ def _pixels(path: Path, stored: StoredSample, part: str) -> NDArray[np.uint8]:
     return decode_photo(path / name, data).pixels
 
 
-def split_of(path: Path, stored: StoredSample) -> Split:
+def split_of(path: Path, key: str, facts: Mapping[str, Any]) -> Split:
     """ "train" where a sample does not say. Raises UsageError for an unknown one."""
-    return parse_split(f"{path}: {stored.key}", str(stored.facts.get("split") or ""))
+    return parse_split(f"{path}: {key}", str(facts.get("split") or ""))
 
 
 def lonlat_of(facts: Mapping[str, Any]) -> tuple[float, float] | None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..names import path_text
+from ..points.places import parse_place
 from .classes import IMAGE_SUFFIXES
-from .file import parse_heading, parse_place
+from .file import parse_heading
 from .table import NAMES, known_columns, read_rows
 
 _MORE = frozenset((".heif", ".hif", ".jpe", ".jfif"))

@@ -38,7 +38,7 @@ def read_places(path: Path) -> Places:
     header, rows = _rows(path)
     names = [name.strip().lower() for name in header]
     lat, lon = (_column(path, names, NAMES[key]) for key in ("lat", "lon"))
-    coordinates = [_degrees(path, line, row[lon], row[lat]) for line, row in rows]
+    coordinates = [parse_place(f"{path}:{line}", row[lon], row[lat]) for line, row in rows]
     if not coordinates:
         raise UsageError(f"{path} has no places: add rows below the header")
     other = [k for k, name in enumerate(names) if k not in (lat, lon) and name]
@@ -72,13 +72,14 @@ def _column(path: Path, names: Sequence[str], known: Sequence[str]) -> int:
     return columns[0]
 
 
-def _degrees(path: Path, line: int, lon: str, lat: str) -> tuple[float, float]:
+def parse_place(where: str, lon: str, lat: str) -> tuple[float, float]:
+    """Degrees of text. Raises UsageError, which names ``where``, for what is no place on Earth."""
     try:
         place = float(lon), float(lat)
     except ValueError:
         place = math.nan, math.nan
     if not (abs(place[0]) <= 180 and abs(place[1]) <= 90):  # also refuses NaN
-        raise UsageError(f"{path}:{line}: lon {lon!r}, lat {lat!r} are not degrees (WGS84)")
+        raise UsageError(f"{where}: lon {lon!r}, lat {lat!r} are not degrees (WGS84)")
     return place
 
 

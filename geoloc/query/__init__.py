@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .describing import describe_photos, describe_place
-    from .evaluating import Evaluation, Score, evaluate_truth, score
+    from .evaluating import evaluate_truth, score
     from .options import QueryOptions
     from .repeat import Repetition, repeat_query
     from .run import QueryResults, answer_photos, query_photos, search_scene
+    from .scores import Evaluation, Score
     from .target import (
         Target,
         cube_model,
@@ -53,7 +54,8 @@ __all__ = [
 _PARTS = {
     "run": ("QueryResults", "answer_photos", "query_photos", "search_scene"),
     "describing": ("describe_photos", "describe_place"),
-    "evaluating": ("Evaluation", "Score", "evaluate_truth", "score"),
+    "evaluating": ("evaluate_truth", "score"),
+    "scores": ("Evaluation", "Score"),
     "options": ("QueryOptions",),
     "repeat": ("Repetition", "repeat_query"),
     "target": (

@@ -392,6 +392,7 @@ def _write(tandem: Tandem, answer: TandemAnswer) -> None:
     document = {"type": "FeatureCollection", "name": answer.photo, "features": features}
     try:
         answer.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (answer.folder / FILE).unlink(missing_ok=True)  # an earlier one is not of the new places
         for name, content in ((PLACES, document), (FILE, record)):
             text = json.dumps(content, allow_nan=False, ensure_ascii=False, indent=1)
             write_whole(answer.folder / name, text + "\n")

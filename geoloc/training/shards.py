@@ -7,19 +7,17 @@ into: where its members begin is noted once (some 100 bytes a pair), and each is
 from __future__ import annotations
 
 import hashlib
-import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import GeolocError, PhotoError
 from ..pairs import Split
-from ..pairs.shards import StoredSample, archives_of, member_of, require_size, split_of
+from ..pairs.shards import archives_of, member_of, parse_facts, require_size, split_of
 from ..pairs.tars import require_end
 from ..photos import decode_photo, read_photo
 
@@ -114,16 +112,6 @@ def _pair(path: Path, key: str, members: dict[str, Stored]) -> StoredPair:
     for part in ("ground", "overhead"):
         if part not in members:
             raise GeolocError(f"{path}: {key} has no {part} image: make the shard again")
-    facts = _facts(path, key, members.get("json"))
-    split = split_of(path, StoredSample(key, {}, facts))
+    facts = parse_facts(path, key, members["json"].read()) if "json" in members else {}
+    split = split_of(path, key, facts)
     return StoredPair(members["ground"], members["overhead"], split, str(facts.get("group") or ""))
-
-
-def _facts(path: Path, key: str, stored: Stored | None) -> dict[str, Any]:
-    try:
-        facts = json.loads(stored.read()) if stored else {}
-    except ValueError:
-        facts = None
-    if not isinstance(facts, dict):
-        raise GeolocError(f"{path}: the JSON of {key} is damaged: make the shard again")
-    return facts

@@ -24,7 +24,8 @@ from geoloc.jobs.build import build_cube
 from geoloc.models.calibration import CALIBRATION_FILE, calibration_text
 from geoloc.models.model import SHIPPED, write_whole
 from geoloc.pairs import class_images
-from geoloc.query.evaluating import DISTANCE, Evaluation, choose, evaluate_truth
+from geoloc.query.evaluating import evaluate_truth
+from geoloc.query.scores import DISTANCE, Evaluation, choose
 from geoloc.sandbox.catalog import write_world
 from geoloc.sandbox.photos import write_photos
 
