@@ -194,3 +194,16 @@ def test_the_record_of_a_line_is_strict(model: Model, cube: Cube, tmp_path: Path
         with pytest.raises(UsageError, match=r"c\.jsonl:1"):
             read_confirmed(tmp_path / "c.jsonl")
     assert model.digest == one.cube.model
+
+
+def test_a_place_is_one_block_in_whichever_cube_it_was_asked(
+    model: Model, cube: Cube, tmp_path: Path
+) -> None:
+    """Else a photo would be measured by what was learnt from itself."""
+    features = np.random.default_rng(2).normal(0, 1, (NY, NX, len(CLASSES))).astype(np.float32)
+    again = write_cube(
+        tmp_path / "again.zarr", features, classes=CLASSES, model_digest=model.digest
+    )
+    pairs, skipped = read_pairs(model, [*confirmed(cube, 15, NOISY), *confirmed(again, 15, NOISY)])
+    assert skipped == () and len(pairs.cells) == 2
+    np.testing.assert_array_equal(pairs.blocks[:15], pairs.blocks[15:])

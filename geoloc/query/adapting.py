@@ -218,12 +218,11 @@ def _figures(shares: F64, groups: Sequence[int], seed: int) -> dict[str, Figure]
 
 
 def _blocks(known: Sequence[Confirmed]) -> I64:
-    """``(pair,)``: the square of the ground that each lies in; a cube's squares are its own."""
+    """``(pair,)``: the square of the ground that each lies in, of whichever cube it was asked."""
     if not known:
         return np.empty(0, np.int64)
-    places = np.floor(sphere([(one.lon, one.lat) for one in known]) / BLOCK).astype(int).tolist()
-    names = [(one.cube.url, *place) for one, place in zip(known, places, strict=True)]
-    return np.array([names.index(name) for name in names])
+    squares = np.floor(sphere([(one.lon, one.lat) for one in known]) / BLOCK).astype(np.int64)
+    return np.unique(squares, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def _cells_of(name: CubeName, cells: dict[CubeName, F64 | None], skipped: list[str]) -> F64 | None:
