@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from .registry import open_source, register_source
-from .source import ArraySource, Item, Source, notes_of, require_overlap, require_sharp
+from .source import Item, Source, notes_of, require_overlap, require_sharp
 
 __all__ = [
-    "ArraySource",
     "Item",
     "Source",
     "notes_of",
