@@ -36,7 +36,6 @@ from .store import (
     read_attributes,
     require_there,
     storage_errors,
-    values_of,
 )
 
 ATTRIBUTES = "attributes"
@@ -61,7 +60,7 @@ class Cube:
             dims = self._norm.ndim
             self._chunks = PlainChunks.of(self._codes, dims, root)
             self._norms = PlainChunks.of(self._norm, dims, root)
-            self._guard = BlockGuard(self.url, generation, group, self.spec, digests=check_digests)
+            self._guard = BlockGuard(self.url, generation, group, digests=check_digests)
             self.features = feature_space_of(group)
             self.domain = domain_of(group, self.spec)
 
@@ -209,11 +208,6 @@ class Cube:
         with generation_errors(self.url, self.generation):
             return self._guard.record(block.index)
 
-    @property
-    def checked(self) -> bool:
-        """Whether checksums of its blocks are kept; not in cubes of an older geoloc."""
-        return self._guard.checks is not None
-
     def inspect(self, block: Chunk) -> tuple[str | None, int]:
         """What is wrong with a stored block, or None, and how many bytes were read to tell."""
         place, size = block.index, 0
@@ -315,8 +309,6 @@ def domain_of(group: zarr.Group, spec: CubeSpec) -> Domain:
 
 
 def _code_of(group: zarr.Group) -> Quantizer:
-    if "scale" in group:  # of format 1, or of blocks that were taken over from there
-        return Quantizer(values_of(group, "scale"), values_of(group, "offset"))
     attributes = array_of(group, "features").attrs
     pair: list[Any] = [attributes[name] for name in ("scale_factor", "add_offset")]
     return Quantizer(*(np.asarray(part, np.float32) for part in pair))
@@ -405,10 +397,11 @@ def _parse_spec(url: str | Path, attrs: dict[str, Any]) -> CubeSpec:
     version = attrs.get("geoloc_cube")
     if not isinstance(version, int):
         raise CubeError(f"{url} is not a feature cube of geoloc")
-    if version > FORMAT_VERSION:
+    if version != FORMAT_VERSION:
+        newer = version > FORMAT_VERSION
         raise CubeError(
-            f"cube {url} has format {version}, this geoloc reads up to {FORMAT_VERSION}: "
-            "install a newer geoloc"
+            f"cube {url} has format {version}, this geoloc reads {'up to ' * newer}"
+            f"{FORMAT_VERSION}: {'install a newer geoloc' if newer else 'build it again'}"
         )
     try:
         return CubeSpec.model_validate(attrs.get("spec"))

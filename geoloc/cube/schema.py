@@ -16,7 +16,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from .. import __version__
 from ..domain import Grid, Points, Status
 from ..errors import CubeError
-from ..models import MISSING, FeatureSpace, Quantizer
+from ..models import MISSING, FeatureSpace
 from ..stores.ledger import PIECE
 from .checks import NOTHING, PARTS, UNRECORDED
 from .reader import ATTRIBUTES
@@ -108,7 +108,7 @@ def _attributes(spec: CubeSpec, model_name: str, area: str) -> dict[str, Any]:
 
 def _create_features(group: zarr.Group, spec: CubeSpec, features: FeatureSpace) -> None:
     dim, cells, dims = features.dim, spec.domain.shape, spec.domain.dims
-    chunk = (spec.block_size,) * len(cells)
+    code, chunk = features.stored_code, (spec.block_size,) * len(cells)
     group.create_array(
         "features",
         shape=(*cells, dim),
@@ -122,7 +122,8 @@ def _create_features(group: zarr.Group, spec: CubeSpec, features: FeatureSpace) 
             "_FillValue": MISSING,
             "grid_mapping": "spatial_ref",
             "long_name": "scene class logits" if features.readout is None else "embedding",
-            **_code_attributes(features.stored_code),
+            "scale_factor": float(code.scale),
+            "add_offset": float(code.offset),
         },
     )
     group.create_array(
@@ -140,18 +141,8 @@ def _create_features(group: zarr.Group, spec: CubeSpec, features: FeatureSpace) 
     )
 
 
-def _code_attributes(code: Quantizer) -> dict[str, float]:
-    """What CF has for it."""
-    if code.scale.ndim:
-        return {}
-    return {"scale_factor": float(code.scale), "add_offset": float(code.offset)}
-
-
 def _create_space(group: zarr.Group, features: FeatureSpace) -> None:
-    code, count = features.stored_code, len(features.names)
-    if code.scale.ndim:  # of a cube of an older format, whose blocks are taken over
-        _small(group, "scale", code.scale, "feature")
-        _small(group, "offset", code.offset, "feature")
+    count = len(features.names)
     named = "feature" if features.readout is None else "name"
     names = group.create_array(
         named, shape=(count,), chunks=(count,), dtype=str, dimension_names=(named,)

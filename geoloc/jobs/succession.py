@@ -151,10 +151,7 @@ def _take_over(
     which: NDArray[np.bool_],
     lock: CubeLock,
 ) -> int:
-    """Copy blocks, ``which`` ``(block_y, block_x)``, and mark them, a part at a time.
-
-    Their checksums go with them; an older geoloc's blocks get theirs now.
-    """
+    """Copy blocks, ``which`` ``(block_y, block_x)``, with their checksums, a part at a time."""
     places = np.argwhere(which)
     known = old.checks()
     copier = BlockCopier(old.url, old.generation, ledger.generation)
@@ -163,7 +160,7 @@ def _take_over(
             list(pool.map(copier.copy, *part.T.tolist()))
             lock.check()
             at = tuple(part.T)
-            ledger.mark_many(part, Status.DONE, today[at], None if known is None else known[at])
+            ledger.mark_many(part, Status.DONE, today[at], known[at])
     return len(places)
 
 

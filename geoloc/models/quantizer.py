@@ -20,7 +20,7 @@ class Quantizer:
     """Affine code: ``value = code * scale + offset``, codes -127..127.
 
     ``scale`` and ``offset``: float32, one for all features, so that every reader that knows CF
-    decodes by itself; ``(feature,)`` in cubes of an older format.
+    decodes by itself; or ``(feature,)``.
     """
 
     scale: NDArray[np.float32]
