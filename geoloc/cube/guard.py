@@ -12,6 +12,7 @@ import zarr
 from numcodecs import VLenUTF8, Zstd
 from numpy.typing import NDArray
 
+from ..arrays import U8
 from ..domain import Index, Status
 from ..errors import CubeError, UnavailableError
 from .checks import NOTHING, PARTS, UNRECORDED, checksum, sha256
@@ -50,7 +51,7 @@ class BlockGuard:
         self._sound: dict[tuple[int, Index], tuple[int, int, int]] = {}
 
     @cached_property
-    def status(self) -> NDArray[np.uint8]:
+    def status(self) -> U8:
         """The ledger, uint8 of the blocks' grid, of Status, as it was when first asked."""
         with generation_errors(self.url, self.generation):
             status = read_statuses(self.url, self.generation, self._done)
@@ -160,7 +161,7 @@ class BlockGuard:
         raise CubeError(f"{what}: 'geoloc cube repair {self.url}' computes it again")
 
 
-def read_statuses(url: str | Path, generation: str, done: zarr.Array[Any]) -> NDArray[np.uint8]:
+def read_statuses(url: str | Path, generation: str, done: zarr.Array[Any]) -> U8:
     """The ledger, of the blocks' grid. Raises CubeError where a part of it is lost."""
     status = read_ledger(url, generation, done)
     if status.size and status.max() > max(Status):

@@ -15,6 +15,7 @@ import zarr
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from ..arrays import F32, U8, Bools
 from ..domain import Chunk, Domain, Grid, Index, Points, Status
 from ..errors import CubeError, SpecMismatchError
 from ..models import MISSING, FeatureSpace, Quantizer
@@ -144,7 +145,7 @@ class Cube:
         return str(self.attrs["model_name"])
 
     @property
-    def chunk_status(self) -> NDArray[np.uint8]:
+    def chunk_status(self) -> U8:
         """The ledger, uint8 of Status in the blocks' grid, as it was when first asked."""
         return self._guard.status
 
@@ -176,7 +177,7 @@ class Cube:
             codes[uncounted] = MISSING
         return codes
 
-    def read_norm(self, *cells: slice) -> NDArray[np.float32]:
+    def read_norm(self, *cells: slice) -> F32:
         """`Distance.squared_norm` of the decoded vectors of these cells; NaN where missing.
 
         Under the distance of the model that made the cube: it does not hold for weights changed at
@@ -193,7 +194,7 @@ class Cube:
             norm[uncounted] = np.nan
         return norm
 
-    def vector(self, *cell: int) -> NDArray[np.float32] | None:
+    def vector(self, *cell: int) -> F32 | None:
         """Feature vector ``(feature,)`` of a cell, or None where missing or outside."""
         if not all(0 <= i < count for i, count in zip(cell, self.domain.shape, strict=True)):
             return None
@@ -276,13 +277,13 @@ class Cube:
         step = max(1, len(blocks) // _MOST_RECORDS)
         return [self.provenance(block) for block in blocks[::step]]
 
-    def _uncounted(self, cells: tuple[slice, ...]) -> NDArray[np.bool_] | None:
+    def _uncounted(self, cells: tuple[slice, ...]) -> Bools | None:
         """Cells of blocks that the ledger does not name: whatever lies there does not count."""
         if self.chunk_status.all():
             return None
         spans = zip(cells, self.domain.shape, strict=True)
         blocks = [np.arange(*part.indices(n)) // self.spec.block_size for part, n in spans]
-        mask: NDArray[np.bool_] = self.chunk_status[np.ix_(*blocks)] == Status.MISSING
+        mask: Bools = self.chunk_status[np.ix_(*blocks)] == Status.MISSING
         return mask
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 from pydantic import ValidationError
 from zarr.core.sync import sync
 
+from ..arrays import U8
 from ..domain import Index, Status
 from ..errors import CubeError, UnavailableError
 from .checks import PARTS, sha256, stored
@@ -78,7 +78,7 @@ def _found_elsewhere(url: str | Path, keys: list[str], digest: object) -> bytes 
 
 
 def restore_ledger(
-    url: str | Path, generation: str, planned: Callable[[], NDArray[np.uint8]]
+    url: str | Path, generation: str, planned: Callable[[], U8]
 ) -> LedgerState | None:
     """Write a damaged ledger anew from the records of blocks that are whole by their digests.
 
@@ -121,7 +121,7 @@ def _is_damaged(url: str | Path, generation: str, group: zarr.Group) -> bool:
 
 def _whole_block(
     store: Store, generation: str, place: Index
-) -> tuple[Status, NDArray[np.uint8], list[int]] | None:
+) -> tuple[Status, U8, list[int]] | None:
     """Status, fingerprint and checksums of a block that is as its record says; else None."""
     contents = block_bytes(store, generation, place)
     record = parse_record(contents[-1])

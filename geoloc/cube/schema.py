@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from .. import __version__
+from ..arrays import U8
 from ..domain import Grid, Points, Status
 from ..errors import CubeError
 from ..models import MISSING, FeatureSpace
@@ -45,7 +46,7 @@ def create_generation(
     generation: str,
     spec: CubeSpec,
     features: FeatureSpace,
-    ledger: NDArray[np.uint8],
+    ledger: U8,
     *,
     model_name: str,
     area: str = "",
@@ -191,7 +192,7 @@ def _create_attributes(group: zarr.Group, points: Points) -> None:
         array[:] = values.astype(object) if text else values
 
 
-def _create_ledger(group: zarr.Group, ledger: NDArray[np.uint8], dims: tuple[str, ...]) -> None:
+def _create_ledger(group: zarr.Group, ledger: U8, dims: tuple[str, ...]) -> None:
     names = tuple(f"block_{dim}" for dim in dims)
     piece = (PIECE,) * ledger.ndim
     states = group.create_array(

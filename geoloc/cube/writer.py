@@ -10,6 +10,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from ..arrays import F32, U8
 from ..domain import Chunk, Index, Status
 from ..errors import CubeError, SpecMismatchError
 from ..stores import local_path
@@ -56,7 +57,7 @@ class BlockWriter:
             self._space = feature_space_of(group)
         self._distance = self._space.distance()
 
-    def write(self, block: Chunk, features: NDArray[np.float32]) -> Written:
+    def write(self, block: Chunk, features: F32) -> Written:
         """Encode and write float32 ``(*cells, feature)`` of a block, NaN where missing."""
         codes, saturated = self._space.encode(features)
         values = self._space.decode(codes)
@@ -108,7 +109,7 @@ class Ledger:
             self._prints = LedgerArray(ledger_of(group, "provenance/fingerprint"))
             self._check = ledger_of(group, "provenance/check")
             done = ledger_of(group, "done")
-        self.status: NDArray[np.uint8] = read_statuses(url, generation, done)
+        self.status: U8 = read_statuses(url, generation, done)
         self._done = LedgerArray(done, self.status)
         self._checks = LedgerArray(self._check)
 
@@ -131,7 +132,7 @@ class Ledger:
         self,
         places: NDArray[np.intp],
         status: Status,
-        fingerprints: NDArray[np.uint8],
+        fingerprints: U8,
         checks: NDArray[np.uint64] | None = None,
     ) -> None:
         """`mark` for blocks ``(n, dimension)``, fingerprints ``(n, 32)``, checks ``(n, part)``.
@@ -162,7 +163,7 @@ class Ledger:
         """Checksums of all blocks ``(block_y, block_x, part)``."""
         return read_ledger(self.url, self.generation, self._check)
 
-    def fingerprints(self) -> NDArray[np.uint8]:
+    def fingerprints(self) -> U8:
         """Fingerprints of all blocks, ``(block_y, block_x, 32)``."""
         with storage_errors(self.url):
             return self._prints.read()

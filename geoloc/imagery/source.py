@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..area import Bounds
+from ..arrays import U8, Bools
 from ..domain import Grid
 from ..errors import ImageryError
 
@@ -158,8 +158,8 @@ def require_sharp(source: Source, window: Grid, coarsest: float | None) -> list[
 
 
 def as_window(
-    pixels: NDArray[np.uint8],
-    valid: NDArray[np.bool_],
+    pixels: U8,
+    valid: Bools,
     window: Grid,
     items: tuple[Item, ...],
     errors: tuple[str, ...],
@@ -186,12 +186,7 @@ def as_window(
     )
 
 
-def fill_gaps(
-    pixels: NDArray[np.uint8],
-    valid: NDArray[np.bool_],
-    new: NDArray[np.uint8],
-    present: NDArray[np.bool_],
-) -> bool:
+def fill_gaps(pixels: U8, valid: Bools, new: U8, present: Bools) -> bool:
     """Put ``new`` ``(3, y, x)`` where nothing is valid yet, in place; whether any was put."""
     added = present & ~valid
     np.copyto(pixels, new, where=added)
