@@ -215,9 +215,9 @@ class ArraySource:
     ``broken`` get no pixels in it and report an error, as for a damaged file.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: U8
     grid: Grid
-    valid: NDArray[np.bool_] | None = None
+    valid: Bools | None = None
     item: Item = Item("array", "memory:array")
     broken: tuple[Bounds, ...] = ()
 
@@ -251,7 +251,7 @@ class ArraySource:
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
 
-    def _sample(self, window: Grid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    def _sample(self, window: Grid) -> tuple[U8, Bools]:
         """Nearest pixels ``(3, y, x)`` and their validity ``(y, x)``."""
         self._same_crs(window.crs)
         # slightly inwards, so that centres on an edge do not depend on rounding
