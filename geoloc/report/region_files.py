@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
-import rasterio.shutil
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from pyproj import Transformer
 from ..candidates.regions import RankedRegions
 from ..domain import Regions
 from ..domain.regions import polygonal
+from ..files.rasters import raster_bytes, write_cog
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -42,14 +42,9 @@ def regions_of(result: QueryResult) -> RankedRegions:
 def write_region_raster(result: QueryResult, path: Path, _views: Views | None = None) -> None:
     """Write a COG of float32, a pixel a region: `BANDS`; NaN where nothing is known."""
     regions = regions_of(result)
-    plain = path.with_name(f".{path.name}.part")
-    try:
-        for torn in (plain, path):
-            torn.unlink(missing_ok=True)  # GDAL reads what it replaces, and may choke on it
-        _write_plain(regions, plain)
-        rasterio.shutil.copy(plain, path, driver="COG", COMPRESS="DEFLATE", PREDICTOR="YES")
-    finally:
-        plain.unlink(missing_ok=True)
+    size = raster_bytes(regions.layout.grid.shape, 4 * len(BANDS))
+    write_plain = partial(_write_plain, regions)
+    write_cog(path, size, write_plain, COMPRESS="DEFLATE", PREDICTOR="YES")
 
 
 def _write_plain(regions: RankedRegions, path: Path) -> None:
