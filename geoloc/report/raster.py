@@ -13,7 +13,7 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from ..domain import Grid
-from ..files.rasters import raster_bytes, raster_writing, write_cog
+from ..files.gdal import gdal_writing, raster_bytes, write_cog
 from .heat import color_scale, paper_palette, shrink
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def write_colors(result: QueryResult, path: Path, _views: Views | None = None) -
     profile = _profile(grid) | {"dtype": "uint8", "nodata": 0, "compress": "deflate"}
     path.unlink(missing_ok=True)  # as a killed run left it, GDAL may choke on it
     with (
-        raster_writing(path, raster_bytes(grid.shape, 1, overviews=False)),
+        gdal_writing(path, raster_bytes(grid.shape, 1, overviews=False)),
         rasterio.open(path, "w", **profile, photometric="palette") as target,
     ):
         target.write(color_scale(result).levels(small), 1)

@@ -23,7 +23,7 @@ from rasterio.transform import Affine
 
 from ..domain import Grid
 from ..errors import OutputError, UsageError
-from ..files.rasters import raster_bytes, raster_writing
+from ..files.gdal import gdal_writing, raster_bytes
 from ..files.whole import write_whole
 from .overhead import ACQUISITIONS, Acquisition, render_overhead
 from .roads import Road
@@ -103,7 +103,7 @@ def write_image(world: World, tile: Tile, path: Path) -> None:
         "blocksize": 512, "num_threads": "2",
     }  # fmt: skip
     size = raster_bytes(tile.window.shape, 3)  # and GDAL keeps overviews in a file of their own
-    with raster_writing(partial, size, size), rasterio.open(partial, "w", **profile) as image:
+    with gdal_writing(partial, size, size), rasterio.open(partial, "w", **profile) as image:
         image.write(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         image.update_tags(TIFFTAG_DATETIME=f"{tile.flight.date:%Y:%m:%d %H:%M:%S}")
     partial.replace(path)
@@ -162,7 +162,7 @@ def write_heights(world: World, path: Path) -> None:
         "predictor": "3", "nodata": float("nan"),
     }  # fmt: skip
     size = raster_bytes(grid.shape, 4)
-    with raster_writing(path, size, size), rasterio.open(path, "w", **profile) as image:
+    with gdal_writing(path, size, size), rasterio.open(path, "w", **profile) as image:
         for row in range(0, grid.ny, _DEM_ROWS):
             stop = min(row + _DEM_ROWS, grid.ny)
             strip = grid.window(slice(row, stop), slice(0, grid.nx))

@@ -1,7 +1,8 @@
-"""Rasters written by GDAL where the disk may be full.
+"""Files written by GDAL where the disk may be full.
 
 GDAL must not meet a full disk: libtiff then crashes, or goes on and leaves an image without its
-overviews. So the room is tried first, and whatever GDAL reports while it writes is a failure.
+overviews; a GeoPackage may lack its last pages. So the room is tried first, and whatever GDAL
+reports while it writes is a failure.
 """
 
 from __future__ import annotations
@@ -18,30 +19,35 @@ from typing import Any
 
 import rasterio
 import rasterio.shutil
-from rasterio.errors import RasterioError
 
 from ..errors import one_line
 
 _HEADERS = 1 << 17
 """Bytes of tags, colour table, statistics and the parts of a file that GDAL writes for itself."""
-_TILE = 256  # px, at least what is padded
+_TILE = 256  # px
 _COSTS_OF_DEFLATE = 1.01
+_WRITERS = ("rasterio", "pyogrio")
 
 
-def raster_bytes(shape: tuple[int, int], pixel: int, *, overviews: bool = True) -> int:
-    """What a raster ``(y, x)`` of ``pixel`` bytes takes at most, in tiles, compressed or not."""
-    ny, nx = (-(-side // _TILE) for side in shape)
+def raster_bytes(
+    shape: tuple[int, int], pixel: int, *, tile: int = _TILE, overviews: bool = True
+) -> int:
+    """What a raster ``(y, x)`` of ``pixel`` bytes takes at most, compressed or not.
+
+    ``tile``: its side in pixels, 1 where rows are not padded.
+    """
+    ny, nx = (-(-side // tile) for side in shape)
     tiles = ny * nx
     while overviews:  # one at least
         overviews = max(ny, nx) > 2
         ny, nx = -(-ny // 2), -(-nx // 2)
         tiles += ny * nx
-    return int(tiles * _TILE**2 * pixel * _COSTS_OF_DEFLATE) + _HEADERS
+    return int(tiles * tile**2 * pixel * _COSTS_OF_DEFLATE) + _HEADERS
 
 
 @contextmanager
-def raster_writing(path: Path, *sizes: int) -> Iterator[None]:
-    """Write rasters with rasterio below this, beside ``path``: at most these bytes each.
+def gdal_writing(path: Path, *sizes: int) -> Iterator[None]:
+    """Write files with rasterio or pyogrio below this, beside ``path``: at most these bytes each.
 
     Raises OSError where there is no room for all of them, and where GDAL reported anything
     while they were written; ``path`` is then removed.
@@ -68,7 +74,7 @@ def write_cog(path: Path, size: int, write_plain: Callable[[Path], None], **opti
     try:
         for torn in (plain, path):
             torn.unlink(missing_ok=True)  # GDAL reads what it replaces, and may choke on it
-        with raster_writing(path, size, size):
+        with gdal_writing(path, size, size):
             write_plain(plain)
             rasterio.shutil.copy(plain, path, driver="COG", **options)
     finally:
@@ -95,7 +101,7 @@ def _own_errors() -> Iterator[None]:
             raise
         raise OSError(errno.EIO, one_line(error.__cause__ or error)) from error
     except Exception as error:
-        if isinstance(error, RasterioError) or type(error).__module__.startswith("rasterio"):
+        if type(error).__module__.startswith(_WRITERS):
             raise OSError(errno.EIO, one_line(error)) from error
         raise
 
@@ -115,11 +121,13 @@ class _Kept(logging.Handler):
 
 @contextmanager
 def _reports() -> Iterator[list[str]]:
-    """What GDAL reports as an error to rasterio's logger, some of which it raises nowhere."""
-    handler, logger = _Kept(), logging.getLogger("rasterio")
-    logger.addHandler(handler)
+    """What GDAL reports as an error to its users' loggers, some of which they raise nowhere."""
+    handler, loggers = _Kept(), [logging.getLogger(name) for name in _WRITERS]
+    for logger in loggers:
+        logger.addHandler(handler)
     try:
         with rasterio.Env():  # without one GDAL prints instead
             yield handler.kept
     finally:
-        logger.removeHandler(handler)
+        for logger in loggers:
+            logger.removeHandler(handler)

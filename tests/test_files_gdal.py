@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +13,8 @@ import pytest
 import rasterio
 from affine import Affine
 
-from geoloc.files.rasters import raster_bytes, raster_writing, write_cog
+from geoloc.files.gdal import gdal_writing, raster_bytes, write_cog
+from tests.full_disk import file_limit
 
 SHAPE = (300, 517)
 
@@ -34,16 +32,6 @@ def write_plain(path: Path) -> None:
     with rasterio.open(path, "w", **profile) as target:
         target.write(values(), 1)
         target.build_overviews([2, 4], rasterio.enums.Resampling.average)
-
-
-@contextmanager
-def file_limit(most: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_what_a_raster_takes_is_never_underrated(tmp_path: Path) -> None:
@@ -72,7 +60,7 @@ def test_room_that_goes_while_it_is_written_is_noticed(tmp_path: Path) -> None:
     """Another process may fill the disk: here the size is underrated."""
     path = tmp_path / "a.tif"
     failed = pytest.raises(OSError, match=r"(?i)file too large|write|failed")
-    with file_limit(500_000), failed, raster_writing(path, 1000):
+    with file_limit(500_000), failed, gdal_writing(path, 1000):
         write_plain(path)
     assert not path.exists()
 
@@ -85,10 +73,10 @@ def test_what_gdal_only_reports_is_a_failure_of_this_thread_alone(tmp_path: Path
 
     path = tmp_path / "a.tif"
     path.write_bytes(b"half")
-    with pytest.raises(OSError, match="No space left"), raster_writing(path, 10):
+    with pytest.raises(OSError, match="No space left"), gdal_writing(path, 10):
         report()
     assert not path.exists()
-    with raster_writing(path, 10):
+    with gdal_writing(path, 10):
         path.write_bytes(b"whole")
         other = Thread(target=report)
         other.start()
@@ -97,7 +85,7 @@ def test_what_gdal_only_reports_is_a_failure_of_this_thread_alone(tmp_path: Path
 
 
 def test_errors_of_others_stay_what_they_are(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), raster_writing(tmp_path / "a.tif", 10):
+    with pytest.raises(ZeroDivisionError), gdal_writing(tmp_path / "a.tif", 10):
         raise ZeroDivisionError
 
 
