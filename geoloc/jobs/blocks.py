@@ -54,6 +54,7 @@ def begin_report(plan: BuildPlan, generation: str, status: NDArray[np.uint8]) ->
         cells=plan.domain.size,
         blocks_reused=int((status == Status.DONE).sum()),
         blocks_outside=int((status == Status.OUTSIDE).sum()),
+        unit="cells" if plan.points is None else "points",
     )
 
 

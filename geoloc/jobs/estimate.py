@@ -116,10 +116,14 @@ class CubePlan:
     placed_by: str
     rim: Rim
 
-    @staticmethod
-    def headings() -> tuple[str, ...]:
+    @property
+    def noun(self) -> str:
+        """What has a vector each."""
+        return "cells" if self.step else "points"
+
+    def headings(self) -> tuple[str, ...]:
         """Of ``StepCost.texts``."""
-        return ("step", "method", "blocks", "cells", "pixels decoded", "cube", "worker time",
+        return ("step", "method", "blocks", self.noun, "pixels decoded", "cube", "worker time",
                 "elapsed", "cost")  # fmt: skip
 
     @property
@@ -146,11 +150,11 @@ class CubePlan:
         rate = s.cells / s.seconds
         lines = [
             self._extent(),
-            f"measured ({self.cluster}): {s.cells:,} cells ({s.pixels / 1e6:.1f} Mpx) in "
-            f"{s.seconds:.2f} s, {rate:,.0f} cells/s a worker, {s.method}",
+            f"measured ({self.cluster}): {s.cells:,} {self.noun} ({s.pixels / 1e6:.1f} Mpx) in "
+            f"{s.seconds:.2f} s, {rate:,.0f} {self.noun}/s a worker, {s.method}",
         ]
         budget = self._budget(self.own) if self.own.hours else None
-        parts = (*lines, budget, self.rim.summary(self.own.cells))
+        parts = (*lines, budget, self.rim.summary(self.own.cells, self.noun))
         return "\n".join(line for line in parts if line)
 
     def _extent(self) -> str:
