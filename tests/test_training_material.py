@@ -16,6 +16,7 @@ from geoloc.errors import GeolocError, PhotoError, UsageError
 from geoloc.models.load import load_model
 from geoloc.pairs import Pair, read_pairs, write_pairs
 from geoloc.pairs.sharding import shard_pairs
+from geoloc.pairs.stored import Stored
 from geoloc.training.material import (
     load_splits,
     no_stages,
@@ -24,7 +25,6 @@ from geoloc.training.material import (
     teacher_vectors,
 )
 from geoloc.training.photo_views import PhotoViews
-from geoloc.training.shards import Stored
 from tests.training_pairs import place_pairs, write_teacher
 
 CPU = torch.device("cpu")

@@ -15,12 +15,10 @@ from ..encoders.ground import open_ground
 from ..errors import PhotoError, UsageError
 from ..evaluation.vectors import image_vectors
 from ..models.model import Model
-from ..pairs import Split, read_pairs
-from ..pairs.shards import find_index
-from ..pairs.tars import is_tar
-from .data import PairData, assemble, chip_path, fingerprint
+from ..pairs import Split
+from ..pairs.stored import Stored, stored_pairs
+from .data import PairData, assemble, fingerprint
 from .photo_views import PhotoViews
-from .shards import Stored, find_stored_pairs
 
 F32 = NDArray[np.float32]
 
@@ -77,20 +75,10 @@ def read_material(pairs: Path) -> Material:
     """
     photos: dict[Stored, int] = {}
     rows = []
-    if is_shards(pairs):
-        for found in find_stored_pairs(pairs):
-            photo = photos.setdefault(found.ground, len(photos))
-            rows.append(Row(photo, found.overhead, found.split, found.group))
-    else:
-        for pair in read_pairs(pairs):
-            photo = photos.setdefault(Stored(pair.photo), len(photos))
-            rows.append(Row(photo, Stored(chip_path(pair)), pair.split, pair.group))
+    for pair in stored_pairs(pairs):
+        photo = photos.setdefault(pair.ground, len(photos))
+        rows.append(Row(photo, pair.overhead, pair.split, pair.group))
     return Material(tuple(photos), tuple(rows))
-
-
-def is_shards(pairs: Path) -> bool:
-    """Whether a path is a folder of shards, or one, or their index."""
-    return pairs.is_dir() or is_tar(pairs) or (pairs.is_file() and find_index(pairs) is not None)
 
 
 def load_splits(

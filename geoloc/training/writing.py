@@ -36,6 +36,8 @@ def write_student(training: Training, figures: Retrieval | None) -> Model:
     """
     section, files = training.learner.export()
     spec, teacher = training.spec, training.teacher
+    if spec.side != spec.patch_px:
+        section["chip_px"] = spec.side
     ground = teacher.spec.ground
     contents: dict[str, Path | bytes] = {**files, ground.weights: teacher.file(ground.weights)}
     if training.metric is not None:
