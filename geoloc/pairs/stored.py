@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 from ..errors import GeolocError, PhotoError, UsageError
 from ..photos import decode_photo, read_photo
 from .file import Pair, Split, read_pairs
-from .shards import archives_of, find_index, member_of, parse_facts, require_size, split_of
+from .shards import (
+    archives_of,
+    find_index,
+    lonlat_of,
+    member_of,
+    parse_facts,
+    require_size,
+    split_of,
+)
 from .tars import is_tar, require_end
 
 _THREADS = 8
@@ -76,6 +84,7 @@ class StoredPair:
     overhead: Stored
     split: Split
     group: str
+    lonlat: tuple[float, float] | None = None
 
 
 def stored_pairs(pairs: Path) -> list[StoredPair]:
@@ -97,7 +106,9 @@ def is_shards(pairs: Path) -> bool:
 
 def _of_file(path: Path) -> list[StoredPair]:
     return [
-        StoredPair(Stored(pair.photo), Stored(chip_path(path, pair)), pair.split, pair.group)
+        StoredPair(
+            Stored(pair.photo), Stored(chip_path(path, pair)), pair.split, pair.group, pair.lonlat
+        )
         for pair in read_pairs(path)
     ]
 
@@ -183,4 +194,5 @@ def _pair(path: Path, key: str, members: dict[str, Stored]) -> StoredPair:
             raise GeolocError(f"{path}: {key} has no {part} image: make the shard again")
     facts = parse_facts(path, key, members["json"].read()) if "json" in members else {}
     split = split_of(path, key, facts)
-    return StoredPair(members["ground"], members["overhead"], split, str(facts.get("group") or ""))
+    group = str(facts.get("group") or "")
+    return StoredPair(members["ground"], members["overhead"], split, group, lonlat_of(facts))
