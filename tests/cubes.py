@@ -22,10 +22,9 @@ from geoloc.cube import (
     publish,
 )
 from geoloc.domain import Grid
-from geoloc.imagery import Source
+from geoloc.imagery import ArraySource, Source
 from geoloc.jobs.build import BuildPlan
 from geoloc.models import FeatureSpace, Quantizer
-from tests.array_source import ArraySource
 
 
 def grid_of(ny: int, nx: int, step: float = 10) -> Grid:

@@ -23,6 +23,7 @@ from geoloc.cube.guard import decode_record
 from geoloc.cube.seal import write_sealed
 from geoloc.cube.store import open_store
 from geoloc.errors import CubeError, UnavailableError
+from geoloc.imagery import ArraySource
 from geoloc.jobs.build import build_blocks
 from geoloc.jobs.plan import BuildPlan
 from geoloc.jobs.refresh import refresh_blocks
@@ -31,7 +32,6 @@ from geoloc.jobs.report import BuildReport
 from geoloc.query import repair_cube_at
 from geoloc.search import Query
 from geoloc.stores import open_objects
-from tests.array_source import ArraySource
 
 from . import cubes
 from .array_cube import heatmaps

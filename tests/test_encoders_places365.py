@@ -132,12 +132,12 @@ def spoilt(kind: str, path: Path, good: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "word"),
     [
-        ("cut", "no plain tensors"),
+        ("cut", "cut short"),
         ("another network", r"resnet18\) does not fit the architecture: .*Unexpected key"),
         ("other classes", "size mismatch for fc.weight"),
         ("not a number", "not finite"),
         ("code", "no plain tensors"),
-        ("text", "no plain tensors"),
+        ("text", "only names a file of Git LFS"),
     ],
 )
 def test_what_is_no_such_checkpoint_leaves_nothing(

@@ -16,11 +16,10 @@ from geoloc.area.imagery import FURTHER, OriginImagery
 from geoloc.cube import Cube
 from geoloc.domain import Grid
 from geoloc.errors import AreaError
-from geoloc.imagery import open_source, register_source
+from geoloc.imagery import ArraySource, open_source, register_source
 from geoloc.imagery.registry import SOURCES
 from geoloc.jobs.build import build_cube
 from geoloc.query import query_photos
-from tests.array_source import ArraySource
 from tests.encoder_models import imagery
 from tests.small_place import GSD, LEFT, TOP, write_place
 

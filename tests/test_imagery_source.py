@@ -9,8 +9,7 @@ import pytest
 
 from geoloc.domain import Grid
 from geoloc.errors import ImageryError
-from geoloc.imagery import Item, require_overlap, require_sharp
-from tests.array_source import ArraySource
+from geoloc.imagery import ArraySource, Item, require_overlap, require_sharp
 
 CRS = "EPSG:32636"
 GRID = Grid(CRS, 1000.0, 2000.0, 0.5, 40, 60)

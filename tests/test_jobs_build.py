@@ -25,12 +25,11 @@ from geoloc.area import Area, XyzImagery, load_area
 from geoloc.cube import Cube, Ledger, Status, hold_lock, lock
 from geoloc.domain import Grid
 from geoloc.errors import CubeError, ImageryError, ModelError, SpecMismatchError
-from geoloc.imagery import open_source
+from geoloc.imagery import ArraySource, open_source
 from geoloc.imagery.source import as_window
 from geoloc.jobs.build import BuildPlan, build_blocks, build_cube, plan_build, verify_cube
 from geoloc.jobs.calibration import SIDE, calibrate
 from geoloc.models import MISSING, FeatureSpace, Quantizer
-from tests.array_source import ArraySource
 
 from . import cubes
 from .cubes import TinyEncoder, grid_of, mosaic, plan_of, step_of

@@ -23,10 +23,10 @@ from geoloc.cube import Cube, Ledger, Status, create_root
 from geoloc.domain import Grid
 from geoloc.errors import ClusterError, CubeError, ImageryError
 from geoloc.executors import open_cluster
+from geoloc.imagery import ArraySource
 from geoloc.jobs import calibration
 from geoloc.jobs.build import build_blocks
 from geoloc.jobs.calibration import WINDOWS
-from tests.array_source import ArraySource
 
 from . import cubes
 from .cubes import grid_of, mosaic, plan_of

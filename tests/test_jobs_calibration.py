@@ -14,11 +14,10 @@ from geoloc.cube import Cube, plan_blocks
 from geoloc.domain import Grid
 from geoloc.errors import ImageryError
 from geoloc.executors import InlineExecutor
-from geoloc.imagery import Source
+from geoloc.imagery import ArraySource, Source
 from geoloc.jobs.build import BuildPlan, build_blocks
 from geoloc.jobs.calibration import SIDE, WINDOWS, calibrate, draw_windows
 from geoloc.models import Quantizer
-from tests.array_source import ArraySource
 
 from .cubes import CoarseEncoder, grid_of, mosaic, plan_of
 

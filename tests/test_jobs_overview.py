@@ -17,6 +17,7 @@ from PIL import Image
 
 from geoloc.cube import Cube
 from geoloc.domain import CHUNK_SIZE, Grid
+from geoloc.imagery import ArraySource
 from geoloc.jobs import overview as module
 from geoloc.jobs.build import build_blocks
 from geoloc.jobs.overview import (
@@ -33,7 +34,6 @@ from geoloc.jobs.overview import (
 from geoloc.jobs.plan import BuildPlan
 from geoloc.jobs.refresh import prune_cube, refresh_blocks
 from geoloc.models import Quantizer
-from tests.array_source import ArraySource
 
 from . import cubes
 from .cubes import CoarseEncoder, grid_of, mosaic, plan_of

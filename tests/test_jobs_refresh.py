@@ -23,11 +23,11 @@ from geoloc.cube import (
 )
 from geoloc.domain import Grid
 from geoloc.errors import CubeError, SpecMismatchError
+from geoloc.imagery import ArraySource
 from geoloc.imagery.source import Item
 from geoloc.jobs.build import BuildPlan, build_blocks
 from geoloc.jobs.overview import FOLDER
 from geoloc.jobs.refresh import prune_cube, refresh_blocks
-from tests.array_source import ArraySource
 
 from . import cubes
 from .cubes import TinyEncoder, grid_of, mosaic, plan_of, step_of

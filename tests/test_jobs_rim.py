@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from geoloc.domain import Grid
 from geoloc.encoders.lattice import MIN_VALID
+from geoloc.imagery import ArraySource
 from geoloc.jobs.rim import _Fit, foresee_rim
-from tests.array_source import ArraySource
 
 from .cubes import grid_of
 

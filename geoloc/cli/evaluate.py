@@ -23,7 +23,10 @@ TRUTH = typer.Argument(
     None, metavar="TRUTH.csv", help="file, lon, lat (scene, stratum, place); the photos beside it."
 )
 PAIRS = typer.Option(
-    None, "--pairs", metavar="PAIRS.csv", help="Rank the places of pairs, without a cube."
+    None,
+    "--pairs",
+    metavar="PAIRS.csv|SHARDS",
+    help="Rank the places of pairs, without a cube.",
 )
 SPLIT = typer.Option(
     None, "--split", help="Of the pairs: train, valid, test or all; default: test if there."

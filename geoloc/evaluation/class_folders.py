@@ -257,7 +257,7 @@ def _all(folders: Mapping[str, Sequence[Path]]) -> list[Path]:
 
 
 def _asked(
-    photos: ImageVectors,
+    photos: ImageVectors[Path],
     named: Mapping[str, Sequence[Path]],
     right: Mapping[str, tuple[str, ...]],
     gallery: Gallery,

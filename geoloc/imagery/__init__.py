@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from .registry import open_source, register_source
-from .source import Item, Source, notes_of, require_overlap, require_sharp
+from .source import ArraySource, Item, Source, notes_of, require_overlap, require_sharp
 
 __all__ = [
+    "ArraySource",
     "Item",
     "Source",
     "notes_of",

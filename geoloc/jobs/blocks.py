@@ -55,6 +55,7 @@ def begin_report(plan: BuildPlan, generation: str, status: U8) -> BuildReport:
         cells=plan.domain.size,
         blocks_reused=int((status == Status.DONE).sum()),
         blocks_outside=int((status == Status.OUTSIDE).sum()),
+        unit="cells" if plan.points is None else "points",
     )
 
 

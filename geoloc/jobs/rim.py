@@ -41,12 +41,12 @@ class Rim:
     patch_m: float
     looked_at: int
 
-    def summary(self, cells: int) -> str:
-        """For people; ``cells``: how many there are."""
+    def summary(self, cells: int, noun: str = "cells") -> str:
+        """For people; ``cells``: how many there are; ``noun``: what they are."""
         if not self.share:
             return ""
         return (
-            f"about {round(self.share * cells):,} of {cells:,} cells ({100 * self.share:.1f} %) "
+            f"about {round(self.share * cells):,} of {cells:,} {noun} ({100 * self.share:.1f} %) "
             f"cannot be searched: the imagery does not hold the {self.patch_m:.0f} m around them"
         )
 

@@ -34,6 +34,7 @@ class Verification:
     error: Fidelity
     jitter: Fidelity
     blocks: Inspection | None = None
+    unit: str = "cells"
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -47,7 +48,7 @@ class Verification:
             lines
             + [
                 f"{name:<16} relative error {f.relative_error:.3f}   Spearman {f.spearman:.4f}   "
-                f"({f.cells} cells)"
+                f"({f.cells} {self.unit})"
                 for name, f in rows.items()
             ]
         )
@@ -94,7 +95,8 @@ def verify_cube(
     stored = [cube.read(*(slice(i, i + 1) for i in place)).reshape(-1) for place in index.tolist()]
     error = fidelity.compare(cube.features.decode(np.stack(stored)), exact)
     jitter = fidelity.jitter(encoder, sample, exact)
-    return Verification(str(cube.spec.encoding.get("method")), error, jitter)
+    unit = "cells" if isinstance(domain, Grid) else "points"
+    return Verification(str(cube.spec.encoding.get("method")), error, jitter, unit=unit)
 
 
 def _cells_with_vectors(cube: Cube, wanted: int, seed: int) -> I64:
