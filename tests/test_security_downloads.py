@@ -96,7 +96,10 @@ def test_a_swollen_body_is_cut_off(
 
 
 def test_a_packed_photo_is_unpacked(server: Listener, tmp_path: Path) -> None:
-    server.pages["/b.jpg"], server.headers = gzip.compress(small_jpeg()), {"Content-Encoding": "gzip"}
+    server.pages["/b.jpg"], server.headers = (
+        gzip.compress(small_jpeg()),
+        {"Content-Encoding": "gzip"},
+    )
     assert store_photo(f"{server.root}/b.jpg", tmp_path).read_bytes() == small_jpeg()
 
 
