@@ -15,12 +15,13 @@ from pyproj import CRS, Transformer
 from ..candidates.regions import RankedRegions, nearest_kept, places_kept
 from ..cube import Cube
 from ..domain import Grid, Regions
+from ..domain.points import geocentric
 from ..errors import ModelError, UsageError
 from ..evaluation import Placement, Truth, read_truth
 from ..evaluation.cells import AtCells, Centre, Columns, Normalised, Scorer, Standings, Together
 from ..evaluation.normalisation import KINDS, NONE, Normalisation
 from ..evaluation.regions import RegionScore
-from ..evaluation.truth import metres_between, place_groups, read_strata, sphere
+from ..evaluation.truth import metres_between, place_groups, read_strata
 from ..evaluation.vectors import ground_vectors
 from ..models import Model, load_model
 from ..models.calibration import Calibration, calibration_text, write_calibration
@@ -278,8 +279,8 @@ class _Ranker:
         from scipy.spatial import cKDTree
 
         points = self._lonlat(domain.centres(np.arange(domain.size)))
-        asked = sphere([(truth.lon, truth.lat) for truth in truths])
-        off, nearest = cKDTree(sphere(points)).query(asked)
+        asked = np.array([(truth.lon, truth.lat) for truth in truths]).reshape(-1, 2)
+        off, nearest = cKDTree(geocentric(points)).query(geocentric(asked))
         return np.where(off <= _FAR, nearest, -1).astype(np.int64)
 
     def _lonlat(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
