@@ -81,7 +81,7 @@ def answer_photos(
     options = QueryOptions.of(Use.QUERY, options, **keywords)
     paths = [photo_path(photo) for photo in photos]
     session = QuerySession.open(cube, options)
-    model = cube_model(session.target, options.model)
+    model = cube_model(session.target, session.options.model)
     truth = known_truth(options.truth, session.grid)
     if out is not None:
         check_writable(Path(out))

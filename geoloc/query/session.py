@@ -45,7 +45,7 @@ from .folders import question_key
 from .matching import random_share, sample_cells
 from .options import QueryOptions
 from .regional import RegionQuery, is_of_points, notes_of
-from .target import Target, open_target
+from .target import Ref, Target, chosen_part, open_target
 from .words import meaning, widened, words_note
 
 if TYPE_CHECKING:
@@ -84,13 +84,15 @@ class QuerySession:
 
     @classmethod
     def open(
-        cls, cube: str | Path, options: QueryOptions, *, usually_hidden: bool = False
+        cls, cube: Ref, options: QueryOptions, *, usually_hidden: bool = False
     ) -> QuerySession:
         """Open the cube that an area file, a path or a URL names, and check the options.
 
         ``usually_hidden``: pages hide the photos unless the area file or the user says otherwise.
         Raises AreaError, CubeError, and what `of` raises.
         """
+        cube, model = chosen_part(cube, options.model)
+        options = options.model_copy(update={"model": model})
         target = open_target(
             cube,
             options.generation,
