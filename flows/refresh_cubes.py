@@ -38,8 +38,8 @@ def refresh_cubes(
 ) -> list[str] | State[None]:
     """Build each area's cube or recompute what changed in its imagery, and check a sample of it.
 
-    An area of several models has a cube of each. An interrupted run is continued by the next one. An area that fails does not stop the others;
-    the run fails at the end.
+    An area of several models has a cube of each. An interrupted run is continued by the next one.
+    An area that fails does not stop the others; the run fails at the end.
 
     Args:
         areas: absolute paths of area files, or areas; empty: the Prefect variable geoloc_areas

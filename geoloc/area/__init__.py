@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .file import Area, load_area, load_areas
+from .file import Area, load_area, load_areas, names_models
 from .imagery import (
     Bounds,
     GeotiffImagery,
@@ -32,6 +32,7 @@ __all__ = [
     "holds_the_same",
     "load_area",
     "load_areas",
+    "names_models",
     "on_globe",
     "polygon_file",
     "portable",

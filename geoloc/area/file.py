@@ -296,6 +296,14 @@ def _chosen(area: Area, model: str | None, base: Path) -> Area | None:
     return next((part for one, part in pairs if known & {one.name, one.model}), None)
 
 
+def names_models(path: str | Path) -> bool:
+    """Whether an area file names several models; nothing else of it is looked at.
+
+    Raises AreaError where it cannot be read.
+    """
+    return bool(_read_yaml(Path(path)).get("models"))
+
+
 def load_areas(path: str | Path) -> Area:
     """`load_area` also of several models: what it gives has as many `Area.parts`."""
     path = Path(path)

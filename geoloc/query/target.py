@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..area import Area, load_area, load_areas
+from ..area import Area, load_area, load_areas, names_models
 from ..cube import (
     FIRST_GENERATION,
     Cube,
@@ -159,7 +159,7 @@ def parts_of(ref: Ref) -> dict[str, Ref]:
 def several_models(ref: Ref) -> Area | None:
     """The area that names several models, where ``ref`` is one, or its file."""
     if not isinstance(ref, Area):
-        if not _is_area_file(ref):
+        if not _is_area_file(ref) or not names_models(ref):
             return None
         ref = load_areas(ref)
     return ref if ref.models else None
