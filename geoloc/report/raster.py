@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
@@ -14,10 +14,9 @@ from rasterio.windows import Window
 
 from ..domain import Grid
 from .heat import color_scale, paper_palette, shrink
-from .tandem import SCORE
+from .tandem import SCORE, Mapped
 
 if TYPE_CHECKING:
-    from ..search import Heatmap
     from .result import QueryResult
     from .survey import Survey
     from .views import Views
@@ -25,22 +24,6 @@ if TYPE_CHECKING:
 _COLOUR_PIXELS = 4096
 _TILE = 256
 _CACHE = 128  # MB of GDAL's blocks, for the whole process, as where imagery is read
-
-
-class Mapped(Protocol):
-    """A heatmap and its figures; `QueryResult` has them."""
-
-    @property
-    def grid(self) -> Grid: ...
-
-    @property
-    def heatmap(self) -> Heatmap: ...
-
-    @property
-    def survey(self) -> Survey: ...
-
-    @property
-    def measure(self) -> str: ...
 
 
 def write_heatmap(result: Mapped, path: Path, _views: Views | None = None) -> None:

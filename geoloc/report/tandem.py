@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .formatting import percent
+from .formatting import OfPlace, percent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,23 @@ SCORE = "score"
 """What the places of such an answer are ranked by, in place of a distance."""
 
 
-class Alone(Protocol):
+class Mapped(Protocol):
+    """A heatmap and its figures; `QueryResult` has them."""
+
+    @property
+    def grid(self) -> Grid: ...
+
+    @property
+    def heatmap(self) -> Heatmap: ...
+
+    @property
+    def survey(self) -> Survey: ...
+
+    @property
+    def measure(self) -> str: ...
+
+
+class Alone(Mapped, OfPlace, Protocol):
     """The answer of one model alone; `QueryResult` has it."""
 
     @property
@@ -37,28 +53,10 @@ class Alone(Protocol):
     def classes(self) -> tuple[str, ...]: ...
 
     @property
-    def grid(self) -> Grid: ...
-
-    @property
-    def heatmap(self) -> Heatmap: ...
-
-    @property
-    def survey(self) -> Survey: ...
-
-    @property
-    def measure(self) -> str: ...
-
-    @property
     def known(self) -> int: ...
 
     @property
     def candidates(self) -> Sequence[Candidate]: ...
-
-    @property
-    def truth(self) -> tuple[float, float] | None: ...
-
-    @property
-    def true_place(self) -> tuple[tuple[float, float], float | None] | None: ...
 
     @property
     def match_words(self) -> str | None: ...
