@@ -43,6 +43,7 @@ def test_the_page_shows_each_models_own_rank_and_weight(
     assert f"{NASTY}: nothing known there" in second
     assert "score -3.500" in page.inner_text("#candidate-1")
     assert "distance" not in page.inner_text("#candidate-1").replace("squared distance", "")
+    assert "What model landuse sees" in page.inner_text("#answer")
     assert "unrelated photos" in page.inner_text(".read")
     assert offline_page.complaints == [] and offline_page.outside == []
 
