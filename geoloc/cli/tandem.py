@@ -32,7 +32,11 @@ def tandem(
         "area file; without one, scores are calibrated by the places.",
     ),
     weight: list[float] = typer.Option(
-        [], "--weight", min=0, help="Of each model, in the order of the cubes; default: all alike."
+        [],
+        "--weight",
+        min=0,
+        help="Of each model, in the order of the cubes; default: those of the area file, else all "
+        "alike.",
     ),
     out: Path | None = typer.Option(None, "--out", metavar="DIR", help="Folder for the answers."),
     truth: Path | None = typer.Option(
