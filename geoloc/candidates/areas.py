@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, box, shape
 
+from ..arrays import I64, Bools
 from ..domain import Grid
 from ..search import RADIUS, Heatmap
 from .candidate import Candidate
@@ -82,7 +82,9 @@ def search_areas(
     lies so near to another.
     """
     ordered = sorted(candidates, key=lambda c: c.rank)
-    rows, cols = (np.array([getattr(c, axis) for c in ordered], int) for axis in ("row", "col"))
+    rows, cols = (
+        np.array([getattr(c, axis) for c in ordered], np.int64) for axis in ("row", "col")
+    )
     regions: list[_Region] = []
     owner = np.full(len(ordered), -1)
     for n, candidate in enumerate(ordered):
@@ -101,11 +103,11 @@ def search_areas(
 class _Cells:
     """Cells of a grid: those of a window ``(y, x)`` that are ``inside``, from ``row``, ``col``."""
 
-    inside: NDArray[np.bool_]
+    inside: Bools
     row: int
     col: int
 
-    def hold(self, rows: NDArray[np.int_], cols: NDArray[np.int_]) -> NDArray[np.bool_]:
+    def hold(self, rows: I64, cols: I64) -> Bools:
         """Which of some cells are among them."""
         ny, nx = self.inside.shape
         y, x = rows - self.row, cols - self.col
@@ -144,7 +146,7 @@ def _span(centre: int, side: int, limit: int) -> tuple[int, int]:
     return max(0, centre - side // 2), min(limit, centre + side // 2 + 1)
 
 
-def _connected(best: NDArray[np.bool_], row: int, col: int) -> NDArray[np.bool_]:
+def _connected(best: Bools, row: int, col: int) -> Bools:
     """The best cells ``(y, x)`` that hang together with this one, corners included."""
     from scipy.ndimage import label
 
@@ -152,9 +154,7 @@ def _connected(best: NDArray[np.bool_], row: int, col: int) -> NDArray[np.bool_]
     return np.asarray(labels == labels[row, col])
 
 
-def _goes_on(
-    region: NDArray[np.bool_], above: bool, below: bool, before: bool, after: bool
-) -> bool:
+def _goes_on(region: Bools, above: bool, below: bool, before: bool, after: bool) -> bool:
     """Whether a region touches a side of its window beyond which the grid goes on."""
     return bool(
         (above and region[0].any())
@@ -164,7 +164,7 @@ def _goes_on(
     )
 
 
-def _outline(region: NDArray[np.bool_], window: Grid) -> MultiPolygon:
+def _outline(region: Bools, window: Grid) -> MultiPolygon:
     """Valid polygons around cells: those that touch at a corner only are two."""
     from affine import Affine
     from rasterio.features import shapes

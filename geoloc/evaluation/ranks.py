@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ..arrays import F64
 from ..search import Heatmap, standing
-
-F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,8 @@ class Summary:
         if not self.photos:
             return left_out if self.missing else "no photos to count"
         figures = (
-            f"{self.photos} photos: true cell at the {self.median_percentile:.1f}th percentile "
-            f"(median; chance 50), in the best 1 % for {self.top1pct:.0f} %, "
+            f"{self.photos} photo{'s' * (self.photos != 1)}: true cell at the "
+            f"{self.median_percentile:.1f}th percentile (median; chance 50), in the best 1 % for {self.top1pct:.0f} %, "
             f"5 % for {self.top5pct:.0f} %, 10 % for {self.top10pct:.0f} %"
         )
         return f"{figures}; {left_out}" if self.missing else figures

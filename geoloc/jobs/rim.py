@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..area import Bounds
+from ..arrays import F64
 from ..domain import Domain, Grid
 from ..encoders.lattice import MIN_VALID
 from ..encoders.windows import own_zones
@@ -111,7 +111,7 @@ class _Fit:
             fit = grid.nx - np.searchsorted(ordered, MIN_VALID / down, side="left")
         return 1 - float(fit.sum()) / grid.size
 
-    def _share(self, at: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    def _share(self, at: F64, low: float, high: float) -> F64:
         """Share of a patch inside along one axis; 0 where its centre is not."""
         inside = np.minimum(at + self.side / 2, high) - np.maximum(at - self.side / 2, low)
         share = np.clip(inside / self.side, 0, 1)

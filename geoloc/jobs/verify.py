@@ -8,9 +8,9 @@ from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..area import Area
+from ..arrays import I64, U8, Bools
 from ..cube import Cube, Inspection
 from ..domain import Grid
 from ..encoders.windows import cells_of
@@ -76,7 +76,7 @@ def verify_cube(
     places = _cells_with_vectors(cube, cells, seed)
     done = count(1)
 
-    def read(window: Grid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    def read(window: Grid) -> tuple[U8, Bools]:
         image = source.read(window)
         if progress:
             progress(next(done), len(places))
@@ -99,7 +99,7 @@ def verify_cube(
     return Verification(str(cube.spec.encoding.get("method")), error, jitter, unit=unit)
 
 
-def _cells_with_vectors(cube: Cube, wanted: int, seed: int) -> NDArray[np.int64]:
+def _cells_with_vectors(cube: Cube, wanted: int, seed: int) -> I64:
     """Places ``(n, dimension)`` of cells drawn at random among those that have a vector."""
     shape = cube.domain.shape
     drawn = np.random.default_rng(seed).integers(0, cube.domain.size, 20 * wanted)

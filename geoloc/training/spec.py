@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from .augment import Augmentation
-from .learners import FROZEN
+from .frozen import POOLED
 from .loop import LoopSpec
 from .photo_views import PhotoViews
 from .student import LossSpec
@@ -18,9 +18,9 @@ from .study import StudyWindows
 class TrainSpec(BaseModel):
     """Everything that determines the result of a training; `recipes` has sets of its fields.
 
-    ``pairs``: a pairs file, or a folder of shards. ``arch``: `FROZEN` (patch method, exported as
-    ONNX) or a network that is trained whole: ``method`` dense, of ``patch_px`` the central
-    ``pool_px`` are pooled and the rest is context; ``method`` patch, the network as it is.
+    ``pairs``: a pairs file, or a folder of shards. ``arch``: one with a frozen trunk
+    (`frozen`), or a network that is trained whole. ``method`` dense: of ``patch_px`` the central
+    ``pool_px`` are pooled and the rest is context; ``method`` patch: the network as it is.
     ``chip_px``: to which overhead images are stretched before windows are cut of them; null:
     ``patch_px``. ``init``: a file of initial weights, or a model with such a photo network.
     ``gsd``: smallest, preferred and largest m/px of the imagery it will be used on.
@@ -37,7 +37,7 @@ class TrainSpec(BaseModel):
     out: Path
     name: str = Field(default="student", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     recipe: str = ""
-    arch: str = FROZEN
+    arch: str = POOLED
     method: Literal["dense", "patch"] = "dense"
     patch_px: int = Field(default=160, ge=32, le=1024)
     chip_px: int | None = Field(default=None, ge=32, le=4096)
