@@ -269,7 +269,8 @@ def _measure_among(plan: BuildPlan, area: Area, executor: Executor) -> Measured:
 
 
 def _drawn(domain: Domain) -> list[int]:
-    return np.random.default_rng(_SAMPLE_SEED).permutation(domain.size)[:_LOOKED_AT].tolist()
+    drawn = np.random.default_rng(_SAMPLE_SEED).permutation(domain.size)[:_LOOKED_AT]
+    return [int(number) for number in drawn]
 
 
 def _placed_by(area: Area) -> str:

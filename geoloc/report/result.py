@@ -279,7 +279,12 @@ class QueryResult:
 
     def area_of(self, rank: int) -> int:
         """Rank of the area to search that the candidate of this rank lies in."""
-        return next(area.rank for area in self.areas if rank in area.candidates)
+        return self._areas_of[rank]
+
+    @cached_property
+    def _areas_of(self) -> dict[int, int]:
+        """The area's rank by that of each candidate."""
+        return {rank: area.rank for area in self.areas for rank in area.candidates}
 
     def scenes(self, top: int = 5) -> tuple[tuple[str, float], ...]:
         """The query's own top classes and their softmax share, for display only."""
