@@ -145,10 +145,11 @@ class FrozenTrunk:
         views = []
         for view in range(self.views):
             path = self.run / f"features-{name}-{view}.npy"
-            if not path.exists():
+            features = _kept(path, len(chips))
+            if features is None:
                 features = self._features(chips, self.augment if view else NONE, view)
                 save_array(path, features)
-            views.append(np.load(path))
+            views.append(features)
         return np.stack(views)
 
     def _features(self, chips: Chips, augment: Views, view: int) -> NDArray[np.float32]:
@@ -178,6 +179,15 @@ class FrozenTrunk:
     def trunks(self) -> tuple[str, ...]:
         """See `Learner`; those of an exported file are in it."""
         return () if self.arch == POOLED else (POOLED,)
+
+
+def _kept(path: Path, chips: int) -> NDArray[np.float32] | None:
+    """Features of an earlier run; None where there are none, or not whole ones."""
+    try:
+        features: NDArray[np.float32] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return features if len(features) == chips else None
 
 
 def frozen_body(
