@@ -6,10 +6,12 @@ actual training: that takes nearly all the time, so its features are cached.
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -30,7 +32,8 @@ POOLED, MIDDLE = "efficientnet_lite0", "place_lite0"
 FROZEN = (POOLED, MIDDLE)
 """The architectures with a frozen trunk: the patch method alone, and dense-native."""
 
-_BATCH = 64  # chips at once in inference
+_BATCH = 64  # chips at once
+_PART = 16  # windows at once: of more, their maps do not stay in a processor's cache
 
 
 class Body(Protocol):
@@ -158,9 +161,26 @@ class FrozenTrunk:
         with torch.inference_mode():
             for start in range(0, len(chips), _BATCH):
                 batch = torch.from_numpy(chips[start : start + _BATCH])
-                shown = _shown(batch, self.size, augment, generator)
-                parts.append(self.trunk(shown.to(self.device)).cpu().numpy())
+                parts.append(self._seen(_shown(batch, self.size, augment, generator)))
         return np.concatenate(parts)
+
+    def _seen(self, shown: Tensor) -> NDArray[np.float32]:
+        """Features of windows: on a CPU by ONNX Runtime, three times as fast as torch is."""
+        if self.device.type != "cpu":
+            return np.asarray(self.trunk(shown.to(self.device)).cpu().numpy())
+        parts = [
+            self._session.run(None, {"rgb": part.contiguous().numpy()})[0]
+            for part in torch.split(shown, _PART)
+        ]
+        return np.concatenate(parts)
+
+    @cached_property
+    def _session(self) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        # waiting threads must not take the cores of others
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return onnxruntime.InferenceSession(onnx_bytes(self.trunk, self.size), options)
 
     def predict(self, chips: Chips) -> NDArray[np.float32]:
         """See `Learner`."""
