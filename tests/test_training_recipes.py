@@ -64,3 +64,13 @@ def test_the_study_s_recipe_runs_twenty_steps(tmp_path: Path) -> None:
     lines = (tmp_path / "student.run" / METRICS).read_text().splitlines()
     losses = [json.loads(line)["loss"] for line in lines]
     assert len(losses) == 2 and losses[1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"), [(100_000, 128), (2048, 128), (420, 24), (100, 6), (40, 2), (3, 2)]
+)
+def test_of_few_pairs_batches_are_smaller(pairs: int, expected: int) -> None:
+    assert made("default").batch_of(pairs) == expected
+    assert made("study").batch_of(pairs) == 64
+    parts = made("default", "loop.accumulate=4").batch_of(pairs)
+    assert parts % 4 == 0 and (parts <= expected or parts == 4)

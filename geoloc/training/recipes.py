@@ -41,6 +41,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "augment": Augmentation(),
         "loss": LossSpec(kind="l2+infonce", photos=1, contrast=1.0, scale=6.0),
         "batch": 128,
+        "batches": 16,
         "hard": 0.25,
         "photo_views": PhotoViews(count=4),
         "metric": "none",
