@@ -168,15 +168,15 @@ def show_build(name: str, report: BuildReport) -> None:
     figures: Cells = {
         "cube": report.url,
         "generation": report.generation,
-        "cells": report.cells,
+        report.unit: report.cells,
         "blocks built": report.blocks_done,
         "blocks already there": report.blocks_reused,
         "blocks taken over": report.blocks_copied,
         "blocks incomplete": report.blocks_broken + report.blocks_failed,
         "blocks outside": report.blocks_outside,
-        "cells without imagery": report.missing_cells,
+        f"{report.unit} without imagery": report.missing_cells,
         "elapsed (s)": round(report.seconds, 1),
-        "cells per second": round(report.cells_per_second),
+        f"{report.unit} per second": round(report.cells_per_second),
         "where": report.cluster or "nothing to do",
         "notes": "; ".join(report.notes),
         **stages,
@@ -202,11 +202,11 @@ def show_verification(name: str, found: Verification) -> None:
             "": what,
             "relative error": round(figures.relative_error, 4),
             "Spearman": round(figures.spearman, 4),
-            "cells": figures.cells,
+            found.unit: figures.cells,
         }
         for what, figures in (("cube", found.error), ("2 px jitter", found.jitter))
     ]
-    show_table(rows, "verification", f"Cells of {name} recomputed")
+    show_table(rows, "verification", f"{found.unit.capitalize()} of {name} recomputed")
 
 
 def show_evaluation(found: Evaluation) -> None:

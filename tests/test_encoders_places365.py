@@ -11,7 +11,8 @@ from torch import nn
 from torchvision import models
 
 from geoloc.encoders import open_ground
-from geoloc.encoders.places365 import fetch_places365, places365_network
+from geoloc.encoders.formats.networks import build_network, load_weights
+from geoloc.encoders.places365 import fetch_places365, places365_weights
 from geoloc.errors import ModelError, UsageError
 from geoloc.models.load import load_model
 from geoloc.models.model import Model
@@ -91,7 +92,8 @@ def test_fetched_once_it_is_a_model_like_any_other(
     Image.fromarray(imagery(60, 80).transpose(1, 2, 0)).save(tmp_path / "a.png")
     ((_, scenes),) = describe_photos([tmp_path / "a.png"], "places365-resnet18").items()
     assert {name for name, _ in scenes} <= set(PLACES365)
-    student = places365_network("resnet18")
+    student = build_network("resnet18", len(PLACES365))
+    load_weights(student, places365_weights("resnet18"))
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(student(x), network(x))
@@ -155,6 +157,6 @@ def test_what_is_no_such_checkpoint_leaves_nothing(
 @pytest.mark.usefixtures("store")
 def test_a_student_needs_the_weights_first() -> None:
     with pytest.raises(ModelError, match="geoloc models fetch places365-densenet161"):
-        places365_network("densenet161")
+        places365_weights("densenet161")
     with pytest.raises(UsageError):
-        places365_network("vgg16")
+        places365_weights("vgg16")

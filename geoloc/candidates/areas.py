@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Point, box, shape
 
+from ..arrays import Bools
 from ..domain import Grid
 from ..search import RADIUS, Heatmap
 from .candidate import Candidate
@@ -120,7 +120,7 @@ def _span(centre: int, side: int, limit: int) -> tuple[int, int]:
     return max(0, centre - side // 2), min(limit, centre + side // 2 + 1)
 
 
-def _connected(best: NDArray[np.bool_], row: int, col: int) -> NDArray[np.bool_]:
+def _connected(best: Bools, row: int, col: int) -> Bools:
     """The best cells ``(y, x)`` that hang together with this one, corners included."""
     from scipy.ndimage import label
 
@@ -128,9 +128,7 @@ def _connected(best: NDArray[np.bool_], row: int, col: int) -> NDArray[np.bool_]
     return np.asarray(labels == labels[row, col])
 
 
-def _goes_on(
-    region: NDArray[np.bool_], above: bool, below: bool, before: bool, after: bool
-) -> bool:
+def _goes_on(region: Bools, above: bool, below: bool, before: bool, after: bool) -> bool:
     """Whether a region touches a side of its window beyond which the grid goes on."""
     return bool(
         (above and region[0].any())
@@ -140,7 +138,7 @@ def _goes_on(
     )
 
 
-def _outline(region: NDArray[np.bool_], window: Grid) -> MultiPolygon:
+def _outline(region: Bools, window: Grid) -> MultiPolygon:
     """Valid polygons around cells: those that touch at a corner only are two."""
     from affine import Affine
     from rasterio.features import shapes

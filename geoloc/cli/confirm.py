@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from .console import note, print_json
+from .console import JSON, note, print_json
 
 
 def confirm(
@@ -23,7 +23,7 @@ def confirm(
     media: Path | None = typer.Option(
         None, "--media", metavar="DIR", help="Where the original photos are now, if moved."
     ),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
+    as_json: bool = JSON,
 ) -> None:
     """Keep where a photo was really taken, for 'geoloc models adapt' to learn from.
 
@@ -44,8 +44,3 @@ def confirm(
     else:
         word = "is now" if kept.new else "was already"
         note(f"lat {place['lat']:g}, lon {place['lon']:g} {word} in {kept.file}")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(confirm)

@@ -11,7 +11,7 @@ import typer
 
 from ..errors import UsageError
 from ..executors import check_kind, kinds
-from .console import Advance, note, print_json, print_table, stages
+from .console import JSON, Advance, note, print_json, print_table, stages
 from .options import option
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ app = typer.Typer(help="Build, inspect and maintain feature cubes.", no_args_is_
 
 AREA = typer.Argument(..., metavar="AREA.yaml", help="The area file.")
 CUBE = typer.Argument(..., metavar="CUBE", help="An area file, or the folder or URL of a cube.")
-JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
 
 METHOD = typer.Option(None, help="dense or patch; default: the fastest that the model supports.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import GeolocError, UsageError
-from .console import note, print_json, print_table, stages
+from .console import JSON, note, note_left_out, print_json, print_table, stages
 
 if TYPE_CHECKING:
     from ..evaluation.bootstrap import Figure
@@ -77,7 +77,6 @@ SEED = typer.Option(0, "--seed", min=0, help="Random seed of intervals and of gr
 OUT = typer.Option(
     None, "--out", metavar="DIR", help="Write figures, scores and plots; for a cube also answers."
 )
-JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 _OPTIONS = {
     "CUBE TRUTH.csv": ("--strata", "--bank", "--regions", "--fuse", "--calibrate", "--out"),
     "--pairs": ("--model", "--split", "--out"),
@@ -87,6 +86,7 @@ _OPTIONS = {
 """What goes with what is evaluated."""
 
 _SHOWN = 5  # lines of what was left out on the terminal; all of them are in the files
+_MORE = "more; --json and --out have all of them"
 
 
 def evaluate(
@@ -141,11 +141,6 @@ def evaluate(
     else:
         _cube(str(_needed(cube, "CUBE")), _needed(truth, "TRUTH.csv"), strata, bank, regions, fuse,
               calibrate, seed, out, as_json)  # fmt: skip
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(evaluate)
 
 
 def _one_of(given: dict[str, bool]) -> str:
@@ -224,7 +219,7 @@ def _cube(
         if stored[1].places < FEWEST_PLACES:
             note(f"{stored[1].places} places say little: take some 50 or more")
     if scored.failures:
-        _left_out(list(scored.failures.values()))
+        note_left_out([*scored.failures.values()], _SHOWN, _MORE)
         raise GeolocError(f"{len(scored.failures)} photos could not be read")
 
 
@@ -247,7 +242,7 @@ def _pairs(
     facts = scored.to_json()
     words = f"{facts['n_pairs']:,} pairs, {facts['n_places']:,} places"
     _show(scored, facts, words, as_json)
-    _left_out(scored.skipped)
+    note_left_out(scored.skipped, _SHOWN, _MORE)
 
 
 def _classes(
@@ -274,7 +269,7 @@ def _classes(
     facts = scored.to_json()
     words = f"{facts['n_ground']:,} photos against {facts['n_overhead']:,} overhead images"
     _show(scored, facts, words, as_json)
-    _left_out(scored.skipped)
+    note_left_out(scored.skipped, _SHOWN, _MORE)
 
 
 def _write(
@@ -341,10 +336,3 @@ def _figure_table(rows: Any) -> tuple[dict[str, str], list[list[str]]]:
     if any(chance is not None for chance in chances):
         lines.append(["chance", *("" if c is None else number(c) for c in chances)])
     return {"": "left"} | {name.replace("_", " "): "right" for name in names}, lines
-
-
-def _left_out(lines: Any) -> None:
-    for line in list(lines)[:_SHOWN]:
-        note(f"left out: {line}")
-    if len(lines) > _SHOWN:
-        note(f"left out: {len(lines) - _SHOWN} more; --json and --out have all of them")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import typer
 
-from ..executors import check_kind, kinds
-from .console import note, print_json, progress
+from .console import JSON, note, print_json, progress
+from .cube import AREA, CLUSTER
 
 app = typer.Typer(help="Prepare imagery.", no_args_is_help=True)
 
@@ -19,19 +19,15 @@ def imagery() -> None:
 
 @app.command()
 def tile(
-    area: Path = typer.Argument(..., metavar="AREA.yaml", help="The area file."),
+    area: Path = AREA,
     out: str | None = typer.Option(
         None, "--out", help="Path or URL of the copy; default: beside the cube."
     ),
     method: str | None = typer.Option(
         None, help="dense or patch, as the cube will be built: it determines the pixel lattice."
     ),
-    cluster: str = typer.Option(
-        "auto",
-        help=f"{', '.join(kinds())}, or the address of a Dask scheduler.",
-        callback=check_kind,
-    ),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
+    cluster: str = CLUSTER,
+    as_json: bool = JSON,
 ) -> None:
     """Write an area's imagery once as Zarr, on the encoder's lattice; resumes where it stopped.
 

@@ -9,18 +9,17 @@ import typer
 
 from ..errors import GeolocError
 from ..query.options import QueryOptions, Use
-from .console import note, print_json, print_table, stages
+from .console import JSON, note, print_json, print_table, stages
+from .cube import CUBE
 from .options import with_options
 
 if TYPE_CHECKING:
     from ..candidates import Candidate
     from ..report import QueryResult
 
-CUBE = typer.Argument(..., metavar="CUBE", help="An area file, or the folder or URL of a cube.")
 PHOTOS = typer.Argument(..., metavar="PHOTO…", help="Ground photos: files, not URLs.")
 OUT = typer.Option(..., "--out", metavar="DIR", help="Folder for the answers.")
 SHOWN = 5  # candidates on the terminal; all of them are in the files
-JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
 
 @with_options(Use.QUERY)
@@ -91,13 +90,6 @@ def repeat(
             note(line)
     if not repetition.same:
         raise typer.Exit(1)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command()(query)
-    app.command()(scene)
-    app.command()(repeat)
 
 
 def _failed(failures: dict[str, str], asked: int) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import GeolocError, UsageError
-from .console import note, print_json, print_table, stages
+from .console import JSON, note, print_json, print_table, stages
 
 if TYPE_CHECKING:
     from ..query.tandem import TandemAnswer, TandemEvaluation
@@ -40,7 +40,7 @@ def tandem(
     ),
     top: int = typer.Option(20, "--top", min=1, help="How many candidates."),
     seed: int = typer.Option(0, "--seed", min=0, help="Random seed of the intervals."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
+    as_json: bool = JSON,
 ) -> None:
     """Rank places by several models together; the answer shows what each says of a place.
 
@@ -63,11 +63,6 @@ def tandem(
             _show(answers, lost, as_json)
             if lost:
                 raise GeolocError("; ".join(lost.values()))
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(tandem)
 
 
 def _show(answers: list[TandemAnswer], failures: dict[str, str], as_json: bool) -> None:

@@ -10,8 +10,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from ..errors import ModelError
 from ..models.fetch import Fetched
 from ..models.load import load_model
@@ -28,7 +26,7 @@ from ..models.published import (
 from ..models.store import alone, known_models, publish, refuse_other_folder, store_dir, writing
 from ..models.transfer import Progress
 from ..scenes import PLACES365, Group, groups_of
-from .formats.networks import build_network, load_state, load_weights, weights_bytes
+from .formats.networks import build_network, load_state, weights_bytes
 from .importing import check_model, read_state_dict
 
 _WEIGHTS = "ground.safetensors"
@@ -53,17 +51,6 @@ def fetch_places365(
             _make(what, checkpoint, digest, target)
             shutil.rmtree(arriving)
         return Fetched(read_model(target, verify=False), there is None)
-
-
-def places365_network(name: str) -> nn.Module:
-    """The torchvision network with its weights: the teacher's, or what a student starts from.
-
-    ``name``: of the model or its network, such as ``densenet161``. Raises as `places365_weights`.
-    """
-    what = published(name)
-    network = build_network(what.arch, len(PLACES365))
-    load_weights(network, places365_weights(name))
-    return network
 
 
 def places365_weights(name: str) -> Path:

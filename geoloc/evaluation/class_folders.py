@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import F64
 from ..errors import UsageError
 from ..models import FeatureSpace
 from ..models.model import Model
@@ -28,7 +29,7 @@ from ..pairs import class_images, read_class_mapping
 from .bootstrap import Figure, class_mean, mean_figure
 from .calibration import calibrate
 from .paired import unlikely
-from .ranks import F64, Ranks
+from .ranks import Ranks
 from .retrieval import chance_precision, precision_of, ranked_hits
 from .vectors import ImageVectors, Progress, ground_vectors, overhead_vectors
 

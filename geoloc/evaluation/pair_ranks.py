@@ -13,12 +13,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import F64, I64
 from ..errors import ModelError
 from .ranks import Ranks
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 
 BLOCK = 2048
 """Photos, and places, of a block: 16 MB of distances, whatever the number of pairs."""

@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ..arrays import F64
 from ..search import Heatmap, standing
-
-F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -46,15 +46,6 @@ def points_of(area: Area, n: int | None = None) -> Points:
     return after(begun_points(area.cube), without_copies(read_points(area.points, n)), area.cube)
 
 
-def points_to_plan(area: Area) -> Points:
-    """`points_of` all, without what is known of them besides where that is not needed."""
-    assert area.points is not None
-    if begun_points(area.cube) is not None:
-        return points_of(area)
-    wanted = without_copies(read_points(area.points, attributes=False))
-    return Points.along_curve(LONLAT, wanted.coordinates, sequence=wanted.sequence)
-
-
 def stored_points(url: str) -> Points:
     """The points of a cube that is there. Raises CubeError where it is not of points."""
     points = Cube.open(url).points

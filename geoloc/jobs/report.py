@@ -180,6 +180,8 @@ class BuildReport(Report):
     stage_bytes: dict[str, int | None] = field(default_factory=dict)
     """None for a stage where one block's bytes are not known."""
     tiling: TileReport | None = None
+    unit: str = "cells"
+    """What has a vector each: cells of a grid, or points."""
 
     @property
     def incomplete(self) -> int:
@@ -248,7 +250,7 @@ class BuildReport(Report):
             lines.append("in all workers: " + ", ".join(map(self._stage, self.stage_seconds)))
         if self.missing_cells or self.saturated_values:
             lines.append(
-                f"{self.missing_cells:,} cells without imagery, "
+                f"{self.missing_cells:,} {self.unit} without imagery, "
                 f"{self.saturated_values:,} values cut to the range that is stored"
             )
         return "\n".join(lines + self.remarks())
@@ -267,8 +269,8 @@ class BuildReport(Report):
         if not self.blocks_done:
             return ""
         where = f", {self.cluster}" if self.cluster else ""
-        pace = f"{self.cells_per_second:,.0f} cells/s{where}"
-        return f"; {self.cells_encoded:,} cells in {self.seconds:.1f} s ({pace})"
+        pace = f"{self.cells_per_second:,.0f} {self.unit}/s{where}"
+        return f"; {self.cells_encoded:,} {self.unit} in {self.seconds:.1f} s ({pace})"
 
     def _kept(self) -> str:
         copied = f"{self.blocks_copied} taken over unchanged, " if self.blocks_copied else ""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
-import rasterio.shutil
 from affine import Affine
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from ..domain import Grid
+from ..files.gdal import gdal_writing, raster_bytes, write_cog
 from .heat import color_scale, paper_palette, shrink
 
 if TYPE_CHECKING:
@@ -30,25 +31,17 @@ def write_heatmap(result: QueryResult, path: Path, _views: Views | None = None) 
 
     Each pixel is centred on its cell. Statistics are stored so that QGIS stretches at once.
     """
-    # One name, not a random one: what a killed run left is written over and removed by the next.
-    plain = path.with_name(f".{path.name}.part")
-    try:
-        for torn in (plain, path):
-            torn.unlink(missing_ok=True)  # GDAL reads what it replaces, and may choke on it
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE):
-            _write_plain(result, plain)
-            rasterio.shutil.copy(
-                plain,
-                path,
-                driver="COG",
-                COMPRESS="DEFLATE",
-                PREDICTOR="YES",
-                BLOCKSIZE=_TILE,
-                OVERVIEWS="FORCE_USE_EXISTING",
-                BIGTIFF="IF_SAFER",
-            )
-    finally:
-        plain.unlink(missing_ok=True)
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE):
+        write_cog(
+            path,
+            raster_bytes(result.grid.shape, 4),
+            partial(_write_plain, result),
+            COMPRESS="DEFLATE",
+            PREDICTOR="YES",
+            BLOCKSIZE=_TILE,
+            OVERVIEWS="FORCE_USE_EXISTING",
+            BIGTIFF="IF_SAFER",
+        )
 
 
 def write_colors(result: QueryResult, path: Path, _views: Views | None = None) -> None:
@@ -63,7 +56,10 @@ def write_colors(result: QueryResult, path: Path, _views: Views | None = None) -
     table |= {n: (*color, 255) for n, color in enumerate(paper_palette().tolist(), start=1)}
     profile = _profile(grid) | {"dtype": "uint8", "nodata": 0, "compress": "deflate"}
     path.unlink(missing_ok=True)  # as a killed run left it, GDAL may choke on it
-    with rasterio.open(path, "w", **profile, photometric="palette") as target:
+    with (
+        gdal_writing(path, raster_bytes(grid.shape, 1, overviews=False)),
+        rasterio.open(path, "w", **profile, photometric="palette") as target,
+    ):
         target.write(color_scale(result).levels(small), 1)
         target.write_colormap(1, table)
 

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ..arrays import F32, F64
 from ..errors import UsageError
 from ..models import Distance, FeatureSpace, Quantizer
 from ..models.features import checked_weights
-from .kernels import F32, Codes, dequantise, euclidean, finish, log2_sum, pad, product
-
-F64 = NDArray[np.float64]
+from .kernels import Codes, dequantise, euclidean, finish, log2_sum, pad, product
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,11 +28,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ...arrays import F32
 from ...errors import ModelError, one_line
 from ..memory import is_out_of_memory
 
@@ -191,7 +190,7 @@ class OnnxNetwork:
         self._answered = True
         return torch.from_numpy(answer)
 
-    def _run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _run(self, pixels: F32) -> F32:
         import onnxruntime
 
         options = onnxruntime.RunOptions()
@@ -201,7 +200,7 @@ class OnnxNetwork:
         if not self._answered:
             timer.start()
         try:
-            output: NDArray[np.float32] = self._session.run(None, {self._input: pixels}, options)[0]
+            output: F32 = self._session.run(None, {self._input: pixels}, options)[0]
         except Exception:
             if options.terminate:
                 raise _too_slow(self._path, self.patience) from None
