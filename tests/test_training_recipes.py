@@ -31,7 +31,7 @@ def test_every_recipe_is_valid_and_each_of_its_fields_can_be_set() -> None:
         spec = made(recipe, "loop.epochs=3", "augment.flip=false", "gsd=[1, 2, 3]")
         assert (spec.loop.epochs, spec.augment.flip, spec.gsd) == (3, False, (1, 2, 3))
         assert spec.loop.lr == made(recipe).loop.lr
-    with pytest.raises(UsageError, match="use default, head, study, study-low"):
+    with pytest.raises(UsageError, match="use default, head, head-dense, study, study-low"):
         made("best")
     with pytest.raises(UsageError, match="arch has no fields"):
         made("study", "arch.depth=3")
