@@ -77,9 +77,10 @@ class Summary:
         left_out += "cube has no vector where they were taken"
         if not self.photos:
             return left_out if self.missing else "no photos to count"
+        plural = "s" * (self.photos != 1)
         figures = (
-            f"{self.photos} photo{'s' * (self.photos != 1)}: true cell at the "
-            f"{self.median_percentile:.1f}th percentile (median; chance 50), in the best 1 % for {self.top1pct:.0f} %, "
+            f"{self.photos} photo{plural}: true cell at the {self.median_percentile:.1f}th "
+            f"percentile (median; chance 50), in the best 1 % for {self.top1pct:.0f} %, "
             f"5 % for {self.top5pct:.0f} %, 10 % for {self.top10pct:.0f} %"
         )
         return f"{figures}; {left_out}" if self.missing else figures
