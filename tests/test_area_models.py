@@ -53,7 +53,7 @@ def test_a_cube_that_is_there_already_can_be_named(tmp_path: Path) -> None:
 
 
 def test_a_file_of_one_model_is_as_before(tmp_path: Path) -> None:
-    path = written(tmp_path, model="./mine")
+    path = written(tmp_path, model="./mine", models=None)
     assert load_areas(path) == load_area(path)
     assert load_area(path).named_parts == {"": load_area(path)}
 
@@ -86,7 +86,10 @@ def test_what_works_with_one_model_names_the_way(tmp_path: Path) -> None:
         ({"models": [{"model": "a", "weight": 0}, {"model": "b", "weight": 0}]}, "weights are 0"),
         ({"models": [{"model": "a", "weight": -1}, "b"]}, "weight"),
         ({"models": [{"model": "a", "wieght": 1}, "b"]}, "wieght"),
-        ({"models": "landuse"}, "models"),
+        ({"models": "landuse"}, r"write a list, such as \[landuse, ./mine\]; found 'landuse'"),
+        ({"models": {"landuse": 1}}, "write a list"),
+        ({"models": [7, "landuse"]}, r"write each by its name, .*found 7"),
+        ({"models": ["a", "b"], "bank": ""}, "bank: is empty"),
         ({"model": "a", "bank": "photos"}, "several models"),
     ],
 )
@@ -96,3 +99,21 @@ def test_what_cannot_be_meant_is_one_line(tmp_path: Path, changes: Any, words: s
     assert "\n" not in str(told.value)
     with pytest.raises(ValidationError):
         Area.model_validate(GOOD | changes)
+
+
+def test_models_of_one_name_are_chosen_by_their_numbers(tmp_path: Path) -> None:
+    models = [{"model": "a/mine", "cube": "a.zarr"}, {"model": "b/mine", "cube": "b.zarr"}]
+    path = written(tmp_path, models=models)
+    for chosen, cube in (("mine", "a.zarr"), ("mine-2", "b.zarr"), ("b/mine", "b.zarr")):
+        assert load_area(path, chosen).cube == str(tmp_path / cube)
+    with pytest.raises(AreaError, match=r"\(mine, mine-2\)"):
+        load_area(path)
+
+
+@pytest.mark.parametrize("spelling", ["./c.zarr", "x/../c.zarr", "c.zarr/", "{folder}/c.zarr"])
+def test_a_cube_is_of_one_model_however_its_path_is_written(tmp_path: Path, spelling: str) -> None:
+    other = spelling.format(folder=tmp_path)
+    models = [{"model": "a", "cube": "c.zarr"}, {"model": "b", "cube": other}]
+    with pytest.raises(AreaError, match="two of them would write the cube") as told:
+        load_areas(written(tmp_path, models=models))
+    assert "\n" not in str(told.value)

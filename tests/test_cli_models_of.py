@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import rasterio
 import yaml
 from typer.testing import CliRunner
 
@@ -15,6 +18,8 @@ from geoloc.cli import app
 from geoloc.cli.models_of import each_model
 from geoloc.cube import Cube
 from geoloc.errors import CubeError, GeolocError, ModelError
+from geoloc.jobs.refresh import refresh_cube
+from geoloc.query import query_photos
 from tests.encoder_models import dense_section, tiny_model
 from tests.small_place import SmallPlace, write_place
 
@@ -99,3 +104,23 @@ def test_failures_come_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
         "models": {"a": {"error": "a is not there"}, "b": {"done": True},
                    "c": {"error": "c is not there"}}
     }  # fmt: skip
+
+
+def test_an_answer_says_that_one_cube_is_older(place: SmallPlace, tmp_path: Path) -> None:
+    own = SmallPlace(Path(shutil.copytree(place.folder, tmp_path / "own")))
+    assert run("cube", "build", own.area, "--cluster", "inline").exit_code == 0
+    photo, older = own.photos[0], "built from different imagery, or versions of it"
+    found = query_photos(own.area, [photo], tmp_path / "out").results[0]
+    assert not any(older in note for note in found.notes)
+    with rasterio.open(own.folder / "tile.tif", "r+") as raster:
+        raster.write(raster.read()[:, ::-1])
+    os.utime(own.folder / "tile.tif", (2e9, 2e9))
+    near, far = load_areas(own.area).parts
+    assert refresh_cube(near, cluster="inline").generation == "g0002"
+    found = query_photos(own.area, [photo], tmp_path / "out").results[0]
+    (note,) = (note for note in found.notes if older in note)
+    assert "(tile)" in note and found.tandem is not None
+    assert [one.alone.cube["generation"] for one in found.tandem.models] == ["g0002", "g0001"]
+    refresh_cube(far, cluster="inline")
+    found = query_photos(own.area, [photo], tmp_path / "out").results[0]
+    assert not any(older in note for note in found.notes)

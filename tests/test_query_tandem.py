@@ -21,7 +21,7 @@ from geoloc.models import load_model
 from geoloc.photos import read_photo
 from geoloc.query import query_photos, zoom_answer
 from geoloc.query.confirmed import confirm, read_confirmed
-from geoloc.query.repeat import repeat_query
+from geoloc.query.repeat import compare, repeat_query
 from geoloc.query.tandem import (
     TANDEM,
     TANDEM_BANK,
@@ -191,11 +191,12 @@ def test_one_of_the_models_can_be_asked_alone(world: World, tmp_path: Path) -> N
     np.testing.assert_allclose(
         found.heatmap[:], maps_of(world.photos[0], world.cubes)[1], atol=1e-5
     )
-    for work in (
-        lambda: run_bulk(area, world.folder, tmp_path / "bulk"),
-        lambda: query_photos(area, world.photos[:1], tmp_path / "x", model="three"),
-    ):
-        with pytest.raises(AreaError, match=r"several models.*name its cube.*--model") as told:
+    for work, words in (
+        (lambda: run_bulk(area, world.folder, tmp_path / "bulk"), "name its cube.*--model"),
+        (lambda: query_photos(area, world.photos[:1], tmp_path / "x", model="three"),
+         "none is three: choose one of them, as --model one"),
+    ):  # fmt: skip
+        with pytest.raises(AreaError, match=f"several models.*{words}") as told:
             work()
         assert "\n" not in str(told.value)
     assert not (tmp_path / "bulk").exists()
@@ -238,6 +239,14 @@ def test_a_bank_that_tells_nothing_is_one_line(
     with pytest.raises(UsageError, match=words) as told:
         query_photos(area, world.photos[9:10], tmp_path / "out")
     assert "\n" not in str(told.value)
+
+
+def test_a_bank_that_cannot_be_read_says_why(world: World, tmp_path: Path) -> None:
+    area = banked(world, tmp_path, world.photos[:9])
+    for path in sorted((tmp_path / "bank").iterdir())[:2]:
+        path.write_bytes(path.read_bytes()[:80])
+    with pytest.raises(UsageError, match=r"2 of 9 photos of the bank cannot be read.*00\.png"):
+        query_photos(area, world.photos[9:10], tmp_path / "out")
 
 
 def test_places_that_one_model_does_not_know_are_counted(world: World, tmp_path: Path) -> None:
@@ -311,9 +320,61 @@ def test_an_answer_of_several_models_is_repeated(world: World, tmp_path: Path) -
     told["tandem"]["models"][0]["weight"] = 0.9
     (tmp_path / "altered.json").write_text(json.dumps(told))
     assert not repeat_query(tmp_path / "altered.json").same
+    for change in (
+        lambda tandem: tandem.update(calibration="places"),
+        lambda tandem: tandem["models"][1]["candidates"][0].update(lon=30.0),
+        lambda tandem: tandem["models"][1]["candidates"][0].update(distance=1.0),
+    ):
+        told = json.loads(record.read_text())
+        change(told["tandem"])
+        assert not compare(told, json.loads(record.read_text())).same
+    told["tandem"]["bank"][0]["file"] = 5
+    (tmp_path / "altered.json").write_text(json.dumps(told))
+    with pytest.raises(UsageError, match=r"tandem\.bank\.0\.file"):
+        repeat_query(tmp_path / "altered.json", media=tmp_path)
     (tmp_path / "bank" / "10.png").write_bytes(world.photos[0].read_bytes())
     with pytest.raises(UsageError, match="has changed since"):
         repeat_query(record)
+
+
+def test_an_answer_is_repeated_wherever_its_cubes_are_named(world: World, tmp_path: Path) -> None:
+    one, two = ({"model": str(model.path), "cube": cube} for model, cube in
+                zip(world.models, world.cubes, strict=True))  # fmt: skip
+    area = world.area(tmp_path, models=[{**one, "weight": 0}, two])
+    found = answered(area, world.photos[1], tmp_path / "out", top=4)
+    assert found.folder is not None and found.tandem is not None
+    assert [model.name for model in found.tandem.models] == ["two", "one"]  # weight 0 is last
+    record = found.folder / "query.json"
+    outcome = repeat_query(record, cube=area)
+    assert outcome.same, outcome.differences
+    third = {"model": str(world.models[0].path), "cube": str(tmp_path / "copy.zarr")}
+    shutil.copytree(world.cubes[0], tmp_path / "copy.zarr")
+    (other := tmp_path / "other").mkdir()
+    with pytest.raises(UsageError, match="names no cube of model two"):
+        repeat_query(record, cube=world.area(other, models=[one, {**third, "model": "two"}]))
+
+
+def test_a_heatmap_of_a_model_takes_no_other_file_s_place(world: World, tmp_path: Path) -> None:
+    shutil.copytree(world.models[0].path, tmp_path / "colors")
+    models = [
+        {"model": str(tmp_path / "colors"), "cube": world.cubes[0]},
+        {"model": str(world.models[1].path), "cube": world.cubes[1]},
+    ]
+    found = answered(world.area(tmp_path, models=models), world.photos[1], tmp_path / "out")
+    assert found.folder is not None and found.tandem is not None
+    with rasterio.open(found.folder / "heatmap_colors.tif") as raster:
+        assert raster.dtypes == ("uint8",)
+    with rasterio.open(found.folder / "heatmap_colors-2.tif") as raster:
+        own = found.tandem.models[0].alone.heatmap[:]
+        np.testing.assert_allclose(raster.read(1), own, atol=1e-5)
+
+
+def test_weights_are_any_sequence(world: World) -> None:
+    assert open_tandem(world.cubes, weights=np.array([1.0, 3.0])).weights == (0.25, 0.75)
+    odd: Any = ["a", "b"]
+    for weights, words in (([], "do not fit 2 models"), (odd, "are no numbers")):
+        with pytest.raises(UsageError, match=words):
+            open_tandem(world.cubes, weights=weights)
 
 
 def test_a_confirmed_place_is_kept_for_each_model(world: World, tmp_path: Path) -> None:

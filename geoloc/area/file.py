@@ -37,7 +37,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from ..domain import Grid
 from ..errors import AreaError, one_line
@@ -117,6 +124,13 @@ class Area(Spec):
             raise ValueError(
                 f"bounds {numbers(value)} are reversed or empty: write left, bottom, right, top"
             )
+        return value
+
+    @field_validator("geometry", "points", "bank", mode="before")
+    @classmethod
+    def _named_path(cls, value: Any, info: ValidationInfo) -> Any:
+        if value == "":  # a path's "" is the folder of the area file
+            raise ValueError(f"{info.field_name}: is empty: name a path, or leave the key out")
         return value
 
     @field_validator("imagery", mode="before")
@@ -278,11 +292,15 @@ def load_area(path: str | Path, model: str | None = None) -> Area:
         return whole
     chosen = _chosen(whole, model, Path(path).absolute().parent)
     if chosen is None:
-        names = ", ".join(one.name for one in whole.models)
-        cube = whole.models[0].beside(whole.cube)
+        names, cube = [*whole.named_parts], whole.parts[0].cube
+        if model is not None:
+            raise AreaError(
+                f"{path} names several models ({', '.join(names)}), and none is {model}: choose "
+                f"one of them, as --model {names[0]}"
+            )
         raise AreaError(
-            f"{path} names several models ({names}), and this is done with one of them: name its "
-            f"cube, such as {cube}, or, where there is that option, --model {whole.models[0].name}"
+            f"{path} names several models ({', '.join(names)}), and this is done with one of them: "
+            f"name its cube, such as {cube}, or, where there is that option, --model {names[0]}"
         )
     return chosen
 
@@ -292,8 +310,8 @@ def _chosen(area: Area, model: str | None, base: Path) -> Area | None:
     if model is None:
         return None
     known = {model, resolve_path(model, base), resolve_path(model, Path.cwd())}
-    pairs = zip(area.models, area.parts, strict=True)
-    return next((part for one, part in pairs if known & {one.name, one.model}), None)
+    named = zip(area.models, area.named_parts.items(), strict=True)
+    return next((part for one, (name, part) in named if known & {name, one.model}), None)
 
 
 def names_models(path: str | Path) -> bool:
@@ -310,11 +328,13 @@ def load_areas(path: str | Path) -> Area:
     values = _read_yaml(path)
     try:
         area = Area.model_validate(values).resolve(path.absolute().parent)
+        if area.models:
+            require_distinct(area.models, area.cube)  # two paths may be of one folder
         if area.has_place and area.points is None:
             area.grid  # noqa: B018  (reads the geometry, so that its faults show now)
     except ValidationError as error:
         raise AreaError(f"{path}: {explain(error, Area)}") from None
-    except AreaError as error:
+    except (AreaError, ValueError) as error:
         raise AreaError(f"{path}: {error}") from None
     return area
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from ..names import alike
-from .spec import Spec, resolve_path
+from .spec import Spec, resolve_path, shorten
 
 _SUFFIX = ".zarr"
 
@@ -42,14 +43,28 @@ class AreaModel(Spec):
 
 
 def one_of_models(value: Any) -> Any:
-    """A model written by its name alone is one without further wishes."""
-    if not isinstance(value, list):
-        return value
+    """A model written by its name alone is one without further wishes; null is none.
+
+    Raises ValueError for what is no list of models.
+    """
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"models: write a list, such as [landuse, ./mine]; found {shorten(value)}")
+    if odd := [one for one in value if not isinstance(one, str | dict | AreaModel)]:
+        raise ValueError(
+            "models: write each by its name, or as {model: ./mine, weight: 2}; "
+            f"found {shorten(odd[0])}"
+        )
     return [{"model": one} if isinstance(one, str) else one for one in value]
 
 
 def require_distinct(models: Sequence[AreaModel], cube: str) -> None:
-    """Raise ValueError where models cannot be asked together, or would share a cube."""
+    """Raise ValueError where models cannot be asked together, or would share a cube.
+
+    ``cube``: as the area names it. Paths of one folder are known for one where all are relative,
+    or all resolved.
+    """
     if len(models) < 2:
         raise ValueError("models: name two or more, such as [landuse, ./mine]; one alone is model:")
     if not any(one.weight for one in models):
@@ -58,7 +73,7 @@ def require_distinct(models: Sequence[AreaModel], cube: str) -> None:
     if twice := [name for name in named if named.count(name) > 1]:
         raise ValueError(f"models: {twice[0]!r} is named twice: name different models")
     cubes = [one.beside(cube).rstrip("/") for one in models]
-    keys = [alike(one) for one in cubes]
+    keys = [alike(one if "://" in one else os.path.normpath(one)) for one in cubes]
     if twice := [one for one, key in zip(cubes, keys, strict=True) if keys.count(key) > 1]:
         raise ValueError(
             f"models: two of them would write the cube {twice[0]}: give each a cube of its own, "

@@ -105,7 +105,10 @@ def shares(weights: Sequence[float] | None, models: int) -> F64:
 
     weights: one a model, from 0 up. Raises UsageError for others.
     """
-    w = np.ones(models) if weights is None else np.asarray(weights, np.float64)
+    try:
+        w = np.ones(models) if weights is None else np.asarray(weights, np.float64)
+    except (TypeError, ValueError):
+        raise UsageError(f"weights {weights!r} are no numbers: give one a model") from None
     if w.shape != (models,) or not np.isfinite(w).all() or w.min() < 0 or not w.any():
         raise UsageError(
             f"weights {w.tolist()} do not fit {models} models: give each one, 0 or more, not all 0"

@@ -97,6 +97,7 @@ class _Scored(_Part):
 
 
 class _BankPhoto(_Part):
+    file: _Path = "a photo of the bank"
     path: _Path
     sha256: str
 
@@ -107,9 +108,11 @@ class _TandemModel(_Part):
     model: _Model
     cube: _Cube
     vector: dict[str, FiniteFloat]
+    candidates: list[_Candidate]
 
 
 class _Tandem(_Part):
+    calibration: str
     models: Annotated[list[_TandemModel], Field(min_length=2)]
     bank: list[_BankPhoto]
 

@@ -127,6 +127,7 @@ def compare(before: Record, after: Record) -> Repetition:
     largest = _largest_difference(before["candidates"], after["candidates"])
     other = list(_other(before, after))
     exact = not other and all(before[key] == after[key] for key in _NUMBERS)
+    exact = exact and _said_alone(before) == _said_alone(after)
     same = not other and largest is not None and largest <= ROUNDING
     return Repetition(exact, same, largest, (*other, *_remarks(before, after, largest)))
 
@@ -139,6 +140,10 @@ def _other(before: Record, after: Record) -> Iterator[str]:
     for name, was, now in _measures(before, after):
         if not _near(was, now):
             yield f"{name} differs by more than rounding"
+    for name, was, now in zip(_names(before), _said_alone(before), _said_alone(after), strict=True):
+        largest = _largest_difference(was, now)
+        if largest is None or largest > ROUNDING:
+            yield f"{name}.candidates are not as recorded: other places, order or distances"
 
 
 def _facts(before: Record, after: Record) -> Iterator[tuple[str, Any, Any]]:
@@ -148,7 +153,7 @@ def _facts(before: Record, after: Record) -> Iterator[tuple[str, Any, Any]]:
         for key in _CUBE:
             if key in was["cube"]:
                 yield f"{name}cube.{key}", was["cube"][key], now["cube"][key]
-    for key in ("weights", "bank"):
+    for key in ("calibration", "weights", "bank"):
         yield key, *(_tandem_fact(record, key) for record in (before, after))
     yield "grid", before["grid"], after["grid"]
     yield "imagery", before["imagery"], after["imagery"]
@@ -166,15 +171,27 @@ def _measures(before: Record, after: Record) -> Iterator[tuple[str, Any, Any]]:
 
 def _by_model(before: Record, after: Record) -> Iterator[tuple[str, Record, Record]]:
     """Both records as those of each model, and its name with a point, "" of one alone."""
-    names = [f"{one['name']}." for one in before.get("tandem", {}).get("models", ())] or [""]
+    names = [f"{name}." for name in _names(before)] or [""]
     yield from zip(names, records_of_models(before), records_of_models(after), strict=True)
 
 
+def _names(record: Record) -> list[str]:
+    """Of several models; none of one alone."""
+    return [one["name"] for one in record.get("tandem", {}).get("models", ())]
+
+
+def _said_alone(record: Record) -> list[list[Any]]:
+    """The candidates that each of several models has by itself; none of one alone."""
+    return [one["candidates"] for one in record.get("tandem", {}).get("models", ())]
+
+
 def _tandem_fact(record: Record, key: str) -> Any:
-    """The weights, or the photos of the bank, of several models; None of one alone."""
+    """The weights, the photos of the bank or another fact of several models; None of one alone."""
     tandem = record.get("tandem")
     if tandem is None:
         return None
+    if key == "calibration":
+        return tandem[key]
     if key == "weights":
         return [round(one["weight"], 9) for one in tandem["models"]]
     return sorted(photo["sha256"] for photo in tandem["bank"])
@@ -258,15 +275,32 @@ def _answer_in_tandem(record: Record, cube: str | Path | None, media: Path | Non
 
 
 def _moved(record: Record, cube: str | Path | None) -> list[str | None]:
-    """Where the cubes of several models are now: those of an area file, in their order."""
-    count = len(record["tandem"]["models"])
-    area = None if cube is None else several_models(cube)
-    if cube is not None and (area is None or len(area.parts) != count):
+    """Where the cubes of several models are now: those of an area file, each by the digest of the
+    model that made it, in whichever order the file names them."""
+    parts = records_of_models(record)
+    if cube is None:
+        return [None] * len(parts)
+    area = several_models(cube)
+    if area is None or len(area.parts) != len(parts):
         raise UsageError(
-            f"the record is of {count} models, each with a cube: give --cube the area file that "
-            "names them all"
+            f"the record is of {len(parts)} models, each with a cube: give --cube the area file "
+            "that names them all"
         )
-    return [None] * count if area is None else [part.cube for part in area.parts]
+    left = [(part.cube, Cube.open(part.cube).model_digest) for part in area.parts]
+    return [_taken(left, one["cube"], cube) for one in parts]
+
+
+def _taken(left: list[tuple[str, str]], cube: Record, area: str | Path) -> str:
+    """The first cube that is left of the recorded one's model; it is left no more."""
+    digest = str(cube.get("model_digest"))
+    for place in left:
+        if place[1] == digest:
+            left.remove(place)
+            return place[0]
+    raise UsageError(
+        f"{area} names no cube of model {cube.get('model')} ({digest[:12]}), which the record "
+        "has: give the area file of the recorded models"
+    )
 
 
 def recorded_question(

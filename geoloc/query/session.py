@@ -243,7 +243,7 @@ class QuerySession:
             cube=self.info,
             model=self._model_info(model or self.target.model),
             parameters=self.parameters,
-            imagery=tuple(_imagery_near(candidates, cube)),
+            imagery=tuple(imagery_near(candidates, cube)),
             places={c.rank: _place_scenes(c, cube) for c in candidates},
             notes=(*self._notes(question, covered, regions), *_unmeasured(question, model)),
             lacking=covered.lacking,
@@ -366,7 +366,7 @@ def _place_scenes(candidate: Candidate, cube: Cube) -> tuple[tuple[str, float], 
     return () if vector is None else cube.features.describe(vector, _DESCRIBED)
 
 
-def _imagery_near(candidates: Sequence[Candidate], cube: Cube) -> Iterator[dict[str, Any]]:
+def imagery_near(candidates: Sequence[Candidate], cube: Cube) -> Iterator[dict[str, Any]]:
     """The images that the candidates' blocks were made from, each with its candidates' ranks."""
     side, seen = cube.spec.block_size, dict[str, dict[str, Any]]()
     for candidate in candidates:

@@ -28,8 +28,9 @@ def writers(part: TandemPart) -> dict[str, Writer]:
 
 
 def _names(part: TandemPart) -> list[str]:
-    """Of the models' heatmaps."""
-    return [f"heatmap_{name}.tif" for name in unique_names(one.name for one in part.models)]
+    """Of the models' heatmaps: none is that of ``heatmap_colors.tif``, which all together have."""
+    _, *names = unique_names(["colors", *(one.name for one in part.models)])
+    return [f"heatmap_{name}.tif" for name in names]
 
 
 def _heatmap_of(alone: Alone) -> Writer:

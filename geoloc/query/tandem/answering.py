@@ -13,6 +13,7 @@ import numpy as np
 
 from ...arrays import F64, I64
 from ...candidates import Candidate
+from ...cube import Cube
 from ...evaluation.tandem import Bank, fused
 from ...executors import Executor, open_cluster
 from ...models import model_info
@@ -24,6 +25,7 @@ from ...search import BLOCK, RankedMap, strips
 from ..folders import Folders
 from ..items import QueryItem, items_of, views_of
 from ..options import LatLon
+from ..session import imagery_near
 from ..truth import known_truth, with_truth
 from .members import Tandem
 
@@ -199,7 +201,7 @@ def answer_of(
         model=model_info(first.model),
         random=None,
         lacking=_lacking(tandem, alone[0].lacking, lost),
-        notes=tuple(dict.fromkeys(_notes(tandem, alone))),
+        notes=tuple(dict.fromkeys(_notes(tandem, alone, result.candidates))),
         tandem=TandemPart(tuple(parts), tandem.photos),
     )
 
@@ -275,7 +277,9 @@ def _lacking(tandem: Tandem, first: Mapping[str, int], lost: Sequence[int]) -> d
     return {**first, **others}
 
 
-def _notes(tandem: Tandem, alone: Sequence[QueryResult]) -> Iterator[str]:
+def _notes(
+    tandem: Tandem, alone: Sequence[QueryResult], candidates: Sequence[Candidate]
+) -> Iterator[str]:
     """How the scores came about, what limits each model, and where they differ in what they saw."""
     names = [member.name for member in tandem.members]
     yield _calibrated_by(tandem, alone[0].photos)
@@ -286,6 +290,12 @@ def _notes(tandem: Tandem, alone: Sequence[QueryResult]) -> Iterator[str]:
     if len(set(dates.values())) > 1:
         days = "; ".join(f"{name} {when or 'of unknown days'}" for name, when in dates.items())
         yield f"The models' cubes show imagery of different days: {days}. Update the older cube."
+    elif changed := _changed(tandem, candidates):
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        yield (
+            "The models' cubes were built from different imagery, or versions of it, at these "
+            f"places ({changed[0]}{more}): 'geoloc cube update' brings the older cube up to date."
+        )
     common = set.intersection(*(set(one.notes) for one in alone))
     yield from (note for note in alone[0].notes if note in common)
     for name, one in zip(names, alone, strict=True):
@@ -310,6 +320,26 @@ def _calibrated_by(tandem: Tandem, photos: Sequence[Any]) -> str:
     if any(one["sha256"] in own for one in tandem.photos):
         words += " The photo itself is among them, which makes its places look worse: take it out."
     return words
+
+
+def _changed(tandem: Tandem, candidates: Sequence[Candidate]) -> list[str]:
+    """Images of which a cube has another version than the first one near the places; all of the
+    first one's where both have none in common.
+
+    Images at the edge alone may be read by one model and not by another, and say nothing.
+    """
+    first, *others = (_versions(candidates, member.cube) for member in tandem.members)
+    changed = set[str]()
+    for other in others:
+        both = first.keys() & other.keys()
+        pairs = {name: {first[name], other[name]} - {None} for name in both}
+        changed |= {name for name, versions in pairs.items() if len(versions) > 1}
+        changed |= first.keys() if first and other and not both else set()
+    return sorted(changed)
+
+
+def _versions(candidates: Sequence[Candidate], cube: Cube) -> dict[str, Any]:
+    return {one["id"]: one.get("version") for one in imagery_near(candidates, cube)}
 
 
 def _dates(alone: QueryResult) -> str:

@@ -14,7 +14,7 @@ from ...arrays import F32, F64
 from ...cube import Cube
 from ...domain import Domain, Points
 from ...errors import ModelError, UsageError
-from ...evaluation.tandem import Bank, BankSums, by_places, fused, shares
+from ...evaluation.tandem import FEWEST, Bank, BankSums, by_places, fused, shares
 from ...models import Model
 from ...photos import Photo, PhotoView
 from ...report.evidence import photo_record
@@ -169,7 +169,7 @@ def open_tandem(
         if not bank and area.bank is not None:
             bank = bank_photos(area.bank)
         names, cubes = [*area.named_parts], [*area.parts]
-        weights = weights or [one.weight for one in area.models]
+        weights = [one.weight for one in area.models] if weights is None else weights
     return _open(cubes, names, bank, weights, options or QueryOptions(), progress)
 
 
@@ -186,7 +186,7 @@ def _open(
             "a tandem needs at least two cubes of the same places: --cube A --cube B, or an area "
             "file that names several models"
         )
-    shares(weights or None, len(cubes))  # refuses what does not fit, before any work
+    shares(weights, len(cubes))  # refuses what does not fit, before any work
     _require_possible(options)
     targets = [_opened(cube, options) for cube in cubes]
     _require_same_places([target.cube for target in targets])
@@ -208,7 +208,7 @@ def assemble(
 
     ``names``: of the models here, by default their own.
     """
-    chosen = shares(weights or None, len(targets))
+    chosen = shares(weights, len(targets))
     _require_different(models)
     named = names_of(names or [model.name for model in models], models)
     order = sorted(range(len(models)), key=lambda number: not chosen[number])
@@ -244,6 +244,11 @@ def _bank_vectors(
         failures |= lost
         if progress:
             progress(min(start + BATCH, len(bank)), len(bank))
+    if failures and len(known) < FEWEST:
+        raise UsageError(
+            f"{len(failures)} of {len(bank)} photos of the bank cannot be read, and {len(known)} "
+            f"are too few: give at least {FEWEST}; {next(iter(failures.values()))}"
+        )
     return known, np.concatenate(parts), failures
 
 
