@@ -19,6 +19,7 @@ from geoloc.pairs.sharding import shard_pairs
 from geoloc.pairs.shards import read_shards, verify_shards
 from geoloc.photos import read_photo
 
+from .full_disk import file_limit
 from .pair_files import picture, write_pair_images
 
 
@@ -243,6 +244,15 @@ def test_a_full_disk_leaves_what_was_there(
     with pytest.raises(OutputError, match="No space left"):
         shard_pairs(pairs[::-1], folder, per_shard=2)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("most", [0, 600, 4000])
+def test_a_disk_that_stays_full_is_one_line(
+    tmp_path: Path, pairs: tuple[Pair, ...], most: int
+) -> None:
+    with file_limit(most), pytest.raises(OutputError, match="cannot write shards"):
+        shard_pairs(pairs, tmp_path / "shards", per_shard=2)
+    assert not [*(tmp_path / "shards").iterdir()]
 
 
 def test_memory_does_not_grow_with_the_pairs(tmp_path: Path, pairs: tuple[Pair, ...]) -> None:

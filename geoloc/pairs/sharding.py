@@ -7,6 +7,7 @@ import json
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,8 @@ class _Writer:
     def drop(self) -> None:
         """Remove what has not taken its name."""
         for into in self.open.values():
-            into.archive.close()
+            with suppress(OSError):  # of a full disk: what is open has still to be written
+                into.archive.close()
         for file in [*self.done, *(into.file for into in self.open.values())]:
             self._part(file).unlink(missing_ok=True)
 
