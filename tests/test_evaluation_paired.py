@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from geoloc.errors import UsageError
+from geoloc.errors import OutputError, UsageError
 from geoloc.evaluation.files import write_evaluation
 from geoloc.evaluation.paired import class_match_ranks, evaluate_pairs
 from geoloc.evaluation.plots import recall_plot
 from geoloc.evaluation.vectors import ground_vectors, overhead_vectors
 from geoloc.models import FeatureSpace, Model
 from tests.encoder_models import imagery, tiny_model
+from tests.full_disk import file_limit
 
 
 @pytest.fixture
@@ -61,6 +63,11 @@ def test_the_places_of_the_test_split_are_ranked(pairs: Path, model: Model, tmp_
     assert json.loads((out / "evaluation.json").read_text())["items"][0]["group"].endswith("o1.png")
     assert "p \\| q" in (out / "evaluation.md").read_text()
     assert (out / "recall.png").read_bytes().startswith(b"\x89PNG")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    other = replace(found, distances=found.distances + 1)
+    with file_limit(len(before["recall.png"]) - 1), pytest.raises(OutputError, match="too large"):
+        write_evaluation(other, out, kind="pairs", title="other", plots=plots)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_what_cannot_be_read_is_left_out(pairs: Path, model: Model, tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import OutputError
-from ..files.whole import write_whole
+from ..files.whole import whole_file
 from .bootstrap import Figure
 from .tables import markdown
 
@@ -38,9 +39,9 @@ def write_evaluation(
     title: str,
     plots: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """Write ``scores.csv``, plots, ``evaluation.md`` and last ``evaluation.json``, each whole.
+    """Write ``scores.csv``, plots, ``evaluation.md`` and last ``evaluation.json``.
 
-    Raises OutputError.
+    None of them takes its place before all are written. Raises OutputError; what was there stays.
     """
     facts = {"format": FORMAT, "kind": kind, **evaluation.to_json()}
     items = evaluation.items()
@@ -54,8 +55,10 @@ def write_evaluation(
     }  # fmt: skip
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            write_whole(out / name, content)
+        with ExitStack() as parts:  # ends with what was begun first
+            for name, content in reversed(files.items()):
+                part = parts.enter_context(whole_file(out / name))
+                part.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise OutputError(
             f"cannot write to {out}: {error.strerror}; choose another --out"
