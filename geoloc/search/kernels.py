@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, TypeVar, cast
 
 import numba
@@ -32,10 +33,20 @@ _FLAGS = {"reassoc", "contract", "arcp", "nsz"}
 
 
 def compiled(function: _Function) -> _Function:
+    """A kernel, kept on disk for other processes where there is room for it."""
     try:
-        return cast(_Function, numba.njit(nogil=True, cache=True, fastmath=_FLAGS)(function))
+        kernel = numba.njit(nogil=True, cache=True, fastmath=_FLAGS)(function)
     except RuntimeError:  # neither the package nor the home can be written: compile each time
         return cast(_Function, numba.njit(nogil=True, fastmath=_FLAGS)(function))
+
+    @wraps(function)
+    def run(*arguments: Any) -> Any:
+        try:
+            return kernel(*arguments)
+        except OSError:  # a full disk: it is compiled, not run yet, and cannot be kept
+            return kernel(*arguments)
+
+    return cast(_Function, run)
 
 
 def pad(values: NDArray[Any]) -> F32:
