@@ -7,7 +7,8 @@ Worlds are rendered once and kept; with more of them, or more `--pairs-shown`, a
 goes on. Every arm has the same network and the same initial weights, is shown the same number of
 pairs, and is taught by the shipped sandbox model's photo network, none of whose own worlds are
 used. Then its cube of each test world is built and evaluated as users do it: the percentile of the
-true cell among all cells of its world, with intervals over photos.
+true cell among all cells of its world, with intervals over photos; and by how much the mean of it
+differs from the first arm's, photo by photo.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pyproj import Transformer
 
 from geoloc.area import load_area
 from geoloc.cli.learn import recipe_spec
-from geoloc.evaluation.bootstrap import figures
+from geoloc.evaluation.bootstrap import figures, mean_figure
 from geoloc.evaluation.ranks import MiddlePercentile, Placement, Ranks, TopPercent
 from geoloc.jobs.build import build_cube
 from geoloc.pairs import Pair, Split, write_pairs
@@ -53,6 +54,7 @@ ARMS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "study": ("study", (*_DENSE, _STUDY)),
     "default, patch": ("default", _PATCH),
     "default, dense-native": ("default", _DENSE),
+    "default, batches of 128": ("default", (*_DENSE, "batches=1")),
     "without contrast": ("default", (*_DENSE, "loss.contrast=0")),
     "without views of photos": ("default", (*_DENSE, "photo_views.count=1")),
     "random order": ("default", (*_DENSE, "hard=0")),
@@ -151,7 +153,7 @@ def of_model(area: Path, model: str) -> Path:
 
 
 def placements(model: str, areas: Sequence[Path]) -> list[Placement]:
-    """Of the photos of all test worlds, by cubes of this model."""
+    """Of the photos of all test worlds, by cubes of this model; all lie in their cubes."""
     found: list[Placement] = []
     for path in areas:
         own = of_model(path, model)
@@ -161,10 +163,12 @@ def placements(model: str, areas: Sequence[Path]) -> list[Placement]:
     return found
 
 
-def report(name: str, placed: Sequence[Placement], told: str) -> None:
+def report(name: str, placed: Sequence[Placement], first: Sequence[Placement], told: str) -> None:
     """A row of the table."""
-    found = figures(METRICS, Ranks.of_placements(placed))
-    cells = [f"{f.value:.1f} [{f.low:.1f}, {f.high:.1f}]" for f in found.values()]
+    pairs = zip(placed, first, strict=True)
+    change = mean_figure(np.array([own.percentile - other.percentile for own, other in pairs]))
+    found = (*figures(METRICS, Ranks.of_placements(placed)).values(), change)
+    cells = [f"{f.value:.1f} [{f.low:.1f}, {f.high:.1f}]" for f in found]
     print(f"| {name} | {' | '.join(cells)} | {told} |", flush=True)
 
 
@@ -184,7 +188,7 @@ def main() -> None:
     parser.add_argument("--tag", default="", help="part of the models' names, with --set")
     parser.add_argument("--whole", action="store_true", help="train the trunk too")
     parser.add_argument("--teacher", default="sandbox")
-    parser.add_argument("--arms", nargs="*", default=list(ARMS)[:3], choices=list(ARMS))
+    parser.add_argument("--arms", nargs="*", default=list(ARMS)[:4], choices=list(ARMS))
     chosen = parser.parse_args()
 
     def world(seed: int) -> TrainingWorld:
@@ -196,14 +200,19 @@ def main() -> None:
              for pair in write_world(seed, "valid", world(seed), chosen.work)]  # fmt: skip
     path = write_pairs([*learnt, *valid], chosen.work / "pairs.csv")
     areas = [write_area(seed, world(seed), chosen.work) for seed in chosen.test_seeds]
-    print("| recipe | median percentile | best 1 % | 5 % | 10 % | epochs, CPU |")
-    print("|---|---|---|---|---|---|")
+    print("| recipe | median percentile | best 1 % | 5 % | 10 % | mean change | steps, CPU |")
+    print("|---|---|---|---|---|---|---|")
+    first: list[Placement] = []
     for name in chosen.arms:
         began = time.process_time()
         spec = train_arm(name, chosen, path, len(learnt))
-        told = f"{spec.loop.epochs}, {time.process_time() - began:.0f} s"
-        report(name, placements(str(spec.out), areas), told)
-    report("sandbox, as shipped", placements("sandbox", areas), "")
+        steps = max(len(learnt) // spec.batch_of(len(learnt)), 1) * spec.loop.epochs
+        told = f"{steps}, {time.process_time() - began:.0f} s"
+        found = placements(str(spec.out), areas)
+        first = first or found
+        report(name, found, first, told)
+    found = placements("sandbox", areas)
+    report("sandbox, as shipped", found, first or found, "")
 
 
 if __name__ == "__main__":
