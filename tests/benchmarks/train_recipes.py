@@ -54,6 +54,7 @@ ARMS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "study": ("study", (*_DENSE, _STUDY)),
     "default, patch": ("default", _PATCH),
     "default, dense-native": ("default", _DENSE),
+    "study, batches of 24": ("study", (*_DENSE, _STUDY, "batch=24")),
     "default, batches of 128": ("default", (*_DENSE, "batches=1")),
     "without contrast": ("default", (*_DENSE, "loss.contrast=0")),
     "without views of photos": ("default", (*_DENSE, "photo_views.count=1")),
@@ -188,7 +189,7 @@ def main() -> None:
     parser.add_argument("--tag", default="", help="part of the models' names, with --set")
     parser.add_argument("--whole", action="store_true", help="train the trunk too")
     parser.add_argument("--teacher", default="sandbox")
-    parser.add_argument("--arms", nargs="*", default=list(ARMS)[:4], choices=list(ARMS))
+    parser.add_argument("--arms", nargs="*", default=list(ARMS)[:5], choices=list(ARMS))
     chosen = parser.parse_args()
 
     def world(seed: int) -> TrainingWorld:
