@@ -29,6 +29,7 @@ from geoloc.area import load_area
 from geoloc.cli.learn import recipe_spec
 from geoloc.evaluation.bootstrap import figures, mean_figure
 from geoloc.evaluation.ranks import MiddlePercentile, Placement, Ranks, TopPercent
+from geoloc.files.whole import whole_file
 from geoloc.jobs.build import build_cube
 from geoloc.pairs import Pair, Split, write_pairs
 from geoloc.query.evaluating import evaluate_truth
@@ -81,7 +82,9 @@ def write_world(seed: int, split: Split, world: TrainingWorld, work: Path) -> li
         files = [folder / f"{number}-{side}.png" for side in ("photo", "chip")]
         for file, pixels in zip(files, (np.moveaxis(photo, 0, -1), chip_of(world, number)),
                                 strict=True):  # fmt: skip
-            Image.fromarray(np.ascontiguousarray(pixels)).save(file)
+            if not file.exists():
+                with whole_file(file) as part:
+                    Image.fromarray(np.ascontiguousarray(pixels)).save(part, "PNG")
         pairs.append(Pair(files[0], files[1], None, split))
     return pairs
 
