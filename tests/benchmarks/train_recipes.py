@@ -29,7 +29,7 @@ from geoloc.area import load_area
 from geoloc.cli.learn import recipe_spec
 from geoloc.evaluation.bootstrap import figures, mean_figure
 from geoloc.evaluation.ranks import MiddlePercentile, Placement, Ranks, TopPercent
-from geoloc.files.whole import whole_file
+from geoloc.files.whole import whole_file, write_whole
 from geoloc.jobs.build import build_cube
 from geoloc.pairs import Pair, Split, write_pairs
 from geoloc.query.evaluating import evaluate_truth
@@ -92,6 +92,8 @@ def write_world(seed: int, split: Split, world: TrainingWorld, work: Path) -> li
 def write_area(seed: int, world: TrainingWorld, work: Path) -> Path:
     """A test world as users have it: imagery of the first flight, photos, their places."""
     folder = work / "areas" / str(seed)
+    if (folder / "area.yaml").exists():  # it is written last
+        return folder / "area.yaml"
     (folder / "photos").mkdir(parents=True, exist_ok=True)
     mosaic = world.mosaics[0]
     side = mosaic.shape[1] - 2 * MARGIN_PX
@@ -101,12 +103,6 @@ def write_area(seed: int, world: TrainingWorld, work: Path) -> Path:
         count=3, dtype="uint8", crs=CRS, transform=corner,
     ) as raster:  # fmt: skip
         raster.write(mosaic)
-    cells = int(side * GSD // STEP) * STEP
-    bounds = [LEFT, TOP - cells, LEFT + cells, TOP]
-    (folder / "area.yaml").write_text(
-        f"name: test-{seed}\ncrs: {CRS}\nbounds: {bounds}\nstep: {STEP}\nmodel: sandbox\n"
-        "imagery: {kind: geotiff, paths: [imagery.tif]}\ncube: cube.zarr\n"
-    )
     degrees = Transformer.from_crs(CRS, "EPSG:4326", always_xy=True)
     rows = ["file,lon,lat"]
     for number, (photo, (east, south)) in enumerate(zip(world.photos, world.places, strict=True)):
@@ -114,6 +110,12 @@ def write_area(seed: int, world: TrainingWorld, work: Path) -> Path:
         lon, lat = degrees.transform(LEFT + east, TOP - south)
         rows.append(f"{number}.png,{lon!r},{lat!r}")
     (folder / "photos" / "truth.csv").write_text("\n".join(rows) + "\n")
+    cells = int(side * GSD // STEP) * STEP
+    bounds = [LEFT, TOP - cells, LEFT + cells, TOP]
+    (folder / "area.yaml").write_text(
+        f"name: test-{seed}\ncrs: {CRS}\nbounds: {bounds}\nstep: {STEP}\nmodel: sandbox\n"
+        "imagery: {kind: geotiff, paths: [imagery.tif]}\ncube: cube.zarr\n"
+    )
     return folder / "area.yaml"
 
 
@@ -152,7 +154,7 @@ def of_model(area: Path, model: str) -> Path:
     facts = yaml.safe_load(area.read_text())
     place = str(Path(model).resolve()) if Path(model).is_dir() else model
     own = area.with_name(f"area-{name}.yaml")
-    own.write_text(yaml.safe_dump({**facts, "model": place, "cube": f"{name}.zarr"}))
+    write_whole(own, yaml.safe_dump({**facts, "model": place, "cube": f"{name}.zarr"}))
     return own
 
 
