@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import F64
 from .file import read_in_parts
-
-F64 = NDArray[np.float64]
 
 _DRAWN = 4096
 _SEED = 0

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F64
 from ..domain import Grid
 from .layout import LAKE, Plot
 from .lines import FAR, MOTORWAY, RAIL, RIVER, distance, is_near, is_rough
 from .noise import compiled
 from .objects import AUX, TOP
 from .terrain import EMBANKMENT, OVERPASS, VALLEY, plain
-
-F64 = NDArray[np.float64]
 
 COVER = 3.0
 """Metres that what covers the ground stands up at most: the fence around a court."""
