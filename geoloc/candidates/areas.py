@@ -111,7 +111,7 @@ class _Cells:
         """Which of some cells are among them."""
         ny, nx = self.inside.shape
         y, x = rows - self.row, cols - self.col
-        held = (y >= 0) & (y < ny) & (x >= 0) & (x < nx)
+        held: Bools = (y >= 0) & (y < ny) & (x >= 0) & (x < nx)
         held[held] = self.inside[y[held], x[held]]
         return held
 

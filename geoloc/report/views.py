@@ -140,7 +140,7 @@ def _of_cells(
             base += tuple(filter(None, _sharp_tiles(result, source, base)))
     except (GeolocError, OSError) as error:
         return Views(base, {}, (f"The imagery can no longer be reached: {error}",))
-    notes = () if base else ("The imagery holds no pixels of this area.",)
+    notes: tuple[str, ...] = () if base else ("The imagery holds no pixels of this area.",)
     if len(result.candidates) > MOST_CHIPS:
         notes += (f"The best {MOST_CHIPS} candidates are shown from above, the others not.",)
     return Views(base, {rank: chip for rank, chip in chips.items() if chip}, notes)
