@@ -12,8 +12,8 @@ from torchvision import models
 
 from geoloc.encoders import open_ground
 from geoloc.encoders.formats.networks import build_network, load_weights
-from geoloc.encoders.places365 import fetch_places365, places365_weights
-from geoloc.errors import ModelError, UsageError
+from geoloc.encoders.places365 import fetch_places365
+from geoloc.errors import ModelError
 from geoloc.models.load import load_model
 from geoloc.models.model import Model
 from geoloc.models.published import PLACES365_MODELS, known_digest
@@ -93,7 +93,7 @@ def test_fetched_once_it_is_a_model_like_any_other(
     ((_, scenes),) = describe_photos([tmp_path / "a.png"], "places365-resnet18").items()
     assert {name for name, _ in scenes} <= set(PLACES365)
     student = build_network("resnet18", len(PLACES365))
-    load_weights(student, places365_weights("resnet18"))
+    load_weights(student, model.file(model.spec.ground.weights))
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(student(x), network(x))
@@ -152,11 +152,3 @@ def test_what_is_no_such_checkpoint_leaves_nothing(
     assert known_digest(what) is None and not list(store.glob("[!.]*"))
     if kind == "cut":  # the next attempt starts anew
         assert fetch_places365(what.name, mirror=str(folder)).new
-
-
-@pytest.mark.usefixtures("store")
-def test_a_student_needs_the_weights_first() -> None:
-    with pytest.raises(ModelError, match="geoloc models fetch places365-densenet161"):
-        places365_weights("densenet161")
-    with pytest.raises(UsageError):
-        places365_weights("vgg16")

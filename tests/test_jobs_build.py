@@ -27,8 +27,10 @@ from geoloc.domain import Grid
 from geoloc.errors import CubeError, ImageryError, ModelError, SpecMismatchError
 from geoloc.imagery import ArraySource, open_source
 from geoloc.imagery.source import as_window
-from geoloc.jobs.build import BuildPlan, build_blocks, build_cube, plan_build, verify_cube
+from geoloc.jobs.build import build_blocks, build_cube
 from geoloc.jobs.calibration import SIDE, calibrate
+from geoloc.jobs.plan import BuildPlan, plan_build
+from geoloc.jobs.verify import verify_cube
 from geoloc.models import MISSING, FeatureSpace, Quantizer
 
 from . import cubes

@@ -91,6 +91,12 @@ def test_a_head_on_the_frozen_early_stages_is_what_its_model_computes(
     )  # fmt: skip
     data = pairs(104, 5)
     task = learner.task(data, data, loss=LossSpec(), batch=4, seed=0)
+    kept = sorted(tmp_path.glob("features-*.npy"))
+    assert len(kept) == 2
+    whole = kept[1].read_bytes()
+    kept[1].write_bytes(whole[: len(whole) // 2])  # as by a full disk of old
+    task = learner.task(data, data, loss=LossSpec(), batch=4, seed=0)
+    assert kept[1].read_bytes() == whole
     assert {name for name, _ in task.net.named_parameters()} == {
         "layers.1.weight", "layers.1.bias", "layers.4.weight", "layers.4.bias"
     }  # fmt: skip

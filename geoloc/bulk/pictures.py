@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import F32, F64, I64, Bools
-from ..photos.likeness import BITS, Seen, Signature
-
-__all__ = ["BITS", "Cluster", "Picture", "Seen", "Signature", "propose_clusters", "same_place"]
+from ..photos.likeness import BITS, Signature
 
 _ALIKE_BITS = 72
 _ALIKE = 0.9  # correlation of the scenes' logits

@@ -24,8 +24,9 @@ from ..files.whole import file_sha256
 from ..models import Model
 from ..photos import Photo
 from ..query.folders import recorded
+from ..query.items import QueryItem
 from ..query.run import Progress, Stages
-from ..query.session import QueryItem, QuerySession
+from ..query.session import QuerySession
 from ..report import QueryResult, write_report
 from ..report.heat import color_scale, paper_palette, shrink
 from ..report.outputs import RECORD, faults_of_outputs

@@ -40,7 +40,9 @@ def confirm(
     if as_json:
         inside = kept.confirmed.cell is not None
         told = {"file": str(kept.file), "new": kept.new, "in_cube": inside, **place}
+        told |= {"models": kept.models} if kept.models > 1 else {}
         print_json({**told, "warnings": list(kept.warnings)})
     else:
         word = "is now" if kept.new else "was already"
-        note(f"lat {place['lat']:g}, lon {place['lon']:g} {word} in {kept.file}")
+        each = f", for each of {kept.models} models" if kept.models > 1 else ""
+        note(f"lat {place['lat']:g}, lon {place['lon']:g} {word} in {kept.file}{each}")

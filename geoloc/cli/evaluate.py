@@ -183,8 +183,8 @@ def _cube(
     as_json: bool,
 ) -> None:
     from ..evaluation.calibration import FEWEST_PLACES
+    from ..query.bank import bank_photos
     from ..query.evaluating import (
-        bank_photos,
         check_calibration_target,
         evaluate_truth,
         store_calibration,

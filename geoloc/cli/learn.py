@@ -20,8 +20,9 @@ def train(
     recipe: str = typer.Option(
         "head",
         "--recipe",
-        help="head (a head on a frozen trunk: minutes without a GPU), default (a small network, "
-        "trained whole), study or study-low (the study's own).",
+        help="head (a head on a frozen trunk: minutes without a GPU), head-dense (the same, for "
+        "cubes built tile by tile), default (a small network, trained whole), study or study-low "
+        "(the study's own).",
     ),
     init: str | None = typer.Option(
         None, "--init", metavar="FILE|MODEL", help="Initial weights, such as places365-densenet161."

@@ -16,6 +16,7 @@ from .options import with_options
 if TYPE_CHECKING:
     from ..candidates import Candidate
     from ..report import QueryResult
+    from ..report.tandem import TandemModel
 
 PHOTOS = typer.Argument(..., metavar="PHOTO…", help="Ground photos: files, not URLs.")
 OUT = typer.Option(..., "--out", metavar="DIR", help="Folder for the answers.")
@@ -32,6 +33,10 @@ def query(
     as_json: bool = JSON,
 ) -> None:
     """Rank the places of a cube by how well they match each photo.
+
+    An area file that names several models is answered by all of them in tandem, unless --model
+    names one: scores are calibrated by its bank of unrelated photos ("bank: photos/"), or without
+    one by the places.
 
     Only you can read the answers: GEOLOC_ANSWERS_MODE=group opens them to the group, =umask
     leaves it to the system.
@@ -118,8 +123,9 @@ def show_answers(
         columns = {
             "rank": "right",
             "lat, lon": "left",
-            "distance" if result.photos else "probability": "right",
+            result.measure: "right",
             "percentile": "right",
+            **dict.fromkeys([part.name for part in _models(result)], "right"),
             "from above": "left",
         }
         rows = [_row(result, candidate) for candidate in result.candidates[:SHOWN]]
@@ -141,6 +147,15 @@ def show_answers(
         note(f"answers in {where}: open report.html in a browser, {maps} in QGIS")
 
 
+def _models(result: QueryResult) -> tuple[TandemModel, ...]:
+    """Several models, each with a column of its own percentiles; none of one alone."""
+    return () if result.tandem is None else result.tandem.models
+
+
+def _own_percentile(part: TandemModel, rank: int) -> str:
+    return f"{part.said[rank].percentile:.3f} %" if rank in part.said else "not known"
+
+
 def _row(result: QueryResult, candidate: Candidate) -> list[str]:
     from ..report.formatting import degrees, measured, scene_list
 
@@ -149,5 +164,6 @@ def _row(result: QueryResult, candidate: Candidate) -> list[str]:
         degrees(candidate.lon, candidate.lat),
         measured(result, candidate),
         f"{candidate.percentile:.3f} %",
+        *(_own_percentile(part, candidate.rank) for part in _models(result)),
         scene_list(result.places.get(candidate.rank, ())),
     ]

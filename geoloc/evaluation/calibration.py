@@ -15,7 +15,7 @@ import numpy as np
 
 from ..arrays import F64, Bools
 from ..models.calibration import Calibration, Level, Searched
-from .bootstrap import Figure, known, mean_figure
+from .bootstrap import known, mean_figure
 from .ranks import Ranks
 
 PERCENTS = (50, 80, 90, 95)
@@ -55,11 +55,6 @@ def left_out(shares: F64, groups: Sequence[Hashable], percent: float) -> Bools:
         out = fold == one
         held[out] = shares[out] <= level(shares[~out], weights[~out], percent)
     return held
-
-
-def coverage(shares: F64, groups: Sequence[Hashable], share: float, *, seed: int = 0) -> Figure:
-    """How often (%) true places lie in the best ``share`` of the area; interval over places."""
-    return mean_figure(_percent(shares <= share), groups, seed=seed)
 
 
 def _percent(held: Bools) -> F64:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F32, F64, I64
 from ..errors import UsageError
 from ..models import Distance, FeatureSpace
 from ..models.model import Model
@@ -19,9 +19,6 @@ from .pair_ranks import pair_ranks
 from .ranks import ON_A_MAP, STUDY, Metric, Ranks
 from .vectors import ImageVectors, Progress, ground_vectors, overhead_vectors
 
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 Stages = Callable[[str], Progress]
 
 METRICS: tuple[Metric, ...] = (*STUDY, *ON_A_MAP[:2], ON_A_MAP[-1])

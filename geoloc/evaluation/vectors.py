@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F32, U8
 from ..errors import OutputError, PhotoError, UsageError, one_line
 from ..models.model import Model
 from ..pairs.stored import Stored
@@ -25,8 +25,7 @@ from ..pairs.stored import Stored
 if TYPE_CHECKING:
     from ..encoders.overhead import PatchEncoder
 
-F32 = NDArray[np.float32]
-Pixels = NDArray[np.uint8]
+Pixels = U8
 Encoder = Callable[[Sequence[Pixels]], F32]
 Progress = Callable[[int, int], None]
 

@@ -24,10 +24,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..area import Area, Bounds
 from ..area.ground import numbers
+from ..arrays import U8, Bools
 from ..cube import Status, plan_blocks
 from ..domain import Chunk, Domain, Grid, Points
 from ..encoders.windows import windows
@@ -291,7 +291,7 @@ def _placed_by(area: Area) -> str:
     return "imagery" if area.geometry is None else "geometry"
 
 
-def measure(plan: BuildPlan, status: NDArray[np.uint8], executor: Executor) -> Measured:
+def measure(plan: BuildPlan, status: U8, executor: Executor) -> Measured:
     """Read and encode growing squares of cells until one takes long enough.
 
     ``status`` (of the blocks' grid) says which blocks belong to the area.
@@ -415,7 +415,7 @@ def _cells(plan: BuildPlan) -> int:
     return int(min(plan.polygon.area / plan.domain.step**2 + 0.5, plan.domain.size))
 
 
-def _encoded(encoder: Encoder, grid: Domain, inside: NDArray[np.bool_]) -> tuple[int, int]:
+def _encoded(encoder: Encoder, grid: Domain, inside: Bools) -> tuple[int, int]:
     """Cells, and pixels with margins, of all blocks ``inside`` (of the blocks' grid).
 
     Blocks are of four kinds, so that nothing is held for each: all but those of the last row

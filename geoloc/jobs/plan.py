@@ -16,7 +16,7 @@ from ..cube import CubeSpec
 from ..domain import Domain, Grid, Points
 from ..encoders.lattice import Reading
 from ..encoders.windows import EncodesAlone
-from ..errors import ImageryError, SpecMismatchError
+from ..errors import AreaError, ImageryError, SpecMismatchError
 from ..executors import Lazy
 from ..imagery import Source, open_source, require_overlap, require_sharp
 from ..models import FeatureSpace
@@ -258,6 +258,8 @@ def plan_build(
     """
     from ..models import is_url, load_model
 
+    if area.models:
+        raise AreaError(f"area {area.name} is of several models: build each of Area.parts")
     area = placed(area)
     if domain is None:
         domain = area.grid if area.points is None else points_of(area)

@@ -12,10 +12,9 @@
 """
 
 from .classes import class_images, pair_classes, read_class_mapping
-from .file import COLUMNS, Pair, Split, read_pairs, write_pairs
+from .file import Pair, Split, read_pairs, write_pairs
 
 __all__ = [
-    "COLUMNS",
     "Pair",
     "Split",
     "class_images",

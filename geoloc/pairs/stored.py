@@ -14,9 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ..arrays import U8
 from ..errors import GeolocError, PhotoError, UsageError
 from ..photos import decode_photo, read_photo
 from .file import Pair, Split, read_pairs
@@ -69,7 +67,7 @@ class Stored:
         except OSError:
             return -1
 
-    def pixels(self) -> NDArray[np.uint8]:
+    def pixels(self) -> U8:
         """Upright RGB ``(h, w, 3)``. Raises PhotoError."""
         if not self.member:
             return read_photo(self.path).pixels

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import F64, I64, Bools
 from ..errors import OutputError, UsageError, one_line
 from ..files.whole import whole_file
 from .degrees import in_degrees
@@ -29,8 +30,6 @@ from .degrees import in_degrees
 if TYPE_CHECKING:
     import pyarrow as pa
 
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 
 GEOMETRY, ORDER, WAY, HIGHWAY = "geometry", "order", "way_id", "highway"
 COLUMNS = (GEOMETRY, ORDER, WAY, HIGHWAY)
@@ -145,7 +144,7 @@ def read_in_parts(path: str | Path) -> Iterator[tuple[F64, int]]:
             raise UsageError(f"points {path}: {_NO_ORDER}")
 
 
-def _mark(seen: NDArray[np.bool_], order: NDArray[Any], path: Path) -> None:
+def _mark(seen: Bools, order: NDArray[Any], path: Path) -> None:
     """Note numbers of points; raises UsageError where they are none."""
     if order.dtype.kind not in "iu" or not ((order >= 0) & (order < len(seen))).all():
         raise UsageError(f"points {path}: {_NO_ORDER}")

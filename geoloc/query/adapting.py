@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from ..arrays import F64, I64
 from ..cube import Cube
 from ..errors import GeolocError, UsageError
 from ..evaluation.bootstrap import Figure, figures, mean_figure
@@ -26,10 +26,6 @@ from ..evaluation.truth import sphere
 from ..models import MISSING, Distance, Model
 from ..models.derived import check_out, derive
 from .confirmed import Confirmed, CubeName, read_confirmed
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 
 FEWEST_PHOTOS, FEWEST_BLOCKS = 10, 5
 BLOCK = 250.0

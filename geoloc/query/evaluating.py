@@ -26,7 +26,6 @@ from ..models import Model, load_model
 from ..models.calibration import Calibration, calibration_text, write_calibration
 from ..models.load import find_model
 from ..models.model import write_whole
-from ..pairs import class_images
 from ..photos import photo_path
 from ..ranking import Ranking
 from ..report import QueryResult, check_writable
@@ -105,14 +104,6 @@ def evaluate_truth(
         tuple(scores), failures, model.name, model.digest,
         None if step is None else cells * step**2 / 1e6, seed, bool(bank), fused,
     )  # fmt: skip
-
-
-def bank_photos(folder: Path) -> list[Path]:
-    """The photos of a folder of unrelated ones. Raises UsageError where there is none."""
-    photos = class_images(folder) if folder.is_dir() else []
-    if not photos:
-        raise UsageError(f"{folder} has no photos: give a folder of unrelated photos")
-    return photos
 
 
 def check_calibration_target(target: str | Path) -> None:

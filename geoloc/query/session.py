@@ -42,10 +42,11 @@ from ..search import (
 )
 from .coverage import UNKNOWN, Coverage, coverage, point_coverage
 from .folders import question_key
+from .items import QueryItem
 from .matching import random_share, sample_cells
 from .options import QueryOptions
 from .regional import RegionQuery, is_of_points, notes_of
-from .target import Target, open_target
+from .target import Ref, Target, chosen_part, open_target
 from .words import meaning, widened, words_note
 
 if TYPE_CHECKING:
@@ -54,18 +55,6 @@ if TYPE_CHECKING:
     from ..encoders.text import Words
 
 _DESCRIBED = 3  # scenes that tell what a candidate looks like from above
-
-
-@dataclass(frozen=True)
-class QueryItem:
-    """What one answer is for: ``vector``, float32 ``(feature,)``; ``name`` of its folder, and that
-    folder, once it has one."""
-
-    title: str
-    name: str
-    photos: tuple[Photo, ...]
-    vector: NDArray[np.float32]
-    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -84,13 +73,15 @@ class QuerySession:
 
     @classmethod
     def open(
-        cls, cube: str | Path, options: QueryOptions, *, usually_hidden: bool = False
+        cls, cube: Ref, options: QueryOptions, *, usually_hidden: bool = False
     ) -> QuerySession:
         """Open the cube that an area file, a path or a URL names, and check the options.
 
         ``usually_hidden``: pages hide the photos unless the area file or the user says otherwise.
         Raises AreaError, CubeError, and what `of` raises.
         """
+        cube, model = chosen_part(cube, options.model)
+        options = options.model_copy(update={"model": model})
         target = open_target(
             cube,
             options.generation,
@@ -196,7 +187,7 @@ class QuerySession:
         return ranked
 
     def _reduction(self, maps: int, scratch: Path | None) -> Reduction[list[RankedMap]]:
-        cells = None if is_of_points(self.target.cube) else self._ranked(maps, scratch)
+        cells = None if is_of_points(self.target.cube) else self.ranked(maps, scratch)
         if self.regional is None:
             assert cells is not None
             return cells
@@ -209,7 +200,8 @@ class QuerySession:
         size = self.target.cube.domain.size
         return places_kept(ranking), nearest_kept(ranking, layout, size)
 
-    def _ranked(self, maps: int, scratch: Path | None) -> Ranked:
+    def ranked(self, maps: int, scratch: Path | None) -> Ranked:
+        """An empty reduction of so many maps of a grid; `search` says of ``scratch``."""
         grid = self.target.cube.grid
         best = TopK(
             grid, maps, self.options.top, self.options.radius
@@ -218,8 +210,12 @@ class QuerySession:
 
     def key(self, question: QueryItem) -> str:
         """Stands for the question; see `question_key`."""
+        return question_key(self.asked(question))
+
+    def asked(self, question: QueryItem) -> dict[str, Any]:
+        """The question, in the form of a record."""
         photos = [photo_record(photo) for photo in question.photos]
-        return question_key({"photos": photos, "parameters": self.parameters, "cube": self.info})
+        return {"photos": photos, "parameters": self.parameters, "cube": self.info}
 
     def answer(
         self, question: QueryItem, ranked: RankedMap, model: Model | None = None

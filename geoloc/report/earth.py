@@ -92,7 +92,8 @@ def _placemark(candidate: Candidate, result: QueryResult) -> str:
     lines = [
         f"{degrees(candidate.lon, candidate.lat, result.digits)} (lat, lon)",
         *([f"Seen from above: {above}."] if above else []),
-        *candidate_text(candidate, result.probability(candidate)).splitlines(),
+        *(() if result.tandem is None else result.tandem.words(candidate.rank)),
+        *candidate_text(candidate, result).splitlines(),
     ]
     return _point(f"#{candidate.rank}", style, lines, candidate.lon, candidate.lat)
 

@@ -188,7 +188,7 @@ def _draw_color_bar(
         y, right = top + position(share) * height, left + _BAR
         draw.line((right, y, right + 7, y), _INK, 2)
         draw.multiline_text((right + 12, y), words, _INK, font(16), "lm", spacing=3)
-    label = "rank and distance   (magenta: most plausible)"
+    label = f"rank and {'score' if result.tandem else 'distance'}   (magenta: most plausible)"
     _draw_upwards(image, label, (sheet.size[0] - _MARGIN + 4, top + height / 2))
 
 

@@ -15,6 +15,7 @@ from rasterio.windows import Window
 from ..domain import Grid
 from ..files.gdal import gdal_writing, raster_bytes, write_cog
 from .heat import color_scale, paper_palette, shrink
+from .tandem import SCORE, Mapped
 
 if TYPE_CHECKING:
     from .result import QueryResult
@@ -26,7 +27,7 @@ _TILE = 256
 _CACHE = 128  # MB of GDAL's blocks, for the whole process, as where imagery is read
 
 
-def write_heatmap(result: QueryResult, path: Path, _views: Views | None = None) -> None:
+def write_heatmap(result: Mapped, path: Path, _views: Views | None = None) -> None:
     """Write the distances as a COG: float32, NaN where nothing is known; tile by tile.
 
     Each pixel is centred on its cell. Statistics are stored so that QGIS stretches at once.
@@ -64,7 +65,7 @@ def write_colors(result: QueryResult, path: Path, _views: Views | None = None) -
         target.write_colormap(1, table)
 
 
-def _write_plain(result: QueryResult, path: Path) -> None:
+def _write_plain(result: Mapped, path: Path) -> None:
     grid = result.grid
     with rasterio.open(path, "w", **_profile(grid)) as target:
         for chunk in grid.chunks(size=_TILE):
@@ -72,10 +73,10 @@ def _write_plain(result: QueryResult, path: Path) -> None:
             tile = np.asarray(result.heatmap[rows, cols], np.float32)
             target.write(tile, 1, window=Window.from_slices(rows, cols))
         target.update_tags(1, **_statistics(result.survey, grid))
-        target.set_band_description(1, "distance")
-        target.update_tags(
-            TIFFTAG_IMAGEDESCRIPTION="geoloc: feature distance; small means plausible",
-        )
+        of_models = result.measure == SCORE
+        target.set_band_description(1, SCORE if of_models else "distance")
+        what = "score of several models" if of_models else "feature distance"
+        target.update_tags(TIFFTAG_IMAGEDESCRIPTION=f"geoloc: {what}; small means plausible")
         target.build_overviews(_factors(grid), Resampling.average)
 
 

@@ -15,6 +15,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Transformer
 
+from ..arrays import F64
 from ..candidates.regions import RankedRegions
 from ..domain import Regions
 from ..domain.regions import polygonal
@@ -137,7 +138,7 @@ def lonlat_outlines(layout: Regions) -> list[Geometry]:
     dense = shapely.segmentize(shapes, layout.size / _EDGE_PARTS)
     to_degrees = Transformer.from_crs(layout.grid.crs, 4326, always_xy=True).transform
 
-    def moved(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    def moved(xy: F64) -> F64:
         return np.round(np.stack(to_degrees(xy[:, 0], xy[:, 1]), axis=1), _DIGITS)
 
     return [_split(_on_earth(shape)) for shape in shapely.transform(dense, moved)]
@@ -159,7 +160,7 @@ def _split(shape: Geometry) -> Geometry:
     if shape.is_empty or east - west <= 180:
         return shape
 
-    def turned(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    def turned(xy: F64) -> F64:
         return np.stack([np.where(xy[:, 0] < 0, xy[:, 0] + 360, xy[:, 0]), xy[:, 1]], axis=1)
 
     whole = shapely.make_valid(shapely.transform(shape, turned))  # crossed by itself at a pole

@@ -108,7 +108,7 @@ def _try(
     parts = spec.loop.accumulate
     batch = min(spec.batch, -(-_BATCH // parts) * parts)
     small = spec.model_copy(update={
-        "out": folder / "model", "batch": batch, "views": min(spec.views, 2),
+        "out": folder / "model", "batch": batch, "batches": 1, "views": min(spec.views, 2),
         "loop": spec.loop.model_copy(update={"epochs": 2}),
     })  # fmt: skip
     few, counts = _few(material, batch), _counts(material)
@@ -119,22 +119,22 @@ def _try(
     engine = FabricEngine(machine, spec.loop.precision)
     stepping, validating = _train(training, engine)
     write_student(training, None)
-    trained = len(splits["train"].chips)
+    trained, usual = len(splits["train"].chips), spec.batch_of(counts["train"])
     frozen = preparing / trained / small.views * spec.views if spec.arch in FROZEN else 0.0
     valid: Split = "valid" if "valid" in counts else "train"
     return DryRun(
         pairs=counts,
         photos=len(material.photos),
-        input=(spec.batch, 3, spec.patch_px, spec.patch_px),
+        input=(usual, 3, spec.patch_px, spec.patch_px),
         dim=teacher.dim,
         parameters=sum(p.numel() for p in training.task.net.parameters()),
         device=str(engine.device),
         processes=machine.processes(),
-        steps=max(counts["train"] // spec.batch, 1) * spec.loop.epochs,
+        steps=max(counts["train"] // usual, 1) * spec.loop.epochs,
         epochs=spec.loop.epochs,
         prepare_seconds=encoding / len(few.photos) * len(material.photos)
         + frozen * counts["train"],
-        step_seconds=stepping / training.task.batch * min(spec.batch, counts["train"]),
+        step_seconds=stepping / training.task.batch * min(usual, counts["train"]),
         validation_seconds=validating / len(splits[valid].chips) * counts[valid],
         disk_bytes=_disk(spec, small, counts["train"]),
         free_bytes=shutil.disk_usage(folder).free,

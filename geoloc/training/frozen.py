@@ -6,10 +6,12 @@ actual training: that takes nearly all the time, so its features are cached.
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -30,7 +32,8 @@ POOLED, MIDDLE = "efficientnet_lite0", "place_lite0"
 FROZEN = (POOLED, MIDDLE)
 """The architectures with a frozen trunk: the patch method alone, and dense-native."""
 
-_BATCH = 64  # chips at once in inference
+_BATCH = 64  # chips at once
+_PART = 16  # windows at once: of more, their maps do not stay in a processor's cache
 
 
 class Body(Protocol):
@@ -145,10 +148,11 @@ class FrozenTrunk:
         views = []
         for view in range(self.views):
             path = self.run / f"features-{name}-{view}.npy"
-            if not path.exists():
+            features = _kept(path, len(chips))
+            if features is None:
                 features = self._features(chips, self.augment if view else NONE, view)
                 save_array(path, features)
-            views.append(np.load(path))
+            views.append(features)
         return np.stack(views)
 
     def _features(self, chips: Chips, augment: Views, view: int) -> NDArray[np.float32]:
@@ -157,9 +161,26 @@ class FrozenTrunk:
         with torch.inference_mode():
             for start in range(0, len(chips), _BATCH):
                 batch = torch.from_numpy(chips[start : start + _BATCH])
-                shown = _shown(batch, self.size, augment, generator)
-                parts.append(self.trunk(shown.to(self.device)).cpu().numpy())
+                parts.append(self._seen(_shown(batch, self.size, augment, generator)))
         return np.concatenate(parts)
+
+    def _seen(self, shown: Tensor) -> NDArray[np.float32]:
+        """Features of windows: on a CPU by ONNX Runtime, three times as fast as torch is."""
+        if self.device.type != "cpu":
+            return np.asarray(self.trunk(shown.to(self.device)).cpu().numpy())
+        parts = [
+            self._session.run(None, {"rgb": part.contiguous().numpy()})[0]
+            for part in torch.split(shown, _PART)
+        ]
+        return np.concatenate(parts)
+
+    @cached_property
+    def _session(self) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        # waiting threads must not take the cores of others
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return onnxruntime.InferenceSession(onnx_bytes(self.trunk, self.size), options)
 
     def predict(self, chips: Chips) -> NDArray[np.float32]:
         """See `Learner`."""
@@ -178,6 +199,15 @@ class FrozenTrunk:
     def trunks(self) -> tuple[str, ...]:
         """See `Learner`; those of an exported file are in it."""
         return () if self.arch == POOLED else (POOLED,)
+
+
+def _kept(path: Path, chips: int) -> NDArray[np.float32] | None:
+    """Features of an earlier run; None where there are none, or not whole ones."""
+    try:
+        features: NDArray[np.float32] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return features if len(features) == chips else None
 
 
 def frozen_body(

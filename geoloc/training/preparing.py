@@ -71,8 +71,9 @@ def assemble_training(
     torch.manual_seed(spec.loop.seed)  # here, as a cached teacher draws no random numbers
     learner = learner_of(spec, teacher.dim, init, device)
     task = learner.task(
-        train, splits.get("valid", train), loss=spec.loss, batch=spec.batch, seed=spec.loop.seed,
-        metric=metric, hard=spec.hard, accumulate=spec.loop.accumulate, select=spec.select,
+        train, splits.get("valid", train), loss=spec.loss, seed=spec.loop.seed,
+        batch=spec.batch_of(len(train.groups)), metric=metric, hard=spec.hard,
+        accumulate=spec.loop.accumulate, select=spec.select,
     )  # fmt: skip
     identity = {
         "specification": json.dumps({k: v for k, v in spec.told().items() if k not in _BESIDES}),

@@ -49,6 +49,7 @@ class TrainSpec(BaseModel):
     dropout: float = Field(default=0.3, ge=0, lt=1)
     views: int = Field(default=6, ge=1, description="views of each chip for a frozen trunk")
     batch: int = Field(default=256, ge=2)
+    batches: int = Field(default=1, ge=1, description="fewest of an epoch: few pairs, small ones")
     loss: LossSpec = LossSpec(kind="l2", photos=16)
     augment: Augmentation | StudyWindows = Augmentation()
     photo_views: PhotoViews = PhotoViews()
@@ -62,6 +63,16 @@ class TrainSpec(BaseModel):
     def side(self) -> int:
         """px to which chips are stretched."""
         return self.chip_px or self.patch_px
+
+    def batch_of(self, pairs: int) -> int:
+        """Pairs of a batch where there are so many in all: fewer than ``batch``, and a number that
+        processes can share, where an epoch would else have too few steps to learn by."""
+        most = pairs // self.batches
+        if self.batches == 1 or most >= self.batch:
+            return self.batch
+        parts = self.loop.accumulate
+        share = next(n for n in (8 * parts, 2 * parts, parts) if most >= n or n == parts)
+        return max(most - most % share, share, 2)
 
     def told(self) -> dict[str, Any]:
         """What the result depends on besides the data, JSON types."""

@@ -1,6 +1,6 @@
 """What it costs to ask with photos that are upside down, of other colours, or small.
 
-    geoloc sandbox DIR --seed 3001 --km 1 --photos 20 && geoloc cube build DIR/area.yaml
+    geoloc sandbox DIR --seed 3001 --km 1 --photos 20
     python -m tests.benchmarks.robustness DIR/area.yaml … [--model MODEL]
 
 Each alteration of the photos of all areas is asked of their cubes, as a user's files would be; rows
@@ -24,6 +24,8 @@ from geoloc.evaluation.ranks import MiddlePercentile, Placement, Ranks, TopPerce
 from geoloc.jobs.build import build_cube
 from geoloc.photos import read_photo
 from geoloc.query.evaluating import evaluate_truth
+
+from .train_recipes import of_model
 
 METRICS = (MiddlePercentile(median=True), TopPercent(1), TopPercent(10))
 Pixels = np.ndarray
@@ -65,14 +67,11 @@ def placements(areas: Sequence[Path], name: str, model: str | None) -> list[Plac
     """Of all photos of all areas, so altered; the cube of another model is built beside."""
     found: list[Placement | None] = []
     for path in areas:
-        area = load_area(path)
-        if model is not None:
-            own = path.parent / f"{Path(model).name}.zarr"
-            area = area.model_copy(update={"model": model, "cube": str(own)})
-            build_cube(area, cluster="inline").raise_if_incomplete()
+        own = path if model is None else of_model(path, model)
+        build_cube(load_area(own), cluster="inline").raise_if_incomplete()
         with tempfile.TemporaryDirectory() as folder:
             truth = altered(path, ALTERED[name], Path(folder))
-            found += [score.placement for score in evaluate_truth(str(area.cube), truth).scores]
+            found += [score.placement for score in evaluate_truth(str(own), truth).scores]
     return found
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+import yaml
 from affine import Affine
 from PIL import Image
 from pyproj import Transformer
@@ -139,14 +140,23 @@ def _share_features(spec: TrainSpec, work: Path) -> None:
                 (target / file.name).hardlink_to(file)
 
 
+def of_model(area: Path, model: str) -> Path:
+    """The area file for another model, whose cube lies beside that of the first."""
+    name = Path(model).name
+    facts = yaml.safe_load(area.read_text())
+    place = str(Path(model).resolve()) if Path(model).is_dir() else model
+    own = area.with_name(f"area-{name}.yaml")
+    own.write_text(yaml.safe_dump({**facts, "model": place, "cube": f"{name}.zarr"}))
+    return own
+
+
 def placements(model: str, areas: Sequence[Path]) -> list[Placement]:
     """Of the photos of all test worlds, by cubes of this model."""
     found: list[Placement] = []
     for path in areas:
-        cube = path.parent / f"{Path(model).name}.zarr"
-        area = load_area(path).model_copy(update={"model": model, "cube": str(cube)})
-        build_cube(area, cluster="inline").raise_if_incomplete()
-        scored = evaluate_truth(str(cube), path.parent / "photos" / "truth.csv")
+        own = of_model(path, model)
+        build_cube(load_area(own), cluster="inline").raise_if_incomplete()
+        scored = evaluate_truth(str(own), path.parent / "photos" / "truth.csv")
         found += [p for score in scored.scores if (p := score.placement) is not None]
     return found
 
