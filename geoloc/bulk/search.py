@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from ..arrays import F32
 from ..files.modes import open_answer
 from ..files.whole import file_sha256
 from ..models import Model
@@ -64,7 +64,7 @@ class BulkItem:
     folder: str
     title: str
     items: tuple[Item, ...]
-    vector: NDArray[np.float32]
+    vector: F32
 
     def key(self, session: QuerySession, evidence: Evidence) -> str:
         """Stands for all that an answer depends on: where it is the same, so is the answer."""

@@ -17,10 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import F64
 from ..errors import UsageError
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 
 FEWEST = 8
 """Photos of a bank: fewer say little of what is usual."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -207,12 +207,15 @@ class BuildReport(Report):
         self.cells_encoded += result.cells
         self.missing_cells += result.provenance.missing
         self.saturated_values += result.provenance.saturated
-        for stage, seconds in result.spent.seconds.items():
-            self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + seconds
-        for stage, size in result.spent.bytes.items():
-            self.stage_bytes[stage] = _plus(self.stage_bytes.get(stage, 0), size)
+        self._spend(result.spent.seconds, result.spent.bytes)
         self.dates |= {item.date for item in result.provenance.items if item.date}
         self.hear(result.provenance.errors, result.provenance.notes)
+
+    def _spend(self, seconds: Mapping[str, float], sizes: Mapping[str, int | None]) -> None:
+        for stage, spent in seconds.items():
+            self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + spent
+        for stage, size in sizes.items():
+            self.stage_bytes[stage] = _plus(self.stage_bytes.get(stage, 0), size)
 
     def fail(self, error: str) -> None:
         """Count a block that could not be made."""
@@ -223,10 +226,7 @@ class BuildReport(Report):
         """This report with what an earlier step of the same run did."""
         for name in ("cells_encoded", "missing_cells", "saturated_values", "blocks_done"):
             setattr(self, name, getattr(self, name) + getattr(earlier, name))
-        for stage, seconds in earlier.stage_seconds.items():
-            self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + seconds
-        for stage, size in earlier.stage_bytes.items():
-            self.stage_bytes[stage] = _plus(self.stage_bytes.get(stage, 0), size)
+        self._spend(earlier.stage_seconds, earlier.stage_bytes)
         self.blocks_damaged += earlier.blocks_damaged
         self.cluster = self.cluster or earlier.cluster
         self.dates |= earlier.dates

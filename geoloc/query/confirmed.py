@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
+from ..arrays import F32
 from ..cube import Cube
 from ..domain import Grid
 from ..errors import CubeError, OutputError, UsageError
@@ -34,7 +34,6 @@ from .target import Target
 
 _MOST_BYTES = 256 << 20
 
-F32 = NDArray[np.float32]
 Vector = Annotated[tuple[FiniteFloat, ...], Field(min_length=1)]
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

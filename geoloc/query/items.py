@@ -6,9 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ..arrays import F32
 from ..names import safe_name
 from ..photos import Photo, PhotoView
 from ..search import fuse as mean_vector
@@ -23,7 +21,7 @@ class QueryItem:
     title: str
     name: str
     photos: tuple[Photo, ...]
-    vector: NDArray[np.float32]
+    vector: F32
     folder: Path | None = None
 
 
@@ -32,9 +30,7 @@ def views_of(options: QueryOptions) -> list[PhotoView]:
     return [PhotoView(crop, options.rotate) for crop in options.crops or (None,)]
 
 
-def items_of(
-    photos: Sequence[Photo], vectors: NDArray[np.float32], fuse: bool
-) -> Iterator[QueryItem]:
+def items_of(photos: Sequence[Photo], vectors: F32, fuse: bool) -> Iterator[QueryItem]:
     """Of photos and their vectors ``(photo, feature)``; ``fuse``: one of all, by their mean."""
     if fuse and photos:
         title = f"{len(photos)} photos of one place" if len(photos) > 1 else _title(photos[0])

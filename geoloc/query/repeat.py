@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..area import polygon_file
+from ..arrays import F32
 from ..cube import Cube, list_generations
 from ..errors import CubeError, GeolocError, ModelError, UsageError
 from ..models import Model, is_url, load_model, model_of_digest
@@ -345,9 +345,7 @@ def recorded_model(record: Record, target: Target) -> Model:
     return model
 
 
-def _encode(
-    record: Record, model: Model, media: Path | None
-) -> tuple[list[Photo], NDArray[np.float32]]:
+def _encode(record: Record, model: Model, media: Path | None) -> tuple[list[Photo], F32]:
     """The photos as they were looked at, together as before, and their vector or its mean."""
     photos = [reread(recorded, media) for recorded in record["photos"]]
     batches = list(encode_batches(photos, model))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..area import polygon_file, read_polygon
+from ..arrays import F32
 from ..candidates import Candidate, candidates_of, explain_candidates, with_attributes
 from ..candidates.regions import RankedRegions, nearest_kept, places_kept
 from ..cube import Cube
@@ -64,7 +64,7 @@ class QuerySession:
     target: Target
     options: QueryOptions
     polygon: Geometry | None
-    weights: NDArray[np.float32] | None
+    weights: F32 | None
     info: dict[str, Any]
     sensitive: bool = False
     regional: RegionQuery | None = None
@@ -346,9 +346,7 @@ def file_digest(path: Path) -> str:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def class_weights(
-    weights: Mapping[str, float] | None, classes: Sequence[str]
-) -> NDArray[np.float32] | None:
+def class_weights(weights: Mapping[str, float] | None, classes: Sequence[str]) -> F32 | None:
     """A weight per class ``(feature,)`` from names of classes and groups, or None for none.
 
     Raises UnknownClassError, and UsageError for a negative weight.

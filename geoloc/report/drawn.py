@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from pyproj import Transformer
 
+from ..arrays import U8
 from ..domain import Grid
 from .heat import ColorScale, hot_palette, palette, shrink, unsearched
 from .links import WEB_MAPS
@@ -93,7 +93,7 @@ def _models(result: QueryResult) -> list[dict[str, Any]]:
     return found
 
 
-def _packed(values: NDArray[np.uint8]) -> str:
+def _packed(values: U8) -> str:
     return base64.b64encode(gzip.compress(values.tobytes(), mtime=0)).decode()
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 
 from ..arrays import F32, F64, U8, Bools
 from ..domain import Grid
@@ -114,17 +114,22 @@ def color_scale(result: QueryResult) -> ColorScale:
 @cache
 def palette() -> U8:
     """RGB ``(LEVELS, 3)`` of the levels, from yellow (best) to dark blue."""
-    rgba = colormaps[SCALE](np.linspace(0, 1, LEVELS), bytes=True)
-    colors = np.asarray(rgba[:, :3], dtype=np.uint8)
-    colors.flags.writeable = False
-    return colors
+    return _opaque(colormaps[SCALE])
 
 
 @cache
 def hot_palette() -> U8:
     """RGB ``(LEVELS, 3)`` of the page's own scale, from magenta (best) to yellow."""
-    rgba = LinearSegmentedColormap.from_list("hot", _HOT)(np.linspace(0, 1, LEVELS), bytes=True)
-    colors = np.asarray(rgba[:, :3], dtype=np.uint8)
+    return _opaque(LinearSegmentedColormap.from_list("hot", _HOT))
+
+
+def _opaque(colors: Colormap) -> U8:
+    rgba = colors(np.linspace(0, 1, LEVELS), bytes=True)
+    return _fixed(np.asarray(rgba[:, :3], dtype=np.uint8))
+
+
+def _fixed(colors: U8) -> U8:
+    """Colours that all callers share: nobody may write into them."""
     colors.flags.writeable = False
     return colors
 
@@ -137,9 +142,7 @@ def overlay_palette() -> U8:
     beyond = np.clip((shares - HOT_SHARE) / (SEEN_SHARE - HOT_SHARE), 0, 1)
     opacity = np.where(shares <= HOT_SHARE, _OPAQUE, _FAINT * (1 - beyond))
     colors = hot_palette()[np.round(at * (LEVELS - 1)).astype(int)]
-    rgba = np.column_stack([colors, opacity.round().astype(np.uint8)]).astype(np.uint8)
-    rgba.flags.writeable = False
-    return rgba
+    return _fixed(np.column_stack([colors, opacity.round().astype(np.uint8)]).astype(np.uint8))
 
 
 @cache
@@ -147,6 +150,4 @@ def paper_palette() -> U8:
     """RGB ``(LEVELS, 3)`` of the overlay's colours on light grey, where there is no opacity."""
     colors = overlay_palette().astype(float)
     seen = colors[:, 3:] / 255
-    rgb = np.asarray((colors[:, :3] * seen + PAPER * (1 - seen)).round(), np.uint8)
-    rgb.flags.writeable = False
-    return rgb
+    return _fixed(np.asarray((colors[:, :3] * seen + PAPER * (1 - seen)).round(), np.uint8))

@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from pyproj import Transformer
 
+from ..arrays import F32, F64, Bools
 from ..candidates import percentile_of
 from ..candidates.areas import SearchArea, search_areas
 from ..candidates.regions import PlaceRecall, RankedRegions, region_areas
@@ -45,7 +45,7 @@ _CHANCE = 0.25  # share of random vectors that do as well: what shows nothing
 class Mask(Protocol):
     """Which cells of a grid: an array ``(y, x)``, or what gives its rows on request."""
 
-    def __getitem__(self, rows: slice, /) -> NDArray[np.bool_]: ...
+    def __getitem__(self, rows: slice, /) -> Bools: ...
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class QueryResult:
 
     title: str
     photos: tuple[Photo, ...]
-    vector: NDArray[np.float32]
+    vector: F32
     heatmap: Heatmap
     candidates: tuple[Candidate, ...]
     grid: Grid
@@ -244,7 +244,7 @@ class QueryResult:
         """Figures of all cells, from one pass over the heatmap."""
         return Survey.of(self.heatmap)
 
-    def quantiles(self, fractions: NDArray[np.float64]) -> NDArray[np.float64]:
+    def quantiles(self, fractions: F64) -> F64:
         """Distances at these fractions (0..1) of what is known; see `Survey.quantiles`.
 
         Of points those of all points, from their `Background`.

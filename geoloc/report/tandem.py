@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..arrays import F32
 from .formatting import OfPlace, percent
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from ..candidates import Candidate
     from ..domain import Grid
     from ..search import Heatmap
@@ -47,7 +45,7 @@ class Alone(Mapped, OfPlace, Protocol):
     def cube(self) -> Mapping[str, Any]: ...
 
     @property
-    def vector(self) -> NDArray[np.float32]: ...
+    def vector(self) -> F32: ...
 
     @property
     def classes(self) -> tuple[str, ...]: ...

@@ -17,11 +17,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from pyproj import Transformer
 
 from ..area.ground import utm_code
+from ..arrays import U8
 from ..domain import Grid
 from ..errors import GeolocError
 from ..jobs.overview import NOTHING
@@ -154,7 +154,7 @@ def photo_picture(photo: Photo, count: int) -> Picture:
     return Picture(_jpeg(image, 85), image.width, image.height)
 
 
-def png_uri(index: NDArray[np.uint8], colors: NDArray[np.uint8]) -> str:
+def png_uri(index: U8, colors: U8) -> str:
     """A PNG data URI of uint8 ``(y, x)``: 0 is clear, n has the n-th of ``colors`` ``(n, 3)``."""
     image = Image.fromarray(index)
     image.putpalette([0, 0, 0, *colors.reshape(-1).tolist()])

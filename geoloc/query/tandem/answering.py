@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import F64, I64
 from ...candidates import Candidate
 from ...evaluation.tandem import Bank, fused
 from ...executors import Executor, open_cluster
@@ -29,7 +29,6 @@ from .members import Tandem
 
 Stages = Callable[[str], Callable[[float, int], None]]
 Truth = LatLon | Mapping[str, LatLon] | None
-F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -223,7 +222,7 @@ def _together(
     return kept.result()[0], lost.tolist()
 
 
-def _first_unknown(distances: Sequence[F64], weights: Sequence[float]) -> NDArray[np.int64]:
+def _first_unknown(distances: Sequence[F64], weights: Sequence[float]) -> I64:
     """Places that the first model knows and another, that counts, does not: by the other."""
     known, counts = np.isfinite(distances[0]), [0]
     for own, weight in zip(distances[1:], weights[1:], strict=True):

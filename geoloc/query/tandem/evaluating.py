@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...arrays import F32
 from ...domain import Domain, Grid
 from ...errors import UsageError
 from ...evaluation import Placement, Truth, read_truth
@@ -19,7 +20,7 @@ from ...evaluation.ranks import ON_A_MAP, Ranks
 from ...evaluation.truth import place_groups
 from ...photos import photo_path
 from ..truth import true_point
-from .members import F32, TANDEM, TANDEM_BANK, Tandem
+from .members import TANDEM, TANDEM_BANK, Tandem
 
 
 @dataclass(frozen=True, eq=False)

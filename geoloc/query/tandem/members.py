@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...area import Area
+from ...arrays import F32, F64
 from ...cube import Cube
 from ...domain import Domain, Points
 from ...errors import ModelError, UsageError
@@ -35,8 +35,6 @@ _GROUP = 16  # photos of a pass
 _MOST_BANK = 256  # photos: more say hardly more, and each takes memory while a cube is read
 _BANK_KEYS = ("file", "path", "sha256")
 
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 Progress = Callable[[float, int], None]
 
 
