@@ -17,7 +17,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 comma  := ,
 
-.PHONY: demo test test-fast test-pythons lint bench national services clean
+.PHONY: demo test test-fast test-pythons lint bench national recipes services clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.run  ## the whole job on the sandbox world; results in ./demo
@@ -72,6 +72,9 @@ national: $(VENV)/.run  ## how often the true region is found, in unseen countri
 	  $(BIN)/geoloc evaluate $$own/area.yaml $$own/photos/truth.csv --out $$own/evaluation; \
 	  $(BIN)/python -m geoloc.sandbox.country.limits --seeds $$seed; \
 	done
+
+recipes: $(VENV)/.test  ## recipes of training on worlds of the sandbox, measured on unseen ones; 15 minutes
+	$(BIN)/python -m tests.benchmarks.train_recipes --work work/recipes
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

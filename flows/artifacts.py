@@ -98,14 +98,11 @@ def where(page: Path) -> str:
 
 def answer_markdown(result: QueryResult, folder: Path) -> str:
     """One answer: where to look first, its heatmap, its best candidates with links to maps."""
-    measure = "distance" if result.photos else "probability"
     lines = [
         f"## {text(result.title)} in {text(str(result.cube.get('name', '')))}",
         "*Where to look first, not a verdict.* " + text(" ".join(_notes(result))),
         _picture(result, folder),
-        f"| rank | {measure} | best % of {result.searched_places} | from above | lat, lon "
-        "| maps |\n"
-        "|---:|---:|---:|---|---|---|\n" + "\n".join(_candidate_rows(result)),
+        "\n".join(_candidate_table(result)),
         where(folder / "report.html"),
     ]
     return "\n\n".join(lines)
@@ -118,14 +115,24 @@ def _picture(result: QueryResult, folder: Path) -> str:
     return f"![heatmap, magenta is most plausible]({thumbnail(folder / 'heatmap.png')})"
 
 
-def _candidate_rows(result: QueryResult) -> Iterator[str]:
+def _candidate_table(result: QueryResult) -> Iterator[str]:
+    """Lines of the best candidates; of several models with what each says alone."""
+    parts = () if result.tandem is None else result.tandem.models
+    own = "".join(f" {text(part.name)} alone, best % |" for part in parts)
+    yield (
+        f"| rank | {result.measure} | best % of {result.searched_places} |{own} from above "
+        "| lat, lon | maps |"
+    )
+    yield f"|---:|---:|---:|{'---:|' * len(parts)}---|---|---|"
     for found in result.candidates[:_SHOWN_CANDIDATES]:
         links = web_maps(found.lon, found.lat)
         scenes = ", ".join(display_name(name) for name, _ in result.places.get(found.rank, ()))
         maps = " · ".join(f"[{short}]({links[name]})" for name, short in _MAPS.items())
+        said = (part.said.get(found.rank) for part in parts)
+        shares = "".join(f" {one.percentile:.2f} |" if one else " not known |" for one in said)
         yield (
             f"| {found.rank} | {measured(result, found)} | {found.percentile:.2f} "
-            f"| {text(scenes)} | {degrees(found.lon, found.lat)} | {maps} |"
+            f"|{shares} {text(scenes)} | {degrees(found.lon, found.lat)} | {maps} |"
         )
 
 
@@ -168,15 +175,15 @@ def show_build(name: str, report: BuildReport) -> None:
     figures: Cells = {
         "cube": report.url,
         "generation": report.generation,
-        "cells": report.cells,
+        report.unit: report.cells,
         "blocks built": report.blocks_done,
         "blocks already there": report.blocks_reused,
         "blocks taken over": report.blocks_copied,
         "blocks incomplete": report.blocks_broken + report.blocks_failed,
         "blocks outside": report.blocks_outside,
-        "cells without imagery": report.missing_cells,
+        f"{report.unit} without imagery": report.missing_cells,
         "elapsed (s)": round(report.seconds, 1),
-        "cells per second": round(report.cells_per_second),
+        f"{report.unit} per second": round(report.cells_per_second),
         "where": report.cluster or "nothing to do",
         "notes": "; ".join(report.notes),
         **stages,
@@ -202,11 +209,11 @@ def show_verification(name: str, found: Verification) -> None:
             "": what,
             "relative error": round(figures.relative_error, 4),
             "Spearman": round(figures.spearman, 4),
-            "cells": figures.cells,
+            found.unit: figures.cells,
         }
         for what, figures in (("cube", found.error), ("2 px jitter", found.jitter))
     ]
-    show_table(rows, "verification", f"Cells of {name} recomputed")
+    show_table(rows, "verification", f"{found.unit.capitalize()} of {name} recomputed")
 
 
 def show_evaluation(found: Evaluation) -> None:

@@ -24,7 +24,7 @@ def geolocate_folder(
     missing does.
 
     Args:
-        cube: area file, path or URL of a cube
+        cube: area file, path or URL of a cube; of an area of several models the cube of one
         folder: photos, videos, Telegram exports; never changed
         out: folder for the answers; index.html in it leads to them
         options: of the queries

@@ -25,7 +25,8 @@ def query_photo(
     """Rank the places of a cube for each photo and write reports.
 
     Args:
-        cube: area file, path or URL of a cube; several cubes are asked one after the other
+        cube: area file, path or URL of a cube; several cubes are asked one after the other; of an
+            area file of several models all answer together, in tandem
         photos: absolute paths or http(s) addresses
         out: folder for the answers, one folder a photo; of several cubes, one folder a cube
         options: of the query

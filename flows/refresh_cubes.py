@@ -11,7 +11,7 @@ from prefect.states import Completed
 from prefect.variables import Variable
 from pydantic import TypeAdapter, ValidationError
 
-from geoloc.area import Area, load_area
+from geoloc.area import Area, load_areas
 from geoloc.cube import Cube
 from geoloc.errors import AreaError, CubeError, GeolocError, ImageryError, UnavailableError
 from geoloc.jobs.refresh import GRACE, prune_cube
@@ -38,8 +38,8 @@ def refresh_cubes(
 ) -> list[str] | State[None]:
     """Build each area's cube or recompute what changed in its imagery, and check a sample of it.
 
-    An interrupted run is continued by the next one. An area that fails does not stop the others;
-    the run fails at the end.
+    An area of several models has a cube of each. An interrupted run is continued by the next one.
+    An area that fails does not stop the others; the run fails at the end.
 
     Args:
         areas: absolute paths of area files, or areas; empty: the Prefect variable geoloc_areas
@@ -54,18 +54,14 @@ def refresh_cubes(
     wanted = scheduled_areas() if areas is None else areas
     if not wanted:
         return Completed(name="Skipped", message=f"Prefect variable {AREAS_VARIABLE} is empty")
-    urls, failures = [], dict[str, str]()
+    urls, failures, failed = list[str](), dict[str, str](), 0
     for given in wanted:
-        try:
-            area = read_area(given)
-            bring_up(area, method, cluster, verify_cells, keep)
-            urls.append(area.cube)
-        except GeolocError as error:
-            failures[brief(given)] = str(error)
+        done, lacking = bring_up_parts(given, method, cluster, verify_cells, keep)
+        urls, failures, failed = urls + done, failures | lacking, failed + bool(lacking)
     show_failures(failures)
     if failures:
         name, reason = next(iter(failures.items()))
-        raise CubeError(f"{len(failures)} of {len(wanted)} areas failed; {name}: {reason}")
+        raise CubeError(f"{failed} of {len(wanted)} areas failed; {name}: {reason}")
     return urls
 
 
@@ -85,7 +81,7 @@ def scheduled_areas() -> list[FilePath | Area]:
 
 def read_area(given: FilePath | Area) -> Area:
     """An area, whether it was given as a file or as such."""
-    return given if isinstance(given, Area) else load_area(Path(given))
+    return given if isinstance(given, Area) else load_areas(Path(given))
 
 
 def require_absolute(area: Area) -> None:
@@ -102,10 +98,29 @@ def limit_known_cubes() -> dict[str, str]:
     missing = dict[str, str]()
     for given in scheduled_areas():
         try:
-            limit_cube(read_area(given).cube)
+            for part in read_area(given).parts:
+                limit_cube(part.cube)
         except GeolocError as error:
             missing[brief(given)] = str(error)
     return missing
+
+
+def bring_up_parts(
+    given: FilePath | Area, method: str | None, cluster: str, cells: int, keep: int
+) -> tuple[list[str], dict[str, str]]:
+    """`bring_up` of an area for each of its models: addresses of cubes, and failures by name."""
+    urls, failures = list[str](), dict[str, str]()
+    try:
+        parts = read_area(given).named_parts
+    except GeolocError as error:
+        return urls, {brief(given): str(error)}
+    for name, part in parts.items():
+        try:
+            bring_up(part, method, cluster, cells, keep)
+            urls.append(part.cube)
+        except GeolocError as error:
+            failures[" ".join(filter(None, (brief(given), name)))] = str(error)
+    return urls, failures
 
 
 def bring_up(area: Area, method: str | None, cluster: str, cells: int, keep: int) -> None:

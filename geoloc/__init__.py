@@ -3,6 +3,7 @@
 The public names, each imported when it is first used::
 
     load_area        an area file -> Area: where, which imagery, which model
+    load_areas       the same where it names several models: its parts are areas of one each
     build_cube       an area's feature cube, or what is still missing of it
     open_cube        a cube as an xarray Dataset: features by name, lazily decoded
     refresh_cube     the blocks whose imagery has changed, as a new generation
@@ -25,7 +26,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .area import Area, load_area
+    from .area import Area, load_area, load_areas
     from .bulk import run_bulk
     from .cube.opening import open_cube
     from .errors import GeolocError
@@ -50,6 +51,7 @@ __all__ = [
     "describe_photos",
     "describe_place",
     "load_area",
+    "load_areas",
     "open_cube",
     "query_photos",
     "refresh_cube",
@@ -62,7 +64,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "area": ("Area", "load_area"),
+    "area": ("Area", "load_area", "load_areas"),
     "bulk": ("run_bulk",),
     "cube.opening": ("open_cube",),
     "errors": ("GeolocError",),

@@ -23,7 +23,7 @@ from geoloc.cube import (
 )
 from geoloc.domain import Grid
 from geoloc.imagery import ArraySource, Source
-from geoloc.jobs.build import BuildPlan
+from geoloc.jobs.plan import BuildPlan
 from geoloc.models import FeatureSpace, Quantizer
 
 

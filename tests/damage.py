@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import zarr
 
 from geoloc.errors import GeolocError
 from geoloc.query import open_target
@@ -125,40 +122,3 @@ def mutate_and_ask(cube: Path, other: Path, mutations: int, seed: int) -> Iterat
             except GeolocError as refused:
                 same, error = False, str(refused)
         yield Outcome(what, same, error, time.perf_counter() - start)
-
-
-def make_old(cube: Path) -> None:
-    """As an older version left it: format 1, no checksums, no digests, a ledger without a CRC."""
-    group = zarr.open_group(cube / "g0001", mode="r+", use_consolidated=False)
-    done = np.asarray(group["done"][:])
-    del group["done"], group["provenance/check"]
-    array = group.create_array(
-        "done", shape=done.shape, chunks=(32, 32), dtype="uint8", fill_value=0, compressors=None
-    )
-    array[:] = done
-    for row, col in np.ndindex(done.shape):
-        record = json.loads(str(group["provenance/record"][row, col]))
-        record.pop("digests", None)
-        group["provenance/record"][row, col] = json.dumps(record)
-    _in_format_1(group)
-    for name in ("sealed", "contents"):
-        del group.attrs[name]
-    zarr.consolidate_metadata(cube / "g0001")
-
-
-def _in_format_1(group: zarr.Group) -> None:
-    """Names in ``class_name``, a ``scale`` and an ``offset`` for each feature, a flat spec."""
-    features, names = group["features"], np.asarray(group["feature"][:], object)
-    del group["feature"]
-    small = {"chunks": names.shape, "dimension_names": ("feature",)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # strings are not yet in the specification
-        array = group.create_array("class_name", shape=names.shape, dtype=str, **small)
-    array[:] = names
-    for name, part in (("scale", "scale_factor"), ("offset", "add_offset")):
-        value = features.attrs.pop(part)
-        array = group.create_array(name, shape=names.shape, dtype="float32", **small)
-        array[:] = value
-    spec = dict(group.attrs["spec"])
-    domain = {key: value for key, value in spec.pop("domain").items() if key != "kind"}
-    group.attrs.update({"geoloc_cube": 1, "spec": {**domain, **spec}})

@@ -35,6 +35,13 @@ def picture(seed: int, height: int = 72, width: int = 96) -> U8:
     return np.asarray(noisy.clip(0, 255), np.uint8)
 
 
+def small_jpeg() -> bytes:
+    """The file of a picture of one colour."""
+    memory = io.BytesIO()
+    Image.new("RGB", (64, 48), (90, 120, 30)).save(memory, "jpeg")
+    return memory.getvalue()
+
+
 def save(path: Path, seed: int, **options: Any) -> Path:
     """Write a picture in the format that the name asks for."""
     path.parent.mkdir(parents=True, exist_ok=True)

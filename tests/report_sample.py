@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,10 +19,12 @@ from geoloc.models import Term
 from geoloc.photos import Photo
 from geoloc.report import QueryResult
 from geoloc.report.html import write_page
+from geoloc.report.tandem import Said, TandemModel, TandemPart
 from geoloc.report.views import render_views
 
 HOSTILE = '<script>alert(1)</script>" onerror="x.jpg'
 GRID = Grid("EPSG:32636", 300_200.0, 5_604_600.0, 10.0, 90, 140)
+NASTY = "=mine<b>"  # the name of a stranger's model
 CLASSES = ("highway", "wheat_field", "stadium-soccer", "forest-broadleaf", "lake-natural")
 
 
@@ -99,6 +101,25 @@ def sample(**changes: Any) -> QueryResult:
         "notes": ("A note & <b>more</b>.",),
     }
     return QueryResult(**{**fields, **changes})
+
+
+def in_tandem(**changes: Any) -> QueryResult:
+    """Two models, of which the second is right about another corner."""
+    own = sample(folder=None)
+    turned = sample(
+        heatmap=np.ascontiguousarray(heatmap()[::-1, ::-1]),
+        candidates=(candidate(1, GRID.ny - 21, GRID.nx - 101),),
+        truth=(50.55, 30.2),
+    )
+    scores = ((own.heatmap + turned.heatmap) / 2 - 4).astype(np.float32)
+    places = tuple(replace(c, distance=c.rank - 4.5) for c in own.candidates)
+    parts = (
+        TandemModel("landuse", 0.25, own, {1: Said(1, 0.008, 0.5, -3.5), 2: Said(9, 0.1, 0.7, 0)}),
+        TandemModel(NASTY, 0.75, turned, {1: Said(5000, 41.5, 3.25, -0.1)}),
+    )
+    bank = ({"file": "b.jpg", "path": "/bank/b.jpg", "sha256": "ef" * 32},)
+    fields = {"heatmap": scores, "candidates": places, "tandem": TandemPart(parts, bank)}
+    return sample(**{**fields, **changes})
 
 
 def page(path: Path, source: Any = None, **changes: Any) -> Path:

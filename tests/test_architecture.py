@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "geoloc"
 
 LAYERS = (
-    {"errors"},
+    {"arrays", "errors"},
     {"domain", "extras", "files", "names", "net", "pulse", "ranking", "scenes"},
     {"grid", "stores"},
     {"area", "photos"},

@@ -351,7 +351,8 @@ def test_a_geometry_that_is_no_vector_file(tmp_path: Path) -> None:
 def test_the_model_serves_as_a_flows_parameter() -> None:
     schema = TypeAdapter(list[Area]).json_schema()
     assert schema["$defs"]["Area"]["additionalProperties"] is False
-    assert set(schema["$defs"]["Area"]["required"]) == {"name", "crs", "imagery", "model", "cube"}
+    assert set(schema["$defs"]["Area"]["required"]) == {"name", "crs", "imagery", "cube"}
+    assert schema["$defs"]["Area"]["anyOf"] == [{"required": ["model"]}, {"required": ["models"]}]
     with pytest.raises(ValidationError):
         Area.model_validate(GOOD | {"crs": "EPSG:4326"})
     assert Area.model_validate_json(Area.model_validate(GOOD).model_dump_json()) == Area(**GOOD)

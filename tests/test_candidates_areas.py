@@ -184,3 +184,23 @@ def test_for_machines_and_in_words() -> None:
     assert [area_size(v) for v in (0.0001, 0.0417, 0.417, 9.93, 1234.4)] == [
         "100\u202fm²", "0.042\u202fkm²", "0.42\u202fkm²", "9.9\u202fkm²", "1,234\u202fkm²",
     ]  # fmt: skip
+
+
+def test_thousands_of_candidates_without_a_radius_are_looked_up_once_each() -> None:
+    """Each region was once asked of every candidate: minutes for some thousands."""
+    values = np.random.default_rng(3).uniform(0, 1, (50, 70)).astype(np.float32)
+    grid = grid_of(values)
+    candidates = find_candidates(values, grid, values.size, 0.0)
+    level = float(np.quantile(values, 0.12))
+    areas = search_areas(values, grid, candidates, level, gap=0.0)
+    assert sorted(rank for area in areas for rank in area.candidates) == [
+        *range(1, len(candidates) + 1)
+    ]
+    best, seen = values <= level, set[Cell]()
+    for candidate in candidates:
+        cell = candidate.row, candidate.col
+        if cell not in seen and best[cell]:
+            flooded = flood(best, cell)
+            seen |= flooded
+            (area,) = (a for a in areas if candidate.rank == a.candidates[0])
+            assert area.cells == len(flooded) == len(area.candidates)

@@ -86,7 +86,7 @@ def test_a_build_that_is_ended_lets_go_of_the_cube_and_goes_on_later(place: Smal
     words = ("cube", "build", place.area, "--method", "dense", "--cluster", "inline", "--json")
     copying = ended("geoloc.jobs.cache:TileJob.record", *words)
     assert_in_order(copying)
-    encoding = ended("geoloc.jobs.build:BlockJob.record", *words, count=2, number=signal.SIGHUP)
+    encoding = ended("geoloc.jobs.blocks:BlockJob.record", *words, count=2, number=signal.SIGHUP)
     assert_in_order(encoding, 129)
     assert not list(place.folder.rglob("LOCK"))
     assert "building testville: " in encoding.stderr  # how far it came
@@ -177,7 +177,7 @@ def test_workers_of_this_machine_end_with_the_command(
     words = ["cube", "build", place.area, "--method", "patch", "--cluster", "local", "--json"]
     mark, seen = uuid4().hex, tmp_path / "seen"
     monkeypatch.setenv("GEOLOC_TEST_SEEN", str(seen))
-    done = ended("geoloc.jobs.build:BlockJob.record", *words, mark=mark)
+    done = ended("geoloc.jobs.blocks:BlockJob.record", *words, mark=mark)
     assert_in_order(done)
     assert int(seen.read_text()) > 1  # workers were there
     _, alive = psutil.wait_procs(marked(mark), timeout=60)

@@ -11,8 +11,9 @@ from torch import nn
 from torchvision import models
 
 from geoloc.encoders import open_ground
-from geoloc.encoders.places365 import fetch_places365, places365_network
-from geoloc.errors import ModelError, UsageError
+from geoloc.encoders.formats.networks import build_network, load_weights
+from geoloc.encoders.places365 import fetch_places365
+from geoloc.errors import ModelError
 from geoloc.models.load import load_model
 from geoloc.models.model import Model
 from geoloc.models.published import PLACES365_MODELS, known_digest
@@ -91,7 +92,8 @@ def test_fetched_once_it_is_a_model_like_any_other(
     Image.fromarray(imagery(60, 80).transpose(1, 2, 0)).save(tmp_path / "a.png")
     ((_, scenes),) = describe_photos([tmp_path / "a.png"], "places365-resnet18").items()
     assert {name for name, _ in scenes} <= set(PLACES365)
-    student = places365_network("resnet18")
+    student = build_network("resnet18", len(PLACES365))
+    load_weights(student, model.file(model.spec.ground.weights))
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(student(x), network(x))
@@ -130,12 +132,12 @@ def spoilt(kind: str, path: Path, good: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "word"),
     [
-        ("cut", "no plain tensors"),
+        ("cut", "cut short"),
         ("another network", r"resnet18\) does not fit the architecture: .*Unexpected key"),
         ("other classes", "size mismatch for fc.weight"),
         ("not a number", "not finite"),
         ("code", "no plain tensors"),
-        ("text", "no plain tensors"),
+        ("text", "only names a file of Git LFS"),
     ],
 )
 def test_what_is_no_such_checkpoint_leaves_nothing(
@@ -150,11 +152,3 @@ def test_what_is_no_such_checkpoint_leaves_nothing(
     assert known_digest(what) is None and not list(store.glob("[!.]*"))
     if kind == "cut":  # the next attempt starts anew
         assert fetch_places365(what.name, mirror=str(folder)).new
-
-
-@pytest.mark.usefixtures("store")
-def test_a_student_needs_the_weights_first() -> None:
-    with pytest.raises(ModelError, match="geoloc models fetch places365-densenet161"):
-        places365_network("densenet161")
-    with pytest.raises(UsageError):
-        places365_network("vgg16")

@@ -44,15 +44,16 @@ def test_rank_counts_the_distances_not_above_the_true_one(
     assert placed.percentile == pytest.approx(100 * rank / len(values))
     best = 1 + sum(value < true for value in values)
     assert middle.rank == pytest.approx((best + rank) / 2)
-    for k in (1, 10, 50):
-        assert placed.within(k) == (rank * 100 <= k * len(values))
+    figures = summarize([placed]).as_dict()
+    for k in (1, 5, 10):
+        assert figures[f"top{k}pct"] == 100 * (rank * 100 <= k * len(values))
 
 
 def test_the_best_percent_needs_a_whole_rank() -> None:
     heatmap = np.arange(200, dtype=np.float32).reshape(10, 20)
     second, third = (place("photo", heatmap, (0, col)) for col in (1, 2))
-    assert second and second.within(1)  # rank 2 of 200
-    assert third and not third.within(1)
+    assert summarize([second]).top1pct == 100  # rank 2 of 200
+    assert summarize([third]).top1pct == 0
 
 
 def test_photos_are_summed_up() -> None:

@@ -63,3 +63,13 @@ def test_vectors_that_are_no_numbers_are_refused_not_ranked_first(bad: float, wh
     vectors[which][2, 1] = bad
     with pytest.raises(ModelError, match=f"of the {which} are not finite"):
         pair_ranks(vectors["photos"], vectors["places"], np.arange(4), block=2)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-22, 1.0, 1e20, 1e37])
+def test_the_size_of_vectors_changes_no_rank(scale: float) -> None:
+    """Of a training that diverged, squares exceed float32: such places were the best ones."""
+    rng = np.random.default_rng(3)
+    photos, places = (rng.integers(-9, 9, (12, 4)).astype(np.float32) for _ in range(2))
+    expected = pair_ranks(photos, places, np.arange(12)).rank
+    found = pair_ranks(photos * np.float32(scale), places * np.float32(scale), np.arange(12)).rank
+    assert found.min() >= 1 and np.abs(found - expected).max() <= (scale != 1)  # ties may be told

@@ -8,10 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from geoloc.errors import OutputError
-from geoloc.evaluation.vectors import ImageVectors, cache_folder, kept_vectors
+from geoloc.errors import ModelError, OutputError
+from geoloc.evaluation.vectors import ImageVectors, cache_folder, kept_vectors, overhead_vectors
+from geoloc.pairs.stored import Stored
+from geoloc.training.data import decode_chip
+from geoloc.training.student import plain
+from tests.encoder_models import tiny_model
+from tests.pair_files import picture
 
 DIM = 3
 
@@ -47,7 +53,7 @@ def files(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def read(files: Sequence[Path], encoder: Encoder) -> ImageVectors:
+def read(files: Sequence[Path], encoder: Encoder) -> ImageVectors[Path]:
     return kept_vectors(files, "some-model", DIM, encoder.open)
 
 
@@ -98,3 +104,30 @@ def test_a_damaged_store_is_made_anew_and_one_that_cannot_be_is_said(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(OutputError, match="XDG_CACHE_HOME"):
         read(files, Encoder())
+
+
+@pytest.mark.parametrize("chip_px", [None, 128])
+def test_of_a_chip_is_seen_what_training_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chip_px: int | None
+) -> None:
+    """All of it stretched to the network's 64 px, or the middle 64 px of it stretched to more."""
+    model = tiny_model(tmp_path / "tiny", chip_px=chip_px)
+    picture(1, 90, 110).save(tmp_path / "chip.png")
+    shown: list[np.ndarray] = []
+
+    class Patches:
+        def encode_scenes(self, images: np.ndarray) -> np.ndarray:
+            shown.append(images)
+            return np.zeros((len(images), model.dim), np.float32)
+
+    monkeypatch.setattr("geoloc.evaluation.vectors._patches", lambda _model: Patches())
+    overhead_vectors(model, [tmp_path / "chip.png"])
+    chip = decode_chip(Stored(tmp_path / "chip.png"), chip_px or 64)
+    trained = 255 * plain(torch.from_numpy(chip[None]), 64).numpy()
+    assert shown[0].shape == trained.shape
+    assert np.abs(shown[0] - trained).max() <= 2  # of 255: two libraries stretch it
+
+
+def test_a_chip_smaller_than_what_is_seen_of_it_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="chip_px 32 is below the 64 px"):
+        tiny_model(tmp_path / "tiny", chip_px=32)

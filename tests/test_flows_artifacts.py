@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.artifacts import address, plain_path, text, where
+from flows.artifacts import address, answer_markdown, plain_path, text, where
+from geoloc.report import write_report
+from tests.report_sample import in_tandem
 
 ROOT = Path(__file__).parent.parent
 
@@ -49,3 +51,15 @@ def test_a_result_is_a_link_only_where_it_is_served(monkeypatch: pytest.MonkeyPa
     assert address(page) == url
     assert where(page) == f"[report.html]({url}): `{page}`"
     assert address(Path("/elsewhere/report.html")) is None
+
+
+def test_each_of_several_models_has_a_column(tmp_path: Path) -> None:
+    result = in_tandem(folder=tmp_path)
+    write_report(result, tmp_path)
+    lines = answer_markdown(result, tmp_path).splitlines()
+    (head,) = (line for line in lines if line.startswith("| rank |"))
+    rule, first, second = lines[lines.index(head) + 1 :][:3]
+    cells = [line.replace("\\|", "").count("|") for line in (head, rule, first, second)]
+    assert len(set(cells)) == 1
+    assert "| score |" in head and "landuse alone" in head and "=mine&lt;b&gt; alone" in head
+    assert "| -3.500 |" in first and " 41.50 |" in first and "not known" in second

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 import http.server
-import io
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from flows.fetching import origin, store_photo
 from geoloc.errors import PhotoError, UsageError
 from tests.loopback import serving_on_loopback
+from tests.media import small_jpeg
 
-
-def _picture() -> bytes:
-    memory = io.BytesIO()
-    Image.new("RGB", (64, 48), (90, 120, 30)).save(memory, "jpeg")
-    return memory.getvalue()
-
-
-PIXELS = _picture()
+PIXELS = small_jpeg()
 SECRETS = "us:PASSWD@", "?sig=SECRET"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flows.refresh_cubes import require_complete
+from flows.refresh_cubes import bring_up_parts, require_complete
 from geoloc.area import Area
 from geoloc.errors import CubeError, ImageryError, UnavailableError
 from geoloc.jobs.cache import TileReport
@@ -59,3 +59,17 @@ def test_the_same_holds_for_a_tiled_copy(tmp_path: Path) -> None:
 
 def test_what_is_complete_passes() -> None:
     require_complete(BuildReport("/data/cube.zarr", "g0001", blocks_done=3), area_of(**FAR[0]))
+
+
+def test_the_cube_of_each_model_is_brought_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever becomes of the others."""
+
+    def bring_up(area: Area, *_: Any) -> None:
+        if area.model == "b":
+            raise CubeError("no pixels")
+
+    monkeypatch.setattr("flows.refresh_cubes.bring_up", bring_up)
+    area = area_of(model="", models=["a", "b", "c"])
+    urls, failures = bring_up_parts(area, None, "inline", 0, 1)
+    assert urls == [f"file:///data/cube-{name}.zarr" for name in "ac"]
+    assert failures == {"testville b": "no pixels"}

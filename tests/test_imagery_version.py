@@ -23,7 +23,8 @@ from geoloc.imagery.keys import fill_keys
 from geoloc.imagery.servers import Servers, _version_of
 from geoloc.imagery.unanswered import Unanswered
 from geoloc.imagery.version import Versions
-from geoloc.jobs.build import BuildPlan, build_blocks
+from geoloc.jobs.build import build_blocks
+from geoloc.jobs.plan import BuildPlan
 from geoloc.jobs.refresh import refresh_blocks
 
 from .cubes import plan_of

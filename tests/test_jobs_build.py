@@ -27,8 +27,10 @@ from geoloc.domain import Grid
 from geoloc.errors import CubeError, ImageryError, ModelError, SpecMismatchError
 from geoloc.imagery import ArraySource, open_source
 from geoloc.imagery.source import as_window
-from geoloc.jobs.build import BuildPlan, build_blocks, build_cube, plan_build, verify_cube
+from geoloc.jobs.build import build_blocks, build_cube
 from geoloc.jobs.calibration import SIDE, calibrate
+from geoloc.jobs.plan import BuildPlan, plan_build
+from geoloc.jobs.verify import verify_cube
 from geoloc.models import MISSING, FeatureSpace, Quantizer
 
 from . import cubes
@@ -128,7 +130,7 @@ def test_the_bytes_that_web_tiles_took_are_reported(tmp_path: Path) -> None:
     with serve_tiles(tile) as server:
         imagery = {"url": server.url(), "cache_mb": 0, "rate": 1000.0}
         source = open_source(XyzImagery.model_validate(imagery))
-        code = Quantizer(np.ones(5, np.float32), np.zeros(5, np.float32))
+        code = Quantizer.of_range(-100.0, 100.0)
         plan = plan_of(tmp_path, grid, source)
         plan = replace(plan, features=plan.features.with_code(code))
         report = build_blocks(plan, cluster="inline")

@@ -27,7 +27,8 @@ from geoloc.cube import Ledger, Status, current_generation, generation_exists
 from geoloc.domain import Grid
 from geoloc.errors import GeolocError
 from geoloc.imagery.source import as_window
-from geoloc.jobs.build import BuildPlan, build_blocks
+from geoloc.jobs.build import build_blocks
+from geoloc.jobs.plan import BuildPlan
 
 from .cubes import TinyEncoder, grid_of, plan_of
 

@@ -15,8 +15,9 @@ from geoloc.domain import Grid
 from geoloc.errors import ImageryError
 from geoloc.executors import InlineExecutor
 from geoloc.imagery import ArraySource, Source
-from geoloc.jobs.build import BuildPlan, build_blocks
+from geoloc.jobs.build import build_blocks
 from geoloc.jobs.calibration import SIDE, WINDOWS, calibrate, draw_windows
+from geoloc.jobs.plan import BuildPlan
 from geoloc.models import Quantizer
 
 from .cubes import CoarseEncoder, grid_of, mosaic, plan_of

@@ -313,11 +313,14 @@ def test_plan_verify_and_repair(built: Path, tmp_path: Path) -> None:
     area = write_area(tmp_path, imagery={"kind": "geotiff", "paths": [str(built / "a.tif")]})
     plan = plan_cube(area, cluster="inline")
     assert (plan.own.cells, plan.own.blocks, len(plan.rows)) == (COUNT, 5, 1)
-    assert plan.own.imagery_bytes == COUNT * 64 * 64 * 3 and "points" in plan.summary()
-    build_cube(area, cluster="inline")
+    assert plan.own.imagery_bytes == COUNT * 64 * 64 * 3
+    report = build_cube(area, cluster="inline")
+    assert "points/s" in report.summary() and f"{COUNT:,} points in " in report.summary()
     codes = by_order(area.cube)[0]
     found = verify_cube(Cube.open(area.cube), area, load_model(area.model), cells=30)
     assert found.error.relative_error < 0.1 < found.jitter.relative_error
+    said = (plan.summary(), *plan.headings(), report.summary(), found.summary())
+    assert not any("cell" in words for words in said)
     (tmp_path / "cube.zarr/g0001/features/c/2/0").write_bytes(b"")
     (tmp_path / "points.parquet").unlink()  # the cube holds its points
     report = repair_cube(area, cluster="inline")

@@ -25,8 +25,9 @@ from geoloc.domain import Grid
 from geoloc.errors import CubeError, SpecMismatchError
 from geoloc.imagery import ArraySource
 from geoloc.imagery.source import Item
-from geoloc.jobs.build import BuildPlan, build_blocks
+from geoloc.jobs.build import build_blocks
 from geoloc.jobs.overview import FOLDER
+from geoloc.jobs.plan import BuildPlan
 from geoloc.jobs.refresh import prune_cube, refresh_blocks
 
 from . import cubes

@@ -113,7 +113,7 @@ def test_the_range_of_a_model_is_that_of_its_vectors_and_a_tenth() -> None:
     assert code_range_of(np.float32([[0, 3], [10, 5]])) == (-1, 11)
 
 
-def test_codes_of_an_older_format_have_a_range_for_each_feature() -> None:
+def test_a_code_may_have_a_range_for_each_feature() -> None:
     quantizer = Quantizer(np.float32([0.5, 2]), np.float32([0, 100]))
     codes, saturated = quantizer.encode(np.float32([[1, 90], [np.nan, 1], [70, 100]]))
     assert codes.tolist() == [[2, -5], [MISSING, MISSING], [127, 0]] and saturated == 1

@@ -90,8 +90,7 @@ def test_nothing_lacks_where_all_is_known(cube: Cube) -> None:
 
 def test_a_polygon_that_nobody_has_is_told_by_the_blocks(tmp_path: Path) -> None:
     spec = CubeSpec.of(GRID, polygon="ab" * 32, imagery={}, model="0" * 64, encoding={})
-    ones = np.ones(2, np.float32)
-    space = FeatureSpace(("a", "b"), Quantizer(ones, ones))
+    space = FeatureSpace(("a", "b"), Quantizer.of_range(0.0, 1.0))
     status = plan_blocks(GRID, POLYGON)
     create_generation(tmp_path, "g0001", spec, space, status, model_name="t")
     writer, ledger = BlockWriter(tmp_path, "g0001"), Ledger(tmp_path, "g0001")

@@ -72,11 +72,11 @@ def test_a_scene_is_measured_by_its_probability() -> None:
     assert result.probability(best) == pytest.approx(0.25)
     assert properties(best, result.probability(best))["probability"] == pytest.approx(0.25)
     assert measured(result, best).replace("\u202f", " ") == "25 %"
-    assert "probability 25" in candidate_text(best, result.probability(best))
+    assert "probability 25" in candidate_text(best, result)
     told = result.to_json()
     assert told["match"]["probability"] == pytest.approx(0.25) and told["match"]["words"] is None
     photo = sample()
-    assert photo.probability(best) is None and "distance" in candidate_text(best)
+    assert photo.probability(best) is None and "distance" in candidate_text(best, photo)
     assert "probability" not in properties(best, photo.probability(best))
     json.dumps(evidence(result), allow_nan=False)
 

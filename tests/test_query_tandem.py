@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+import rasterio
+from numpy.typing import NDArray
 from pyproj import Transformer
 
-from geoloc.domain import Grid
+from geoloc.bulk import run_bulk
 from geoloc.encoders import open_ground
-from geoloc.errors import UsageError
+from geoloc.errors import AreaError, GeolocError, ModelError, UsageError
 from geoloc.models import load_model
 from geoloc.photos import read_photo
+from geoloc.query import query_photos, zoom_answer
+from geoloc.query.confirmed import confirm, read_confirmed
+from geoloc.query.repeat import repeat_query
 from geoloc.query.tandem import (
     TANDEM,
     TANDEM_BANK,
@@ -24,58 +30,18 @@ from geoloc.query.tandem import (
     open_tandem,
     search_tandem,
 )
-from tests.cubes import grid_of, write_cube
-from tests.encoder_models import CLASSES, imagery, tiny_model
-
-NY, NX = 40, 50
-PHOTOS = 24
-ERROR = 0.6  # of a model's own vectors at the true cells, in units of their spread
-
-
-@dataclass(frozen=True)
-class World:
-    folder: Path
-    cubes: tuple[str, str]
-    cells: tuple[tuple[int, int], ...]
-    grid: Grid
-
-    @property
-    def photos(self) -> list[Path]:
-        return [self.folder / f"{number:02}.png" for number in range(PHOTOS)]
+from geoloc.query.tandem.members import names_of
+from geoloc.query.zoom import ZoomOptions
+from geoloc.report import QueryResult
+from geoloc.sharing import share
+from tests.cubes import write_cube
+from tests.encoder_models import CLASSES
+from tests.tandem_place import NX, NY, PHOTOS, World, write_world
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Photos of cells whose vectors two models know with errors of their own."""
-    folder = tmp_path_factory.mktemp("tandem")
-    for number in range(PHOTOS):
-        pixels = imagery(40, 60, number)
-        shade = np.clip(pixels * (0.4 + number / PHOTOS), 0, 255).astype(np.uint8)
-        Image.fromarray(shade.transpose(1, 2, 0)).save(folder / f"{number:02}.png")
-    rng = np.random.default_rng(2)
-    cells = tuple((int(rng.integers(NY)), int(rng.integers(NX))) for _ in range(PHOTOS))
-    grid, cubes = grid_of(NY, NX), []
-    for seed, name in enumerate(("one", "two")):
-        model = tiny_model(folder / "models" / name, preferred_gsd=1.0 + seed / 10)
-        pixels = [read_photo(folder / f"{n:02}.png").pixels for n in range(PHOTOS)]
-        vectors = open_ground(model, "cpu").encode(pixels)
-        own = np.random.default_rng(10 + seed)
-        spread = vectors.std(axis=0)
-        features = vectors.mean(axis=0) + own.normal(0, 1, (NY, NX, len(CLASSES))) * spread
-        for vector, cell in zip(vectors, cells, strict=True):
-            features[cell] = vector + ERROR * own.normal(0, 1, len(CLASSES)) * spread
-        write_cube(
-            folder / f"{name}.zarr", features.astype(np.float32), classes=CLASSES,
-            model_name=name, model_digest=model.digest,
-        )  # fmt: skip
-        cubes.append(str(folder / f"{name}.zarr"))
-    to_degrees = Transformer.from_crs(grid.crs, 4326, always_xy=True)
-    lines = ["file,lon,lat"]
-    for number, (row, col) in enumerate(cells):
-        lon, lat = to_degrees.transform(grid.x[col], grid.y[row])
-        lines.append(f"{number:02}.png,{lon:.7f},{lat:.7f}")
-    (folder / "truth.csv").write_text("\n".join(lines) + "\n")
-    return World(folder, (cubes[0], cubes[1]), cells, grid)
+    return write_world(tmp_path_factory.mktemp("tandem"))
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +85,7 @@ def test_an_answer_shows_what_each_model_says(world: World, tmp_path: Path) -> N
         assert said["percentile"] == pytest.approx(100 * (values <= value).mean(), abs=1e-3)
         z = (value - values.mean(dtype=float)) / values.std(dtype=float)
         assert said["score"] == pytest.approx(z, abs=1e-3)
+        assert said["rank"] == (values <= value).sum() and said["weight"] == 0.5
     assert first.score == pytest.approx(
         np.mean([s["score"] for s in first.models.values()]), abs=1e-3
     )
@@ -172,3 +139,234 @@ def test_what_is_no_tandem_is_one_line(world: World, tmp_path: Path) -> None:
     (tmp_path / "truth.csv").write_text("file,lon,lat\nnone.png,0,0\n")
     with pytest.raises(UsageError):
         evaluate_tandem(open_tandem(world.cubes), tmp_path / "truth.csv")
+
+
+def answered(area: Path, photo: Path, out: Path, **options: Any) -> QueryResult:
+    found = query_photos(area, [photo], out, **options)
+    assert found.failures == {}
+    return found.results[0]
+
+
+def maps_of(photo: Path, cubes: tuple[str, ...]) -> list[NDArray[np.float64]]:
+    """Distances ``(y, x)`` by each model, as a query of that alone has them."""
+    tandem = open_tandem(cubes)
+    _, vectors, _ = tandem.read([photo])
+    return [own.reshape(NY, NX).astype(float) for own in tandem.distances(vectors, 0)]
+
+
+def test_an_area_of_several_models_is_answered_by_all(world: World, tmp_path: Path) -> None:
+    area, photo = world.area(tmp_path), world.photos[3]
+    found = answered(area, photo, tmp_path / "out", top=5, truth=_truth(world, 3))
+    one, two = maps_of(photo, world.cubes)
+    scores = [(m - m.mean()) / m.std() for m in (one, two)]
+    together = (scores[0] + 2 * scores[1]) / 3  # the weights of the file
+    np.testing.assert_allclose(found.heatmap[:], together, atol=1e-5)
+    best = found.candidates[0]
+    assert together[best.row, best.col] == together.min() and found.measure == "score"
+    part = found.tandem
+    assert part is not None and [round(m.share, 6) for m in part.models] == [0.333333, 0.666667]
+    for own, model in zip((one, two), part.models, strict=True):
+        said = model.said[1]
+        assert said.rank == (own <= own[best.row, best.col]).sum()
+        assert said.percentile == pytest.approx(100 * said.rank / own.size)
+        row, col = world.cells[3]
+        placed = model.alone.told_truth()
+        assert placed and placed["percentile"] == pytest.approx(
+            100 * (own <= own[row, col]).sum() / own.size
+        )
+    assert found.folder is not None
+    names = {path.name for path in found.folder.iterdir()}
+    assert {"report.html", "query.json", "tandem.json", "candidates.csv"} <= names
+    rasters = sorted(name for name in names if name.startswith("heatmap_") and "color" not in name)
+    with rasterio.open(found.folder / rasters[0]) as raster:
+        assert raster.descriptions == ("distance",)
+        assert any(np.allclose(raster.read(1), own, atol=1e-5) for own in (one, two))
+    assert any("no bank" in note for note in found.notes)
+
+
+def test_one_of_the_models_can_be_asked_alone(world: World, tmp_path: Path) -> None:
+    area = world.area(tmp_path)
+    found = answered(area, world.photos[0], tmp_path / "out", model="two")
+    assert found.tandem is None and found.model["digest"] == world.models[1].digest
+    np.testing.assert_allclose(
+        found.heatmap[:], maps_of(world.photos[0], world.cubes)[1], atol=1e-5
+    )
+    for work in (
+        lambda: run_bulk(area, world.folder, tmp_path / "bulk"),
+        lambda: query_photos(area, world.photos[:1], tmp_path / "x", model="three"),
+    ):
+        with pytest.raises(AreaError, match=r"several models.*name its cube.*--model") as told:
+            work()
+        assert "\n" not in str(told.value)
+    assert not (tmp_path / "bulk").exists()
+
+
+def banked(world: World, folder: Path, photos: list[Path]) -> Path:
+    (folder / "bank").mkdir()
+    for photo in photos:
+        shutil.copy(photo, folder / "bank")
+    return world.area(folder, bank="bank")
+
+
+def test_the_bank_of_the_area_calibrates(world: World, tmp_path: Path) -> None:
+    area, photo = banked(world, tmp_path, world.photos[8:18]), world.photos[2]
+    (tmp_path / "bank" / "torn.png").write_bytes(world.photos[0].read_bytes()[:99])
+    found = answered(area, photo, tmp_path / "out", top=3)
+    tandem = open_tandem(world.cubes)
+    expected = np.zeros((NY, NX))
+    for number, weight in ((0, 1 / 3), (1, 2 / 3)):
+        _, vectors, _ = tandem.read([*world.photos[8:18], photo])
+        maps = distance_maps(tandem.members[number].cube, vectors[number]).astype(float)
+        bank, own = maps[:-1], maps[-1]
+        spread = np.sqrt(bank.var(axis=0, ddof=1).mean())
+        expected += (weight * (own - bank.mean(axis=0)) / spread).reshape(NY, NX)
+    np.testing.assert_allclose(found.heatmap[:], expected, atol=1e-4)
+    part = found.tandem
+    assert part is not None and part.calibration == "bank" and len(part.bank) == 10
+    assert any("10 unrelated ones" in note for note in found.notes)
+    assert any("1 photos of the bank could not be read" in note for note in found.notes)
+    assert not any("itself is among them" in note for note in found.notes)
+    again = answered(area, world.photos[9], tmp_path / "out", top=3)
+    assert any("itself is among them" in note for note in again.notes)
+
+
+@pytest.mark.parametrize(("photos", "words"), [(0, "no photos"), (7, "at least 8")])
+def test_a_bank_that_tells_nothing_is_one_line(
+    world: World, tmp_path: Path, photos: int, words: str
+) -> None:
+    area = banked(world, tmp_path, world.photos[:photos])
+    with pytest.raises(UsageError, match=words) as told:
+        query_photos(area, world.photos[9:10], tmp_path / "out")
+    assert "\n" not in str(told.value)
+
+
+def test_places_that_one_model_does_not_know_are_counted(world: World, tmp_path: Path) -> None:
+    features = world.features[1].copy()
+    features[:7, :9] = np.nan  # what the second model could not encode
+    model = world.models[1]
+    write_cube(
+        tmp_path / "holes.zarr", features, classes=CLASSES, model_name="two",
+        model_digest=model.digest,
+    )  # fmt: skip
+    models = [str(world.models[0].path), {"model": str(model.path), "cube": "holes.zarr"}]
+    area = world.area(tmp_path, models=[{"model": models[0], "cube": world.cubes[0]}, models[1]])
+    found = answered(area, world.photos[0], tmp_path / "out")
+    assert np.isnan(found.heatmap[:7, :9]).all() and found.known == NY * NX - 63
+    (reason,) = found.lacking
+    assert found.lacking[reason] == 63 and "nothing in the cube of model" in reason
+    assert found.tandem is not None
+    assert [one.alone.known for one in found.tandem.models] == [NY * NX, NY * NX - 63]
+    weighed = answered(
+        world.area(tmp_path, models=[
+            {"model": models[0], "cube": world.cubes[0]}, {**models[1], "weight": 0},
+        ]), world.photos[0], tmp_path / "other",
+    )  # fmt: skip
+    assert weighed.known == NY * NX and weighed.lacking == {}  # without weight it has no veto
+
+
+def test_what_one_model_alone_can_do_is_refused(world: World, tmp_path: Path) -> None:
+    area = world.area(tmp_path)
+    same = [{"model": str(world.models[0].path), "cube": world.cubes[0]},
+            {"model": "one", "cube": str(tmp_path / "copy.zarr")}]  # fmt: skip
+    shutil.copytree(world.cubes[0], tmp_path / "copy.zarr")
+    twice = world.area(tmp_path, models=same).rename(tmp_path / "twice.yaml")
+    area = world.area(tmp_path)
+    for asked, options, words in (
+        (area, {"regions": 100.0}, "regions"),
+        (area, {"generation": "g0001"}, "--date"),
+        (twice, {}, "named twice"),
+    ):
+        with pytest.raises(UsageError, match=words) as told:
+            query_photos(asked, world.photos[:1], tmp_path / "out", **options)
+        assert "\n" not in str(told.value)
+    (missing := tmp_path / "missing").mkdir()
+    models = [{"model": str(world.models[0].path), "cube": world.cubes[0]}, "two"]
+    with pytest.raises(GeolocError, match=r"cube-two\.zarr does not exist"):
+        query_photos(world.area(missing, models=models), world.photos[:1], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_vector_that_is_no_number_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tandem = open_tandem(world.cubes)
+    member = tandem.members[1]
+    odd = np.full((1, len(CLASSES)), np.nan, np.float32)
+    monkeypatch.setattr(
+        "geoloc.query.tandem.members.encode",
+        lambda paths, *_, **__: ([read_photo(paths[0])], odd, {}),
+    )
+    with pytest.raises(ModelError, match=r"no numbers for photo 00\.png"):
+        member.encode(world.photos[:1])
+
+
+def test_an_answer_of_several_models_is_repeated(world: World, tmp_path: Path) -> None:
+    area = banked(world, tmp_path, world.photos[8:17])
+    found = answered(area, world.photos[1], tmp_path / "out", top=4)
+    assert found.folder is not None
+    record = found.folder / "query.json"
+    outcome = repeat_query(record)
+    assert outcome.same, outcome.differences
+    told = json.loads(record.read_text())
+    told["tandem"]["models"][0]["weight"] = 0.9
+    (tmp_path / "altered.json").write_text(json.dumps(told))
+    assert not repeat_query(tmp_path / "altered.json").same
+    (tmp_path / "bank" / "10.png").write_bytes(world.photos[0].read_bytes())
+    with pytest.raises(UsageError, match="has changed since"):
+        repeat_query(record)
+
+
+def test_a_confirmed_place_is_kept_for_each_model(world: World, tmp_path: Path) -> None:
+    found = answered(world.area(tmp_path), world.photos[4], tmp_path / "out", top=3)
+    lat, lon = _truth(world, 4)
+    assert found.folder is not None
+    kept = confirm(found.folder / "query.json", f"{lat},{lon}", file=tmp_path / "kept.jsonl")
+    stored = read_confirmed(tmp_path / "kept.jsonl")
+    assert kept.new and kept.models == 2 and not kept.warnings
+    assert [one.cube.model for one in stored] == [model.digest for model in world.models]
+    assert all(one.cell == world.cells[4] for one in stored)
+    for one, model in zip(stored, world.models, strict=True):
+        (vector,) = open_ground(model, "cpu").encode([read_photo(world.photos[4]).pixels])
+        np.testing.assert_allclose(one.vector, vector, rtol=1e-3, atol=1e-3)
+    again = confirm(found.folder / "query.json", f"{lat},{lon}", file=tmp_path / "kept.jsonl")
+    assert not again.new and len(read_confirmed(tmp_path / "kept.jsonl")) == 2
+
+
+def test_zoom_and_share_name_the_way(world: World, tmp_path: Path) -> None:
+    found = answered(world.area(tmp_path), world.photos[4], tmp_path / "out", top=3)
+    assert found.folder is not None
+    for work in (
+        lambda: zoom_answer(found.folder, 1, ZoomOptions(km=0.2)),
+        lambda: share([found.folder], tmp_path / "shared"),
+    ):
+        with pytest.raises(UsageError, match=r"several models in tandem.*--model") as told:
+            work()
+        assert "\n" not in str(told.value)
+    assert not (tmp_path / "shared").exists()
+
+
+def test_answers_of_one_and_of_several_models_lie_side_by_side(
+    world: World, tmp_path: Path
+) -> None:
+    area, out = world.area(tmp_path), tmp_path / "out"
+    for _ in range(2):
+        alone = answered(area, world.photos[0], out, model="one", top=2)
+        both = answered(area, world.photos[0], out, top=2)
+        assert alone.folder == out / "00" and both.folder == out / "00-2"
+
+
+def test_names_of_models_are_told_apart() -> None:
+    models: Any = [
+        SimpleNamespace(name=name, digest=digit * 64)
+        for name, digit in (("mine", "a"), ("mine", "b"), (TANDEM, "c"), ("other", "d"))
+    ]
+    named = names_of([model.name for model in models], models)
+    digests = [digit * 12 for digit in "abc"]
+    assert named == [f"mine-{digests[0]}", f"mine-{digests[1]}", f"tandem-{digests[2]}", "other"]
+
+
+def _truth(world: World, number: int) -> tuple[float, float]:
+    row, col = world.cells[number]
+    to_degrees = Transformer.from_crs(world.grid.crs, 4326, always_xy=True)
+    lon, lat = to_degrees.transform(world.grid.x[col], world.grid.y[row])
+    return lat, lon

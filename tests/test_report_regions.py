@@ -38,6 +38,7 @@ from geoloc.report.region_page import write_region_page
 from geoloc.report.views import Views, render_views
 from geoloc.search import RegionMin, project
 from tests.conftest import OfflinePage
+from tests.full_disk import file_limit
 from tests.point_place import EAST, NORTH, SOUTH, WEST, make_map
 from tests.report_sample import HOSTILE, FlatImagery, photo, sample
 
@@ -129,6 +130,16 @@ def test_the_package_has_regions_and_best_points(answer: QueryResult, tmp_path: 
     assert (joined["region_left"] == joined["region_right"]).all()
     with sqlite3.connect(tmp_path / "r.gpkg") as file:
         assert file.execute("select count(*) from gpkg_contents").fetchone() == (2,)
+
+
+@pytest.mark.parametrize("most", [8_000, 98_000, 190_000])
+def test_a_package_without_room_is_not_begun(
+    answer: QueryResult, tmp_path: Path, most: int
+) -> None:
+    """Beyond the room one was left without its last pages, and nothing was said."""
+    with file_limit(most), pytest.raises(OSError, match="File too large"):
+        write_region_package(answer, tmp_path / "regions.gpkg")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_shapes_across_180_degrees_are_split() -> None:

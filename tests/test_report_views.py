@@ -108,6 +108,16 @@ def test_a_page_of_many_stays_small() -> None:
     assert len(source.windows) == 3  # chips
 
 
+def test_of_thousands_only_the_best_are_shown_from_above(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views_module, "MOST_CHIPS", 4)
+    many = tuple(candidate(k + 1, 2 + 4 * k, 3 + 6 * k) for k in range(20))
+    source = Watched()
+    views = render_views(sample(candidates=many), source, overview(), sharp=False)
+    assert sorted(views.chips) == [1, 2, 3, 4] and len(source.windows) == 4
+    assert views.notes == ("The best 4 candidates are shown from above, the others not.",)
+    assert render_views(sample(candidates=many[:4]), source, overview()).notes == ()
+
+
 def test_coarse_imagery_gets_no_sharp_tiles() -> None:
     assert len(render_views(sample(), Watched(gsd=2.0), overview()).base) == 1
 

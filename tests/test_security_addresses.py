@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import http.server
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from PIL import Image
 from prefect.utilities.callables import parameter_schema
 from pydantic import TypeAdapter, ValidationError
 
@@ -22,6 +20,7 @@ from flows.refresh_cubes import refresh_cubes
 from geoloc.area import Area
 from geoloc.errors import UsageError
 from tests.loopback import serving_on_loopback
+from tests.media import small_jpeg
 
 SHOWN = [
     "https://us:PASSWD@photos.example/a.jpg",
@@ -86,13 +85,7 @@ def test_who_is_refused_reads_what_to_do() -> None:
     assert "a variable of the worker's environment" in refused.value.message
 
 
-def _photo() -> bytes:
-    memory = io.BytesIO()
-    Image.new("RGB", (64, 48), (90, 120, 30)).save(memory, "jpeg")
-    return memory.getvalue()
-
-
-PHOTO = _photo()
+PHOTO = small_jpeg()
 
 
 class _Guarded(http.server.BaseHTTPRequestHandler):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import time
 import zlib
 from collections.abc import Iterator
@@ -11,24 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from flows import downloading, fetching
 from flows.fetching import store_photo
 from geoloc.errors import PhotoError, UsageError
 from geoloc.net.hosts import refusal
 from tests.loopback import Dripping, Listener, listening, serving_on_loopback
-
-
-def _jpeg() -> bytes:
-    memory = io.BytesIO()
-    Image.new("RGB", (64, 48), (90, 120, 30)).save(memory, "jpeg")
-    return memory.getvalue()
+from tests.media import small_jpeg
 
 
 @pytest.fixture
 def server() -> Iterator[Listener]:
-    with listening(**{"a.jpg": _jpeg(), "secret": b"inner answer"}) as found:
+    with listening(**{"a.jpg": small_jpeg(), "secret": b"inner answer"}) as found:
         yield found
 
 
@@ -70,7 +63,7 @@ def test_a_name_that_moves_after_the_check_is_caught(
 
 @pytest.mark.parametrize(
     "body",
-    [b"inner answer", b"<html>login</html>", b'{"token": "x"}', _jpeg()[:300], b""],
+    [b"inner answer", b"<html>login</html>", b'{"token": "x"}', small_jpeg()[:300], b""],
     ids=["text", "html", "json", "half", "empty"],
 )
 def test_what_is_no_picture_is_not_kept(server: Listener, tmp_path: Path, body: bytes) -> None:
@@ -103,8 +96,11 @@ def test_a_swollen_body_is_cut_off(
 
 
 def test_a_packed_photo_is_unpacked(server: Listener, tmp_path: Path) -> None:
-    server.pages["/b.jpg"], server.headers = gzip.compress(_jpeg()), {"Content-Encoding": "gzip"}
-    assert store_photo(f"{server.root}/b.jpg", tmp_path).read_bytes() == _jpeg()
+    server.pages["/b.jpg"], server.headers = (
+        gzip.compress(small_jpeg()),
+        {"Content-Encoding": "gzip"},
+    )
+    assert store_photo(f"{server.root}/b.jpg", tmp_path).read_bytes() == small_jpeg()
 
 
 @pytest.mark.parametrize("path", ["/body", "/headers"])

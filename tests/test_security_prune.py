@@ -30,7 +30,6 @@ from tests import cubes
 from tests.array_cube import heatmaps
 from tests.bulk_place import Place
 from tests.cubes import write_cube
-from tests.damage import make_old
 from tests.encoder_models import CLASSES
 from tests.media import save
 
@@ -73,7 +72,6 @@ def test_a_generation_that_vanished_is_no_lack_of_imagery(url: str, read: bool) 
     cube = Cube.open(url, "g0001")
     if read:
         assert np.isfinite(heatmaps(cube, QUERY)).any()
-        assert cube.checked
     assert prune_generations(url, 1) == ["g0001"]
     fresh = (slice(0, 20), slice(129, 160)) if read else (slice(0, 20), slice(0, 160))
     refused(lambda: cube.read(*fresh))
@@ -82,22 +80,6 @@ def test_a_generation_that_vanished_is_no_lack_of_imagery(url: str, read: bool) 
     refused(lambda: heatmaps(cube, QUERY))
     refused(lambda: cube.provenance(next(iter(cube.grid.chunks()))))
     assert np.isfinite(heatmaps(Cube.open(url), QUERY)).any()
-
-
-@pytest.mark.parametrize("read", [False, True])
-def test_nor_is_one_of_an_older_geoloc(tmp_path: Path, read: bool) -> None:
-    url = tmp_path / "cube.zarr"
-    write(url, "g0001", 1)
-    make_old(url)
-    write(url, "g0002", 2)
-    cube = Cube.open(url, "g0001")
-    if read:
-        assert cube.chunk_status.all()
-    prune_generations(url, 1)
-    if not read:
-        refused(lambda: cube.chunk_status)
-    refused(lambda: cube.read(slice(0, 20), slice(0, 160)))
-    refused(lambda: cube.provenance(next(iter(cube.grid.chunks()))))
 
 
 def test_workers_of_a_cluster_say_the_same(url: str, scheduler: str) -> None:

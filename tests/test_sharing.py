@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import os
 import stat
@@ -336,6 +337,13 @@ def test_a_bulk_run_is_shared_whole(place: Place, tmp_path: Path) -> None:
     shared = share([tmp_path / "bulk"], tmp_path / "out")
     assert len(shared.answers) == count >= 2
     assert holders(tmp_path / "out", "QX1") == []
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    for copy in shared.answers:
+        assert f'<a href="{copy["folder"]}/report.html">' in page
+        (best, *_) = record(tmp_path / "out" / copy["folder"])["candidates"]
+        assert f"{best['lat']:.6f}, {best['lon']:.6f}" in page
+    assert "default-src 'none'" in html.unescape(page) and "<script" not in page
+    assert "QX1.jpg" in (tmp_path / "with-paths" / "index.html").read_text(encoding="utf-8")
 
 
 def test_answers_of_queries_are_shared(place: Place, tmp_path: Path) -> None:

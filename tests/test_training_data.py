@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from geoloc.errors import PhotoError
+from geoloc.pairs.stored import Stored
 from geoloc.training import data as data_module
 from geoloc.training.data import StoredChips, assemble, open_chips
-from geoloc.training.shards import Stored
 
 
 def chips(folder: Path, count: int) -> list[Stored]:

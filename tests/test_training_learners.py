@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load
 
 from geoloc.encoders.formats.networks import build_dense, build_network, load_state
+from geoloc.errors import UsageError
 from geoloc.models.spec import IMAGENET_MEAN, IMAGENET_STD
 from geoloc.training.augment import NONE, Augmentation
 from geoloc.training.data import ArrayChips, PairData
+from geoloc.training.frozen import FrozenTrunk, frozen_body
 from geoloc.training.learners import WholeNetwork
 from geoloc.training.student import LossSpec
 from tests.training_pairs import ARCH
@@ -29,8 +34,6 @@ def pairs(side: int, dim: int) -> PairData:
 def test_the_exported_network_gives_the_predictions(
     arch: str, size: int, pool: int | None, stride: int
 ) -> None:
-    from safetensors.torch import load
-
     torch.manual_seed(0)
     learner = WholeNetwork(arch, 5, size=size, pool=pool, stride=stride, augment=NONE)
     data = pairs(size + 8, 5)
@@ -73,3 +76,44 @@ def test_a_tuned_trunk_is_trained_too_and_begins_near_the_mean() -> None:
     assert all(p.requires_grad for p in task.net.parameters())
     predicted = tuned.predict(data.chips)
     assert np.abs(predicted.mean(0) - data.targets.mean(0)).max() < 2
+
+
+@pytest.mark.parametrize("method", ["dense", "patch"])
+def test_a_head_on_the_frozen_early_stages_is_what_its_model_computes(
+    tmp_path: Path, method: str
+) -> None:
+    torch.manual_seed(0)
+    body = frozen_body("place_lite0", 5, hidden=8, dropout=0.0, dense=method == "dense",
+                       window=(8, 16))  # fmt: skip
+    learner = FrozenTrunk(
+        "place_lite0", body, tmp_path, size=96, views=2, augment=Augmentation(), seed=0,
+        device=torch.device("cpu"),
+    )  # fmt: skip
+    data = pairs(104, 5)
+    task = learner.task(data, data, loss=LossSpec(), batch=4, seed=0)
+    kept = sorted(tmp_path.glob("features-*.npy"))
+    assert len(kept) == 2
+    whole = kept[1].read_bytes()
+    kept[1].write_bytes(whole[: len(whole) // 2])  # as by a full disk of old
+    task = learner.task(data, data, loss=LossSpec(), batch=4, seed=0)
+    assert kept[1].read_bytes() == whole
+    assert {name for name, _ in task.net.named_parameters()} == {
+        "layers.1.weight", "layers.1.bias", "layers.4.weight", "layers.4.bias"
+    }  # fmt: skip
+    predicted = learner.predict(data.chips)
+    assert np.abs(predicted.mean(0) - data.targets.mean(0)).max() < 2
+    section, files = learner.export()
+    assert (section["methods"] == ["dense", "patch"]) == (method == "dense") == ("dense" in section)
+    network = build_network("place_lite0", 5).eval()
+    load_state(network, load(files["overhead.safetensors"]), "test")
+    images = torch.from_numpy(data.chips[:])[:, :, 4:-4, 4:-4].float() / 255
+    mean, std = (torch.tensor(section[name])[:, None, None] for name in ("mean", "std"))
+    with torch.inference_mode():
+        served = network((images - mean) / std).numpy()
+    assert np.allclose(predicted, served, atol=1e-4)
+    assert learner.trunks == ("efficientnet_lite0",)
+
+
+def test_a_frozen_trunk_has_a_window_of_its_own() -> None:
+    with pytest.raises(UsageError, match="needs stride 8 and pool_px 16"):
+        frozen_body("place_lite0", 5, hidden=8, dropout=0.0, dense=True, window=(32, 96))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from geoloc.errors import GeolocError, PhotoError, UsageError
 from geoloc.models.load import load_model
 from geoloc.pairs import Pair, read_pairs, write_pairs
 from geoloc.pairs.sharding import shard_pairs
+from geoloc.pairs.stored import Stored
 from geoloc.training.material import (
     load_splits,
     no_stages,
@@ -24,7 +26,6 @@ from geoloc.training.material import (
     teacher_vectors,
 )
 from geoloc.training.photo_views import PhotoViews
-from geoloc.training.shards import Stored
 from tests.training_pairs import place_pairs, write_teacher
 
 CPU = torch.device("cpu")
@@ -94,6 +95,26 @@ def test_what_is_in_two_splits_is_refused(pairs: Path, tmp_path: Path) -> None:
     material = read_material(write_pairs(twice, tmp_path / "twice.csv"))
     with pytest.raises(UsageError, match="is in the splits train and test"):
         require_one_split(material)
+
+
+@pytest.mark.parametrize(("metres", "refused"), [(6, True), (60, False)])
+def test_a_place_in_two_splits_is_refused(
+    pairs: Path, tmp_path: Path, metres: float, refused: bool
+) -> None:
+    """Another photo and another chip of what was learnt, from the other side of the street."""
+    rows = [replace(pair, lonlat=(30 + number, 50.0)) for number, pair in
+            enumerate(read_pairs(pairs))]  # fmt: skip
+    rows[-1] = replace(rows[-1], lonlat=(30.0, 50 + metres / 111_200))
+    assert rows[0].split == "train" and rows[-1].split == "test"
+    table = write_pairs(rows, tmp_path / "near.csv")
+    shard_pairs(read_pairs(table), tmp_path / "shards")
+    for source in (table, tmp_path / "shards"):
+        material = read_material(source)
+        if not refused:
+            require_one_split(material)
+            continue
+        with pytest.raises(UsageError, match=r"less than 50 m from one of another split than test"):
+            require_one_split(material)
 
 
 def test_pairs_by_place_alone_name_the_next_step(pairs: Path, tmp_path: Path) -> None:

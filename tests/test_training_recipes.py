@@ -31,7 +31,7 @@ def test_every_recipe_is_valid_and_each_of_its_fields_can_be_set() -> None:
         spec = made(recipe, "loop.epochs=3", "augment.flip=false", "gsd=[1, 2, 3]")
         assert (spec.loop.epochs, spec.augment.flip, spec.gsd) == (3, False, (1, 2, 3))
         assert spec.loop.lr == made(recipe).loop.lr
-    with pytest.raises(UsageError, match="use default, head, study, study-low"):
+    with pytest.raises(UsageError, match="use default, head, head-dense, study, study-low"):
         made("best")
     with pytest.raises(UsageError, match="arch has no fields"):
         made("study", "arch.depth=3")
@@ -64,3 +64,13 @@ def test_the_study_s_recipe_runs_twenty_steps(tmp_path: Path) -> None:
     lines = (tmp_path / "student.run" / METRICS).read_text().splitlines()
     losses = [json.loads(line)["loss"] for line in lines]
     assert len(losses) == 2 and losses[1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"), [(100_000, 128), (2048, 128), (420, 24), (100, 6), (40, 2), (3, 2)]
+)
+def test_of_few_pairs_batches_are_smaller(pairs: int, expected: int) -> None:
+    assert made("default").batch_of(pairs) == expected
+    assert made("study").batch_of(pairs) == 64
+    parts = made("default", "loop.accumulate=4").batch_of(pairs)
+    assert parts % 4 == 0 and (parts <= expected or parts == 4)

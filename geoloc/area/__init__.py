@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .file import Area, load_area
+from .file import Area, load_area, load_areas, names_models
 from .imagery import (
     Bounds,
     GeotiffImagery,
@@ -31,6 +31,8 @@ __all__ = [
     "ZarrImagery",
     "holds_the_same",
     "load_area",
+    "load_areas",
+    "names_models",
     "on_globe",
     "polygon_file",
     "portable",

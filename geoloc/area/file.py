@@ -15,6 +15,11 @@ An area file is YAML::
 ``geometry: area.geojson`` may replace ``bounds``; without either, the area is the extent of its
 imagery. Relative paths are resolved against the file's own folder.
 
+``models: [landuse, {model: ./mine, weight: 2}]`` in place of ``model`` names several, which are
+asked together: each has a cube of its own, ``cube-landuse.zarr`` beside the one that is named, or
+where its ``cube`` says. ``bank: photos/`` is a folder of unrelated photos, by which their scores
+are calibrated.
+
 ``points: points.parquet`` in place of extent and step makes a cube of points: a vector for each
 place in the file, which may lie anywhere on Earth; ``geometry`` may bound them, and ``crs``, the
 projection of maps, may be left out. ``imagery`` may be a list: where the first has no imagery,
@@ -32,13 +37,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..domain import Grid
 from ..errors import AreaError, one_line
+from ..names import unique_names
 from .ground import numbers, require_ground_scale, require_metres
 from .imagery import Bounds, Imagery, ZarrImagery, covers_the_world, one_of_layers
 from .map import MapFiles
+from .models import AreaModel, is_folder, one_of_models, require_distinct
 from .polygon import read_polygon
 from .spec import Spec, explain, resolve_path
 
@@ -53,7 +60,14 @@ _MAX_FILE_BYTES = 1_000_000  # larger: probably the imagery was given instead
 
 
 class Area(Spec):
-    """An area of interest and what is made of it; also the parameter of the flows."""
+    """An area of interest and what is made of it; also the parameter of the flows.
+
+    One of several models (``models`` in place of ``model``) is used by its `parts`.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["model"]}, {"required": ["models"]}]}
+    )
 
     name: str = Field(min_length=1, max_length=100, pattern=r"^[^/\\\x00-\x1f]+$")
     crs: str = Field(
@@ -70,7 +84,13 @@ class Area(Spec):
     )
     step: float = Field(_STEP, gt=0, description="m between cell centres")
     imagery: Imagery
-    model: str = Field(min_length=1, description="a name in the model store, a folder or a URL")
+    model: str = Field("", description="a name in the model store, a folder or a URL")
+    models: tuple[AreaModel, ...] = Field(
+        (), description="several in place of one, asked together; each has a cube of its own"
+    )
+    bank: Path | None = Field(
+        None, description="a folder of unrelated photos, by which several models are calibrated"
+    )
     cube: str = Field(min_length=1, description="path or URL of the feature cube")
     sensitive: bool | None = Field(
         None, description="reports hide photos until a reader chooses to see them"
@@ -104,6 +124,23 @@ class Area(Spec):
     def _layers(cls, value: Any) -> Any:
         return one_of_layers(value) if isinstance(value, list) else value
 
+    @field_validator("models", mode="before")
+    @classmethod
+    def _named_models(cls, value: Any) -> Any:
+        return one_of_models(value)
+
+    @model_validator(mode="after")
+    def _has_models(self) -> Area:
+        if self.models:
+            if self.model:
+                raise ValueError("give either model or models; found both")
+            require_distinct(self.models, self.cube)
+        elif not self.model:
+            raise ValueError("key 'model' is missing")
+        elif self.bank is not None:
+            raise ValueError("bank: is for several models (models: [landuse, ./mine])")
+        return self
+
     @model_validator(mode="after")
     def _makes_sense(self) -> Area:
         if self.points is not None:
@@ -128,6 +165,23 @@ class Area(Spec):
         if self.keeps_copy:
             raise ValueError("cache: true tiles an extent, which points have not: leave it out")
         return self
+
+    @property
+    def parts(self) -> tuple[Area, ...]:
+        """The same area of each of its models, with the cube of that; of one model itself."""
+        if not self.models:
+            return (self,)
+        shared = self.model_dump(exclude={"models", "bank", "model", "cube"})
+        return tuple(
+            Area.model_validate({**shared, "model": one.model, "cube": one.beside(self.cube)})
+            for one in self.models
+        )
+
+    @property
+    def named_parts(self) -> dict[str, Area]:
+        """`parts` by a name of each model; of one model "" alone."""
+        names = [*unique_names(one.name for one in self.models)] or [""]
+        return dict(zip(names, self.parts, strict=True))
 
     @property
     def has_place(self) -> bool:
@@ -204,18 +258,54 @@ class Area(Spec):
                 "imagery": self.imagery.resolve(base),
                 "geometry": self.geometry and Path(resolve_path(str(self.geometry), base)),
                 "points": self.points and Path(resolve_path(str(self.points), base)),
-                "model": resolve_path(self.model, base) if _is_folder(self.model) else self.model,
+                "model": resolve_path(self.model, base) if is_folder(self.model) else self.model,
+                "models": tuple(one.resolve(base) for one in self.models),
+                "bank": self.bank and Path(resolve_path(str(self.bank), base)),
                 "cube": resolve_path(self.cube, base),
                 "map": self.map and self.map.resolve(base),
             }
         )
 
 
-def load_area(path: str | Path) -> Area:
+def load_area(path: str | Path, model: str | None = None) -> Area:
     """Read an area file; relative paths in it are resolved against its folder.
 
-    Raises AreaError, one line, for anything that is not a valid area.
+    ``model``: which one of several that it names. Raises AreaError, one line, for anything that is
+    not a valid area, and for one of several models of which none is chosen.
     """
+    whole = load_areas(path)
+    if not whole.models:
+        return whole
+    chosen = _chosen(whole, model, Path(path).absolute().parent)
+    if chosen is None:
+        names = ", ".join(one.name for one in whole.models)
+        cube = whole.models[0].beside(whole.cube)
+        raise AreaError(
+            f"{path} names several models ({names}), and this is done with one of them: name its "
+            f"cube, such as {cube}, or, where there is that option, --model {whole.models[0].name}"
+        )
+    return chosen
+
+
+def _chosen(area: Area, model: str | None, base: Path) -> Area | None:
+    """The part of one model, by its name, or as the file or a path has it."""
+    if model is None:
+        return None
+    known = {model, resolve_path(model, base), resolve_path(model, Path.cwd())}
+    pairs = zip(area.models, area.parts, strict=True)
+    return next((part for one, part in pairs if known & {one.name, one.model}), None)
+
+
+def names_models(path: str | Path) -> bool:
+    """Whether an area file names several models; nothing else of it is looked at.
+
+    Raises AreaError where it cannot be read.
+    """
+    return bool(_read_yaml(Path(path)).get("models"))
+
+
+def load_areas(path: str | Path) -> Area:
+    """`load_area` also of several models: what it gives has as many `Area.parts`."""
     path = Path(path)
     values = _read_yaml(path)
     try:
@@ -270,8 +360,3 @@ def _whole_steps(bounds: Bounds, step: float) -> Bounds:
         math.ceil(right) * step,
         math.ceil(top) * step,
     )
-
-
-def _is_folder(model: str) -> bool:
-    """Whether a model is given by its folder rather than its name in the store."""
-    return "/" in model or "\\" in model or model.startswith((".", "~"))

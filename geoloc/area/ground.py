@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError, ProjError
 
+from ..arrays import F64, Bools
 from .imagery import Bounds
 
 _MOST_SCALE = 0.01  # of lengths, at the middle; UTM zones keep within 0.001, and 0.01 at 8 degrees
@@ -79,9 +79,7 @@ def require_ground_scale(code: str, bounds: Bounds) -> None:
         )
 
 
-def ground_scales(
-    code: str, x: NDArray[np.float64], y: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def ground_scales(code: str, x: F64, y: F64) -> tuple[F64, F64, F64]:
     """Degrees ``lon``, ``lat`` ``(n,)`` of points, and m on the ground per m of the CRS ``(n, 2)``.
 
     The latter are the greatest and least over all directions; not finite outside the CRS.
@@ -107,19 +105,13 @@ def ground_scales(
     return lon, lat, scales
 
 
-def _returned(back: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _returned(back: F64, points: F64) -> Bools:
     """Which points ``(2, n)`` survive the round trip; those past a pole are folded elsewhere."""
     with np.errstate(invalid="ignore"):
         return np.asarray((np.abs(back - points) <= _RETURN).all(axis=0))
 
 
-def _moved(
-    geod: Geod,
-    lon: NDArray[np.float64],
-    lat: NDArray[np.float64],
-    to_lon: NDArray[np.float64],
-    to_lat: NDArray[np.float64],
-) -> NDArray[np.float64]:
+def _moved(geod: Geod, lon: F64, lat: F64, to_lon: F64, to_lat: F64) -> F64:
     """m east and north ``(n, 2)`` from one point to another; NaN off the map."""
     valid = np.isfinite([lon, lat, to_lon, to_lat]).all(axis=0)
     moved = np.full((len(lon), 2), np.nan)

@@ -405,15 +405,15 @@ def _of_further_kind(value: Any, known: ValidatorFunctionWrapHandler) -> Any:
     return value if isinstance(value, spec) else spec.model_validate(value)
 
 
-OneImagery = Annotated[
+_Single = (
     Annotated[GeotiffImagery, Tag("geotiff")]
     | Annotated[StacImagery, Tag("stac")]
     | Annotated[XyzImagery, Tag("xyz")]
     | Annotated[ZarrImagery, Tag("zarr")]
-    | Annotated[SandboxImagery, Tag("sandbox")],
-    Discriminator(_kind_of),
-    WrapValidator(_of_further_kind),
-]
+    | Annotated[SandboxImagery, Tag("sandbox")]
+)
+
+OneImagery = Annotated[_Single, Discriminator(_kind_of), WrapValidator(_of_further_kind)]
 """The imagery of one source, discriminated by ``kind``."""
 
 
@@ -439,12 +439,7 @@ class LayeredImagery(Spec):
 
 
 Imagery = Annotated[
-    Annotated[GeotiffImagery, Tag("geotiff")]
-    | Annotated[StacImagery, Tag("stac")]
-    | Annotated[XyzImagery, Tag("xyz")]
-    | Annotated[ZarrImagery, Tag("zarr")]
-    | Annotated[SandboxImagery, Tag("sandbox")]
-    | Annotated[LayeredImagery, Tag("layers")],
+    _Single | Annotated[LayeredImagery, Tag("layers")],
     Discriminator(_kind_of),
     WrapValidator(_of_further_kind),
 ]

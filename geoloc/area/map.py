@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from ..arrays import F64
 from ..errors import AreaError, one_line
 from .polygon import read_polygon
 from .shapes import read_shapes
@@ -73,8 +73,8 @@ class NamedPlaces:
     """Places ``(n,)``: names, people (NaN where unknown), degrees ``(n, 2)`` lon, lat."""
 
     names: tuple[str, ...] = ()
-    population: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    lonlat: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
+    population: F64 = field(default_factory=lambda: np.empty(0))
+    lonlat: F64 = field(default_factory=lambda: np.empty((0, 2)))
 
     def __len__(self) -> int:
         return len(self.names)

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F64
 from ..errors import AreaError, one_line
 from ..net.gated import gate
 from .ground import looks_like_degrees, numbers
@@ -260,13 +260,13 @@ def across_antimeridian(polygon: Polygon, path: Path) -> Polygon:
     return shapely.Polygon(shell, holes)
 
 
-def _jumps(lon: NDArray[np.float64]) -> bool:
+def _jumps(lon: F64) -> bool:
     """Whether an edge goes the long way around; 360 degrees is a full parallel."""
     lengths = np.abs(np.diff(lon))
     return bool(((lengths > 180) & (lengths < 360)).any())
 
 
-def _unwrapped(ring: Any, path: Path) -> NDArray[np.float64]:
+def _unwrapped(ring: Any, path: Path) -> F64:
     """A ring's coordinates ``(n, 2)``, each edge the short way around."""
     points = np.array(ring.coords)[:, :2]
     if _jumps(points[:, 0]):

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..photos.likeness import BITS, Seen, Signature
-
-__all__ = ["BITS", "Cluster", "Picture", "Seen", "Signature", "propose_clusters", "same_place"]
+from ..arrays import F32, F64, I64, Bools
+from ..photos.likeness import BITS, Signature
 
 _ALIKE_BITS = 72
 _ALIKE = 0.9  # correlation of the scenes' logits
@@ -34,7 +33,7 @@ class Picture:
     """
 
     number: int
-    vector: NDArray[np.float32]
+    vector: F32
     signature: Signature
     video: str | None = None
     second: float = 0.0
@@ -76,7 +75,7 @@ def same_place(a: Picture, b: Picture) -> str | None:
     return reason if reason and similarity(a.vector, b.vector) >= _ALIKE else None
 
 
-def similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+def similarity(a: F32, b: F32) -> float:
     """Correlation of two vectors ``(feature,)`` over the scenes; 0 where one is constant."""
     return float(_unit(a) @ _unit(b))
 
@@ -90,12 +89,12 @@ class _Traits:
     """
 
     hashes: NDArray[np.uint64]
-    units: NDArray[np.float32]
-    videos: NDArray[np.int64]
-    seconds: NDArray[np.float64]
-    taken: NDArray[np.float64]
-    senders: NDArray[np.int64]
-    posted: NDArray[np.float64]
+    units: F32
+    videos: I64
+    seconds: F64
+    taken: F64
+    senders: I64
+    posted: F64
 
     @classmethod
     def of(cls, pictures: Sequence[Picture]) -> _Traits:
@@ -112,7 +111,7 @@ class _Traits:
             np.array([moment for _, moment in posts]),
         )
 
-    def may_match(self, place: int, among: NDArray[np.bool_]) -> list[int]:
+    def may_match(self, place: int, among: Bools) -> list[int]:
         """Places before ``place``, in order, of those ``among`` that may show the same."""
         before = slice(0, place)
         one_video = (self.videos[before] == self.videos[place]) & (self.videos[place] >= 0)
@@ -131,12 +130,12 @@ class _Traits:
         return [int(n) for n in near[alike]]
 
 
-def _numbered(names: Sequence[str | None]) -> NDArray[np.int64]:
+def _numbered(names: Sequence[str | None]) -> I64:
     numbers: dict[str | None, int] = {None: -1}
     return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
 
 
-def _unit(vector: NDArray[np.float32]) -> NDArray[np.float64]:
+def _unit(vector: F32) -> F64:
     """Centred and of length 1; zeros where all values are equal."""
     centred = vector.astype(np.float64) - vector.mean(dtype=np.float64)
     norm = float(np.sqrt(centred @ centred))

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from ..arrays import F32, U8
 from ..errors import NotInstalledError, OutputError, PhotoError
 from ..files.modes import make_folder, open_answer
 from ..files.whole import file_sha256, whole_file
@@ -115,7 +115,7 @@ class Reader:
         self._new.append((done, number, folder, signature))
         return True
 
-    def _take(self, photos: Sequence[Photo], vectors: NDArray[np.float32]) -> None:
+    def _take(self, photos: Sequence[Photo], vectors: F32) -> None:
         for photo, vector in zip(photos, vectors, strict=True):
             done, number, folder, signature = self._new.popleft()
             _write_preview(photo, self.folder / folder)
@@ -209,7 +209,7 @@ def photo_of(item: Item, folder: Path, evidence: Mapping[str, Any]) -> Photo:
                  record["exif"], origin, tuple(record.get("notes", ())))  # fmt: skip
 
 
-def _shows(item: Item, pixels: NDArray[np.uint8]) -> bool:
+def _shows(item: Item, pixels: U8) -> bool:
     """Whether a preview is of this very picture."""
     seen = Seen()
     seen.add(item.id, item.signature)
@@ -259,7 +259,7 @@ def _record(photo: Photo, size: int) -> dict[str, Any]:
     }
 
 
-def _preview(path: Path) -> NDArray[np.uint8] | None:
+def _preview(path: Path) -> U8 | None:
     """The pixels ``(h, w, 3)`` of a preview; None where it was taken away or torn."""
     try:
         with Image.open(path) as image:

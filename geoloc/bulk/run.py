@@ -122,7 +122,7 @@ def run_bulk(
             "of its own"
         )
     session = QuerySession.open(cube, options, usually_hidden=True)
-    model = cube_model(session.target, options.model)
+    model = cube_model(session.target, session.options.model)
     with kept_details(out):
         listing = find_media(folder, leave_out=out)
     if not (listing.media or listing.failures):

@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from ..arrays import F32
 from ..files.modes import open_answer
 from ..files.whole import file_sha256
 from ..models import Model
 from ..photos import Photo
 from ..query.folders import recorded
+from ..query.items import QueryItem
 from ..query.run import Progress, Stages
-from ..query.session import QueryItem, QuerySession
+from ..query.session import QuerySession
 from ..report import QueryResult, write_report
 from ..report.heat import color_scale, paper_palette, shrink
 from ..report.outputs import RECORD, faults_of_outputs
@@ -63,7 +64,7 @@ class BulkItem:
     folder: str
     title: str
     items: tuple[Item, ...]
-    vector: NDArray[np.float32]
+    vector: F32
 
     def key(self, session: QuerySession, evidence: Evidence) -> str:
         """Stands for all that an answer depends on: where it is the same, so is the answer."""

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F32
 from ..errors import OutputError
 from ..files.modes import create_file
 from ..photos.likeness import Signature
@@ -65,7 +65,7 @@ class Item:
     folder: str
     record: Mapping[str, Any]
     signature: Signature
-    vector: NDArray[np.float32]
+    vector: F32
 
 
 @dataclass

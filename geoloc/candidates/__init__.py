@@ -5,7 +5,6 @@
 ``regions``    which regions of a map are good, and how they are ranked
 """
 
-from .areas import SearchArea, search_areas
 from .candidate import (
     Candidate,
     candidates_of,
@@ -14,16 +13,12 @@ from .candidate import (
     shared_scenes,
     with_attributes,
 )
-from .regions import RankedRegions
 
 __all__ = [
     "Candidate",
-    "RankedRegions",
-    "SearchArea",
     "candidates_of",
     "explain_candidates",
     "percentile_of",
-    "search_areas",
     "shared_scenes",
     "with_attributes",
 ]

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
-from shapely.geometry import MultiPolygon, Point, box, shape
+from shapely.geometry import MultiPolygon, box, shape
 
+from ..arrays import I64, Bools
 from ..domain import Grid
 from ..search import RADIUS, Heatmap
 from .candidate import Candidate
@@ -66,9 +66,6 @@ class _Region:
     whole: bool
     candidates: list[Candidate]
 
-    def holds(self, candidate: Candidate) -> bool:
-        return bool(self.outline.contains(Point(candidate.x, candidate.y)))
-
 
 def search_areas(
     heatmap: Heatmap,
@@ -84,25 +81,53 @@ def search_areas(
     than so many metres. A candidate that is no best cell is an area of its own cell, unless it
     lies so near to another.
     """
+    ordered = sorted(candidates, key=lambda c: c.rank)
+    rows, cols = (
+        np.array([getattr(c, axis) for c in ordered], np.int64) for axis in ("row", "col")
+    )
     regions: list[_Region] = []
-    for candidate in sorted(candidates, key=lambda c: c.rank):
-        known = next((region for region in regions if region.holds(candidate)), None)
-        if known:
-            known.candidates.append(candidate)
+    owner = np.full(len(ordered), -1)
+    for n, candidate in enumerate(ordered):
+        if owner[n] >= 0:
+            regions[owner[n]].candidates.append(candidate)
         else:
-            regions.append(_grow(heatmap, grid, candidate, level))
+            region, cells = _grow(heatmap, grid, candidate, level)
+            if cells is not None:
+                owner[(owner < 0) & cells.hold(rows, cols)] = len(regions)
+            regions.append(region)
     joined = sorted(_join(regions, gap - grid.step), key=lambda r: r.candidates[0].rank)
     return tuple(_area(rank, region, grid) for rank, region in enumerate(joined, start=1))
 
 
-def _grow(heatmap: Heatmap, grid: Grid, candidate: Candidate, level: float) -> _Region:
-    """The region around a candidate, from a window that grows until the region ends inside it."""
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """Cells of a grid: those of a window ``(y, x)`` that are ``inside``, from ``row``, ``col``."""
+
+    inside: Bools
+    row: int
+    col: int
+
+    def hold(self, rows: I64, cols: I64) -> Bools:
+        """Which of some cells are among them."""
+        ny, nx = self.inside.shape
+        y, x = rows - self.row, cols - self.col
+        held: Bools = (y >= 0) & (y < ny) & (x >= 0) & (x < nx)
+        held[held] = self.inside[y[held], x[held]]
+        return held
+
+
+def _grow(
+    heatmap: Heatmap, grid: Grid, candidate: Candidate, level: float
+) -> tuple[_Region, _Cells | None]:
+    """The region around a candidate, from a window that grows until the region ends inside it.
+
+    And its cells; None for a candidate that is no best cell.
+    """
     if not heatmap[candidate.row, candidate.col] <= level:
         half = grid.step / 2
         x, y = candidate.x, candidate.y
-        return _Region(
-            MultiPolygon([box(x - half, y - half, x + half, y + half)]), True, [candidate]
-        )
+        alone = MultiPolygon([box(x - half, y - half, x + half, y + half)])
+        return _Region(alone, True, [candidate]), None
     side = _WINDOW
     while True:
         y0, y1 = _span(candidate.row, side, grid.ny)
@@ -112,7 +137,8 @@ def _grow(heatmap: Heatmap, grid: Grid, candidate: Candidate, level: float) -> _
         whole = not _goes_on(region, y0 > 0, y1 < grid.ny, x0 > 0, x1 < grid.nx)
         if whole or side >= _LARGEST:
             window = grid.window(slice(y0, y1), slice(x0, x1))
-            return _Region(_outline(region, window), whole, [candidate])
+            outlined = _Region(_outline(region, window), whole, [candidate])
+            return outlined, _Cells(region, y0, x0)
         side *= 2
 
 
@@ -120,7 +146,7 @@ def _span(centre: int, side: int, limit: int) -> tuple[int, int]:
     return max(0, centre - side // 2), min(limit, centre + side // 2 + 1)
 
 
-def _connected(best: NDArray[np.bool_], row: int, col: int) -> NDArray[np.bool_]:
+def _connected(best: Bools, row: int, col: int) -> Bools:
     """The best cells ``(y, x)`` that hang together with this one, corners included."""
     from scipy.ndimage import label
 
@@ -128,9 +154,7 @@ def _connected(best: NDArray[np.bool_], row: int, col: int) -> NDArray[np.bool_]
     return np.asarray(labels == labels[row, col])
 
 
-def _goes_on(
-    region: NDArray[np.bool_], above: bool, below: bool, before: bool, after: bool
-) -> bool:
+def _goes_on(region: Bools, above: bool, below: bool, before: bool, after: bool) -> bool:
     """Whether a region touches a side of its window beyond which the grid goes on."""
     return bool(
         (above and region[0].any())
@@ -140,7 +164,7 @@ def _goes_on(
     )
 
 
-def _outline(region: NDArray[np.bool_], window: Grid) -> MultiPolygon:
+def _outline(region: Bools, window: Grid) -> MultiPolygon:
     """Valid polygons around cells: those that touch at a corner only are two."""
     from affine import Affine
     from rasterio.features import shapes
@@ -152,17 +176,22 @@ def _outline(region: NDArray[np.bool_], window: Grid) -> MultiPolygon:
 
 
 def _join(regions: Sequence[_Region], reach: float) -> list[_Region]:
-    """Regions whose edges lie nearer than ``reach`` metres become one."""
-    joined: list[_Region] = []
-    for region in regions:
-        near = [other for other in joined if _near(region.outline, other.outline, reach)]
-        joined = [other for other in joined if other not in near]
-        joined.append(_union([*near, region]))
-    return joined
+    """Regions whose edges lie nearer than ``reach`` metres become one, and so on."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-
-def _near(one: MultiPolygon, other: MultiPolygon, reach: float) -> bool:
-    return reach > 0 and bool(shapely.dwithin(one, other, reach * (1 - _TOUCH)))
+    if reach <= 0 or len(regions) < 2:
+        return list(regions)
+    outlines = [region.outline for region in regions]
+    near = shapely.STRtree(outlines).query(
+        outlines, predicate="dwithin", distance=reach * (1 - _TOUCH)
+    )
+    graph = coo_array((np.ones(near.shape[1], np.bool_), near), (len(regions), len(regions)))
+    count, which = connected_components(graph, directed=False)
+    groups: list[list[_Region]] = [[] for _ in range(count)]
+    for region, group in zip(regions, which.tolist(), strict=True):
+        groups[group].append(region)
+    return [_union(group) for group in groups]
 
 
 def _union(regions: Sequence[_Region]) -> _Region:

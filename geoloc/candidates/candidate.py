@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pyproj import Transformer
 
+from ..arrays import F32
 from ..domain import Grid
 from ..models import FeatureSpace, Term
 from ..search import Heatmap, Place, standing
-
-F32 = NDArray[np.float32]
 
 _TERMS = 8
 _SHARED = 5

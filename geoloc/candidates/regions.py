@@ -40,14 +40,12 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from shapely.geometry import MultiPolygon
 
+from ..arrays import F32, F64, I64, Bools
 from ..domain import Domain, Regions
 from ..ranking import Ranking
 from ..search import MOST_NEAREST, SAMPLE, RegionMinima
 from .areas import SearchArea
 from .candidate import Candidate
-
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 
 GOOD_SHARE = 0.1
 """Of the way from the best to the worst region, as far as regions are good (the study's)."""
@@ -113,7 +111,7 @@ def _corrected(minima: RegionMinima) -> F64:
     return corrected
 
 
-def good_regions(score: F64, share: float = GOOD_SHARE) -> NDArray[np.bool_]:
+def good_regions(score: F64, share: float = GOOD_SHARE) -> Bools:
     """Which regions ``(region,)`` are good, by the study's rule on any score; NaN is not."""
     known = np.isfinite(score)
     if not known.any():
@@ -135,7 +133,7 @@ class RankedRegions:
     ranking: Ranking
     score: F64
     rank: I64
-    good: NDArray[np.bool_]
+    good: Bools
     xy: F64
     lonlat: F64
 
@@ -171,7 +169,7 @@ class RankedRegions:
         """The good regions, the best first."""
         return self.order[self.good[self.order]]
 
-    def raster(self, values: NDArray[Any]) -> NDArray[np.float32]:
+    def raster(self, values: NDArray[Any]) -> F32:
         """Values of the regions as float32 ``(y, x)``, NaN where nothing is known."""
         shown = np.where(self.rank > 0, values, np.nan).astype(np.float32)
         return shown.reshape(self.layout.grid.shape)

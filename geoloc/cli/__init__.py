@@ -45,12 +45,27 @@ app = typer.Typer(
 )
 app.add_typer(cube.app, name="cube")
 app.add_typer(imagery.app, name="imagery")
-derive.register(models.app)
+for derived in (derive.extend, derive.adapt):
+    models.app.command()(derived)
 app.add_typer(models.app, name="models")
 app.add_typer(pairs.app, name="pairs")
 app.add_typer(points.app, name="points")
-for module in (world, query, tandem, zoom, bulk, share, confirm, describe, learn, evaluate):
-    module.register(app)
+for command in (
+    world.sandbox,
+    world.demo,
+    query.query,
+    query.scene,
+    query.repeat,
+    tandem.tandem,
+    zoom.zoom,
+    bulk.bulk,
+    share.share,
+    confirm.confirm,
+    describe.describe,
+    learn.train,
+    evaluate.evaluate,
+):
+    app.command()(command)
 
 
 def _version(show: bool) -> None:

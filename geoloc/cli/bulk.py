@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..query.options import QueryOptions, Use
-from .console import note, print_json, stages
+from .console import JSON, note, print_json, stages
+from .cube import CUBE
 from .options import with_options
-from .query import CUBE, JSON, OUT
+from .query import OUT
 
 if TYPE_CHECKING:
     from ..bulk import BulkReport
@@ -61,8 +62,3 @@ def _show(report: BulkReport) -> None:
     if report.kept and not report.answered:
         note("nothing new: everything that can be answered was answered before")
     note(f"open {report.index} in a browser")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(bulk)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from .console import note, print_json
+from .console import JSON, note, print_json
 
 
 def confirm(
@@ -23,7 +23,7 @@ def confirm(
     media: Path | None = typer.Option(
         None, "--media", metavar="DIR", help="Where the original photos are now, if moved."
     ),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
+    as_json: bool = JSON,
 ) -> None:
     """Keep where a photo was really taken, for 'geoloc models adapt' to learn from.
 
@@ -40,12 +40,9 @@ def confirm(
     if as_json:
         inside = kept.confirmed.cell is not None
         told = {"file": str(kept.file), "new": kept.new, "in_cube": inside, **place}
+        told |= {"models": kept.models} if kept.models > 1 else {}
         print_json({**told, "warnings": list(kept.warnings)})
     else:
         word = "is now" if kept.new else "was already"
-        note(f"lat {place['lat']:g}, lon {place['lon']:g} {word} in {kept.file}")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(confirm)
+        each = f", for each of {kept.models} models" if kept.models > 1 else ""
+        note(f"lat {place['lat']:g}, lon {place['lon']:g} {word} in {kept.file}{each}")

@@ -6,12 +6,13 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -34,6 +35,9 @@ INTERRUPTED = "interrupted; what was finished is kept: run the same command agai
 
 out = Console(highlight=False, soft_wrap=True)
 """Results."""
+
+JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
+"""The option of every command that has a result; see `print_json`."""
 
 _WIDEST = 1000  # characters of a table that is no terminal's
 
@@ -218,6 +222,14 @@ def print_table(title: str, columns: dict[str, str], rows: list[list[str]]) -> N
 def note(text: str) -> None:
     """A remark beside the results."""
     err.print(text, markup=False)
+
+
+def note_left_out(lines: Sequence[str], most: int, more: str = "more") -> None:
+    """Remarks on what was left out: the first ones, and how many ``more`` there are."""
+    for line in lines[:most]:
+        note(f"left out: {line}")
+    if len(lines) > most:
+        note(f"left out: {len(lines) - most} {more}")
 
 
 class _Notes(logging.Handler):

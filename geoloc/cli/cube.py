@@ -11,19 +11,21 @@ import typer
 
 from ..errors import UsageError
 from ..executors import check_kind, kinds
-from .console import Advance, note, print_json, print_table, stages
+from .console import JSON, Advance, note, print_table, stages
+from .models_of import each_model, titled
 from .options import option
 
 if TYPE_CHECKING:
+    from ..area import Area
     from ..cube import Generation
     from ..jobs.report import BuildReport
     from ..jobs.update import UpdateReport
+    from ..query import Ref
 
 app = typer.Typer(help="Build, inspect and maintain feature cubes.", no_args_is_help=True)
 
 AREA = typer.Argument(..., metavar="AREA.yaml", help="The area file.")
 CUBE = typer.Argument(..., metavar="CUBE", help="An area file, or the folder or URL of a cube.")
-JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
 
 METHOD = typer.Option(None, help="dense or patch; default: the fastest that the model supports.")
@@ -96,30 +98,36 @@ def plan(
 
     Imagery counts as decoded pixels, margins included: files and tiles hold fewer bytes.
     """
-    from ..area import load_area
+    from ..area import load_areas
     from ..jobs.estimate import plan_cube
 
-    estimate = plan_cube(load_area(area), method=method, cluster=cluster, steps=steps, price=price)
-    if as_json:
-        print_json(estimate.to_json())
-        return
-    columns = dict.fromkeys(estimate.headings(), "right")
-    print_table(estimate.area, columns, [row.texts() for row in estimate.rows])
-    note(estimate.summary())
+    def plan_one(name: str, spec: Area) -> dict[str, Any]:
+        estimate = plan_cube(spec, method=method, cluster=cluster, steps=steps, price=price)
+        if not as_json:
+            columns = dict.fromkeys(estimate.headings(), "right")
+            rows = [row.texts() for row in estimate.rows]
+            print_table(titled(name, estimate.area), columns, rows)
+            note(estimate.summary())
+        return estimate.to_json()
+
+    each_model(load_areas(area).named_parts, plan_one, as_json)
 
 
 @app.command()
 def generations(cube: str = CUBE, as_json: bool = JSON) -> None:
     """List the generations of a cube: when made, from which imagery, how complete."""
     from ..cube import list_generations
-    from ..query import cube_url
+    from ..query import cube_url, parts_of
 
-    listed = list_generations(cube_url(cube))
-    if as_json:
-        print_json({"generations": [generation.to_json() for generation in listed]})
-        return
-    headings = ("", "created", "finished", "imagery", "blocks", "incomplete")
-    print_table(cube, dict.fromkeys(headings, "left"), [_row(g) for g in listed])
+    def list_one(name: str, ref: Ref) -> dict[str, Any]:
+        listed = list_generations(cube_url(ref))
+        headings = ("", "created", "finished", "imagery", "blocks", "incomplete")
+        if not as_json:
+            rows = [_row(generation) for generation in listed]
+            print_table(titled(name, cube), dict.fromkeys(headings, "left"), rows)
+        return {"generations": [generation.to_json() for generation in listed]}
+
+    each_model(parts_of(cube), list_one, as_json)
 
 
 @app.command()
@@ -139,26 +147,32 @@ def prune(
 ) -> None:
     """Delete old generations; never the one that readers open, nor what they may still read."""
     from ..jobs.refresh import prune_cube
-    from ..query import cube_url
+    from ..query import cube_url, parts_of
 
-    removed = prune_cube(cube_url(cube), keep, grace=_seconds(grace))
-    if as_json:
-        print_json({"removed": removed})
-    else:
-        note(f"deleted {', '.join(removed)}" if removed else "nothing to delete")
+    spared = _seconds(grace)
+
+    def prune_one(_name: str, ref: Ref) -> dict[str, Any]:
+        removed = prune_cube(cube_url(ref), keep, grace=spared)
+        if not as_json:
+            note(f"deleted {', '.join(removed)}" if removed else "nothing to delete")
+        return {"removed": removed}
+
+    each_model(parts_of(cube), prune_one, as_json)
 
 
 @app.command()
 def info(cube: str = CUBE, as_json: bool = JSON) -> None:
     """Show what a cube holds: area, model, imagery dates, how complete it is."""
-    from ..query import open_cube
+    from ..query import open_cube, parts_of
 
-    facts = open_cube(cube).info()
-    if as_json:
-        print_json(facts)
-        return
-    rows = [[key, str(value)] for key, value in facts.items()]
-    print_table(cube, {"": "left", "value": "left"}, rows)
+    def show_one(name: str, ref: Ref) -> dict[str, Any]:
+        facts = open_cube(ref).info()
+        if not as_json:
+            rows = [[key, str(value)] for key, value in facts.items()]
+            print_table(titled(name, cube), {"": "left", "value": "left"}, rows)
+        return facts
+
+    each_model(parts_of(cube), show_one, as_json)
 
 
 @app.command()
@@ -174,21 +188,23 @@ def verify(
     The error is shown beside that of shifting the imagery by 2 px. Exit code 1 if blocks are
     damaged: 'geoloc cube repair' recomputes them.
     """
-    from ..query import verify_cube_at
+    from ..query import parts_of, verify_cube_at
 
-    with stages() as stage:
-        report = verify_cube_at(
-            cube,
-            cells=cells,
-            seed=seed,
-            reading=stage("reading blocks"),
-            progress=stage("recomputing"),
-            fetch_imagery=fetch_imagery,
-        )
-    if as_json:
-        print_json(report.to_json())
-    else:
-        note(report.summary())
+    def verify_one(_name: str, ref: Ref) -> dict[str, Any]:
+        with stages() as stage:
+            report = verify_cube_at(
+                ref,
+                cells=cells,
+                seed=seed,
+                reading=stage("reading blocks"),
+                progress=stage("recomputing"),
+                fetch_imagery=fetch_imagery,
+            )
+        if not as_json:
+            note(report.summary())
+        return report.to_json()
+
+    each_model(parts_of(cube), verify_one, as_json)
 
 
 @app.command()
@@ -203,13 +219,18 @@ def repair(
     A lost CURRENT, ledger or small array is restored if the rest of the cube shows what it
     was. A cube that is bounded by a polygon must be given by its area file.
     """
-    from ..query import repair_cube_at
+    from ..query import parts_of, repair_cube_at
 
-    with stages() as stage:
-        report = repair_cube_at(
-            cube, cluster=cluster, progress=stage("repairing"), fetch_imagery=fetch_imagery
-        )
-    _tell(report, as_json)
+    def repair_one(_name: str, ref: Ref) -> BuildReport:
+        with stages() as stage:
+            report = repair_cube_at(
+                ref, cluster=cluster, progress=stage("repairing"), fetch_imagery=fetch_imagery
+            )
+        if not as_json:
+            note(report.summary())
+        return report
+
+    each_model(parts_of(cube), repair_one, as_json)
 
 
 def carry_out(
@@ -220,23 +241,29 @@ def carry_out(
     points: Path | None = None,
     **options: Any,
 ) -> None:
-    """Do a job to an area's cube, show its progress and report it.
+    """Do a job to an area's cube, or that of each of its models, show its progress and report it.
 
     ``points``: a file of points in place of the area's extent and step, or of its own points.
     ``step``: build or refresh; None for a job that takes several, each with a progress of its own.
     """
-    from ..area import load_area
+    from ..area import load_areas
 
-    spec = load_area(area) if points is None else load_area(area).with_points(points)
-    with stages(long=True) as stage:
+    def do_one(name: str, spec: Area) -> BuildReport | UpdateReport:
+        title = titled(name, spec.name)
+        with stages(long=True) as stage:
 
-        def advance(step: str) -> Advance:
-            return stage(f"{_DOING[step]} {spec.name}")
+            def advance(step: str) -> Advance:
+                return stage(f"{_DOING[step]} {title}")
 
-        tiling = stage(f"tiling {spec.name}") if spec.keeps_copy else None
-        progress = advance(step) if step else advance
-        report = job(spec, tiling=tiling, progress=progress, **options)
-    _tell(report, as_json)
+            tiling = stage(f"tiling {title}") if spec.keeps_copy else None
+            progress = advance(step) if step else advance
+            report = job(spec, tiling=tiling, progress=progress, **options)
+        if not as_json:
+            note(report.summary())
+        return report
+
+    whole = load_areas(area) if points is None else load_areas(area).with_points(points)
+    each_model(whole.named_parts, do_one, as_json)
 
 
 def _seconds(span: str) -> float:
@@ -245,14 +272,6 @@ def _seconds(span: str) -> float:
     if match is None or (not match[2] and float(match[1])):
         raise UsageError(f"--grace {span}: write a number and s, m, h or d, such as 30m, or 0")
     return float(match[1]) * {"": 0, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
-
-
-def _tell(report: BuildReport | UpdateReport, as_json: bool) -> None:
-    if as_json:
-        print_json(report.to_json())
-    else:
-        note(report.summary())
-    report.raise_if_incomplete()
 
 
 def _minute(time: str) -> str:

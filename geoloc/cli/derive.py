@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 import typer
 
 from ..errors import GeolocError
-from .console import note, print_json, stages
+from .console import JSON, note, note_left_out, print_json, stages
 
-JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 MODEL = typer.Argument(..., metavar="MODEL", help="A name or a model directory; it stays as it is.")
 OUT = typer.Option(..., "--out", metavar="DIR", help="Folder of the new model.")
 _NAMED = 20  # things left out that are named one by one
-
-
-class Side(StrEnum):
-    """Where the examples were seen from."""
-
-    OVERHEAD = "overhead"
-    GROUND = "ground"
 
 
 def extend(
@@ -33,8 +25,8 @@ def extend(
         "show none of them (needed where there is one name).",
     ),
     out: Path = OUT,
-    side: Side = typer.Option(
-        Side.OVERHEAD, "--side", help="Images from above, each one patch, or ground photos."
+    side: Literal["overhead", "ground"] = typer.Option(
+        "overhead", "--side", help="Images from above, each one patch, or ground photos."
     ),
     seed: int = typer.Option(0, "--seed", min=0, help="Random seed of the folds."),
     as_json: bool = JSON,
@@ -51,13 +43,13 @@ def extend(
     with stages() as stage:
         made = learn(
             load_model(model), labels, out, seed=seed,
-            side="ground" if side is Side.GROUND else "overhead",
+            side=side,
             progress=stage("encoding the images"),
         )  # fmt: skip
     if as_json:
         print_json(made.to_json())
         return
-    _tell_skipped(made.skipped)
+    note_left_out(made.skipped, _NAMED)
     for one in made.learnt:
         note(str(one))
     note(f"model {made.model.name} ({made.model.digest[:12]}) is in {made.model.path}")
@@ -95,7 +87,7 @@ def adapt(
     if as_json:
         print_json(found.to_json())
     else:
-        _tell_skipped(found.skipped)
+        note_left_out(found.skipped, _NAMED)
         note(f"{found.photos} photos in {found.blocks} blocks, cross-validated over blocks:")
         note(f"median percentile of the true place: {middle(found.before)} before")
         note(f"                                     {middle(found.after)} after")
@@ -106,16 +98,3 @@ def adapt(
             "confirm more photos, or --force it"
         )
     note(f"model {found.model.name} ({found.model.digest[:12]}) is in {found.model.path}")
-
-
-def _tell_skipped(skipped: tuple[str, ...]) -> None:
-    for line in skipped[:_NAMED]:
-        note(f"left out: {line}")
-    if len(skipped) > _NAMED:
-        note(f"left out: {len(skipped) - _NAMED} more")
-
-
-def register(models: typer.Typer) -> None:
-    """Add the commands to those of models."""
-    models.command()(extend)
-    models.command()(adapt)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from ..errors import UsageError
-from .console import print_json, print_table
+from .console import JSON, print_json, print_table
 
 
 def describe(
@@ -22,7 +22,7 @@ def describe(
         "only that lies in the cube. Of a cube of points the nearest one is described.",
     ),
     top: int = typer.Option(5, "--top", min=1, help="How many classes."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
+    as_json: bool = JSON,
 ) -> None:
     """Name the scene classes of photos, or of a place as the cube shows it."""
     from ..query import describe_photos
@@ -48,8 +48,3 @@ def describe(
         for i, (scene, share) in enumerate(scenes)
     ]
     print_table("scene classes (softmax, for display)", columns, rows)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(describe)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import GeolocError, UsageError
-from .console import note, print_json, print_table, stages
+from .console import JSON, note, note_left_out, print_json, print_table, stages
 
 if TYPE_CHECKING:
     from ..evaluation.bootstrap import Figure
@@ -23,7 +23,10 @@ TRUTH = typer.Argument(
     None, metavar="TRUTH.csv", help="file, lon, lat (scene, stratum, place); the photos beside it."
 )
 PAIRS = typer.Option(
-    None, "--pairs", metavar="PAIRS.csv", help="Rank the places of pairs, without a cube."
+    None,
+    "--pairs",
+    metavar="PAIRS.csv|SHARDS",
+    help="Rank the places of pairs, without a cube.",
 )
 SPLIT = typer.Option(
     None, "--split", help="Of the pairs: train, valid, test or all; default: test if there."
@@ -74,7 +77,6 @@ SEED = typer.Option(0, "--seed", min=0, help="Random seed of intervals and of gr
 OUT = typer.Option(
     None, "--out", metavar="DIR", help="Write figures, scores and plots; for a cube also answers."
 )
-JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 _OPTIONS = {
     "CUBE TRUTH.csv": ("--strata", "--bank", "--regions", "--fuse", "--calibrate", "--out"),
     "--pairs": ("--model", "--split", "--out"),
@@ -84,6 +86,7 @@ _OPTIONS = {
 """What goes with what is evaluated."""
 
 _SHOWN = 5  # lines of what was left out on the terminal; all of them are in the files
+_MORE = "more; --json and --out have all of them"
 
 
 def evaluate(
@@ -140,11 +143,6 @@ def evaluate(
               calibrate, seed, out, as_json)  # fmt: skip
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(evaluate)
-
-
 def _one_of(given: dict[str, bool]) -> str:
     named = [name for name, is_given in given.items() if is_given]
     if len(named) != 1:
@@ -185,8 +183,8 @@ def _cube(
     as_json: bool,
 ) -> None:
     from ..evaluation.calibration import FEWEST_PLACES
+    from ..query.bank import bank_photos
     from ..query.evaluating import (
-        bank_photos,
         check_calibration_target,
         evaluate_truth,
         store_calibration,
@@ -221,7 +219,7 @@ def _cube(
         if stored[1].places < FEWEST_PLACES:
             note(f"{stored[1].places} places say little: take some 50 or more")
     if scored.failures:
-        _left_out(list(scored.failures.values()))
+        note_left_out([*scored.failures.values()], _SHOWN, _MORE)
         raise GeolocError(f"{len(scored.failures)} photos could not be read")
 
 
@@ -244,7 +242,7 @@ def _pairs(
     facts = scored.to_json()
     words = f"{facts['n_pairs']:,} pairs, {facts['n_places']:,} places"
     _show(scored, facts, words, as_json)
-    _left_out(scored.skipped)
+    note_left_out(scored.skipped, _SHOWN, _MORE)
 
 
 def _classes(
@@ -271,7 +269,7 @@ def _classes(
     facts = scored.to_json()
     words = f"{facts['n_ground']:,} photos against {facts['n_overhead']:,} overhead images"
     _show(scored, facts, words, as_json)
-    _left_out(scored.skipped)
+    note_left_out(scored.skipped, _SHOWN, _MORE)
 
 
 def _write(
@@ -338,10 +336,3 @@ def _figure_table(rows: Any) -> tuple[dict[str, str], list[list[str]]]:
     if any(chance is not None for chance in chances):
         lines.append(["chance", *("" if c is None else number(c) for c in chances)])
     return {"": "left"} | {name.replace("_", " "): "right" for name in names}, lines
-
-
-def _left_out(lines: Any) -> None:
-    for line in list(lines)[:_SHOWN]:
-        note(f"left out: {line}")
-    if len(lines) > _SHOWN:
-        note(f"left out: {len(lines) - _SHOWN} more; --json and --out have all of them")

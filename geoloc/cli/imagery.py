@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from ..executors import check_kind, kinds
-from .console import note, print_json, progress
+from .console import JSON, note, progress
+from .cube import AREA, CLUSTER
+from .models_of import each_model, titled
+
+if TYPE_CHECKING:
+    from ..area import Area
+    from ..jobs.report import TileReport
 
 app = typer.Typer(help="Prepare imagery.", no_args_is_help=True)
 
@@ -19,19 +25,15 @@ def imagery() -> None:
 
 @app.command()
 def tile(
-    area: Path = typer.Argument(..., metavar="AREA.yaml", help="The area file."),
+    area: Path = AREA,
     out: str | None = typer.Option(
         None, "--out", help="Path or URL of the copy; default: beside the cube."
     ),
     method: str | None = typer.Option(
         None, help="dense or patch, as the cube will be built: it determines the pixel lattice."
     ),
-    cluster: str = typer.Option(
-        "auto",
-        help=f"{', '.join(kinds())}, or the address of a Dask scheduler.",
-        callback=check_kind,
-    ),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
+    cluster: str = CLUSTER,
+    as_json: bool = JSON,
 ) -> None:
     """Write an area's imagery once as Zarr, on the encoder's lattice; resumes where it stopped.
 
@@ -39,16 +41,18 @@ def tile(
     more than once, comes from a distant server, or must be kept. With "cache: true" in an area's
     imagery, "cube build" and "cube refresh" do it; other areas read the copy as "kind: zarr".
     """
-    from ..area import load_area
+    from ..area import load_area, load_areas
     from ..jobs.cache import tile_imagery
 
-    spec = load_area(area)
-    with progress(f"tiling {spec.name}") as advance:
-        report = tile_imagery(spec, method=method, out=out, cluster=cluster, progress=advance)
-    if as_json:
-        print_json(report.to_json())
-    else:
-        note(report.summary())
-        if out or not spec.keeps_copy:
-            note(f"to build from it: imagery: {{kind: zarr, path: {report.url}}}")
-    report.raise_if_incomplete()
+    def tile_one(name: str, spec: Area) -> TileReport:
+        with progress(titled(name, f"tiling {spec.name}")) as advance:
+            report = tile_imagery(spec, method=method, out=out, cluster=cluster, progress=advance)
+        if not as_json:
+            note(report.summary())
+            if out or not spec.keeps_copy:
+                note(f"to build from it: imagery: {{kind: zarr, path: {report.url}}}")
+        return report
+
+    # one --out is the copy of one model: each wants a lattice of its own
+    parts = {"": load_area(area)} if out else load_areas(area).named_parts
+    each_model(parts, tile_one, as_json)

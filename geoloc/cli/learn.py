@@ -8,9 +8,7 @@ from typing import Any
 import typer
 
 from ..errors import UsageError
-from .console import note, print_json, stages
-
-JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
+from .console import JSON, note, print_json, stages
 
 
 def train(
@@ -22,8 +20,9 @@ def train(
     recipe: str = typer.Option(
         "head",
         "--recipe",
-        help="head (a head on a frozen trunk: minutes without a GPU), default (a small network, "
-        "trained whole), study or study-low (the study's own).",
+        help="head (a head on a frozen trunk: minutes without a GPU), head-dense (the same, for "
+        "cubes built tile by tile), default (a small network, trained whole), study or study-low "
+        "(the study's own).",
     ),
     init: str | None = typer.Option(
         None, "--init", metavar="FILE|MODEL", help="Initial weights, such as places365-densenet161."
@@ -69,11 +68,6 @@ def train(
         print_json({"model": str(trained.path), "test": trained.test_json()})
     else:
         note(f"model in {trained.path}; held-out pairs: {trained.figures or 'none'}")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command()(train)
 
 
 def recipe_spec(recipe: str, fields: dict[str, Any], settings: list[str]) -> Any:

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import typer
 from pydantic import ValidationError
 
 from ..errors import UsageError, one_line
-from .console import note, print_json, print_table, stages
+from .console import JSON, note, note_left_out, print_json, print_table, stages
 
 app = typer.Typer(help="Look at models and bring in your own.", no_args_is_help=True)
 
 _NAMED = 20  # classes that one line names
-
-
-class Made(StrEnum):
-    """The kinds of model that can be made from class folders."""
-
-    LANDUSE = "landuse"
-
-
-JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
 
 @app.command("list")
@@ -133,7 +123,9 @@ def import_(
 
 @app.command()
 def make(
-    kind: Made = typer.Argument(..., metavar="KIND", help="landuse: scenes of the real world."),
+    kind: Literal["landuse"] = typer.Argument(  # noqa: ARG001 there is one so far
+        ..., metavar="KIND", help="landuse: scenes of the real world."
+    ),
     overhead: list[Path] = typer.Option(
         ...,
         "--overhead",
@@ -164,7 +156,6 @@ def make(
     from ..training.landuse import LanduseSpec, make_landuse
     from ..training.shared_space import SpaceSpec
 
-    assert kind is Made.LANDUSE
     training = SpaceSpec(epochs=epochs, seed=seed)
     try:
         spec = LanduseSpec(
@@ -179,10 +170,7 @@ def make(
         told = {**made.figures.to_json(), "digest": made.model.digest, "out": str(made.model.path)}
         print_json({**told, "skipped": [*made.skipped]})
         return
-    for line in made.skipped[:_NAMED]:
-        note(f"left out: {line}")
-    if len(made.skipped) > _NAMED:
-        note(f"left out: {len(made.skipped) - _NAMED} images more")
+    note_left_out(made.skipped, _NAMED, "images more")
     for words, figure in made.figures.figures.items():
         low, high, chance = figure.low, figure.high, figure.chance or 0.0
         value = f"{figure.value:.3f} [{low:.3f}, {high:.3f}], chance {chance:.3f}"

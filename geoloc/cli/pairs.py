@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
 from ..errors import GeolocError, UsageError
-from .console import note, print_json, print_table, progress
+from .console import JSON, note, print_json, print_table, progress
 from .cube import AREA
 
 if TYPE_CHECKING:
     from ..pairs.building import Built
     from ..pairs.checking import Checked
     from ..pairs.importing import Imported
-    from ..pairs.published import Rule
-
-JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
 
 BLOCK = typer.Option(
@@ -31,32 +27,6 @@ BUFFER = typer.Option(
 TEST = typer.Option(0.2, "--test", min=0, max=0.9, help="Share of the blocks to test on.")
 VALID = typer.Option(0.1, "--valid", min=0, max=0.9, help="Share of the blocks to validate on.")
 SEED = typer.Option(0, "--seed", help="Random seed of the split.")
-
-
-class Sets(StrEnum):
-    """What is imported."""
-
-    cvusa = "cvusa"
-    witw = "witw"
-    gtcrossview = "gtcrossview"
-    cw = "cw"
-    cgw = "cgw"
-    table = "table"
-
-
-class By(StrEnum):
-    """Where the split comes from."""
-
-    auto = "auto"
-    place = "place"
-    keep = "keep"
-
-
-class Layouts(StrEnum):
-    """How samples lie in a shard."""
-
-    webdataset = "webdataset"
-    plain = "plain"
 
 
 class _Group(TyperGroup):
@@ -102,7 +72,7 @@ def classes(
 
 @app.command(name="import")
 def import_(
-    data: Sets = typer.Argument(
+    data: Literal["cvusa", "witw", "gtcrossview", "cw", "cgw", "table"] = typer.Argument(
         ..., metavar="SET", help="cvusa, witw, gtcrossview, cw, cgw or table."
     ),
     sources: list[Path] = typer.Argument(
@@ -116,8 +86,8 @@ def import_(
     ),
     zoom: int = typer.Option(18, "--zoom", help="Of CVUSA: 14, 16 or 18."),
     full: bool = typer.Option(False, "--full", help="Uncropped images: …_aerial_full, …_orig."),
-    split: By = typer.Option(
-        By.auto, "--split", help="By place, as the lists say (keep), or by place where they do not."
+    split: Literal["auto", "place", "keep"] = typer.Option(
+        "auto", "--split", help="By place, as the lists say (keep), or by place where they do not."
     ),
     test: float = TEST,
     valid: float = VALID,
@@ -136,19 +106,19 @@ def import_(
     from ..pairs.splitting import SplitRule
 
     rule = SplitRule(test, valid, block, buffer, seed)
-    if data is Sets.table:
+    if data == "table":
         if len(sources) > 1 or lists:
             raise UsageError("a table is one file, and has no --list: import them one by one")
-        made = import_table(sources[0], out, split=split.value, rule=rule)
+        made = import_table(sources[0], out, split=split, rule=rule)
     else:
-        layout = Layout(cast("Rule", data.value), zoom, full)
+        layout = Layout(data, zoom, full)
         with progress(f"looking through {sources[0].name}") as advance:
             made = import_set(
                 sources,
                 layout,
                 out,
                 lists=lists,
-                split=split.value,
+                split=split,
                 rule=rule,
                 progress=lambda done: advance(done, done),
             )
@@ -280,8 +250,8 @@ def shard(
     pairs: Path = typer.Argument(..., metavar="PAIRS.csv", help="The pairs file."),
     out: Path = typer.Option(..., "--out", metavar="DIR", help="The folder of the shards."),
     name: str = typer.Option("pairs", "--name", help="What the shards' names begin with."),
-    layout: Layouts = typer.Option(
-        Layouts.webdataset, "--layout", help="KEY.ground.jpg …, or folders SPLIT/ground/ …"
+    layout: Literal["webdataset", "plain"] = typer.Option(
+        "webdataset", "--layout", help="KEY.ground.jpg …, or folders SPLIT/ground/ …"
     ),
     per_shard: int = typer.Option(1000, "--per-shard", min=1, help="Samples of a shard at most."),
     as_json: bool = JSON,
@@ -298,7 +268,7 @@ def shard(
             iter_pairs(pairs),
             out,
             name=name,
-            layout=layout.value,
+            layout=layout,
             per_shard=per_shard,
             progress=lambda done: advance(done, done),
         )

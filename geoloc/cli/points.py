@@ -7,8 +7,8 @@ from pathlib import Path
 import typer
 
 from ..errors import UsageError
-from .console import note, print_json, stages
-from .cube import AREA, CLUSTER, FAIL_FAST, JSON, MAX_FAILED, METHOD, carry_out
+from .console import JSON, note, print_json, stages
+from .cube import AREA, CLUSTER, FAIL_FAST, MAX_FAILED, METHOD, carry_out
 
 app = typer.Typer(help="Sample points along roads, and build cubes of them.", no_args_is_help=True)
 

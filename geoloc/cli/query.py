@@ -9,18 +9,18 @@ import typer
 
 from ..errors import GeolocError
 from ..query.options import QueryOptions, Use
-from .console import note, print_json, print_table, stages
+from .console import JSON, note, print_json, print_table, stages
+from .cube import CUBE
 from .options import with_options
 
 if TYPE_CHECKING:
     from ..candidates import Candidate
     from ..report import QueryResult
+    from ..report.tandem import TandemModel
 
-CUBE = typer.Argument(..., metavar="CUBE", help="An area file, or the folder or URL of a cube.")
 PHOTOS = typer.Argument(..., metavar="PHOTO…", help="Ground photos: files, not URLs.")
 OUT = typer.Option(..., "--out", metavar="DIR", help="Folder for the answers.")
 SHOWN = 5  # candidates on the terminal; all of them are in the files
-JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
 
 @with_options(Use.QUERY)
@@ -33,6 +33,10 @@ def query(
     as_json: bool = JSON,
 ) -> None:
     """Rank the places of a cube by how well they match each photo.
+
+    An area file that names several models is answered by all of them in tandem, unless --model
+    names one: scores are calibrated by its bank of unrelated photos ("bank: photos/"), or without
+    one by the places.
 
     Only you can read the answers: GEOLOC_ANSWERS_MODE=group opens them to the group, =umask
     leaves it to the system.
@@ -93,13 +97,6 @@ def repeat(
         raise typer.Exit(1)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command()(query)
-    app.command()(scene)
-    app.command()(repeat)
-
-
 def _failed(failures: dict[str, str], asked: int) -> str:
     if len(failures) == 1:
         return next(iter(failures.values()))
@@ -126,8 +123,9 @@ def show_answers(
         columns = {
             "rank": "right",
             "lat, lon": "left",
-            "distance" if result.photos else "probability": "right",
+            result.measure: "right",
             "percentile": "right",
+            **dict.fromkeys([part.name for part in _models(result)], "right"),
             "from above": "left",
         }
         rows = [_row(result, candidate) for candidate in result.candidates[:SHOWN]]
@@ -149,6 +147,15 @@ def show_answers(
         note(f"answers in {where}: open report.html in a browser, {maps} in QGIS")
 
 
+def _models(result: QueryResult) -> tuple[TandemModel, ...]:
+    """Several models, each with a column of its own percentiles; none of one alone."""
+    return () if result.tandem is None else result.tandem.models
+
+
+def _own_percentile(part: TandemModel, rank: int) -> str:
+    return f"{part.said[rank].percentile:.3f} %" if rank in part.said else "not known"
+
+
 def _row(result: QueryResult, candidate: Candidate) -> list[str]:
     from ..report.formatting import degrees, measured, scene_list
 
@@ -157,5 +164,6 @@ def _row(result: QueryResult, candidate: Candidate) -> list[str]:
         degrees(candidate.lon, candidate.lat),
         measured(result, candidate),
         f"{candidate.percentile:.3f} %",
+        *(_own_percentile(part, candidate.rank) for part in _models(result)),
         scene_list(result.places.get(candidate.rank, ())),
     ]

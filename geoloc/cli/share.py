@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from .console import note, print_json
+from .console import JSON, note, print_json
 
 
 def share(
@@ -43,7 +43,7 @@ def share(
     imagery: bool = typer.Option(
         True, "--imagery/--no-imagery", help="Pictures of the imagery, which may be licensed."
     ),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
+    as_json: bool = JSON,
 ) -> None:
     """Write copies of answers for others: SHARED.md in DIR says what was left out.
 
@@ -64,8 +64,3 @@ def share(
     note(
         f"{count} answer{'s' * (count != 1)} in {out}: read {out / 'SHARED.md'} before you send it"
     )
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(share)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import GeolocError, UsageError
-from .console import note, print_json, print_table, stages
+from .console import JSON, note, print_json, print_table, stages
 
 if TYPE_CHECKING:
     from ..query.tandem import TandemAnswer, TandemEvaluation
@@ -19,16 +19,24 @@ _SHOWN = 5  # places on the terminal
 def tandem(
     photos: list[str] | None = typer.Argument(None, metavar="PHOTO…", help="Ground photos: files."),
     cube: list[str] = typer.Option(
-        ..., "--cube", help="Area file, folder or URL of a cube; once for each model, same places."
+        ...,
+        "--cube",
+        help="Area file, folder or URL of a cube; once for each model, same places. Or once the "
+        "area file that names several models.",
     ),
     bank: Path | None = typer.Option(
         None,
         "--bank",
         metavar="DIR",
-        help="Unrelated photos, at least 8: scores are calibrated by them, not by the places.",
+        help="Unrelated photos, 8 to 256: scores are calibrated by them. Default: the bank of the "
+        "area file; without one, scores are calibrated by the places.",
     ),
     weight: list[float] = typer.Option(
-        [], "--weight", min=0, help="Of each model, in the order of the cubes; default: all alike."
+        [],
+        "--weight",
+        min=0,
+        help="Of each model, in the order of the cubes; default: those of the area file, else all "
+        "alike.",
     ),
     out: Path | None = typer.Option(None, "--out", metavar="DIR", help="Folder for the answers."),
     truth: Path | None = typer.Option(
@@ -40,21 +48,23 @@ def tandem(
     ),
     top: int = typer.Option(20, "--top", min=1, help="How many candidates."),
     seed: int = typer.Option(0, "--seed", min=0, help="Random seed of the intervals."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
+    as_json: bool = JSON,
 ) -> None:
     """Rank places by several models together; the answer shows what each says of a place.
 
     Each model has its own cube of the same places. Their distances become z-scores and are
     averaged.
     """
-    from ..query.evaluating import bank_photos
+    from ..query.bank import bank_photos
     from ..query.tandem import evaluate_tandem, open_tandem, search_tandem
 
     if bool(photos) == bool(truth) or bool(photos) != bool(out):
         raise UsageError("tandem takes photos and --out DIR, or --truth CSV")
     with stages() as stage:
         unrelated = () if bank is None else bank_photos(bank)
-        opened = open_tandem(cube, unrelated, weights=weight or None)
+        opened = open_tandem(
+            cube, unrelated, weights=weight or None, progress=stage("reading the bank")
+        )
         if truth is not None:
             found = evaluate_tandem(opened, truth, seed=seed, progress=stage("ranking"))
             _show_figures(found, as_json)
@@ -63,11 +73,6 @@ def tandem(
             _show(answers, lost, as_json)
             if lost:
                 raise GeolocError("; ".join(lost.values()))
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(tandem)
 
 
 def _show(answers: list[TandemAnswer], failures: dict[str, str], as_json: bool) -> None:

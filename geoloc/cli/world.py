@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import GeolocError, UsageError
-from .console import note, print_json, print_table, stages
+from .console import JSON, note, print_json, print_table, stages
 
 if TYPE_CHECKING:
     from ..demo.national import NationalDemo
@@ -31,7 +31,6 @@ ANY_PHOTOS = typer.Option(
     help="Ground photos to render.",
     show_default="40; of a country 12",
 )
-JSON = typer.Option(False, "--json", help="Print one JSON object on stdout.")
 
 
 def sandbox(
@@ -263,9 +262,3 @@ def _show_national(result: NationalDemo) -> None:
 def _rank_text(score: RegionScore) -> str:
     good = " *" if score.good else ""
     return "-" if score.rank is None else f"{score.rank} of {score.regions}{good}"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command()(sandbox)
-    app.command()(demo)

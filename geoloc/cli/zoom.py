@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from ..executors import check_kind
-from .console import stages
+from .console import JSON, stages
 from .options import option
 from .query import show_answers
 
@@ -51,7 +51,7 @@ def zoom(
     cluster: str = typer.Option(
         "auto", help="Where the neighbourhood is built.", callback=check_kind
     ),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
+    as_json: bool = JSON,
 ) -> None:
     """Build the cube around a place of an answer, and ask the same photo there.
 
@@ -71,8 +71,3 @@ def zoom(
         told = {name: str(error) for name, error in done.failures.items()}
         show_answers(done.results, done.out or answer, as_json, told)
     done.raise_if_failed()
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(zoom)

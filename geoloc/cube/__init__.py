@@ -40,7 +40,7 @@ from .root import create_root, publish
 from .schema import create_generation
 from .spec import CubeSpec, ItemRecord, Provenance
 from .store import current_generation, generation_names
-from .writer import BlockWriter, Ledger, Written, remember_imagery, require_spec, resume_generation
+from .writer import BlockWriter, Ledger, remember_imagery, require_spec, resume_generation
 
 __all__ = [
     "FIRST_GENERATION",
@@ -56,7 +56,6 @@ __all__ = [
     "LedgerState",
     "Provenance",
     "Status",
-    "Written",
     "create_generation",
     "create_root",
     "current_generation",

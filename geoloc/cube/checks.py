@@ -11,7 +11,8 @@ import hashlib
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ..arrays import U8
 
 UNRECORDED = 0
 """In the place of a checksum: nobody has said yet what is there."""
@@ -34,7 +35,7 @@ class Stored(NamedTuple):
     digest: str
 
 
-def checksum(content: NDArray[np.uint8] | bytes) -> int:
+def checksum(content: U8 | bytes) -> int:
     """Of bytes, 64 bits, never UNRECORDED or NOTHING.
 
     The bytes as a table of 64-bit words: its sums by row and by column, modulo 2^64, and what is
@@ -55,12 +56,12 @@ def checksum(content: NDArray[np.uint8] | bytes) -> int:
     return max(int.from_bytes(hashed.digest(), "little"), NOTHING + 1)
 
 
-def sha256(content: NDArray[np.uint8] | bytes) -> str:
+def sha256(content: U8 | bytes) -> str:
     """In hex."""
     return hashlib.sha256(content if isinstance(content, bytes) else content.data).hexdigest()
 
 
-def stored(content: NDArray[np.uint8] | bytes | None) -> Stored:
+def stored(content: U8 | bytes | None) -> Stored:
     """Both figures of a chunk's bytes; None where it is not stored."""
     if content is None:
         return Stored(NOTHING, "")

@@ -20,6 +20,7 @@ from zarr.core.chunk_key_encodings import DefaultChunkKeyEncoding
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.core.sync import sync
 
+from ..arrays import U8
 from ..domain import Index
 from .store import write_bytes
 
@@ -32,7 +33,7 @@ _AT_ONCE = 16  # chunks fetched from an object store together
 class Raw(NamedTuple):
     """A chunk's bytes ``(byte,)``; ``stamp`` tells a file from what it was or will be, or None."""
 
-    content: NDArray[np.uint8]
+    content: U8
     stamp: tuple[int, int, int] | None = None
 
 
@@ -137,7 +138,7 @@ class PlainChunks:
         content = await self.store.get(self.key(place), default_buffer_prototype())
         return None if content is None else Raw(content.as_numpy_array().view(np.uint8))
 
-    def write(self, place: Index, cells: NDArray[Any]) -> NDArray[np.uint8] | None:
+    def write(self, place: Index, cells: NDArray[Any]) -> U8 | None:
         """Replace a chunk by the cells of its block; its bytes as stored.
 
         None, and nothing is stored, where all cells are missing.

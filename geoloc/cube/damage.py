@@ -32,14 +32,11 @@ _SOME = 3  # damaged blocks that a message names
 class Inspection:
     """What was found in the blocks of a cube.
 
-    ``damaged``: why, by row and column as text; ``without_digests``: blocks that an older
-    version wrote, of which presence and size alone can be told; ``bytes`` and ``seconds``: what
-    reading them took.
+    ``damaged``: why, by row and column as text; ``bytes`` and ``seconds``: what reading them took.
     """
 
     blocks: int
     damaged: dict[str, str]
-    without_digests: int
     bytes: int
     seconds: float
 
@@ -54,16 +51,10 @@ class Inspection:
 
     def summary(self) -> str:
         """For people, one line."""
-        text = (
+        return (
             f"{self.blocks} blocks read, {self.bytes / 1e6:,.1f} MB in {self.seconds:.1f} s "
             f"({self.speed:,.0f} MB/s): {len(self.damaged) or 'none'} damaged"
         )
-        if self.without_digests:
-            text += (
-                f"; {self.without_digests} are of an older geoloc and have no digests: their "
-                "presence and size alone were checked"
-            )
-        return text
 
     def raise_if_damaged(self, url: str) -> None:
         """Raises CubeError that names some of the damaged blocks, and the repair."""
@@ -93,8 +84,7 @@ def inspect_blocks(cube: Cube, progress: Callable[[int, int], None] | None = Non
                     damaged[", ".join(map(str, block.index))] = why
                 if progress:
                     progress(done, total)
-    without = 0 if cube.checked else total
-    return Inspection(total, damaged, without, size, time.perf_counter() - start)
+    return Inspection(total, damaged, size, time.perf_counter() - start)
 
 
 def damaged_blocks(cube: Cube, *, contents: bool) -> dict[Index, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +12,11 @@ import zarr
 from numcodecs import VLenUTF8, Zstd
 from numpy.typing import NDArray
 
+from ..arrays import U8
 from ..domain import Index, Status
 from ..errors import CubeError, UnavailableError
 from .checks import NOTHING, PARTS, UNRECORDED, checksum, sha256
 from .chunks import Guard, PlainChunks, Raw, chunk_key
-from .spec import CubeSpec
 from .store import (
     LOCK,
     array_of,
@@ -44,34 +43,30 @@ class BlockGuard:
     stays as it was then is not compared again.
     """
 
-    def __init__(
-        self, url: str, generation: str, group: zarr.Group, spec: CubeSpec, *, digests: bool
-    ) -> None:
+    def __init__(self, url: str, generation: str, group: zarr.Group, *, digests: bool) -> None:
         self.url, self.generation, self._digests = url, generation, digests
-        self._polygon, self._shape, self._side = spec.polygon, spec.domain.shape, spec.block_size
         self._done = ledger_of(group, "done")
-        checked = "provenance/check" in group
-        self._check = ledger_of(group, "provenance/check") if checked else None
+        self._check = ledger_of(group, "provenance/check")
         self._records = array_of(group, "provenance/record")
         self._sound: dict[tuple[int, Index], tuple[int, int, int]] = {}
 
     @cached_property
-    def status(self) -> NDArray[np.uint8]:
+    def status(self) -> U8:
         """The ledger, uint8 of the blocks' grid, of Status, as it was when first asked."""
         with generation_errors(self.url, self.generation):
             status = read_statuses(self.url, self.generation, self._done)
-        if (status == Status.MISSING).any():  # an older ledger that is lost says that of all
+        if (status == Status.MISSING).any():  # of a generation that was deleted, that of all
             require_there(self.url, self.generation)
         return status
 
     @cached_property
-    def checks(self) -> NDArray[np.uint64] | None:
-        """Checksums uint64 ``(*blocks, part)``; None where an older version wrote none."""
+    def checks(self) -> NDArray[np.uint64]:
+        """Checksums uint64 ``(*blocks, part)``."""
         _ = self.status  # first: checksums are written before the ledger names their block
         return self._read_checks()
 
-    def _read_checks(self) -> NDArray[np.uint64] | None:
-        return None if self._check is None else read_ledger(self.url, self.generation, self._check)
+    def _read_checks(self) -> NDArray[np.uint64]:
+        return read_ledger(self.url, self.generation, self._check)
 
     def counts(self, place: Index) -> bool:
         """Whether a block holds data; whatever lies in the place of others is ignored."""
@@ -93,7 +88,7 @@ class BlockGuard:
 
     def _require(self, part: int, place: Index, raw: Raw | None, size: int) -> None:
         why = self.fault(part, place, raw, size)
-        if why and self._check is not None:
+        if why:
             self.checks = self._read_checks()  # the block may have been computed anew
             why = self.fault(part, place, raw, size)
         if why:
@@ -105,21 +100,20 @@ class BlockGuard:
         if recorded == UNRECORDED:
             return "was never recorded"
         if raw is None:
-            lacking = self._lacks(part, place) if recorded is None else recorded != NOTHING
-            return "is missing" if lacking else None
+            return None if recorded == NOTHING else "is missing"
         actual = raw.content.size if raw.stamp is None else raw.stamp[2]
         if actual != size:
             return f"holds {actual} bytes instead of {size}"
-        if recorded is not None and checksum(raw.content) != recorded:
+        if checksum(raw.content) != recorded:
             return "is not what was written"
         told_digest = self._digest(part, place) if self._digests else None
         if told_digest is not None and sha256(raw.content) != told_digest:
             return "is not what was written (its sha256 is another)"
         return None
 
-    def recorded(self, part: int, place: Index) -> int | None:
-        """The checksum that is kept of a part; None where none is."""
-        return None if self.checks is None else int(self.checks[(*place, part)])
+    def recorded(self, part: int, place: Index) -> int:
+        """The checksum that is kept of a part."""
+        return int(self.checks[(*place, part)])
 
     def _digest(self, part: int, place: Index) -> str | None:
         """The sha256 of a chunk; None where none is recorded, as of the record itself."""
@@ -128,22 +122,6 @@ class BlockGuard:
         digests: dict[str, str] = (_parsed(self._record_bytes(place)) or {}).get("digests") or {}
         return digests.get(PARTS[part])
 
-    def _lacks(self, part: int, place: Index) -> bool:
-        """Whether a chunk that is not there was, in a generation without checksums.
-
-        Where cells have a vector, by the record of a block that no polygon cuts, or by what is
-        left of the block. A record is never lacking.
-        """
-        if part == _RECORD:
-            return True
-        require_there(self.url, self.generation)
-        other = block_keys(self.generation, place)[1 - part]
-        with storage_errors(self.url):
-            if read_bytes(self._store, other) is not None:
-                return True
-        missing = (_parsed(self._record_bytes(place)) or {}).get("missing", 0)
-        return self._polygon is None and missing < self._cells(place)
-
     def record(self, place: Index) -> dict[str, Any]:
         """The provenance of a block; empty where it does not count. Raises CubeError if damaged."""
         if not self.counts(place):
@@ -151,8 +129,7 @@ class BlockGuard:
         raw = self._record_bytes(place)
         if raw is None:
             require_there(self.url, self.generation)
-        if self.checks is not None:
-            self._require(_RECORD, place, raw, _size(raw))
+        self._require(_RECORD, place, raw, _size(raw))
         record = _parsed(raw)
         return self._refuse(place, "its provenance is damaged") if record is None else record
 
@@ -167,10 +144,6 @@ class BlockGuard:
         with storage_errors(self.url):
             content = read_bytes(self._store, record_key(self.generation, place))
         return None if content is None else Raw(np.frombuffer(content, np.uint8))
-
-    def _cells(self, place: Index) -> int:
-        ends = zip(place, self._shape, strict=True)
-        return math.prod(min(self._side, count - i * self._side) for i, count in ends)
 
     @cached_property
     def _store(self) -> Store:
@@ -188,7 +161,7 @@ class BlockGuard:
         raise CubeError(f"{what}: 'geoloc cube repair {self.url}' computes it again")
 
 
-def read_statuses(url: str | Path, generation: str, done: zarr.Array[Any]) -> NDArray[np.uint8]:
+def read_statuses(url: str | Path, generation: str, done: zarr.Array[Any]) -> U8:
     """The ledger, of the blocks' grid. Raises CubeError where a part of it is lost."""
     status = read_ledger(url, generation, done)
     if status.size and status.max() > max(Status):

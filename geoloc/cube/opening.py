@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import rioxarray  # noqa: F401 registers .rio
 import xarray as xr
-from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core.indexing import (
     ExplicitIndexer,
@@ -17,6 +16,7 @@ from xarray.core.indexing import (
     explicit_indexing_adapter,
 )
 
+from ..arrays import F32
 from ..domain import Domain, Grid
 from .reader import Cube
 
@@ -71,12 +71,12 @@ class _Features(BackendArray):
         self.shape = (*cube.domain.shape, cube.features.dim)
         self.dtype = np.dtype(np.float32)
 
-    def __getitem__(self, key: ExplicitIndexer) -> NDArray[np.float32]:
+    def __getitem__(self, key: ExplicitIndexer) -> F32:
         return np.asarray(
             explicit_indexing_adapter(key, self.shape, IndexingSupport.BASIC, self._read)
         )
 
-    def _read(self, key: tuple[int | slice, ...]) -> NDArray[np.float32]:
+    def _read(self, key: tuple[int | slice, ...]) -> F32:
         *cells, features = key
         slices = [k if isinstance(k, slice) else slice(k, k + 1) for k in cells]
         values = self._cube.features.decode(self._cube.read(*slices))

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import U8
 from ..domain import Domain, Status
 
 if TYPE_CHECKING:
     from shapely import Geometry
 
 
-def plan_blocks(
-    domain: Domain, polygon: Geometry | None, size: int | None = None
-) -> NDArray[np.uint8]:
+def plan_blocks(domain: Domain, polygon: Geometry | None, size: int | None = None) -> U8:
     """The ledger of a new cube, of the chunk grid's shape: OUTSIDE where the polygon is not."""
     touched = domain.touched(polygon, size)
     return np.where(touched, np.uint8(Status.MISSING), np.uint8(Status.OUTSIDE))

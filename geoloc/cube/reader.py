@@ -15,6 +15,7 @@ import zarr
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from ..arrays import F32, U8, Bools
 from ..domain import Chunk, Domain, Grid, Index, Points, Status
 from ..errors import CubeError, SpecMismatchError
 from ..models import MISSING, FeatureSpace, Quantizer
@@ -36,7 +37,6 @@ from .store import (
     read_attributes,
     require_there,
     storage_errors,
-    values_of,
 )
 
 ATTRIBUTES = "attributes"
@@ -61,7 +61,7 @@ class Cube:
             dims = self._norm.ndim
             self._chunks = PlainChunks.of(self._codes, dims, root)
             self._norms = PlainChunks.of(self._norm, dims, root)
-            self._guard = BlockGuard(self.url, generation, group, self.spec, digests=check_digests)
+            self._guard = BlockGuard(self.url, generation, group, digests=check_digests)
             self.features = feature_space_of(group)
             self.domain = domain_of(group, self.spec)
 
@@ -145,7 +145,7 @@ class Cube:
         return str(self.attrs["model_name"])
 
     @property
-    def chunk_status(self) -> NDArray[np.uint8]:
+    def chunk_status(self) -> U8:
         """The ledger, uint8 of Status in the blocks' grid, as it was when first asked."""
         return self._guard.status
 
@@ -177,7 +177,7 @@ class Cube:
             codes[uncounted] = MISSING
         return codes
 
-    def read_norm(self, *cells: slice) -> NDArray[np.float32]:
+    def read_norm(self, *cells: slice) -> F32:
         """`Distance.squared_norm` of the decoded vectors of these cells; NaN where missing.
 
         Under the distance of the model that made the cube: it does not hold for weights changed at
@@ -194,7 +194,7 @@ class Cube:
             norm[uncounted] = np.nan
         return norm
 
-    def vector(self, *cell: int) -> NDArray[np.float32] | None:
+    def vector(self, *cell: int) -> F32 | None:
         """Feature vector ``(feature,)`` of a cell, or None where missing or outside."""
         if not all(0 <= i < count for i, count in zip(cell, self.domain.shape, strict=True)):
             return None
@@ -208,11 +208,6 @@ class Cube:
         """
         with generation_errors(self.url, self.generation):
             return self._guard.record(block.index)
-
-    @property
-    def checked(self) -> bool:
-        """Whether checksums of its blocks are kept; not in cubes of an older geoloc."""
-        return self._guard.checks is not None
 
     def inspect(self, block: Chunk) -> tuple[str | None, int]:
         """What is wrong with a stored block, or None, and how many bytes were read to tell."""
@@ -282,13 +277,13 @@ class Cube:
         step = max(1, len(blocks) // _MOST_RECORDS)
         return [self.provenance(block) for block in blocks[::step]]
 
-    def _uncounted(self, cells: tuple[slice, ...]) -> NDArray[np.bool_] | None:
+    def _uncounted(self, cells: tuple[slice, ...]) -> Bools | None:
         """Cells of blocks that the ledger does not name: whatever lies there does not count."""
         if self.chunk_status.all():
             return None
         spans = zip(cells, self.domain.shape, strict=True)
         blocks = [np.arange(*part.indices(n)) // self.spec.block_size for part, n in spans]
-        mask: NDArray[np.bool_] = self.chunk_status[np.ix_(*blocks)] == Status.MISSING
+        mask: Bools = self.chunk_status[np.ix_(*blocks)] == Status.MISSING
         return mask
 
 
@@ -315,8 +310,6 @@ def domain_of(group: zarr.Group, spec: CubeSpec) -> Domain:
 
 
 def _code_of(group: zarr.Group) -> Quantizer:
-    if "scale" in group:  # of format 1, or of blocks that were taken over from there
-        return Quantizer(values_of(group, "scale"), values_of(group, "offset"))
     attributes = array_of(group, "features").attrs
     pair: list[Any] = [attributes[name] for name in ("scale_factor", "add_offset")]
     return Quantizer(*(np.asarray(part, np.float32) for part in pair))
@@ -405,10 +398,11 @@ def _parse_spec(url: str | Path, attrs: dict[str, Any]) -> CubeSpec:
     version = attrs.get("geoloc_cube")
     if not isinstance(version, int):
         raise CubeError(f"{url} is not a feature cube of geoloc")
-    if version > FORMAT_VERSION:
+    if version != FORMAT_VERSION:
+        newer = version > FORMAT_VERSION
         raise CubeError(
-            f"cube {url} has format {version}, this geoloc reads up to {FORMAT_VERSION}: "
-            "install a newer geoloc"
+            f"cube {url} has format {version}, this geoloc reads {'up to ' * newer}"
+            f"{FORMAT_VERSION}: {'install a newer geoloc' if newer else 'build it again'}"
         )
     try:
         return CubeSpec.model_validate(attrs.get("spec"))

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 from pydantic import ValidationError
 from zarr.core.sync import sync
 
+from ..arrays import U8
 from ..domain import Index, Status
 from ..errors import CubeError, UnavailableError
 from .checks import PARTS, sha256, stored
@@ -78,12 +78,11 @@ def _found_elsewhere(url: str | Path, keys: list[str], digest: object) -> bytes 
 
 
 def restore_ledger(
-    url: str | Path, generation: str, planned: Callable[[], NDArray[np.uint8]]
+    url: str | Path, generation: str, planned: Callable[[], U8]
 ) -> LedgerState | None:
     """Write a damaged ledger anew from the records of blocks that are whole by their digests.
 
-    ``planned``: the ledger of a new cube. None where nothing was to be
-    done. All blocks are read; those of an older geoloc have no digests, and count as lost.
+    ``planned``: the ledger of a new cube. None where nothing was to be done. All blocks are read.
     """
     group = open_group(url, generation)
     if not _is_damaged(url, generation, group):
@@ -99,10 +98,10 @@ def restore_ledger(
                 status[place], prints[place], checks[place] = block
         group = open_group(url, generation, mode="r+")
         arrays = dict(zip(_ARRAYS, (prints, checks, status), strict=True))
-        for name in filter(group.__contains__, arrays):
+        for name in arrays:
             sync(store.delete_dir(f"{generation}/{name}/c"))
-        for name in filter(group.__contains__, arrays):
-            ledger_of(group, name)[:] = arrays[name]
+        for name, values in arrays.items():
+            ledger_of(group, name)[:] = values
     lost = int((status == Status.MISSING).sum())
     return LedgerState(int(np.isin(status, (Status.DONE, Status.BROKEN)).sum()), lost)
 
@@ -110,8 +109,6 @@ def restore_ledger(
 def _is_damaged(url: str | Path, generation: str, group: zarr.Group) -> bool:
     try:
         status = read_statuses(url, generation, ledger_of(group, "done"))
-        if "provenance/check" not in group:
-            return False
         checks = read_ledger(url, generation, ledger_of(group, "provenance/check"))
         read_ledger(url, generation, ledger_of(group, "provenance/fingerprint"))
     except UnavailableError:
@@ -124,7 +121,7 @@ def _is_damaged(url: str | Path, generation: str, group: zarr.Group) -> bool:
 
 def _whole_block(
     store: Store, generation: str, place: Index
-) -> tuple[Status, NDArray[np.uint8], list[int]] | None:
+) -> tuple[Status, U8, list[int]] | None:
     """Status, fingerprint and checksums of a block that is as its record says; else None."""
     contents = block_bytes(store, generation, place)
     record = parse_record(contents[-1])

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from .. import __version__
+from ..arrays import U8
 from ..domain import Grid, Points, Status
 from ..errors import CubeError
-from ..models import MISSING, FeatureSpace, Quantizer
+from ..models import MISSING, FeatureSpace
 from ..stores.ledger import PIECE
 from .checks import NOTHING, PARTS, UNRECORDED
 from .reader import ATTRIBUTES
@@ -45,7 +46,7 @@ def create_generation(
     generation: str,
     spec: CubeSpec,
     features: FeatureSpace,
-    ledger: NDArray[np.uint8],
+    ledger: U8,
     *,
     model_name: str,
     area: str = "",
@@ -108,7 +109,7 @@ def _attributes(spec: CubeSpec, model_name: str, area: str) -> dict[str, Any]:
 
 def _create_features(group: zarr.Group, spec: CubeSpec, features: FeatureSpace) -> None:
     dim, cells, dims = features.dim, spec.domain.shape, spec.domain.dims
-    chunk = (spec.block_size,) * len(cells)
+    code, chunk = features.stored_code, (spec.block_size,) * len(cells)
     group.create_array(
         "features",
         shape=(*cells, dim),
@@ -122,7 +123,8 @@ def _create_features(group: zarr.Group, spec: CubeSpec, features: FeatureSpace) 
             "_FillValue": MISSING,
             "grid_mapping": "spatial_ref",
             "long_name": "scene class logits" if features.readout is None else "embedding",
-            **_code_attributes(features.stored_code),
+            "scale_factor": float(code.scale),
+            "add_offset": float(code.offset),
         },
     )
     group.create_array(
@@ -140,18 +142,8 @@ def _create_features(group: zarr.Group, spec: CubeSpec, features: FeatureSpace) 
     )
 
 
-def _code_attributes(code: Quantizer) -> dict[str, float]:
-    """What CF has for it."""
-    if code.scale.ndim:
-        return {}
-    return {"scale_factor": float(code.scale), "add_offset": float(code.offset)}
-
-
 def _create_space(group: zarr.Group, features: FeatureSpace) -> None:
-    code, count = features.stored_code, len(features.names)
-    if code.scale.ndim:  # of a cube of an older format, whose blocks are taken over
-        _small(group, "scale", code.scale, "feature")
-        _small(group, "offset", code.offset, "feature")
+    count = len(features.names)
     named = "feature" if features.readout is None else "name"
     names = group.create_array(
         named, shape=(count,), chunks=(count,), dtype=str, dimension_names=(named,)
@@ -200,7 +192,7 @@ def _create_attributes(group: zarr.Group, points: Points) -> None:
         array[:] = values.astype(object) if text else values
 
 
-def _create_ledger(group: zarr.Group, ledger: NDArray[np.uint8], dims: tuple[str, ...]) -> None:
+def _create_ledger(group: zarr.Group, ledger: U8, dims: tuple[str, ...]) -> None:
     names = tuple(f"block_{dim}" for dim in dims)
     piece = (PIECE,) * ledger.ndim
     states = group.create_array(

@@ -3,7 +3,6 @@
 ``zarr.json`` carries the sha256 of its own content (attribute ``sealed``), and that of the small
 arrays whose values every answer depends on (attribute ``contents``). Both are compared before
 anything is decoded: damaged metadata can then neither shift an answer nor ask for memory.
-Generations of older versions of geoloc carry neither, and are taken as they are.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from ..errors import CubeError
-from .checks import sha256
+from .checks import PARTS, sha256
 from .spec import CubeSpec
 from .store import array_of, open_store, read_text, storage_errors, write_text
 
@@ -29,15 +28,9 @@ if TYPE_CHECKING:
 
 SEAL, CONTENTS = "sealed", "contents"
 
-OPTIONAL = ("distance_weight", "metric", "readout")
-OLDER = ("scale", "offset", "class_name")
-"""Of format 1, but for the code of its blocks, which newer generations take over with them."""
-
-SMALL = ("feature", "name", *OLDER, *OPTIONAL, "y", "x", "spatial_ref")
+SMALL = ("feature", "name", "distance_weight", "metric", "readout", "y", "x", "spatial_ref")
 """Arrays in one chunk each, written once."""
 
-_NEVER_ZERO = (*OLDER, *OPTIONAL)
-_FEATURES = ("scale", "offset", "distance_weight")
 _MOST_FEATURES = 1 << 16
 _MOST_COMPONENTS = 1 << 14
 _MOST_BLOCKS = 1 << 24
@@ -60,11 +53,7 @@ def document_of(url: str | Path, generation: str) -> dict[str, Any] | None:
 
 def require_seal(url: str | Path, generation: str, document: dict[str, Any]) -> None:
     """Raises CubeError where the document is not what was written."""
-    attributes = document["attributes"]
-    seal = attributes.get(SEAL)
-    if seal is None and CONTENTS not in attributes and attributes.get("geoloc_cube") == 1:
-        return  # of an older version
-    if seal != _digest(document, generation):
+    if document["attributes"].get(SEAL) != _digest(document, generation):
         raise CubeError(
             f"cube {url}: {generation}/zarr.json is damaged (its digest is another): "
             f"{_advice(generation)}"
@@ -111,25 +100,12 @@ def require_contents(url: str | Path, generation: str, group: zarr.Group) -> Non
 
 
 def damaged_contents(url: str | Path, generation: str, group: zarr.Group) -> list[str]:
-    """Names of the small arrays that are not what was written.
-
-    Of an older version's, those that are missing: zarr would read zeros in their place.
-    """
-    recorded = group.attrs.get(CONTENTS)
-    if not isinstance(recorded, dict):
-        names = [name for name in _NEVER_ZERO if name in group]
-        return _missing(url, generation, group, names)
+    """Names of the small arrays that are not what was written."""
     with storage_errors(url):
+        recorded: dict[str, Any] = dict(group.attrs[CONTENTS])  # type: ignore[arg-type]
         keys = {name: contents_key(group, name) for name in recorded}
         actual = _digests(open_store(url), generation, keys)
     return [name for name, digest in recorded.items() if actual[name] != digest]
-
-
-def _missing(url: str | Path, generation: str, group: zarr.Group, names: list[str]) -> list[str]:
-    with storage_errors(url):
-        keys = {name: contents_key(group, name) for name in names}
-        digests = _digests(open_store(url), generation, keys)
-    return [name for name in names if not digests[name]]
 
 
 def require_layout(url: str | Path, generation: str, group: zarr.Group, spec: CubeSpec) -> None:
@@ -145,10 +121,12 @@ def require_layout(url: str | Path, generation: str, group: zarr.Group, spec: Cu
         "norm": cells,
         "done": blocks,
         "provenance/record": blocks,
+        "provenance/check": (*blocks, len(PARTS)),
         "y": cells[:1],
         "x": cells[-1:],
     }
-    shapes |= {name: (dim,) for name in _FEATURES if name in group}
+    if "distance_weight" in group:
+        shapes["distance_weight"] = (dim,)
     if "metric" in group:
         shapes["metric"] = (dim, min(array_of(group, "metric").shape[-1], _MOST_COMPONENTS))
     shapes |= _shapes_of_names(group, dim)
@@ -176,8 +154,7 @@ def _shapes_of_names(group: zarr.Group, dim: int) -> dict[str, tuple[int, ...]]:
 
 def name_array(group: zarr.Group) -> str:
     """Which array holds the names of the feature space."""
-    named = "feature" if "readout" not in group else "name"
-    return "class_name" if "class_name" in group and named not in group else named
+    return "name" if "readout" in group else "feature"
 
 
 def _refuse(url: str | Path, generation: str, what: str) -> None:

@@ -88,17 +88,6 @@ class CubeSpec(_Strict):
     encoding: dict[str, Any]
     block_size: int = Field(CHUNK_SIZE, ge=1, le=_LARGEST_BLOCK)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_format_1(cls, given: Any) -> Any:
-        """There the lattice's own keys stand beside the others."""
-        flat = set(GridSpec.model_fields) - {"kind"}
-        if not isinstance(given, dict) or "domain" in given or not flat & given.keys():
-            return given
-        grid = {key: value for key, value in given.items() if key in flat}
-        rest = {key: value for key, value in given.items() if key not in flat}
-        return {"domain": {"kind": "grid", **grid}, **rest}
-
     @property
     def grid(self) -> Grid:
         """The lattice of cells. Raises CubeError for a cube of points."""
@@ -183,8 +172,7 @@ class Provenance(_Strict):
     ``fingerprint`` is the imagery's sha256 for the block's window; ``missing`` counts cells of
     the area without a vector, ``saturated`` clipped values, ``errors`` names broken imagery,
     ``notes`` what was taken for no imagery though it was there. ``digests``: sha256 of the
-    block's chunks of features and norms as stored, empty for none; no such names where an older
-    version wrote it.
+    block's chunks of features and norms as stored, empty for none.
     """
 
     fingerprint: str

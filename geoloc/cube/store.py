@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from .. import stores
+from ..arrays import F32
 from ..errors import CubeError, GeolocError, UnavailableError
 
 if TYPE_CHECKING:
@@ -251,11 +251,11 @@ def ledger_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
         return array_of(group, name)
 
 
-def values_of(group: zarr.Group, name: str) -> NDArray[np.float32]:
+def values_of(group: zarr.Group, name: str) -> F32:
     """All of a small array, as float32."""
     return np.asarray(array_of(group, name)[...], np.float32)
 
 
-def optional_values_of(group: zarr.Group, name: str) -> NDArray[np.float32] | None:
+def optional_values_of(group: zarr.Group, name: str) -> F32 | None:
     """The same, or None where the group has no such array."""
     return values_of(group, name) if name in group else None

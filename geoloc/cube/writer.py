@@ -10,6 +10,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from ..arrays import F32, U8
 from ..domain import Chunk, Index, Status
 from ..errors import CubeError, SpecMismatchError
 from ..stores import local_path
@@ -56,7 +57,7 @@ class BlockWriter:
             self._space = feature_space_of(group)
         self._distance = self._space.distance()
 
-    def write(self, block: Chunk, features: NDArray[np.float32]) -> Written:
+    def write(self, block: Chunk, features: F32) -> Written:
         """Encode and write float32 ``(*cells, feature)`` of a block, NaN where missing."""
         codes, saturated = self._space.encode(features)
         values = self._space.decode(codes)
@@ -106,12 +107,11 @@ class Ledger:
         with storage_errors(url):
             self._store = open_store(url)
             self._prints = LedgerArray(ledger_of(group, "provenance/fingerprint"))
-            checked = "provenance/check" in group
-            self._check = ledger_of(group, "provenance/check") if checked else None
+            self._check = ledger_of(group, "provenance/check")
             done = ledger_of(group, "done")
-        self.status: NDArray[np.uint8] = read_statuses(url, generation, done)
+        self.status: U8 = read_statuses(url, generation, done)
         self._done = LedgerArray(done, self.status)
-        self._checks = None if self._check is None else LedgerArray(self._check)
+        self._checks = LedgerArray(self._check)
 
     def mark(
         self,
@@ -132,7 +132,7 @@ class Ledger:
         self,
         places: NDArray[np.intp],
         status: Status,
-        fingerprints: NDArray[np.uint8],
+        fingerprints: U8,
         checks: NDArray[np.uint64] | None = None,
     ) -> None:
         """`mark` for blocks ``(n, dimension)``, fingerprints ``(n, 32)``, checks ``(n, part)``.
@@ -142,8 +142,7 @@ class Ledger:
         checks = self._stored_checks(places) if checks is None else checks
         with storage_errors(self.url):
             self._prints.change(places, fingerprints)
-            if self._checks is not None:
-                self._checks.change(places, checks)
+            self._checks.change(places, checks)
             self._done.change(places, status)  # after the rest: it makes blocks count
 
     def forget(self, places: NDArray[np.intp]) -> None:
@@ -153,8 +152,6 @@ class Ledger:
 
     def _stored_checks(self, places: NDArray[np.intp]) -> NDArray[np.uint64]:
         """Checksums ``(n, part)`` of what is on the store."""
-        if self._check is None:
-            return np.zeros((len(places), len(PARTS)), np.uint64)
         with storage_errors(self.url):
             numbers = [
                 [stored(content).check for content in block_bytes(self._store, self.generation, at)]
@@ -162,11 +159,11 @@ class Ledger:
             ]
         return np.array(numbers, np.uint64)
 
-    def checks(self) -> NDArray[np.uint64] | None:
-        """Checksums of all blocks ``(block_y, block_x, part)``; None in an older generation."""
-        return None if self._check is None else read_ledger(self.url, self.generation, self._check)
+    def checks(self) -> NDArray[np.uint64]:
+        """Checksums of all blocks ``(block_y, block_x, part)``."""
+        return read_ledger(self.url, self.generation, self._check)
 
-    def fingerprints(self) -> NDArray[np.uint8]:
+    def fingerprints(self) -> U8:
         """Fingerprints of all blocks, ``(block_y, block_x, 32)``."""
         with storage_errors(self.url):
             return self._prints.read()

@@ -13,7 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ..arrays import F64, I64, Bools
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -45,14 +46,14 @@ class Domain(ABC):
         """Cells along each dimension."""
 
     @abstractmethod
-    def xy(self, chunk: Chunk) -> NDArray[np.float64]:
+    def xy(self, chunk: Chunk) -> F64:
         """``(cell, 2)``: the centres of a chunk's cells in row-major order, in CRS units."""
 
     @abstractmethod
-    def centres(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+    def centres(self, index: I64) -> F64:
         """``(cell, 2)``: the centres of cells by their place in row-major order, in CRS units."""
 
-    def metres(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+    def metres(self, index: I64) -> F64:
         """The same in a space whose unit is the metre, whatever the CRS: to measure distances."""
         return self.centres(index)
 
@@ -61,7 +62,7 @@ class Domain(ABC):
         """At most so many cells lie nearer than ``radius`` (m) to one of them, which counts."""
 
     @abstractmethod
-    def touched(self, polygon: Geometry | None, size: int | None = None) -> NDArray[np.bool_]:
+    def touched(self, polygon: Geometry | None, size: int | None = None) -> Bools:
         """Which chunks may hold a cell inside ``polygon`` (in this CRS), or all without one.
 
         Of the shape of `chunk_grid`.
@@ -133,17 +134,17 @@ class Chunk:
         return tuple(b - a for a, b in zip(self.start, self.stop, strict=True))
 
     @property
-    def xy(self) -> NDArray[np.float64]:
+    def xy(self) -> F64:
         """``(cell, 2)``: the centres of the cells, in CRS units."""
         return self.domain.xy(self)
 
-    def inside(self, polygon: Geometry | None) -> NDArray[np.bool_] | None:
+    def inside(self, polygon: Geometry | None) -> Bools | None:
         """Which cells have their centre in ``polygon``, of the chunk's shape; None without one."""
         if polygon is None:
             return None
         import shapely
 
-        inside: NDArray[np.bool_] = shapely.contains_xy(polygon, self.xy)
+        inside: Bools = shapely.contains_xy(polygon, self.xy)
         return inside.reshape(self.shape)
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F64, I64, Bools
 from ..errors import AreaError
 from .chunk import Chunk, Domain
 
@@ -84,12 +84,12 @@ class Grid(Domain):
         return (self.step, 0.0, self.left, 0.0, -self.step, self.top)
 
     @property
-    def x(self) -> NDArray[np.float64]:
+    def x(self) -> F64:
         """Centres of the columns, west to east, in CRS units."""
         return self.left + (np.arange(self.nx, dtype=np.float64) + 0.5) * self.step
 
     @property
-    def y(self) -> NDArray[np.float64]:
+    def y(self) -> F64:
         """Centres of the rows, north to south, in CRS units."""
         return self.top - (np.arange(self.ny, dtype=np.float64) + 0.5) * self.step
 
@@ -116,13 +116,13 @@ class Grid(Domain):
         """The same lattice with a margin of ``cells`` on every side."""
         return self.window(slice(-cells, self.ny + cells), slice(-cells, self.nx + cells))
 
-    def xy(self, chunk: Chunk) -> NDArray[np.float64]:
+    def xy(self, chunk: Chunk) -> F64:
         """``(cell, 2)``: the centres of a chunk's cells, row by row, in CRS units."""
         window = self.window(*chunk.slices)
         x, y = np.meshgrid(window.x, window.y)
         return np.stack([x.ravel(), y.ravel()], axis=1)
 
-    def centres(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+    def centres(self, index: I64) -> F64:
         """``(cell, 2)``: the centres of cells by their place in row-major order, in CRS units."""
         rows, cols = np.divmod(index, self.nx)
         x, y = self.left + (cols + 0.5) * self.step, self.top - (rows + 0.5) * self.step
@@ -132,13 +132,13 @@ class Grid(Domain):
         """No disc holds more centres than a disc wider by half a cell's diagonal has area."""
         return math.ceil(math.pi * (radius / self.step + math.sqrt(0.5)) ** 2)
 
-    def touched(self, polygon: Geometry | None, size: int | None = None) -> NDArray[np.bool_]:
+    def touched(self, polygon: Geometry | None, size: int | None = None) -> Bools:
         """Bool ``(chunk_y, chunk_x)``: which chunks touch ``polygon``; all of them without one.
 
         Halves its way down to the polygon's edge, so that a country costs as much as its border.
         """
         size = size or self.chunk_size
-        touched: NDArray[np.bool_] = np.full(self.chunk_grid(size), polygon is None)
+        touched: Bools = np.full(self.chunk_grid(size), polygon is None)
         if polygon is None:
             return touched
         import shapely

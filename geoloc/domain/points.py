@@ -17,13 +17,13 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import F64, I64, Bools
 from ..errors import AreaError
 from .chunk import Chunk, Domain
 
 if TYPE_CHECKING:
     from shapely import Geometry
 
-F64 = NDArray[np.float64]
 
 POINTS_CHUNK = 256
 """Points of a chunk: as they lie apart, each takes a window of imagery of its own, all of which
@@ -122,11 +122,11 @@ class Points(Domain):
         """``(cell, 2)``: the points of a chunk, in CRS units."""
         return self.coordinates[chunk.slices]
 
-    def centres(self, index: NDArray[np.int64]) -> F64:
+    def centres(self, index: I64) -> F64:
         """``(cell, 2)``: points by their place, in CRS units."""
         return self.coordinates[index]
 
-    def metres(self, index: NDArray[np.int64]) -> F64:
+    def metres(self, index: I64) -> F64:
         """Points by their place in a space whose unit is the metre: ``(cell, 2)`` in a projected
         CRS, or geocentric ``(cell, 3)`` of degrees, across 180 and at the poles as elsewhere."""
         xy = self.coordinates[index]
@@ -144,7 +144,7 @@ class Points(Domain):
         cells, counts = np.unique(bins, axis=0, return_counts=True)
         return min(int(_with_neighbours(cells, counts).max()), self.size)
 
-    def touched(self, polygon: Geometry | None, size: int | None = None) -> NDArray[np.bool_]:
+    def touched(self, polygon: Geometry | None, size: int | None = None) -> Bools:
         """Bool ``(chunk,)``: the chunks whose bounding box touches ``polygon``; without, all."""
         size = size or self.chunk_size
         if polygon is None:
@@ -185,7 +185,7 @@ def geocentric(lonlat: F64) -> F64:
     )
 
 
-def _with_neighbours(cells: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def _with_neighbours(cells: I64, counts: I64) -> I64:
     """How many lie in each of some cells ``(n, dim)`` of a lattice and in all that touch it."""
     low = cells.min(axis=0) - 1
     span = cells.max(axis=0) - low + 2
@@ -201,7 +201,7 @@ def _with_neighbours(cells: NDArray[np.int64], counts: NDArray[np.int64]) -> NDA
     return total
 
 
-def hilbert_index(coordinates: F64, bits: int = _BITS) -> NDArray[np.int64]:
+def hilbert_index(coordinates: F64, bits: int = _BITS) -> I64:
     """How far along a Hilbert curve through their bounding square points ``(point, 2)`` lie.
 
     The curve has ``2**bits`` cells a side. After the iterative form of J. Skilling, "Programming

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS, Proj, Transformer
 
+from ..arrays import F64, I64, U8, Bools
 from ..errors import UsageError
 from .chunk import Domain
 from .grid import Grid
@@ -22,7 +23,6 @@ from .grid import Grid
 if TYPE_CHECKING:
     from shapely import Geometry
 
-F64 = NDArray[np.float64]
 Bounds = tuple[float, float, float, float]
 
 MOST_REGIONS = 1_000_000
@@ -86,7 +86,7 @@ class Regions:
         return self.grid.size
 
     @cached_property
-    def states(self) -> NDArray[np.uint8]:
+    def states(self) -> U8:
         """Of each square ``(region,)``: out of the polygon, wholly in it, or at its edge."""
         if self.polygon is None:
             return np.full(self.count, _IN, np.uint8)
@@ -102,7 +102,7 @@ class Regions:
         return states
 
     @property
-    def is_region(self) -> NDArray[np.bool_]:
+    def is_region(self) -> Bools:
         """Which squares ``(region,)`` are regions: those that the polygon touches."""
         return np.asarray(self.states != _OUT, np.bool_)
 
@@ -116,7 +116,7 @@ class Regions:
         x, y = left + col * size, top - row * size
         return np.asarray(shapely.box(x, y - size, x + size, y))
 
-    def outline(self, regions: NDArray[np.int64]) -> NDArray[Any]:
+    def outline(self, regions: I64) -> NDArray[Any]:
         """These regions ``(n,)`` as (multi)polygons in the grid's CRS, clipped."""
         import shapely
 

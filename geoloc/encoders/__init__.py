@@ -20,11 +20,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .ground import GroundEncoder, open_ground
+    from .ground import open_ground
     from .overhead import OverheadEncoder, open_overhead, open_patches
 
 __all__ = [
-    "GroundEncoder",
     "OverheadEncoder",
     "open_ground",
     "open_overhead",
@@ -32,7 +31,6 @@ __all__ = [
 ]
 
 _HEAVY = {
-    "GroundEncoder": "ground",
     "open_ground": "ground",
     "OverheadEncoder": "overhead",
     "open_overhead": "overhead",

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F32, F64, I64, U8, Bools
 from ..domain import Grid
 from ..errors import ImageryError
 from .lattice import MIN_VALID
@@ -22,7 +22,7 @@ from .preprocess import fill_missing
 JITTER_PX = 2
 _QUERIES = 50
 
-Read = Callable[[Grid], tuple[NDArray[np.uint8], NDArray[np.bool_]]]
+Read = Callable[[Grid], tuple[U8, Bools]]
 """Pixels uint8 (3, H, W) and valid (H, W) of a window."""
 
 
@@ -48,14 +48,12 @@ class Fidelity:
 class Sample:
     """Patches ``(n, 3, P + 4, P + 4)`` around sampled cells ``(row, col)`` of a grid."""
 
-    rows: NDArray[np.int64]
-    cols: NDArray[np.int64]
-    patches: NDArray[np.uint8]
+    rows: I64
+    cols: I64
+    patches: U8
 
 
-def read_sample(
-    read: Read, encoder: PatchEncoder, grid: Grid, rows: NDArray[np.int64], cols: NDArray[np.int64]
-) -> Sample:
+def read_sample(read: Read, encoder: PatchEncoder, grid: Grid, rows: I64, cols: I64) -> Sample:
     """Read the patch of each cell with a margin for the jitter; skip cells without imagery.
 
     Every patch is centred exactly on its cell. Raises ImageryError if no cell has imagery.
@@ -74,12 +72,10 @@ def read_alone(read: Read, encoder: PatchEncoder, cells: Sequence[Grid]) -> Samp
     return Sample(kept, np.zeros_like(kept), patches)
 
 
-def _with_imagery(
-    read: Read, encoder: PatchEncoder, windows: Iterable[Grid]
-) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+def _with_imagery(read: Read, encoder: PatchEncoder, windows: Iterable[Grid]) -> tuple[I64, U8]:
     """Which windows have imagery, and their patches. Raises ImageryError if none has."""
     kept: list[int] = []
-    patches: list[NDArray[np.uint8]] = []
+    patches: list[U8] = []
     number = 0
     for number, window in enumerate(windows, start=1):
         pixels, valid = read(window)
@@ -103,12 +99,12 @@ def patch_window(encoder: PatchEncoder, grid: Grid, row: int, col: int) -> Grid:
     return Grid(grid.crs, x - reach, y + reach, encoder.gsd, side, side)
 
 
-def exact_vectors(encoder: PatchEncoder, sample: Sample) -> NDArray[np.float32]:
+def exact_vectors(encoder: PatchEncoder, sample: Sample) -> F32:
     """Vectors ``(cell, feature)`` of the sampled cells, patch by patch."""
     return _shifted(encoder, sample.patches, 0, 0)
 
 
-def jitter(encoder: PatchEncoder, sample: Sample, exact: NDArray[np.float32]) -> Fidelity:
+def jitter(encoder: PatchEncoder, sample: Sample, exact: F32) -> Fidelity:
     """The effect of shifting the patches by 2 px, averaged over the four directions."""
     d = JITTER_PX
     moved = [
@@ -122,7 +118,7 @@ def jitter(encoder: PatchEncoder, sample: Sample, exact: NDArray[np.float32]) ->
     )
 
 
-def compare(approximate: NDArray[np.float32], exact: NDArray[np.float32]) -> Fidelity:
+def compare(approximate: F32, exact: F32) -> Fidelity:
     """Compare vectors ``(cell, feature)``; cells that are NaN in either are ignored.
 
     Raises ImageryError if fewer than 3 cells are left, as ranks would mean nothing.
@@ -138,19 +134,17 @@ def compare(approximate: NDArray[np.float32], exact: NDArray[np.float32]) -> Fid
     return Fidelity(len(b), float(error), float(np.mean(ranks)))
 
 
-def _shifted(
-    encoder: PatchEncoder, patches: NDArray[np.uint8], dy: int, dx: int
-) -> NDArray[np.float32]:
+def _shifted(encoder: PatchEncoder, patches: U8, dy: int, dx: int) -> F32:
     side = encoder.spec.patch_px
     top, left = JITTER_PX + dy, JITTER_PX + dx
     return encoder.encode_patches(patches[:, :, top : top + side, left : left + side])
 
 
-def _distances(vectors: NDArray[np.float64], query: NDArray[np.float64]) -> NDArray[np.float64]:
+def _distances(vectors: F64, query: F64) -> F64:
     return np.asarray(np.linalg.norm(vectors - query, axis=1))
 
 
-def _rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def _rank_correlation(a: F64, b: F64) -> float:
     """Spearman's rho; ties do not occur among distances of real vectors."""
     ranks = [np.argsort(np.argsort(v, kind="stable"), kind="stable") for v in (a, b)]
     return float(np.corrcoef(ranks[0].astype(np.float64), ranks[1].astype(np.float64))[0, 1])

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ..arrays import F32, U8
 from ..models.model import Model
 from .memory import BatchSize
 from .preprocess import stretch, to_input
@@ -26,7 +26,7 @@ class GroundEncoder:
         self._engine = engine
         self._batch = BatchSize(_BATCH)
 
-    def encode(self, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def encode(self, photos: Sequence[U8]) -> F32:
         """RGB photos ``(h, w, 3)`` of any sizes -> vectors ``(photo, feature)``."""
         spec, name = self.model.spec.ground, self.model.name
         vectors = np.empty((len(photos), self.dim), dtype=np.float32)

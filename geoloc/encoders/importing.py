@@ -206,12 +206,31 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     except ModelError:
         raise
     except Exception as error:  # noqa: BLE001 - a hostile file may fail in any way
-        reason = one_line(error, 150)
-        raise ModelError(f"{path} has no plain tensors ({reason}): save its state_dict") from None
+        reason = _what_it_is(Path(path)) or one_line(error, 150)
+        raise ModelError(
+            f"{path} has no plain tensors ({reason}): copy it again if it was cut short, else save "
+            "the network's state_dict"
+        ) from None
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ModelError(f"{path} has no state dict: save network.state_dict()")
     return cast(dict[str, Tensor], state)
+
+
+def _what_it_is(path: Path) -> str:
+    """What lies where weights should, as far as its beginning shows; "" where it does not."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(256).lstrip().lower()
+    except OSError as error:
+        return error.strerror or "it cannot be read"
+    if not start:
+        return "it is empty"
+    if start.startswith(b"<"):
+        return "it is a web page"
+    if start.startswith(b"version https://git-lfs"):
+        return "it only names a file of Git LFS"
+    return "it is cut short" if start.startswith(b"pk\x03\x04") else ""
 
 
 def _load_plain(path: Path) -> Any:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F32, F64, I64, Bools
 from ..domain import Grid
 from ..errors import ModelError
 
@@ -155,9 +155,7 @@ def pixels_nearest(cells: Grid, gsd: float, side_px: int) -> Grid:
     )
 
 
-def starts_nearest(
-    cells: Grid, gsd: float, side_px: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def starts_nearest(cells: Grid, gsd: float, side_px: int) -> tuple[I64, I64]:
     """First pixel row and column, in ``pixels_nearest``, of the window of each cell row and column.
 
     The window's centre is at most half a pixel from the cell's.
@@ -166,15 +164,13 @@ def starts_nearest(
     return rows[0] - rows, cols - cols[0]
 
 
-def _nearest_edges(
-    cells: Grid, gsd: float, side_px: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _nearest_edges(cells: Grid, gsd: float, side_px: int) -> tuple[I64, I64]:
     tops = np.floor(cells.y / gsd + side_px / 2 + 0.5 + _TIE).astype(np.int64)
     lefts = np.floor(cells.x / gsd - side_px / 2 + 0.5 + _TIE).astype(np.int64)
     return tops, lefts
 
 
-def interpolate(values: NDArray[np.float32], nodes: Grid, cells: Grid) -> NDArray[np.float32]:
+def interpolate(values: F32, nodes: Grid, cells: Grid) -> F32:
     """Bilinear: node vectors ``(y, x, feature)`` -> cell vectors.
 
     A cell is NaN if any node that contributes to it is.
@@ -184,7 +180,7 @@ def interpolate(values: NDArray[np.float32], nodes: Grid, cells: Grid) -> NDArra
     return _lerp(_lerp(values, rows, 0), cols, 1)
 
 
-def _lerp(values: NDArray[np.float32], at: NDArray[np.float64], axis: int) -> NDArray[np.float32]:
+def _lerp(values: F32, at: F64, axis: int) -> F32:
     at = np.where(np.abs(at - np.round(at)) < _TIE, np.round(at), at)
     low = np.clip(np.floor(at).astype(np.int64), 0, values.shape[axis] - 1)
     high = np.minimum(low + 1, values.shape[axis] - 1)
@@ -197,9 +193,7 @@ def _lerp(values: NDArray[np.float32], at: NDArray[np.float64], axis: int) -> ND
     return mixed.astype(np.float32, copy=False)
 
 
-def valid_share(
-    valid: NDArray[np.bool_], rows: NDArray[np.int64], cols: NDArray[np.int64], side_px: int
-) -> NDArray[np.float64]:
+def valid_share(valid: Bools, rows: I64, cols: I64, side_px: int) -> F64:
     """Share of valid pixels ``(y, x)`` in windows of ``side_px`` starting at rows x cols."""
     total = np.zeros((valid.shape[0] + 1, valid.shape[1] + 1), dtype=np.int64)
     total[1:, 1:] = valid.cumsum(0).cumsum(1)

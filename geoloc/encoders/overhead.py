@@ -13,9 +13,9 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ..arrays import F32, I64, U8, Bools
 from ..domain import Grid
 from ..errors import ModelError, UsageError
 from ..models.model import Model
@@ -62,13 +62,7 @@ class OverheadEncoder:
         """The pixels that ``encode`` needs for these cells, at ``gsd`` m per px."""
         raise NotImplementedError
 
-    def encode(
-        self,
-        pixels: NDArray[np.uint8],
-        valid: NDArray[np.bool_],
-        window: Grid,
-        cells: Grid,
-    ) -> NDArray[np.float32]:
+    def encode(self, pixels: U8, valid: Bools, window: Grid, cells: Grid) -> F32:
         """Vectors ``(y, x, feature)`` of the cells; NaN where there is too little imagery.
 
         ``pixels`` RGB (3, H, W) and ``valid`` (H, W) are on ``window``, which must be
@@ -78,9 +72,7 @@ class OverheadEncoder:
         filled = fill_missing(pixels, valid, self.spec)
         return self._encode(self._engine.upload(filled), valid, cells)
 
-    def encode_alone(
-        self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
+    def encode_alone(self, pixels: U8, valid: Bools) -> F32:
         """Vectors ``(n, feature)`` of cells each of which has a window of its own.
 
         ``pixels`` RGB (n, 3, H, W) and ``valid`` (n, H, W) are of the size of the window of one
@@ -119,7 +111,7 @@ class OverheadEncoder:
         """How many windows are uploaded at once."""
         raise NotImplementedError
 
-    def _encode_alone(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _encode_alone(self, windows: U8) -> F32:
         raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
@@ -131,12 +123,10 @@ class OverheadEncoder:
             "precision": self._engine.precision,
         }
 
-    def _encode(self, pixels: Tensor, valid: NDArray[np.bool_], cells: Grid) -> NDArray[np.float32]:
+    def _encode(self, pixels: Tensor, valid: Bools, cells: Grid) -> F32:
         raise NotImplementedError
 
-    def _check(
-        self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_], window: Grid, cells: Grid
-    ) -> None:
+    def _check(self, pixels: U8, valid: Bools, window: Grid, cells: Grid) -> None:
         wanted = self.window(cells)
         close = np.allclose(window.bounds, wanted.bounds, rtol=0, atol=self.gsd / 1000)
         if pixels.shape != (3, *wanted.shape) or valid.shape != wanted.shape or not close:
@@ -167,14 +157,14 @@ class PatchEncoder(OverheadEncoder):
         side, every = self.spec.patch_px, self._every
         return Reading(self.gsd, every or 1, side, "cells" if every else "nearest").window(cells)
 
-    def encode_patches(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def encode_patches(self, patches: U8) -> F32:
         """RGB patches ``(n, 3, P, P)`` -> vectors ``(n, feature)``, in bounded batches."""
         side = self.spec.patch_px
         if patches.shape[1:] != (3, side, side):
             raise UsageError(f"patches {patches.shape}: the model takes (n, 3, {side}, {side})")
         return self._in_batches(patches)
 
-    def encode_scenes(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def encode_scenes(self, images: U8) -> F32:
         """Images ``(n, 3, S, S)`` of one scene each, of the model's scene size."""
         side = self.spec.image_px
         if images.shape[1:] != (3, side, side):
@@ -186,7 +176,7 @@ class PatchEncoder(OverheadEncoder):
         alignment = "exact" if self._every else "nearest pixel"
         return {**super().describe(), "alignment": alignment}
 
-    def _in_batches(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _in_batches(self, images: U8) -> F32:
         vectors = np.empty((len(images), self.dim), dtype=np.float32)
 
         def encode(part: slice) -> None:
@@ -195,7 +185,7 @@ class PatchEncoder(OverheadEncoder):
         self._batch.run(len(images), encode, self._one)
         return vectors
 
-    def _encode(self, pixels: Tensor, valid: NDArray[np.bool_], cells: Grid) -> NDArray[np.float32]:
+    def _encode(self, pixels: Tensor, valid: Bools, cells: Grid) -> F32:
         side = self.spec.patch_px
         rows, cols = self._starts(cells)
         seen = _seen(valid, rows, cols, side)
@@ -222,10 +212,10 @@ class PatchEncoder(OverheadEncoder):
     def _alone_batch(self) -> int:
         return self._batch.items
 
-    def _encode_alone(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _encode_alone(self, windows: U8) -> F32:
         return self.encode_patches(windows)
 
-    def _starts(self, cells: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _starts(self, cells: Grid) -> tuple[I64, I64]:
         if self._every is None:
             return lattice.starts_nearest(cells, self.gsd, self.spec.patch_px)
         return np.arange(cells.ny) * self._every, np.arange(cells.nx) * self._every
@@ -234,7 +224,7 @@ class PatchEncoder(OverheadEncoder):
     def _one(self) -> str:
         return f"model {self.model.name}: a patch of {self.spec.patch_px} px"
 
-    def _run(self, patches: Tensor) -> NDArray[np.float32]:
+    def _run(self, patches: Tensor) -> F32:
         y = self._engine.run(self._network, to_input(patches, self.spec))
         check_output(y, len(patches), self.dim, f"overhead network of model {self.model.name}")
         return y.cpu().numpy()
@@ -285,7 +275,7 @@ class DenseEncoder(OverheadEncoder):
             "interpolation": None if self._every else "bilinear",
         }
 
-    def _encode(self, pixels: Tensor, valid: NDArray[np.bool_], cells: Grid) -> NDArray[np.float32]:
+    def _encode(self, pixels: Tensor, valid: Bools, cells: Grid) -> F32:
         nodes = self._reading.nodes(cells)
         rows, cols = (self.halo_px + np.arange(n) * self._node_px for n in nodes.shape)
         seen = _seen(valid, rows, cols, self.dense.pool_px)
@@ -314,7 +304,7 @@ class DenseEncoder(OverheadEncoder):
     def _alone_batch(self) -> int:
         return max(1, _BATCH_PX[self._engine.device.type] // self._alone_px**2)
 
-    def _encode_alone(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _encode_alone(self, windows: U8) -> F32:
         """Like a tile of one node each; windows that do not fit in memory together, in parts."""
         vectors = np.empty((len(windows), self.dim), dtype=np.float32)
 
@@ -334,11 +324,7 @@ class DenseEncoder(OverheadEncoder):
         return dense_features(self._network, x, self.dense.pool_px)[:, :, at, at]
 
     def _encode_tile(
-        self,
-        pixels: Tensor,
-        part: tuple[slice, ...],
-        seen: NDArray[np.bool_],
-        vectors: NDArray[np.float32],
+        self, pixels: Tensor, part: tuple[slice, ...], seen: Bools, vectors: F32
     ) -> None:
         reach = self.dense.pool_px + 2 * self.halo_px
         rows, cols = (
@@ -476,9 +462,7 @@ def _parts(items: list[int], size: int) -> Iterator[list[int]]:
         yield items[start : start + size]
 
 
-def _seen(
-    valid: NDArray[np.bool_], rows: NDArray[np.int64], cols: NDArray[np.int64], side: int
-) -> NDArray[np.bool_]:
+def _seen(valid: Bools, rows: I64, cols: I64, side: int) -> Bools:
     """Which windows ``(y, x)`` have imagery at their centre and enough of it around."""
     centre = valid[np.ix_(rows + side // 2, cols + side // 2)]
     return centre & (lattice.valid_share(valid, rows, cols, side) >= MIN_VALID)

@@ -1,4 +1,4 @@
-"""CSAIL's Places365 networks: fetched, turned into models of the store, and opened for training.
+"""CSAIL's Places365 networks: fetched, and turned into models of the store.
 
 As in the study: photos stretched to a square (aspect not kept), normalised by ImageNet's mean and
 standard deviation, raw logits of the 365 classes.
@@ -10,11 +10,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from ..errors import ModelError
 from ..models.fetch import Fetched
-from ..models.load import load_model
 from ..models.model import Model, read_model, write_model, write_whole
 from ..models.published import (
     LICENCE,
@@ -25,10 +22,10 @@ from ..models.published import (
     receive_checkpoint,
     remember_digest,
 )
-from ..models.store import alone, known_models, publish, refuse_other_folder, store_dir, writing
+from ..models.store import alone, publish, refuse_other_folder, store_dir, writing
 from ..models.transfer import Progress
 from ..scenes import PLACES365, Group, groups_of
-from .formats.networks import build_network, load_state, load_weights, weights_bytes
+from .formats.networks import build_network, load_state, weights_bytes
 from .importing import check_model, read_state_dict
 
 _WEIGHTS = "ground.safetensors"
@@ -53,29 +50,6 @@ def fetch_places365(
             _make(what, checkpoint, digest, target)
             shutil.rmtree(arriving)
         return Fetched(read_model(target, verify=False), there is None)
-
-
-def places365_network(name: str) -> nn.Module:
-    """The torchvision network with its weights: the teacher's, or what a student starts from.
-
-    ``name``: of the model or its network, such as ``densenet161``. Raises as `places365_weights`.
-    """
-    what = published(name)
-    network = build_network(what.arch, len(PLACES365))
-    load_weights(network, places365_weights(name))
-    return network
-
-
-def places365_weights(name: str) -> Path:
-    """The safetensors file of a fetched network, its sha256 checked.
-
-    Raises ModelError where it was not fetched, and UsageError for an unknown name.
-    """
-    what = published(name)
-    if what.name not in known_models():
-        raise ModelError(f"{what.name} is not here yet: run 'geoloc models fetch {what.name}'")
-    model = load_model(what.name)
-    return model.file(model.spec.ground.weights)
 
 
 def _there(target: Path, what: Published, replace: bool) -> Model | None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ..arrays import U8, Bools
 from ..models.spec import GroundSpec, NetworkSpec
 
 MIDDLE_GREY = 128
 
 
-def as_tensor(pixels: NDArray[np.uint8]) -> Tensor:
+def as_tensor(pixels: U8) -> Tensor:
     """The same pixels as a tensor; copied if torch cannot share them (read-only, flipped)."""
     return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
 
@@ -27,7 +27,7 @@ def to_input(pixels: Tensor, spec: NetworkSpec) -> Tensor:
     return (x - mean) / std
 
 
-def stretch(photo: NDArray[np.uint8], spec: GroundSpec) -> Tensor:
+def stretch(photo: U8, spec: GroundSpec) -> Tensor:
     """A photo ``(h, w, 3)`` -> uint8 ``(3, input_px, input_px)``.
 
     The whole photo is stretched to a square (aspect not kept, as in the training of scene
@@ -38,15 +38,13 @@ def stretch(photo: NDArray[np.uint8], spec: GroundSpec) -> Tensor:
     return square[:, margin : margin + spec.input_px, margin : margin + spec.input_px]
 
 
-def as_square(pixels: NDArray[np.uint8], side: int) -> Tensor:
+def as_square(pixels: U8, side: int) -> Tensor:
     """An image ``(h, w, 3)`` stretched to uint8 ``(3, side, side)``, bilinear with antialiasing."""
     given = as_tensor(pixels).permute(2, 0, 1)[None]
     return functional.interpolate(given, (side, side), mode="bilinear", antialias=True)[0]
 
 
-def fill_missing(
-    pixels: NDArray[np.uint8], valid: NDArray[np.bool_], spec: NetworkSpec
-) -> NDArray[np.uint8]:
+def fill_missing(pixels: U8, valid: Bools, spec: NetworkSpec) -> U8:
     """Pixels ``(3, y, x)`` with the network's mean colour where there is no imagery.
 
     A neutral colour (zero after normalisation, like a network's own padding) keeps the black of

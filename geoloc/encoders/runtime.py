@@ -8,11 +8,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..arrays import U8
 from ..errors import ModelError, UsageError
 from ..models.formats import FORMATS
 from ..models.model import Model
@@ -40,7 +39,7 @@ class Engine:
         """The network on the engine's device, in the memory layout that suits its kernels."""
         return network.to(self.device).to(memory_format=torch.channels_last).eval()
 
-    def upload(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def upload(self, pixels: U8) -> Tensor:
         """Pixels on the engine's device, shared with the array if that is the CPU.
 
         A GPU fetches them from page-locked memory (torch keeps and reuses it) by itself, while

@@ -13,11 +13,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
+from ..arrays import F32, F64
+
 Encode = Callable[[Sequence[str]], F32]
 
 SENTENCES = ("a photo of {}", "{}, aerial view", "{}.")

@@ -12,10 +12,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from ..arrays import F32
 from ..errors import ModelError, UsageError
 from ..extras import extra
 from ..models.model import Model
@@ -23,7 +23,6 @@ from ..scenes import display_name
 from .sense import foreign_letters, sense, unreadable
 from .ukrainian import LETTERS, readings
 
-F32 = NDArray[np.float32]
 DIM = 512
 PHRASES = ("{}", "a photo of a {}", "a {} from above", "{}, aerial view")
 """How the name of a class may stand in a sentence: what a text head is fitted to."""

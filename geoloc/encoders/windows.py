@@ -14,10 +14,10 @@ from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 from pyproj import Transformer
 
 from ..area.ground import utm_code
+from ..arrays import F32, F64, U8, Bools
 from ..domain import Chunk, Domain, Grid
 from ..errors import UsageError
 
@@ -26,16 +26,14 @@ CELL_M = 10.0
 
 _LONLAT = "EPSG:4326"
 
-F32 = NDArray[np.float32]
-
 
 @dataclass(frozen=True, eq=False)
 class Image:
     """What was read of a window: RGB ``(3, y, x)`` and validity ``(y, x)``; None for nothing."""
 
     window: Grid
-    pixels: NDArray[np.uint8] | None = None
-    valid: NDArray[np.bool_] | None = None
+    pixels: U8 | None = None
+    valid: Bools | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -51,16 +49,14 @@ class EncodesCells(Protocol):
 
     def window(self, cells: Grid, /) -> Grid: ...
 
-    def encode(
-        self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_], window: Grid, cells: Grid
-    ) -> F32: ...
+    def encode(self, pixels: U8, valid: Bools, window: Grid, cells: Grid) -> F32: ...
 
 
 @runtime_checkable
 class EncodesAlone(Protocol):
     """An encoder that takes many cells at once, each with a window of its own."""
 
-    def encode_alone(self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> F32:
+    def encode_alone(self, pixels: U8, valid: Bools) -> F32:
         """RGB ``(n, 3, H, W)`` and validity ``(n, H, W)`` -> vectors ``(n, feature)``."""
         ...
 
@@ -100,7 +96,7 @@ def cells_of(domain: Domain, chunk: Chunk) -> list[Grid]:
     ]
 
 
-def own_zones(crs: str, coordinates: NDArray[np.float64]) -> list[tuple[str, float, float]]:
+def own_zones(crs: str, coordinates: F64) -> list[tuple[str, float, float]]:
     """Each point ``(n, 2)`` of ``crs`` in its own zone: the zone's CRS, and x and y there, m."""
     lonlat = coordinates
     if crs != _LONLAT:

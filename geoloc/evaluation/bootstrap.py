@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .ranks import F64, Metric, Ranks, figure
-
-I64 = NDArray[np.int64]
+from ..arrays import F64, I64
+from .ranks import Metric, Ranks, figure
 
 DRAWS = 1000
 LEVEL = 0.95

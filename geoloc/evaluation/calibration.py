@@ -12,11 +12,11 @@ import math
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F64, Bools
 from ..models.calibration import Calibration, Level, Searched
-from .bootstrap import Figure, known, mean_figure
-from .ranks import F64, Ranks
+from .bootstrap import known, mean_figure
+from .ranks import Ranks
 
 PERCENTS = (50, 80, 90, 95)
 FEWEST_PLACES = 20
@@ -43,7 +43,7 @@ def place_weights(groups: Sequence[Hashable]) -> F64:
     return np.asarray(1.0 / sizes[index])
 
 
-def left_out(shares: F64, groups: Sequence[Hashable], percent: float) -> NDArray[np.bool_]:
+def left_out(shares: F64, groups: Sequence[Hashable], percent: float) -> Bools:
     """``(photo,)``: whether the level of all *other* places holds a photo's true place.
 
     Of more than 500 places some at a time are left out.
@@ -57,12 +57,7 @@ def left_out(shares: F64, groups: Sequence[Hashable], percent: float) -> NDArray
     return held
 
 
-def coverage(shares: F64, groups: Sequence[Hashable], share: float, *, seed: int = 0) -> Figure:
-    """How often (%) true places lie in the best ``share`` of the area; interval over places."""
-    return mean_figure(_percent(shares <= share), groups, seed=seed)
-
-
-def _percent(held: NDArray[np.bool_]) -> F64:
+def _percent(held: Bools) -> F64:
     return 100 * held.astype(np.float64)
 
 

@@ -12,15 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F32, F64, I64
 from ..domain import Chunk
 from .normalisation import Normalisation
 
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
-Scores = NDArray[np.float32] | NDArray[np.float64]
+Scores = F32 | F64
 
 
 class Scorer(Protocol):

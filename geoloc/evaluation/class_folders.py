@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import F32, F64, I64, Bools
 from ..errors import UsageError
 from ..models import FeatureSpace
 from ..models.model import Model
@@ -28,11 +29,10 @@ from ..pairs import class_images, read_class_mapping
 from .bootstrap import Figure, class_mean, mean_figure
 from .calibration import calibrate
 from .paired import unlikely
-from .ranks import F64, Ranks
+from .ranks import Ranks
 from .retrieval import chance_precision, precision_of, ranked_hits
 from .vectors import ImageVectors, Progress, ground_vectors, overhead_vectors
 
-F32 = NDArray[np.float32]
 Stages = Callable[[str], Progress]
 
 FUSED = 5
@@ -256,7 +256,7 @@ def _all(folders: Mapping[str, Sequence[Path]]) -> list[Path]:
 
 
 def _asked(
-    photos: ImageVectors,
+    photos: ImageVectors[Path],
     named: Mapping[str, Sequence[Path]],
     right: Mapping[str, tuple[str, ...]],
     gallery: Gallery,
@@ -302,14 +302,14 @@ def score_class(
     )
 
 
-def fives(count: int, seed: int = 0, size: int = FUSED) -> list[NDArray[np.int64]]:
+def fives(count: int, seed: int = 0, size: int = FUSED) -> list[I64]:
     """Rows dealt into groups of ``size``, the rest left out; of fewer, all in one group."""
     order = np.random.default_rng(seed).permutation(count)
     whole = count // size
     return list(order[: whole * size].reshape(whole, size)) if whole else [order]
 
 
-def _ranking(photos: F64, images: F64, right: NDArray[np.bool_], seed: int) -> tuple[F64, F64, F64]:
+def _ranking(photos: F64, images: F64, right: Bools, seed: int) -> tuple[F64, F64, F64]:
     """Of each photo ``(photo,)``: average precision, the percentage right among the best 1 %, and
     the share of the images that holds one right image, drawn at random."""
     norms, items = (images**2).sum(axis=1), len(images)
@@ -327,11 +327,11 @@ def _ranking(photos: F64, images: F64, right: NDArray[np.bool_], seed: int) -> t
     return precision, first, shares
 
 
-def _hits(scores: F64, right: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _hits(scores: F64, right: Bools) -> Bools:
     return ranked_hits(scores, np.broadcast_to(right, scores.shape))
 
 
-def _class_match(photos: F32, images: F32, right: NDArray[np.bool_]) -> F64:
+def _class_match(photos: F32, images: F32, right: Bools) -> F64:
     """Average precision of ranking images by how likely the photo's first scene is there."""
     top = photos.argmax(axis=1)
     share = {

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import F64
 from ..errors import UsageError
 from .bootstrap import Figure, class_mean, mean_figure
 from .files import EVALUATION, FORMAT
-from .ranks import F64, ON_A_MAP, STUDY, Ranks
+from .ranks import ON_A_MAP, STUDY, Ranks
 
 _MEANS = {metric.name: metric for metric in (*STUDY, *ON_A_MAP) if not metric.median}
 _KINDS = {"cube": ON_A_MAP, "pairs": (*STUDY, *ON_A_MAP)}

@@ -12,9 +12,10 @@ from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32] | NDArray[np.float64]
+from ..arrays import F32, F64
+
+Floats = F32 | F64
 
 
 class Normalisation(Protocol):

@@ -7,22 +7,21 @@ those of exact distances, and equal distances count as equal.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import F64, I64
 from ..errors import ModelError
 from .ranks import Ranks
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 
 BLOCK = 2048
 """Photos, and places, of a block: 16 MB of distances, whatever the number of pairs."""
 
 _ROUNDING = 1e-5  # of a float32 product, relative to the norms
+_TINY = 1e-12  # of a component, so that its square is a number in float32
 _SAME = 1e-12  # of a squared distance in double precision
 
 
@@ -41,8 +40,10 @@ def pair_ranks(
     the vectors, and of blocks of ``block`` photos by ``block`` places.
     """
     a, b, index = np.asarray(photos), np.asarray(places), np.asarray(own, np.int64)
+    _finite(b.mean(axis=0, dtype=np.float64) if len(b) else 0.0, "predicted of the places")
+    if (scale := _scale(a, b)) != 1:
+        a, b = a * scale, b * scale
     centre = b.mean(axis=0, dtype=np.float64) if len(b) else 0.0
-    _finite(centre, "predicted of the places")
     ranks, done = np.zeros(len(a), np.int64), 0
     for start in range(0, len(a), block):
         rows = slice(start, start + block)
@@ -51,6 +52,15 @@ def pair_ranks(
         if progress:
             progress(done, len(a))
     return Ranks.of(ranks, len(b))
+
+
+def _scale(a: NDArray[np.generic], b: NDArray[np.generic]) -> np.float32:
+    """A power of two, which changes no rank, by which squares stay what float32 can hold."""
+    ends = [float(end) for part in (a, b) if part.size for end in (part.max(), -part.min())]
+    largest = max(ends, default=0.0)
+    if not math.isfinite(largest) or _TINY < largest < 1 / _TINY or largest <= 0:
+        return np.float32(1)
+    return np.float32(2.0 ** min(max(-math.floor(math.log2(largest)), -126), 126))
 
 
 def _finite(values: ArrayLike, what: str) -> None:

@@ -8,20 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F32, F64, I64
 from ..errors import UsageError
 from ..models import Distance, FeatureSpace
 from ..models.model import Model
-from ..pairs import Pair, read_pairs
+from ..pairs.stored import Stored, stored_pairs
 from .bootstrap import Figure, figures
 from .pair_ranks import pair_ranks
 from .ranks import ON_A_MAP, STUDY, Metric, Ranks
 from .vectors import ImageVectors, Progress, ground_vectors, overhead_vectors
 
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 Stages = Callable[[str], Progress]
 
 METRICS: tuple[Metric, ...] = (*STUDY, *ON_A_MAP[:2], ON_A_MAP[-1])
@@ -104,9 +101,10 @@ def evaluate_pairs(
 ) -> PairEvaluation:
     """Rank each photo's own overhead image among those of all pairs of a split.
 
-    ``split``: by default "test" where the file has it, else all pairs. An image that many pairs
-    name is one place. Pairs with an image that cannot be read are left out, and reported. Raises
-    UsageError for a file without usable pairs, ModelError for a model without an overhead network.
+    ``path``: a pairs file, or shards. ``split``: by default "test" where it is there, else all of
+    them. An image that many pairs show is one place. Pairs with an image that cannot be read are
+    left out, and reported. Raises UsageError for pairs of which none can be used, ModelError for a
+    model without an overhead network.
     """
     chosen, name = _chosen(Path(path), split)
     stage = progress or (lambda _title: lambda _done, _total: None)
@@ -122,29 +120,22 @@ def evaluate_pairs(
     return _evaluated(model, name, rows, below, above, skipped, seed, stage("ranking the pairs"))
 
 
-def _chosen(path: Path, split: str | None) -> tuple[list[tuple[Path, Path]], str]:
+def _chosen(path: Path, split: str | None) -> tuple[list[tuple[Stored, Stored]], str]:
     """Photo and overhead image of each pair of the split, each pair once."""
-    pairs = read_pairs(path)
+    pairs = stored_pairs(path)
     known = {pair.split for pair in pairs}
     name = split or ("test" if "test" in known else "all")
     if name != "all" and name not in known:
         raise UsageError(
             f"{path}: no pairs of the split {name!r}: it has {', '.join(sorted(known))}"
         )
-    rows = dict.fromkeys(_files(path, pair) for pair in pairs if name in ("all", pair.split))
-    return list(rows), name
+    rows = [(pair.ground, pair.overhead) for pair in pairs if name in ("all", pair.split)]
+    return list(dict.fromkeys(rows)), name
 
 
-def _files(path: Path, pair: Pair) -> tuple[Path, Path]:
-    if pair.overhead is None:
-        raise UsageError(
-            f"{path}: {pair.photo.name}: pairs by lon, lat need chips cut first: give the column "
-            "overhead, or evaluate a cube with a truth file"
-        )
-    return pair.photo, pair.overhead
-
-
-def _rows(pairs: Sequence[tuple[Path, Path]], below: ImageVectors, above: ImageVectors) -> I64:
+def _rows(
+    pairs: Sequence[tuple[Stored, Stored]], below: ImageVectors[Stored], above: ImageVectors[Stored]
+) -> I64:
     """``(pair, 2)``: rows of photo and place of the pairs whose images could be read."""
     photos = {file: row for row, file in enumerate(below.files)}
     places = {file: row for row, file in enumerate(above.files)}
@@ -156,8 +147,8 @@ def _evaluated(
     model: Model,
     split: str,
     rows: I64,
-    below: ImageVectors,
-    above: ImageVectors,
+    below: ImageVectors[Stored],
+    above: ImageVectors[Stored],
     skipped: tuple[str, ...],
     seed: int,
     progress: Progress,

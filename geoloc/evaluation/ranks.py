@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ..arrays import F64
 from ..search import Heatmap, standing
-
-F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,6 @@ class Placement:
     def percentile(self) -> float:
         """100 * rank / cells: lower is better, chance is 50."""
         return 100 * self.rank / self.cells
-
-    def within(self, percent: float) -> bool:
-        """Whether the true cell is among the best ``percent``."""
-        return self.rank * 100 <= percent * self.cells
 
 
 def place(
@@ -78,9 +73,10 @@ class Summary:
         left_out += "cube has no vector where they were taken"
         if not self.photos:
             return left_out if self.missing else "no photos to count"
+        plural = "s" * (self.photos != 1)
         figures = (
-            f"{self.photos} photos: true cell at the {self.median_percentile:.1f}th percentile "
-            f"(median; chance 50), in the best 1 % for {self.top1pct:.0f} %, "
+            f"{self.photos} photo{plural}: true cell at the {self.median_percentile:.1f}th "
+            f"percentile (median; chance 50), in the best 1 % for {self.top1pct:.0f} %, "
             f"5 % for {self.top5pct:.0f} %, 10 % for {self.top10pct:.0f} %"
         )
         return f"{figures}; {left_out}" if self.missing else figures
@@ -90,20 +86,9 @@ def summarize(placements: Iterable[Placement | None]) -> Summary:
     """Median percentile and top-k figures; photos without a placement are counted as missing."""
     given = list(placements)
     placed = [placement for placement in given if placement is not None]
-    percentiles = [placement.percentile for placement in placed] or [math.nan]
-
-    def share(percent: float) -> float:
-        return 100 * sum(p.within(percent) for p in placed) / len(placed) if placed else math.nan
-
-    return Summary(
-        photos=len(placed),
-        missing=len(given) - len(placed),
-        median_percentile=float(np.median(percentiles)),
-        mean_percentile=float(np.mean(percentiles)),
-        top1pct=share(1),
-        top5pct=share(5),
-        top10pct=share(10),
-    )
+    ranks = Ranks.of_placements(placed)
+    measured = {metric.name: figure(metric, ranks) for metric in ON_A_MAP[:-1]}
+    return Summary(len(placed), len(given) - len(placed), **measured)
 
 
 @dataclass(frozen=True, eq=False)

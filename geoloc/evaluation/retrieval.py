@@ -10,12 +10,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32] | NDArray[np.float64]
+from ..arrays import F32, F64, Bools
+
+Floats = F32 | F64
 
 
-def ranked_hits(distances: Floats, relevant: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def ranked_hits(distances: Floats, relevant: Bools) -> Bools:
     """``(query, item)``: whether the item at each rank is relevant, the nearest first.
 
     ``distances`` ``(query, item)``; ``relevant``: of that shape. Ties count against.
@@ -26,7 +27,7 @@ def ranked_hits(distances: Floats, relevant: NDArray[np.bool_]) -> NDArray[np.bo
     return np.take_along_axis(relevant, order, axis=1)
 
 
-def precision_of(hits: NDArray[np.bool_]) -> NDArray[np.float64]:
+def precision_of(hits: Bools) -> F64:
     """Mean precision at each relevant item ``(query,)``, 0 to 1; NaN if nothing is relevant.
 
     ``hits`` ``(query, rank)``: see `ranked_hits`.
@@ -34,12 +35,12 @@ def precision_of(hits: NDArray[np.bool_]) -> NDArray[np.float64]:
     precision = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
     total = hits.sum(axis=1)
     sums = (precision * hits).sum(axis=1)
-    result: NDArray[np.float64] = np.full(len(sums), np.nan)
+    result: F64 = np.full(len(sums), np.nan)
     np.divide(sums, total, out=result, where=total > 0)
     return result
 
 
-def average_precision(distances: Floats, relevant: NDArray[np.bool_]) -> NDArray[np.float64]:
+def average_precision(distances: Floats, relevant: Bools) -> F64:
     """Average precision of each query ``(query,)``, 0 to 1; NaN if nothing is relevant.
 
     ``distances`` ``(query, item)``; ``relevant``: of that shape.
@@ -59,7 +60,7 @@ def chance_precision(relevant: int, items: int) -> float:
     return (harmonic + (relevant - 1) / (items - 1) * (items - harmonic)) / items
 
 
-def precision_at_best(distances: Floats, relevant: NDArray[np.bool_], percent: float) -> float:
+def precision_at_best(distances: Floats, relevant: Bools, percent: float) -> float:
     """Share of relevant items among the best ``percent`` of the gallery (at least one item)."""
     count = max(1, math.ceil(distances.shape[1] * percent / 100))
     return float(ranked_hits(distances, relevant)[:, :count].mean())
@@ -83,7 +84,7 @@ class ClassRetrieval:
         )
 
 
-def evaluate_classes(distances: Floats, relevant: NDArray[np.bool_]) -> ClassRetrieval:
+def evaluate_classes(distances: Floats, relevant: Bools) -> ClassRetrieval:
     """The figures of class retrieval from distances ``(query, item)``; chance is the base rate."""
     return ClassRetrieval(
         queries=distances.shape[0],

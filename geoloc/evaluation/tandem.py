@@ -12,14 +12,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import F64
 from ..errors import UsageError
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 
 FEWEST = 8
 """Photos of a bank: fewer say little of what is usual."""
@@ -27,33 +26,68 @@ FEWEST = 8
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """What unrelated photos say of places: mean distance ``(*place,)``, and the spread of single
-    distances around it, one number for all places."""
+    """What is usual of places: mean distance ``(*place,)``, or one number for all, and the spread
+    of single distances around it, one number for all places."""
 
-    mean: F64
+    mean: NDArray[np.floating]
     spread: float
 
     @classmethod
     def of(cls, distances: NDArray[np.floating]) -> Bank:
         """From distances ``(photo, *place)``, NaN where a place is missing. Raises UsageError for
         too few photos, or such as do not differ."""
-        if len(distances) < FEWEST:
-            raise UsageError(
-                f"a bank of {len(distances)} photos is too small to tell what is usual: give at "
-                f"least {FEWEST}, unrelated to those that are asked about"
-            )
-        values = np.asarray(distances, np.float64)
-        mean = values.mean(axis=0)
-        square = ((values - mean) ** 2).sum(axis=0) / (len(values) - 1)
-        there = np.isfinite(square)
-        spread = float(np.sqrt(square[there].mean())) if there.any() else 0.0
-        if spread <= 0:
-            raise UsageError("the photos of the bank are all alike: give different ones")
-        return cls(mean, spread)
+        sums = BankSums(len(distances), distances.shape[1:])
+        sums.add((...,), distances)
+        return sums.bank()
+
+    @classmethod
+    def of_places(cls, mean: float, deviation: float) -> Bank:
+        """From the mean of all places of one photo, and their deviation: see `by_places`."""
+        return cls(np.asarray(mean), deviation if deviation > 0 else 1.0)
+
+    @property
+    def flat(self) -> Bank:
+        """Of the same places, row by row: ``(place,)``."""
+        return Bank(self.mean.reshape(-1), self.spread)
+
+    def at(self, places: tuple[slice, ...]) -> Bank:
+        """Of some of the places."""
+        return Bank(self.mean[places], self.spread) if self.mean.ndim else self
 
     def scores(self, distances: NDArray[np.floating]) -> F64:
         """z-scores ``(..., *place)`` of distances, lower is better."""
-        return np.asarray((distances - self.mean) / self.spread)
+        return np.asarray((distances - np.asarray(self.mean, np.float64)) / self.spread)
+
+
+class BankSums:
+    """A `Bank` from the distances of some places after the others. Raises UsageError for too few
+    photos."""
+
+    def __init__(self, photos: int, shape: tuple[int, ...]) -> None:
+        if photos < FEWEST:
+            raise UsageError(
+                f"a bank of {photos} photos is too small to tell what is usual: give at least "
+                f"{FEWEST}, unrelated to those that are asked about"
+            )
+        self.photos, self.mean = photos, np.full(shape, np.nan)
+        self._squares, self._places = 0.0, 0
+
+    def add(self, places: tuple[Any, ...], distances: NDArray[np.floating]) -> None:
+        """Take in distances ``(photo, *place)`` of some places, NaN where one is missing."""
+        values = np.asarray(distances, np.float64)
+        mean = values.mean(axis=0)
+        square = ((values - mean) ** 2).sum(axis=0) / (self.photos - 1)
+        there = np.isfinite(square)
+        self.mean[places] = mean
+        self._squares += float(square[there].sum())
+        self._places += int(there.sum())
+
+    def bank(self) -> Bank:
+        """What is usual. Raises UsageError where the photos do not differ."""
+        spread = float(np.sqrt(self._squares / max(self._places, 1)))
+        if spread <= 0:
+            raise UsageError("the photos of the bank are all alike: give different ones")
+        return Bank(self.mean, spread)
 
 
 def by_places(distances: NDArray[np.floating]) -> F64:
@@ -66,14 +100,24 @@ def by_places(distances: NDArray[np.floating]) -> F64:
     return np.asarray((values - mean) / np.where(spread > 0, spread, 1))
 
 
-def fused(scores: Sequence[F64], weights: Sequence[float] | None = None) -> F64:
-    """The weighted mean of z-scores of several models, each ``(..., *place)``; NaN where any is.
+def shares(weights: Sequence[float] | None, models: int) -> F64:
+    """Weights ``(model,)`` that sum to 1, all alike by default.
 
-    weights: one a model, from 0 up, all alike by default. Raises UsageError for others.
+    weights: one a model, from 0 up. Raises UsageError for others.
     """
-    w = np.ones(len(scores)) if weights is None else np.asarray(weights, np.float64)
-    if w.shape != (len(scores),) or not np.isfinite(w).all() or w.min() < 0 or not w.any():
+    w = np.ones(models) if weights is None else np.asarray(weights, np.float64)
+    if w.shape != (models,) or not np.isfinite(w).all() or w.min() < 0 or not w.any():
         raise UsageError(
-            f"weights {[*w]} do not fit {len(scores)} models: give each one, 0 or more, not all 0"
+            f"weights {w.tolist()} do not fit {models} models: give each one, 0 or more, not all 0"
         )
-    return np.asarray(np.tensordot(w / w.sum(), np.stack(scores), axes=1))
+    return np.asarray(w / w.max() / (w / w.max()).sum())
+
+
+def fused(scores: Sequence[F64], weights: Sequence[float] | None = None) -> F64:
+    """The weighted mean of z-scores of several models, each ``(..., *place)``.
+
+    NaN where any is, but of a model without weight. weights: see `shares`, and for what it raises.
+    """
+    w = shares(weights, len(scores))
+    counted = [score for score, weight in zip(scores, w, strict=True) if weight]
+    return np.asarray(np.tensordot(w[w > 0], np.stack(counted), axes=1))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..domain.points import geocentric
 from ..errors import UsageError
 from ..pairs.table import NAMES, known_columns, read_rows
 
@@ -16,7 +17,6 @@ SAME_PLACE = 50.0
 """Photos that lie so near together, m, were taken at one place."""
 
 _SPELT = {"file": ("file", *NAMES["photo"]), "lon": NAMES["lon"], "lat": NAMES["lat"]}
-_EARTH = 6_371_009.0  # m, mean radius
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def place_groups(truths: Sequence[Truth], near: float = SAME_PLACE) -> list[int]
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
 
-    tree = cKDTree(sphere([(truth.lon, truth.lat) for truth in truths]))
+    tree = cKDTree(geocentric(np.array([(truth.lon, truth.lat) for truth in truths])))
     linked = tree.sparse_distance_matrix(tree, near + 1e-9).tocsr()
     linked.data[:] = 1  # of distance 0 too
     _, numbers = connected_components(linked, directed=False)
@@ -109,14 +109,7 @@ def place_groups(truths: Sequence[Truth], near: float = SAME_PLACE) -> list[int]
     return [order[name] for name in names]
 
 
-def sphere(lonlat: Sequence[tuple[float, float]] | np.ndarray) -> np.ndarray:
-    """``(point, 3)``, m, on a sphere of Earth's size; chords of it are distances, near enough."""
-    lon, lat = np.radians(np.asarray(lonlat, np.float64).reshape(-1, 2)).T
-    z, flat = np.sin(lat), np.cos(lat)
-    return np.stack([flat * np.cos(lon), flat * np.sin(lon), z], axis=1) * _EARTH
-
-
 def metres_between(a: tuple[float, float], b: tuple[float, float]) -> float:
-    """Between two places (lon, lat) in degrees, by a chord of the sphere."""
-    one, other = sphere([a, b])
+    """Between two places (lon, lat) in degrees, in a straight line."""
+    one, other = geocentric(np.array([a, b]))
     return math.dist(one, other)

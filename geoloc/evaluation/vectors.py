@@ -13,21 +13,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F32, U8
 from ..errors import OutputError, PhotoError, UsageError, one_line
-from ..files.whole import file_sha256
 from ..models.model import Model
-from ..photos import read_photo
+from ..pairs.stored import Stored
 
 if TYPE_CHECKING:
     from ..encoders.overhead import PatchEncoder
 
-F32 = NDArray[np.float32]
-Pixels = NDArray[np.uint8]
+Pixels = U8
 Encoder = Callable[[Sequence[Pixels]], F32]
 Progress = Callable[[int, int], None]
 
@@ -46,25 +44,18 @@ class Readable(Protocol):
         """Upright RGB ``(h, w, 3)``. Raises PhotoError or UsageError."""
 
 
-@dataclass(frozen=True)
-class _File:
-    path: Path
-
-    def sha256(self) -> str:
-        return file_sha256(self.path)
-
-    def pixels(self) -> Pixels:
-        return read_photo(self.path).pixels
+Image = TypeVar("Image", Path, Stored)
+"""A file, or a part of one."""
 
 
 @dataclass(frozen=True, eq=False)
-class ImageVectors:
-    """Vectors ``(image, feature)`` of the files that could be read, in order; the others by path,
-    each with its reason."""
+class ImageVectors(Generic[Image]):
+    """Vectors ``(image, feature)`` of the images that could be read, in order; the others, each
+    with its reason."""
 
-    files: tuple[Path, ...]
+    files: tuple[Image, ...]
     vectors: F32
-    failures: dict[Path, str] = field(default_factory=dict)
+    failures: dict[Image, str] = field(default_factory=dict)
 
 
 def cache_folder() -> Path:
@@ -74,8 +65,8 @@ def cache_folder() -> Path:
 
 
 def ground_vectors(
-    model: Model, files: Sequence[Path], progress: Progress | None = None
-) -> ImageVectors:
+    model: Model, files: Sequence[Image], progress: Progress | None = None
+) -> ImageVectors[Image]:
     """Vectors of ground photos. Raises ModelError."""
 
     def opened() -> Encoder:
@@ -87,18 +78,21 @@ def ground_vectors(
 
 
 def overhead_vectors(
-    model: Model, files: Sequence[Path], progress: Progress | None = None
-) -> ImageVectors:
-    """Vectors of overhead images: each, whatever its size, is one scene.
+    model: Model, files: Sequence[Image], progress: Progress | None = None
+) -> ImageVectors[Image]:
+    """Vectors of overhead images: each, whatever its size, is one scene, or shows as much ground
+    as those that the model was trained on (`OverheadSpec.chip_px`).
 
     Raises ModelError for a model without an overhead network.
     """
     spec = model.spec.overhead
-    side = spec.image_px if spec else 0
+    side, chip = (spec.image_px, spec.chip_px or spec.image_px) if spec else (0, 0)
 
     def opened() -> Encoder:
         encoder = _patches(model)
-        return lambda images: encoder.encode_scenes(np.stack([_patch(i, side) for i in images]))
+        return lambda images: encoder.encode_scenes(
+            np.stack([_patch(i, side, chip) for i in images])
+        )
 
     return kept_vectors(files, f"{model.digest[:24]}-overhead", model.dim, opened, progress)
 
@@ -111,31 +105,39 @@ def _patches(model: Model) -> PatchEncoder:
     return open_patches(model, step)
 
 
-def _patch(pixels: Pixels, side: int) -> Pixels:
-    """An image stretched to the square ``(3, side, side)`` that a model takes."""
+def _patch(pixels: Pixels, side: int, chip: int) -> Pixels:
+    """The middle ``(3, side, side)`` of an image stretched to a square of ``chip`` px."""
     from ..encoders.preprocess import as_square
 
-    return np.asarray(as_square(pixels, side).numpy(), np.uint8)
+    margin = (chip - side) // 2
+    middle = slice(margin, margin + side)
+    return np.asarray(as_square(pixels, chip).numpy()[:, middle, middle], np.uint8)
 
 
 def kept_vectors(
-    files: Sequence[Path],
+    files: Sequence[Image],
     name: str,
     dim: int,
     opened: Callable[[], Encoder],
     progress: Progress | None = None,
-) -> ImageVectors:
-    """The vectors of files, those computed that ``name``'s database does not have yet.
+) -> ImageVectors[Image]:
+    """The vectors of images, those computed that ``name``'s database does not have yet.
 
     ``opened``: called for the encoder where any is missing.
     """
-    vectors, failures = image_vectors([_File(file) for file in files], name, dim, opened, progress)
+    vectors, failures = image_vectors(
+        [_stored_image(file) for file in files], name, dim, opened, progress
+    )
     known = np.asarray(np.isfinite(vectors).all(axis=1))
     read = tuple(file for file, good in zip(files, known, strict=True) if good)
     reasons = {files[row]: reason for row, reason in failures.items()}
     for file in set(files) - set(read) - set(reasons):
         reasons[file] = f"{file}: {_NO_NUMBER}"
     return ImageVectors(read, vectors[known], reasons)
+
+
+def _stored_image(image: Path | Stored) -> Stored:
+    return image if isinstance(image, Stored) else Stored(image)
 
 
 def image_vectors(

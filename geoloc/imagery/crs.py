@@ -8,11 +8,11 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import ProjError
 
 from ..area import Bounds
+from ..arrays import F64
 from ..errors import ImageryError
 
 LONLAT = "EPSG:4326"
@@ -25,7 +25,7 @@ _ROUND = ("mercator", "equidistant cylindrical", "cylindrical equal area", "plat
 
 
 @lru_cache(maxsize=256)
-def to_crs(source: str, target: str) -> Callable[..., tuple[NDArray[np.float64], ...]]:
+def to_crs(source: str, target: str) -> Callable[..., tuple[F64, ...]]:
     """A function from (x, y) in one CRS to (x, y) in another."""
     if source == target:
         return lambda x, y: (x, y)
@@ -46,7 +46,7 @@ def box_in(box: Bounds, crs: str, target: str) -> Bounds:
     return left, bottom, right, top
 
 
-def pixel_side(crs: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+def pixel_side(crs: str, x: F64, y: F64) -> float:
     """m on the ground along a pixel's side, for any CRS.
 
     ``x``, ``y``: a corner and its two neighbours.

@@ -15,9 +15,9 @@ from functools import cached_property, lru_cache
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..area import Bounds
+from ..arrays import F64, I64, Bools
 from ..domain import Grid
 from .crs import same_crs, to_crs, turn_of
 from .source import overlap
@@ -49,15 +49,15 @@ class Mesh:
     period, the ``turn``, it continues past it, unless a pole is inside the window.
     """
 
-    rows: NDArray[np.int64]
-    cols: NDArray[np.int64]
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
+    rows: I64
+    cols: I64
+    x: F64
+    y: F64
     turn: float | None
     moved: bool
 
     @cached_property
-    def cells(self) -> NDArray[np.float64]:
+    def cells(self) -> F64:
         """The box that each cell may reach ``(4, row, col)``: left, bottom, right, top."""
         (left, right), (bottom, top) = _ends(self.x), _ends(self.y)
         x, y = (_room(low, high) for low, high in ((left, right), (bottom, top)))
@@ -137,7 +137,7 @@ def mesh_of(window: Grid, crs: str) -> Mesh:
     return Mesh(rows, cols, x, projected[1], turn, moved)
 
 
-def _unrolled(x: NDArray[np.float64], turn: float) -> tuple[NDArray[np.float64], bool]:
+def _unrolled(x: F64, turn: float) -> tuple[F64, bool]:
     """Coordinates without jumps by a turn, and whether any was moved for that.
 
     Around a pole they must jump somewhere and stay unchanged.
@@ -151,9 +151,7 @@ def _unrolled(x: NDArray[np.float64], turn: float) -> tuple[NDArray[np.float64],
     return (x, False) if max(jumps) > turn / 2 else (turned, True)
 
 
-def _in_group(
-    crs: str, indices: NDArray[np.int64], boxes: NDArray[np.float64], window: Grid
-) -> Iterator[tuple[int, Part]]:
+def _in_group(crs: str, indices: I64, boxes: F64, window: Grid) -> Iterator[tuple[int, Part]]:
     same = same_crs(crs, window.crs)
     mesh = None if same else mesh_of(window, crs)
     reach = window.bounds if mesh is None else mesh.box
@@ -166,7 +164,7 @@ def _in_group(
             yield int(indices[at]), part
 
 
-def _near(boxes: NDArray[np.float64], reach: Bounds, turn: float | None) -> NDArray[np.bool_]:
+def _near(boxes: F64, reach: Bounds, turn: float | None) -> Bools:
     """Which of the boxes ``(n, 4)`` touch another, possibly some turns away."""
     left, bottom, right, top = reach
     near = (boxes[:, 1] < top) & (boxes[:, 3] > bottom)
@@ -176,23 +174,23 @@ def _near(boxes: NDArray[np.float64], reach: Bounds, turn: float | None) -> NDAr
     return near & (boxes[:, 0] + first * turn < right)
 
 
-def _nodes(count: int) -> NDArray[np.int64]:
+def _nodes(count: int) -> I64:
     return np.unique(np.linspace(0, count, min(count, _CELLS) + 1).round().astype(np.int64))
 
 
-def _ends(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _ends(values: F64) -> tuple[F64, F64]:
     """Least and greatest finite value at the corners of each cell."""
     corners = values[:-1, :-1], values[1:, :-1], values[1:, 1:], values[:-1, 1:]
     return np.fmin.reduce(corners), np.fmax.reduce(corners)
 
 
-def _room(low: NDArray[np.float64], high: NDArray[np.float64]) -> float:
+def _room(low: F64, high: F64) -> float:
     extents = (high - low)[np.isfinite(high - low)]
 
     return _MARGIN * float(extents.max()) if extents.size else 0.0
 
 
-def _span(nodes: NDArray[np.int64], hit: NDArray[np.bool_]) -> slice:
+def _span(nodes: I64, hit: Bools) -> slice:
     """From the first to the last cell that is hit."""
     cells = np.flatnonzero(hit)
     return slice(int(nodes[cells[0]]), int(nodes[cells[-1] + 1]))

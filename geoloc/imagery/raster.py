@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
@@ -24,6 +23,7 @@ from rasterio.session import DummySession
 from rasterio.transform import Affine
 
 from ..area import Bounds
+from ..arrays import F64
 from ..domain import Grid
 from ..errors import ImageryError
 from ..net.gated import Rights, gate, place_named
@@ -139,9 +139,7 @@ class RasterFile:
             (math.inf,) * 4,
         )
 
-    def _box(
-        self, crs: str, points: Callable[[int, int], tuple[NDArray[np.float64], ...]]
-    ) -> Bounds | None:
+    def _box(self, crs: str, points: Callable[[int, int], tuple[F64, ...]]) -> Bounds | None:
         """The box around points of the file in ``crs``; None if an outline cannot be projected."""
         at = Affine(*self.transform) @ points(self.width, self.height)
         x, y = to_crs(self.crs, crs)(*at)
@@ -153,13 +151,7 @@ class RasterFile:
         x, y = x[known], y[known]
         return float(np.min(x)), float(np.min(y)), float(np.max(x)), float(np.max(y))
 
-    def _returns(
-        self,
-        crs: str,
-        at: tuple[NDArray[np.float64], ...],
-        x: NDArray[np.float64],
-        y: NDArray[np.float64],
-    ) -> bool:
+    def _returns(self, crs: str, at: tuple[F64, ...], x: F64, y: F64) -> bool:
         """Whether projected points lead back to their origin, or a turn away from it."""
         back = to_crs(crs, self.crs)(x, y)
         left, bottom, right, top = self.box
@@ -433,24 +425,24 @@ def _crs_text(crs: rasterio.crs.CRS) -> str:
     return f"EPSG:{code}" if code else str(crs.to_wkt())
 
 
-def _corners(width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _corners(width: int, height: int) -> tuple[F64, F64]:
     return np.array([0.0, width, 0.0, width]), np.array([0.0, 0.0, height, height])
 
 
-def _parallelogram(cols: NDArray[np.float64], rows: NDArray[np.float64]) -> float:
+def _parallelogram(cols: F64, rows: F64) -> float:
     """The area spanned by a corner and its two neighbours."""
     across = (cols[1] - cols[0]) * (rows[2] - rows[0])
     return abs(float(across - (cols[2] - cols[0]) * (rows[1] - rows[0])))
 
 
-def _inside(width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _inside(width: int, height: int) -> tuple[F64, F64]:
     """Points ``(col, row)`` all over a raster."""
     along = np.linspace(0.0, 1.0, _EDGE_POINTS)
     cols, rows = np.meshgrid(along * width, along * height)
     return cols.ravel(), rows.ravel()
 
 
-def _outline(width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _outline(width: int, height: int) -> tuple[F64, F64]:
     """Points ``(col, row)`` along the four sides of a raster."""
     along = np.linspace(0.0, 1.0, _EDGE_POINTS)
     zero, one = np.zeros_like(along), np.ones_like(along)

@@ -15,6 +15,7 @@ from rasterio.transform import Affine
 from rasterio.warp import reproject
 from rasterio.windows import Window
 
+from ..arrays import F32, F64, U8, Bools
 from ..domain import Grid
 from .crs import centred_on, same_crs
 from .manner import Manner, Range
@@ -33,9 +34,9 @@ _SAME = 1e-3  # difference of two pixel sizes that counts as none
 _REACH = 3  # px of margin, of a file and of a window, around the pixels needed
 _OPAQUE = 255
 
-Pixels = tuple[NDArray[np.uint8], NDArray[np.bool_]]
+Pixels = tuple[U8, Bools]
 """RGB ``(3, y, x)`` and validity ``(y, x)``."""
-Values = tuple[NDArray[np.generic], NDArray[np.bool_] | None]
+Values = tuple[NDArray[np.generic], Bools | None]
 """A file's own values ``(3 or 1, y, x)``, and which hold data (None: all)."""
 
 
@@ -149,12 +150,12 @@ def _read_indices(
     return rgba[..., :3].transpose(2, 0, 1), present
 
 
-def _opaque(alpha: NDArray[np.generic]) -> NDArray[np.bool_]:
+def _opaque(alpha: NDArray[np.generic]) -> Bools:
     """Where no alpha band ``(band, y, x)`` is 0."""
     return np.asarray(np.greater(alpha, 0).all(axis=0))
 
 
-def _both(one: NDArray[np.bool_] | None, other: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _both(one: Bools | None, other: Bools) -> Bools:
     return other if one is None else one & other
 
 
@@ -167,7 +168,7 @@ class _Warp:
     manner: Manner
     shrinkage: float
 
-    def fill(self, window: Grid, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> None:
+    def fill(self, window: Grid, pixels: U8, valid: Bools) -> None:
         """Fill a window in place; in quarters if its source is large."""
         mesh = mesh_of(window, self.file.crs)
         left, _, right, _ = self.file.box
@@ -198,7 +199,7 @@ class _Warp:
         return pixels, valid
 
 
-def _layers(values: NDArray[np.generic], present: NDArray[np.bool_] | None) -> NDArray[Any]:
+def _layers(values: NDArray[np.generic], present: Bools | None) -> NDArray[Any]:
     """Values and, as a last band, 255 where valid: bytes or float32."""
     count, height, width = values.shape
     dtype = np.uint8 if values.dtype == np.uint8 else np.float32
@@ -210,7 +211,7 @@ def _layers(values: NDArray[np.generic], present: NDArray[np.bool_] | None) -> N
 
 def _warped(
     layers: NDArray[Any], transform: Affine, crs: str, window: Grid, shrinkage: float
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+) -> tuple[NDArray[Any], Bools]:
     """Values and their validity by GDAL's warper, for any CRS and rotation."""
     moved = np.zeros((len(layers), *window.shape), layers.dtype)
     reproject(
@@ -248,7 +249,7 @@ def _source_part(
     return (rows, cols) if rows.start < rows.stop and cols.start < cols.stop else None
 
 
-def _limits(at: NDArray[np.float64], room: float, size: int) -> slice:
+def _limits(at: F64, room: float, size: int) -> slice:
     """From the least to the greatest pixel, with a margin, clipped to the raster."""
     return slice(max(math.floor(at.min() - room), 0), min(math.ceil(at.max() + room), size))
 
@@ -287,9 +288,7 @@ def _nodata(file: RasterFile, manner: Manner, band: int) -> float | None:
     return nodata if fits else None
 
 
-def _to_bytes(
-    values: NDArray[np.generic], ranges: tuple[Range, Range, Range] | None
-) -> NDArray[np.uint8]:
+def _to_bytes(values: NDArray[np.generic], ranges: tuple[Range, Range, Range] | None) -> U8:
     """Stretch each band's range (None: 0..255) to 0..255, round and clip; NaN becomes 0."""
     if values.dtype == np.uint8 and ranges is None:
         return values.astype(np.uint8)
@@ -297,5 +296,5 @@ def _to_bytes(
     if ranges is not None:
         dark, bright = np.array(ranges[: len(values)], np.float32).T[..., None, None]
         stretched = (stretched - dark) * (np.float32(255.0) / (bright - dark))
-    clipped: NDArray[np.float32] = np.clip(np.nan_to_num(stretched), 0, 255)
+    clipped: F32 = np.clip(np.nan_to_num(stretched), 0, 255)
     return np.rint(clipped).astype(np.uint8)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import F32, F64, I64, Bools
+
 if TYPE_CHECKING:
     from scipy import sparse
 
@@ -68,9 +70,7 @@ class Axis:
         return table
 
 
-def resample(
-    values: NDArray[Any], valid: NDArray[np.bool_] | None, y: Axis, x: Axis
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def resample(values: NDArray[Any], valid: Bools | None, y: Axis, x: Axis) -> tuple[F32, Bools]:
     """Values ``(band, y, x)`` of the sources of both axes, on the output's lattice.
 
     Pixels where ``valid`` ``(y, x)`` is False (None: nowhere) are ignored. Returns float32
@@ -89,18 +89,16 @@ def resample(
     return resampled, present
 
 
-def _apply(
-    bands: NDArray[np.float32], down: sparse.csr_array, across: sparse.csr_array
-) -> NDArray[np.float32]:
+def _apply(bands: F32, down: sparse.csr_array, across: sparse.csr_array) -> F32:
     """Apply the weights to rows, then columns, of ``(band, y, x)``."""
     count, height, width = bands.shape
     rows = down @ bands.transpose(1, 0, 2).reshape(height, count * width)
     turned = rows.reshape(-1, count, width).transpose(2, 1, 0).reshape(width, -1)
-    done: NDArray[np.float32] = (across @ turned).reshape(-1, count, down.shape[0])
+    done: F32 = (across @ turned).reshape(-1, count, down.shape[0])
     return done.transpose(1, 2, 0)
 
 
-def _areas(edges: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _areas(edges: F64) -> tuple[I64, F64]:
     """Indices and weights ``(output, tap)`` of the pixels that each interval overlaps."""
     first = np.floor(edges[:-1]).astype(np.int64)
     taps = math.ceil(float(np.max(np.diff(edges)))) + 1
@@ -109,9 +107,7 @@ def _areas(edges: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.fl
     return at, np.clip(overlap, 0, None) / np.diff(edges)[:, None]
 
 
-def _neighbours(
-    edges: NDArray[np.float64], size: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _neighbours(edges: F64, size: int) -> tuple[I64, F64]:
     """Indices and weights ``(output, 2)`` around each interval's middle, if it is inside."""
     middle = (edges[:-1] + edges[1:]) / 2
     first = np.floor(middle - 0.5).astype(np.int64)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..area import Bounds
+from ..arrays import U8, Bools
 from ..domain import Grid
 from ..errors import ImageryError
 
@@ -159,8 +159,8 @@ def require_sharp(source: Source, window: Grid, coarsest: float | None) -> list[
 
 
 def as_window(
-    pixels: NDArray[np.uint8],
-    valid: NDArray[np.bool_],
+    pixels: U8,
+    valid: Bools,
     window: Grid,
     items: tuple[Item, ...],
     errors: tuple[str, ...],
@@ -187,12 +187,7 @@ def as_window(
     )
 
 
-def fill_gaps(
-    pixels: NDArray[np.uint8],
-    valid: NDArray[np.bool_],
-    new: NDArray[np.uint8],
-    present: NDArray[np.bool_],
-) -> bool:
+def fill_gaps(pixels: U8, valid: Bools, new: U8, present: Bools) -> bool:
     """Put ``new`` ``(3, y, x)`` where nothing is valid yet, in place; whether any was put."""
     added = present & ~valid
     np.copyto(pixels, new, where=added)
@@ -220,9 +215,9 @@ class ArraySource:
     ``broken`` get no pixels in it and report an error, as for a damaged file.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: U8
     grid: Grid
-    valid: NDArray[np.bool_] | None = None
+    valid: Bools | None = None
     item: Item = Item("array", "memory:array")
     broken: tuple[Bounds, ...] = ()
 
@@ -256,7 +251,7 @@ class ArraySource:
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
 
-    def _sample(self, window: Grid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    def _sample(self, window: Grid) -> tuple[U8, Bools]:
         """Nearest pixels ``(3, y, x)`` and their validity ``(y, x)``."""
         self._same_crs(window.crs)
         # slightly inwards, so that centres on an edge do not depend on rounding

@@ -12,9 +12,9 @@ UTM zone on another projection is off by less than 0.001 px.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from ..arrays import F64, I64, U8, Bools
 from ..domain import Grid
 from .crs import to_crs, turn_of
 
@@ -27,9 +27,7 @@ _CUBIC_PX = 5  # source pixels along a side that a cubic sample depends on
 _OPAQUE = 128  # of 255: a pixel is valid if at least half of its sources are
 
 
-def warp(
-    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, source: Grid, window: Grid
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def warp(pixels: U8, valid: Bools | None, source: Grid, window: Grid) -> tuple[U8, Bools]:
     """Pixels ``(3, y, x)`` on the lattice ``source``, on the lattice ``window``.
 
     ``valid`` ``(y, x)`` None: everywhere. Pixels without data never mix with others. Returns
@@ -52,12 +50,12 @@ def warp(
     return moved, present
 
 
-def _sample(picture: Image.Image, source: Grid, window: Grid, samples: int) -> NDArray[np.uint8]:
+def _sample(picture: Image.Image, source: Grid, window: Grid, samples: int) -> U8:
     """``(y, x, rgba)`` on the window: the mean of samples squared, or interpolated for 1."""
     step, ny, nx = window.step / samples, window.ny * samples, window.nx * samples
     mesh = _mesh(source, Grid(window.crs, window.left, window.top, step, ny, nx), samples)
 
-    def sampled(image: Image.Image, how: Image.Resampling) -> NDArray[np.uint8]:
+    def sampled(image: Image.Image, how: Image.Resampling) -> U8:
         warped = image.transform((nx, ny), Image.Transform.MESH, mesh, how).reduce(samples)
         return np.asarray(warped.convert("RGBA") if warped.mode == "RGBa" else warped)
 
@@ -73,7 +71,7 @@ def _sample(picture: Image.Image, source: Grid, window: Grid, samples: int) -> N
     return np.where(rim[..., None], sampled(picture, linear), values)
 
 
-def _picture(pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> Image.Image:
+def _picture(pixels: U8, valid: Bools | None) -> Image.Image:
     height, width = pixels.shape[1:]
     layers = np.full((height, width, 4), 255, np.uint8)
     layers[..., :3] = pixels.transpose(1, 2, 0)
@@ -118,9 +116,7 @@ def _mesh(
     ]
 
 
-def _near(
-    source: Grid, x: NDArray[np.float64], y: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _near(source: Grid, x: F64, y: F64) -> tuple[F64, F64]:
     """Points in the source's CRS, shifted by the number of turns that brings them to the source."""
     left, _, right, _ = source.bounds
     turn = turn_of(source.crs)
@@ -129,5 +125,5 @@ def _near(
     return x - np.rint((x - (left + right) / 2) / turn) * turn, y
 
 
-def _nodes(count: int, every: int) -> NDArray[np.int64]:
+def _nodes(count: int, every: int) -> I64:
     return np.append(np.arange(0, count, every), count)

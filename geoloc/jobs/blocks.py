@@ -11,6 +11,7 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import U8
 from ..cube import (
     BlockWriter,
     CubeLock,
@@ -46,7 +47,7 @@ class Manner:
             Run(job, job.plan.domain, todo, self.progress, self.max_failed).on(self.cluster)
 
 
-def begin_report(plan: BuildPlan, generation: str, status: NDArray[np.uint8]) -> BuildReport:
+def begin_report(plan: BuildPlan, generation: str, status: U8) -> BuildReport:
     """A report of what is there before a run."""
     return BuildReport(
         plan.url,
@@ -54,6 +55,7 @@ def begin_report(plan: BuildPlan, generation: str, status: NDArray[np.uint8]) ->
         cells=plan.domain.size,
         blocks_reused=int((status == Status.DONE).sum()),
         blocks_outside=int((status == Status.OUTSIDE).sum()),
+        unit="cells" if plan.points is None else "points",
     )
 
 
@@ -70,7 +72,7 @@ class BlockJob(Job[BlockResult]):
     lock: CubeLock
     mosaic: Mosaic | None
     spec: CubeSpec
-    status: NDArray[np.uint8]
+    status: U8
     task: BuildTask = field(init=False)
     _saved: float = field(default_factory=time.monotonic)
 

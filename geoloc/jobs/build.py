@@ -43,20 +43,6 @@ from .points import points_of
 from .report import BuildReport
 from .run import Progress
 from .succession import append_points, sizes_to_build
-from .verify import Verification, verify_cube
-
-__all__ = [
-    "BlockJob",
-    "BuildPlan",
-    "BuildReport",
-    "Progress",
-    "Verification",
-    "build_blocks",
-    "build_cube",
-    "from_area",
-    "plan_build",
-    "verify_cube",
-]
 
 _SAMPLE_SEED = 0
 _SOON_READ = 1 << 30  # bytes of features on this machine that each build reads to find damage

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..area import Area, Imagery, ZarrImagery
+from ..arrays import U8, Bools
 from ..cube import FIRST_GENERATION, CubeLock, current_generation, hold_lock, stored_encoding
 from ..domain import Chunk, Grid, Status
 from ..errors import AreaError
@@ -124,7 +124,7 @@ def encoder_lattice(area: Area, method: str | None) -> Grid:
     return open_overhead(load_model(area.model), area.step, method).window(area.grid)
 
 
-def plan_tiles(area: Area, lattice: Grid) -> NDArray[np.uint8]:
+def plan_tiles(area: Area, lattice: Grid) -> U8:
     """First statuses ``(tile_y, tile_x)``: OUTSIDE where no cell of the polygon needs a tile."""
     shape = lattice.chunk_grid(TILE)
     status = np.full(shape, Status.MISSING, np.uint8)
@@ -143,7 +143,7 @@ def plan_tiles(area: Area, lattice: Grid) -> NDArray[np.uint8]:
     return status
 
 
-def _changed(task: TileTask, ledger: TileLedger) -> NDArray[np.bool_]:
+def _changed(task: TileTask, ledger: TileLedger) -> Bools:
     """Which finished tiles ``(tile_y, tile_x)`` the origin would make otherwise today."""
     changed = np.zeros(ledger.status.shape, np.bool_)
     done = np.argwhere(ledger.status == Status.DONE)

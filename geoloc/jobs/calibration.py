@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import F32, U8
 from ..domain import Chunk, Domain, Points, Status
 from ..errors import ImageryError
 from ..executors import Executor
@@ -46,8 +47,8 @@ class Span:
     ``error``: what of its imagery could not be read, empty for nothing.
     """
 
-    low: NDArray[np.float32] | None
-    high: NDArray[np.float32] | None
+    low: F32 | None
+    high: F32 | None
     error: str
 
 
@@ -91,10 +92,7 @@ class _Seen:
 
 
 def calibrate(
-    task: EncodeTask,
-    status: NDArray[np.uint8],
-    executor: Executor,
-    order: NDArray[np.integer[Any]] | None = None,
+    task: EncodeTask, status: U8, executor: Executor, order: NDArray[np.integer[Any]] | None = None
 ) -> Quantizer | str:
     """The code for an area whose ledger ``status`` is new, or why nothing could be encoded.
 

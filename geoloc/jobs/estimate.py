@@ -18,25 +18,26 @@ fetched for them. Chunks at an edge are stored whole.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..area import Area, Bounds
 from ..area.ground import numbers
+from ..arrays import U8, Bools
 from ..cube import Status, plan_blocks
-from ..domain import Chunk, Domain, Grid
+from ..domain import Chunk, Domain, Grid, Points
 from ..encoders.windows import windows
 from ..errors import CubeError, GeolocError
 from ..executors import Executor, open_cluster
+from ..points.survey import Survey, neighbours, survey_points
 from .cache import imagery_at_hand
 from .extent import placed
 from .plan import BuildPlan, ModelEncoder, plan_build, require_imagery, step_of
-from .points import points_to_plan
+from .points import LONLAT, begun_points, points_of
 from .rim import Rim, foresee_rim
 from .tasks import Encoder, EncodeTask
 
@@ -115,10 +116,14 @@ class CubePlan:
     placed_by: str
     rim: Rim
 
-    @staticmethod
-    def headings() -> tuple[str, ...]:
+    @property
+    def noun(self) -> str:
+        """What has a vector each."""
+        return "cells" if self.step else "points"
+
+    def headings(self) -> tuple[str, ...]:
         """Of ``StepCost.texts``."""
-        return ("step", "method", "blocks", "cells", "pixels decoded", "cube", "worker time",
+        return ("step", "method", "blocks", self.noun, "pixels decoded", "cube", "worker time",
                 "elapsed", "cost")  # fmt: skip
 
     @property
@@ -145,11 +150,11 @@ class CubePlan:
         rate = s.cells / s.seconds
         lines = [
             self._extent(),
-            f"measured ({self.cluster}): {s.cells:,} cells ({s.pixels / 1e6:.1f} Mpx) in "
-            f"{s.seconds:.2f} s, {rate:,.0f} cells/s a worker, {s.method}",
+            f"measured ({self.cluster}): {s.cells:,} {self.noun} ({s.pixels / 1e6:.1f} Mpx) in "
+            f"{s.seconds:.2f} s, {rate:,.0f} {self.noun}/s a worker, {s.method}",
         ]
         budget = self._budget(self.own) if self.own.hours else None
-        parts = (*lines, budget, self.rim.summary(self.own.cells))
+        parts = (*lines, budget, self.rim.summary(self.own.cells, self.noun))
         return "\n".join(line for line in parts if line)
 
     def _extent(self) -> str:
@@ -202,17 +207,21 @@ def plan_cube(
     CubeError where no block with imagery is found to measure.
     """
     given, area = area, placed(area)
-    domain = None if area.points is None else points_to_plan(area)
+    survey = _survey(area)
+    domain = None if area.points is None else points_of(area) if survey is None else survey.domain
     plan = plan_build(area, method, imagery_at_hand(area), domain=domain)
     require_imagery(plan)
     rim = foresee_rim(plan.domain, plan.source, plan.open_encoder().describe(), plan.polygon)
     status = plan_blocks(plan.domain, plan.polygon)
-    blocks = int((status == Status.MISSING).sum())
+    blocks = int((status == Status.MISSING).sum()) if survey is None else survey.blocks
     with open_cluster(cluster, blocks=blocks) as executor:
-        sample = measure(plan, status, executor)
+        if survey is None:
+            sample = measure(plan, status, executor)
+        else:
+            sample = _measure_among(plan, area, executor)
         own = step_of(plan.domain) or 0.0
         plans = [_at_step(plan, step) for step in sorted({own, *steps})] if own else [plan]
-        rows = [_cost(one, sample, executor.workers) for one in plans]
+        rows = [_cost(one, sample, executor.workers, survey) for one in plans]
         if price is not None:
             rows = [replace(row, cost=row.hours * price) for row in rows]
         return CubePlan(
@@ -223,10 +232,45 @@ def plan_cube(
             rows=tuple(rows),
             step=own,
             crs=plan.domain.crs,
-            bounds=plan.domain.bounds,
+            bounds=plan.domain.bounds if survey is None else survey.survey.bounds,
             placed_by=_placed_by(given),
             rim=rim,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Surveyed:
+    """A file of points that was read in parts; ``domain``: some of its points, drawn evenly."""
+
+    survey: Survey
+    domain: Points
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.survey.count // self.domain.chunk_size)
+
+
+def _survey(area: Area) -> _Surveyed | None:
+    """Of an area of points without a cube so far, and without a polygon: others are read whole."""
+    if area.points is None or area.polygon is not None or begun_points(area.cube) is not None:
+        return None
+    survey = survey_points(area.points)
+    return _Surveyed(survey, Points.along_curve(LONLAT, survey.drawn))
+
+
+def _measure_among(plan: BuildPlan, area: Area, executor: Executor) -> Measured:
+    """Measure points that lie together, as those of a block do, around one with imagery."""
+    assert area.points is not None
+    work = replace(plan.task, polygon=None)
+    index = _first_with_imagery(work, (work.domain.chunk(n, size=1) for n in _drawn(work.domain)))
+    around = neighbours(area.points, work.domain.xy(index)[0], work.domain.chunk_size)
+    block = Points.along_curve(LONLAT, around)
+    return _measured(replace(work, domain=block), block.chunk(0), executor)
+
+
+def _drawn(domain: Domain) -> list[int]:
+    drawn = np.random.default_rng(_SAMPLE_SEED).permutation(domain.size)[:_LOOKED_AT]
+    return [int(number) for number in drawn]
 
 
 def _placed_by(area: Area) -> str:
@@ -237,14 +281,21 @@ def _placed_by(area: Area) -> str:
     return "imagery" if area.geometry is None else "geometry"
 
 
-def measure(plan: BuildPlan, status: NDArray[np.uint8], executor: Executor) -> Measured:
+def measure(plan: BuildPlan, status: U8, executor: Executor) -> Measured:
     """Read and encode growing squares of cells until one takes long enough.
 
     ``status`` (of the blocks' grid) says which blocks belong to the area.
     """
     work = replace(plan.task, polygon=None)
+    inside = np.argwhere(status == Status.MISSING)
+    drawn = np.random.default_rng(_SAMPLE_SEED).permutation(inside)[:_LOOKED_AT].tolist()
+    return _measured(
+        work, _first_with_imagery(work, (work.domain.chunk(*place) for place in drawn)), executor
+    )
+
+
+def _measured(work: EncodeTask, block: Chunk, executor: Executor) -> Measured:
     encoding = work.encoder().describe()
-    block = _block_with_imagery(work, status)
     side = _SMALLEST
     while True:
         square = _middle(block, side)
@@ -268,11 +319,9 @@ def _run(work: EncodeTask, square: Chunk, executor: Executor) -> float:
     return max(seconds["read"] + seconds["decode"], seconds["encode"], 1e-6)
 
 
-def _block_with_imagery(work: EncodeTask, status: NDArray[np.uint8]) -> Chunk:
-    """The first of some random blocks whose middle has imagery."""
-    inside = np.argwhere(status == Status.MISSING)
-    for place in np.random.default_rng(_SAMPLE_SEED).permutation(inside)[:_LOOKED_AT].tolist():
-        block = work.domain.chunk(*place)
+def _first_with_imagery(work: EncodeTask, blocks: Iterable[Chunk]) -> Chunk:
+    """The first of some blocks whose middle has imagery."""
+    for block in blocks:
         (middle,) = work.windows(_middle(block, 1))
         if work.source.covers(middle) and work.source.read(middle).coords["valid"].values.any():
             return block
@@ -298,15 +347,19 @@ def _at_step(plan: BuildPlan, step: float) -> BuildPlan:
     return replace(plan, domain=grid, open_encoder=encoder)
 
 
-def _cost(plan: BuildPlan, sample: Measured, workers: int) -> StepCost:
+def _cost(
+    plan: BuildPlan, sample: Measured, workers: int, survey: _Surveyed | None = None
+) -> StepCost:
     try:
         encoder = plan.open_encoder()
     except GeolocError as error:
         return StepCost(step_of(plan.domain) or 0.0, problem=str(error))
     encoding = encoder.describe()
     inside = plan_blocks(plan.domain, plan.polygon) == Status.MISSING
-    blocks = int(inside.sum())
+    blocks = int(inside.sum()) if survey is None else survey.blocks
     cells, pixels = _encoded(encoder, plan.domain, inside)
+    if survey is not None:  # windows of points are of one size
+        cells, pixels = survey.survey.count, pixels // cells * survey.survey.count
     share = cells / sample.cells if sample.method == "patch" else pixels / sample.pixels
     hours = sample.seconds * share / 3600
     return StepCost(
@@ -314,7 +367,7 @@ def _cost(plan: BuildPlan, sample: Measured, workers: int) -> StepCost:
         method=str(encoding.get("method", "")),
         gsd=float(encoding.get("gsd", 0.0)),
         blocks=blocks,
-        cells=_cells(plan),
+        cells=_cells(plan) if survey is None else survey.survey.count,
         imagery_bytes=3 * pixels,
         cube_bytes=blocks * plan.domain.chunk_size**inside.ndim * (plan.features.dim + 4),
         hours=hours,
@@ -332,7 +385,7 @@ def _cells(plan: BuildPlan) -> int:
     return int(min(plan.polygon.area / plan.domain.step**2 + 0.5, plan.domain.size))
 
 
-def _encoded(encoder: Encoder, grid: Domain, inside: NDArray[np.bool_]) -> tuple[int, int]:
+def _encoded(encoder: Encoder, grid: Domain, inside: Bools) -> tuple[int, int]:
     """Cells, and pixels with margins, of all blocks ``inside`` (of the blocks' grid).
 
     Blocks are of four kinds, so that nothing is held for each: all but those of the last row

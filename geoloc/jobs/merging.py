@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import F32, I64, Bools
 from ..cube import (
     FIRST_GENERATION,
     BlockWriter,
@@ -71,7 +72,7 @@ class _Origin:
     """Of each point, in which cube ``(point,)`` and where in it ``(point,)`` its vector is."""
 
     cube: NDArray[np.intp]
-    index: NDArray[np.int64]
+    index: I64
 
 
 def merge_cubes(urls: Sequence[str], out: str) -> MergeReport:
@@ -162,7 +163,7 @@ def _points_of(cubes: Sequence[Cube]) -> tuple[Points, _Origin]:
     return points, _Origin(number[vectors], index[vectors])
 
 
-def _known(cube: Cube) -> NDArray[np.bool_]:
+def _known(cube: Cube) -> Bools:
     """Which points have a vector."""
     known = np.zeros(cube.domain.size, np.bool_)
     for chunk in cube.domain.chunks(size=cube.spec.block_size):
@@ -264,9 +265,7 @@ def _write(out: str, cubes: Sequence[Cube], points: Points, origin: _Origin) -> 
     return dates
 
 
-def _gathered(
-    cubes: Sequence[Cube], origin: _Origin, block: Chunk
-) -> tuple[NDArray[np.float32], Provenance]:
+def _gathered(cubes: Sequence[Cube], origin: _Origin, block: Chunk) -> tuple[F32, Provenance]:
     """Vectors ``(point, feature)`` of a block, and what they were made from."""
     cube_of, index_of = origin.cube[block.slices], origin.index[block.slices]
     features = np.full((len(cube_of), cubes[0].features.dim), np.nan, np.float32)
@@ -291,14 +290,14 @@ def _gathered(
     )
 
 
-def _spans(wanted: NDArray[np.int64], size: int) -> Iterator[tuple[NDArray[np.intp], slice]]:
+def _spans(wanted: I64, size: int) -> Iterator[tuple[NDArray[np.intp], slice]]:
     """Which of the points ``wanted`` lie in each block of a cube, and the block."""
     blocks = wanted // size
     for number in np.unique(blocks).tolist():
         yield np.flatnonzero(blocks == number), slice(number * size, (number + 1) * size)
 
 
-def _provenances(cube: Cube, wanted: NDArray[np.int64]) -> list[Provenance]:
+def _provenances(cube: Cube, wanted: I64) -> list[Provenance]:
     size = cube.spec.block_size
     records = [
         cube.provenance(cube.domain.chunk(number, size=size))

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ..arrays import U8, Bools
 from ..cube import Status
 from ..cube.store import (
     delete_folder,
@@ -71,7 +72,7 @@ _LONGEST_HEAD = 1 << 20  # bytes
 _PIXELS, _PICTURES = "pixels", "pictures"
 _DIGEST = 64  # characters of a sha256
 
-Seen = NDArray[np.uint8]
+Seen = U8
 """Pixels ``(y, x, rgb)``."""
 
 
@@ -91,7 +92,7 @@ def part_of(lattice: Grid, grid: Grid, block: Chunk) -> tuple[slice, slice]:
     return rows, cols
 
 
-def shrunk(pixels: NDArray[np.uint8], valid: NDArray[np.bool_], window: Grid, target: Grid) -> Seen:
+def shrunk(pixels: U8, valid: Bools, window: Grid, target: Grid) -> Seen:
     """Pixels ``(3, y, x)`` of a window, averaged onto coarser ones of the same CRS.
 
     Grey where the window does not reach, or holds nothing.
@@ -146,7 +147,7 @@ class Overview:
     lattice: Grid
     whole: Piece
     tiles: tuple[Piece, ...]
-    seen: NDArray[np.bool_]
+    seen: Bools
     dates: tuple[str, ...]
 
 
@@ -171,13 +172,11 @@ class Mosaic:
         self.seen[block.index] = self.changed = True
         self.dates |= {day[:10] for day in dates}
 
-    def lacking(self, status: NDArray[np.uint8]) -> NDArray[np.intp]:
+    def lacking(self, status: U8) -> NDArray[np.intp]:
         """Rows and columns ``(n, 2)`` of blocks that hold data and are not shown."""
         return np.argwhere(np.isin(status, (Status.DONE, Status.BROKEN)) & ~self.seen)
 
-    def fill(
-        self, source: Source, status: NDArray[np.uint8], window_of: Callable[[Chunk], Grid]
-    ) -> None:
+    def fill(self, source: Source, status: U8, window_of: Callable[[Chunk], Grid]) -> None:
         """Read blocks that are not shown, unless they are too many; as far as it can be read.
 
         ``window_of`` a block: the pixels that it is encoded from.

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..area import Area, Imagery
+from ..arrays import F32, U8, Bools
 from ..cube import CubeSpec
 from ..domain import Domain, Grid, Points
 from ..encoders.lattice import Reading
 from ..encoders.windows import EncodesAlone
-from ..errors import ImageryError, SpecMismatchError
+from ..errors import AreaError, ImageryError, SpecMismatchError
 from ..executors import Lazy
 from ..imagery import Source, open_source, require_overlap, require_sharp
 from ..models import FeatureSpace
@@ -92,18 +92,10 @@ class StoredEncoder:
     def window(self, cells: Grid) -> Grid:
         return self.reading.window(cells)
 
-    def encode(
-        self,
-        pixels: NDArray[np.uint8],
-        valid: NDArray[np.bool_],
-        window: Grid,
-        cells: Grid,
-    ) -> NDArray[np.float32]:
+    def encode(self, pixels: U8, valid: Bools, window: Grid, cells: Grid) -> F32:
         return self._opened().encode(pixels, valid, window, cells)
 
-    def encode_alone(
-        self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
+    def encode_alone(self, pixels: U8, valid: Bools) -> F32:
         opened = self._opened()
         assert isinstance(opened, EncodesAlone)  # as all are that models open
         return opened.encode_alone(pixels, valid)
@@ -258,6 +250,8 @@ def plan_build(
     """
     from ..models import is_url, load_model
 
+    if area.models:
+        raise AreaError(f"area {area.name} is of several models: build each of Area.parts")
     area = placed(area)
     if domain is None:
         domain = area.grid if area.points is None else points_of(area)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..area import Area
+from ..arrays import F64
 from ..cube import (
     FIRST_GENERATION,
     Cube,
@@ -44,15 +45,6 @@ def points_of(area: Area, n: int | None = None) -> Points:
     """
     assert area.points is not None
     return after(begun_points(area.cube), without_copies(read_points(area.points, n)), area.cube)
-
-
-def points_to_plan(area: Area) -> Points:
-    """`points_of` all, without what is known of them besides where that is not needed."""
-    assert area.points is not None
-    if begun_points(area.cube) is not None:
-        return points_of(area)
-    wanted = without_copies(read_points(area.points, attributes=False))
-    return Points.along_curve(LONLAT, wanted.coordinates, sequence=wanted.sequence)
 
 
 def stored_points(url: str) -> Points:
@@ -134,7 +126,7 @@ def without_copies(points: PointSet) -> PointSet:
     return PointSet(points.coordinates[first], points.order[first], kept, points.sequence)
 
 
-def first_of_each(coordinates: NDArray[np.float64]) -> NDArray[np.intp]:
+def first_of_each(coordinates: F64) -> NDArray[np.intp]:
     """Places of the first of all points ``(n, 2)`` that lie at the same coordinates, ascending."""
     pairs = np.ascontiguousarray(coordinates, np.float64).view(np.complex128).reshape(-1)
     _, first = np.unique(pairs, return_index=True)  # as complex numbers: a third of the time

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..area import Area
+from ..arrays import U8
 from ..cube import (
     Cube,
     Ledger,
@@ -146,13 +147,11 @@ def _nothing_changed(plan: BuildPlan, old: Cube) -> BuildReport:
     return report
 
 
-def _todays_prints(
-    plan: BuildPlan, task: EncodeTask, status: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
+def _todays_prints(plan: BuildPlan, task: EncodeTask, status: U8) -> U8:
     prints = np.zeros((*status.shape, 32), np.uint8)
     inside = np.argwhere(status != Status.OUTSIDE)
 
-    def look(place: NDArray[np.intp]) -> NDArray[np.uint8]:
+    def look(place: NDArray[np.intp]) -> U8:
         text = task.fingerprint(plan.domain.chunk(*place.tolist()))
         return np.frombuffer(bytes.fromhex(text), np.uint8)
 

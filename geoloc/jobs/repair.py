@@ -7,10 +7,8 @@ then, as by a build, the blocks that are not what was written, of which every on
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..area import Area
+from ..arrays import U8
 from ..cube import (
     LedgerState,
     create_root,
@@ -23,10 +21,11 @@ from ..cube import (
 )
 from ..domain import Domain
 from ..errors import CubeError
-from .build import Progress, build_cube
+from .build import build_cube
 from .plan import BuildPlan, plan_build
 from .points import as_built, points_of, stored_points
 from .report import BuildReport
+from .run import Progress
 
 
 def repair_cube(
@@ -85,7 +84,7 @@ def restore_name(url: str) -> list[str]:
     return [] if named is None else [f"CURRENT was written anew: {named}"]
 
 
-def _planned(plan: BuildPlan) -> NDArray[np.uint8]:
+def _planned(plan: BuildPlan) -> U8:
     return plan_blocks(plan.domain, plan.polygon)
 
 

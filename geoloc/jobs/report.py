@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -180,6 +180,8 @@ class BuildReport(Report):
     stage_bytes: dict[str, int | None] = field(default_factory=dict)
     """None for a stage where one block's bytes are not known."""
     tiling: TileReport | None = None
+    unit: str = "cells"
+    """What has a vector each: cells of a grid, or points."""
 
     @property
     def incomplete(self) -> int:
@@ -205,12 +207,15 @@ class BuildReport(Report):
         self.cells_encoded += result.cells
         self.missing_cells += result.provenance.missing
         self.saturated_values += result.provenance.saturated
-        for stage, seconds in result.spent.seconds.items():
-            self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + seconds
-        for stage, size in result.spent.bytes.items():
-            self.stage_bytes[stage] = _plus(self.stage_bytes.get(stage, 0), size)
+        self._spend(result.spent.seconds, result.spent.bytes)
         self.dates |= {item.date for item in result.provenance.items if item.date}
         self.hear(result.provenance.errors, result.provenance.notes)
+
+    def _spend(self, seconds: Mapping[str, float], sizes: Mapping[str, int | None]) -> None:
+        for stage, spent in seconds.items():
+            self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + spent
+        for stage, size in sizes.items():
+            self.stage_bytes[stage] = _plus(self.stage_bytes.get(stage, 0), size)
 
     def fail(self, error: str) -> None:
         """Count a block that could not be made."""
@@ -221,10 +226,7 @@ class BuildReport(Report):
         """This report with what an earlier step of the same run did."""
         for name in ("cells_encoded", "missing_cells", "saturated_values", "blocks_done"):
             setattr(self, name, getattr(self, name) + getattr(earlier, name))
-        for stage, seconds in earlier.stage_seconds.items():
-            self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + seconds
-        for stage, size in earlier.stage_bytes.items():
-            self.stage_bytes[stage] = _plus(self.stage_bytes.get(stage, 0), size)
+        self._spend(earlier.stage_seconds, earlier.stage_bytes)
         self.blocks_damaged += earlier.blocks_damaged
         self.cluster = self.cluster or earlier.cluster
         self.dates |= earlier.dates
@@ -248,7 +250,7 @@ class BuildReport(Report):
             lines.append("in all workers: " + ", ".join(map(self._stage, self.stage_seconds)))
         if self.missing_cells or self.saturated_values:
             lines.append(
-                f"{self.missing_cells:,} cells without imagery, "
+                f"{self.missing_cells:,} {self.unit} without imagery, "
                 f"{self.saturated_values:,} values cut to the range that is stored"
             )
         return "\n".join(lines + self.remarks())
@@ -267,8 +269,8 @@ class BuildReport(Report):
         if not self.blocks_done:
             return ""
         where = f", {self.cluster}" if self.cluster else ""
-        pace = f"{self.cells_per_second:,.0f} cells/s{where}"
-        return f"; {self.cells_encoded:,} cells in {self.seconds:.1f} s ({pace})"
+        pace = f"{self.cells_per_second:,.0f} {self.unit}/s{where}"
+        return f"; {self.cells_encoded:,} {self.unit} in {self.seconds:.1f} s ({pace})"
 
     def _kept(self) -> str:
         copied = f"{self.blocks_copied} taken over unchanged, " if self.blocks_copied else ""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..area import Bounds
+from ..arrays import F64
 from ..domain import Domain, Grid
 from ..encoders.lattice import MIN_VALID
 from ..encoders.windows import own_zones
@@ -41,12 +41,12 @@ class Rim:
     patch_m: float
     looked_at: int
 
-    def summary(self, cells: int) -> str:
-        """For people; ``cells``: how many there are."""
+    def summary(self, cells: int, noun: str = "cells") -> str:
+        """For people; ``cells``: how many there are; ``noun``: what they are."""
         if not self.share:
             return ""
         return (
-            f"about {round(self.share * cells):,} of {cells:,} cells ({100 * self.share:.1f} %) "
+            f"about {round(self.share * cells):,} of {cells:,} {noun} ({100 * self.share:.1f} %) "
             f"cannot be searched: the imagery does not hold the {self.patch_m:.0f} m around them"
         )
 
@@ -111,7 +111,7 @@ class _Fit:
             fit = grid.nx - np.searchsorted(ordered, MIN_VALID / down, side="left")
         return 1 - float(fit.sum()) / grid.size
 
-    def _share(self, at: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    def _share(self, at: F64, low: float, high: float) -> F64:
         """Share of a patch inside along one axis; 0 where its centre is not."""
         inside = np.minimum(at + self.side / 2, high) - np.maximum(at - self.side / 2, low)
         share = np.clip(inside / self.side, 0, 1)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import U8, Bools
 from ..cube import (
     BlockCopier,
     Cube,
@@ -41,12 +42,7 @@ _AT_ONCE = 1024  # blocks between two writings of the ledger
 
 
 def succeed(
-    plan: BuildPlan,
-    old: Cube,
-    spec: CubeSpec,
-    kept: NDArray[np.bool_],
-    prints: NDArray[np.uint8],
-    manner: Manner,
+    plan: BuildPlan, old: Cube, spec: CubeSpec, kept: Bools, prints: U8, manner: Manner
 ) -> BuildReport:
     """Make the generation after ``old``, of which ``kept`` (of the new blocks' grid) stays.
 
@@ -115,7 +111,7 @@ def _name_of_next(old: Cube, spec: CubeSpec) -> str:
     return name
 
 
-def _mosaic(plan: BuildPlan, old: Cube, generation: str, kept: NDArray[np.bool_]) -> Mosaic | None:
+def _mosaic(plan: BuildPlan, old: Cube, generation: str, kept: Bools) -> Mosaic | None:
     """The overview to go on from: an interrupted refresh's, or what holds of the old one."""
     own = read_pixels(plan.url, generation)
     pixels = own or read_pixels(plan.url, old.generation)
@@ -126,9 +122,7 @@ def _mosaic(plan: BuildPlan, old: Cube, generation: str, kept: NDArray[np.bool_]
     return mosaic
 
 
-def _lay_out(
-    plan: BuildPlan, old: Cube, generation: str, spec: CubeSpec, outside: NDArray[np.bool_]
-) -> None:
+def _lay_out(plan: BuildPlan, old: Cube, generation: str, spec: CubeSpec, outside: Bools) -> None:
     if generation_exists(plan.url, generation):
         remember_imagery(plan.url, generation, spec)
         return
@@ -144,17 +138,8 @@ def _lay_out(
     )
 
 
-def _take_over(
-    old: Ledger,
-    ledger: Ledger,
-    today: NDArray[np.uint8],
-    which: NDArray[np.bool_],
-    lock: CubeLock,
-) -> int:
-    """Copy blocks, ``which`` ``(block_y, block_x)``, and mark them, a part at a time.
-
-    Their checksums go with them; an older geoloc's blocks get theirs now.
-    """
+def _take_over(old: Ledger, ledger: Ledger, today: U8, which: Bools, lock: CubeLock) -> int:
+    """Copy blocks, ``which`` ``(block_y, block_x)``, with their checksums, a part at a time."""
     places = np.argwhere(which)
     known = old.checks()
     copier = BlockCopier(old.url, old.generation, ledger.generation)
@@ -163,7 +148,7 @@ def _take_over(
             list(pool.map(copier.copy, *part.T.tolist()))
             lock.check()
             at = tuple(part.T)
-            ledger.mark_many(part, Status.DONE, today[at], None if known is None else known[at])
+            ledger.mark_many(part, Status.DONE, today[at], known[at])
     return len(places)
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F32, U8, Bools
 from ..cube import (
     BlockWriter,
     ItemRecord,
@@ -49,11 +49,11 @@ class Encoder(Protocol):
 
     def encode(
         self,
-        pixels: NDArray[np.uint8],
-        valid: NDArray[np.bool_],
+        pixels: U8,
+        valid: Bools,
         window: Grid,
         cells: Grid,
-    ) -> NDArray[np.float32]: ...
+    ) -> F32: ...
 
     def describe(self) -> dict[str, Any]: ...
 
@@ -107,7 +107,7 @@ class Pixels:
 class Encoded:
     """A block's features, float32 ``(*cells, feature)``, NaN where missing or outside."""
 
-    features: NDArray[np.float32]
+    features: F32
     provenance: Provenance
     spent: StageStats
     picture: Seen | None = None

@@ -8,9 +8,9 @@ from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..area import Area
+from ..arrays import I64, U8, Bools
 from ..cube import Cube, Inspection
 from ..domain import Grid
 from ..encoders.windows import cells_of
@@ -34,6 +34,7 @@ class Verification:
     error: Fidelity
     jitter: Fidelity
     blocks: Inspection | None = None
+    unit: str = "cells"
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -47,7 +48,7 @@ class Verification:
             lines
             + [
                 f"{name:<16} relative error {f.relative_error:.3f}   Spearman {f.spearman:.4f}   "
-                f"({f.cells} cells)"
+                f"({f.cells} {self.unit})"
                 for name, f in rows.items()
             ]
         )
@@ -75,7 +76,7 @@ def verify_cube(
     places = _cells_with_vectors(cube, cells, seed)
     done = count(1)
 
-    def read(window: Grid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    def read(window: Grid) -> tuple[U8, Bools]:
         image = source.read(window)
         if progress:
             progress(next(done), len(places))
@@ -94,10 +95,11 @@ def verify_cube(
     stored = [cube.read(*(slice(i, i + 1) for i in place)).reshape(-1) for place in index.tolist()]
     error = fidelity.compare(cube.features.decode(np.stack(stored)), exact)
     jitter = fidelity.jitter(encoder, sample, exact)
-    return Verification(str(cube.spec.encoding.get("method")), error, jitter)
+    unit = "cells" if isinstance(domain, Grid) else "points"
+    return Verification(str(cube.spec.encoding.get("method")), error, jitter, unit=unit)
 
 
-def _cells_with_vectors(cube: Cube, wanted: int, seed: int) -> NDArray[np.int64]:
+def _cells_with_vectors(cube: Cube, wanted: int, seed: int) -> I64:
     """Places ``(n, dimension)`` of cells drawn at random among those that have a vector."""
     shape = cube.domain.shape
     drawn = np.random.default_rng(seed).integers(0, cube.domain.size, 20 * wanted)

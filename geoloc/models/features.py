@@ -12,12 +12,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import F32, F64
 from ..errors import UsageError
 from ..scenes import describe, find_class
 from .quantizer import Quantizer
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 
 UNNAMED = "(unnamed)"
 """In place of a name: the part of a difference that the readout does not see."""

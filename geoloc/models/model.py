@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from ..arrays import F32
 from ..errors import ModelError
 from ..files.whole import file_sha256, whole_file
 from .features import FeatureSpace
@@ -98,9 +98,7 @@ class Model:
             readout=self._matrix("readout", spec.readout, len(spec.classes), dim),
         )
 
-    def _matrix(
-        self, what: str, name: str | None, rows: int, columns: int
-    ) -> NDArray[np.float32] | None:
+    def _matrix(self, what: str, name: str | None, rows: int, columns: int) -> F32 | None:
         return None if name is None else _read_matrix(self.path / name, what, (rows, columns))
 
     def file(self, name: str) -> Path:
@@ -241,7 +239,7 @@ def write_whole(path: Path, data: bytes) -> None:
         raise ModelError(f"{path} cannot be written ({error.strerror})") from None
 
 
-def _read_matrix(path: Path, what: str, shape: tuple[int, int]) -> NDArray[np.float32]:
+def _read_matrix(path: Path, what: str, shape: tuple[int, int]) -> F32:
     try:
         if path.suffix == ".npy":
             matrix = np.load(path, allow_pickle=False)

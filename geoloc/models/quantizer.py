@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import F32
+
 MISSING = -128
 """Code of every feature of a cell without a vector; never the code of a value."""
 
@@ -20,11 +22,11 @@ class Quantizer:
     """Affine code: ``value = code * scale + offset``, codes -127..127.
 
     ``scale`` and ``offset``: float32, one for all features, so that every reader that knows CF
-    decodes by itself; ``(feature,)`` in cubes of an older format.
+    decodes by itself; or ``(feature,)``.
     """
 
-    scale: NDArray[np.float32]
-    offset: NDArray[np.float32]
+    scale: F32
+    offset: F32
 
     @classmethod
     def fit(cls, low: ArrayLike, high: ArrayLike) -> Quantizer:
@@ -49,11 +51,11 @@ class Quantizer:
         offset = round((low + high) / 2 / scale) * scale
         return cls(np.asarray(scale, np.float32), np.asarray(offset, np.float32))
 
-    def each(self, dim: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def each(self, dim: int) -> tuple[F32, F32]:
         """``scale`` and ``offset`` of each feature, ``(dim,)``."""
         return np.broadcast_to(self.scale, dim), np.broadcast_to(self.offset, dim)
 
-    def encode(self, features: NDArray[np.float32]) -> tuple[NDArray[np.int8], int]:
+    def encode(self, features: F32) -> tuple[NDArray[np.int8], int]:
         """Codes of ``(..., feature)`` float32, and how many values were clipped.
 
         A cell with any value that is not finite is missing: all its codes are MISSING.
@@ -67,7 +69,7 @@ class Quantizer:
         codes[missing] = MISSING
         return codes, saturated
 
-    def decode(self, codes: NDArray[np.int8]) -> NDArray[np.float32]:
+    def decode(self, codes: NDArray[np.int8]) -> F32:
         """float32 ``(..., feature)`` of the codes; missing cells are NaN."""
         values = codes * self.scale + self.offset
         values[codes[..., 0] == MISSING] = np.nan
@@ -80,7 +82,7 @@ def widened(low: float, high: float, margin: float) -> tuple[float, float]:
     return float(low) - margin * span, float(high) + margin * span
 
 
-def code_range_of(vectors: NDArray[np.float32]) -> tuple[float, float]:
+def code_range_of(vectors: F32) -> tuple[float, float]:
     """The ``code_range`` of a model from vectors ``(n, feature)`` of its training.
 
     A tenth is added on each side: on unseen worlds nothing was clipped so, and without it one

@@ -117,7 +117,8 @@ class OverheadSpec(NetworkSpec):
     ``patch_px`` is the side of the training input. With ``dense`` only its central ``pool_px``
     are pooled, and the rest is context. ``scene_px``: side to which an image that shows one scene
     and nothing around it is stretched, for networks that suppose its surroundings themselves; null:
-    ``patch_px``.
+    ``patch_px``. ``chip_px``: side to which an overhead image of a pair is stretched before its
+    middle is seen, for networks that were trained on images of more ground; null: ``image_px``.
     """
 
     patch_px: int = Field(ge=8, le=4096)
@@ -126,6 +127,7 @@ class OverheadSpec(NetworkSpec):
     methods: tuple[Method, ...] = Field(("patch",), min_length=1)
     dense: DenseSpec | None = None
     scene_px: int | None = Field(None, ge=8, le=4096)
+    chip_px: int | None = Field(None, ge=8, le=4096)
 
     @property
     def image_px(self) -> int:
@@ -134,6 +136,8 @@ class OverheadSpec(NetworkSpec):
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
+        if self.chip_px is not None and self.chip_px < self.image_px:
+            raise ValueError(f"chip_px {self.chip_px} is below the {self.image_px} px seen of it")
         low, high = self.gsd
         if not 0 < low <= self.preferred_gsd <= high:
             raise ValueError(
@@ -243,6 +247,7 @@ class ModelSpec(_Spec):
     def facts(self) -> dict[str, Any]:
         """As JSON types; without parts that models had not always, so that digests stay."""
         facts = self.model_dump(mode="json")
-        if self.overhead and self.overhead.scene_px is None:
-            del facts["overhead"]["scene_px"]
+        for name in ("scene_px", "chip_px") if self.overhead else ():
+            if facts["overhead"][name] is None:
+                del facts["overhead"][name]
         return {k: v for k, v in facts.items() if k not in _LATER or v is not None}

@@ -8,13 +8,13 @@
 ``splitting``   train, valid and test by blocks of ground
 ``checking``    what is wrong with pairs; ``mapping`` draws where they are
 ``shards``      pairs with their images in tar archives, streamed; ``sharding`` writes them
+``stored``      pairs of a file or of shards, whose images are read when they are needed
 """
 
 from .classes import class_images, pair_classes, read_class_mapping
-from .file import COLUMNS, Pair, Split, read_pairs, write_pairs
+from .file import Pair, Split, read_pairs, write_pairs
 
 __all__ = [
-    "COLUMNS",
     "Pair",
     "Split",
     "class_images",

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from ..area import Area
 from ..area.map import read_layers
+from ..arrays import U8
 from ..errors import ImageryError, OutputError, PhotoError, UsageError
 from ..files.whole import whole_file, write_whole
 from ..imagery import Source, open_source
@@ -237,7 +236,7 @@ class _Build:
         self._save(file, cut.pixels)
         return replace(told, outcome=KEPT, chip=file, signature=signature)
 
-    def _save(self, file: str, pixels: NDArray[np.uint8]) -> None:
+    def _save(self, file: str, pixels: U8) -> None:
         path = self.out / file
         try:
             path.parent.mkdir(exist_ok=True)

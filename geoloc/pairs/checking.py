@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import Geod
 
+from ..arrays import F64, I64, Bools
 from ..domain.points import geocentric
 from ..errors import GeolocError, PhotoError, UsageError
 from ..photos import decode_photo
@@ -83,9 +84,9 @@ class Checked:
     counts: dict[Kind, int]
     lines: dict[Kind, list[str]]
     notes: tuple[str, ...]
-    lonlat: NDArray[np.float64]
+    lonlat: F64
     splits: NDArray[np.int8]
-    wrong: NDArray[np.bool_]
+    wrong: Bools
 
     @property
     def is_good(self) -> bool:
@@ -269,7 +270,7 @@ class _Findings:
             np.array(self.splits, np.int8), wrong,
         )  # fmt: skip
 
-    def _notes(self, lonlat: NDArray[np.float64]) -> Iterator[str]:
+    def _notes(self, lonlat: F64) -> Iterator[str]:
         unplaced = int(np.isnan(lonlat).any(axis=1).sum())
         if unplaced:
             yield f"{unplaced} pairs have no place: whether their places leak is unknown"
@@ -326,7 +327,7 @@ class _Findings:
                 rows[photo].append(row)
         return rows
 
-    def _same_in_two_splits(self, of: NDArray[np.int64], what: str) -> None:
+    def _same_in_two_splits(self, of: I64, what: str) -> None:
         first: dict[int, int] = {}
         told: set[tuple[int, int]] = set()
         for row, thing in enumerate(of.tolist()):

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import U8, Bools
 from ..domain import Grid
 from ..encoders.windows import own_zones
 from ..errors import ImageryError, UsageError
@@ -95,7 +95,7 @@ class Water:
 class Chip:
     """RGB uint8 ``(px, px, 3)``; ``fault``: why it is no use, None where it is."""
 
-    pixels: NDArray[np.uint8]
+    pixels: U8
     fault: Fault | None
 
 
@@ -121,7 +121,7 @@ def cut_chip(source: Source, window: Grid, water: Water) -> Chip:
     return Chip(pixels, None)
 
 
-def _middle(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _middle(valid: Bools) -> Bools:
     """The pixels around the place itself."""
     height, width = valid.shape
     return valid[height // 2 - 1 : height // 2 + 2, width // 2 - 1 : width // 2 + 2]

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import I64
 from ..errors import OutputError
 from ..files.whole import whole_file, write_whole
 from .checking import Checked
@@ -34,7 +34,7 @@ def write_check(checked: Checked, folder: Path) -> None:
         raise OutputError(f"{folder}: cannot be written ({error.strerror})") from None
 
 
-def _draw(checked: Checked, placed: NDArray[np.int64], path: Path) -> None:
+def _draw(checked: Checked, placed: I64, path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 7), dpi=120, layout="constrained")
@@ -66,7 +66,7 @@ def _draw(checked: Checked, placed: NDArray[np.int64], path: Path) -> None:
         figure.savefig(part)
 
 
-def _write_points(checked: Checked, placed: NDArray[np.int64], path: Path) -> None:
+def _write_points(checked: Checked, placed: I64, path: Path) -> None:
     """A FeatureCollection, one point a line, as there may be millions."""
     with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
         file.write('{"type": "FeatureCollection", "features": [')

@@ -20,10 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from ..arrays import U8
 from ..errors import GeolocError, UsageError
 from ..files.whole import file_sha256
 from ..photos import decode_photo
@@ -44,8 +43,8 @@ class Sample:
     """
 
     key: str
-    ground: NDArray[np.uint8]
-    overhead: NDArray[np.uint8]
+    ground: U8
+    overhead: U8
     lonlat: tuple[float, float] | None
     split: Split
     group: str
@@ -187,7 +186,7 @@ def decode_sample(path: Path, stored: StoredSample) -> Sample:
     )
 
 
-def _pixels(path: Path, stored: StoredSample, part: str) -> NDArray[np.uint8]:
+def _pixels(path: Path, stored: StoredSample, part: str) -> U8:
     name, data = stored.images[part]
     return decode_photo(path / name, data).pixels
 

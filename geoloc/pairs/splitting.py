@@ -17,11 +17,11 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import F64, I64, Bools
 from ..domain.points import geocentric
 from ..errors import UsageError
 from .file import Split
 
-F64 = NDArray[np.float64]
 DROPPED = -1
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -90,7 +90,7 @@ def split_by_place(lonlat: F64, rule: SplitRule, stated: NDArray[np.int8] | None
     return Dealt(_apart(places, splits, rule.buffer_m), size)
 
 
-def block_of(lonlat: F64, size_m: float) -> NDArray[np.int64]:
+def block_of(lonlat: F64, size_m: float) -> I64:
     """Row and column ``(place, 2)`` of the blocks that places lie in, ``size_m`` wide at most.
 
     Rows are bands of latitude; each is cut into a whole number of columns around the Earth, so that
@@ -137,7 +137,7 @@ def _apart(places: F64, splits: NDArray[np.int8], buffer_m: float) -> NDArray[np
     return kept
 
 
-def near_any(places: F64, others: F64, radius_m: float) -> NDArray[np.bool_]:
+def near_any(places: F64, others: F64, radius_m: float) -> Bools:
     """``(place,)``: whether any of ``others`` lies within ``radius_m`` of a place, degrees both."""
     from scipy.spatial import cKDTree
 

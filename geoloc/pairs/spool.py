@@ -14,6 +14,7 @@ from typing import IO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import F64
 from ..errors import UsageError
 from .file import Pair, Split
 from .splitting import DROPPED, SPLITS, SplitRule, split_by_place
@@ -89,7 +90,7 @@ class Spool:
         dropped = int((splits == DROPPED).sum())
         return self._pairs(places, splits), Deal(dropped, block, tuple(notes), +kept)
 
-    def _pairs(self, places: NDArray[np.float64], splits: NDArray[np.int8]) -> Iterator[Pair]:
+    def _pairs(self, places: F64, splits: NDArray[np.int8]) -> Iterator[Pair]:
         self._file.flush()
         self._file.seek(0)
         for row, place, split in zip(csv.reader(self._file), places, splits, strict=True):

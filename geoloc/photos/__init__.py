@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from .kinds import photo_kind
 from .photo import Crop, Photo, PhotoView, inscribed, size_notes, turned
-from .reading import MAX_BYTES, MAX_PIXELS, MAX_SIDE, decode_photo, photo_path, read_photo
+from .reading import MAX_BYTES, MAX_SIDE, decode_photo, photo_path, read_photo
 
 __all__ = [
     "MAX_BYTES",
-    "MAX_PIXELS",
     "MAX_SIDE",
     "Crop",
     "Photo",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 
+from ..arrays import U8
 from .hdr import HLG, PQ, needs_mapping, tone_mapped
 from .profiles import (
     ADOBE_GAMMA,
@@ -107,7 +108,7 @@ def _tags(image: Image.Image) -> Mapping[int, Any]:
     return tags
 
 
-def _to_8_bit(values: NDArray[Any], tags: Mapping[int, Any]) -> NDArray[np.uint8]:
+def _to_8_bit(values: NDArray[Any], tags: Mapping[int, Any]) -> U8:
     """8-bit greys of any depth, from black to the file's stated white, else the implied one."""
     grey = np.nan_to_num(values.astype(np.float64), posinf=0.0).clip(0)
     white = _white(values, float(grey.max(initial=0.0)), tags)

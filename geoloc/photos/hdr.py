@@ -10,6 +10,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import F32, F64, U8
+
 PQ, HLG = 16, 18
 """Transfer characteristics: of HDR10 and Dolby Vision; of broadcasts and phones."""
 
@@ -34,7 +36,7 @@ def needs_mapping(primaries: int, transfer: int) -> bool:
     return transfer in (PQ, HLG) or primaries in (BT2020, DCI_P3, DISPLAY_P3)
 
 
-def tone_mapped(levels: Levels, primaries: int, transfer: int) -> NDArray[np.uint8]:
+def tone_mapped(levels: Levels, primaries: int, transfer: int) -> U8:
     """RGB ``(h, w, 3)`` of 16 bits, full range, as sRGB of 8 bits.
 
     Reference white stays white, as in pictures of standard range; highlights are compressed.
@@ -46,7 +48,7 @@ def tone_mapped(levels: Levels, primaries: int, transfer: int) -> NDArray[np.uin
     return np.concatenate(rows)
 
 
-def _mapped(levels: Levels, transfer: int, primaries: int) -> NDArray[np.uint8]:
+def _mapped(levels: Levels, transfer: int, primaries: int) -> U8:
     light = _light(transfer)[levels]
     if transfer == HLG:
         luma = light @ np.array([0.2627, 0.6780, 0.0593], np.float32)
@@ -59,7 +61,7 @@ def _mapped(levels: Levels, transfer: int, primaries: int) -> NDArray[np.uint8]:
 
 
 @cache
-def _light(transfer: int) -> NDArray[np.float32]:
+def _light(transfer: int) -> F32:
     """Light by level: relative to white for PQ and standard range; scene light 0..1 for HLG."""
     value = np.arange(_STEPS + 1) / _STEPS
     if transfer == PQ:
@@ -75,21 +77,21 @@ def _light(transfer: int) -> NDArray[np.float32]:
 
 
 @cache
-def _encoded() -> NDArray[np.uint8]:
+def _encoded() -> U8:
     """sRGB by the square root of light, which is 1 at ``_PEAK`` nits."""
     light = (np.arange(_STEPS + 1) / _STEPS) ** 2 * _PEAK / _WHITE
     return _srgb(light)
 
 
 @cache
-def _shown() -> NDArray[np.uint8]:
+def _shown() -> U8:
     """The same with compressed highlights: smooth at the knee, white at infinity."""
     light = (np.arange(_STEPS + 1) / _STEPS) ** 2 * _PEAK / _WHITE
     over = np.maximum(light - _KNEE, 0) / (1 - _KNEE)
     return _srgb(np.where(light < _KNEE, light, _KNEE + (1 - _KNEE) * (1 - np.exp(-over))))
 
 
-def _srgb(light: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _srgb(light: F64) -> U8:
     light = light.clip(0, 1)
     value = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     return np.asarray(np.rint(255 * value), np.uint8)

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 
 import imagehash
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
+
+from ..arrays import I64, U8
 
 BITS = 256
 SAME_BITS = 24  # of BITS; two unrelated pictures differ in about half of them
 SAME_COLOR = 12.0  # grey levels
 _BANDS = SAME_BITS + 1  # of bits: of as many differing ones, one band at least has none
 _STRIP = 2048  # pictures of a bucket that are compared at a time
-
-U8 = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +67,7 @@ class Seen:
         return self._numbers[near[np.argmin(bits[near])]] if near.size else None
 
 
-def same_pictures(hashes: U8, colors: U8) -> NDArray[np.int64]:
+def same_pictures(hashes: U8, colors: U8) -> I64:
     """All pairs ``(pair, 2)`` of pictures that are the same, the earlier one first.
 
     hashes ``(picture, 32)`` and colors ``(picture, 192)`` of their signatures. Of pictures with
@@ -88,7 +87,7 @@ def same_pictures(hashes: U8, colors: U8) -> NDArray[np.int64]:
     return np.unique(pairs, axis=0)
 
 
-def _in_buckets(band: U8, hashes: U8, colors: U8) -> list[NDArray[np.int64]]:
+def _in_buckets(band: U8, hashes: U8, colors: U8) -> list[I64]:
     """Pairs that are the same among pictures with equal bits of a band."""
     keys = band @ (1 << np.arange(band.shape[1], dtype=np.int64))
     order = np.argsort(keys, kind="stable")
@@ -101,9 +100,7 @@ def _in_buckets(band: U8, hashes: U8, colors: U8) -> list[NDArray[np.int64]]:
     return found
 
 
-def _same_of(
-    some: NDArray[np.int64], others: NDArray[np.int64], hashes: U8, colors: U8
-) -> NDArray[np.int64]:
+def _same_of(some: I64, others: I64, hashes: U8, colors: U8) -> I64:
     words = hashes.view(np.uint64)
     differing = np.zeros((len(some), len(others)), np.uint16)
     for word in range(words.shape[1]):
@@ -111,5 +108,5 @@ def _same_of(
     left, right = np.nonzero((differing <= SAME_BITS) & (some[:, None] < others[None]))
     left, right = some[left], others[right]
     apart = np.abs(colors[left].astype(np.int16) - colors[right]).mean(axis=1)
-    found: NDArray[np.int64] = np.stack([left, right], axis=1)[apart <= SAME_COLOR]
+    found: I64 = np.stack([left, right], axis=1)[apart <= SAME_COLOR]
     return found

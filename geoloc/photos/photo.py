@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from ..arrays import U8
 from ..errors import UsageError
 from ..names import path_text
 
@@ -39,7 +39,7 @@ class Photo:
     path: Path
     name: str
     sha256: str
-    pixels: NDArray[np.uint8]
+    pixels: U8
     size: tuple[int, int]
     exif: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageCms
+
+from ..arrays import F64
 
 Chromaticities = Sequence[tuple[float, float]]
 """x, y (CIE 1931) of white, red, green and blue."""
@@ -90,7 +91,7 @@ def matrix_profile(chromaticities: tuple[tuple[float, float], ...], gamma: float
     return _profile(tags)
 
 
-def _colorants(chromaticities: Chromaticities) -> NDArray[np.float64]:
+def _colorants(chromaticities: Chromaticities) -> F64:
     """XYZ of the primaries in columns, adapted to D50 (Bradford, ICC.1:2010 annex E)."""
     white, *primaries = (np.array([x / y, 1.0, (1 - x - y) / y]) for x, y in chromaticities)
     columns = np.array(primaries).T
@@ -111,7 +112,7 @@ def _profile(tags: Mapping[bytes, bytes]) -> bytes:
     return head + struct.pack(">I", len(tags)) + table + body
 
 
-def _xyz(values: NDArray[np.float64]) -> bytes:
+def _xyz(values: F64) -> bytes:
     return struct.pack(">4s4xiii", b"XYZ ", *map(_fixed, values))
 
 

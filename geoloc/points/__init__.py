@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from .file import PointSet, read_points, writing_points
 from .sample import Sampled, sample_area, sample_places, sample_roads
-from .ways import NETWORKS, Network
+from .ways import Network
 
 __all__ = [
-    "NETWORKS",
     "Network",
     "PointSet",
     "Sampled",

@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..area import on_globe, read_polygon
+from ..arrays import F64, Bools
 from ..errors import UsageError
 from .lines import Lines, joined
 
 if TYPE_CHECKING:
     from shapely import Geometry
 
-F64 = NDArray[np.float64]
 
 _DEGREES = "EPSG:4326"
 _BOX = re.compile(r"\s*[-+.\d]+\s*(,\s*[-+.\d]+\s*){3}")
@@ -62,7 +61,7 @@ class Boundary:
         shapely.prepare(shape)
         return shape
 
-    def holds(self, coordinates: F64) -> NDArray[np.bool_]:
+    def holds(self, coordinates: F64) -> Bools:
         """Bool ``(n,)``: which places ``(n, 2)`` lie inside or on the edge."""
         import shapely
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F64
 from ..errors import UsageError
-
-F64 = NDArray[np.float64]
 
 _MOST = 1 << 64
 _UNIT = 2.0**-53

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ..arrays import F64
 
 if TYPE_CHECKING:
     from pyproj import CRS
-
-F64 = NDArray[np.float64]
 
 
 def in_degrees(xy: F64, crs: CRS) -> F64:

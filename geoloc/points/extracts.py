@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import I64, Bools
 from ..errors import UsageError, one_line
 from .lines import Lines
 from .ways import belongs, key_of
@@ -24,7 +24,6 @@ from .ways import belongs, key_of
 if TYPE_CHECKING:
     import osmium
 
-I64 = NDArray[np.int64]
 
 _BATCH = 1 << 19  # nodes of one batch of lines
 _MANY_BYTES = 1 << 30
@@ -110,7 +109,7 @@ def read_extracts(
         course.step()
 
 
-def latest(versions: Sequence[tuple[I64, I64]]) -> list[NDArray[np.bool_]]:
+def latest(versions: Sequence[tuple[I64, I64]]) -> list[Bools]:
     """Of ways by number and version in several files: which of each file's are read.
 
     Of each way the latest version, of equal ones the first, once.
@@ -225,7 +224,7 @@ class _Batch:
 
 
 def _lines(
-    path: Path, network: str, places: osmium.NodeLocationsForWays | None, kept: NDArray[np.bool_]
+    path: Path, network: str, places: osmium.NodeLocationsForWays | None, kept: Bools
 ) -> Iterator[Lines]:
     """A file's ways that are to be read, in batches."""
     batch, key = _Batch(), key_of(network)

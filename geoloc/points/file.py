@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import F64, I64, Bools
 from ..errors import OutputError, UsageError, one_line
 from ..files.whole import whole_file
 from .degrees import in_degrees
@@ -29,8 +30,6 @@ from .degrees import in_degrees
 if TYPE_CHECKING:
     import pyarrow as pa
 
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 
 GEOMETRY, ORDER, WAY, HIGHWAY = "geometry", "order", "way_id", "highway"
 COLUMNS = (GEOMETRY, ORDER, WAY, HIGHWAY)
@@ -39,6 +38,8 @@ NO_WAY = -1
 _WKB = np.dtype([("little", "u1"), ("kind", "<u4"), ("lon", "<f8"), ("lat", "<f8")])
 _POINT = 1  # WKB's number of points
 _WORDS = "write it with 'geoloc points sample'"
+_NO_ORDER = f"column order is not 0, 1, 2, … in any order: {_WORDS}"
+_PART = 1 << 18  # rows read at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,26 +61,19 @@ class PointSet:
         return len(self.coordinates)
 
 
-def read_points(path: str | Path, n: int | None = None, *, attributes: bool = True) -> PointSet:
+def read_points(path: str | Path, n: int | None = None) -> PointSet:
     """The first ``n`` points of a file in the order in which they were drawn; all by default.
-
-    Without ``attributes`` only where they are, for what needs no more: of millions the rest takes
-    the most memory.
 
     A file of others may lack ``order``: its rows are then in order. Points in another CRS are
     brought into longitude and latitude. Raises UsageError for a file that is no GeoParquet file,
     has no points or other geometry, or fewer than ``n``.
     """
     path = Path(path)
-    try:
-        table, meta, sequence = _table(path, whole=attributes)
+    with _reading(path), _opened(path) as (parquet, meta, sequence):
+        table = parquet.read()
         coordinates = _coordinates(table, meta, path)
         order = _order(table, path)
-        named = _attributes(table, meta.get("primary_column", GEOMETRY)) if attributes else {}
-    except UsageError:
-        raise
-    except Exception as error:  # noqa: BLE001  (pyarrow and shapely raise errors of many kinds)
-        raise UsageError(f"points {path} cannot be read: {one_line(error)}; {_WORDS}") from None
+        named = _attributes(table, meta.get("primary_column", GEOMETRY))
     if n is not None and n > len(order):
         raise UsageError(
             f"points {path} has {len(order):,} points, fewer than the {n:,} wanted: sample more"
@@ -89,8 +83,9 @@ def read_points(path: str | Path, n: int | None = None, *, attributes: bool = Tr
     return PointSet(coordinates[rows], order[rows], chosen, sequence)
 
 
-def _table(path: Path, *, whole: bool) -> tuple[pa.Table, dict[str, Any], str]:
-    """The ``whole`` table or only its geometry and order, the geometry's metadata, the sequence."""
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any], str]]:
+    """The Parquet file, the geometry's metadata, and the sequence."""
     import pyarrow.parquet as pq
 
     if not path.is_file():
@@ -99,7 +94,7 @@ def _table(path: Path, *, whole: bool) -> tuple[pa.Table, dict[str, Any], str]:
     with path.open("rb") as file:
         if file.read(4) != b"PAR1":
             raise UsageError(f"points {path} is not a Parquet file: {_WORDS}")
-    with pq.ParquetFile(path) as parquet:
+    with pq.ParquetFile(path, pre_buffer=False) as parquet:
         kept = parquet.metadata.metadata or {}
         meta = json.loads(kept.get(b"geo", b"null"))
         if not isinstance(meta, dict) or not isinstance(meta.get("columns"), dict):
@@ -108,13 +103,59 @@ def _table(path: Path, *, whole: bool) -> tuple[pa.Table, dict[str, Any], str]:
             raise UsageError(f"points {path} has no points: {_WORDS}")
         about = json.loads(kept.get(b"geoloc", b"{}"))
         sequence = str(about.get("sequence", "")) if isinstance(about, dict) else ""
-        wanted = (meta.get("primary_column", GEOMETRY), ORDER)
-        names = [name for name in parquet.schema_arrow.names if whole or name in wanted]
-        return parquet.read(columns=names), meta, sequence
+        yield parquet, meta, sequence
 
 
-def _coordinates(table: pa.Table, meta: dict[str, Any], path: Path) -> F64:
-    """Longitude and latitude of each row. Raises UsageError where a row is no point."""
+def _place_columns(parquet: Any, meta: dict[str, Any]) -> list[str]:
+    """Those that say where the points are, and in which order."""
+    wanted = (meta.get("primary_column", GEOMETRY), ORDER)
+    return [name for name in parquet.schema_arrow.names if name in wanted]
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Errors of many kinds, of pyarrow and shapely, become a UsageError."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        raise UsageError(f"points {path} cannot be read: {one_line(error)}; {_WORDS}") from None
+
+
+def read_in_parts(path: str | Path) -> Iterator[tuple[F64, int]]:
+    """Longitude and latitude of some points at a time, as their rows lie; and how many there are.
+
+    Raises UsageError as `read_points`.
+    """
+    import pyarrow as pa
+
+    path = Path(path)
+    with _reading(path), _opened(path) as (parquet, meta, _):
+        count = parquet.metadata.num_rows
+        columns, seen, start = _place_columns(parquet, meta), np.zeros(count, np.bool_), 0
+        for batch in parquet.iter_batches(batch_size=_PART, columns=columns):
+            table = pa.Table.from_batches([batch])
+            if ORDER in columns:
+                _mark(seen, table[ORDER].to_numpy(), path)
+            yield _coordinates(table, meta, path, start), count
+            start += len(batch)
+        if ORDER in columns and not seen.all():
+            raise UsageError(f"points {path}: {_NO_ORDER}")
+
+
+def _mark(seen: Bools, order: NDArray[Any], path: Path) -> None:
+    """Note numbers of points; raises UsageError where they are none."""
+    if order.dtype.kind not in "iu" or not ((order >= 0) & (order < len(seen))).all():
+        raise UsageError(f"points {path}: {_NO_ORDER}")
+    seen[order] = True
+
+
+def _coordinates(table: pa.Table, meta: dict[str, Any], path: Path, start: int = 0) -> F64:
+    """Longitude and latitude of each row. Raises UsageError where a row is no point.
+
+    ``start``: the number of the first row in the file.
+    """
     import shapely
 
     name = meta.get("primary_column", GEOMETRY)
@@ -130,7 +171,9 @@ def _coordinates(table: pa.Table, meta: dict[str, Any], path: Path) -> F64:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         kind = "nothing" if shapes[row] is None else f"a {shapes[row].geom_type}"
-        raise UsageError(f"points {path}: row {row} has {kind} as geometry: give points alone")
+        raise UsageError(
+            f"points {path}: row {start + row} has {kind} as geometry: give points alone"
+        )
     return _degrees(shapely.get_coordinates(shapes), column, path)
 
 
@@ -178,7 +221,7 @@ def _order(table: pa.Table, path: Path) -> I64:
         return np.arange(table.num_rows)
     order = table[ORDER].to_numpy()
     if order.dtype.kind not in "iu" or not (np.sort(order) == np.arange(len(order))).all():
-        raise UsageError(f"points {path}: column order is not 0, 1, 2, … in any order: {_WORDS}")
+        raise UsageError(f"points {path}: {_NO_ORDER}")
     return np.asarray(order, np.int64)
 
 

@@ -10,15 +10,12 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F64
 from .lines import HALF_TURN, Lines
 
 if TYPE_CHECKING:
     from pyproj import Geod
-
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 
 
 @cache

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
+from ..arrays import F64, I64, Bools
 
 HALF_TURN = 180.0  # degrees of longitude: no edge of a road is longer
 
@@ -46,7 +45,7 @@ class Lines:
         xy = np.asarray(coordinates, np.float64).reshape(-1, 2)
         return cls(xy, offsets.astype(np.int64), ways, np.asarray(highway, np.str_))
 
-    def select(self, keep: NDArray[np.bool_]) -> Lines:
+    def select(self, keep: Bools) -> Lines:
         """Those lines alone: bool ``(line,)``."""
         nodes = np.repeat(keep, np.diff(self.offsets))
         offsets = np.concatenate([[0], np.cumsum(np.diff(self.offsets)[keep])])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..area.polygon import file_and_layer, plainly_named, vector_layers
 from ..area.vector import reason_to_refuse
+from ..arrays import F64, I64, Bools
 from ..errors import UsageError, one_line
 from .degrees import in_degrees
 from .file import NO_WAY
@@ -24,7 +25,6 @@ from .graphml import read_graphml
 from .lines import Lines
 from .ways import has_class, key_of
 
-F64 = NDArray[np.float64]
 U64 = NDArray[np.uint64]
 
 _BATCH = 1 << 16  # lines
@@ -162,7 +162,7 @@ def _first_word(value: Any) -> str:
     return match[0] if match and match[0] not in ("None", "nan") else ""
 
 
-def _ids(table: Table) -> NDArray[np.int64]:
+def _ids(table: Table) -> I64:
     """Numbers of ways; NO_WAY where a row is made of several, or none is given."""
     column = next((table.columns[name] for name in _IDS if name in table.columns), None)
     if column is None:
@@ -193,7 +193,7 @@ class _Seen:
 
     hashes: U64 = field(default_factory=lambda: np.empty(0, np.uint64))
 
-    def new(self, lines: Lines) -> NDArray[np.bool_]:
+    def new(self, lines: Lines) -> Bools:
         """Bool ``(line,)``: the first of each line alone."""
         hashes = _hashes(lines)
         _, first = np.unique(hashes, return_index=True)

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..area.map import COLUMNS as NAMES
+from ..arrays import F64
 from ..errors import UsageError
 from .file import COLUMNS, HIGHWAY, NO_WAY, WAY
-
-F64 = NDArray[np.float64]
 
 _SEPARATORS = ",;\t"
 

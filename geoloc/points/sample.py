@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..area.polygon import polygon_file
+from ..arrays import F64, I64
 from ..errors import UsageError
 from ..files.whole import file_sha256
 from .boundary import Boundary
@@ -25,7 +26,6 @@ from .places import Places, read_places
 from .sampling import Roads, RoadsBuilder, draw_along, draw_within
 from .ways import require_network
 
-F64 = NDArray[np.float64]
 Stages = Callable[[str], Callable[[float, int], None]]
 
 _SCHEME = 1  # of drawing: another one is another sequence
@@ -232,7 +232,7 @@ def _no_ways(count: int) -> dict[str, NDArray[Any]]:
     return {WAY: np.full(count, NO_WAY, np.int64), HIGHWAY: np.full(count, "", np.str_)}
 
 
-def _rows(places: Places, rows: NDArray[np.int64]) -> tuple[F64, dict[str, NDArray[Any]]]:
+def _rows(places: Places, rows: I64) -> tuple[F64, dict[str, NDArray[Any]]]:
     attributes = {name: values[rows] for name, values in places.attributes.items()}
     return places.coordinates[rows], attributes
 

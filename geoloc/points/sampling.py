@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import F64, I64
 from ..errors import UsageError
 from .chance import uniform_numbers
 from .lengths import along, around, edge_lengths
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     from .boundary import Boundary
 
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 
 _BATCH = 1 << 17  # places at a time
 _EQUAL_AREA = "EPSG:6933"  # cylindrical: columns are meridians, equal areas stay equal

@@ -16,6 +16,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import Bools
 from ..errors import UsageError
 
 Network = Literal["all", "drive", "walk", "rail"]
@@ -50,7 +51,7 @@ def key_of(network: str) -> str:
     return "railway" if network == "rail" else "highway"
 
 
-def has_class(network: str, classes: NDArray[np.str_]) -> NDArray[np.bool_]:
+def has_class(network: str, classes: NDArray[np.str_]) -> Bools:
     """Which classes of ways belong to a network."""
     names, inverse = np.unique(classes, return_inverse=True)
     return np.array([_has_class(network, str(name)) for name in names], np.bool_)[inverse]

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from .run import QueryResults, answer_photos, query_photos, search_scene
     from .scores import Evaluation, Score
     from .target import (
+        Ref,
         Target,
         cube_model,
         cube_url,
         open_cube,
         open_target,
+        parts_of,
         repair_cube_at,
         verify_cube_at,
     )
@@ -30,6 +32,7 @@ __all__ = [
     "Evaluation",
     "QueryOptions",
     "QueryResults",
+    "Ref",
     "Repetition",
     "Score",
     "Target",
@@ -42,6 +45,7 @@ __all__ = [
     "evaluate_truth",
     "open_cube",
     "open_target",
+    "parts_of",
     "query_photos",
     "repair_cube_at",
     "repeat_query",
@@ -59,11 +63,13 @@ _PARTS = {
     "options": ("QueryOptions",),
     "repeat": ("Repetition", "repeat_query"),
     "target": (
+        "Ref",
         "Target",
         "cube_model",
         "cube_url",
         "open_cube",
         "open_target",
+        "parts_of",
         "repair_cube_at",
         "verify_cube_at",
     ),

@@ -15,21 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from ..arrays import F64, I64
 from ..cube import Cube
+from ..domain.points import geocentric
 from ..errors import GeolocError, UsageError
 from ..evaluation.bootstrap import Figure, figures, mean_figure
 from ..evaluation.ranks import ON_A_MAP, Ranks
-from ..evaluation.truth import sphere
 from ..models import MISSING, Distance, Model
 from ..models.derived import check_out, derive
 from .confirmed import Confirmed, CubeName, read_confirmed
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 
 FEWEST_PHOTOS, FEWEST_BLOCKS = 10, 5
 BLOCK = 250.0
@@ -221,7 +217,8 @@ def _blocks(known: Sequence[Confirmed]) -> I64:
     """``(pair,)``: the square of the ground that each lies in, of whichever cube it was asked."""
     if not known:
         return np.empty(0, np.int64)
-    squares = np.floor(sphere([(one.lon, one.lat) for one in known]) / BLOCK).astype(np.int64)
+    lonlat = np.array([(one.lon, one.lat) for one in known])
+    squares = np.floor(geocentric(lonlat) / BLOCK).astype(np.int64)
     return np.unique(squares, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
+from ..arrays import F32
 from ..cube import Cube
 from ..domain import Grid
 from ..errors import CubeError, OutputError, UsageError
@@ -28,13 +28,12 @@ from ..models.store import alone, store_dir
 from .coordinates import Place, read_places
 from .nearest import nearest_known, shows
 from .options import first_fault
-from .record import read_record
+from .record import read_record, records_of_models
 from .repeat import recorded_cube, recorded_model, recorded_question
 from .target import Target
 
 _MOST_BYTES = 256 << 20
 
-F32 = NDArray[np.float32]
 Vector = Annotated[tuple[FiniteFloat, ...], Field(min_length=1)]
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -90,12 +89,14 @@ class Confirmed(_Known):
 
 @dataclass(frozen=True)
 class Confirmation:
-    """A photo that was stored in ``file``; new: whether it was not there already; warnings."""
+    """A photo that was stored in ``file``; new: whether it was not there already; warnings;
+    models: for how many, of which ``confirmed`` is the first."""
 
     confirmed: Confirmed
     file: Path
     new: bool
     warnings: tuple[str, ...]
+    models: int = 1
 
 
 def usual_file() -> Path:
@@ -114,24 +115,45 @@ def confirm(
 ) -> Confirmation:
     """Store where the photo of a ``query.json`` was taken: ``at``, as people type coordinates.
 
-    Of two readings of the coordinates that in the cube is taken. ``cube``, ``media``: where the
+    Of an answer of several models it is stored for each. Of two readings of the coordinates that
+    in the cube is taken. ``cube``, ``media``: where the
     cube and the photos are now, if moved; the photos are only needed by a model with a readout.
     Confirmed again, nothing changes; at another place, the later one counts. Raises UsageError for
     a record without photos or a place that is none, CubeError, ModelError, and OutputError where
     the file cannot be written; then it stays as it was.
     """
-    told = read_record(Path(record))
+    told = read_record(Path(record), tandem=True)
     if not told["photos"]:
         raise UsageError(f"{record} is of a scene, not of a photo: there is no place to confirm")
-    readings = read_places(at)
-    target = Target(recorded_cube(told, cube))
-    model = recorded_model(told, target)
-    vector = _vector(told, model, None if media is None else Path(media))
-    place = next((one for one in readings if _index(target.cube, one) is not None), readings[0])
-    found = _confirmed(told, target.cube, place, vector, today or dt.datetime.now(dt.UTC).date())
+    readings, parts = read_places(at), records_of_models(told)
+    if cube is not None and len(parts) > 1:
+        raise UsageError(f"{record} is of several models, each with a cube: leave --cube out")
+    day, where = today or dt.datetime.now(dt.UTC).date(), None if media is None else Path(media)
+    found = [_found(part, cube, where, readings, day) for part in parts]
     path = usual_file() if file is None else Path(file)
-    new, before = _store(found, path)
-    return Confirmation(found, path, new, tuple(_warnings(found, before, target.cube)))
+    kept = [_store(confirmed, path) for confirmed, _ in found]
+    warnings = (
+        line
+        for (confirmed, there), (_, before) in zip(found, kept, strict=True)
+        for line in _warnings(confirmed, before, there)
+    )
+    new = any(is_new for is_new, _ in kept)
+    return Confirmation(found[0][0], path, new, tuple(dict.fromkeys(warnings)), len(found))
+
+
+def _found(
+    told: dict[str, Any],
+    moved: str | Path | None,
+    media: Path | None,
+    readings: Sequence[Place],
+    day: dt.date,
+) -> tuple[Confirmed, Cube]:
+    """What is to be stored for one model, and its cube."""
+    target = Target(recorded_cube(told, moved))
+    model = recorded_model(told, target)
+    vector = _vector(told, model, media)
+    place = next((one for one in readings if _index(target.cube, one) is not None), readings[0])
+    return _confirmed(told, target.cube, place, vector, day), target.cube
 
 
 def read_confirmed(path: Path) -> tuple[Confirmed, ...]:

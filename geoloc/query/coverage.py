@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F64, I64, U8, Bools
 from ..cube import Cube, Status
 from ..domain import CHUNK_SIZE, Grid, Index
 from ..search import Heatmap, strips
@@ -100,8 +100,8 @@ class AskedCells:
     """
 
     grid: Grid
-    states: NDArray[np.uint8]
-    edges: Mapping[Index, NDArray[np.uint8]]
+    states: U8
+    edges: Mapping[Index, U8]
     """Of blocks that are neither in nor out, a bit for each cell."""
 
     @classmethod
@@ -121,7 +121,7 @@ class AskedCells:
                 states[chunk.index] = _EDGE
         return cls(grid, states, {i: bits for i, bits in edges.items() if states[i] == _EDGE})
 
-    def __getitem__(self, rows: slice) -> NDArray[np.bool_]:
+    def __getitem__(self, rows: slice) -> Bools:
         start, stop, _ = rows.indices(self.grid.ny)
         wanted = np.zeros((max(stop - start, 0), self.grid.nx), np.bool_)
         for row in range(start // CHUNK_SIZE, -(-stop // CHUNK_SIZE)):
@@ -133,14 +133,14 @@ class AskedCells:
                 part[:, self.grid.chunk(row, col).slices[1]] = self._cells(row, col)[lines]
         return wanted
 
-    def _cells(self, row: int, col: int) -> NDArray[np.bool_]:
+    def _cells(self, row: int, col: int) -> Bools:
         """Cells ``(y, x)`` of a block that an edge goes through."""
         shape = self.grid.chunk(row, col).shape
         bits = np.unpackbits(self.edges[row, col], count=math.prod(shape))
         return bits.reshape(shape).astype(np.bool_)
 
 
-def _block_bounds(grid: Grid) -> tuple[NDArray[np.float64], ...]:
+def _block_bounds(grid: Grid) -> tuple[F64, ...]:
     """Left, bottom, right, top ``(block_y, block_x)`` of all blocks."""
     rows, cols = grid.chunk_grid()
     first, last = grid.chunk(0, 0), grid.chunk(rows - 1, cols - 1)
@@ -151,7 +151,7 @@ def _block_bounds(grid: Grid) -> tuple[NDArray[np.float64], ...]:
     return left, bottom, right, top
 
 
-def _unknown_by_block(heatmap: Heatmap, asked: AskedCells | None, cube: Cube) -> NDArray[np.int64]:
+def _unknown_by_block(heatmap: Heatmap, asked: AskedCells | None, cube: Cube) -> I64:
     """Cells asked for without a value, ``(block_y, block_x)``; reads by rows."""
     side, shape = cube.spec.block_size, cube.chunk_status.shape
     counts = np.zeros(shape, np.int64)
@@ -165,7 +165,7 @@ def _unknown_by_block(heatmap: Heatmap, asked: AskedCells | None, cube: Cube) ->
     return counts
 
 
-def _by_reason(counts: NDArray[np.int64], done: NDArray[np.uint8]) -> dict[str, int]:
+def _by_reason(counts: I64, done: U8) -> dict[str, int]:
     by_reason = {reason: int(counts[done == status].sum()) for status, reason in REASONS.items()}
     return {reason: count for reason, count in by_reason.items() if count}
 

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ..arrays import F32
 from ..cube import Cube
 from ..domain import Points
 from ..errors import CubeError, UsageError
@@ -74,7 +72,7 @@ def look_at(cube: str | Path, place: tuple[float, float] | str, *, top: int = 5)
     return Described(list(opened.features.describe(_of_cell(opened, meant), top)))
 
 
-def _of_cell(cube: Cube, meant: Place | str) -> NDArray[np.float32]:
+def _of_cell(cube: Cube, meant: Place | str) -> F32:
     """The vector of the cell that holds a place."""
     name = f"cube {cube.url}"
     if isinstance(meant, str):

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from ..arrays import F32
 from ..errors import PhotoError
 from ..models import Model
 from ..names import path_text, writable
@@ -33,7 +33,7 @@ def encode(
     origins: Mapping[str, Mapping[str, Any]] | None = None,
     stop: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[Photo], NDArray[np.float32], dict[str, str]]:
+) -> tuple[list[Photo], F32, dict[str, str]]:
     """Readable photos (reduced), vectors ``(photo, feature)``, and failures by path.
 
     Each look at a photo counts as a photo of its own. ``origins``: by path, what `Photo.origin`
@@ -63,9 +63,7 @@ def encode(
     return photos, np.concatenate(vectors), failures
 
 
-def encode_batches(
-    photos: Iterable[Photo], model: Model
-) -> Iterator[tuple[list[Photo], NDArray[np.float32]]]:
+def encode_batches(photos: Iterable[Photo], model: Model) -> Iterator[tuple[list[Photo], F32]]:
     """Photos, reduced to what a report shows, with their vectors ``(photo, feature)``.
 
     Takes BATCH photos at a time; the digest of the pixels that were encoded goes into ``origin``.

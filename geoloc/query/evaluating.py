@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
+from ..arrays import F32, F64, I64
 from ..candidates.regions import RankedRegions, nearest_kept, places_kept
 from ..cube import Cube
 from ..domain import Grid, Regions
+from ..domain.points import geocentric
 from ..errors import ModelError, UsageError
 from ..evaluation import Placement, Truth, read_truth
 from ..evaluation.cells import AtCells, Centre, Columns, Normalised, Scorer, Standings, Together
 from ..evaluation.normalisation import KINDS, NONE, Normalisation
 from ..evaluation.regions import RegionScore
-from ..evaluation.truth import metres_between, place_groups, read_strata, sphere
+from ..evaluation.truth import metres_between, place_groups, read_strata
 from ..evaluation.vectors import ground_vectors
 from ..models import Model, load_model
 from ..models.calibration import Calibration, calibration_text, write_calibration
 from ..models.load import find_model
 from ..models.model import write_whole
-from ..pairs import class_images
 from ..photos import photo_path
 from ..ranking import Ranking
 from ..report import QueryResult, check_writable
@@ -48,10 +48,6 @@ from .run import Stages, query_photos, silent
 from .scores import CANDIDATES, DISTANCE, Evaluation, Score
 from .target import cube_model, open_target
 from .truth import placement, true_point
-
-F32 = NDArray[np.float32]
-I64 = NDArray[np.int64]
-
 
 CLASS_MATCH, CENTRE = "class_match", "centre"
 _GROUP = 64  # photos of a pass
@@ -105,14 +101,6 @@ def evaluate_truth(
         tuple(scores), failures, model.name, model.digest,
         None if step is None else cells * step**2 / 1e6, seed, bool(bank), fused,
     )  # fmt: skip
-
-
-def bank_photos(folder: Path) -> list[Path]:
-    """The photos of a folder of unrelated ones. Raises UsageError where there is none."""
-    photos = class_images(folder) if folder.is_dir() else []
-    if not photos:
-        raise UsageError(f"{folder} has no photos: give a folder of unrelated photos")
-    return photos
 
 
 def check_calibration_target(target: str | Path) -> None:
@@ -278,11 +266,11 @@ class _Ranker:
         from scipy.spatial import cKDTree
 
         points = self._lonlat(domain.centres(np.arange(domain.size)))
-        asked = sphere([(truth.lon, truth.lat) for truth in truths])
-        off, nearest = cKDTree(sphere(points)).query(asked)
+        asked = np.array([(truth.lon, truth.lat) for truth in truths]).reshape(-1, 2)
+        off, nearest = cKDTree(geocentric(points)).query(geocentric(asked))
         return np.where(off <= _FAR, nearest, -1).astype(np.int64)
 
-    def _lonlat(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _lonlat(self, xy: F64) -> F64:
         to_degrees = Transformer.from_crs(self.cube.domain.crs, 4326, always_xy=True)
         return np.stack(to_degrees.transform(*xy.T), axis=1)
 

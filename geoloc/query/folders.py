@@ -33,19 +33,27 @@ Record = Mapping[str, Any]
 def question_key(record: Record) -> str:
     """What a record, or one that is to be written, asks: the same key is the same question.
 
-    The photos, crops, turns and frames, in any order, or the scene; the cube; the generation, if
-    one was named. How many candidates, weights, polygon and the cube's current generation do not
-    matter: such an answer takes the place of its predecessor.
+    The photos, crops, turns and frames, in any order, or the scene; the cube, or those of several
+    models, in any order; the generation, if one was named. How many candidates, weights, polygon
+    and the cube's current generation do not matter: such an answer takes the place of its
+    predecessor.
     """
     given = record["parameters"]
     photos = sorted(json.dumps(picture_key(photo)) for photo in record["photos"])
     parts = [
         photos,
         given.get("scene"),
-        cube_key(record["cube"]["cube"]),
+        _cubes_key(record),
         given.get("epoch"),
     ]
     return json.dumps(parts)
+
+
+def _cubes_key(record: Record) -> str | list[str]:
+    """The cube that was asked; those of several models."""
+    if "tandem" not in record:
+        return cube_key(record["cube"]["cube"])
+    return sorted(cube_key(one["cube"]["cube"]) for one in record["tandem"]["models"])
 
 
 def picture_key(photo: Record) -> list[Any]:
@@ -64,7 +72,7 @@ def cube_key(url: str) -> str:
 def recorded(folder: Path) -> Record | None:
     """What a folder's ``query.json`` holds; None where there is none, or none that is whole."""
     try:
-        return read_record(folder / RECORD)
+        return read_record(folder / RECORD, tandem=True)
     except UsageError:
         return None
 
@@ -83,7 +91,7 @@ def holds_picture(folder: Path, key: list[Any], cube: str, unfinished: Set[str])
     if RECORD not in names:
         return PART in names or all(name in unfinished or is_remains(name) for name in names)
     record = recorded(folder)
-    if record is None or cube_key(record["cube"]["cube"]) != cube:
+    if record is None or _cubes_key(record) != cube:
         return False
     return key in [picture_key(photo) for photo in record["photos"]]
 

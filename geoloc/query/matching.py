@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import F32, F64
 from ..cube import Cube
 from ..domain import Status
 from ..models import MISSING, Distance
@@ -14,8 +15,6 @@ from ..models import MISSING, Distance
 _BLOCKS = 4  # of a cube that a sample of its cells is taken from
 _CELLS = 250  # of each of them
 _DRAWS = 200  # random vectors
-
-F32 = NDArray[np.float32]
 
 
 @lru_cache(maxsize=4)  # the answers of one call share their cube
@@ -43,7 +42,7 @@ def random_share(vector: F32, cells: F32, distance: Distance) -> float | None:
     return float((np.count_nonzero(lead[1:] >= lead[0]) + 1) / (_DRAWS + 1))
 
 
-def _lead(vectors: F32, cells: F32, distance: Distance) -> NDArray[np.float64]:
+def _lead(vectors: F32, cells: F32, distance: Distance) -> F64:
     """By how much (0..1) the best cell is closer to each vector than the middle cell."""
     a, b = (distance.apply(part) for part in (cells, vectors))
     squares = (a**2).sum(1)[None] + (b**2).sum(1)[:, None] - 2 * b @ a.T

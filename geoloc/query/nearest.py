@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from pyproj import Geod, Transformer
 
+from ..arrays import F32, F64, I64
 from ..cube import Cube
 from ..domain.points import geocentric
 from ..errors import CubeError, UsageError
 from .coordinates import Place, read_places
-
-F64 = NDArray[np.float64]
 
 REACH = 1000.0
 """m: beyond that no point stands for a place, however few points a country has."""
@@ -35,7 +33,7 @@ class NearPoint:
         return {"lat": self.place.lat, "lon": self.place.lon, "metres": round(self.metres, 1)}
 
 
-def nearest_known(cube: Cube, text: str | Place) -> tuple[NearPoint, NDArray[np.float32], str]:
+def nearest_known(cube: Cube, text: str | Place) -> tuple[NearPoint, F32, str]:
     """The nearest point that has a vector, the vector ``(feature,)``, and what to say of both.
 
     ``text``: a place, or coordinates as people type them, of which the order counts that has a
@@ -89,7 +87,7 @@ def _measured(cube: Cube, place: Place, index: int) -> NearPoint:
     return NearPoint(index, Place(lat=lat, lon=lon), metres)
 
 
-def _lonlat(cube: Cube, index: NDArray[np.int64]) -> F64:
+def _lonlat(cube: Cube, index: I64) -> F64:
     xy = cube.domain.centres(index)
     if cube.domain.crs == "EPSG:4326":
         return xy

@@ -270,6 +270,16 @@ class QueryOptions(BaseModel):
     ] = None
     # fmt: on
 
+    @property
+    def searched_by(self) -> str:
+        """Which executor: by default this process.
+
+        Its threads have all cores of this machine. Workers elsewhere, nearer to the cube, can pay;
+        local ones do not, as every distance goes from one process to another: 4 million cells on
+        two cores take 0.8 s inline and 3 s by workers for one photo, 9 and 26 s for 20.
+        """
+        return "inline" if self.cluster == "auto" else self.cluster
+
     @classmethod
     def options(cls) -> dict[str, tuple[FieldInfo, Option]]:
         """Each field by its name, and where it shows."""

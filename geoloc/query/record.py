@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from ..errors import UsageError
-from ..report.evidence import FORMAT, SHARED_FORMAT
+from ..report.evidence import FORMAT, SHARED_FORMAT, TANDEM_FORMAT
 from .options import QueryOptions, first_fault
 
 _MOST_BYTES = 32 << 20
@@ -86,15 +87,61 @@ class _Record(_Part):
     outputs: dict[_Name, str] | None = None
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """A ``query.json``. Raises UsageError where it is none, or a part of it is not as written."""
-    value = _load(path)
-    if isinstance(value, dict) and value.get("format") == SHARED_FORMAT:
+class _Scored(_Part):
+    """A candidate of several models."""
+
+    rank: int
+    lon: FiniteFloat
+    lat: FiniteFloat
+    score: FiniteFloat
+
+
+class _BankPhoto(_Part):
+    path: _Path
+    sha256: str
+
+
+class _TandemModel(_Part):
+    name: str
+    weight: Annotated[FiniteFloat, Field(ge=0)]
+    model: _Model
+    cube: _Cube
+    vector: dict[str, FiniteFloat]
+
+
+class _Tandem(_Part):
+    models: Annotated[list[_TandemModel], Field(min_length=2)]
+    bank: list[_BankPhoto]
+
+
+class _TandemRecord(_Record):
+    candidates: list[_Scored]  # type: ignore[assignment]
+    tandem: _Tandem
+
+
+_SHAPES: dict[Any, type[_Record]] = {FORMAT: _Record, TANDEM_FORMAT: _TandemRecord}
+
+
+def read_record(path: Path, *, tandem: bool = False) -> dict[str, Any]:
+    """A ``query.json``. Raises UsageError where it is none, or a part of it is not as written.
+
+    ``tandem``: also one of several models, which others than its readers would misread; see
+    `records_of_models`.
+    """
+    loaded = _load(path)
+    value: dict[str, Any] = loaded if isinstance(loaded, dict) else {}
+    found = value.get("format")
+    if found == SHARED_FORMAT:
         raise UsageError(_shared(path, value))
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
+    if not isinstance(found, str) or found not in _SHAPES:
         raise UsageError(f"{path} is not a record of a query in the format {FORMAT}")
+    if found == TANDEM_FORMAT and not tandem:
+        raise UsageError(
+            f"{path} is an answer of several models in tandem, and this is done with answers of "
+            "one: ask one of them ('geoloc query AREA.yaml PHOTO --model NAME') and use that answer"
+        )
     try:
-        record = _Record.model_validate(value)
+        record = _SHAPES[found].model_validate(value)
     except ValidationError as error:
         raise _damaged(path, first_fault(error)) from None
     try:
@@ -104,6 +151,14 @@ def read_record(path: Path) -> dict[str, Any]:
     if not options.scene and not record.photos:
         raise _damaged(path, "it has neither photos nor a scene")
     return value
+
+
+def records_of_models(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A record as that of each of its models: with the model, the cube and the vector of that."""
+    if "tandem" not in record:
+        return [dict(record)]
+    keys = ("model", "cube", "vector")
+    return [{**record, **{key: one[key] for key in keys}} for one in record["tandem"]["models"]]
 
 
 def _load(path: Path) -> Any:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..area import polygon_file
+from ..arrays import F32
 from ..cube import Cube, list_generations
 from ..errors import CubeError, GeolocError, ModelError, UsageError
 from ..models import Model, is_url, load_model, model_of_digest
@@ -25,11 +25,13 @@ from ..search import fuse
 from ..stores import local_path, without_secrets
 from ..video import read_frame
 from .encode import encode_batches
+from .items import QueryItem
 from .options import QueryOptions
-from .record import read_record
+from .record import read_record, records_of_models
 from .run import answer_scene
-from .session import QueryItem, QuerySession, file_digest
-from .target import Target, seen_by_model
+from .session import QuerySession, file_digest
+from .tandem import answer_of, assemble
+from .target import Target, seen_by_model, several_models
 
 ROUNDING = 1e-4
 """Relative difference of distances that is put down to rounding: a photo that was encoded and
@@ -96,7 +98,7 @@ def repeat_query(
     cube or model, by its digest, cannot be had any more.
     """
     path = Path(record)
-    before = read_record(path)
+    before = read_record(path, tandem=True)
     faults, notes = _of_files(path.parent, before)
     result = _answer(before, cube, None if media is None else Path(media))
     outcome = compare(before, evidence(result))
@@ -141,10 +143,13 @@ def _other(before: Record, after: Record) -> Iterator[str]:
 
 def _facts(before: Record, after: Record) -> Iterator[tuple[str, Any, Any]]:
     """What has to be the same to the letter: name, as recorded, as it is now."""
-    yield "model.digest", *(record["model"].get("digest") for record in (before, after))
-    for key in _CUBE:
-        if key in before["cube"]:
-            yield f"cube.{key}", before["cube"][key], after["cube"][key]
+    for name, was, now in _by_model(before, after):
+        yield f"{name}model.digest", *(record["model"].get("digest") for record in (was, now))
+        for key in _CUBE:
+            if key in was["cube"]:
+                yield f"{name}cube.{key}", was["cube"][key], now["cube"][key]
+    for key in ("weights", "bank"):
+        yield key, *(_tandem_fact(record, key) for record in (before, after))
     yield "grid", before["grid"], after["grid"]
     yield "imagery", before["imagery"], after["imagery"]
     for key in ("cells", "cells_known"):
@@ -153,9 +158,26 @@ def _facts(before: Record, after: Record) -> Iterator[tuple[str, Any, Any]]:
 
 def _measures(before: Record, after: Record) -> Iterator[tuple[str, Any, Any]]:
     """Numbers by name, which may differ by rounding."""
-    yield "vector", before["vector"], after["vector"]
+    for name, was, now in _by_model(before, after):
+        yield f"{name}vector", was["vector"], now["vector"]
     parts = [record["summary"]["distance_quantiles"] for record in (before, after)]
     yield "summary.distance_quantiles", *parts
+
+
+def _by_model(before: Record, after: Record) -> Iterator[tuple[str, Record, Record]]:
+    """Both records as those of each model, and its name with a point, "" of one alone."""
+    names = [f"{one['name']}." for one in before.get("tandem", {}).get("models", ())] or [""]
+    yield from zip(names, records_of_models(before), records_of_models(after), strict=True)
+
+
+def _tandem_fact(record: Record, key: str) -> Any:
+    """The weights, or the photos of the bank, of several models; None of one alone."""
+    tandem = record.get("tandem")
+    if tandem is None:
+        return None
+    if key == "weights":
+        return [round(one["weight"], 9) for one in tandem["models"]]
+    return sorted(photo["sha256"] for photo in tandem["bank"])
 
 
 def _near(was: Mapping[str, float], now: Mapping[str, float]) -> bool:
@@ -187,15 +209,21 @@ def _remarks(before: Record, after: Record, largest: float | None) -> Iterator[s
 
 
 def _largest_difference(before: list[Any], after: list[Any]) -> float | None:
-    """Relative difference of distances, or None where the places are not the same."""
+    """Relative difference of distances, or None where the places are not the same.
+
+    Scores of several models may be 0 anywhere: below 1 their difference itself counts.
+    """
     places = [[(c["rank"], c["lon"], c["lat"]) for c in places_of] for places_of in (before, after)]
     if places[0] != places[1]:
         return None
-    pairs = [(a["distance"], b["distance"]) for a, b in zip(before, after, strict=True)]
-    return max((abs(a - b) / max(abs(a), abs(b), 1e-9) for a, b in pairs), default=0.0)
+    key, least = ("distance", 1e-9) if "distance" in (before or [{}])[0] else ("score", 1.0)
+    pairs = [(a[key], b[key]) for a, b in zip(before, after, strict=True)]
+    return max((abs(a - b) / max(abs(a), abs(b), least) for a, b in pairs), default=0.0)
 
 
 def _answer(record: Record, cube: str | Path | None, media: Path | None) -> QueryResult:
+    if "tandem" in record:
+        return _answer_in_tandem(record, cube, media)
     target, options = Target(recorded_cube(record, cube)), recorded_options(record)
     if record["model"].get("digest") not in (None, target.cube.model_digest):
         target = seen_by_model(target, recorded_model(record, target).path)
@@ -205,6 +233,40 @@ def _answer(record: Record, cube: str | Path | None, media: Path | None) -> Quer
     model = recorded_model(record, session.target)
     item = recorded_question(record, model, media)
     return session.answer(item, session.search([item])[0], model)
+
+
+def _answer_in_tandem(record: Record, cube: str | Path | None, media: Path | None) -> QueryResult:
+    parts, moved = records_of_models(record), _moved(record, cube)
+    targets = [Target(recorded_cube(*one)) for one in zip(parts, moved, strict=True)]
+    models = [recorded_model(*one) for one in zip(parts, targets, strict=True)]
+    seen = [
+        seen_by_model(target, model.path) for target, model in zip(targets, models, strict=True)
+    ]
+    options = recorded_options(record).model_copy(update={"generation": None})
+    bank = [_original({"file": Path(one["path"]).name, **one}, media)
+            for one in record["tandem"]["bank"]]  # fmt: skip
+    weights, names = zip(
+        *((one["weight"], one["name"]) for one in record["tandem"]["models"]), strict=True
+    )
+    tandem = assemble(seen, models, bank, weights, options, names=names)
+    items = [recorded_question(*one, media) for one in zip(parts, models, strict=True)]
+    found = [
+        (item, member.session.search([item])[0])
+        for member, item in zip(tandem.members, items, strict=True)
+    ]
+    return answer_of(tandem, found)
+
+
+def _moved(record: Record, cube: str | Path | None) -> list[str | None]:
+    """Where the cubes of several models are now: those of an area file, in their order."""
+    count = len(record["tandem"]["models"])
+    area = None if cube is None else several_models(cube)
+    if cube is not None and (area is None or len(area.parts) != count):
+        raise UsageError(
+            f"the record is of {count} models, each with a cube: give --cube the area file that "
+            "names them all"
+        )
+    return [None] * count if area is None else [part.cube for part in area.parts]
 
 
 def recorded_question(
@@ -283,9 +345,7 @@ def recorded_model(record: Record, target: Target) -> Model:
     return model
 
 
-def _encode(
-    record: Record, model: Model, media: Path | None
-) -> tuple[list[Photo], NDArray[np.float32]]:
+def _encode(record: Record, model: Model, media: Path | None) -> tuple[list[Photo], F32]:
     """The photos as they were looked at, together as before, and their vector or its mean."""
     photos = [reread(recorded, media) for recorded in record["photos"]]
     batches = list(encode_batches(photos, model))

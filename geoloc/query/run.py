@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..executors import open_cluster
 from ..models import Model
 from ..names import safe_name
-from ..photos import Photo, PhotoView, photo_path
+from ..photos import photo_path
 from ..report import QueryResult, check_writable, write_report
 from ..scenes import display_name
 from ..search import RankedMap
-from ..search import fuse as mean_vector
 from .encode import encode
 from .folders import Folders
+from .items import QueryItem, items_of, views_of
 from .options import LatLon, QueryOptions, Use
-from .session import QueryItem, QuerySession
-from .target import cube_model
+from .session import QuerySession
+from .tandem import answer_in_tandem, open_area
+from .target import Ref, cube_model, several_models
 from .truth import known_truth, with_truth
 
 Progress = Callable[[float, int], None]
@@ -46,7 +44,7 @@ def silent(_stage: str) -> Progress:
 
 
 def query_photos(
-    cube: str | Path, photos: Sequence[str | Path], out: str | Path, **keywords: Any
+    cube: Ref, photos: Sequence[str | Path], out: str | Path, **keywords: Any
 ) -> QueryResults:
     """Rank the cells of a cube for each photo, in one pass over it, and write the reports.
 
@@ -60,7 +58,7 @@ def query_photos(
 
 
 def answer_photos(
-    cube: str | Path,
+    cube: Ref,
     photos: Sequence[str | Path],
     *,
     out: str | Path | None = None,
@@ -77,23 +75,27 @@ def answer_photos(
     A photo that cannot be decoded is a failure of its own; the others are answered. Raises
     UsageError, CubeError, ModelError or ClusterError before any work; CubeError and ClusterError
     where a block cannot be searched or the cluster is lost.
+
+    An area file of several models is answered by all of them in tandem, unless ``model`` names one.
     """
     options = QueryOptions.of(Use.QUERY, options, **keywords)
     paths = [photo_path(photo) for photo in photos]
+    several = several_models(cube) if options.model is None else None
+    if several is not None:
+        advance, found = progress("reading the bank"), None if out is None else Path(out)
+        tandem = open_area(several, options, advance)
+        return QueryResults(*answer_in_tandem(tandem, paths, found, origins, progress))
     session = QuerySession.open(cube, options)
-    model = cube_model(session.target, options.model)
+    model = cube_model(session.target, session.options.model)
     truth = known_truth(options.truth, session.grid)
     if out is not None:
         check_writable(Path(out))
-    views = [PhotoView(crop, options.rotate) for crop in options.crops or (None,)]
-    # threads have all cores of this machine. Workers elsewhere, nearer to the cube, can pay; local
-    # ones do not, as every distance goes from one process to another: 4 million cells on two cores
-    # take 0.8 s inline and 3 s by workers for one photo, 9 and 26 s for 20
-    kind = "inline" if options.cluster == "auto" else options.cluster
-    with open_cluster(kind) as executor:
+    with open_cluster(options.searched_by) as executor:
         advance = progress("reading the photos")
-        good, vectors, failures = encode(paths, model, views, origins=origins, progress=advance)
-        items = list(_items(good, vectors, options.fuse))
+        good, vectors, failures = encode(
+            paths, model, views_of(options), origins=origins, progress=advance
+        )
+        items = list(items_of(good, vectors, options.fuse))
         advance, scratch = progress("searching the cube"), None if out is None else Path(out)
         rankings = session.search(items, executor, advance, scratch)
     results, advance = list[QueryResult](), progress("ranking the places")
@@ -155,24 +157,3 @@ def answer_scene(
     vector = features.logits(words.vector) if words else features.named_vector([scene])
     item = QueryItem(display_name(scene), safe_name(scene), (), vector)
     return _answered(session, item, ranked, None, folders)
-
-
-def _items(
-    photos: Sequence[Photo], vectors: NDArray[np.float32], fuse: bool
-) -> Iterator[QueryItem]:
-    if fuse and photos:
-        title = f"{len(photos)} photos of one place" if len(photos) > 1 else _title(photos[0])
-        yield QueryItem(title, "fused", tuple(photos), mean_vector(vectors))
-        return
-    for photo, vector in zip(photos, vectors, strict=True):
-        yield QueryItem(_title(photo), safe_name(photo.name, _part(photo, " ")), (photo,), vector)
-
-
-def _title(photo: Photo) -> str:
-    return photo.file + _part(photo, " · ")
-
-
-def _part(photo: Photo, separator: str) -> str:
-    """The crop that was looked at, so that several of one photo can be distinguished."""
-    crop = photo.origin.get("crop")
-    return f"{separator}crop {','.join(map(str, crop))}" if crop else ""

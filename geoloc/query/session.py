@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..area import polygon_file, read_polygon
+from ..arrays import F32
 from ..candidates import Candidate, candidates_of, explain_candidates, with_attributes
 from ..candidates.regions import RankedRegions, nearest_kept, places_kept
 from ..cube import Cube
@@ -42,10 +42,11 @@ from ..search import (
 )
 from .coverage import UNKNOWN, Coverage, coverage, point_coverage
 from .folders import question_key
+from .items import QueryItem
 from .matching import random_share, sample_cells
 from .options import QueryOptions
 from .regional import RegionQuery, is_of_points, notes_of
-from .target import Target, open_target
+from .target import Ref, Target, chosen_part, open_target
 from .words import meaning, widened, words_note
 
 if TYPE_CHECKING:
@@ -57,25 +58,13 @@ _DESCRIBED = 3  # scenes that tell what a candidate looks like from above
 
 
 @dataclass(frozen=True)
-class QueryItem:
-    """What one answer is for: ``vector``, float32 ``(feature,)``; ``name`` of its folder, and that
-    folder, once it has one."""
-
-    title: str
-    name: str
-    photos: tuple[Photo, ...]
-    vector: NDArray[np.float32]
-    folder: Path | None = None
-
-
-@dataclass(frozen=True)
 class QuerySession:
     """How all items of one call are searched for in the cube."""
 
     target: Target
     options: QueryOptions
     polygon: Geometry | None
-    weights: NDArray[np.float32] | None
+    weights: F32 | None
     info: dict[str, Any]
     sensitive: bool = False
     regional: RegionQuery | None = None
@@ -84,13 +73,15 @@ class QuerySession:
 
     @classmethod
     def open(
-        cls, cube: str | Path, options: QueryOptions, *, usually_hidden: bool = False
+        cls, cube: Ref, options: QueryOptions, *, usually_hidden: bool = False
     ) -> QuerySession:
         """Open the cube that an area file, a path or a URL names, and check the options.
 
         ``usually_hidden``: pages hide the photos unless the area file or the user says otherwise.
         Raises AreaError, CubeError, and what `of` raises.
         """
+        cube, model = chosen_part(cube, options.model)
+        options = options.model_copy(update={"model": model})
         target = open_target(
             cube,
             options.generation,
@@ -196,7 +187,7 @@ class QuerySession:
         return ranked
 
     def _reduction(self, maps: int, scratch: Path | None) -> Reduction[list[RankedMap]]:
-        cells = None if is_of_points(self.target.cube) else self._ranked(maps, scratch)
+        cells = None if is_of_points(self.target.cube) else self.ranked(maps, scratch)
         if self.regional is None:
             assert cells is not None
             return cells
@@ -209,7 +200,8 @@ class QuerySession:
         size = self.target.cube.domain.size
         return places_kept(ranking), nearest_kept(ranking, layout, size)
 
-    def _ranked(self, maps: int, scratch: Path | None) -> Ranked:
+    def ranked(self, maps: int, scratch: Path | None) -> Ranked:
+        """An empty reduction of so many maps of a grid; `search` says of ``scratch``."""
         grid = self.target.cube.grid
         best = TopK(
             grid, maps, self.options.top, self.options.radius
@@ -218,8 +210,12 @@ class QuerySession:
 
     def key(self, question: QueryItem) -> str:
         """Stands for the question; see `question_key`."""
+        return question_key(self.asked(question))
+
+    def asked(self, question: QueryItem) -> dict[str, Any]:
+        """The question, in the form of a record."""
         photos = [photo_record(photo) for photo in question.photos]
-        return question_key({"photos": photos, "parameters": self.parameters, "cube": self.info})
+        return {"photos": photos, "parameters": self.parameters, "cube": self.info}
 
     def answer(
         self, question: QueryItem, ranked: RankedMap, model: Model | None = None
@@ -350,9 +346,7 @@ def file_digest(path: Path) -> str:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def class_weights(
-    weights: Mapping[str, float] | None, classes: Sequence[str]
-) -> NDArray[np.float32] | None:
+def class_weights(weights: Mapping[str, float] | None, classes: Sequence[str]) -> F32 | None:
     """A weight per class ``(feature,)`` from names of classes and groups, or None for none.
 
     Raises UnknownClassError, and UsageError for a negative weight.

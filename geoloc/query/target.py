@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..area import Area, load_area
+from ..area import Area, load_area, load_areas, names_models
 from ..cube import (
     FIRST_GENERATION,
     Cube,
@@ -119,8 +119,12 @@ class Target:
         return f"The report shows {shown}: {self.withheld}."
 
 
+Ref = str | Path | Area
+"""What names a cube: an area file, a path or a URL; or an area."""
+
+
 def open_target(
-    ref: str | Path,
+    ref: Ref,
     generation: str | dt.date | None = None,
     *,
     check_digests: bool = False,
@@ -134,8 +138,10 @@ def open_target(
 
     ``check_digests``: see `geoloc.cube.Cube.open`.
     ``generation``: another one than the current one, by its name, or the newest that shows no
-    later day than this one. ``fetch_imagery``: see `Target`.
+    later day than this one. ``fetch_imagery``: see `Target`. Of an area of several models it is
+    the cube of the one that ``model`` names; see `parts_of` for all.
     """
+    ref, model = chosen_part(ref, model)
     area = _named_area(ref)
     url = area.cube if area else str(ref)
     name = generation_of_date(url, generation) if isinstance(generation, dt.date) else generation
@@ -143,21 +149,47 @@ def open_target(
     return seen_by_model(Target(cube, area, fetch_imagery), model)
 
 
-def cube_url(ref: str | Path) -> str:
+def parts_of(ref: Ref) -> dict[str, Ref]:
+    """What an area file names: its area for each of several models, by their names; all else is
+    one part, of the name ""."""
+    several = several_models(ref)
+    return {"": ref} if several is None else dict(several.named_parts)
+
+
+def several_models(ref: Ref) -> Area | None:
+    """The area that names several models, where ``ref`` is one, or its file."""
+    if not isinstance(ref, Area):
+        if not _is_area_file(ref) or not names_models(ref):
+            return None
+        ref = load_areas(ref)
+    return ref if ref.models else None
+
+
+def chosen_part(ref: Ref, model: str | Path | None) -> tuple[Ref, str | Path | None]:
+    """Of a file of several models the area of the one that is named, whose model it is then."""
+    if model is None or isinstance(ref, Area) or several_models(ref) is None:
+        return ref, model
+    return load_area(ref, str(model)), None
+
+
+def cube_url(ref: Ref) -> str:
     """Where the cube lies that an area file, a path or a URL names; it need not be there."""
     area = _named_area(ref)
     return area.cube if area else str(ref)
 
 
-def _named_area(ref: str | Path) -> Area | None:
+def _named_area(ref: Ref) -> Area | None:
+    if isinstance(ref, Area):
+        return ref
+    return load_area(ref) if _is_area_file(ref) else None
+
+
+def _is_area_file(ref: str | Path) -> bool:
     text = str(ref)
-    is_file = text.lower().endswith((".yaml", ".yml")) or (
-        "://" not in text and Path(text).is_file()
-    )
-    return load_area(text) if is_file else None
+    return text.lower().endswith((".yaml", ".yml")) or ("://" not in text and Path(text).is_file())
 
 
-def open_cube(ref: str | Path) -> Cube:
+def open_cube(ref: Ref) -> Cube:
     """The cube alone; see `open_target`."""
     return open_target(ref).cube
 
@@ -231,7 +263,7 @@ def _model_by_digest(cube: Cube, other: Model | None = None) -> Model:
 
 
 def verify_cube_at(
-    ref: str | Path,
+    ref: Ref,
     *,
     cells: int = 200,
     seed: int = 0,
@@ -260,7 +292,7 @@ def verify_cube_at(
 
 
 def repair_cube_at(
-    ref: str | Path,
+    ref: Ref,
     *,
     cluster: str = "auto",
     progress: Callable[[float, int], None] | None = None,
@@ -294,5 +326,5 @@ def repair_cube_at(
     return report
 
 
-def _no_imagery(ref: str | Path) -> CubeError:
+def _no_imagery(ref: Ref) -> CubeError:
     return CubeError(f"cube {ref} does not say which imagery it is from: name its area file")

@@ -32,12 +32,13 @@ from ..report.outputs import RECORD
 from ..report.result import Parent
 from ..stores import local_path
 from .folders import Folders
+from .items import QueryItem
 from .options import QueryOptions
 from .record import read_record
 from .remembered import require_open
 from .repeat import cube_named, recorded_model, recorded_options, recorded_question
 from .run import Stages, answer_scene, silent
-from .session import QueryItem, QuerySession, file_digest
+from .session import QuerySession, file_digest
 from .target import Target, cube_model, open_target
 from .truth import with_truth
 

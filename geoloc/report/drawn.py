@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from pyproj import Transformer
 
+from ..arrays import U8
 from ..domain import Grid
 from .heat import ColorScale, hot_palette, palette, shrink, unsearched
 from .links import WEB_MAPS
@@ -31,9 +31,10 @@ def drawn(result: QueryResult, views: Views, scale: ColorScale) -> dict[str, Any
     """Values for JSON: the heatmap in levels, where pictures and candidates lie, degrees, links."""
     truth = result.true_place
     return {
-        "measure": {"name": _measure(result), "sign": "≤" if result.photos else "≥"},
+        "measure": {"name": result.measure, "sign": "≤" if result.photos else "≥"},
         "bounds": result.grid.bounds,
         "heat": _heat(result, scale),
+        "models": _models(result),
         "base": [{"bounds": picture.bounds} for picture in views.base],
         "chips": {rank: chip.bounds for rank, chip in views.chips.items()},
         "candidates": [
@@ -58,11 +59,6 @@ def _likely(stated: Calibrated | None) -> dict[str, float] | None:
     return {"percent": stated.percent, "share": stated.share}
 
 
-def _measure(result: QueryResult) -> str:
-    """What people read of a cell: of a scene, the probability that its distance comes from."""
-    return "distance" if result.photos else "probability"
-
-
 def _heat(result: QueryResult, scale: ColorScale) -> dict[str, Any]:
     small, grid = shrink(result.heatmap, result.grid, _HEAT_PIXELS)
     blank = unsearched(result, small, grid)
@@ -79,7 +75,25 @@ def _heat(result: QueryResult, scale: ColorScale) -> dict[str, Any]:
     }
 
 
-def _packed(values: NDArray[np.uint8]) -> str:
+def _models(result: QueryResult) -> list[dict[str, Any]]:
+    """The heatmap of each of several models alone, in its own levels, on the same cells."""
+    parts = () if result.tandem is None else result.tandem.models
+    found = []
+    for part in parts:
+        small, _ = shrink(part.alone.heatmap, part.alone.grid, _HEAT_PIXELS)
+        scale = ColorScale(part.alone.survey.quantiles(SHARES))
+        found.append(
+            {
+                "name": part.name,
+                "measure": part.alone.measure,
+                "levels": _packed(scale.levels(small)),
+                "edges": [float(f"{v:.5g}") for v in scale.edges],
+            }
+        )
+    return found
+
+
+def _packed(values: U8) -> str:
     return base64.b64encode(gzip.compress(values.tobytes(), mtime=0)).decode()
 
 

@@ -12,13 +12,13 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 from affine import Affine
-from numpy.typing import NDArray
 from PIL import Image
 from pyproj import Transformer
 from rasterio.enums import Resampling
 from rasterio.transform import array_bounds
 from rasterio.warp import calculate_default_transform, reproject
 
+from ..arrays import U8
 from ..domain import Grid
 from .formatting import candidate_text, degrees, scene_list
 from .heat import color_scale, overlay_palette, shrink
@@ -92,7 +92,8 @@ def _placemark(candidate: Candidate, result: QueryResult) -> str:
     lines = [
         f"{degrees(candidate.lon, candidate.lat, result.digits)} (lat, lon)",
         *([f"Seen from above: {above}."] if above else []),
-        *candidate_text(candidate, result.probability(candidate)).splitlines(),
+        *(() if result.tandem is None else result.tandem.words(candidate.rank)),
+        *candidate_text(candidate, result).splitlines(),
     ]
     return _point(f"#{candidate.rank}", style, lines, candidate.lon, candidate.lat)
 
@@ -170,7 +171,7 @@ def overlay(result: QueryResult) -> Overlay | None:
     return Overlay(_png(turned), (north, south, _wrapped(east), _wrapped(west)))
 
 
-def _to_degrees(level: NDArray[np.uint8], grid: Grid) -> tuple[NDArray[np.uint8], Affine]:
+def _to_degrees(level: U8, grid: Grid) -> tuple[U8, Affine]:
     """Levels ``(y, x)`` on a lattice of degrees that runs on across 180."""
     left, bottom, right, top = grid.bounds
     middle = Transformer.from_crs(grid.crs, 4326, always_xy=True).transform(
@@ -197,7 +198,7 @@ def _wrapped(lon: float) -> float:
     return (lon + 180) % 360 - 180 if abs(lon) > 180 else lon
 
 
-def _png(level: NDArray[np.uint8]) -> bytes:
+def _png(level: U8) -> bytes:
     """Levels as a palette PNG; what is not known is clear, and what is far from the best."""
     colors = overlay_palette()
     image = Image.fromarray(level)

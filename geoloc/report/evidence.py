@@ -18,7 +18,6 @@ import numpy as np
 from ..names import path_text, writable
 from .calibrated import calibrated_record
 from .match import match_record
-from .properties import properties
 
 if TYPE_CHECKING:
     from ..photos import Photo
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
 
 FORMAT = "geoloc-query/1"
 """Changed where a reader of this format would misread a new record."""
+
+TANDEM_FORMAT = "geoloc-query-tandem/1"
+"""Of an answer of several models, which a reader of one model's would misread."""
 
 SHARED_FORMAT = "geoloc-shared/1"
 """Of a copy that ``geoloc share`` wrote: it lacks what would be needed to repeat the answer."""
@@ -39,7 +41,7 @@ _PACKAGES = (
 def evidence(result: QueryResult, created: datetime | None = None) -> dict[str, Any]:
     """The record of one answer: strict JSON values only (NaN becomes null)."""
     record = {
-        "format": FORMAT,
+        "format": FORMAT if result.tandem is None else TANDEM_FORMAT,
         "created": (created or datetime.now(UTC)).isoformat(timespec="seconds"),
         "title": result.title,
         "photos": [photo_record(photo) for photo in result.photos],
@@ -57,7 +59,7 @@ def evidence(result: QueryResult, created: datetime | None = None) -> dict[str, 
         "summary": _summary(result),
         "match": match_record(result.match, result.title),
         "calibration": calibrated_record(result.calibrated),
-        "candidates": [properties(c) for c in result.candidates],
+        "candidates": [result.properties(c, probability=False) for c in result.candidates],
         "areas": [area.to_json() for area in result.areas],
         "places": {str(rank): scenes for rank, scenes in result.places.items()},
         "notes": result.notes,
@@ -65,6 +67,7 @@ def evidence(result: QueryResult, created: datetime | None = None) -> dict[str, 
         "versions": versions(),
         **result.told_regions(),
         **result.told_parent(),
+        **({} if result.tandem is None else {"tandem": result.tandem.record()}),
     }
     plain = _plain(record)
     assert isinstance(plain, dict)

@@ -15,14 +15,21 @@ if TYPE_CHECKING:
     from ..models import Term
 
 
-class Answered(Protocol):
+class OfPlace(Protocol):
+    """What is read of the true place of an answer; `QueryResult` has it."""
+
+    @property
+    def truth(self) -> tuple[float, float] | None: ...
+
+    @property
+    def true_place(self) -> tuple[tuple[float, float], float | None] | None: ...
+
+
+class Answered(OfPlace, Protocol):
     """What is read of an answer; `QueryResult` has it."""
 
     @property
     def lacking(self) -> Mapping[str, int]: ...
-
-    @property
-    def truth(self) -> tuple[float, float] | None: ...
 
     @property
     def unsearched(self) -> int: ...
@@ -34,7 +41,7 @@ class Answered(Protocol):
     def searched_places(self) -> str: ...
 
     @property
-    def true_place(self) -> tuple[tuple[float, float], float | None] | None: ...
+    def measure(self) -> str: ...
 
     def probability(self, candidate: Candidate) -> float | None: ...
 
@@ -96,13 +103,10 @@ def regions_text(regions: RankedRegions, recall: PlaceRecall | None = None) -> s
     )
 
 
-def candidate_text(candidate: Candidate, probability: float | None = None) -> str:
-    """One paragraph about a candidate, for places where no markup is possible.
-
-    ``probability`` (0..1): of the scene that was searched for, in the place of a distance.
-    """
+def candidate_text(candidate: Candidate, result: Answered) -> str:
+    """One paragraph about a candidate of an answer, for places where no markup is possible."""
     lines = [
-        f"Rank {candidate.rank}: {closeness(candidate, probability)}, "
+        f"Rank {candidate.rank}: {closeness(candidate, result)}, "
         f"among the best {percent(candidate.percentile)} of the area."
     ]
     if candidate.shared:
@@ -116,11 +120,9 @@ def candidate_text(candidate: Candidate, probability: float | None = None) -> st
     return "\n".join(lines)
 
 
-def closeness(candidate: Candidate, probability: float | None) -> str:
-    """How near a place comes to what was asked: probability 83 %, or distance 1.234."""
-    if probability is not None:
-        return f"probability {percent(100 * probability)}"
-    return f"distance {candidate.distance:.3f}"
+def closeness(candidate: Candidate, result: Answered) -> str:
+    """How near a place comes to what was asked: probability 83 %, distance 1.234, score -2.345."""
+    return f"{result.measure} {measured(result, candidate)}"
 
 
 def differences(candidate: Candidate, top: int = 3) -> list[Term]:
@@ -153,7 +155,7 @@ def measured(result: Answered, candidate: Candidate) -> str:
     return f"{candidate.distance:.3f}" if probability is None else percent(100 * probability)
 
 
-def truth_text(result: Answered) -> str:
+def truth_text(result: OfPlace) -> str:
     """How well the true place came out, where it is known."""
     if result.truth is None:
         return ""

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.colors import LinearSegmentedColormap
-from numpy.typing import NDArray
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 
+from ..arrays import F32, F64, U8, Bools
 from ..domain import Grid
 from ..search import strips
 from .shares import LEVELS, SHARES
@@ -40,7 +40,7 @@ _OPAQUE, _FAINT = 235, 110  # opacity (0..255) of hot cells, and of the next one
 _ROWS = 1024  # of a picture, put into levels at a time
 
 
-def shrink(heatmap: Heatmap, grid: Grid, limit: int) -> tuple[NDArray[np.float32], Grid]:
+def shrink(heatmap: Heatmap, grid: Grid, limit: int) -> tuple[F32, Grid]:
     """The heatmap with at most ``limit`` pixels a side; each keeps its *smallest* distance.
 
     So a single good cell is still seen in a picture of a whole country. Reads by strips.
@@ -48,7 +48,7 @@ def shrink(heatmap: Heatmap, grid: Grid, limit: int) -> tuple[NDArray[np.float32
     return reduced(heatmap, grid, -(-max(grid.shape) // limit))
 
 
-def reduced(heatmap: Heatmap, grid: Grid, factor: int) -> tuple[NDArray[np.float32], Grid]:
+def reduced(heatmap: Heatmap, grid: Grid, factor: int) -> tuple[F32, Grid]:
     """The heatmap of squares of ``factor`` by ``factor`` cells, each with its smallest distance."""
     ny, nx = -(-grid.ny // factor), -(-grid.nx // factor)
     coarse = Grid(grid.crs, grid.left, grid.top, grid.step * factor, ny, nx)
@@ -63,16 +63,14 @@ def reduced(heatmap: Heatmap, grid: Grid, factor: int) -> tuple[NDArray[np.float
     return small, coarse
 
 
-def _lowest(lines: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+def _lowest(lines: F32, factor: int) -> F32:
     """The smallest distance ``(x,)`` of ``factor`` columns of some rows ``(y, x)``."""
     line = np.fmin.reduce(lines, axis=0)
     padded = np.pad(line, (0, -len(line) % factor), constant_values=np.nan)
     return np.asarray(np.fmin.reduce(padded.reshape(-1, factor), axis=1))
 
 
-def unsearched(
-    result: QueryResult, small: NDArray[np.float32], grid: Grid
-) -> NDArray[np.bool_] | None:
+def unsearched(result: QueryResult, small: F32, grid: Grid) -> Bools | None:
     """Pixels ``(y, x)`` that were asked for and not searched; None where there are none.
 
     ``small``, ``grid``: the heatmap as ``shrink`` gives it.
@@ -96,9 +94,9 @@ class ColorScale:
     edges: float64 ``(LEVELS,)``, the largest distance of each level; see `SHARES`.
     """
 
-    edges: NDArray[np.float64]
+    edges: F64
 
-    def levels(self, distances: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def levels(self, distances: F32) -> U8:
         """Level ``(y, x)`` of each distance; 0 where it is NaN."""
         levels = np.empty(distances.shape, np.uint8)
         for start in range(0, len(distances), _ROWS):
@@ -114,41 +112,42 @@ def color_scale(result: QueryResult) -> ColorScale:
 
 
 @cache
-def palette() -> NDArray[np.uint8]:
+def palette() -> U8:
     """RGB ``(LEVELS, 3)`` of the levels, from yellow (best) to dark blue."""
-    rgba = colormaps[SCALE](np.linspace(0, 1, LEVELS), bytes=True)
-    colors = np.asarray(rgba[:, :3], dtype=np.uint8)
-    colors.flags.writeable = False
-    return colors
+    return _opaque(colormaps[SCALE])
 
 
 @cache
-def hot_palette() -> NDArray[np.uint8]:
+def hot_palette() -> U8:
     """RGB ``(LEVELS, 3)`` of the page's own scale, from magenta (best) to yellow."""
-    rgba = LinearSegmentedColormap.from_list("hot", _HOT)(np.linspace(0, 1, LEVELS), bytes=True)
-    colors = np.asarray(rgba[:, :3], dtype=np.uint8)
+    return _opaque(LinearSegmentedColormap.from_list("hot", _HOT))
+
+
+def _opaque(colors: Colormap) -> U8:
+    rgba = colors(np.linspace(0, 1, LEVELS), bytes=True)
+    return _fixed(np.asarray(rgba[:, :3], dtype=np.uint8))
+
+
+def _fixed(colors: U8) -> U8:
+    """Colours that all callers share: nobody may write into them."""
     colors.flags.writeable = False
     return colors
 
 
 @cache
-def overlay_palette() -> NDArray[np.uint8]:
+def overlay_palette() -> U8:
     """RGBA ``(LEVELS, 4)`` of the levels, to lie over a map: the best is hot, the worst clear."""
     shares = (np.arange(LEVELS) / (LEVELS - 1)) ** 2
     at = np.minimum(shares / HOT_SHARE, 1) ** 0.5
     beyond = np.clip((shares - HOT_SHARE) / (SEEN_SHARE - HOT_SHARE), 0, 1)
     opacity = np.where(shares <= HOT_SHARE, _OPAQUE, _FAINT * (1 - beyond))
     colors = hot_palette()[np.round(at * (LEVELS - 1)).astype(int)]
-    rgba = np.column_stack([colors, opacity.round().astype(np.uint8)]).astype(np.uint8)
-    rgba.flags.writeable = False
-    return rgba
+    return _fixed(np.column_stack([colors, opacity.round().astype(np.uint8)]).astype(np.uint8))
 
 
 @cache
-def paper_palette() -> NDArray[np.uint8]:
+def paper_palette() -> U8:
     """RGB ``(LEVELS, 3)`` of the overlay's colours on light grey, where there is no opacity."""
     colors = overlay_palette().astype(float)
     seen = colors[:, 3:] / 255
-    rgb = np.asarray((colors[:, :3] * seen + PAPER * (1 - seen)).round(), np.uint8)
-    rgb.flags.writeable = False
-    return rgb
+    return _fixed(np.asarray((colors[:, :3] * seen + PAPER * (1 - seen)).round(), np.uint8))

@@ -63,6 +63,7 @@ def write_page(result: QueryResult, path: Path, views: Views) -> None:
             views=views,
             photos=[photo_card(photo, len(result.photos)) for photo in result.photos],
             candidates=list(cards.values()),
+            models=_model_rows(result),
             areas=[_area_card(area, cards) for area in result.areas],
             search=areas_text(result.areas),
             truth=truth_text(result),
@@ -172,7 +173,7 @@ def _card(candidate: Candidate, chip: Picture | None, result: QueryResult) -> di
         "rank": int(candidate.rank),
         "percent": percent(candidate.percentile),
         "area": result.area_of(candidate.rank),
-        "measure": closeness(candidate, result.probability(candidate)),
+        "measure": closeness(candidate, result),
         "value": measured(result, candidate),
         "lat": f"{candidate.lat:.7f}",
         "lon": f"{candidate.lon:.7f}",
@@ -180,10 +181,26 @@ def _card(candidate: Candidate, chip: Picture | None, result: QueryResult) -> di
         "grid": f"{candidate.x:.0f} E, {candidate.y:.0f} N ({result.grid.crs})",
         "chip": chip,
         "above": scene_list(result.places.get(candidate.rank, ())),
+        "models": [] if result.tandem is None else [*result.tandem.words(candidate.rank)],
         "agree": candidate.shared[:3],
         "differ": differences(candidate),
         "links": web_maps(candidate.lon, candidate.lat),
     }
+
+
+def _model_rows(result: QueryResult) -> list[dict[str, str]]:
+    """What the table of several models says of each."""
+    parts = () if result.tandem is None else result.tandem.models
+    return [
+        {
+            "name": one.name,
+            "weight": one.weight_words,
+            "best": "".join(degrees(c.lon, c.lat, result.digits) for c in one.alone.candidates[:1]),
+            "first": f"best {percent(one.said[1].percentile)}" if 1 in one.said else "not known",
+            "truth": truth_text(one.alone),
+        }
+        for one in parts
+    ]
 
 
 def _area_card(area: SearchArea, cards: Mapping[int, dict[str, Any]]) -> dict[str, Any]:

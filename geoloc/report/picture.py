@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
+from ..arrays import U8
 from ..domain import Grid
 from .formatting import area_size
 from .heat import PAPER, color_scale, overlay_palette, paper_palette, shrink
@@ -170,7 +170,7 @@ def _grey_ground(ground: Picture, sheet: _Sheet) -> Image.Image:
 
 
 @cache
-def _colors() -> NDArray[np.uint8]:
+def _colors() -> U8:
     """RGBA ``(level, 4)``, of what is not known first."""
     return np.vstack([np.array([_UNKNOWN], np.uint8), overlay_palette()])
 
@@ -188,7 +188,7 @@ def _draw_color_bar(
         y, right = top + position(share) * height, left + _BAR
         draw.line((right, y, right + 7, y), _INK, 2)
         draw.multiline_text((right + 12, y), words, _INK, font(16), "lm", spacing=3)
-    label = "rank and distance   (magenta: most plausible)"
+    label = f"rank and {'score' if result.tandem else 'distance'}   (magenta: most plausible)"
     _draw_upwards(image, label, (sheet.size[0] - _MARGIN + 4, top + height / 2))
 
 

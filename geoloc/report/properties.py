@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .links import web_maps
@@ -10,21 +11,30 @@ if TYPE_CHECKING:
     from ..candidates import Candidate
     from ..models import Term
 
-_OWN = ("explanation", "shared", "links", "probability")  # whatever a file calls its columns
+_OWN = ("explanation", "shared", "links", "probability", "score", "models")
+"""Whatever a file calls its columns."""
+
 _DEGREES = 7  # decimals: about a centimetre
 
 
-def properties(candidate: Candidate, probability: float | None = None) -> dict[str, Any]:
+def properties(
+    candidate: Candidate,
+    probability: float | None = None,
+    models: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
     """What is reported of a candidate; numbers and text only, so that every GIS reads it.
 
-    ``probability`` (0..1): of the scene that was searched for, where one was.
+    ``probability`` (0..1): of the scene that was searched for, where one was. ``models``: what
+    each of several says of the place, which then has their score in place of a distance.
     """
-    known = {} if probability is None else {"probability": probability}
+    known: dict[str, Any] = {} if probability is None else {"probability": probability}
+    if models is not None:
+        known["models"] = models
     attributes = dict(candidate.attributes)
     return {
         **{name: value for name, value in attributes.items() if name not in _OWN},
         "rank": int(candidate.rank),
-        "distance": float(candidate.distance),
+        "distance" if models is None else "score": float(candidate.distance),
         "percentile": float(candidate.percentile),
         "lon": round(float(candidate.lon), _DEGREES),
         "lat": round(float(candidate.lat), _DEGREES),

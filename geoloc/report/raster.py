@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
-import rasterio.shutil
 from affine import Affine
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from ..domain import Grid
+from ..files.gdal import gdal_writing, raster_bytes, write_cog
 from .heat import color_scale, paper_palette, shrink
+from .tandem import SCORE, Mapped
 
 if TYPE_CHECKING:
     from .result import QueryResult
@@ -25,30 +27,22 @@ _TILE = 256
 _CACHE = 128  # MB of GDAL's blocks, for the whole process, as where imagery is read
 
 
-def write_heatmap(result: QueryResult, path: Path, _views: Views | None = None) -> None:
+def write_heatmap(result: Mapped, path: Path, _views: Views | None = None) -> None:
     """Write the distances as a COG: float32, NaN where nothing is known; tile by tile.
 
     Each pixel is centred on its cell. Statistics are stored so that QGIS stretches at once.
     """
-    # One name, not a random one: what a killed run left is written over and removed by the next.
-    plain = path.with_name(f".{path.name}.part")
-    try:
-        for torn in (plain, path):
-            torn.unlink(missing_ok=True)  # GDAL reads what it replaces, and may choke on it
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE):
-            _write_plain(result, plain)
-            rasterio.shutil.copy(
-                plain,
-                path,
-                driver="COG",
-                COMPRESS="DEFLATE",
-                PREDICTOR="YES",
-                BLOCKSIZE=_TILE,
-                OVERVIEWS="FORCE_USE_EXISTING",
-                BIGTIFF="IF_SAFER",
-            )
-    finally:
-        plain.unlink(missing_ok=True)
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE):
+        write_cog(
+            path,
+            raster_bytes(result.grid.shape, 4),
+            partial(_write_plain, result),
+            COMPRESS="DEFLATE",
+            PREDICTOR="YES",
+            BLOCKSIZE=_TILE,
+            OVERVIEWS="FORCE_USE_EXISTING",
+            BIGTIFF="IF_SAFER",
+        )
 
 
 def write_colors(result: QueryResult, path: Path, _views: Views | None = None) -> None:
@@ -63,12 +57,15 @@ def write_colors(result: QueryResult, path: Path, _views: Views | None = None) -
     table |= {n: (*color, 255) for n, color in enumerate(paper_palette().tolist(), start=1)}
     profile = _profile(grid) | {"dtype": "uint8", "nodata": 0, "compress": "deflate"}
     path.unlink(missing_ok=True)  # as a killed run left it, GDAL may choke on it
-    with rasterio.open(path, "w", **profile, photometric="palette") as target:
+    with (
+        gdal_writing(path, raster_bytes(grid.shape, 1, overviews=False)),
+        rasterio.open(path, "w", **profile, photometric="palette") as target,
+    ):
         target.write(color_scale(result).levels(small), 1)
         target.write_colormap(1, table)
 
 
-def _write_plain(result: QueryResult, path: Path) -> None:
+def _write_plain(result: Mapped, path: Path) -> None:
     grid = result.grid
     with rasterio.open(path, "w", **_profile(grid)) as target:
         for chunk in grid.chunks(size=_TILE):
@@ -76,10 +73,10 @@ def _write_plain(result: QueryResult, path: Path) -> None:
             tile = np.asarray(result.heatmap[rows, cols], np.float32)
             target.write(tile, 1, window=Window.from_slices(rows, cols))
         target.update_tags(1, **_statistics(result.survey, grid))
-        target.set_band_description(1, "distance")
-        target.update_tags(
-            TIFFTAG_IMAGEDESCRIPTION="geoloc: feature distance; small means plausible",
-        )
+        of_models = result.measure == SCORE
+        target.set_band_description(1, SCORE if of_models else "distance")
+        what = "score of several models" if of_models else "feature distance"
+        target.update_tags(TIFFTAG_IMAGEDESCRIPTION=f"geoloc: {what}; small means plausible")
         target.build_overviews(_factors(grid), Resampling.average)
 
 

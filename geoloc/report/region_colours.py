@@ -9,7 +9,8 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ..arrays import F64, I64, U8
 
 _ANCHORS = ("#6b0a23", "#a81b2f", "#d94a2f", "#f07f3f", "#f8b25c", "#fbd992", "#f8ebc6", "#f4f1e4")
 """Best first: lightness rises evenly (CIELAB L* 22 to 95) from dark red over orange to paper."""
@@ -19,7 +20,7 @@ GAMMA = 0.75  # below 1 more of the colours are spent on the better half
 
 
 @cache
-def region_palette() -> NDArray[np.uint8]:
+def region_palette() -> U8:
     """RGB ``(LEVELS, 3)``, of the best first."""
     anchors = np.array([_rgb(text) for text in _ANCHORS], np.float64)
     at = np.linspace(0, len(anchors) - 1, LEVELS)
@@ -27,7 +28,7 @@ def region_palette() -> NDArray[np.uint8]:
     return np.round(np.stack(bands, axis=1)).astype(np.uint8)
 
 
-def region_levels(score: NDArray[np.float64]) -> NDArray[np.int64]:
+def region_levels(score: F64) -> I64:
     """The level (0 is best) of each score ``(region,)``; -1 where it is not known."""
     known = np.isfinite(score)
     levels = np.full(len(score), -1, np.int64)
@@ -38,7 +39,7 @@ def region_levels(score: NDArray[np.float64]) -> NDArray[np.int64]:
     return levels
 
 
-def region_colours(score: NDArray[np.float64]) -> list[str]:
+def region_colours(score: F64) -> list[str]:
     """``#rrggbb`` of each score, empty where it is not known."""
     palette = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in region_palette().tolist()]
     return [palette[level] if level >= 0 else "" for level in region_levels(score).tolist()]

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
-import rasterio.shutil
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Transformer
 
+from ..arrays import F64
 from ..candidates.regions import RankedRegions
 from ..domain import Regions
 from ..domain.regions import polygonal
+from ..files.gdal import gdal_writing, raster_bytes, write_cog
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 BANDS = ("distance", "count", "second", "rank", "good", "score")
 """Of ``regions.tif``, in this order."""
 
+_EMPTY_PACKAGE, _PACKAGE_ROW = 300_000, 2048
+"""Bytes that a GeoPackage takes at most, and a region in both of its layers, but its outline."""
 _EDGE_PARTS = 4  # of a square's edge, which is straight in one CRS and bends in another
 _DIGITS = 6  # decimals of degrees: a tenth of a metre
 
@@ -42,14 +45,9 @@ def regions_of(result: QueryResult) -> RankedRegions:
 def write_region_raster(result: QueryResult, path: Path, _views: Views | None = None) -> None:
     """Write a COG of float32, a pixel a region: `BANDS`; NaN where nothing is known."""
     regions = regions_of(result)
-    plain = path.with_name(f".{path.name}.part")
-    try:
-        for torn in (plain, path):
-            torn.unlink(missing_ok=True)  # GDAL reads what it replaces, and may choke on it
-        _write_plain(regions, plain)
-        rasterio.shutil.copy(plain, path, driver="COG", COMPRESS="DEFLATE", PREDICTOR="YES")
-    finally:
-        plain.unlink(missing_ok=True)
+    size = raster_bytes(regions.layout.grid.shape, 4 * len(BANDS), tile=1)
+    write_plain = partial(_write_plain, regions)
+    write_cog(path, size, write_plain, COMPRESS="DEFLATE", PREDICTOR="YES")
 
 
 def _write_plain(regions: RankedRegions, path: Path) -> None:
@@ -107,10 +105,12 @@ def write_region_package(result: QueryResult, path: Path, _views: Views | None =
     rows = list(_records(regions_of(result)))
     properties, shapes = [one for one, _ in rows], [shape for _, shape in rows]
     frame = geopandas.GeoDataFrame(properties, geometry=shapes, crs="EPSG:4326")
-    frame.to_file(path, layer="regions", driver="GPKG")
     known = frame[frame["rank"].notna()].copy()
     known["geometry"] = geopandas.points_from_xy(known["lon"], known["lat"])
-    known.to_file(path, layer="best_points", driver="GPKG")
+    outlines = sum(len(shape.wkb) for shape in shapes)
+    with gdal_writing(path, _EMPTY_PACKAGE + len(rows) * _PACKAGE_ROW + 2 * outlines):
+        frame.to_file(path, layer="regions", driver="GPKG")
+        known.to_file(path, layer="best_points", driver="GPKG")
 
 
 def _records(regions: RankedRegions) -> Iterator[tuple[dict[str, Any], Geometry]]:
@@ -138,7 +138,7 @@ def lonlat_outlines(layout: Regions) -> list[Geometry]:
     dense = shapely.segmentize(shapes, layout.size / _EDGE_PARTS)
     to_degrees = Transformer.from_crs(layout.grid.crs, 4326, always_xy=True).transform
 
-    def moved(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    def moved(xy: F64) -> F64:
         return np.round(np.stack(to_degrees(xy[:, 0], xy[:, 1]), axis=1), _DIGITS)
 
     return [_split(_on_earth(shape)) for shape in shapely.transform(dense, moved)]
@@ -160,7 +160,7 @@ def _split(shape: Geometry) -> Geometry:
     if shape.is_empty or east - west <= 180:
         return shape
 
-    def turned(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    def turned(xy: F64) -> F64:
         return np.stack([np.where(xy[:, 0] < 0, xy[:, 0] + 360, xy[:, 0]), xy[:, 1]], axis=1)
 
     whole = shapely.make_valid(shapely.transform(shape, turned))  # crossed by itself at a pole

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from pyproj import Transformer
 
 from ..area import MapLayers
 from ..area.map import LONLAT
+from ..arrays import F64
 from ..domain import Regions
 from ..search import project
 
@@ -43,8 +43,8 @@ class DrawnLayers:
     water: tuple[Geometry, ...]
     forest: tuple[Geometry, ...]
     names: tuple[str, ...]
-    people: NDArray[np.float64]
-    xy: NDArray[np.float64]
+    people: F64
+    xy: F64
 
     @property
     def size(self) -> tuple[float, float]:
@@ -108,9 +108,7 @@ def _together(shapes: Sequence[Geometry], detail: float) -> tuple[Geometry, ...]
     return tuple(shapely.coverage_simplify(list(shapes), detail))
 
 
-def _places(
-    layers: MapLayers, layout: Regions, box: Box
-) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
+def _places(layers: MapLayers, layout: Regions, box: Box) -> tuple[tuple[str, ...], F64, F64]:
     """Names, people and places ``(n, 2)`` of the largest places on the map."""
     places = layers.places
     if not len(places):

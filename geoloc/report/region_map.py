@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from ..area import MapLayers
+from ..arrays import F64
 from ..candidates.regions import RankedRegions
 from ..domain import Regions
 from .formatting import round_length
@@ -81,7 +81,7 @@ class MapSheet:
             max(self.height, _LEAST) + _HEAD + _FOOT,
         )
 
-    def on_map(self, xy: NDArray[np.float64], times: int = 1) -> NDArray[np.float64]:
+    def on_map(self, xy: F64, times: int = 1) -> F64:
         """Pixels ``(n, 2)`` of places in metres, on a map ``times`` as large."""
         left, _, _, top = self.box
         return np.stack([xy[:, 0] - left, top - xy[:, 1]], axis=1) * (times / self.scale)

@@ -6,9 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ..arrays import F64
 from .picture import font, plain_line
 from .region_layers import Box, DrawnLayers
 
@@ -33,7 +31,7 @@ class PlacedName:
 
 
 def placed_names(
-    drawn: DrawnLayers, dots: NDArray[np.float64], frame: Box, occupied: Sequence[Box] = ()
+    drawn: DrawnLayers, dots: F64, frame: Box, occupied: Sequence[Box] = ()
 ) -> Iterator[PlacedName]:
     """The places with a name, the largest first.
 

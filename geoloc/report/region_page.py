@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
 from ..area import MapLayers
+from ..arrays import F64
 from ..candidates.regions import RankedRegions
 from .formatting import (
     degrees,
@@ -154,7 +154,7 @@ def _ramp() -> list[str]:
     return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in picked.tolist()]
 
 
-def _first_score(score: NDArray[np.float64]) -> str:
+def _first_score(score: F64) -> str:
     return f"{score[0]:.5g}" if len(score) else ""
 
 

@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from pyproj import Transformer
 
+from ..arrays import F32, F64, Bools
 from ..candidates import percentile_of
 from ..candidates.areas import SearchArea, search_areas
 from ..candidates.regions import PlaceRecall, RankedRegions, region_areas
@@ -23,6 +23,7 @@ from .match import Match, match_record, match_words
 from .properties import properties
 from .shares import least_share
 from .survey import Survey
+from .tandem import SCORE, TandemPart
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,7 @@ _CHANCE = 0.25  # share of random vectors that do as well: what shows nothing
 class Mask(Protocol):
     """Which cells of a grid: an array ``(y, x)``, or what gives its rows on request."""
 
-    def __getitem__(self, rows: slice, /) -> NDArray[np.bool_]: ...
+    def __getitem__(self, rows: slice, /) -> Bools: ...
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,14 @@ class QueryResult:
         regions, its ``heatmap`` their smallest distances, its candidates their best points.
     parent: of the neighbourhood of a place of another answer, which answer and place: see
         `Parent`.
+    tandem: what each of several models says, where they were asked together. Heatmap and
+        candidates then have their score in place of a distance, and vector, classes, cube, model
+        and explanations are those of the first.
     """
 
     title: str
     photos: tuple[Photo, ...]
-    vector: NDArray[np.float32]
+    vector: F32
     heatmap: Heatmap
     candidates: tuple[Candidate, ...]
     grid: Grid
@@ -132,6 +136,14 @@ class QueryResult:
     layers: MapLayers | None = None
     recall: PlaceRecall | None = None
     parent: Parent | None = None
+    tandem: TandemPart | None = None
+
+    @property
+    def measure(self) -> str:
+        """What places are ranked by: a photo's distance, a scene's probability, or a score."""
+        if self.tandem is not None:
+            return SCORE
+        return "distance" if self.photos else "probability"
 
     @property
     def of_points(self) -> bool:
@@ -197,8 +209,9 @@ class QueryResult:
 
     @cached_property
     def match(self) -> Match | None:
-        """How well the best place matches; None where no place is known."""
-        if not self.candidates:
+        """How well the best place matches; None where no place is known, and of several models,
+        whose own answers say so."""
+        if not self.candidates or self.tandem is not None:
             return None
         return self._photo_match() if self.photos else self._scene_match()
 
@@ -231,7 +244,7 @@ class QueryResult:
         """Figures of all cells, from one pass over the heatmap."""
         return Survey.of(self.heatmap)
 
-    def quantiles(self, fractions: NDArray[np.float64]) -> NDArray[np.float64]:
+    def quantiles(self, fractions: F64) -> F64:
         """Distances at these fractions (0..1) of what is known; see `Survey.quantiles`.
 
         Of points those of all points, from their `Background`.
@@ -266,7 +279,12 @@ class QueryResult:
 
     def area_of(self, rank: int) -> int:
         """Rank of the area to search that the candidate of this rank lies in."""
-        return next(area.rank for area in self.areas if rank in area.candidates)
+        return self._areas_of[rank]
+
+    @cached_property
+    def _areas_of(self) -> dict[int, int]:
+        """The area's rank by that of each candidate."""
+        return {rank: area.rank for area in self.areas for rank in area.candidates}
 
     def scenes(self, top: int = 5) -> tuple[tuple[str, float], ...]:
         """The query's own top classes and their softmax share, for display only."""
@@ -281,14 +299,20 @@ class QueryResult:
             "scenes": [{"scene": name, "share": share} for name, share in self.scenes()],
             "match": match_record(self.match, self.title),
             "calibration": calibrated_record(self.calibrated),
-            "candidates": [properties(c, self.probability(c)) for c in self.candidates],
+            "candidates": [self.properties(c) for c in self.candidates],
             "areas": [area.to_json() for area in self.areas],
             "summary": {"cells": self.cells_asked, **self.told_unsearched()},
             "truth": self.told_truth(),
             "notes": list(self.notes),
             **self.told_regions(),
             **self.told_parent(),
+            **self.told_tandem(),
         }
+
+    def properties(self, candidate: Candidate, *, probability: bool = True) -> dict[str, Any]:
+        """What is reported of a candidate; see `properties`."""
+        models = None if self.tandem is None else self.tandem.of_place(candidate.rank)
+        return properties(candidate, self.probability(candidate) if probability else None, models)
 
     def told_regions(self) -> dict[str, Any]:
         """For machines: the regions and which large places lie in good ones, where asked for."""
@@ -300,6 +324,10 @@ class QueryResult:
     def told_parent(self) -> dict[str, Any]:
         """For machines: which place of which answer this is the neighbourhood of, if it is."""
         return {} if self.parent is None else {"parent": self.parent.to_json()}
+
+    def told_tandem(self) -> dict[str, Any]:
+        """For machines: what each of several models says, where they were asked together."""
+        return {} if self.tandem is None else {"tandem": self.tandem.to_json()}
 
     @cached_property
     def true_place(self) -> tuple[tuple[float, float], float | None] | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ..arrays import F64
 
 STOPS = (0.01, 0.05, 0.1, 0.5, 1.0)
 """Shares of the best cells that the page shows at a click; a level ends at each of them."""
@@ -20,7 +21,7 @@ def position(share: float) -> float:
     return float(share**0.5)
 
 
-def _shares() -> NDArray[np.float64]:
+def _shares() -> F64:
     shares = (np.arange(1, LEVELS + 1) / LEVELS) ** 2
     for stop in STOPS:
         shares[round(LEVELS * position(stop)) - 1] = stop
@@ -43,6 +44,6 @@ def least_share(cells: int) -> float:
     return min(_LEAST_SHARE, _LEAST_CELLS / cells)
 
 
-def named_shares(cells: int) -> NDArray[np.float64]:
+def named_shares(cells: int) -> F64:
     """All shares that are asked for of a heatmap of so many cells, ascending."""
     return np.unique(np.concatenate([SHARES, TICKS, RAMP, [0.0, least_share(cells)]]))

@@ -6,12 +6,10 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F32, F64
 from ..search import Heatmap, strips
 from .shares import named_shares
-
-F64 = NDArray[np.float64]
 
 _SAMPLE = 4_000_000  # cells that order statistics are taken from: exact up to 2000 x 2000
 
@@ -78,11 +76,11 @@ def heatmap_digest(heatmap: Heatmap) -> str:
     return digest.hexdigest()
 
 
-def _canonical(strip: NDArray[np.float32]) -> bytes:
+def _canonical(strip: F32) -> bytes:
     return np.where(np.isnan(strip), np.float32(np.nan), strip).astype("<f4").tobytes()
 
 
-def _quantiles(sample: NDArray[np.float32], shares: F64) -> F64:
+def _quantiles(sample: F32, shares: F64) -> F64:
     if not len(sample):
         return np.zeros(len(shares))
     sample.sort()

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .properties import properties
-
 if TYPE_CHECKING:
     from ..candidates import Candidate
     from .result import QueryResult
@@ -26,7 +24,7 @@ def write_geojson(result: QueryResult, path: Path, _views: Views | None = None) 
 
 
 def _feature(result: QueryResult, candidate: Candidate) -> dict[str, Any]:
-    told = properties(candidate, result.probability(candidate))
+    told = result.properties(candidate)
     return {
         "type": "Feature",
         "id": told["rank"],

@@ -17,11 +17,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from pyproj import Transformer
 
 from ..area.ground import utm_code
+from ..arrays import U8
 from ..domain import Grid
 from ..errors import GeolocError
 from ..jobs.overview import NOTHING
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 BASE_PIXELS = 1500
 CHIP_PIXELS = 400
 CHIP_METRES = 240.0
+MOST_CHIPS = 200
+"""Candidates, the best ones, that are shown from above: 50 kB and 25 ms each."""
 REGION_CHIPS = 24
 """Good regions whose best point is shown from above."""
 _CHIP_MINIMUM = 48  # pixels: with coarse imagery a chip shows more ground instead
@@ -131,13 +133,16 @@ def _of_cells(
         return Views(base, {}, (note.format("an overview" if base else "the heatmap"),))
     try:
         base = base or _base(source, result.grid)  # type: ignore[arg-type]  # has a hash
-        windows = {c.rank: _chip_window(c, result.grid, source.gsd) for c in result.candidates}
+        shown = result.candidates[:MOST_CHIPS]
+        windows = {c.rank: _chip_window(c, result.grid, source.gsd) for c in shown}
         chips = dict(zip(windows, _read_all(source, windows.values(), quality=85), strict=True))
         if sharp and base:
             base += tuple(filter(None, _sharp_tiles(result, source, base)))
     except (GeolocError, OSError) as error:
         return Views(base, {}, (f"The imagery can no longer be reached: {error}",))
-    notes = () if base else ("The imagery holds no pixels of this area.",)
+    notes: tuple[str, ...] = () if base else ("The imagery holds no pixels of this area.",)
+    if len(result.candidates) > MOST_CHIPS:
+        notes += (f"The best {MOST_CHIPS} candidates are shown from above, the others not.",)
     return Views(base, {rank: chip for rank, chip in chips.items() if chip}, notes)
 
 
@@ -149,7 +154,7 @@ def photo_picture(photo: Photo, count: int) -> Picture:
     return Picture(_jpeg(image, 85), image.width, image.height)
 
 
-def png_uri(index: NDArray[np.uint8], colors: NDArray[np.uint8]) -> str:
+def png_uri(index: U8, colors: U8) -> str:
     """A PNG data URI of uint8 ``(y, x)``: 0 is clear, n has the n-th of ``colors`` ``(n, 3)``."""
     image = Image.fromarray(index)
     image.putpalette([0, 0, 0, *colors.reshape(-1).tolist()])

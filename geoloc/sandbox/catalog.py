@@ -23,6 +23,7 @@ from rasterio.transform import Affine
 
 from ..domain import Grid
 from ..errors import OutputError, UsageError
+from ..files.gdal import gdal_writing, raster_bytes
 from ..files.whole import write_whole
 from .overhead import ACQUISITIONS, Acquisition, render_overhead
 from .roads import Road
@@ -101,7 +102,8 @@ def write_image(world: World, tile: Tile, path: Path) -> None:
         "transform": Affine(*tile.window.transform), "compress": "JPEG", "quality": 90,
         "blocksize": 512, "num_threads": "2",
     }  # fmt: skip
-    with rasterio.open(partial, "w", **profile) as image:
+    size = raster_bytes(tile.window.shape, 3)  # and GDAL keeps overviews in a file of their own
+    with gdal_writing(partial, size, size), rasterio.open(partial, "w", **profile) as image:
         image.write(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         image.update_tags(TIFFTAG_DATETIME=f"{tile.flight.date:%Y:%m:%d %H:%M:%S}")
     partial.replace(path)
@@ -159,7 +161,8 @@ def write_heights(world: World, path: Path) -> None:
         "width": grid.nx, "transform": Affine(*grid.transform), "compress": "DEFLATE",
         "predictor": "3", "nodata": float("nan"),
     }  # fmt: skip
-    with rasterio.open(path, "w", **profile) as image:
+    size = raster_bytes(grid.shape, 4)
+    with gdal_writing(path, size, size), rasterio.open(path, "w", **profile) as image:
         for row in range(0, grid.ny, _DEM_ROWS):
             stop = min(row + _DEM_ROWS, grid.ny)
             strip = grid.window(slice(row, stop), slice(0, grid.nx))

@@ -18,9 +18,14 @@ from .terrain import DECK_END
 
 CLS, OX, OY, COS, SIN, R0, R1, LEVEL, SEED, FIRST, LAST = range(2, 13)
 NX, NY, ND, KIND, LANDUSE_OF, INDEX = range(6)
+ROAD_REACH = 14.0
+"""Metres from an edge that its road, with all beside it, may reach."""
 METAL = int(Material.METAL)
 _HALF = np.array([0.0, 2.0, 3.6, 6.8])
 _MARGIN = np.array(MARGIN)
+_SEEN = max(*MARGIN, ROAD_REACH) + 1.0
+"""Metres from a plot's edge within which it shows: its road, what keeps clear of it, a fence."""
+NO_BORDER = (1e6, 1e6, 1e6, -1)
 _FENCED = np.zeros(20)
 _FENCED[[D.INDUSTRY, D.SCHOOL, D.CEMETERY, D.STADIUM]] = 2.2, 1.6, 1.4, 2.0
 _URBAN = np.ones(20)
@@ -88,6 +93,21 @@ def borders(
         if kind > 0 and d - _HALF[kind] < nearest_road:
             nearest_road, road, which = d - _HALF[kind], d, e
     return inside, zone, road, which
+
+
+@compiled
+def inner(
+    plot: int, px: float, py: float, sites: NDArray[np.float64], edges: NDArray[np.float64]
+) -> float:
+    """Metres that a point may move before a border matters to it: until then `NO_BORDER` gives
+    what `borders` does. Below 0 near a border, and where all of them matter, as in a lake."""
+    landuse = int(sites[plot, CLS])
+    if landuse in (D.LAKE, D.PARK):
+        return -1.0
+    least = 1e6
+    for e in range(int(sites[plot, FIRST]), int(sites[plot, LAST])):
+        least = min(least, edges[e, ND] - edges[e, NX] * px - edges[e, NY] * py)
+    return least - _SEEN
 
 
 @compiled

@@ -144,6 +144,24 @@ def distance(line: NDArray[np.float64], x: float, y: float) -> tuple[float, floa
 
 
 @compiled
+def is_near(line: NDArray[np.float64], x: float, y: float, half: float) -> bool:
+    """Whether `distance` may be anything but `FAR` within ``half`` metres of a point."""
+    s, w = frame(line, x, y)
+    moved = half * (1.0 + abs(line[_LEAN] * line[_KL])) + 1e-3  # across, at most
+    w -= line[_OFFSET] + lean_of(line, s)[0]
+    index = math.floor(w / line[_PERIOD] + 0.5)
+    off = abs(w - index * line[_PERIOD])
+    if off - moved > line[_A1] + line[_A2] + line[_REACH]:
+        return False
+    if line.size == _STRETCHES or off + moved >= 0.5 * line[_PERIOD]:
+        return True
+    at = _STRETCHES + 2 * int(index - line[_FIRST])
+    if at < _STRETCHES or at + 1 >= line.size:
+        return False
+    return bool(line[at] <= s + half + 1e-3 and s - half - 1e-3 <= line[at + 1])
+
+
+@compiled
 def point(
     line: NDArray[np.float64], s: float, index: float, across: float
 ) -> tuple[float, float, float, float]:
@@ -179,14 +197,26 @@ def trace(line: NDArray[np.float64], s: NDArray[np.float64], index: float) -> ND
 
 
 @compiled
+def off_range(line: NDArray[np.float64], x: float, y: float) -> float:
+    """Metres from a point to the middle of the range of mountains."""
+    s, w = frame(line, x, y)
+    return float(abs(w - line[_OFFSET] - lean_of(line, s)[0] - line[_MOUNTAINS]))
+
+
+@compiled
 def massif(line: NDArray[np.float64], x: float, y: float) -> tuple[float, float]:
     """How far a point lies inside the range of mountains (0 at its foot, 1 in its middle); its
     height, m. ``line``: one along the first axis."""
     if line[_HIGH] == 0.0:
         return 0.0, 0.0
-    s, w = frame(line, x, y)
-    off = abs(w - line[_OFFSET] - lean_of(line, s)[0] - line[_MOUNTAINS])
-    return max(0.0, 1.0 - off / line[_BROAD]), line[_HIGH]
+    return max(0.0, 1.0 - off_range(line, x, y) / line[_BROAD]), line[_HIGH]
+
+
+@compiled
+def is_rough(line: NDArray[np.float64], x: float, y: float, half: float) -> bool:
+    """Whether a point within ``half`` metres may lie in the mountains; ``line`` as `massif`."""
+    moved = half * (1.0 + abs(line[_LEAN] * line[_KL])) + 1e-3
+    return bool(line[_HIGH] != 0.0 and off_range(line, x, y) - moved < line[_BROAD])
 
 
 def stretches_near(

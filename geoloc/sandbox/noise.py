@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
+from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,6 +52,34 @@ def value_noise(x: float, y: float, size: float, seed: int) -> float:
     a, b = hash2(i, j, seed), hash2(i + 1, j, seed)
     c, d = hash2(i, j + 1, seed), hash2(i + 1, j + 1, seed)
     return (a + (b - a) * tx) * (1.0 - ty) + (c + (d - c) * tx) * ty
+
+
+@compiled
+def noise_axis(
+    first: float, step: float, count: int, size: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Of the middles of pixels along a side: their squares of ``size`` metres, and how far in."""
+    squares, within = np.empty(count, np.int64), np.empty(count)
+    for n in range(count):
+        f = (first + (n + 0.5) * step) / size
+        squares[n] = math.floor(f)
+        t = f - squares[n]
+        within[n] = t * t * (3.0 - 2.0 * t)
+    return squares, within
+
+
+@compiled
+def row_noise(i: int, tx: float, j: int, ty: float, seed: int, kept: NDArray[np.float64]) -> float:
+    """`value_noise` of a pixel, by its places on `noise_axis` of both sides.
+
+    kept: ``(5,)``, for a row, NaN at first: a square, and the noise at its corners.
+    """
+    if kept[0] != i:
+        kept[0] = i
+        kept[1], kept[2] = hash2(i, j, seed), hash2(i + 1, j, seed)
+        kept[3], kept[4] = hash2(i, j + 1, seed), hash2(i + 1, j + 1, seed)
+    a, b, c, d = kept[1], kept[2], kept[3], kept[4]
+    return float((a + (b - a) * tx) * (1.0 - ty) + (c + (d - c) * tx) * ty)
 
 
 @compiled

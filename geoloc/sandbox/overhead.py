@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..domain import Grid
-from .noise import compiled, hash2, parallel, smooth, value_noise
+from .noise import compiled, hash2, noise_axis, parallel, row_noise, smooth, value_noise
 from .scene import Material, Scene
 
 U8 = NDArray[np.uint8]
@@ -31,6 +31,10 @@ class Rasterizer(Protocol):
     seed: int
 
     def rasterize(self, window: Grid) -> Scene: ...
+
+    def rise(self, window: Grid) -> float:
+        """Metres that anything in a window rises above its lowest ground, at most."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -188,18 +192,31 @@ def _air(
 ) -> None:  # fmt: skip
     """Haze ``(y, x)`` in drifting patches and colour gains ``(y, x, 3)`` per flight line."""
     ny, nx = haze.shape
+    broad_i, broad_x = noise_axis(left, step, nx, 900.0)
+    broad_j, broad_y = noise_axis(top, -step, ny, 900.0)
+    fine_i, fine_x = noise_axis(left, step, nx, 260.0)
+    fine_j, fine_y = noise_axis(top, -step, ny, 260.0)
     for row in numba.prange(ny):
         y = top - (row + 0.5) * step
         bend = 60.0 * value_noise(0.0, y, 500.0, seed + 2)
+        kept, kept_fine, last = np.full(5, np.nan), np.full(5, np.nan), np.nan
+        tones = np.empty(3)
         for col in range(nx):
             x = left + (col + 0.5) * step
-            patch = value_noise(x, y, 900.0, seed) * 0.7 + value_noise(x, y, 260.0, seed + 1) * 0.3
+            broad = row_noise(broad_i[col], broad_x[col], broad_j[row], broad_y[row], seed, kept)
+            fine = row_noise(
+                fine_i[col], fine_x[col], fine_j[row], fine_y[row], seed + 1, kept_fine
+            )  # fmt: skip
+            patch = broad * 0.7 + fine * 0.3
             haze[row, col] = strength * (0.25 + 1.5 * smooth((patch - 0.42) * 2.6))
             strip = math.floor((x + 0.09 * y + bend) / 1150.0)
-            common = hash2(strip, 9, seed + 4) - 0.5
+            if strip != last:
+                last, common = strip, hash2(strip, 9, seed + 4) - 0.5
+                for k in range(3):
+                    tone = hash2(strip, k, seed + 3) - 0.5
+                    tones[k] = balance[k] * (1.0 + 0.07 * tone + 0.16 * common)
             for k in range(3):
-                tone = hash2(strip, k, seed + 3) - 0.5
-                gain[row, col, k] = balance[k] * (1.0 + 0.07 * tone + 0.16 * common)
+                gain[row, col, k] = tones[k]
 
 
 def render_overhead(world: Rasterizer, window: Grid, date: Acquisition = ACQUISITIONS[0]) -> U8:
@@ -207,8 +224,11 @@ def render_overhead(world: Rasterizer, window: Grid, date: Acquisition = ACQUISI
 
     Pixels are identical through any window.
     """
-    north, east, south, west = _margins(window.step, date.sun_azimuth)
-    wide = window.window(slice(-north, window.ny + south), slice(-west, window.nx + east))
+    wide = _widened(window, _margins(window.step, date.sun_azimuth, SHADOW_REACH))
+    longest = world.rise(wide) / math.tan(math.radians(date.sun_elevation))
+    margins = _margins(window.step, date.sun_azimuth, min(SHADOW_REACH, longest))
+    north, east, south, west = margins
+    wide = _widened(window, margins)
     light = _lit(world.rasterize(wide), date.sun_azimuth, date.sun_elevation, date.autumn)
     seen = slice(north - 1, 1 - south or None), slice(west - 1, 1 - east or None)
     light = np.ascontiguousarray(light[seen])
@@ -221,12 +241,18 @@ def render_overhead(world: Rasterizer, window: Grid, date: Acquisition = ACQUISI
     return out
 
 
-def _margins(step: float, azimuth: float) -> tuple[int, int, int, int]:
+def _widened(window: Grid, margins: tuple[int, int, int, int]) -> Grid:
+    north, east, south, west = margins
+    return window.window(slice(-north, window.ny + south), slice(-west, window.nx + east))
+
+
+def _margins(step: float, azimuth: float, reach: float) -> tuple[int, int, int, int]:
     """Pixels north, east, south and west of a window that its light depends on.
 
-    Shadows come from the sun's side alone; on the others a slope and the lens see two pixels.
+    Shadows of ``reach`` metres at most come from the sun's side alone; on the others a slope and
+    the lens see two pixels.
     """
     north, east = math.cos(math.radians(azimuth)), math.sin(math.radians(azimuth))
-    reach = SHADOW_REACH / step / max(abs(north), abs(east))
+    reach = reach / step / max(abs(north), abs(east))
     sides = (north, east, -north, -east)
     return tuple(max(2, math.ceil(reach * side)) for side in sides)  # type: ignore[return-value]

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .districts import STREETS
 from .layout import MARGIN, NONE, Layout, Plot, bend
-from .lines import CORRIDOR, distance
+from .lines import CORRIDOR, FAR, distance, is_near
 from .noise import compiled
 from .objects import Bag, Shape
 from .roads import local, middle, world
@@ -59,6 +59,13 @@ def _edge_table(plot: Plot) -> F64:
 def room(x: F64, y: F64, edges: F64, lines: F64, center: F64, phase: F64) -> F64:
     """Metres from points (world) to the nearest edge of a plot or the corridor of a line."""
     out = np.empty(x.size)
+    if x.size == 0:
+        return out
+    mx, my = 0.5 * (x.min() + x.max()), 0.5 * (y.min() + y.max())
+    half = math.hypot(x.max() - mx, y.max() - my)
+    near = np.empty(lines.shape[0], np.bool_)
+    for k in range(lines.shape[0]):
+        near[k] = is_near(lines[k], mx, my, half)
     for n in range(x.size):
         px, py = bend(x[n], y[n], center, phase)
         best = 1e9
@@ -66,7 +73,8 @@ def room(x: F64, y: F64, edges: F64, lines: F64, center: F64, phase: F64) -> F64
             d = edges[e, 2] - edges[e, 0] * px - edges[e, 1] * py - edges[e, 3]
             best = min(best, d)
         for k in range(lines.shape[0]):
-            best = min(best, abs(distance(lines[k], x[n], y[n])[0]) - CORRIDOR[k])
+            away = abs(distance(lines[k], x[n], y[n])[0]) if near[k] else FAR
+            best = min(best, away - CORRIDOR[k])
         out[n] = best
     return out
 

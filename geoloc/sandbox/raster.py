@@ -12,20 +12,33 @@ from . import districts as D  # noqa: N812
 from . import ground as G  # noqa: N812
 from . import surface as S  # noqa: N812
 from .layout import SIDE, SPACING, bend
-from .lines import CORRIDOR, MOTORWAY, RAIL, RIVER, RIVER_HALF, distance
-from .noise import compiled, parallel, smooth
-from .terrain import EMBANKMENT, OVERPASS, built, plain, sunk
+from .lines import (
+    CORRIDOR,
+    FAR,
+    MOTORWAY,
+    RAIL,
+    RIVER,
+    RIVER_HALF,
+    distance,
+    is_near,
+    is_rough,
+)
+from .noise import compiled, noise_axis, parallel, row_noise, smooth
+from .terrain import BROAD, EMBANKMENT, FINE, OVERPASS, built, hills, mountains, sunk
 
 F64 = NDArray[np.float64]
+
+_RUN = 32
+"""Pixels of a row that are judged together: which lines may matter to any of them."""
 
 
 @compiled
 def base_cover(
-    plot: int, px: float, py: float, x: float, y: float, d: F64, sites: F64, edges: F64,
-    seed: int, step: float,
-) -> tuple[float, float, float, int, float, float]:  # fmt: skip
-    """Cover of a point without the lines; then metres to another land use."""
-    inside, zone, road, which = G.borders(plot, px, py, sites, edges)
+    plot: int, px: float, py: float, x: float, y: float, border: tuple[float, float, float, int],
+    d: F64, sites: F64, edges: F64, seed: int, step: float,
+) -> S.Cover:  # fmt: skip
+    """Cover of a point without the lines; ``border``: as `ground.borders` gives it."""
+    inside, zone, road, which = border
     clear = inside
     for k in range(4):
         clear = min(clear, abs(d[k]) - CORRIDOR[k])
@@ -42,23 +55,20 @@ def base_cover(
     c = G.inner_street(c, landuse, u, v, x, y, own)
     if 0.0 <= clear < 0.5 and G._FENCED[landuse] > 0.0 and c[3] != S.ASPHALT:
         c = (126.0, 124.0, 118.0, S.FENCE, G._FENCED[landuse])
-    if which >= 0 and road < 14.0:
+    if which >= 0 and road < G.ROAD_REACH:
         t = edges[which, G.NX] * py - edges[which, G.NY] * px
         urban = G._URBAN[landuse] > 0.0
         c = G.plot_road(c, int(edges[which, G.KIND]), road, t, urban, x, y, seed, step)
-    return c[0], c[1], c[2], c[3], c[4], zone
+    return c
 
 
 @compiled
-def height_at(
-    landuse: int, level: float, zone: float, x: float, y: float, d: F64, seed: int, lines: F64
-) -> tuple[float, float]:
-    """Height of the ground, and of the plain without valley, at a point."""
-    flat = plain(x, y, d[RIVER], seed, lines)
+def height_of(flat: float, landuse: int, level: float, zone: float, d: F64) -> float:
+    """Height of the ground at a point, from that of the plain without valley."""
     height = sunk(flat, d[RIVER])
     if landuse == D.LAKE:
         height += (level - height) * smooth(zone / 26.0)
-    return built(flat, height, d), flat
+    return built(flat, height, d)
 
 
 @compiled
@@ -80,19 +90,49 @@ def paint_ground(
 ) -> None:  # fmt: skip
     """Fill the arrays ``(y, x)`` of a scene with the ground, without any object."""
     ny, nx = terrain.shape
+    aside = np.empty(nx)
+    for col in range(nx):
+        aside[col] = bend(left + (col + 0.5) * step, 0.0, center, phase)[1]
+    broad_i, broad_x = noise_axis(left, step, nx, BROAD)
+    broad_j, broad_y = noise_axis(top, -step, ny, BROAD)
+    fine_i, fine_x = noise_axis(left, step, nx, FINE)
+    fine_j, fine_y = noise_axis(top, -step, ny, FINE)
     for row in numba.prange(ny):
         y = top - (row + 0.5) * step
-        d, s = np.empty(4), np.empty(4)
-        plot = start(left, y, center, lattice)
+        d, s = np.full(4, FAR), np.zeros(4)
+        near, rough = np.zeros(4, np.bool_), False
+        kept, kept_fine = np.full(5, np.nan), np.full(5, np.nan)
+        along = bend(0.0, y, center, phase)[0]
+        plot, border, inner = start(left, y, center, lattice), G.NO_BORDER, -1.0
         for col in range(nx):
             x = left + (col + 0.5) * step
-            px, py = bend(x, y, center, phase)
-            plot = G.walk(plot, px, py, sites, edges)
+            if col % _RUN == 0:  # most pixels are far from every line, which is told at once
+                middle = x + 0.5 * (_RUN - 1) * step
+                for k in range(4):
+                    near[k] = is_near(lines[k], middle, y, 0.5 * _RUN * step)
+                    d[k] = FAR
+                rough = is_rough(lines[RIVER], middle, y, 0.5 * _RUN * step)
+            px, py = x + along, y + aside[col]
+            inner -= 1.25 * step  # a bent pixel is at most so much nearer to an edge
+            if inner < 0.0:
+                plot = G.walk(plot, px, py, sites, edges)
+                border = G.borders(plot, px, py, sites, edges)
+                inner = G.inner(plot, px, py, sites, edges)
+                if inner > 0.0:
+                    border = G.NO_BORDER
             for k in range(4):
-                d[k], s[k], _ = distance(lines[k], x, y)
-            r, g, b, m, t, zone = base_cover(plot, px, py, x, y, d, sites, edges, seed, step)
+                if near[k]:
+                    d[k], s[k], _ = distance(lines[k], x, y)
+            r, g, b, m, t = base_cover(plot, px, py, x, y, border, d, sites, edges, seed, step)
             own = int(sites[plot, G.CLS])
-            height, flat = height_at(own, sites[plot, G.LEVEL], zone, x, y, d, seed, lines)
+            broad = row_noise(broad_i[col], broad_x[col], broad_j[row], broad_y[row], seed, kept)
+            fine = row_noise(
+                fine_i[col], fine_x[col], fine_j[row], fine_y[row], seed + 1, kept_fine
+            )  # fmt: skip
+            flat = hills(broad, fine, d[RIVER])
+            if rough:
+                flat += mountains(x, y, seed, lines)
+            height = height_of(flat, own, sites[plot, G.LEVEL], border[1], d)
             low = 0.0
             if abs(d[RIVER]) < RIVER_HALF + 16.0:
                 r, g, b, m, t = G.river(d[RIVER], x, y, seed)

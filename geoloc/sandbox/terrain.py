@@ -10,6 +10,8 @@ from .noise import compiled, smooth, value_noise
 
 DATUM = 118.0
 """Height of the flood plain, m."""
+BROAD, FINE = 1300.0, 370.0
+"""Metres along the features of the noise that the hills are made of."""
 VALLEY = 7.0
 """Metres from the flood plain down to the river's water."""
 OVERPASS = 7.5
@@ -24,8 +26,15 @@ EMBANKMENT = 1.6
 def plain(x: float, y: float, river: float, seed: int, lines: NDArray[np.float64]) -> float:
     """Height without valley: hills that fade towards the flood plain ``river`` metres away, and
     the mountains of a country."""
-    hills = 26.0 * value_noise(x, y, 1300.0, seed) + 6.0 * value_noise(x, y, 370.0, seed + 1)
-    return DATUM + hills * smooth((abs(river) - 60.0) / 640.0) + mountains(x, y, seed, lines)
+    broad, fine = value_noise(x, y, BROAD, seed), value_noise(x, y, FINE, seed + 1)
+    return hills(broad, fine, river) + mountains(x, y, seed, lines)
+
+
+@compiled
+def hills(broad: float, fine: float, river: float) -> float:
+    """`plain` without mountains, from the noise of its hills."""
+    rolling = 26.0 * broad + 6.0 * fine
+    return DATUM + rolling * smooth((abs(river) - 60.0) / 640.0)
 
 
 @compiled

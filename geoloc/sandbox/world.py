@@ -17,6 +17,7 @@ from .raster import paint_ground
 from .roads import Road, find_roads
 from .roadside import line_chunks, place_along
 from .scene import LANDUSE, Scene
+from .skyline import rise
 
 CRS = "EPSG:32636"
 CENTER = (364_500.0, 5_577_500.0)
@@ -67,6 +68,12 @@ class World:
     def heights(self, window: Grid) -> NDArray[np.float32]:
         """Height of the ground ``(y, x)`` in metres, at any step."""
         return self._ground(window).terrain
+
+    def rise(self, window: Grid) -> float:
+        """Metres that anything in a window rises above its lowest ground, at most."""
+        plots = self.layout.plots(window.bounds, PLOT_MARGIN)
+        objects = self._objects(window)
+        return rise(self.layout.lines, self.seed * 7919, window, plots, objects)
 
     def _ground(self, window: Grid) -> Scene:
         scene = self._blank(window)

@@ -14,8 +14,9 @@ from functools import cache, lru_cache
 from importlib import resources
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ..arrays import F32
 from ..errors import UnknownClassError, UsageError
 
 
@@ -103,9 +104,7 @@ def suggest(name: str, classes: Sequence[str], n: int = 5) -> list[str]:
     return sorted(scores, key=lambda c: -scores[c])[:n]
 
 
-def group_weights(
-    classes: Sequence[str], weights: Mapping[str | Group, float]
-) -> NDArray[np.float32]:
+def group_weights(classes: Sequence[str], weights: Mapping[str | Group, float]) -> F32:
     """A weight per class ``(feature,)``: the maximum over the class's groups.
 
     ``weights`` gives groups by name ("indoor", "natural outdoor", "manmade outdoor", or just

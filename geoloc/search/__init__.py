@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .background import Background
 from .distance import Query, fuse
-from .heatmaps import Heatmap, StoredHeatmap, standing, strips
+from .heatmaps import BLOCK, Heatmap, StoredHeatmap, standing, strips
 from .mask import WGS84, PolygonMask, project
 from .reductions import RADIUS, Heatmaps, Place, Ranked, RankedMap, Reduction, Regional, TopK
 from .regions import MOST_NEAREST, SAMPLE, RegionMin, RegionMinima, maps_at_once
@@ -15,6 +15,7 @@ from .scan import Piece, reduce_scan, reduce_scenes, scan, scan_scenes
 from .work import Searchable
 
 __all__ = [
+    "BLOCK",
     "MOST_NEAREST",
     "RADIUS",
     "SAMPLE",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
+from ..arrays import F64, I64
 
 SHIFT = 16  # bits of float32 that are left out: 7 of the mantissa stay
 _OCTAVES = 40
@@ -36,7 +36,7 @@ def edges() -> F64:
 class Background:
     """``counts`` int64 ``(BINS,)``: how many distances lie in each bin."""
 
-    counts: NDArray[np.int64]
+    counts: I64
 
     @property
     def total(self) -> int:

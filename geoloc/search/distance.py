@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ..arrays import F32, F64
 from ..errors import UsageError
 from ..models import Distance, FeatureSpace, Quantizer
 from ..models.features import checked_weights
-from .kernels import F32, Codes, dequantise, euclidean, finish, log2_sum, pad, product
-
-F64 = NDArray[np.float64]
+from .kernels import Codes, dequantise, euclidean, finish, log2_sum, pad, product
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +162,20 @@ class Products:
 
 
 @dataclass(frozen=True, eq=False)
-class NegLogProb:
+class _Scenes:
+    """Of scenes by their places among the names: a value for each, of the codes alone."""
+
+    wanted: tuple[int, ...]
+    stored: ClassVar[bool] = False
+
+    @property
+    def maps(self) -> int:
+        """How many values it gives for a cell."""
+        return len(self.wanted)
+
+
+@dataclass(frozen=True, eq=False)
+class NegLogProb(_Scenes):
     """``-log p(scene | cell)`` in nats under the softmax, per wanted scene.
 
     0: the cell is this scene and nothing else; 0.7: half of it. Chosen over the raw logit, since
@@ -173,13 +185,6 @@ class NegLogProb:
     """
 
     code: Quantizer
-    wanted: tuple[int, ...]
-    stored: ClassVar[bool] = False
-
-    @property
-    def maps(self) -> int:
-        """How many values it gives for a cell."""
-        return len(self.wanted)
 
     def __call__(self, codes: Codes, norm: F32 | None) -> F32:  # noqa: ARG002
         scale, offset = self.code.each(codes.shape[1])
@@ -195,17 +200,10 @@ class NegLogProb:
 
 
 @dataclass(frozen=True, eq=False)
-class ReadNegLogProb:
+class ReadNegLogProb(_Scenes):
     """`NegLogProb` where a readout makes the logits of the names."""
 
     features: FeatureSpace
-    wanted: tuple[int, ...]
-    stored: ClassVar[bool] = False
-
-    @property
-    def maps(self) -> int:
-        """How many values it gives for a cell."""
-        return len(self.wanted)
 
     def __call__(self, codes: Codes, norm: F32 | None) -> F32:  # noqa: ARG002
         out = np.empty((len(self.wanted), len(codes)), np.float32)
@@ -221,8 +219,8 @@ class ReadNegLogProb:
 def scene_kernel(features: FeatureSpace, wanted: tuple[int, ...]) -> BlockKernel:
     """The kernel of the names at these places among the names."""
     if features.readout is not None:
-        return ReadNegLogProb(features, wanted)
-    return NegLogProb(features.stored_code, wanted)
+        return ReadNegLogProb(wanted, features)
+    return NegLogProb(wanted, features.stored_code)
 
 
 def distance_kernel(query: Query, distance: Distance, code: Quantizer, norms: bool) -> BlockKernel:

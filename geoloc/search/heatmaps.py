@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ..arrays import F32, Bools
 from ..domain import Chunk, Grid
 from ..errors import OutputError
-from .kernels import F32
 
 BLOCK = 256
 """Cells along a side of what is read at a time: smaller reads are dominated by the store's cost
@@ -35,7 +35,7 @@ class HeatmapFile:
     grid: Grid
     maps: int
     file: BinaryIO
-    written: NDArray[np.bool_] = field(repr=False)
+    written: Bools = field(repr=False)
     """Of the shape of the grid's blocks: others are NaN."""
 
     @classmethod

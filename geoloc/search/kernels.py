@@ -20,10 +20,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import F32
 from ..models import MISSING
 
 LANES = 64  # four 512-bit vectors of float32: the compiler unrolls by this many
-F32 = NDArray[np.float32]
 Codes = NDArray[np.int8]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
+from ..arrays import Bools
 from ..domain import Chunk, Domain, Points
 from ..errors import UsageError
 
@@ -54,7 +54,7 @@ class PolygonMask:
         """Whether a cell lies inside."""
         return any(self.cells(chunk).any() for chunk in self.domain.chunks(self.polygon))
 
-    def cells(self, block: Chunk) -> NDArray[np.bool_]:
+    def cells(self, block: Chunk) -> Bools:
         """True for the block's cells that lie inside, of the block's shape."""
         inside = block.inside(self.polygon)
         assert inside is not None

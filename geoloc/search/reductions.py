@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F32, F64, I64
 from ..domain import Chunk, Domain, Grid
 from ..errors import UsageError
 from .heatmaps import Heatmap, HeatmapFile, StoredHeatmap
-from .kernels import F32
 from .regions import RegionMin, RegionMinima
 
-I64 = NDArray[np.int64]
 Result_co = TypeVar("Result_co", covariant=True)
 
 RADIUS = 150.0
@@ -151,7 +149,7 @@ class BestCells:
         return int(np.searchsorted(distances, distance, side="right")) + ties
 
 
-def _separate(xy: NDArray[np.float64], top: int, radius: float) -> list[int]:
+def _separate(xy: F64, top: int, radius: float) -> list[int]:
     """Greedy non-maximum suppression over cells ``(cell, axis)`` in m, the best first."""
     free = np.ones(len(xy), np.bool_)
     chosen: list[int] = []

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import F32, I64
 from ..domain import Chunk, Regions
 from ..errors import UsageError
 from .background import BINS, LOWEST, SHIFT, Background
-from .kernels import F32, compiled
+from .kernels import compiled
 
-I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
 U64 = NDArray[np.uint64]
 

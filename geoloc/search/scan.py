@@ -14,6 +14,7 @@ from typing import TypeVar
 from shapely.geometry.base import BaseGeometry
 from threadpoolctl import threadpool_limits
 
+from ..arrays import F32
 from ..cube import Cube
 from ..domain import Chunk
 from ..errors import CubeError, SpecMismatchError, UsageError
@@ -21,7 +22,6 @@ from ..executors import Executor, InlineExecutor, Lazy
 from ..models import FeatureSpace
 from ..stores import local_path
 from .distance import BlockKernel, Query, distance_kernel, scene_kernel
-from .kernels import F32
 from .mask import WGS84, PolygonMask
 from .reductions import Reduction
 from .work import BlockScan, Kept, PartOf, Searchable, side_of, whole

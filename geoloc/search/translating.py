@@ -10,13 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ..arrays import F32, F64, I64
 from ..errors import UsageError
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 
 _BLOCK = 4096  # examples compared at a time
 _ROWS = 1024  # vectors translated at a time: 32 MB of distances

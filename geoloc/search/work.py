@@ -8,12 +8,13 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
+from ..arrays import F32
 from ..domain import Chunk, Domain, Index
 from ..executors import Lazy
 from ..models import FeatureSpace
 from .distance import BlockKernel
 from .heatmaps import BLOCK
-from .kernels import F32, Codes
+from .kernels import Codes
 from .mask import PolygonMask
 from .reductions import Reduction
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
+from ..arrays import F32
 from ..candidates.regions import RankedRegions
 from ..domain import Grid
 from ..errors import UsageError
@@ -40,7 +40,7 @@ class Answer:
     record: Record
     sha256: str
     grid: Grid
-    heatmap: NDArray[np.float32]
+    heatmap: F32
     page: Page
     regions: RankedRegions | None = None
 
@@ -84,7 +84,7 @@ def _grid(path: Path, values: Mapping[str, Any]) -> Grid:
         raise UsageError(f"{path} is damaged (grid): run 'geoloc query' again") from None
 
 
-def _heatmap(path: Path, grid: Grid, bands: int) -> NDArray[np.float32]:
+def _heatmap(path: Path, grid: Grid, bands: int) -> F32:
     try:
         with rasterio.open(path, driver="GTiff") as raster:
             if (raster.count, raster.shape, raster.dtypes[0]) != (bands, grid.shape, "float32"):

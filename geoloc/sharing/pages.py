@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from ..arrays import U8
 from ..errors import UsageError
 from ..report.views import Picture, Views, plain_jpeg
 
@@ -30,7 +30,7 @@ _DATA = re.compile(r"data:image/(?:jpeg|png);base64,")
 _NUMBERS = re.compile(r"photo ([+-]\d+\.\d+), place ([+-]\d+\.\d+)")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
-Pixels = NDArray[np.uint8]
+Pixels = U8
 
 
 @dataclass

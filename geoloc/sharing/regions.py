@@ -19,6 +19,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
 
+from ..arrays import F64, I64, Bools
 from ..candidates.regions import PlaceRecall, RankedRegions
 from ..domain import Grid, Regions
 from ..errors import UsageError
@@ -50,13 +51,13 @@ class ReadLayout(Regions):
     shapes: Mapping[int, Geometry] = field(default_factory=dict)
 
     @property
-    def is_region(self) -> NDArray[np.bool_]:
+    def is_region(self) -> Bools:
         """Those that the file has."""
         found = np.zeros(self.count, np.bool_)
         found[list(self.shapes)] = True
         return found
 
-    def outline(self, regions: NDArray[np.int64]) -> NDArray[Any]:
+    def outline(self, regions: I64) -> NDArray[Any]:
         """As in the file."""
         return np.array([self.shapes[number] for number in regions.tolist()], object)
 
@@ -108,7 +109,7 @@ def shared_recall(record: Record) -> PlaceRecall | None:
 
 
 def _ranked(layout: ReadLayout, told: Mapping[int, Record], record: Record) -> RankedRegions:
-    def every(key: str, missing: float) -> NDArray[np.float64]:
+    def every(key: str, missing: float) -> F64:
         values = np.full(layout.count, missing)
         for region, one in told.items():
             values[region] = missing if one[key] is None else one[key]
@@ -131,7 +132,7 @@ def _ranked(layout: ReadLayout, told: Mapping[int, Record], record: Record) -> R
     )  # fmt: skip
 
 
-def _projected(lonlat: NDArray[np.float64], crs: str) -> NDArray[np.float64]:
+def _projected(lonlat: F64, crs: str) -> F64:
     x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(*lonlat.T)
     return np.where(np.isfinite(lonlat), np.stack([x, y], axis=1), np.nan)
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
+from ..arrays import F32, U8, Bools
 from ..candidates import Candidate
 from ..domain import Grid
 from ..errors import UsageError
@@ -131,7 +131,7 @@ class _Redaction:
 
     scrub: Scrub
     squares: Squares | None
-    heatmap: NDArray[np.float32]
+    heatmap: F32
 
 
 def _redaction(answer: Answer, names: Mapping[str, str], options: Options) -> _Redaction:
@@ -314,14 +314,14 @@ def _match(record: Any) -> Match | None:
     )
 
 
-def _asked(answer: Answer, result: SharedResult) -> NDArray[np.bool_] | None:
+def _asked(answer: Answer, result: SharedResult) -> Bools | None:
     """Which cells the query covered, as far as the page draws those that were not searched.
 
     None for a coarse copy, which only has their numbers.
     """
     if result.of_points or result.cells >= answer.grid.size or result.grid != answer.grid:
         return None
-    asked: NDArray[np.bool_] = np.isfinite(answer.heatmap)
+    asked: Bools = np.isfinite(answer.heatmap)
     heat = answer.page.data.get("heat", {})
     if result.unsearched and heat.get("lacking"):
         lacking = _levels(heat["lacking"], int(heat["height"]), int(heat["width"]))
@@ -332,7 +332,7 @@ def _asked(answer: Answer, result: SharedResult) -> NDArray[np.bool_] | None:
     return asked
 
 
-def _levels(packed: str, height: int, width: int) -> NDArray[np.uint8]:
+def _levels(packed: str, height: int, width: int) -> U8:
     with gzip.open(io.BytesIO(base64.b64decode(packed))) as file:
         content = file.read(height * width)
     return np.frombuffer(content, np.uint8).reshape(height, width)

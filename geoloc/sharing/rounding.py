@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from pyproj import Transformer
 
+from ..arrays import F32
 from ..domain import Grid
 from ..errors import UsageError
 from ..report.heat import reduced
@@ -28,9 +27,7 @@ class Squares:
     rounding: Rounding
 
     @classmethod
-    def of(
-        cls, heatmap: NDArray[np.float32], grid: Grid, rounding: Rounding
-    ) -> tuple[Squares, NDArray[np.float32]]:
+    def of(cls, heatmap: F32, grid: Grid, rounding: Rounding) -> tuple[Squares, F32]:
         """The squares of a grid, and its distances ``(y, x)``: the smallest of each square."""
         if rounding.metres <= grid.step:
             raise UsageError(

@@ -22,6 +22,7 @@ from ..report.outputs import RECORD, output_digests
 from ..report.registry import outputs_of
 from ..report.write import output_errors, write_files
 from .answers import read_answer
+from .index import INDEX, index_page, row_of
 from .options import Options
 from .results import copy_of
 from .scrub import neutral_names, own_names
@@ -55,7 +56,8 @@ class Shared:
 
 
 def share(answers: Iterable[str | Path], out: str | Path, options: Options = ASKED) -> Shared:
-    """Write copies of answers to ``out``: ``answer-1/`` and so on, SHARED.md, shared.json.
+    """Write copies of answers to ``out``: ``answer-1/`` and so on, index.html, SHARED.md,
+    shared.json.
 
     ``answers``: folders of answers, of bulk runs (all of their answers) and of queries. Needs no
     network, cube, model or original files. ``out`` must not exist or be empty; it is written whole
@@ -69,11 +71,14 @@ def share(answers: Iterable[str | Path], out: str | Path, options: Options = ASK
     names = neutral_names(records)
     statement = Statement.of(records, options)
     with _made(out) as part:
-        entries = [
+        copies = [
             _write(folder, part / f"answer-{count}", names, options)
             for count, folder in enumerate(folders, start=1)
         ]
+        entries = [entry for entry, _ in copies]
         shared = Shared(out, entries, statement)
+        page_of_all = index_page([row for _, row in copies])
+        (part / INDEX).write_text(page_of_all, encoding="utf-8")
         (part / PAGE).write_text(page(statement, entries), encoding="utf-8")
         _write_json(shared.to_json(), part / LIST)
     return shared
@@ -106,8 +111,10 @@ def _made(out: Path) -> Iterator[Path]:
         shutil.rmtree(closed, ignore_errors=True)
 
 
-def _write(folder: Path, part: Path, names: Mapping[str, str], options: Options) -> dict[str, Any]:
-    """Write one copy and check it; its entry in the list."""
+def _write(
+    folder: Path, part: Path, names: Mapping[str, str], options: Options
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Write one copy and check it; its entry in the list, and its row of the page."""
     answer = read_answer(folder)
     if "names" in options.keep:
         names = own_names(answer.record)
@@ -120,12 +127,13 @@ def _write(folder: Path, part: Path, names: Mapping[str, str], options: Options)
     record = {**copy.record, "original": original, "outputs": outputs}
     _write_json(record, part / RECORD)
     _require_clean(folder, part, answer.record, record, outputs_of(copy.result))
-    return {
+    entry = {
         "folder": part.name,
         "title": copy.result.title,
         "original_sha256": answer.sha256,
         "outputs": {**outputs, RECORD: file_sha256(part / RECORD)},
     }
+    return entry, row_of(part.name, copy.result)
 
 
 def _same_files(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:

@@ -3,11 +3,11 @@
 ``train``      ``geoloc train``: from pairs and a teacher to a model directory
 ``spec``       its fields; ``recipes``: sets of them, by name
 ``preparing``  what is there before the first step; ``dry``: a training tried on a few pairs
-``material``   pairs of files and shards (``shards``), and the teacher's vectors of their photos,
-               of which several views may be shown (``photo_views``)
+``material``   pairs, and the teacher's vectors of their photos, of which several views may be
+               shown (``photo_views``)
 ``data``       pairs as arrays; ``hard``: batches of photos that are alike
 ``augment``    windows of chips as the network may encounter them; ``study``: as the study cut them
-``student``    what is trained; ``learners``: the two kinds of student; ``initial``: their weights
+``student``    what is trained: ``learners`` whole, ``frozen`` a head; ``initial``: their weights
 ``losses``     distances between vectors, and the losses made of them; ``retrieval``: figures
 ``loop``       the one training loop: checkpoints, resume, ``logs``
 ``engine``     what the loop runs on: one process, or the devices of a ``machine``, by

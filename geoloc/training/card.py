@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .frozen import POOLED
 from .preparing import Training
 from .retrieval import Retrieval
 
@@ -49,7 +50,7 @@ measure it on your own with `geoloc evaluate`.
 
 
 def _method(arch: str, method: str, pool_px: int) -> str:
-    if method == "dense" and arch != "efficientnet_lite0":
+    if method == "dense" and arch != POOLED:
         return f"Trained dense-native: the central {pool_px} px are pooled, the rest is context."
     return "Trained on patches without context: method dense is refused."
 

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..errors import OutputError, UsageError
+from ..errors import OutputError
 from ..files.whole import whole_file
-from ..pairs import Pair
-from .shards import Stored
+from ..pairs.stored import Stored
 
 Pixels = NDArray[np.uint8]
 Rows = NDArray[np.int64]
@@ -168,16 +167,6 @@ def open_chips(images: Sequence[Stored], side: int) -> Chips:
     if len(images) * 3 * side * side > IN_MEMORY:
         return stored
     return ArrayChips(stored[:])
-
-
-def chip_path(pair: Pair) -> Path:
-    """The chip of a pair. Raises UsageError for one that only names its place."""
-    if pair.overhead is None:
-        raise UsageError(
-            f"{pair.photo.name}: pairs by lon, lat need chips cut first, by geoloc pairs build: "
-            "give the column overhead"
-        )
-    return pair.overhead
 
 
 def decode_chip(image: Stored, side: int) -> Pixels:

@@ -19,14 +19,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..encoders.formats.lite import CHANNELS
 from ..encoders.ground import open_ground
 from ..errors import OutputError
 from ..models.load import load_model
 from ..models.model import Model
 from ..models.store import refuse_other_folder
 from ..pairs import Split
-from .learners import FROZEN
+from .frozen import FROZEN
 from .loop import LAST, Watch
 from .machine import FabricEngine, Machine
 from .material import Material, read_material, require_one_split
@@ -109,7 +108,7 @@ def _try(
     parts = spec.loop.accumulate
     batch = min(spec.batch, -(-_BATCH // parts) * parts)
     small = spec.model_copy(update={
-        "out": folder / "model", "batch": batch, "views": min(spec.views, 2),
+        "out": folder / "model", "batch": batch, "batches": 1, "views": min(spec.views, 2),
         "loop": spec.loop.model_copy(update={"epochs": 2}),
     })  # fmt: skip
     few, counts = _few(material, batch), _counts(material)
@@ -120,22 +119,22 @@ def _try(
     engine = FabricEngine(machine, spec.loop.precision)
     stepping, validating = _train(training, engine)
     write_student(training, None)
-    trained = len(splits["train"].chips)
-    frozen = preparing / trained / small.views * spec.views if spec.arch == FROZEN else 0.0
+    trained, usual = len(splits["train"].chips), spec.batch_of(counts["train"])
+    frozen = preparing / trained / small.views * spec.views if spec.arch in FROZEN else 0.0
     valid: Split = "valid" if "valid" in counts else "train"
     return DryRun(
         pairs=counts,
         photos=len(material.photos),
-        input=(spec.batch, 3, spec.patch_px, spec.patch_px),
+        input=(usual, 3, spec.patch_px, spec.patch_px),
         dim=teacher.dim,
         parameters=sum(p.numel() for p in training.task.net.parameters()),
         device=str(engine.device),
         processes=machine.processes(),
-        steps=max(counts["train"] // spec.batch, 1) * spec.loop.epochs,
+        steps=max(counts["train"] // usual, 1) * spec.loop.epochs,
         epochs=spec.loop.epochs,
         prepare_seconds=encoding / len(few.photos) * len(material.photos)
         + frozen * counts["train"],
-        step_seconds=stepping / training.task.batch * min(spec.batch, counts["train"]),
+        step_seconds=stepping / training.task.batch * min(usual, counts["train"]),
         validation_seconds=validating / len(splits[valid].chips) * counts[valid],
         disk_bytes=_disk(spec, small, counts["train"]),
         free_bytes=shutil.disk_usage(folder).free,
@@ -188,8 +187,14 @@ def _disk(spec: TrainSpec, small: TrainSpec, pairs: int) -> int:
     features."""
     run = run_folder(small)
     found = sum(f.stat().st_size for f in run.parent.rglob("*") if f.is_file())
-    features = 4 * CHANNELS * pairs * spec.views if spec.arch == FROZEN else 0
-    return found + (run / LAST).stat().st_size + features
+    return found + (run / LAST).stat().st_size + _features(run, small, pairs * spec.views)
+
+
+def _features(run: Path, small: TrainSpec, views: int) -> int:
+    """Bytes of the features of so many views, by those of the few."""
+    kept = [path.stat().st_size for path in run.glob("features-*.npy")]
+    rows = small.batch * len(kept)
+    return sum(kept) * views // rows if rows else 0
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:

@@ -267,12 +267,12 @@ def _require_enough(name: str, count: int, kind: str) -> None:
 
 def _vectors(
     model: Model, files: Sequence[Path], side: Side, progress: Callable[[int, int], None] | None
-) -> ImageVectors:
+) -> ImageVectors[Path]:
     read = overhead_vectors if side == "overhead" else ground_vectors
     return read(model, files, progress)
 
 
-def _examples(folders: dict[str, list[Path]], images: ImageVectors) -> Examples:
+def _examples(folders: dict[str, list[Path]], images: ImageVectors[Path]) -> Examples:
     """The images that could be read."""
     names = tuple(name for name in folders if name != OTHER)
     name_of = {file: name for name, files in folders.items() for file in files}
@@ -285,7 +285,7 @@ def _examples(folders: dict[str, list[Path]], images: ImageVectors) -> Examples:
     return Examples(names, images.vectors[rows], labels)
 
 
-def _once(images: ImageVectors, name_of: Mapping[Path, str]) -> list[int]:
+def _once(images: ImageVectors[Path], name_of: Mapping[Path, str]) -> list[int]:
     """Rows of the images, copies left out: one that is learnt from must not be measured by, too.
 
     Raises UsageError for an image in the folders of two names.

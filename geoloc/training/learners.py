@@ -1,4 +1,4 @@
-"""The two kinds of student: a small head on a frozen trunk, or a whole network."""
+"""A student that is trained whole; one on a frozen trunk is in `frozen`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..encoders.formats.lite import CHANNELS, NORMALIZATION, pretrained
+from ..encoders.formats.lite import NORMALIZATION
 from ..encoders.formats.networks import (
     SplitNetwork,
     build_dense,
@@ -19,15 +19,10 @@ from ..encoders.formats.networks import (
     is_lite,
     weights_bytes,
 )
-from ..encoders.formats.to_onnx import onnx_bytes
 from ..models.spec import IMAGENET_MEAN, IMAGENET_STD
-from .augment import NONE, Augmentation, windows
-from .data import Chips, PairData, fingerprint, save_array
+from .data import Chips, PairData
 from .initial import last_linear, load_initial
-from .student import HeadTask, StudentTask, Views, plain
-
-FROZEN = "efficientnet_lite0"
-"""The architecture whose trunk keeps its ImageNet weights; only a small head is trained."""
+from .student import StudentTask, Views, plain
 
 _BATCH = 64  # chips at once in inference
 
@@ -43,6 +38,10 @@ class Learner(Protocol):
 
     def export(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         """The network's part of a model's section "overhead", and its files."""
+
+    @property
+    def trunks(self) -> tuple[str, ...]:
+        """Those of its trunks whose weights are not in its files (`models.trunks`)."""
 
 
 class Normalized(nn.Module):
@@ -72,92 +71,6 @@ class Central(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return dense_forward(self.split, x, self.pool_px)
-
-
-class FrozenTrunk:
-    """EfficientNet-Lite0 with ImageNet weights, and a perceptron on its pooled features.
-
-    The trunk is applied to each training chip a few times, with different augmentation, before the
-    actual training: that takes nearly all the time, so its features are cached in ``run``.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        run: Path,
-        *,
-        size: int,
-        hidden: int,
-        dropout: float,
-        views: int,
-        augment: Augmentation,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        self.run, self.size, self.views, self.augment = run, size, views, augment
-        self.seed, self.device = seed, device
-        pool = nn.Sequential(pretrained(FROZEN), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.trunk = Normalized(pool, *NORMALIZATION).eval().requires_grad_(False).to(device)
-        self.last = nn.Linear(hidden, dim)
-        self.head = nn.Sequential(
-            nn.BatchNorm1d(CHANNELS),
-            nn.Dropout(dropout),
-            nn.Linear(CHANNELS, hidden),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            self.last,
-        )
-
-    def task(self, train: PairData, valid: PairData, **settings: Any) -> StudentTask:
-        """See `Learner`."""
-        with torch.no_grad():  # start from the teacher's mean vector
-            self.last.bias.copy_(torch.from_numpy(train.targets[train.photos].mean(axis=0)))
-        return HeadTask(self.head, train, valid, self._views(train.chips), self._plain, **settings)
-
-    def _plain(self, chips: Chips) -> NDArray[np.float32]:
-        return self._features(chips, NONE, 0)
-
-    def _views(self, chips: Chips) -> NDArray[np.float32]:
-        """Features ``(view, chip, channel)`` of the training chips, cached view by view."""
-        name = fingerprint(self.size, self.augment, self.seed, chips.digest())
-        views = []
-        for view in range(self.views):
-            path = self.run / f"features-{name}-{view}.npy"
-            if not path.exists():
-                features = self._features(chips, self.augment if view else NONE, view)
-                save_array(path, features)
-            views.append(np.load(path))
-        return np.stack(views)
-
-    def _features(self, chips: Chips, augment: Augmentation, view: int) -> NDArray[np.float32]:
-        generator = torch.Generator().manual_seed(self.seed * 1000 + view)
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, len(chips), _BATCH):
-                batch = torch.from_numpy(chips[start : start + _BATCH])
-                shown = windows(batch, self.size, augment, generator)
-                parts.append(self.trunk(shown.to(self.device)).cpu().numpy())
-        return np.concatenate(parts)
-
-    def predict(self, chips: Chips) -> NDArray[np.float32]:
-        """See `Learner`."""
-        head = self.head.eval().cpu()
-        with torch.inference_mode():
-            result: NDArray[np.float32] = head(torch.from_numpy(self._plain(chips))).numpy()
-        return result
-
-    def export(self) -> tuple[dict[str, Any], dict[str, bytes]]:
-        """See `Learner`."""
-        network = nn.Sequential(self.trunk.cpu(), self.head.cpu()).eval()
-        section = {
-            "format": "exported",
-            "weights": "overhead.onnx",
-            "mean": None,
-            "std": None,
-            "patch_px": self.size,
-            "methods": ["patch"],
-        }
-        return section, {"overhead.onnx": onnx_bytes(network, self.size)}
 
 
 class WholeNetwork:
@@ -234,3 +147,8 @@ class WholeNetwork:
                 "halo_px": (self.size - self.pool) // 2,
             }
         return section, {"overhead.safetensors": weights_bytes(self._core)}
+
+    @property
+    def trunks(self) -> tuple[str, ...]:
+        """See `Learner`."""
+        return ()

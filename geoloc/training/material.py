@@ -15,12 +15,12 @@ from ..encoders.ground import open_ground
 from ..errors import PhotoError, UsageError
 from ..evaluation.vectors import image_vectors
 from ..models.model import Model
-from ..pairs import Split, read_pairs
-from ..pairs.shards import find_index
-from ..pairs.tars import is_tar
-from .data import PairData, assemble, chip_path, fingerprint
+from ..pairs import Split
+from ..pairs.checking import NEAR_M
+from ..pairs.splitting import near_any
+from ..pairs.stored import Stored, stored_pairs
+from .data import PairData, assemble, fingerprint
 from .photo_views import PhotoViews
-from .shards import Stored, find_stored_pairs
 
 F32 = NDArray[np.float32]
 
@@ -42,12 +42,13 @@ def no_stages(_title: str) -> Advance:
 
 @dataclass(frozen=True)
 class Row:
-    """A pair: its photo's row, its chip, its split and its group or ""."""
+    """A pair: its photo's row, its chip, its split, its group or "", and its place, degrees."""
 
     photo: int
     chip: Stored
     split: Split
     group: str
+    lonlat: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,20 +78,10 @@ def read_material(pairs: Path) -> Material:
     """
     photos: dict[Stored, int] = {}
     rows = []
-    if is_shards(pairs):
-        for found in find_stored_pairs(pairs):
-            photo = photos.setdefault(found.ground, len(photos))
-            rows.append(Row(photo, found.overhead, found.split, found.group))
-    else:
-        for pair in read_pairs(pairs):
-            photo = photos.setdefault(Stored(pair.photo), len(photos))
-            rows.append(Row(photo, Stored(chip_path(pair)), pair.split, pair.group))
+    for pair in stored_pairs(pairs):
+        photo = photos.setdefault(pair.ground, len(photos))
+        rows.append(Row(photo, pair.overhead, pair.split, pair.group, pair.lonlat))
     return Material(tuple(photos), tuple(rows))
-
-
-def is_shards(pairs: Path) -> bool:
-    """Whether a path is a folder of shards, or one, or their index."""
-    return pairs.is_dir() or is_tar(pairs) or (pairs.is_file() and find_index(pairs) is not None)
 
 
 def load_splits(
@@ -104,7 +95,7 @@ def load_splits(
 
 
 def require_one_split(material: Material) -> None:
-    """Raise UsageError for a photo or a chip that occurs in two splits: figures would lie."""
+    """Raise UsageError for a photo, a chip or a place in two splits: figures would lie."""
     seen: dict[object, Split] = {}
     for row in material.rows:
         for image in (material.photos[row.photo], row.chip):
@@ -113,6 +104,23 @@ def require_one_split(material: Material) -> None:
                     f"{image} is in the splits {seen[image]} and {row.split}: split by place, "
                     "so that nothing is learnt and tested at once"
                 )
+    _require_places_apart(material.rows)
+
+
+def _require_places_apart(rows: Sequence[Row]) -> None:
+    """Raise UsageError where a place of one split is that of another."""
+    placed = [row for row in rows if row.lonlat is not None]
+    lonlat = np.array([row.lonlat for row in placed], np.float64).reshape(-1, 2)
+    splits = np.array([row.split for row in placed], dtype=object)
+    for split in ("valid", "test"):
+        mine = splits == split
+        near = np.flatnonzero(mine)[near_any(lonlat[mine], lonlat[~mine], NEAR_M)]
+        if len(near):
+            raise UsageError(
+                f"{placed[near[0]].chip}: its place is less than {NEAR_M:g} m from one of another "
+                f"split than {split} ({len(near)} such pairs): 'geoloc pairs check' lists them, "
+                "'geoloc pairs import table … --split place' splits by place"
+            )
 
 
 def teacher_vectors(

@@ -19,8 +19,9 @@ from ..models.model import Model
 from ..pairs import Split
 from .data import PairData
 from .engine import Engine, OneProcess
+from .frozen import FROZEN, FrozenTrunk, frozen_body
 from .initial import initial_file
-from .learners import FROZEN, FrozenTrunk, Learner, WholeNetwork
+from .learners import Learner, WholeNetwork
 from .loop import Watch, fit
 from .machine import Machine
 from .material import Stages, load_splits
@@ -70,8 +71,9 @@ def assemble_training(
     torch.manual_seed(spec.loop.seed)  # here, as a cached teacher draws no random numbers
     learner = learner_of(spec, teacher.dim, init, device)
     task = learner.task(
-        train, splits.get("valid", train), loss=spec.loss, batch=spec.batch, seed=spec.loop.seed,
-        metric=metric, hard=spec.hard, accumulate=spec.loop.accumulate, select=spec.select,
+        train, splits.get("valid", train), loss=spec.loss, seed=spec.loop.seed,
+        batch=spec.batch_of(len(train.groups)), metric=metric, hard=spec.hard,
+        accumulate=spec.loop.accumulate, select=spec.select,
     )  # fmt: skip
     identity = {
         "specification": json.dumps({k: v for k, v in spec.told().items() if k not in _BESIDES}),
@@ -87,14 +89,16 @@ def learner_of(spec: TrainSpec, dim: int, init: Path | None, device: torch.devic
     architecture that cannot be trained so."""
     size, views = spec.patch_px, spec.augment
     _require_fitting(spec)
-    if spec.arch == FROZEN:
-        if init is not None or isinstance(views, StudyWindows):
-            raise UsageError(
-                f"arch {FROZEN} has a frozen trunk: init and study windows need another"
-            )
+    if spec.arch in FROZEN:
+        if init is not None:
+            raise UsageError(f"arch {spec.arch} has a frozen trunk: init needs another")
+        body = frozen_body(
+            spec.arch, dim, hidden=spec.hidden, dropout=spec.dropout,
+            dense=spec.method == "dense", window=(spec.stride, spec.pool_px),
+        )  # fmt: skip
         return FrozenTrunk(
-            dim, run_folder(spec), size=size, hidden=spec.hidden, dropout=spec.dropout,
-            views=spec.views, augment=views, seed=spec.loop.seed, device=device,
+            spec.arch, body, run_folder(spec), size=size, views=spec.views, augment=views,
+            seed=spec.loop.seed, device=device,
         )  # fmt: skip
     pool = spec.pool_px if spec.method == "dense" else None
     return WholeNetwork(

@@ -17,13 +17,18 @@ from .losses import cross_distance
 
 F32 = NDArray[np.float32]
 
+FEW = 100
+"""Places below which percentiles are coarse, and the best 1 % cannot be reached."""
+
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Figures; ``score``: one to choose by, higher is better."""
+    """Figures; ``score``: one to choose by, higher is better; ``places`` that were ranked, 0 of
+    classes."""
 
     figures: ClassRetrieval | Summary
     score: float
+    places: int = 0
 
     @property
     def brief(self) -> Mapping[str, float]:
@@ -42,7 +47,8 @@ class Retrieval:
         return asdict(self.figures)
 
     def __str__(self) -> str:
-        return str(self.figures)
+        told = f"; of {self.places} places, which say little" if 0 < self.places < FEW else ""
+        return f"{self.figures}{told}"
 
 
 def retrieve(data: PairData, predicted: F32, metric: F32 | None) -> Retrieval:
@@ -61,7 +67,7 @@ def retrieve(data: PairData, predicted: F32, metric: F32 | None) -> Retrieval:
         photos, predicted = photos @ metric, predicted @ metric
     ranks = pair_ranks(photos, predicted, own)
     placed = [Placement("", float(rank), len(predicted)) for rank in ranks.rank]
-    return Retrieval(summarize(placed), -float(np.log(ranks.share).mean()))
+    return Retrieval(summarize(placed), -float(np.log(ranks.share).mean()), len(predicted))
 
 
 def distances(data: PairData, predicted: F32, metric: F32 | None) -> F32:

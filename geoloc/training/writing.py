@@ -18,6 +18,7 @@ from ..models.load import load_model
 from ..models.model import Model, write_model
 from ..models.quantizer import code_range_of
 from ..models.store import publish
+from ..models.trunks import trunk_sha256
 from ..pairs import Split
 from .card import CARD, card_text
 from .data import ArrayChips, Chips
@@ -36,6 +37,8 @@ def write_student(training: Training, figures: Retrieval | None) -> Model:
     """
     section, files = training.learner.export()
     spec, teacher = training.spec, training.teacher
+    if spec.side != spec.patch_px:
+        section["chip_px"] = spec.side
     ground = teacher.spec.ground
     contents: dict[str, Path | bytes] = {**files, ground.weights: teacher.file(ground.weights)}
     if training.metric is not None:
@@ -60,6 +63,9 @@ def write_student(training: Training, figures: Retrieval | None) -> Model:
         model["training"]["initial_weights"] = {
             "name": Path(spec.init).name, "sha256": training.identity["initial weights"],
         }  # fmt: skip
+    own = {name: trunk_sha256(name) for name in training.learner.trunks}
+    if trunks := {**(teacher.spec.trunks or {}), **own}:
+        model["trunks"] = trunks
     extras = _beside(training, figures)
     return put_model(spec.out, json.loads(json.dumps(model)), contents, extras)
 

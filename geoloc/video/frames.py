@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import U8
 from ..errors import PhotoError, UsageError
 from ..photos import Photo, size_notes
 from .container import VideoReader
-from .judging import SMALL, U8, Picker, Reason, Sampling
+from .judging import SMALL, Picker, Reason, Sampling
 from .shown import upright
 
 SUFFIXES = frozenset((".mp4", ".mov", ".webm", ".mkv", ".m4v", ".avi", ".3gp", ".mpg", ".mpeg",

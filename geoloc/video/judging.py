@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ..arrays import F32, U8
 
 Reason = Literal["first", "cut", "gap"]
-U8 = NDArray[np.uint8]
 
 SMALL = (96, 54)
 """w, h of the copies on which frames are judged."""
@@ -50,7 +50,7 @@ class Picker:
     apart: float = 0.0
     _seen: float | None = None
     _last_kept: float | None = None
-    _previous: NDArray[np.float32] | None = None
+    _previous: F32 | None = None
     _wanted: Reason | None = "first"
     _sharpness: deque[float] = field(default_factory=lambda: deque(maxlen=40))
 
@@ -78,25 +78,25 @@ class Picker:
         reason, self._wanted, self._last_kept = self._wanted, None, time
         return reason
 
-    def _unusable(self, values: NDArray[np.float32]) -> bool:
+    def _unusable(self, values: F32) -> bool:
         sharp = sharpness(values)
         usual = float(np.median(self._sharpness)) if self._sharpness else 0.0
         self._sharpness.append(sharp)
         return is_blank(values) or is_title(values) or sharp < max(_BLURRED, usual / 2)
 
 
-def is_cut(before: NDArray[np.float32], after: NDArray[np.float32]) -> bool:
+def is_cut(before: F32, after: F32) -> bool:
     """Whether another shot begins: more than the brightness changed."""
     steady = after - (after.mean() - before.mean())
     return bool(np.abs(steady - before).mean() > _CUT)
 
 
-def is_blank(values: NDArray[np.float32]) -> bool:
+def is_blank(values: F32) -> bool:
     """Nearly black, or of one grey."""
     return bool(np.percentile(values, 95) < _DARK or values.std() < _FLAT)
 
 
-def is_title(values: NDArray[np.float32]) -> bool:
+def is_title(values: F32) -> bool:
     """A card with text: one background colour fills both halves (a clear sky only the upper)."""
     codes = (values // 16).astype(np.int64) @ np.array([256, 16, 1])
     common = np.bincount(codes.ravel()).argmax()
@@ -106,7 +106,7 @@ def is_title(values: NDArray[np.float32]) -> bool:
     return bool(min(ground[:half].mean(), ground[half:].mean()) > _ONE_COLOR)
 
 
-def sharpness(values: NDArray[np.float32]) -> float:
+def sharpness(values: F32) -> float:
     """The sharpest edges of the grey picture: the 99th percentile of its second differences
     between neighbouring px, % of its contrast. A picture with much sky has sharp edges too."""
     grey = values.mean(axis=-1)

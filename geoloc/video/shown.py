@@ -8,13 +8,11 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from ..arrays import U8
 from ..photos import turned
 from ..photos.hdr import BT2020, HLG, PQ, needs_mapping, tone_mapped
-
-U8 = NDArray[np.uint8]
 
 _MOST = 8  # pixels more oblong than 8 : 1 are a mistake
 _UNSPECIFIED = (0, 2)  # ITU-T H.273

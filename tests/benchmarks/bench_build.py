@@ -54,9 +54,10 @@ from geoloc.executors import Executor, InlineExecutor
 from geoloc.executors.workers import DaskExecutor
 from geoloc.imagery import open_source
 from geoloc.imagery.source import as_window
-from geoloc.jobs.build import BlockJob, BuildPlan, build_blocks
+from geoloc.jobs.blocks import BlockJob
+from geoloc.jobs.build import build_blocks
 from geoloc.jobs.overview import open_mosaic
-from geoloc.jobs.plan import ModelEncoder
+from geoloc.jobs.plan import BuildPlan, ModelEncoder
 from geoloc.jobs.refresh import refresh_blocks
 from geoloc.jobs.report import BuildReport
 from geoloc.jobs.run import Run

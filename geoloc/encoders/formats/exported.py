@@ -24,15 +24,15 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ...arrays import F32
 from ...errors import ModelError, one_line
 from ..memory import is_out_of_memory
 
@@ -180,18 +180,12 @@ class OnnxNetwork:
     def __call__(self, x: Tensor) -> Tensor:
         """``(n, 3, h, w)`` -> ``(n, D)``."""
         pixels = x.float().contiguous().cpu().numpy()
-        try:
+        with _explained(self._path, x):
             answer = self._run(pixels)
-        except ModelError:
-            raise
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            raise _failed(self._path, x, error) from None
         self._answered = True
         return torch.from_numpy(answer)
 
-    def _run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _run(self, pixels: F32) -> F32:
         import onnxruntime
 
         options = onnxruntime.RunOptions()
@@ -201,7 +195,7 @@ class OnnxNetwork:
         if not self._answered:
             timer.start()
         try:
-            output: NDArray[np.float32] = self._session.run(None, {self._input: pixels}, options)[0]
+            output: F32 = self._session.run(None, {self._input: pixels}, options)[0]
         except Exception:
             if options.terminate:
                 raise _too_slow(self._path, self.patience) from None
@@ -237,17 +231,11 @@ class GraphNetwork:
     def __call__(self, x: Tensor) -> Tensor:
         """``(n, 3, h, w)`` -> ``(n, D)``."""
         patience = math.inf if self._sizes else self.patience
-        try:
+        with _explained(self._path, x):
             if tuple(x.shape) not in self._sizes:
                 self._require_sane(x)
                 self._sizes.add(tuple(x.shape))
             return self._run({**self._constants, self._input: x}, patience)
-        except ModelError:
-            raise
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            raise _failed(self._path, x, error) from None
 
     def _run(self, values: _Values, patience: float) -> Tensor:
         end = time.monotonic() + patience
@@ -308,12 +296,20 @@ def _too_slow(path: Path, patience: float) -> ModelError:
     return ModelError(f"{path} gives no result within {patience:g} s: use a smaller network")
 
 
-def _failed(path: Path, x: Tensor, error: Exception) -> ModelError:
-    reason = one_line(error)
-    return ModelError(
-        f"{path} fails on images {tuple(x.shape)} ({reason}): correct the size in the model's "
-        "specification, or export the network with a dynamic batch"
-    )
+@contextmanager
+def _explained(path: Path, x: Tensor) -> Iterator[None]:
+    """Raise ModelError for what a network raises, but for a lack of memory."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise ModelError(
+            f"{path} fails on images {tuple(x.shape)} ({one_line(error)}): correct the size in the "
+            "model's specification, or export the network with a dynamic batch"
+        ) from None
 
 
 @dataclass

@@ -97,12 +97,15 @@ class PlaceLite0(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(n, 3, H, W)`` -> ``(n, D)`` of the middle."""
+        result: Tensor = self.head(self.middle(x))
+        return result
+
+    def middle(self, x: Tensor) -> Tensor:
+        """``(n, 3, H, W)`` -> what the head takes ``(n, FEATURES)``, of the middle."""
         rows, cols = (
             side // 2 for side in (x.shape[-2] // self.STRIDE, x.shape[-1] // self.STRIDE)
         )
-        middle = self.trunk(x)[..., rows - 1 : rows + 1, cols - 1 : cols + 1]
-        result: Tensor = self.head(middle.mean((2, 3)))
-        return result
+        return self.trunk(x)[..., rows - 1 : rows + 1, cols - 1 : cols + 1].mean((2, 3))
 
 
 class TunedLite0(PlaceLite0):

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from zarr.storage import StorePath, WrapperStore
 
 from ...area import Bounds, ZarrImagery
+from ...arrays import U8, Bools
 from ...domain import Chunk, Grid, Status
 from ...errors import ImageryError
 from ...stores import open_store, reason_of
@@ -157,8 +157,8 @@ class ZarrSource:
         with imagery_errors(self.spec.path):
             group, store = _counted(self._group)
             before = _tiles(group, part)
-            values: NDArray[np.uint8] = np.asarray(array_of(group, "pixels")[:, *part])
-            known: NDArray[np.bool_] = np.asarray(array_of(group, "valid")[part]) > 0
+            values: U8 = np.asarray(array_of(group, "pixels")[:, *part])
+            known: Bools = np.asarray(array_of(group, "valid")[part]) > 0
             after = _tiles(group, part)
         # a tile that was rewritten meanwhile may be a mix of old and new
         unusable = [b for b, a in zip(before, after, strict=True) if b.lacking or a != b]
@@ -182,9 +182,7 @@ class ZarrSource:
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     @staticmethod
-    def _pixels(
-        window: Grid, values: NDArray[np.uint8], known: NDArray[np.bool_], source: Grid
-    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    def _pixels(window: Grid, values: U8, known: Bools, source: Grid) -> tuple[U8, Bools]:
         """What lies on the lattice ``source``, on the window's."""
         pixels = np.zeros((3, *window.shape), np.uint8)
         valid = np.zeros(window.shape, np.bool_)
@@ -245,9 +243,7 @@ def parse_record(text: Any) -> TileRecord:
     return TileRecord.model_validate_json(str(text)) if str(text) else TileRecord()
 
 
-def _resampled(
-    values: NDArray[np.uint8], known: NDArray[np.bool_], source: Grid, window: Grid
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _resampled(values: U8, known: Bools, source: Grid, window: Grid) -> tuple[U8, Bools]:
     ratio = window.step / source.step
     y = Axis((source.top - window.top) / source.step, ratio, window.ny, source.ny)
     x = Axis((window.left - source.left) / source.step, ratio, window.nx, source.nx)

@@ -31,12 +31,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 from pyproj import CRS
 from zarr.codecs import ZstdCodec
 from zarr.core.sync import sync
 
 from ...area import portable
+from ...arrays import U8
 from ...domain import Chunk, Grid, Index, Status
 from ...errors import ImageryError, SpecMismatchError
 from ...stores import open_store
@@ -164,7 +164,7 @@ class TileLedger:
         with imagery_errors(url):
             group = open_tiled(url, mode="r+")
             done, self._records = array_of(group, "done"), array_of(group, "record")
-            self.status: NDArray[np.uint8] = np.asarray(done[:])
+            self.status: U8 = np.asarray(done[:])
             self._done = LedgerArray(done, self.status)
 
     @property
@@ -185,7 +185,7 @@ class TileLedger:
 
 
 def open_ledger(
-    url: str, spec: TiledSpec, status: NDArray[np.uint8], *, other_imagery: bool = False
+    url: str, spec: TiledSpec, status: U8, *, other_imagery: bool = False
 ) -> TileLedger:
     """The ledger of a copy begun from the same spec, or of a new one with these first statuses.
 
@@ -240,7 +240,7 @@ def _names(store: Store) -> list[str]:
         return []
 
 
-def _create(url: str, spec: TiledSpec, status: NDArray[np.uint8]) -> None:
+def _create(url: str, spec: TiledSpec, status: U8) -> None:
     lattice = spec.lattice
     with imagery_errors(url), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # strings: not yet in the specification
@@ -301,7 +301,7 @@ def _create_pixels(group: zarr.Group, lattice: Grid) -> None:
         axis[:] = values
 
 
-def _create_ledger(group: zarr.Group, status: NDArray[np.uint8]) -> None:
+def _create_ledger(group: zarr.Group, status: U8) -> None:
     names = ("tile_y", "tile_x")
     done = group.create_array(
         "done",

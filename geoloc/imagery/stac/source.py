@@ -18,9 +18,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...area import Bounds, StacImagery
+from ...arrays import U8, Bools
 from ...domain import Grid
 from ...errors import ImageryError
 from ...stores import without_secrets
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _MOST_REMARKS = 5
 _MEDIAN_BYTES = 200_000_000  # of all scenes' pixels, held at once
 
-Layers = NDArray[np.uint8]
+Layers = U8
 
 
 class StacSource:
@@ -424,7 +424,7 @@ def _manner(scene: Scene, file: RasterFile, spec: StacImagery) -> Manner:
     return replace(manner, nodata=nodata, light=own[0].light)
 
 
-def _uppermost(stack: xr.DataArray, pixels: Layers, valid: NDArray[np.bool_]) -> list[int]:
+def _uppermost(stack: xr.DataArray, pixels: Layers, valid: Bools) -> list[int]:
     """Fill gaps scene by scene until nothing is missing; the indices of those used."""
     seen = []
     for layer, index in zip(stack, stack.id.values, strict=True):
@@ -436,7 +436,7 @@ def _uppermost(stack: xr.DataArray, pixels: Layers, valid: NDArray[np.bool_]) ->
     return seen
 
 
-def _median(stack: xr.DataArray, pixels: Layers, valid: NDArray[np.bool_]) -> list[int]:
+def _median(stack: xr.DataArray, pixels: Layers, valid: Bools) -> list[int]:
     """The median of all valid scenes, pixel by pixel; the indices of those used."""
     seen = np.zeros(len(stack), np.bool_)
     strip = stack.chunks[2][0]  # type: ignore[index]

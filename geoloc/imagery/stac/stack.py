@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import stackstac
 import xarray as xr
-from numpy.typing import NDArray
 from pyproj import CRS
 
 from ...area import Bounds
+from ...arrays import U8
 from ...domain import Grid
 from ...errors import ImageryError
 from ..placing import part_of
@@ -28,7 +28,7 @@ from .scene import Scene
 BANDS = ("r", "g", "b", "valid")
 """``valid`` is 255 where a scene has data."""
 
-ReadScene = Callable[[Scene, Grid], NDArray[np.uint8]]
+ReadScene = Callable[[Scene, Grid], U8]
 """A scene's pixels ``(band, y, x)``, in the order of BANDS, on a window's lattice."""
 
 
@@ -96,7 +96,7 @@ class _Readers:
 
     def __init__(self, scenes: Sequence[Scene], window: Grid, read: ReadScene) -> None:
         self._scenes, self._window, self._read = scenes, window, read
-        self._last: tuple[tuple[int, Grid], NDArray[np.uint8]] | None = None
+        self._last: tuple[tuple[int, Grid], U8] | None = None
 
     def __dask_tokenize__(self) -> str:
         return uuid.uuid4().hex  # never share results between windows
@@ -105,7 +105,7 @@ class _Readers:
         index, band = url.split("/")
         return _Reader(self, int(index), BANDS.index(band))
 
-    def layers(self, index: int, part: Any) -> NDArray[np.uint8]:
+    def layers(self, index: int, part: Any) -> U8:
         """All bands ``(band, y, x)`` of a scene in a part of the window."""
         rows, cols = (slice(int(a), int(b)) for a, b in part.toranges())
         window = self._window.window(rows, cols)
@@ -113,7 +113,7 @@ class _Readers:
             self._last = (index, window), self._read_touched(self._scenes[index], window)
         return self._last[1]
 
-    def _read_touched(self, scene: Scene, window: Grid) -> NDArray[np.uint8]:
+    def _read_touched(self, scene: Scene, window: Grid) -> U8:
         """The scene where it may reach, and zeros around."""
         layers = np.zeros((len(BANDS), *window.shape), np.uint8)
         if (part := part_of(scene, window)) is not None:
@@ -127,7 +127,7 @@ class _Reader:
     def __init__(self, readers: _Readers, index: int, band: int) -> None:
         self._readers, self._index, self._band = readers, index, band
 
-    def read(self, window: Any, **_: Any) -> NDArray[np.uint8]:
+    def read(self, window: Any, **_: Any) -> U8:
         """Pixels ``(y, x)`` of a rasterio window of the stack."""
         layers = self._readers.layers(self._index, window)
         return np.asarray(layers[self._band])

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from ...area import XyzImagery
+from ...arrays import U8
 from ...errors import one_line
 from ...net.hosts import refused_redirect
 from ..keys import fill_keys
@@ -51,7 +51,7 @@ _THREADS = "geoloc-tiles"
 Place = tuple[int, int]
 """x and y of a tile."""
 
-TilePixels = NDArray[np.uint8]
+TilePixels = U8
 """``(y, x, rgba)``."""
 
 

@@ -11,8 +11,8 @@ import threading
 from collections import OrderedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import U8
 from .cache import TileCache
 
 _ENOUGH = 4  # different tiles
@@ -35,7 +35,7 @@ class Repeats:
         self._known: set[str] = set()
         self._lock = threading.Lock()
 
-    def add(self, place: Place, digest: str, pixels: NDArray[np.uint8]) -> None:
+    def add(self, place: Place, digest: str, pixels: U8) -> None:
         """Record that a tile (zoom, x, y) is ``pixels`` (y, x, rgba) with this digest."""
         with self._lock:
             places = self._places.pop(digest, ())
@@ -60,7 +60,7 @@ class Repeats:
         return f"placeholder {self._server} {digest}"
 
 
-def is_painted(pixels: NDArray[np.uint8]) -> bool:
+def is_painted(pixels: U8) -> bool:
     """Whether an image has one colour that is not grey, up to compression noise, or is transparent.
 
     ``pixels`` ``(y, x, rgba)``; transparent ones are ignored.

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pyproj import CRS
 
 from ...area import Bounds, XyzImagery
+from ...arrays import U8, Bools
 from ...domain import Grid
 from ...errors import ImageryError
 from ...extras import extra
@@ -42,8 +42,8 @@ _WORLD: Bounds = (-180.0, -MAX_LATITUDE, 180.0, MAX_LATITUDE)
 class _Mosaic:
     """Tiles side by side: ``(3, y, x)`` and ``(y, x)``, a line per kind of failure, bytes."""
 
-    pixels: NDArray[np.uint8]
-    valid: NDArray[np.bool_]
+    pixels: U8
+    valid: Bools
     errors: tuple[str, ...]
     notes: tuple[str, ...]
     size: int

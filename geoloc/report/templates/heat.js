@@ -6,7 +6,8 @@ const createHeat = (data, map) => {
   const MOST_LINES = 30000;
   const step = (bounds[2] - bounds[0]) / width;
   const percent = (share) => `${+(100 * share).toPrecision(share < 0.1 ? 1 : 2)} %`;
-  let levels = null, outline = [], likely = [], gaps = null, hatching = null;
+  const layers = [{ ...data.heat, measure: data.measure.name }, ...(data.models ?? [])];
+  let current = layers[0], levels = null, outline = [], likely = [], gaps = null, hatching = null;
 
   const worst = () => +slider.value; // the last level that is shown
   const palette = () => data.heat.palettes[$("study").checked ? "study" : "hot"];
@@ -47,14 +48,14 @@ const createHeat = (data, map) => {
       const label = document.createElement("small");
       label.textContent = percent(share);
       label.style.left = `${at}%`;
-      label.title = `${data.measure.name} ${data.measure.sign} ${value(levelOf(share))}`;
+      label.title = `${current.measure} ${data.measure.sign} ${value(levelOf(share))}`;
       return [...kept, Object.assign(label, { at })];
     }, []));
   }
 
   const levelOf = (share) => shares.findIndex((s) => s >= 0.999 * share) + 1 || shares.length;
   const value = (level) => {
-    const edge = data.heat.edges[level - 1];
+    const edge = current.edges[level - 1];
     return data.measure.name === "probability" ? percent(Math.exp(-edge)) : edge.toPrecision(4);
   };
 
@@ -66,7 +67,8 @@ const createHeat = (data, map) => {
   function describe(x, y) {
     const level = levelAt(x, y);
     if (!level) return "not searched";
-    return `${data.measure.name} ${data.measure.sign} ${value(level)}, best ${percent(shares[level - 1])}`;
+    const whose = current === layers[0] ? "" : `${current.name} alone: `;
+    return `${whose}${current.measure} ${data.measure.sign} ${value(level)}, best ${percent(shares[level - 1])}`;
   }
 
   // Runs of cell edges between the best 1 % and the rest: [col, row, col, row] each.
@@ -142,11 +144,18 @@ const createHeat = (data, map) => {
     context.globalCompositeOperation = "source-over";
   }
 
+  // Of several models: all together, or one of them alone.
+  async function show(number) {
+    const layer = layers[number], unpacked = layer.unpacked ??= await unpack(layer.levels);
+    current = layer;
+    levels = unpacked;
+    outline = trace(levelOf(0.01));
+  }
+
   async function load() {
     Object.assign(canvas, { width, height });
     map.addLayer(canvas, bounds, width, height);
-    levels = await unpack(data.heat.levels);
-    outline = trace(levelOf(0.01));
+    await show(+($("heat-of")?.value ?? 0)); // a browser may remember what was chosen
     if (data.calibrated) likely = trace(levelOf(data.calibrated.share));
     map.addPainter(paintOutline, true);
     if (data.heat.lacking) {
@@ -158,6 +167,11 @@ const createHeat = (data, map) => {
   }
 
   slider.addEventListener("input", () => { if (levels) paint(); });
+  $("heat-of")?.addEventListener("change", async (event) => {
+    await show(+event.target.value);
+    paint();
+    map.redraw();
+  });
   $("study").addEventListener("change", () => { if (levels) paint(); });
   $("show-outline").addEventListener("change", map.redraw);
   $("show-calibrated")?.addEventListener("change", map.redraw);

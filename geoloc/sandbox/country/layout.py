@@ -31,24 +31,22 @@ class CountryLayout(Layout):
         self.plan = plan
         self.lines = plan.lines
         self._made = lru_cache(maxsize=256)(self._make)
+        self.plot = lru_cache(maxsize=4096)(self._plot_at)  # type: ignore[method-assign]
 
     def __reduce__(self) -> tuple[type[CountryLayout], tuple[Plan]]:  # type: ignore[override]
         return CountryLayout, (self.plan,)
 
-    def plot(self, i: int, j: int) -> Plot:
+    def _plot_at(self, i: int, j: int) -> Plot:
         """The plot of a site."""
-        return self._made(i // _TILE, j // _TILE)[(i, j)]
+        row, col = i // _TILE, j // _TILE
+        plan, edges, counts = self._made(row, col)
+        at = j - col * _TILE, i - row * _TILE
+        near = [_neighbor(edge) for edge in edges[at][: counts[at]].tolist()]
+        near.sort(key=lambda neighbor: neighbor.key)
+        return self._plot_of((i, j), plan[at].tolist(), near)
 
-    def _make(self, row: int, col: int) -> dict[tuple[int, int], Plot]:
-        i0, j0 = row * _TILE, col * _TILE
-        own, edges, counts = self.block(i0, j0, _TILE, _TILE)
-        plots = {}
-        for j in range(_TILE):
-            for i in range(_TILE):
-                near = [_neighbor(edge) for edge in edges[j, i, : counts[j, i]].tolist()]
-                near.sort(key=lambda neighbor: neighbor.key)
-                plots[i0 + i, j0 + j] = self._plot_of((i0 + i, j0 + j), own[j, i].tolist(), near)
-        return plots
+    def _make(self, row: int, col: int) -> tuple[F64, F64, NDArray[np.int64]]:
+        return self.block(row * _TILE, col * _TILE, _TILE, _TILE)
 
     def block(self, i0: int, j0: int, ni: int, nj: int) -> tuple[F64, F64, NDArray[np.int64]]:
         """Plan ``(j, i, 7)`` of a rectangle of plots, and their edges as `cells_block`."""

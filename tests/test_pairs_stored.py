@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from geoloc.errors import PhotoError
-from geoloc.pairs import read_pairs
+from geoloc.pairs import Pair, read_pairs, write_pairs
 from geoloc.pairs.sharding import shard_pairs
 from geoloc.pairs.shards import read_shards
-from geoloc.training.shards import Stored, find_stored_pairs
+from geoloc.pairs.stored import Stored, find_stored_pairs, first_copies, stored_pairs
+from tests.pair_files import picture, write_pair_images
 from tests.training_pairs import place_pairs
 
 
@@ -39,3 +40,26 @@ def test_an_archive_that_is_cut_later_is_noticed(shards: Path) -> None:
         last.read()
     with pytest.raises(PhotoError, match="cannot be read"):
         Stored(shards / "gone.png").read()
+
+
+@pytest.mark.parametrize("kind", ["file", "shards"])
+def test_copies_of_an_image_are_one(tmp_path: Path, kind: str) -> None:
+    """Two photos of a place: its chip is in the shard twice, or was copied by hand."""
+    pairs = list(write_pair_images(tmp_path))
+    other, copy = tmp_path / "other.jpg", tmp_path / "copy.png"
+    picture(7).save(other)
+    assert pairs[0].overhead is not None
+    copy.write_bytes(pairs[0].overhead.read_bytes())
+    path = write_pairs([*pairs, Pair(other, copy, pairs[0].lonlat)], tmp_path / "more.csv")
+    if kind == "shards":
+        shard_pairs(read_pairs(path), tmp_path / "shards", per_shard=2)
+        path = tmp_path / "shards"
+    found = stored_pairs(path)
+    assert len(found) == 7 and len({pair.ground for pair in found}) == 7
+    assert len({pair.overhead for pair in found}) == 6
+    assert len({pair.overhead.sha256() for pair in found}) == 6
+
+
+def test_what_cannot_be_read_is_no_copy(tmp_path: Path) -> None:
+    first, second = Stored(tmp_path / "gone"), Stored(tmp_path / "gone too")
+    assert first_copies([first, second, first]) == {first: first, second: second}

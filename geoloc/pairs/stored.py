@@ -1,4 +1,4 @@
-"""Images where they lie: in files of their own, or as members of tar shards, read one by one.
+"""Pairs with their images where they lie: in files, or as members of tar shards, read one by one.
 
 A training shows its pairs in another order in each epoch. So an archive is not streamed but looked
 into: where its members begin is noted once (some 100 bytes a pair), and each is read when needed.
@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..errors import GeolocError, PhotoError
-from ..pairs import Split
-from ..pairs.shards import archives_of, member_of, parse_facts, require_size, split_of
-from ..pairs.tars import require_end
+from ..arrays import U8
+from ..errors import GeolocError, PhotoError, UsageError
 from ..photos import decode_photo, read_photo
+from .file import Pair, Split, read_pairs
+from .shards import (
+    archives_of,
+    find_index,
+    lonlat_of,
+    member_of,
+    parse_facts,
+    require_size,
+    split_of,
+)
+from .tars import is_tar, require_end
+
+_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,14 @@ class Stored:
         """Of the bytes."""
         return hashlib.sha256(self.read()).hexdigest()
 
-    def pixels(self) -> NDArray[np.uint8]:
+    def length(self) -> int:
+        """Bytes; -1 of a file that is not there."""
+        try:
+            return self.size if self.member else self.path.stat().st_size
+        except OSError:
+            return -1
+
+    def pixels(self) -> U8:
         """Upright RGB ``(h, w, 3)``. Raises PhotoError."""
         if not self.member:
             return read_photo(self.path).pixels
@@ -59,12 +76,73 @@ class Stored:
 
 @dataclass(frozen=True)
 class StoredPair:
-    """A pair of a shard, its images not read yet."""
+    """A pair, its images not read yet."""
 
     ground: Stored
     overhead: Stored
     split: Split
     group: str
+    lonlat: tuple[float, float] | None = None
+
+
+def stored_pairs(pairs: Path) -> list[StoredPair]:
+    """The pairs of a pairs file, or of a folder of shards (or one shard, or their index).
+
+    An image that many pairs show is one, also where a shard holds a copy for each of them: else a
+    place would be its own wrong answer. Raises UsageError or GeolocError, one line, for what is
+    missing, cut or without images.
+    """
+    found = list(find_stored_pairs(pairs)) if is_shards(pairs) else _of_file(pairs)
+    one = first_copies(image for pair in found for image in (pair.ground, pair.overhead))
+    return [replace(pair, ground=one[pair.ground], overhead=one[pair.overhead]) for pair in found]
+
+
+def is_shards(pairs: Path) -> bool:
+    """Whether a path is a folder of shards, or one, or their index."""
+    return pairs.is_dir() or is_tar(pairs) or (pairs.is_file() and find_index(pairs) is not None)
+
+
+def _of_file(path: Path) -> list[StoredPair]:
+    return [
+        StoredPair(
+            Stored(pair.photo), Stored(chip_path(path, pair)), pair.split, pair.group, pair.lonlat
+        )
+        for pair in read_pairs(path)
+    ]
+
+
+def chip_path(path: Path, pair: Pair) -> Path:
+    """The chip of a pair of a file. Raises UsageError for one that only names its place."""
+    if pair.overhead is None:
+        raise UsageError(
+            f"{path}: {pair.photo.name}: pairs by lon, lat need chips cut first, by 'geoloc pairs "
+            "build', which gives the column overhead; or evaluate a cube with a truth file"
+        )
+    return pair.overhead
+
+
+def first_copies(images: Iterable[Stored]) -> dict[Stored, Stored]:
+    """Each image, and the first one of the same bytes.
+
+    Only those of a length that occurs twice are read. One that cannot be read is itself: whoever
+    needs it says why.
+    """
+    unique = list(dict.fromkeys(images))
+    lengths = [image.length() for image in unique]
+    often = {length for length, count in Counter(lengths).items() if count > 1}
+    alike = [image for image, length in zip(unique, lengths, strict=True) if length in often]
+    first, one = dict[str, Stored](), {image: image for image in unique}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for image, digest in zip(alike, pool.map(_digest, alike), strict=True):
+            one[image] = first.setdefault(digest, image) if digest else image
+    return one
+
+
+def _digest(image: Stored) -> str:
+    try:
+        return image.sha256()
+    except PhotoError:
+        return ""
 
 
 def find_stored_pairs(folder: Path) -> Iterator[StoredPair]:
@@ -114,4 +192,5 @@ def _pair(path: Path, key: str, members: dict[str, Stored]) -> StoredPair:
             raise GeolocError(f"{path}: {key} has no {part} image: make the shard again")
     facts = parse_facts(path, key, members["json"].read()) if "json" in members else {}
     split = split_of(path, key, facts)
-    return StoredPair(members["ground"], members["overhead"], split, str(facts.get("group") or ""))
+    group = str(facts.get("group") or "")
+    return StoredPair(members["ground"], members["overhead"], split, group, lonlat_of(facts))

@@ -1,0 +1,32 @@
+"""Several models in tandem: cubes of the same places, asked together.
+
+Their distances become z-scores, by a bank of unrelated photos where there is one, and are averaged:
+see `geoloc.evaluation.tandem`. The answer shows for each place what every single model says of it.
+
+``members``     the models and their cubes, opened together, and what is usual of each
+``answering``   photos in, answers out
+``evaluating``  whether all together are better than the better one alone
+"""
+
+from __future__ import annotations
+
+from .answering import TandemAnswer, TandemPlace, answer_in_tandem, answer_of, search_tandem
+from .evaluating import TandemEvaluation, evaluate_tandem
+from .members import TANDEM, TANDEM_BANK, Tandem, assemble, distance_maps, open_area, open_tandem
+
+__all__ = [
+    "TANDEM",
+    "TANDEM_BANK",
+    "Tandem",
+    "TandemAnswer",
+    "TandemEvaluation",
+    "TandemPlace",
+    "answer_in_tandem",
+    "answer_of",
+    "assemble",
+    "distance_maps",
+    "evaluate_tandem",
+    "open_area",
+    "open_tandem",
+    "search_tandem",
+]

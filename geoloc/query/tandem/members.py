@@ -1,0 +1,335 @@
+"""The models of a tandem and their cubes, opened together, and what is usual of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...area import Area
+from ...arrays import F32, F64
+from ...cube import Cube
+from ...domain import Domain, Points
+from ...errors import ModelError, UsageError
+from ...evaluation.tandem import Bank, BankSums, by_places, fused, shares
+from ...models import Model
+from ...photos import Photo, PhotoView
+from ...report.evidence import photo_record
+from ...search import Query, scan
+from ..bank import bank_photos
+from ..encode import BATCH, encode
+from ..folders import question_key
+from ..items import QueryItem
+from ..options import QueryOptions
+from ..session import QuerySession
+from ..target import Ref, Target, cube_model, open_target, several_models
+
+TANDEM, TANDEM_BANK = "tandem", "tandem_bank"
+"""All models together in an evaluation, by the places and by the bank: names of no model."""
+
+_MOST = 1 << 24  # places: what is usual of them must fit in memory
+_GROUP = 16  # photos of a pass
+_MOST_BANK = 256  # photos: more say hardly more, and each takes memory while a cube is read
+_BANK_KEYS = ("file", "path", "sha256")
+
+Progress = Callable[[float, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A model of the tandem: its name here, how its cube is asked, and what its bank says, if
+    there is one."""
+
+    name: str
+    session: QuerySession
+    model: Model
+    bank: Bank | None
+
+    @property
+    def cube(self) -> Cube:
+        """What it is asked of."""
+        return self.session.target.cube
+
+    def encode(
+        self, paths: Sequence[Path], looks: Sequence[PhotoView] = (PhotoView(),), **options: Any
+    ) -> tuple[list[Photo], F32, dict[str, str]]:
+        """See `encode`. Raises ModelError for vectors that no place has a distance to."""
+        return _encoded(self.model, paths, looks, **options)
+
+
+@dataclass(frozen=True, eq=False)
+class Tandem:
+    """Cubes of the same places by several models; open one with `open_tandem` or `open_area`.
+
+    weights: of each model, summing to 1, those without weight last; photos: of the bank;
+    failures: why others of it could not be read, by path.
+    """
+
+    members: tuple[Member, ...]
+    weights: tuple[float, ...]
+    photos: tuple[Mapping[str, Any], ...] = ()
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def bank(self) -> int:
+        """How many photos of the bank count."""
+        return len(self.photos)
+
+    @property
+    def options(self) -> QueryOptions:
+        """What it was opened with."""
+        return self.members[0].session.options
+
+    def with_top(self, top: int) -> Tandem:
+        """The same with another number of candidates."""
+        options = self.options.model_copy(update={"top": top})
+        members = [replace(m, session=replace(m.session, options=options)) for m in self.members]
+        return replace(self, members=tuple(members))
+
+    def key(self, item: QueryItem) -> str:
+        """Stands for the question; see `question_key`."""
+        sessions = [member.session for member in self.members]
+        models = {"models": [{"cube": session.info} for session in sessions]}
+        return question_key({**sessions[0].asked(item), "tandem": models})
+
+    @property
+    def domain(self) -> Domain:
+        """The places."""
+        return self.members[0].cube.domain
+
+    def read(
+        self, paths: Sequence[Path], looks: Sequence[PhotoView] = (PhotoView(),), **options: Any
+    ) -> tuple[list[Photo], list[F32], dict[str, str]]:
+        """The readable photos, their vectors ``(photo, feature)`` by each model, and failures."""
+        encoded = [member.encode(paths, looks, **options) for member in self.members]
+        return encoded[0][0], [vectors for _, vectors, _ in encoded], encoded[0][2]
+
+    def distances(self, vectors: Sequence[F32], photo: int) -> list[F32]:
+        """Of one photo to all places by each model, ``(1, place)``."""
+        one = slice(photo, photo + 1)
+        pairs = zip(self.members, vectors, strict=True)
+        return [distance_maps(member.cube, own[one]) for member, own in pairs]
+
+    def fused(self, scores: Sequence[F64]) -> F64:
+        """The z-scores of all models together."""
+        return fused(scores, self.weights)
+
+    def scores(self, distances: Sequence[F32], *, by_bank: bool) -> list[F64]:
+        """z-scores of each model's distances ``(1, place)``: by the bank, or by places."""
+        return [
+            member.bank.flat.scores(own) if by_bank and member.bank else by_places(own)
+            for member, own in zip(self.members, distances, strict=True)
+        ]
+
+
+def distance_maps(cube: Cube, vectors: F32) -> F32:
+    """Distances ``(photo, place)`` of all places of a cube, row by row, NaN where missing."""
+    shape = cube.domain.shape
+    maps = np.full((len(vectors), *shape), np.nan, np.float32)
+    for start in range(0, len(vectors), _GROUP):
+        part = slice(start, start + _GROUP)
+        for chunk, values in scan(cube, Query(vectors[part])):
+            maps[(part, *chunk.slices)] = values
+    return maps.reshape(len(vectors), -1)
+
+
+def open_area(
+    area: Area, options: QueryOptions | None = None, progress: Progress | None = None
+) -> Tandem:
+    """The tandem of an area that names several models, with its weights and its bank.
+
+    Raises what `open_tandem` raises, and UsageError where the bank's folder has no photos.
+    """
+    bank = () if area.bank is None else bank_photos(area.bank)
+    weights = [one.weight for one in area.models]
+    parts = area.named_parts
+    return _open([*parts.values()], [*parts], bank, weights, options or QueryOptions(), progress)
+
+
+def open_tandem(
+    cubes: Sequence[Ref],
+    bank: Sequence[Path] = (),
+    *,
+    weights: Sequence[float] | None = None,
+    options: QueryOptions | None = None,
+    progress: Progress | None = None,
+) -> Tandem:
+    """Open cubes of the same places, each by its own model, and ask them about the bank's photos.
+
+    One area file of several models stands for all of their cubes, with its weights and its bank if
+    no others are given. Raises UsageError for fewer than two cubes, such of different places or
+    of one model, more places than fit in memory, options that several models cannot have, or too
+    small a bank; CubeError, ModelError.
+    """
+    area, names = several_models(cubes[0]) if len(cubes) == 1 else None, None
+    if area is not None:
+        if not bank and area.bank is not None:
+            bank = bank_photos(area.bank)
+        names, cubes = [*area.named_parts], [*area.parts]
+        weights = weights or [one.weight for one in area.models]
+    return _open(cubes, names, bank, weights, options or QueryOptions(), progress)
+
+
+def _open(
+    cubes: Sequence[Ref],
+    names: Sequence[str] | None,
+    bank: Sequence[Path],
+    weights: Sequence[float] | None,
+    options: QueryOptions,
+    progress: Progress | None,
+) -> Tandem:
+    if len(cubes) < 2:
+        raise UsageError(
+            "a tandem needs at least two cubes of the same places: --cube A --cube B, or an area "
+            "file that names several models"
+        )
+    shares(weights or None, len(cubes))  # refuses what does not fit, before any work
+    _require_possible(options)
+    targets = [_opened(cube, options) for cube in cubes]
+    _require_same_places([target.cube for target in targets])
+    models = [cube_model(target) for target in targets]
+    return assemble(targets, models, bank, weights, options, names=names, progress=progress)
+
+
+def assemble(
+    targets: Sequence[Target],
+    models: Sequence[Model],
+    bank: Sequence[Path],
+    weights: Sequence[float] | None,
+    options: QueryOptions,
+    *,
+    names: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> Tandem:
+    """A tandem of open cubes, each with its model; see `open_tandem`.
+
+    ``names``: of the models here, by default their own.
+    """
+    chosen = shares(weights or None, len(targets))
+    _require_different(models)
+    named = names_of(names or [model.name for model in models], models)
+    order = sorted(range(len(models)), key=lambda number: not chosen[number])
+    hidden = any(target.hides_photos(options.sensitive) for target in targets)
+    members, failures, photos = list[Member](), dict[str, str](), list[Mapping[str, Any]]()
+    for number in order:
+        target, model = targets[number], models[number]
+        session = QuerySession.of(target, options, sensitive=hidden)
+        usual = None
+        if bank:
+            photos, vectors, failures = _bank_vectors(model, bank, progress)
+            usual = bank_of(target.cube, vectors)
+        members.append(Member(named[number], session, model, usual))
+    return Tandem(tuple(members), tuple(chosen[order].tolist()), tuple(photos), failures)
+
+
+def _bank_vectors(
+    model: Model, bank: Sequence[Path], progress: Progress | None
+) -> tuple[list[Mapping[str, Any]], F32, dict[str, str]]:
+    """Which photos of the bank can be read, their vectors ``(photo, feature)``, and failures.
+
+    No more of them than a batch are in memory at once.
+    """
+    known, parts, failures = list[Mapping[str, Any]](), list[F32](), dict[str, str]()
+    if len(bank) > _MOST_BANK:
+        raise UsageError(
+            f"a bank of {len(bank):,} photos is too large: {_MOST_BANK} unrelated ones suffice"
+        )
+    for start in range(0, len(bank), BATCH):
+        photos, vectors, lost = _encoded(model, bank[start : start + BATCH])
+        known += [{key: photo_record(one)[key] for key in _BANK_KEYS} for one in photos]
+        parts.append(vectors)
+        failures |= lost
+        if progress:
+            progress(min(start + BATCH, len(bank)), len(bank))
+    return known, np.concatenate(parts), failures
+
+
+def bank_of(cube: Cube, vectors: F32) -> Bank:
+    """What is usual of the places of a cube, by the vectors ``(photo, feature)`` of a bank.
+
+    Raises UsageError for too few photos, or such as do not differ.
+    """
+    sums = BankSums(len(vectors), cube.domain.shape)
+    for chunk, values in scan(cube, Query(vectors)):
+        sums.add(chunk.slices, values)
+    return sums.bank()
+
+
+def _opened(cube: Ref, options: QueryOptions) -> Target:
+    return open_target(
+        cube,
+        options.generation,
+        check_digests=options.check_digests,
+        fetch_imagery=options.fetch_imagery,
+    )
+
+
+def _encoded(
+    model: Model, paths: Sequence[Path], looks: Sequence[PhotoView] = (PhotoView(),), **options: Any
+) -> tuple[list[Photo], F32, dict[str, str]]:
+    photos, vectors, failures = encode(paths, model, looks, **options)
+    if odd := [p.file for p, v in zip(photos, vectors, strict=True) if not np.isfinite(v).all()]:
+        raise ModelError(
+            f"model {model.name} gives no numbers for photo {odd[0]}: its ground network is damaged"
+        )
+    return photos, vectors, failures
+
+
+def _require_possible(options: QueryOptions) -> None:
+    """Refuse what is of one model alone."""
+    if options.regions is not None:
+        raise UsageError("several models rank no regions: leave --regions out, or name a --model")
+    if isinstance(options.generation, str):
+        raise UsageError(
+            f"generation {options.generation} is of one cube: name a --date, or a --model"
+        )
+
+
+def _require_different(models: Sequence[Model]) -> None:
+    digests = [model.digest for model in models]
+    for model in models:
+        if digests.count(model.digest) > 1:
+            raise UsageError(
+                f"model {model.name} ({model.digest[:12]}) is named twice: a tandem needs cubes of "
+                "different models"
+            )
+
+
+def names_of(names: Sequence[str], models: Sequence[Model]) -> list[str]:
+    """Names of models, with their digests where two have the same, or all together have it."""
+    every = [TANDEM, TANDEM_BANK, *names]
+    return [
+        f"{name}-{model.digest[:12]}" if every.count(name) > 1 else name
+        for name, model in zip(names, models, strict=True)
+    ]
+
+
+def _require_same_places(cubes: Sequence[Cube]) -> None:
+    first = cubes[0]
+    if first.domain.size > _MOST:
+        raise UsageError(
+            f"cube {first.url} has {first.domain.size:,} places, and a tandem takes {_MOST:,}: "
+            "build smaller areas"
+        )
+    for cube in cubes[1:]:
+        if _key(cube.domain) != _key(first.domain):
+            raise UsageError(
+                f"cubes {first.url} and {cube.url} are not of the same places: build both with the "
+                "same bounds, CRS and step"
+            )
+    if len({cube.url for cube in cubes}) < len(cubes):
+        raise UsageError(f"cube {first.url} is named twice: a tandem needs cubes of two models")
+    if isinstance(first.domain, Points):
+        raise UsageError(
+            f"cube {first.url} is of points, which several models do not answer together: ask each "
+            "of them by itself, with --model or by its cube"
+        )
+
+
+def _key(domain: Domain) -> tuple[Any, ...]:
+    if isinstance(domain, Points):
+        return (domain.crs, domain.digest)
+    return (domain.crs, domain.shape, *domain.bounds)

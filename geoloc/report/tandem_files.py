@@ -1,0 +1,67 @@
+"""Files of an answer of several models beside the usual ones: the heatmap of each, and
+``tandem.json``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..names import unique_names
+from .raster import write_heatmap
+
+if TYPE_CHECKING:
+    from .registry import Writer
+    from .result import QueryResult
+    from .tandem import Alone, TandemPart
+    from .views import Views
+
+FORMAT = "geoloc-tandem/1"
+FILE = "tandem.json"
+
+
+def writers(part: TandemPart) -> dict[str, Writer]:
+    """Files of such an answer beside the usual ones: `FILE`, and the heatmap of each model."""
+    return {FILE: write_tandem} | {
+        name: _heatmap_of(one.alone) for name, one in zip(_names(part), part.models, strict=True)
+    }
+
+
+def _names(part: TandemPart) -> list[str]:
+    """Of the models' heatmaps."""
+    return [f"heatmap_{name}.tif" for name in unique_names(one.name for one in part.models)]
+
+
+def _heatmap_of(alone: Alone) -> Writer:
+    return lambda _result, path, views: write_heatmap(alone, path, views)
+
+
+def write_tandem(result: QueryResult, path: Path, _views: Views | None = None) -> None:
+    """``tandem.json``: the candidates with what each model says of them, and nothing else."""
+    part = result.tandem
+    assert part is not None and result.photos
+    photos = [{"file": photo.file, "sha256": photo.sha256} for photo in result.photos]
+    record = {
+        "format": FORMAT,
+        "photo": photos[0],
+        "photos": photos,
+        "calibration": part.calibration,
+        "bank": len(part.bank),
+        "models": {
+            one.name: {
+                "digest": one.alone.model.get("digest"),
+                "cube": one.alone.cube.get("cube"),
+                "generation": one.alone.cube.get("generation"),
+                "weight": one.share,
+            }
+            for one in part.models
+        },
+        "candidates": [
+            {"rank": c.rank, "lat": round(c.lat, 7), "lon": round(c.lon, 7),
+             "score": round(c.distance, 4), "percentile": round(c.percentile, 4),
+             "models": part.of_place(c.rank)}
+            for c in result.candidates
+        ],
+    }  # fmt: skip
+    text = json.dumps(record, allow_nan=False, ensure_ascii=False, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
