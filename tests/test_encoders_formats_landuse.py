@@ -14,17 +14,20 @@ from torch.nn import functional
 from geoloc.domain import Grid
 from geoloc.encoders.formats.landuse import (
     EMBEDDED,
-    FEATURES,
+    HALF,
     INPUT_PX,
     KINDS_SHARE,
     MEMBERS,
+    PHOTO_FEATURES,
+    PLACE_FEATURES,
     PLACE_VIEWS,
     PlaceLanduse,
     Trunks,
     photo_head,
     photo_views,
+    shaped,
 )
-from geoloc.encoders.formats.lite import Edge
+from geoloc.encoders.formats.lite import Edge, pretrained
 from geoloc.encoders.formats.networks import build_network, load_weights, sliding_mean
 from geoloc.encoders.overhead import open_overhead, open_patches
 from geoloc.errors import ModelError
@@ -33,15 +36,28 @@ from geoloc.models import load_model
 from geoloc.training.landuse_features import place_features
 
 
-@pytest.mark.parametrize("edge", ["constant", "reflect"])
-def test_onnx_runtime_computes_what_torch_does_at_any_size(edge: Edge) -> None:
+@pytest.mark.parametrize(("edge", "halfway"), [("constant", False), ("reflect", True)])
+def test_onnx_runtime_computes_what_torch_does_at_any_size(edge: Edge, halfway: bool) -> None:
     x = torch.randn(2, 3, INPUT_PX, 96, generator=torch.Generator().manual_seed(0))
-    trunks = Trunks(edge).eval()
+    trunks = Trunks(edge, halfway).eval()
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         quick = trunks.maps(x)
     with torch.inference_mode():
         assert torch.allclose(quick, trunks(x), atol=1e-3)
-    assert quick.shape == (2, FEATURES, INPUT_PX // 32, 3)
+    assert quick.shape == (2, PLACE_FEATURES if halfway else PHOTO_FEATURES, INPUT_PX // 32, 3)
+
+
+def test_averages_tell_how_features_of_half_the_way_spread() -> None:
+    x = torch.randn(2, 3, 96, 160, generator=torch.Generator().manual_seed(4))
+    first, second = (pretrained(f"efficientnet_lite{n}", "reflect").eval() for n in (0, 2))
+    with torch.inference_mode():
+        means = shaped(Trunks("reflect", halfway=True).eval()(x).mean((2, 3)))
+        last = torch.cat([first(x), second(x)], 1).mean((2, 3))
+        first.cut()
+        half = first.early(x)
+    assert half.shape == (2, HALF, 6, 10)
+    expected = [last.sqrt(), half.mean((2, 3)), half.std((2, 3), unbiased=False)]
+    assert torch.allclose(means, torch.cat(expected, 1), atol=1e-3)
 
 
 def test_a_place_does_not_depend_on_how_it_is_turned() -> None:
@@ -83,7 +99,7 @@ def test_an_image_of_a_scene_needs_no_surroundings(tmp_path: Path) -> None:
     Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / "scene.png")
     [vector] = overhead_vectors(model, [tmp_path / "scene.png"]).vectors
     # the same by the training's way: features of each rotation, their mean, the head
-    features = place_features([image.transpose(1, 2, 0)]).reshape(1, PLACE_VIEWS, FEATURES)
+    features = place_features([image.transpose(1, 2, 0)]).reshape(1, PLACE_VIEWS, PLACE_FEATURES)
     network = PlaceLanduse(model.dim)
     load_weights(network, model.file("overhead.safetensors"))
     with torch.inference_mode():
@@ -113,8 +129,9 @@ def test_a_head_takes_as_many_classes_as_its_file_has() -> None:
     head, same = (photo_head(EMBEDDED + 3).eval() for _ in range(2))
     known = torch.randn(MEMBERS, 5, EMBEDDED // MEMBERS, generator=generator)
     head.set_classes(functional.normalize(known, dim=-1), torch.eye(5, 3))
+    head.set_discriminant(torch.randn(5, PHOTO_FEATURES, generator=generator), torch.arange(5.0))
     same.load_state_dict(head.state_dict())
-    x = torch.randn(4, FEATURES, generator=generator)
+    x = torch.rand(4, PHOTO_FEATURES, generator=generator)
     with torch.inference_mode():
         vectors = head(x)
         assert torch.equal(same(x), vectors)
@@ -124,9 +141,10 @@ def test_a_head_takes_as_many_classes_as_its_file_has() -> None:
         photo_head(EMBEDDED + 4).load_state_dict(head.state_dict())
 
 
-def test_heads_of_an_earlier_version_are_not_taken_for_todays() -> None:
+@pytest.mark.parametrize("arch", ["place_landuse", "place_landuse_kinds"])
+def test_heads_of_an_earlier_version_are_not_taken_for_todays(arch: str) -> None:
     with pytest.raises(ModelError, match="make it again with 'geoloc models make landuse'"):
-        build_network("place_landuse", 128)
+        build_network(arch, 128)
 
 
 def test_a_photo_asks_for_all_kinds_that_its_class_may_be() -> None:
@@ -139,8 +157,25 @@ def test_a_photo_asks_for_all_kinds_that_its_class_may_be() -> None:
             member[-1].bias.copy_(first[0])
         known = torch.stack([first[0], -first[0]]).expand(MEMBERS, 2, part)
         head.set_classes(known.clone(), torch.tensor([[1.0, 0, 1], [0, 1, 0]]))
-        kinds = head(torch.zeros(1, FEATURES))[0, :3]
+        head.set_discriminant(torch.zeros(2, PHOTO_FEATURES), torch.tensor([50.0, -50]))
+        kinds = head(torch.zeros(1, PHOTO_FEATURES))[0, :3]
     assert torch.allclose(kinds, (KINDS_SHARE / 2) ** 0.5 * torch.tensor([1.0, 0, 1]), atol=1e-5)
+
+
+def test_half_of_a_kind_is_what_the_discriminant_says() -> None:
+    head = photo_head(EMBEDDED + 2).eval()
+    x = torch.rand(3, PHOTO_FEATURES, generator=torch.Generator().manual_seed(5))
+    weights = torch.zeros(2, PHOTO_FEATURES)
+    weights[0, 7], weights[1, 5] = 3, 2
+    with torch.inference_mode():
+        known = torch.zeros(MEMBERS, 2, EMBEDDED // MEMBERS)  # by members either is as likely
+        head.set_classes(known, torch.eye(2))
+        head.set_discriminant(weights, torch.tensor([0.1, 0.3]))
+        kinds = head(x)[:, :2]
+    logits = torch.stack([3 * x[:, 7].sqrt() + 0.1, 2 * x[:, 5].sqrt() + 0.3], 1)
+    likely = 0.25 + logits.softmax(1) / 2
+    expected = KINDS_SHARE**0.5 * functional.normalize(likely, dim=1)
+    assert torch.allclose(kinds, expected, atol=1e-5)
 
 
 def test_views_of_a_photo_are_two_of_the_whole_and_two_corners() -> None:

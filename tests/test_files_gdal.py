@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import subprocess
@@ -82,6 +83,18 @@ def test_what_gdal_only_reports_is_a_failure_of_this_thread_alone(tmp_path: Path
         other.start()
         other.join()
     assert path.read_bytes() == b"whole"
+
+
+def test_a_file_system_that_reserves_nothing_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "not here")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    write_cog(tmp_path / "a.tif", raster_bytes(SHAPE, 4), write_plain, COMPRESS="DEFLATE")
+    with rasterio.open(tmp_path / "a.tif") as raster:
+        assert raster.shape == SHAPE
 
 
 def test_errors_of_others_stay_what_they_are(tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ def test_a_step_that_the_model_refuses_is_told_in_its_row(tmp_path: Path) -> Non
     row = _cost(plan, Measured(1.0, 64, 4096, "patch", False), workers=1)
     assert row.problem == "step 0.7 m is too fine"
     assert row.hours == 0
-    assert len(row.texts()) == 9
+    assert len(row.texts()) == 10
 
 
 def test_the_sample_grows_until_it_takes_long_enough(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from geoloc.cube import Cube
 from geoloc.domain import Grid, Points
 from geoloc.jobs import calibration
 from geoloc.jobs.build import build_cube
+from geoloc.jobs.estimate import plan_cube
 
 from .loopback import serving_on_loopback
 from .point_area import BLOCK, CRS, HEIGHT, LEFT, TOP, WIDTH, lonlat_of, write_area, write_image
@@ -146,6 +147,19 @@ def test_a_quota_of_the_first_ends_the_build_and_is_no_reason_for_the_backup(
         other = write_area(tmp_path / "other", COUNT, imagery=tiles(server, tmp_path / "tiles"))
         assert build_cube(other, cluster="inline").complete
         np.testing.assert_array_equal(codes(area), codes(other))
+
+
+def test_a_plan_foresees_the_requests_of_a_build(images: Path, tmp_path: Path) -> None:
+    """Those of points that lie in one block exactly; of other imagery none are told."""
+    with serve_tiles(tile) as server:
+        area = write_area(tmp_path, COUNT, imagery=tiles(server, tmp_path / "tiles"))
+        planned = plan_cube(area, cluster="inline").own
+        assert build_cube(area, cluster="inline").complete
+        asked = {*server.requests}
+    assert planned.requests == len(asked) > 1
+    (tmp_path / "plain").mkdir()
+    plain = write_area(tmp_path / "plain", COUNT, imagery=files(images, "a"))
+    assert plan_cube(plain, cluster="inline").own.requests is None
 
 
 INTERRUPTED = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pytest
 import rasterio
 import shapely
 from PIL import Image
-from pyproj import Geod
+from pyproj import Geod, Transformer
 
 from geoloc.area import MapLayers, read_layers
 from geoloc.candidates.regions import RankedRegions, place_recall
@@ -238,15 +239,44 @@ def test_names_neither_cover_one_another_nor_the_ranks(layers: MapLayers) -> Non
     dots, frame, taken = rng.uniform(0, 900, (200, 2)), (0.0, 0.0, 900.0, 900.0), [(0, 0, 300, 300)]
     from geoloc.report.picture import font
 
-    boxes = []
-    for name in placed_names(drawn, dots, frame, taken):  # type: ignore[arg-type]
+    boxes, shown = [], [*placed_names(drawn, dots, frame, taken)]  # type: ignore[arg-type]
+    for name in shown:
         left, top, right, bottom = font(name.size, bold=name.bold).getbbox(name.text, anchor="lt")
         x, y = name.corner
         boxes.append((x, y, x + right - left, y + bottom - top))
     assert 10 < len(boxes) <= 34 and len(layers.places)
     every = [*boxes, *taken]
     assert not any(overlap(a, b) for i, a in enumerate(every) for b in every[:i])
+    spots = [(x - 5, y - 5, x + 5, y + 5) for name in shown for x, y in [name.dot]]
+    assert not any(overlap(box, spot) for box in boxes for spot in spots)
     assert all(a > 0 and b > 0 and c < 900 and d < 900 for a, b, c, d in boxes)
+
+
+def test_no_name_covers_the_true_place(answer: QueryResult, tmp_path: Path) -> None:
+    """The dot and the name of a place of the very spot are below the mark, or beside it."""
+    drawn = drawn_layers(regions_of(answer).layout, answer.layers or MapLayers())
+    sheet = MapSheet.of(drawn)
+    for place in range(min(len(drawn.names), 5)):
+        x, y = drawn.xy[place].tolist()
+        to_degrees = Transformer.from_crs(regions_of(answer).layout.grid.crs, 4326, always_xy=True)
+        lon, lat = to_degrees.transform(x - 12 * sheet.scale, y)
+        write_region_map(replace(answer, truth=(lat, lon)), tmp_path / "map.png")
+        with Image.open(tmp_path / "map.png") as image:
+            across, down = sheet.at(x - 12 * sheet.scale, y)
+            arm = [(across - 9, down), (across + 9, down), (across, down - 9), (across, down + 9)]
+            seen = [image.convert("RGB").getpixel((round(a), round(b))) for a, b in arm]
+        assert all(b > 120 and r < 90 for r, _, b in seen), seen  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("ranking", [Ranking.MINIMUM, Ranking.CORRECTED])
+def test_the_true_place_stands_where_its_region_does(layers: MapLayers, ranking: Ranking) -> None:
+    """By what regions are ranked by, not always by their best places."""
+    ranked = answer_of(layers, ranking)
+    known = len(regions_of(ranked).order)
+    for lat, lon in itertools.product(np.linspace(48, 50, 5), np.linspace(30.5, 34, 5)):
+        told = replace(ranked, truth=(lat, lon)).told_truth()
+        if told is not None and told["region_rank"] is not None:
+            assert told["percentile"] == pytest.approx(100 * told["region_rank"] / known)
 
 
 def test_colours_darken_towards_the_best() -> None:

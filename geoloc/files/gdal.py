@@ -26,6 +26,8 @@ _HEADERS = 1 << 17
 """Bytes of tags, colour table, statistics and the parts of a file that GDAL writes for itself."""
 _TILE = 256  # px
 _COSTS_OF_DEFLATE = 1.01
+_CANNOT_TELL = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Of a file system that reserves no room."""
 _WRITERS = ("rasterio", "pyogrio")
 
 
@@ -88,7 +90,11 @@ def _check_room(folder: Path, sizes: tuple[int, ...]) -> None:
     with ExitStack() as files:
         for size in sizes:  # without names: nothing stays if killed here
             file = files.enter_context(tempfile.TemporaryFile(dir=folder))
-            os.posix_fallocate(file.fileno(), 0, size)
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno not in _CANNOT_TELL:
+                    raise
 
 
 @contextmanager

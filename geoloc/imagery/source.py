@@ -106,6 +106,15 @@ class Reaching(Protocol):
 
 
 @runtime_checkable
+class FromServer(Protocol):
+    """A source that asks a server for each part of a window."""
+
+    def requests(self, window: Grid) -> frozenset[tuple[int, int, int]]:
+        """Names of what is asked for, each once where answers are kept."""
+        ...
+
+
+@runtime_checkable
 class Uneven(Protocol):
     """A source whose GSD depends on the place."""
 

@@ -18,7 +18,7 @@ fetched for them. Chunks at an edge are stored whole.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -33,6 +33,8 @@ from ..domain import Chunk, Domain, Grid, Points
 from ..encoders.windows import windows
 from ..errors import CubeError, GeolocError
 from ..executors import Executor, open_cluster
+from ..imagery import Source
+from ..imagery.source import FromServer
 from ..points.survey import Survey, neighbours, survey_points
 from .cache import imagery_at_hand
 from .extent import placed
@@ -48,24 +50,27 @@ _RUNS = 3
 _SMALLEST = 8  # cells along a side of the first square
 _LOOKED_AT = 200  # blocks, until one with imagery is found
 _SAMPLE_SEED = 0
+_BLOCKS_AROUND = 4  # of points that lie together, over which shared tiles are counted
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A square of cells that was read and encoded; ``gpu``: on a GPU."""
+    """A square of cells that was read and encoded; ``gpu``: on a GPU. ``requests``: of tiles, per
+    point of those around; None for other imagery, and for grids."""
 
     seconds: float
     cells: int
     pixels: int
     method: str
     gpu: bool
+    requests: float | None = None
 
 
 @dataclass(frozen=True)
 class StepCost:
     """One row of the plan; ``step`` is 0 for points. ``hours`` are those of all workers together;
     ``problem`` says why the model cannot encode at this step, and the figures that depend on it
-    are 0; ``imagery_bytes`` are of decoded pixels, margins included."""
+    are 0; ``imagery_bytes`` are of decoded pixels, margins included; ``requests``: of tiles."""
 
     step: float
     method: str = ""
@@ -73,6 +78,7 @@ class StepCost:
     blocks: int = 0
     cells: int = 0
     imagery_bytes: int = 0
+    requests: int | None = None
     cube_bytes: int = 0
     hours: float = 0.0
     elapsed_hours: float = 0.0
@@ -83,13 +89,14 @@ class StepCost:
         """For people."""
         step = f"{self.step:g} m" if self.step else "points"
         if self.problem:
-            return [step, self.problem, *[""] * 7]
+            return [step, self.problem, *[""] * 8]
         return [
             step,
             f"{self.method} {self.gsd:.3g} m/px",
             f"{self.blocks:,}",
             f"{self.cells:,}",
             _size(self.imagery_bytes),
+            "" if self.requests is None else f"{self.requests:,}",
             _size(self.cube_bytes),
             _hours(self.hours),
             _hours(self.elapsed_hours),
@@ -123,8 +130,8 @@ class CubePlan:
 
     def headings(self) -> tuple[str, ...]:
         """Of ``StepCost.texts``."""
-        return ("step", "method", "blocks", self.noun, "pixels decoded", "cube", "worker time",
-                "elapsed", "cost")  # fmt: skip
+        return ("step", "method", "blocks", self.noun, "pixels decoded", "requests", "cube",
+                "worker time", "elapsed", "cost")  # fmt: skip
 
     @property
     def unit(self) -> str:
@@ -263,9 +270,12 @@ def _measure_among(plan: BuildPlan, area: Area, executor: Executor) -> Measured:
     assert area.points is not None
     work = replace(plan.task, polygon=None)
     index = _first_with_imagery(work, (work.domain.chunk(n, size=1) for n in _drawn(work.domain)))
-    around = neighbours(area.points, work.domain.xy(index)[0], work.domain.chunk_size)
-    block = Points.along_curve(LONLAT, around)
-    return _measured(replace(work, domain=block), block.chunk(0), executor)
+    most = _BLOCKS_AROUND * work.domain.chunk_size
+    around = neighbours(area.points, work.domain.xy(index)[0], most)
+    near = Points.along_curve(LONLAT, around)
+    work = replace(work, domain=near)
+    requests = _requests(work.source, work.windows(near.chunk(0, size=near.size)))
+    return replace(_measured(work, near.chunk(0), executor), requests=requests)
 
 
 def _drawn(domain: Domain) -> list[int]:
@@ -303,10 +313,25 @@ def _measured(work: EncodeTask, block: Chunk, executor: Executor) -> Measured:
         seconds = min(_run(work, square, executor) for _ in range(_RUNS))
         pixels = sum(window.size for window in work.windows(square))
         method, gpu = str(encoding.get("method", "")), executor.description.startswith("cuda")
-        measured = Measured(seconds, int(np.prod(square.shape)), pixels, method, gpu)
+        cells = int(np.prod(square.shape))
+        measured = Measured(seconds, cells, pixels, method, gpu)
         if seconds >= _ENOUGH_SECONDS or square == block:
             return measured
         side *= 2
+
+
+def _requests(source: Source, windows: Sequence[Grid]) -> float | None:
+    """Tiles to ask for per window, some of which share them; None for other imagery."""
+    if not isinstance(source, FromServer):
+        return None
+    return len(frozenset[Hashable]().union(*map(source.requests, windows))) / len(windows)
+
+
+def _requests_of(plan: BuildPlan, encoder: Encoder, blocks: int) -> int | None:
+    """Of all blocks of a grid, by the one in its middle: tiles at their edges count twice."""
+    middle = plan.domain.chunk(*(n // 2 for n in plan.domain.chunk_grid()))
+    one = _requests(plan.source, windows(encoder, plan.domain, middle))
+    return None if one is None else round(blocks * one)
 
 
 def _run(work: EncodeTask, square: Chunk, executor: Executor) -> float:
@@ -362,6 +387,10 @@ def _cost(
         cells, pixels = survey.survey.count, pixels // cells * survey.survey.count
     share = cells / sample.cells if sample.method == "patch" else pixels / sample.pixels
     hours = sample.seconds * share / 3600
+    if isinstance(plan.domain, Grid):
+        requests = _requests_of(plan, encoder, blocks)
+    else:
+        requests = None if sample.requests is None else round(cells * sample.requests)
     return StepCost(
         step=step_of(plan.domain) or 0.0,
         method=str(encoding.get("method", "")),
@@ -369,6 +398,7 @@ def _cost(
         blocks=blocks,
         cells=_cells(plan) if survey is None else survey.survey.count,
         imagery_bytes=3 * pixels,
+        requests=requests,
         cube_bytes=blocks * plan.domain.chunk_size**inside.ndim * (plan.features.dim + 4),
         hours=hours,
         elapsed_hours=hours / max(workers, 1),

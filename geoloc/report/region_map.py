@@ -47,6 +47,7 @@ _NUMBERED = 10  # best regions with a number on the map
 _BADGE = 27  # px, the disc of a rank
 _ROOMY = 3.5  # times as wide as a badge is a region that has room for one
 _TRUTH = "#00a5c8"
+_ARM = 13  # px from the middle of the mark of the true place to its ends
 _DPI = 200
 _COLOURS = 256
 
@@ -103,8 +104,8 @@ def write_region_map(result: QueryResult, path: Path, _views: Views | None = Non
     edge = (_MARGIN - 1, _HEAD - 1, _MARGIN + sheet.width, _HEAD + sheet.height)
     draw.rectangle(edge, outline=_INK, width=2)
     boxes = [*_draw_furniture(draw, sheet), *_draw_numbers(image, regions, drawn, sheet)]
+    _draw_names(draw, drawn, sheet, [*boxes, *_truth_box(result, sheet)])
     _draw_truth(draw, result, sheet)
-    _draw_names(draw, drawn, sheet, boxes)
     _draw_words(draw, result, sheet)
     _draw_legend(image, draw, result, sheet)
     metadata = PngInfo()
@@ -281,11 +282,18 @@ def badge_box(x: float, y: float) -> Box:
     return x - _BADGE / 2, y - _BADGE / 2, x + _BADGE / 2, y + _BADGE / 2
 
 
+def _truth_box(result: QueryResult, sheet: MapSheet) -> Iterator[Box]:
+    """Where the mark of the true place is, which no name may cover."""
+    if result.true_place is not None:
+        x, y = sheet.at(*result.true_place[0])
+        yield x - _ARM, y - _ARM, x + _ARM, y + _ARM
+
+
 def _draw_truth(draw: ImageDraw.ImageDraw, result: QueryResult, sheet: MapSheet) -> None:
     if result.true_place is None:
         return
     x, y = sheet.at(*result.true_place[0])
-    for arm, thick, color in ((13, 9, "black"), (11, 4, _TRUTH)):
+    for arm, thick, color in ((_ARM, 9, "black"), (_ARM - 2, 4, _TRUTH)):
         draw.line((x - arm, y, x + arm, y), color, thick)
         draw.line((x, y - arm, x, y + arm), color, thick)
 

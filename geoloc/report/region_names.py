@@ -38,7 +38,7 @@ def placed_names(
     ``dots`` ``(place, 2)``: where the places are on the map; ``frame``: the map's edges;
     ``occupied``: what no name may cover.
     """
-    full, named = list(occupied), list[tuple[float, float]]()
+    full, named, words = list(occupied), list[tuple[float, float]](), list[Box]()
     most = float(drawn.people[0]) if len(drawn.people) else 1.0
     for text, people, (x, y) in zip(drawn.names, drawn.people.tolist(), dots.tolist(), strict=True):
         if len(named) == _MOST:
@@ -48,8 +48,11 @@ def placed_names(
         name, bold = plain_line(text), people >= _LARGE * most
         size = max(_SMALLEST, round(_LARGEST + _STEP * math.log10(max(people, 1) / most)))
         box = _free_box(name, size, bold, (x, y), frame, full)
-        if box is not None and _inside((x, y, x, y), frame):
-            full += [box, (x - _DOT, y - _DOT, x + _DOT, y + _DOT)]
+        dot = (x - _DOT, y - _DOT, x + _DOT, y + _DOT)
+        covered = any(overlap(dot, other) for other in words)
+        if box is not None and not covered and _inside((x, y, x, y), frame):
+            full += [box, dot]
+            words.append(box)
             named.append((x, y))
             yield PlacedName(name, (x, y), box[:2], size, bold)
 

@@ -338,7 +338,12 @@ class QueryResult:
         lat, lon = self.truth
         x, y = Transformer.from_crs(4326, self.grid.crs, always_xy=True).transform(lon, lat)
         cell = self.grid.index(x, y) if math.isfinite(x) and math.isfinite(y) else None
-        return cell and ((x, y), percentile_of(self.heatmap, *cell))
+        if cell is None:
+            return None
+        if self.of_points and self.regions is not None:  # by what they are ranked by
+            rank = self._true_region(lon, lat)["region_rank"]
+            return (x, y), None if rank is None else 100 * rank / len(self.regions.order)
+        return (x, y), percentile_of(self.heatmap, *cell)
 
     def told_truth(self) -> dict[str, Any] | None:
         """For machines: the true place, and the percentile of the cell there; None if unknown."""

@@ -80,6 +80,39 @@ def start(x: float, y: float, center: F64, lattice: NDArray[np.int64]) -> int:
     return int(j * lattice[2] + i)
 
 
+@compiled
+def look_around(
+    x: float, y: float, reach: float, lines: F64, near: NDArray[np.bool_], d: F64
+) -> None:
+    """Say which lines may be within reach of a point, and take all to be far."""
+    for k in range(4):
+        near[k] = is_near(lines[k], x, y, reach)
+        d[k] = FAR
+
+
+@compiled
+def plot_at(
+    plot: int, px: float, py: float, sites: F64, edges: F64
+) -> tuple[int, tuple[float, float, float, int], float]:
+    """The plot of a bent point, from one near it, its border, and how far inside it lies."""
+    plot = G.walk(plot, px, py, sites, edges)
+    border = G.borders(plot, px, py, sites, edges)
+    inner = G.inner(plot, px, py, sites, edges)
+    return plot, (G.NO_BORDER if inner > 0.0 else border), inner
+
+
+@compiled
+def bridge(deck: int, flat: float, d: F64) -> tuple[float, float, bool]:
+    """Height of the ground below a line's deck and of its carriageway; whether on its parapet."""
+    level = flat + 0.3
+    if deck == MOTORWAY:
+        return flat, level + OVERPASS, abs(d[deck]) > 14.2
+    height = sunk(flat, d[RIVER])
+    if deck == RAIL:
+        return height, level + EMBANKMENT, abs(d[deck]) > 4.9
+    return height, level, abs(d[deck]) > 15.7
+
+
 @parallel
 def paint_ground(
     left: float, top: float, step: float, center: F64, phase: F64, lines: F64, sites: F64,
@@ -101,37 +134,27 @@ def paint_ground(
         y = top - (row + 0.5) * step
         d, s = np.full(4, FAR), np.zeros(4)
         near, rough = np.zeros(4, np.bool_), False
-        kept, kept_fine = np.full(5, np.nan), np.full(5, np.nan)
+        kept, close = np.full(5, np.nan), np.full(5, np.nan)
         along = bend(0.0, y, center, phase)[0]
         plot, border, inner = start(left, y, center, lattice), G.NO_BORDER, -1.0
         for col in range(nx):
             x = left + (col + 0.5) * step
             if col % _RUN == 0:  # most pixels are far from every line, which is told at once
-                middle = x + 0.5 * (_RUN - 1) * step
-                for k in range(4):
-                    near[k] = is_near(lines[k], middle, y, 0.5 * _RUN * step)
-                    d[k] = FAR
-                rough = is_rough(lines[RIVER], middle, y, 0.5 * _RUN * step)
+                middle, reach = x + 0.5 * (_RUN - 1) * step, 0.5 * _RUN * step
+                look_around(middle, y, reach, lines, near, d)
+                rough = is_rough(lines[RIVER], middle, y, reach)
             px, py = x + along, y + aside[col]
             inner -= 1.25 * step  # a bent pixel is at most so much nearer to an edge
             if inner < 0.0:
-                plot = G.walk(plot, px, py, sites, edges)
-                border = G.borders(plot, px, py, sites, edges)
-                inner = G.inner(plot, px, py, sites, edges)
-                if inner > 0.0:
-                    border = G.NO_BORDER
+                plot, border, inner = plot_at(plot, px, py, sites, edges)
             for k in range(4):
                 if near[k]:
                     d[k], s[k], _ = distance(lines[k], x, y)
             r, g, b, m, t = base_cover(plot, px, py, x, y, border, d, sites, edges, seed, step)
             own = int(sites[plot, G.CLS])
             broad = row_noise(broad_i[col], broad_x[col], broad_j[row], broad_y[row], seed, kept)
-            fine = row_noise(
-                fine_i[col], fine_x[col], fine_j[row], fine_y[row], seed + 1, kept_fine
-            )  # fmt: skip
-            flat = hills(broad, fine, d[RIVER])
-            if rough:
-                flat += mountains(x, y, seed, lines)
+            fine = row_noise(fine_i[col], fine_x[col], fine_j[row], fine_y[row], seed + 1, close)
+            flat = hills(broad, fine, d[RIVER]) + (mountains(x, y, seed, lines) if rough else 0.0)
             height = height_of(flat, own, sites[plot, G.LEVEL], border[1], d)
             low = 0.0
             if abs(d[RIVER]) < RIVER_HALF + 16.0:
@@ -141,22 +164,13 @@ def paint_ground(
                 r, g, b, m, t = G.line_cover(line, d, s, x, y, seed, step)
             deck = G.crossing(d)
             if deck >= 0:
-                rise = flat + 0.3
-                if deck == MOTORWAY:
-                    rise += OVERPASS
-                    height = flat
-                else:
-                    height = sunk(flat, d[RIVER])
-                    rise += EMBANKMENT if deck == RAIL else 0.0
-                a = abs(d[deck])
-                edge = 14.2 if deck == MOTORWAY else (4.9 if deck == RAIL else 15.7)
-                if a > edge:
+                height, level, parapet = bridge(deck, flat, d)
+                if parapet:
                     r, g, b, m, t = 158.0, 156.0, 150.0, S.CONCRETE, 1.1
-                t += rise - height
-                low = t - 1.5 - (1.1 if a > edge else 0.0)
+                t += level - height
+                low = t - 1.5 - (1.1 if parapet else 0.0)
             terrain[row, col], tops[row, col], bases[row, col] = height, t, low
             material[row, col] = m
             landuse[row, col] = G.landuse_at(own, d)
-            color[row, col, 0] = min(255.0, max(0.0, r))
-            color[row, col, 1] = min(255.0, max(0.0, g))
-            color[row, col, 2] = min(255.0, max(0.0, b))
+            for band, value in enumerate((r, g, b)):
+                color[row, col, band] = min(255.0, max(0.0, value))

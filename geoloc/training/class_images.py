@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..pairs import class_images, read_class_mapping
+from .discriminant import alternate
 
 LEAST = 4
 """Images that a class must have: every second one is kept back to measure by."""
@@ -45,9 +46,7 @@ class ClassImages:
     @property
     def held_back(self) -> NDArray[np.bool_]:
         """``(image,)``: every second image of each class, by which a model is measured."""
-        labels = np.array(self.labels)
-        starts = np.searchsorted(labels, labels)  # the first of each class, as they are in order
-        return np.asarray((np.arange(len(labels)) - starts) % 2 == 1)
+        return ~alternate(np.array(self.labels))
 
 
 def read_class_folders(roots: Sequence[Path], what: str) -> ClassImages:

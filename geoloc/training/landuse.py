@@ -21,7 +21,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import save
 from torch import nn
 
-from ..encoders.formats.landuse import FEATURES, INPUT_PX, TRUNKS, Head, PlaceLanduse
+from ..encoders.formats.landuse import (
+    INPUT_PX,
+    PHOTO_FEATURES,
+    PLACE_FEATURES,
+    TRUNKS,
+    Head,
+    PlaceLanduse,
+)
 from ..encoders.formats.lite import NORMALIZATION
 from ..encoders.formats.networks import weights_bytes
 from ..encoders.text import fit_text_head
@@ -104,12 +111,12 @@ def read_material(spec: LanduseSpec, stage: Stages) -> tuple[Material, tuple[str
     photos = kept_vectors(
         ground.files,
         _key("photo-1"),
-        PHOTO_VIEWS * FEATURES,
+        PHOTO_VIEWS * PHOTO_FEATURES,
         lambda: photo_features,
         stage("photos through the trunks"),
     )
     places = kept_vectors(
-        overhead.files, _key("place-2"), PLACE_VIEWS * FEATURES, lambda: place_features,
+        overhead.files, _key("place-3"), PLACE_VIEWS * PLACE_FEATURES, lambda: place_features,
         stage("overhead images through the trunks"),
     )  # fmt: skip
     ground, overhead = ground.only(photos.files), overhead.only(places.files)
@@ -199,11 +206,11 @@ def write_landuse(
         "classes": names,
         "dim": vectors.shape[1],
         "ground": {
-            **network, "arch": "photo_landuse_kinds", "weights": "ground.safetensors",
+            **network, "arch": "photo_landuse_discriminant", "weights": "ground.safetensors",
             "input_px": PHOTO_PX,
         },
         "overhead": {
-            **network, "arch": "place_landuse_kinds", "weights": "overhead.safetensors",
+            **network, "arch": "place_landuse_discriminant", "weights": "overhead.safetensors",
             "patch_px": PlaceLanduse.POOL + 2 * PlaceLanduse.HALO, "gsd": (low, high),
             "preferred_gsd": best, "methods": ("dense", "patch"), "scene_px": INPUT_PX,
             "dense": {"stride": PlaceLanduse.STRIDE, "pool_px": PlaceLanduse.POOL},
@@ -249,5 +256,5 @@ def _head_bytes(head: Head) -> bytes:
     return weights_bytes(nn.ModuleDict({"head": head}), half=True)
 
 
-def _split(vectors: F32, views: int) -> NDArray[np.float16]:
-    return vectors.reshape(len(vectors), views, FEATURES).astype(np.float16)
+def _split(vectors: F32, views: int) -> F32:
+    return vectors.reshape(len(vectors), views, -1)

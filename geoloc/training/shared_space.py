@@ -1,8 +1,9 @@
 """Two heads that bring photos and overhead images of like classes to like unit vectors.
 
-The classes are known by vectors of their own in the same space (prototypes). Three losses add up:
-either image to the prototypes of the overhead classes that it goes with, a photo to that of its own
-ground class, and images of a batch to one another (InfoNCE).
+Either is a linear discriminant of its own classes, found in closed form, and small networks that
+are trained. These know the classes by vectors of their own in the same space (prototypes). Three
+losses add up: either image to the prototypes of the overhead classes that it goes with, a photo to
+that of its own ground class, and images of a batch to one another (InfoNCE).
 """
 
 from __future__ import annotations
@@ -20,19 +21,25 @@ from torch.nn import functional
 
 from ..encoders.formats.landuse import (
     EMBEDDED,
+    HALF,
     MEMBERS,
+    PHOTO_FEATURES,
     Head,
     joined,
     photo_head,
     place_head,
+    shaped,
 )
+from .discriminant import fit_discriminant
 
 F32 = NDArray[np.float32]
 _SAMPLED = 4000  # feature vectors that a projection is found from
+_HALFWAY = 0.5  # variance of the means and of the deviations of half the way; of the end's: 1
 
 
 class SpaceSpec(BaseModel):
-    """How the heads are trained. ``scale``: of cosines, before the softmax."""
+    """How the heads are trained. ``scale``: of cosines, before the softmax. ``shrinkage``: of the
+    discriminant, see `fit_discriminant`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,6 +49,7 @@ class SpaceSpec(BaseModel):
     decay: Annotated[float, Field(ge=0)] = 0.05
     scale: Annotated[float, Field(gt=0)] = 12.0
     ground_weight: Annotated[float, Field(ge=0)] = 1.0
+    shrinkage: Annotated[float, Field(gt=0, le=1)] = 0.7
     seed: int = 0
 
 
@@ -49,7 +57,7 @@ class SpaceSpec(BaseModel):
 class Views:
     """Features ``(image, view, feature)`` of images, and the class ``(image,)`` of each."""
 
-    features: NDArray[np.float16]
+    features: F32
     labels: NDArray[np.int64]
 
     def __getitem__(self, rows: NDArray[np.bool_]) -> Views:
@@ -57,7 +65,7 @@ class Views:
 
     def mean(self) -> F32:
         """``(image, feature)``, averaged over the views: what a network computes."""
-        return np.asarray(self.features.mean(1, dtype=np.float32))
+        return np.asarray(self.features.mean(1))
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,7 @@ def train_space(
     itself = torch.eye(len(goes.T))
     for side, known, meant in zip(sides, (own, above), (goes, itself), strict=True):
         side.head.eval().set_classes(known, meant)
+        set_discriminant(side.head, side.views, spec.shrinkage)
     return Space(sides[0].head, sides[1].head, _vectors(own, goes), _vectors(above, itself))
 
 
@@ -117,15 +126,13 @@ class _Side:
     """One head with its images, whose projected features are kept, as the projection is fixed."""
 
     def __init__(self, views: Views, head: Head) -> None:
-        self.head = head
-        set_projection(self.head, views.features.reshape(-1, views.features.shape[-1]))
+        self.head, self.views = head, views
+        whole = torch.from_numpy(views.mean())
+        set_projection(self.head, whole)
+        each = [torch.from_numpy(views.features[:, v]) for v in range(views.features.shape[1])]
         with torch.inference_mode():
-            seen = [
-                self.head.project(torch.from_numpy(views.features[:, v].astype(np.float32)))
-                for v in range(views.features.shape[1])
-            ]
-        each = torch.stack(seen)
-        self.projected = torch.cat([each, each.mean(0, keepdim=True)]).clone()
+            seen = [self.head.project(self.head.centred(features)) for features in (*each, whole)]
+        self.projected = torch.stack(seen).clone()
         self.labels = torch.from_numpy(views.labels)
 
     def draw(self, count: int, member: int) -> tuple[Tensor, Tensor]:
@@ -198,21 +205,45 @@ def soft_cross_entropy(logits: Tensor, right: Tensor) -> Tensor:
     return -(share * logits[some].log_softmax(1)).sum(1).mean()
 
 
-def set_projection(head: Head, features: NDArray[np.float16]) -> None:
-    """The principal components of features ``(n, feature)``, half whitened, of spread 1."""
-    sample = features[np.random.default_rng(0).permutation(len(features))[:_SAMPLED]]
-    x = torch.from_numpy(sample.astype(np.float32))
-    shift, scale = x.mean(0), x.std(0) + 1e-3
-    x = (x - shift) / scale
+def set_projection(head: Head, features: Tensor) -> None:
+    """The principal components of images by features ``(n, feature)``, half whitened, of spread
+    1."""
+    sample = np.random.default_rng(0).permutation(len(features))[:_SAMPLED]
+    x = shaped(features[torch.from_numpy(sample)])
+    shift = x.mean(0)
+    x = x - shift
+    scale = balance(x)
+    x = x * scale
     width = head.project.out_features
     spread, axes = _components(x, width)
     spread = spread.clamp(min=1e-3 * float(spread[0]))  # few images span few directions
     matrix = (axes / spread**0.25).T  # half: the first ones stay somewhat larger
     matrix /= (x @ matrix.T).std()
     with torch.no_grad():
-        head.project.weight.copy_(matrix / scale)
-        head.project.bias.copy_(-(head.project.weight @ shift))
+        head.shift.copy_(shift.half())  # as it is stored
+        head.project.weight.copy_(matrix * scale)
     head.project.requires_grad_(False)
+
+
+def balance(x: Tensor) -> Tensor:
+    """By what to multiply shaped features ``(n, feature)`` around zero, to make their parts of
+    like weight: those of the end as they are, those of half the way each of the same spread."""
+    last, inner = x.tensor_split((PHOTO_FEATURES,), 1)
+    weights = [(1 / last.square().sum(1).mean().sqrt()).expand(PHOTO_FEATURES)]
+    if inner.shape[1]:
+        spread = inner.std(0)
+        spread = spread.clamp(min=1e-3 * float(spread.mean()))
+        weights.append((_HALFWAY / HALF) ** 0.5 / spread)
+    return torch.cat(weights)
+
+
+def set_discriminant(head: Head, views: Views, shrinkage: float) -> None:
+    """That of the classes of images, whose features the head shifts already."""
+    with torch.inference_mode():
+        x = head.centred(torch.from_numpy(views.mean()))
+        scale = balance(x - x.mean(0))
+    found = fit_discriminant((x * scale).numpy(), views.labels, shrinkage)
+    head.set_discriminant(torch.from_numpy(found.weights) * scale, torch.from_numpy(found.bias))
 
 
 def _components(x: Tensor, width: int) -> tuple[Tensor, Tensor]:

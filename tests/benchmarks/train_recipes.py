@@ -7,7 +7,8 @@ Worlds are rendered once and kept; with more of them, or more `--pairs-shown`, a
 goes on. Every arm has the same network and the same initial weights, is shown the same number of
 pairs, and is taught by the shipped sandbox model's photo network, none of whose own worlds are
 used. Then its cube of each test world is built and evaluated as users do it: the percentile of the
-true cell among all cells of its world, with intervals over photos.
+true cell among all cells of its world, with intervals over photos; and by how much the mean of it
+differs from the first arm's, photo by photo.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from pyproj import Transformer
 
 from geoloc.area import load_area
 from geoloc.cli.learn import recipe_spec
-from geoloc.evaluation.bootstrap import figures
+from geoloc.evaluation.bootstrap import figures, mean_figure
 from geoloc.evaluation.ranks import MiddlePercentile, Placement, Ranks, TopPercent
+from geoloc.files.whole import whole_file, write_whole
 from geoloc.jobs.build import build_cube
 from geoloc.pairs import Pair, Split, write_pairs
 from geoloc.query.evaluating import evaluate_truth
@@ -53,6 +55,8 @@ ARMS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "study": ("study", (*_DENSE, _STUDY)),
     "default, patch": ("default", _PATCH),
     "default, dense-native": ("default", _DENSE),
+    "study, batches of 24": ("study", (*_DENSE, _STUDY, "batch=24")),
+    "default, batches of 128": ("default", (*_DENSE, "batches=1")),
     "without contrast": ("default", (*_DENSE, "loss.contrast=0")),
     "without views of photos": ("default", (*_DENSE, "photo_views.count=1")),
     "random order": ("default", (*_DENSE, "hard=0")),
@@ -78,7 +82,9 @@ def write_world(seed: int, split: Split, world: TrainingWorld, work: Path) -> li
         files = [folder / f"{number}-{side}.png" for side in ("photo", "chip")]
         for file, pixels in zip(files, (np.moveaxis(photo, 0, -1), chip_of(world, number)),
                                 strict=True):  # fmt: skip
-            Image.fromarray(np.ascontiguousarray(pixels)).save(file)
+            if not file.exists():
+                with whole_file(file) as part:
+                    Image.fromarray(np.ascontiguousarray(pixels)).save(part, "PNG")
         pairs.append(Pair(files[0], files[1], None, split))
     return pairs
 
@@ -86,6 +92,8 @@ def write_world(seed: int, split: Split, world: TrainingWorld, work: Path) -> li
 def write_area(seed: int, world: TrainingWorld, work: Path) -> Path:
     """A test world as users have it: imagery of the first flight, photos, their places."""
     folder = work / "areas" / str(seed)
+    if (folder / "area.yaml").exists():  # it is written last
+        return folder / "area.yaml"
     (folder / "photos").mkdir(parents=True, exist_ok=True)
     mosaic = world.mosaics[0]
     side = mosaic.shape[1] - 2 * MARGIN_PX
@@ -95,12 +103,6 @@ def write_area(seed: int, world: TrainingWorld, work: Path) -> Path:
         count=3, dtype="uint8", crs=CRS, transform=corner,
     ) as raster:  # fmt: skip
         raster.write(mosaic)
-    cells = int(side * GSD // STEP) * STEP
-    bounds = [LEFT, TOP - cells, LEFT + cells, TOP]
-    (folder / "area.yaml").write_text(
-        f"name: test-{seed}\ncrs: {CRS}\nbounds: {bounds}\nstep: {STEP}\nmodel: sandbox\n"
-        "imagery: {kind: geotiff, paths: [imagery.tif]}\ncube: cube.zarr\n"
-    )
     degrees = Transformer.from_crs(CRS, "EPSG:4326", always_xy=True)
     rows = ["file,lon,lat"]
     for number, (photo, (east, south)) in enumerate(zip(world.photos, world.places, strict=True)):
@@ -108,6 +110,12 @@ def write_area(seed: int, world: TrainingWorld, work: Path) -> Path:
         lon, lat = degrees.transform(LEFT + east, TOP - south)
         rows.append(f"{number}.png,{lon!r},{lat!r}")
     (folder / "photos" / "truth.csv").write_text("\n".join(rows) + "\n")
+    cells = int(side * GSD // STEP) * STEP
+    bounds = [LEFT, TOP - cells, LEFT + cells, TOP]
+    (folder / "area.yaml").write_text(
+        f"name: test-{seed}\ncrs: {CRS}\nbounds: {bounds}\nstep: {STEP}\nmodel: sandbox\n"
+        "imagery: {kind: geotiff, paths: [imagery.tif]}\ncube: cube.zarr\n"
+    )
     return folder / "area.yaml"
 
 
@@ -146,12 +154,12 @@ def of_model(area: Path, model: str) -> Path:
     facts = yaml.safe_load(area.read_text())
     place = str(Path(model).resolve()) if Path(model).is_dir() else model
     own = area.with_name(f"area-{name}.yaml")
-    own.write_text(yaml.safe_dump({**facts, "model": place, "cube": f"{name}.zarr"}))
+    write_whole(own, yaml.safe_dump({**facts, "model": place, "cube": f"{name}.zarr"}))
     return own
 
 
 def placements(model: str, areas: Sequence[Path]) -> list[Placement]:
-    """Of the photos of all test worlds, by cubes of this model."""
+    """Of the photos of all test worlds, by cubes of this model; all lie in their cubes."""
     found: list[Placement] = []
     for path in areas:
         own = of_model(path, model)
@@ -161,10 +169,12 @@ def placements(model: str, areas: Sequence[Path]) -> list[Placement]:
     return found
 
 
-def report(name: str, placed: Sequence[Placement], told: str) -> None:
+def report(name: str, placed: Sequence[Placement], first: Sequence[Placement], told: str) -> None:
     """A row of the table."""
-    found = figures(METRICS, Ranks.of_placements(placed))
-    cells = [f"{f.value:.1f} [{f.low:.1f}, {f.high:.1f}]" for f in found.values()]
+    pairs = zip(placed, first, strict=True)
+    change = mean_figure(np.array([own.percentile - other.percentile for own, other in pairs]))
+    found = (*figures(METRICS, Ranks.of_placements(placed)).values(), change)
+    cells = [f"{f.value:.1f} [{f.low:.1f}, {f.high:.1f}]" for f in found]
     print(f"| {name} | {' | '.join(cells)} | {told} |", flush=True)
 
 
@@ -184,7 +194,7 @@ def main() -> None:
     parser.add_argument("--tag", default="", help="part of the models' names, with --set")
     parser.add_argument("--whole", action="store_true", help="train the trunk too")
     parser.add_argument("--teacher", default="sandbox")
-    parser.add_argument("--arms", nargs="*", default=list(ARMS)[:3], choices=list(ARMS))
+    parser.add_argument("--arms", nargs="*", default=list(ARMS)[:5], choices=list(ARMS))
     chosen = parser.parse_args()
 
     def world(seed: int) -> TrainingWorld:
@@ -196,14 +206,19 @@ def main() -> None:
              for pair in write_world(seed, "valid", world(seed), chosen.work)]  # fmt: skip
     path = write_pairs([*learnt, *valid], chosen.work / "pairs.csv")
     areas = [write_area(seed, world(seed), chosen.work) for seed in chosen.test_seeds]
-    print("| recipe | median percentile | best 1 % | 5 % | 10 % | epochs, CPU |")
-    print("|---|---|---|---|---|---|")
+    print("| recipe | median percentile | best 1 % | 5 % | 10 % | mean change | steps, CPU |")
+    print("|---|---|---|---|---|---|---|")
+    first: list[Placement] = []
     for name in chosen.arms:
         began = time.process_time()
         spec = train_arm(name, chosen, path, len(learnt))
-        told = f"{spec.loop.epochs}, {time.process_time() - began:.0f} s"
-        report(name, placements(str(spec.out), areas), told)
-    report("sandbox, as shipped", placements("sandbox", areas), "")
+        steps = max(len(learnt) // spec.batch_of(len(learnt)), 1) * spec.loop.epochs
+        told = f"{steps}, {time.process_time() - began:.0f} s"
+        found = placements(str(spec.out), areas)
+        first = first or found
+        report(name, found, first, told)
+    found = placements("sandbox", areas)
+    report("sandbox, as shipped", found, first or found, "")
 
 
 if __name__ == "__main__":

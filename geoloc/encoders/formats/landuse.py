@@ -1,7 +1,8 @@
 """The two networks of the land-use model: photos and places of the real world, in one space.
 
-Both average the features of two EfficientNet-Lite trunks over several views of the same image,
-and turn them into a vector of length 1 by a small head. The trunks keep their ImageNet weights,
+Both average the features of two EfficientNet-Lite trunks over several views of the same image (of a
+place also those of half the way through the first trunk, which gain nothing with photos), and turn
+them into a vector of length 1 by a small head. The trunks keep their ImageNet weights,
 which come from packages of their own, so a model directory only contains the heads. A trunk takes
 RGB normalised by `lite.NORMALIZATION`.
 """
@@ -11,26 +12,33 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import onnxruntime
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .lite import CHANNELS, Edge, pretrained
+from .lite import CHANNELS, Edge, EfficientNetLite, pretrained
 from .to_onnx import onnx_bytes
 
 TRUNKS = ("efficientnet_lite0", "efficientnet_lite2")
 INPUT_PX = 192
 """Side of what a trunk sees of a photo; of a place, of the window that stands for it."""
 
-FEATURES = CHANNELS * len(TRUNKS)
-MEMBERS = 8
+PHOTO_FEATURES = CHANNELS * len(TRUNKS)
+"""Features of the ends of the trunks."""
+
+HALF = 112
+"""Channels half the way through the first trunk; their means and the means of their squares follow
+the features of the ends."""
+
+PLACE_FEATURES = PHOTO_FEATURES + 2 * HALF
+MEMBERS = 4
 EMBEDDED = 256
 """Values of a vector that are no kind of place."""
 
-KINDS_SHARE = 0.7
+KINDS_SHARE = 0.8
 """Of the square of a vector's length, that of its kinds of place."""
 
 _PROJECTED, _HIDDEN = 256, 512
@@ -40,21 +48,27 @@ _CROP = 0.75  # side of a photo's corners, of its own
 
 
 class Head(nn.Module):
-    """Features ``(n, FEATURES)`` to unit vectors ``(n, dim)``: a projection, then small networks.
+    """Features ``(n, feature)`` to unit vectors ``(n, dim)``: a discriminant and small networks.
 
-    The first ``dim - EMBEDDED`` values say how likely each kind of place is, as all members see it
-    together, and the others where the image lies in a space that is common to photos and places,
-    of which each member gives a part. ``known`` ``(member, class, value)``: unit vectors of the
-    classes there. ``meant`` ``(class, kind)``: 1 for the kinds of place that a class stands for.
-    ``sharpness``: of cosines, before the softmax; ``power``: of the probabilities.
+    The first ``dim - EMBEDDED`` values say how likely each kind of place is, half as the linear
+    discriminant sees it and half as all members do together, and the others where the image lies
+    in a space that is common to photos and places, of which each member gives a part.
+    ``shift`` ``(feature,)``: mean of shaped features. ``weights`` ``(class, feature)`` and
+    ``bias`` ``(class,)``: the discriminant. ``known`` ``(member, class, value)``: unit vectors of
+    the classes in that space. ``meant`` ``(class, kind)``: 1 for the kinds of place that a class
+    stands for. ``sharpness``: of cosines, before the softmax; ``power``: of the probabilities.
     """
 
+    shift: Tensor
     known: Tensor
     meant: Tensor
+    weights: Tensor
+    bias: Tensor
 
-    def __init__(self, dim: int, sharpness: float, power: float) -> None:
+    def __init__(self, features: int, dim: int, sharpness: float, power: float) -> None:
         super().__init__()
-        self.project = nn.Linear(FEATURES, _PROJECTED)
+        self.register_buffer("shift", torch.zeros(features))
+        self.project = nn.Linear(features, _PROJECTED, bias=False)
         self.members = nn.ModuleList(_member(EMBEDDED // MEMBERS) for _ in range(MEMBERS))
         self.sharpness, self.power = sharpness, power
         self.kinds = dim - EMBEDDED
@@ -70,6 +84,12 @@ class Head(nn.Module):
             raise ValueError(f"classes {known.shape} of kinds {meant.shape} do not fit the head")
         self.register_buffer("known", known)
         self.register_buffer("meant", meant)
+        self.set_discriminant(torch.zeros(count, len(self.shift)), torch.zeros(count))
+
+    def set_discriminant(self, weights: Tensor, bias: Tensor) -> None:
+        """Of the classes, in their order: logits of shaped features less ``shift``."""
+        self.register_buffer("weights", weights)
+        self.register_buffer("bias", bias)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *others: Any) -> None:
         """Takes as many classes as there are in the file."""
@@ -80,19 +100,26 @@ class Head(nn.Module):
         super()._load_from_state_dict(state, prefix, *others)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.vector(self.project(features.float()))
+        with torch.autocast(features.device.type, enabled=False):  # logits are differences
+            x = self.centred(features.float())
+            each = torch.stack([member(self.project(x)) for member in self.members])
+            unit = functional.normalize(each, dim=-1)
+            likely = (self.sharpness * unit @ self.known.mT).softmax(-1).mean(0)
+            likely = (likely + (x @ self.weights.T + self.bias).softmax(-1)) / 2
+            return joined((likely @ self.meant) ** self.power, torch.cat(list(unit), -1))
 
-    def projected(self, maps: Tensor) -> Tensor:
-        """Maps ``(n, FEATURES, h, w)`` -> ``(n, _PROJECTED, h, w)``."""
-        result: Tensor = self.project(maps.movedim(1, -1)).movedim(-1, 1)
-        return result
+    def centred(self, features: Tensor) -> Tensor:
+        """`shaped` features ``(n, feature)`` around zero."""
+        return shaped(features) - self.shift
 
-    def vector(self, projected: Tensor) -> Tensor:
-        """``(n, _PROJECTED)`` -> ``(n, dim)``."""
-        each = torch.stack([member(projected) for member in self.members])
-        unit = functional.normalize(each.float(), dim=-1)
-        likely = (self.sharpness * unit @ self.known.mT).softmax(-1).mean(0) @ self.meant
-        return joined(likely**self.power, torch.cat(list(unit), -1))
+
+def shaped(features: Tensor) -> Tensor:
+    """Averages over an image ``(…, feature)`` as they are compared: roots of those of the ends,
+    which few large values would rule otherwise, and of the others means and standard deviations."""
+    last, others = features.tensor_split((PHOTO_FEATURES,), -1)
+    means, squares = others.chunk(2, -1)
+    spread = (squares - means.square()).clamp(min=0).sqrt()
+    return torch.cat([last.clamp(min=0).sqrt(), means, spread], -1)
 
 
 def joined(kinds: Tensor, embedding: Tensor) -> Tensor:
@@ -103,12 +130,12 @@ def joined(kinds: Tensor, embedding: Tensor) -> Tensor:
 
 def photo_head(dim: int) -> Head:
     """Of photos: a photo may show several kinds, and is asked for each by its probability."""
-    return Head(dim, sharpness=16, power=1)
+    return Head(PHOTO_FEATURES, dim, sharpness=16, power=1)
 
 
 def place_head(dim: int) -> Head:
     """Of places: kinds that are less likely count more than by their probability."""
-    return Head(dim, sharpness=7, power=0.5)
+    return Head(PLACE_FEATURES, dim, sharpness=7, power=0.5)
 
 
 def _member(dim: int) -> nn.Sequential:
@@ -119,18 +146,26 @@ def _member(dim: int) -> nn.Sequential:
 
 
 class Trunks(nn.Module):
-    """Both trunks beside each other: ``(n, 3, H, W)`` -> ``(n, FEATURES, H/32, W/32)``.
+    """Both trunks beside each other: ``(n, 3, H, W)`` -> ``(n, feature, H/32, W/32)``.
 
-    H and W are multiples of 32. ``edge``: what they suppose beyond the edge.
+    H and W are multiples of 32. ``edge``: what they suppose beyond the edge. ``halfway``: with the
+    features of half the way, where positions are half as far apart: the values and their squares
+    are averaged by fours.
     """
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, halfway: bool) -> None:
         super().__init__()
         self.edge: Edge = edge
+        self.halfway = halfway
         self.each = nn.ModuleList(pretrained(name, edge).requires_grad_(False) for name in TRUNKS)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([trunk(x) for trunk in self.each], 1)
+        (half, first), *others = (cast(EfficientNetLite, trunk).both(x) for trunk in self.each)
+        last = [first, *(end for _, end in others)]
+        if not self.halfway:
+            return torch.cat(last, 1)
+        inner = [functional.avg_pool2d(each, 2) for each in (half, half.square())]
+        return torch.cat([*last, *inner], 1)
 
     def maps(self, x: Tensor) -> Tensor:
         """The same in float32, without gradients.
@@ -141,19 +176,20 @@ class Trunks(nn.Module):
         if x.device.type != "cpu":
             result: Tensor = self(x).float()
             return result
-        (maps,) = cpu_session(self.edge).run(None, {"rgb": x.float().contiguous().numpy()})
+        session = cpu_session(self.edge, halfway=self.halfway)
+        (maps,) = session.run(None, {"rgb": x.float().contiguous().numpy()})
         return torch.from_numpy(maps)
 
 
 @cache
-def cpu_session(edge: Edge) -> onnxruntime.InferenceSession:
+def cpu_session(edge: Edge, halfway: bool) -> onnxruntime.InferenceSession:
     """`Trunks` for ONNX Runtime: ``rgb`` normalised float32 to ``vector``, as `Trunks.forward`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     # waiting threads must not take the cores of others
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_mem_pattern = False  # planned ahead, tiles of many sizes take half a GB more
-    exported = onnx_bytes(Trunks(edge), INPUT_PX, any_size=True)
+    exported = onnx_bytes(Trunks(edge, halfway), INPUT_PX, any_size=True)
     return onnxruntime.InferenceSession(exported, options)
 
 
@@ -164,11 +200,11 @@ class PhotoLanduse(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.trunks = Trunks("constant")
+        self.trunks = Trunks("constant", halfway=False)
         self.head = photo_head(dim)
 
     def features(self, x: Tensor) -> Tensor:
-        """``(n, FEATURES)``, averaged over the views."""
+        """``(n, PHOTO_FEATURES)``, averaged over the views."""
         return torch.stack([self.trunks.maps(view).mean((2, 3)) for view in photo_views(x)]).mean(0)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -181,8 +217,7 @@ class PlaceLanduse(nn.Module):
 
     Each position of the trunks stands for `_CELL` px, and is given twice in both directions, so
     that positions are `STRIDE` px apart: the mean over a window half a cell aside then is that of
-    both its neighbours. The projection comes before the mean, as it is linear and makes the maps
-    ten times smaller. An image alone, `POOL` px wide, is taken to go on as in a mirror.
+    both its neighbours. An image alone, `POOL` px wide, is taken to go on as in a mirror.
     """
 
     STRIDE = 16
@@ -195,30 +230,31 @@ class PlaceLanduse(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.trunks = Trunks("reflect")
+        self.trunks = Trunks("reflect", halfway=True)
         self.head = place_head(dim)
 
     def trunk(self, x: Tensor) -> Tensor:
-        """``(n, 3, H, W)`` -> projected features ``(n, _PROJECTED, H/16, W/16)``."""
+        """``(n, 3, H, W)`` -> features ``(n, PLACE_FEATURES, H/16, W/16)``."""
         height, width = x.shape[-2:]
         whole = functional.pad(x, (0, -width % _CELL, 0, -height % _CELL), mode="reflect")
         with torch.autocast(x.device.type, enabled=False):
-            seen = self.head.projected(self.maps(whole))
+            seen = self.maps(whole)
         times = _CELL // self.STRIDE
         fine = seen.repeat_interleave(times, 2).repeat_interleave(times, 3)
         return fine[..., : height // self.STRIDE, : width // self.STRIDE]
 
     def maps(self, x: Tensor) -> Tensor:
-        """``(n, FEATURES, H/32, W/32)``, averaged over the rotations."""
+        """``(n, PLACE_FEATURES, H/32, W/32)``, averaged over the rotations."""
         turned = (
             torch.rot90(self.trunks.maps(view), -turns, (2, 3))
             for turns, view in enumerate(place_views(x))
         )
         return sum(turned) / PLACE_VIEWS  # type: ignore[return-value]
 
-    def vector(self, projected: Tensor) -> Tensor:
-        """Pooled features ``(n, _PROJECTED)`` -> vectors ``(n, dim)``."""
-        return self.head.vector(projected)
+    def vector(self, pooled: Tensor) -> Tensor:
+        """Pooled features ``(n, PLACE_FEATURES)`` -> vectors ``(n, dim)``."""
+        result: Tensor = self.head(pooled)
+        return result
 
     def forward(self, x: Tensor) -> Tensor:
         return self.vector(self.trunk(x).mean((2, 3)))

@@ -117,12 +117,23 @@ class EfficientNetLite(nn.Module):
         self._early = sum(stage.repeats for stage in _STAGES[name][:_EARLY])
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.relu6(self._bn1(self._conv_head(self.early(x))))
+        return self.both(x)[1]
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of half the way ``(n, C, H/16, W/16)`` and of the end ``(n, 1280, H/32, …)``."""
+        half = self._through(self._begun(x), 0, self._early)
+        last = self._through(half, self._early, len(self._blocks))
+        return half, functional.relu6(self._bn1(self._conv_head(last)))
 
     def early(self, x: Tensor) -> Tensor:
         """Features of the blocks alone, before the last convolution."""
-        x = functional.relu6(self._bn0(self._conv_stem(x)))
-        for block in self._blocks:
+        return self._through(self._begun(x), 0, len(self._blocks))
+
+    def _begun(self, x: Tensor) -> Tensor:
+        return functional.relu6(self._bn0(self._conv_stem(x)))
+
+    def _through(self, x: Tensor, first: int, end: int) -> Tensor:
+        for block in self._blocks[first:end]:
             x = block(x)
         return x
 

@@ -90,19 +90,19 @@ _OWN: dict[str, Callable[[int], nn.Module]] = {
     "photo_lite0": PhotoLite0,
     "place_lite0": PlaceLite0,
     "place_lite0_tuned": TunedLite0,
-    "photo_landuse_kinds": PhotoLanduse,
-    "place_landuse_kinds": PlaceLanduse,
+    "photo_landuse_discriminant": PhotoLanduse,
+    "place_landuse_discriminant": PlaceLanduse,
 }
 """Architectures of our own, by the name that a model directory gives them."""
 
-_FORMER = ("photo_landuse", "place_landuse")
-"""Names that were given to other functions: heads without kinds of place, on unmirrored trunks."""
+_FORMER = ("photo_landuse", "place_landuse", "photo_landuse_kinds", "place_landuse_kinds")
+"""Names that were given to other functions: heads without a discriminant, on fewer features."""
 
 _PLACE_LITE0 = _Family((), lambda n, x: n.trunk(x), lambda n, p: n.head(p))
 _OWN_DENSE: dict[str, tuple[type[PlaceLite0 | PlaceLanduse], _Family]] = {
     "place_lite0": (PlaceLite0, _PLACE_LITE0),
     "place_lite0_tuned": (TunedLite0, _PLACE_LITE0),
-    "place_landuse_kinds": (
+    "place_landuse_discriminant": (
         PlaceLanduse,
         _Family((), lambda n, x: n.trunk(x), lambda n, p: n.vector(p)),
     ),

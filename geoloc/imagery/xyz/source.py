@@ -122,6 +122,11 @@ class XyzSource:
         data.attrs["notes"] = mosaic.notes
         return data
 
+    def requests(self, window: Grid) -> frozenset[tuple[int, int, int]]:
+        """Zoom, x and y of the tiles that a window needs, each asked for once if tiles are kept."""
+        tiles = self._tiles(window)
+        return frozenset() if tiles is None else frozenset((tiles.zoom, *at) for at in tiles)
+
     def fingerprint(self, window: Grid) -> str:
         """SHA-256 over the template (without keys), the stated version, and the tiles."""
         tiles = self._tiles(window)
