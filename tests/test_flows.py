@@ -245,7 +245,7 @@ def test_from_roads_over_a_cube_of_points_down_to_cells(
     for n in (40, None):
         built = service.start_run("build-points", points=points, area=area, n=n, verify_cells=5)
         _completed(service, built)
-        assert _figures(service.artifacts(built)["build"])["cells"] == str(n or 60)
+        assert _figures(service.artifacts(built)["build"])["points"] == str(n or 60)
         assert "verification" in service.artifacts(built)
     assert Cube.open(tmp_path / "nation.zarr").generation == "g0002"
     photo = str(place.photos[0])
