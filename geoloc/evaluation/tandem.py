@@ -50,9 +50,9 @@ class Bank:
         """Of the same places, row by row: ``(place,)``."""
         return Bank(self.mean.reshape(-1), self.spread)
 
-    def at(self, places: tuple[slice, ...]) -> Bank:
-        """Of some of the places."""
-        return Bank(self.mean[places], self.spread) if self.mean.ndim else self
+    def at(self, places: tuple[slice | int, ...]) -> Bank:
+        """Of some of the places, or one."""
+        return Bank(np.asarray(self.mean[places]), self.spread) if self.mean.ndim else self
 
     def scores(self, distances: NDArray[np.floating]) -> F64:
         """z-scores ``(..., *place)`` of distances, lower is better."""

@@ -122,6 +122,24 @@ class TandemModel:
 
 
 @dataclass(frozen=True)
+class TandemPlace:
+    """One of the best places: degrees, the fused z-score, and for each model its own z-score,
+    its distance, and the rank and percentile (0..100) of the place by that distance alone."""
+
+    rank: int
+    lat: float
+    lon: float
+    score: float
+    percentile: float
+    models: dict[str, dict[str, float]]
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {"rank": self.rank, "lat": self.lat, "lon": self.lon, "score": self.score,
+                "percentile": self.percentile, "models": self.models}  # fmt: skip
+
+
+@dataclass(frozen=True)
 class TandemPart:
     """Models that answered together. bank: the unrelated photos that their scores are calibrated
     by, as `photo_record` has them in part; without any they are by the places."""
@@ -141,6 +159,16 @@ class TandemPart:
             for one in self.models
             if rank in one.said
         }
+
+    def places(self, candidates: Sequence[Candidate]) -> tuple[TandemPlace, ...]:
+        """The candidates of all together, with what each model says of them."""
+        return tuple(
+            TandemPlace(
+                c.rank, round(c.lat, 7), round(c.lon, 7), round(c.distance, 4),
+                round(c.percentile, 4), self.of_place(c.rank),
+            )
+            for c in candidates
+        )  # fmt: skip
 
     def words(self, rank: int) -> Iterator[str]:
         """The same for people, a line a model."""

@@ -57,12 +57,7 @@ def write_tandem(result: QueryResult, path: Path, _views: Views | None = None) -
             }
             for one in part.models
         },
-        "candidates": [
-            {"rank": c.rank, "lat": round(c.lat, 7), "lon": round(c.lon, 7),
-             "score": round(c.distance, 4), "percentile": round(c.percentile, 4),
-             "models": part.of_place(c.rank)}
-            for c in result.candidates
-        ],
-    }  # fmt: skip
+        "candidates": [place.to_json() for place in part.places(result.candidates)],
+    }
     text = json.dumps(record, allow_nan=False, ensure_ascii=False, indent=1)
     path.write_text(text + "\n", encoding="utf-8")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..encoders.formats.lite import CHANNELS, NORMALIZATION, pretrained
 from ..encoders.formats.lite0 import PlaceLite0
 from ..encoders.formats.networks import weights_bytes
-from ..encoders.formats.to_onnx import onnx_bytes
+from ..encoders.formats.to_onnx import onnx_bytes, onnx_session
 from ..errors import UsageError
 from .augment import NONE, Draws, windows
 from .data import Chips, PairData, fingerprint, save_array
@@ -176,11 +176,7 @@ class FrozenTrunk:
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        # waiting threads must not take the cores of others
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return onnxruntime.InferenceSession(onnx_bytes(self.trunk, self.size), options)
+        return onnx_session(self.trunk, self.size)
 
     def predict(self, chips: Chips) -> NDArray[np.float32]:
         """See `Learner`."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .lite import CHANNELS, Edge, EfficientNetLite, pretrained
-from .to_onnx import onnx_bytes
+from .to_onnx import onnx_session
 
 TRUNKS = ("efficientnet_lite0", "efficientnet_lite2")
 INPUT_PX = 192
@@ -184,13 +184,7 @@ class Trunks(nn.Module):
 @cache
 def cpu_session(edge: Edge, halfway: bool) -> onnxruntime.InferenceSession:
     """`Trunks` for ONNX Runtime: ``rgb`` normalised float32 to ``vector``, as `Trunks.forward`."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    # waiting threads must not take the cores of others
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.enable_mem_pattern = False  # planned ahead, tiles of many sizes take half a GB more
-    exported = onnx_bytes(Trunks(edge, halfway), INPUT_PX, any_size=True)
-    return onnxruntime.InferenceSession(exported, options)
+    return onnx_session(Trunks(edge, halfway), INPUT_PX, any_size=True)
 
 
 class PhotoLanduse(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 
+import onnxruntime
 import torch
 from torch import nn
 
@@ -30,3 +31,15 @@ def onnx_bytes(network: nn.Module, size: int, *, any_size: bool = False) -> byte
             dynamo=False,
         )
     return buffer.getvalue()
+
+
+def onnx_session(
+    network: nn.Module, size: int, *, any_size: bool = False
+) -> onnxruntime.InferenceSession:
+    """A network on this machine's processors, ``rgb`` to ``vector``; arguments of `onnx_bytes`."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    # waiting threads must not take the cores of others
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_mem_pattern = not any_size  # for tiles of many sizes it takes half a GB more
+    return onnxruntime.InferenceSession(onnx_bytes(network, size, any_size=any_size), options)

@@ -10,7 +10,8 @@ see `geoloc.evaluation.tandem`. The answer shows for each place what every singl
 
 from __future__ import annotations
 
-from .answering import TandemAnswer, TandemPlace, answer_in_tandem, answer_of, search_tandem
+from ...report.tandem import TandemPlace
+from .answering import TandemAnswer, answer_in_tandem, answer_of, search_tandem
 from .evaluating import TandemEvaluation, evaluate_tandem
 from .members import TANDEM, TANDEM_BANK, Tandem, assemble, distance_maps, open_area, open_tandem
 

@@ -19,7 +19,7 @@ from ...executors import Executor, open_cluster
 from ...models import model_info
 from ...photos import photo_path
 from ...report import QueryResult, check_writable, write_report
-from ...report.tandem import Said, TandemModel, TandemPart
+from ...report.tandem import Said, TandemModel, TandemPart, TandemPlace
 from ...report.tandem_files import writers
 from ...search import BLOCK, RankedMap, strips
 from ..folders import Folders
@@ -31,24 +31,6 @@ from .members import Tandem
 
 Stages = Callable[[str], Callable[[float, int], None]]
 Truth = LatLon | Mapping[str, LatLon] | None
-
-
-@dataclass(frozen=True)
-class TandemPlace:
-    """One of the best places: degrees, the fused z-score, and for each model its own z-score,
-    its distance, and the rank and percentile (0..100) of the place by that distance alone."""
-
-    rank: int
-    lat: float
-    lon: float
-    score: float
-    percentile: float
-    models: dict[str, dict[str, float]]
-
-    def to_json(self) -> dict[str, Any]:
-        """For machines."""
-        return {"rank": self.rank, "lat": self.lat, "lon": self.lon, "score": self.score,
-                "percentile": self.percentile, "models": self.models}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,13 +59,7 @@ class TandemAnswer:
         """The candidates, the best first."""
         part = self.result.tandem
         assert part is not None
-        return tuple(
-            TandemPlace(
-                c.rank, round(c.lat, 7), round(c.lon, 7), round(c.distance, 4),
-                round(c.percentile, 4), part.of_place(c.rank),
-            )
-            for c in self.result.candidates
-        )  # fmt: skip
+        return part.places(self.result.candidates)
 
 
 def search_tandem(
@@ -246,16 +222,11 @@ def _said(candidates: Sequence[Candidate], alone: QueryResult, usual: Bank) -> d
             standing[known[rank]],
             100 * standing[known[rank]] / total,
             known[rank],
-            float(_score(usual, cell, known[rank])),
+            float(usual.at(cell).scores(np.asarray(known[rank]))),
         )
         for rank, cell in cells
         if rank in known
     }
-
-
-def _score(usual: Bank, cell: tuple[int, int], distance: float) -> float:
-    mean = float(usual.mean[cell] if usual.mean.ndim else usual.mean)
-    return (distance - mean) / usual.spread
 
 
 def _at_most(alone: QueryResult, values: Sequence[float]) -> dict[float, int]:
