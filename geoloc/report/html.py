@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..scenes import display_name
@@ -95,9 +95,9 @@ def parent_page(result: QueryResult) -> str | None:
 
 @cache  # templates are compiled once, not for each answer
 def environment(package: str) -> Environment:
-    """Templates of a package: everything is escaped, an unknown name is an error."""
+    """Templates of a package, then of reports: all is escaped, an unknown name is an error."""
     templates = Environment(
-        loader=PackageLoader(package),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("geoloc.report")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
