@@ -226,7 +226,12 @@ def wait_for_server(home: Path, url: str) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not answers(url):
         if process(home, "server") is None or time.monotonic() > deadline:
-            raise ServiceError(f"the server does not start: see {home / 'server.log'}")
+            log = home / "server.log"
+            if process(home, "server") is None:
+                raise ServiceError(f"the server does not start: see {log}")
+            raise ServiceError(
+                f"the server has not answered for {_START_SECONDS} s: run it again, or see {log}"
+            )
         time.sleep(0.3)
 
 

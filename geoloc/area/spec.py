@@ -59,9 +59,10 @@ def _explain_one(fault: ErrorDetails, model: type[BaseModel]) -> str:
         case "extra_forbidden":
             return f"unknown key {where!r}{_nearest_key(keys[-1], owner)}"
         case "missing" if isinstance(fault["loc"][-1], int):
-            return f"{where.rpartition('.')[0]} {shorten(fault['input'])} has too few values"
+            which = where.rpartition(".")[0]
+            return f"{which} {shorten(fault['input'])} has too few values{_order_of(which)}"
         case "missing":
-            return f"key {where!r} is missing"
+            return f"key {where!r} is missing{_hint(where, fault['input'], owner)}"
         case "value_error":
             return str(fault["ctx"]["error"])
         case "union_tag_invalid":
@@ -76,6 +77,19 @@ def _explain_one(fault: ErrorDetails, model: type[BaseModel]) -> str:
             )
         case _:
             return f"{where}: {fault['msg']}; found {shorten(fault['input'])}"
+
+
+def _order_of(key: str) -> str:
+    return ": write left, bottom, right, top" if key == "bounds" else ""
+
+
+def _hint(key: str, given: Any, owner: type[BaseModel]) -> str:
+    """What to write for a key that is missing, where that is no matter of course."""
+    if key == "crs":
+        return ": write a code such as EPSG:32636, the UTM zone there or a national grid"
+    unknown = [k for k in given if k not in owner.model_fields] if isinstance(given, dict) else []
+    near = difflib.get_close_matches(key.rpartition(".")[2], map(str, unknown), n=1)
+    return f": is {near[0]!r} meant?" if near else ""
 
 
 def _keys(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[list[str], type[BaseModel]]:

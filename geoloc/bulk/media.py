@@ -102,7 +102,8 @@ def find_media(folder: str | Path, leave_out: str | Path | None = None) -> Found
     """
     root = Path(folder).resolve()
     if not root.is_dir():
-        raise UsageError(f"{folder} is not a folder: give the one that holds the photos and videos")
+        fault = "is not a folder" if root.exists() else "does not exist"
+        raise UsageError(f"{folder} {fault}: give the one that holds the photos and videos")
     search = _Search(root, None if leave_out is None else Path(leave_out).resolve())
     search.run()
     search.found.media.sort(key=lambda medium: medium.name)

@@ -115,7 +115,7 @@ def photo_path(photo: str | Path) -> Path:
         raise UsageError(f"{shown} is a URL, and photos are read from files: download it first")
     path = Path(photo)
     if path.is_dir():
-        raise UsageError(f"{path} is a folder: name the photos in it")
+        raise UsageError(f"{path} is a folder: name the photos in it, or give it to 'geoloc bulk'")
     if not path.is_file():
         raise UsageError(f"photo {path} does not exist: correct the path")
     return path

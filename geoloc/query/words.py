@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import ModelError, UnknownClassError
+from ..errors import ModelError, NotInstalledError, UnknownClassError
 from ..models import FeatureSpace, Model
 from ..scenes import display_name, find_class
 from .target import Target, cube_model
@@ -24,14 +24,18 @@ def meaning(target: Target, scene: str) -> tuple[str, Words | None]:
     names = target.cube.features.names
     try:
         return find_class(scene, names), None
-    except UnknownClassError:
+    except UnknownClassError as unknown:
         model = _model(target)
         if model is None or model.spec.text is None:
             raise
+        no_name = str(unknown)
     from ..encoders.text import words_vector
 
     words = " ".join(scene.split())
-    return words, words_vector(model, words)
+    try:
+        return words, words_vector(model, words)
+    except NotInstalledError as missing:
+        raise NotInstalledError(f"{no_name} Otherwise, {missing}") from None
 
 
 def widened(features: FeatureSpace, scene: str, words: Words) -> FeatureSpace:
