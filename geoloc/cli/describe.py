@@ -12,7 +12,7 @@ def describe(
     photos: list[str] = typer.Argument(
         None, metavar="PHOTO…", help="Ground photos: files, not URLs."
     ),
-    model: str = typer.Option("sandbox", "--model", help="Model that names the scenes."),
+    model: str = typer.Option("landuse", "--model", help="Model that names the scenes of photos."),
     cube: str | None = typer.Option(None, "--cube", help="Describe a place in this cube instead."),
     at: str | None = typer.Option(
         None,
@@ -47,4 +47,5 @@ def describe(
         for name, scenes in described.items()
         for i, (scene, share) in enumerate(scenes)
     ]
-    print_table("scene classes (softmax, for display)", columns, rows)
+    by = "" if cube else f"model {model}: "
+    print_table(f"{by}scene classes (softmax, for display)", columns, rows)

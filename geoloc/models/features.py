@@ -80,6 +80,11 @@ class Term:
     place: float
     share: float
 
+    @property
+    def unnamed(self) -> bool:
+        """Whether it is what no scene names, of which photo and place have no logits."""
+        return self.scene == UNNAMED
+
 
 @dataclass(frozen=True, eq=False)
 class FeatureSpace:

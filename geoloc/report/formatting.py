@@ -112,12 +112,13 @@ def candidate_text(candidate: Candidate, result: Answered) -> str:
     if candidate.shared:
         scenes = ", ".join(display_name(t.scene) for t in candidate.shared)
         lines.append(f"Both photo and place show: {scenes}.")
-    lines += [
-        f"{display_name(t.scene)}: photo {t.photo:+.1f}, place {t.place:+.1f}, "
-        f"{100 * t.share:.0f} % of the squared distance."
-        for t in candidate.explanation
-    ]
+    lines += [f"{_part(term)} of the squared distance." for term in candidate.explanation]
     return "\n".join(lines)
+
+
+def _part(term: Term) -> str:
+    seen = "" if term.unnamed else f"photo {term.photo:+.1f}, place {term.place:+.1f}, "
+    return f"{display_name(term.scene)}: {seen}{100 * term.share:.0f} %"
 
 
 def closeness(candidate: Candidate, result: Answered) -> str:
