@@ -209,7 +209,7 @@ def accepts(url: str, secret: str | None) -> bool:
     except urllib.error.HTTPError:
         return False
     except (OSError, urllib.error.URLError) as error:
-        raise ServiceError(f"the server at {url} does not answer: {error}") from None
+        raise ServiceError(f"the server at {url} does not answer ({error}): run it again") from None
 
 
 def close_open_server(home: Path, url: str, secret: str) -> None:
