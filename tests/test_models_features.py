@@ -203,7 +203,7 @@ def test_shares_sum_to_one_and_rebuild_the_squared_distance(
         (photo, place) if space.readout is None else (space.readout @ photo, space.readout @ place)
     )
     for t in terms[:3]:
-        if t.scene != UNNAMED:
+        if not t.unnamed:
             i = space.names.index(t.scene)
             assert (t.photo, t.place) == pytest.approx((logits[0][i], logits[1][i]), rel=1e-5)
             assert t.share * whole == pytest.approx(parts[i], rel=1e-5)
