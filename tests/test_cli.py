@@ -132,6 +132,8 @@ def test_scene_describe_info_verify_and_evaluate(
     assert run("scene", place.area, classes[2], "--out", tmp_path).code == 0
     described = json.loads(run("describe", place.photos[0], "--model", model, "--json").out)
     assert described[str(place.photos[0])][0][0] in classes
+    unnamed = run("describe", place.photos[0])
+    assert "synthetic world alone" in unnamed.err and "model sandbox" in unnamed.out
     info = json.loads(run("cube", "info", place.area, "--json").out)
     assert info["cells"] == 1200 and info["blocks_missing"] == 0
     assert run("cube", "verify", place.area, "--cells", 20, "--json").code == 0

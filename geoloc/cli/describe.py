@@ -5,14 +5,25 @@ from __future__ import annotations
 import typer
 
 from ..errors import UsageError
-from .console import JSON, print_json, print_table
+from .console import JSON, note, print_json, print_table
+
+_SYNTHETIC = "sandbox"
+_OF_THE_SYNTHETIC = (
+    f"named by the model {_SYNTHETIC!r}, which knows the synthetic world alone: for real photos "
+    "add --model landuse"
+)
 
 
 def describe(
     photos: list[str] = typer.Argument(
         None, metavar="PHOTO…", help="Ground photos: files, not URLs."
     ),
-    model: str = typer.Option("landuse", "--model", help="Model that names the scenes of photos."),
+    model: str | None = typer.Option(
+        None,
+        "--model",
+        help="Model that names the scenes of photos: sandbox if none is named; landuse for real ones.",
+        show_default=False,
+    ),
     cube: str | None = typer.Option(None, "--cube", help="Describe a place in this cube instead."),
     at: str | None = typer.Option(
         None,
@@ -34,7 +45,9 @@ def describe(
         raise UsageError("describe either photos, or a place: --cube CUBE --at LAT,LON")
     point = None
     if cube is None:
-        described = describe_photos(photos, model, top=top)
+        described = describe_photos(photos, model or _SYNTHETIC, top=top)
+        if model is None:
+            note(_OF_THE_SYNTHETIC)
     else:
         found = look_at(cube, at or "", top=top)
         described, point = {at or "": found.scenes}, found.point
@@ -47,5 +60,5 @@ def describe(
         for name, scenes in described.items()
         for i, (scene, share) in enumerate(scenes)
     ]
-    by = "" if cube else f"model {model}: "
+    by = "" if cube else f"model {model or _SYNTHETIC}: "
     print_table(f"{by}scene classes (softmax, for display)", columns, rows)
