@@ -42,6 +42,12 @@ def test_a_model_of_names_alone_refuses_other_words() -> None:
         meaning(target("sandbox"), "a harbour full of boats")
 
 
+@pytest.mark.parametrize("slip", ["parkng lot", "harbour", "airprt", "golf corse"])
+def test_a_misspelt_name_is_not_taken_for_other_words(slip: str) -> None:
+    with pytest.raises(UnknownClassError, match="did you mean"):
+        meaning(target("landuse"), slip)
+
+
 def test_words_are_one_name_more_on_the_scale_of_the_others() -> None:
     features = load_model("landuse").features
     vector = np.eye(1, features.dim, 5, dtype=np.float32)[0]

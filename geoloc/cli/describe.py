@@ -21,7 +21,7 @@ def describe(
     model: str | None = typer.Option(
         None,
         "--model",
-        help="Model that names the scenes of photos: sandbox if none is named; landuse for real ones.",
+        help="Model that names the scenes of photos: landuse for real ones. Default: sandbox.",
         show_default=False,
     ),
     cube: str | None = typer.Option(None, "--cube", help="Describe a place in this cube instead."),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ModelError, NotInstalledError, UnknownClassError
 from ..models import FeatureSpace, Model
-from ..scenes import display_name, find_class
+from ..scenes import display_name, find_class, is_misspelt
 from .target import Target, cube_model
 
 if TYPE_CHECKING:
@@ -18,15 +18,15 @@ _NAMED = 3  # names that the answer to words is near to
 def meaning(target: Target, scene: str) -> tuple[str, Words | None]:
     """The class that a user's words name, or the words and where the cube's model places them.
 
-    Raises UnknownClassError with the nearest names where the model takes names alone; what
-    `words_vector` raises where it takes words.
+    Raises UnknownClassError with the nearest names where the model takes names alone, or a name
+    is misspelt; what `words_vector` raises where it takes words.
     """
     names = target.cube.features.names
     try:
         return find_class(scene, names), None
     except UnknownClassError as unknown:
         model = _model(target)
-        if model is None or model.spec.text is None:
+        if model is None or model.spec.text is None or is_misspelt(scene, names):
             raise
         no_name = str(unknown)
     from ..encoders.text import words_vector

@@ -31,6 +31,7 @@ class Group(StrEnum):
 _LETTERS = {"i": Group.INDOOR, "n": Group.NATURAL, "m": Group.MANMADE}
 _LETTER = re.compile(r"^/?([a-z])/(?=\1)", re.IGNORECASE)  # Places365 sorts its names by it
 _PLACES = {"indoor", "outdoor", "interior", "exterior"}
+_A_SLIP = 0.9  # similarity of spelling: "parkng lot" has 0.95, "mountain" and "fountain" 0.875
 
 
 def _load() -> dict[str, frozenset[Group]]:
@@ -104,6 +105,11 @@ def suggest(name: str, classes: Sequence[str], n: int = 5) -> list[str]:
     return sorted(scores, key=lambda c: -scores[c])[:n]
 
 
+def is_misspelt(name: str, classes: Sequence[str]) -> bool:
+    """Whether a name that is none of the classes is one letter or two off one of them."""
+    return any(_spelling(_words(name), _words(c)) >= _A_SLIP for c in classes)
+
+
 def group_weights(classes: Sequence[str], weights: Mapping[str | Group, float]) -> F32:
     """A weight per class ``(feature,)``: the maximum over the class's groups.
 
@@ -171,9 +177,10 @@ def _singular(word: str) -> str:
 
 
 def _similarity(a: tuple[str, ...], b: tuple[str, ...]) -> float:
-    spelling = max(
-        difflib.SequenceMatcher(None, " ".join(x), " ".join(y)).ratio()
-        for x, y in ((a, b), (tuple(sorted(a)), tuple(sorted(b))))
-    )
+    by_order = _spelling(tuple(sorted(a)), tuple(sorted(b)))
     common = len({*a} & {*b}) / max(len({*a} | {*b}), 1)
-    return spelling + common
+    return max(_spelling(a, b), by_order) + common
+
+
+def _spelling(a: tuple[str, ...], b: tuple[str, ...]) -> float:
+    return difflib.SequenceMatcher(None, " ".join(a), " ".join(b)).ratio()
