@@ -78,6 +78,7 @@ def write_index(
             failures=sorted(failures.items()),
             scenes=sorted({card["scene"] for card in cards if card["scene"]}),
             cube=cube,
+            models=cube.get("models", ()),
             measure=SCORE if "models" in cube else "distance",
             remarks=remarks,
             sensitive=sensitive,

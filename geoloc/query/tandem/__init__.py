@@ -4,7 +4,7 @@ Their distances become z-scores, by a bank of unrelated photos where there is on
 see `geoloc.evaluation.tandem`. The answer shows for each place what every single model says of it.
 
 ``members``     the models and their cubes, opened together, and what is usual of each
-``answering``   photos in, answers out
+``answering``   what they find, together; as a `Searcher`
 ``evaluating``  whether all together are better than the better one alone
 """
 
