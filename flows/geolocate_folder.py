@@ -24,7 +24,8 @@ def geolocate_folder(
     missing does.
 
     Args:
-        cube: area file, path or URL of a cube; of an area of several models the cube of one
+        cube: area file, path or URL of a cube; for an area file of several models all answer
+            together, in tandem
         folder: photos, videos, Telegram exports; never changed
         out: folder for the answers; index.html in it leads to them
         options: of the queries

@@ -19,7 +19,7 @@ from geoloc.bulk import run_bulk
 from geoloc.errors import OutputError
 from geoloc.models import load_model
 from geoloc.query import query_photos, search_scene
-from geoloc.query.folders import Folders, cube_key, picture_key, question_key
+from geoloc.query.folders import Folders, cube_key, cubes_key, picture_key, question_key
 from geoloc.report import write_report
 from geoloc.report.placing import PART
 from tests.cubes import write_cube
@@ -58,6 +58,8 @@ def test_a_cube_is_the_same_however_it_is_written(
     names = ["c.zarr", "./c.zarr", str(tmp_path / "c.zarr"), (tmp_path / "c.zarr").as_uri()]
     assert len({cube_key(name) for name in names}) == 1
     assert cube_key("s3://bucket/c.zarr/") == cube_key("s3://bucket/c.zarr") != cube_key("c.zarr")
+    assert cubes_key(["c.zarr"]) == cube_key("c.zarr")
+    assert cubes_key(["b.zarr", "a.zarr"]) == cubes_key(["./a.zarr", "b.zarr"]) != cubes_key(names)
 
 
 def claimed(out: Path, name: str, key: str, fill: str | None = None) -> str:

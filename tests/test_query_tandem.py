@@ -14,8 +14,8 @@ import rasterio
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from geoloc.bulk import run_bulk
 from geoloc.encoders import open_ground
+from geoloc.encoders.ground import GroundEncoder
 from geoloc.errors import AreaError, GeolocError, ModelError, UsageError
 from geoloc.models import load_model
 from geoloc.photos import read_photo
@@ -37,6 +37,9 @@ from geoloc.sharing import share
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES
 from tests.tandem_place import NX, NY, PHOTOS, World, write_world
+from tests.test_cli import Run, run
+
+__all__ = ["run"]
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +65,21 @@ def test_together_they_are_better_than_the_better_one_alone(world: World) -> Non
         alone - found.methods[TANDEM]["mean_percentile"].value
     )
     assert told["gains"][TANDEM]["ci"][0] > 0
+
+
+def test_one_command_says_whether_they_are_better(world: World, tmp_path: Path, run: Run) -> None:
+    area, truth = banked(world, tmp_path, world.photos[8:18]), world.folder / "truth.csv"
+    done = run("evaluate", area, truth, "--json")
+    tandem = open_tandem(world.cubes, world.photos[8:18], weights=[1, 2])
+    told, expected = json.loads(done.out), evaluate_tandem(tandem, truth).to_json()
+    assert done.code == 0 and list(told["methods"]) == ["one", "two", TANDEM, TANDEM_BANK]
+    assert [*told["methods"].values()] == json.loads(json.dumps([*expected["methods"].values()]))
+    assert told["gains"] == json.loads(json.dumps(expected["gains"]))
+    assert set(told["gains"]) == {TANDEM, TANDEM_BANK}
+    for option in (("--regions", "100"), ("--out", tmp_path / "out"), ("--fuse", "2")):
+        refused = run("evaluate", area, truth, *option)
+        assert refused.code == 2 and "cannot go with an area of several models" in refused.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_answer_shows_what_each_model_says(world: World, tmp_path: Path) -> None:
@@ -191,15 +209,10 @@ def test_one_of_the_models_can_be_asked_alone(world: World, tmp_path: Path) -> N
     np.testing.assert_allclose(
         found.heatmap[:], maps_of(world.photos[0], world.cubes)[1], atol=1e-5
     )
-    for work, words in (
-        (lambda: run_bulk(area, world.folder, tmp_path / "bulk"), "name its cube.*--model"),
-        (lambda: query_photos(area, world.photos[:1], tmp_path / "x", model="three"),
-         "none is three: choose one of them, as --model one"),
-    ):  # fmt: skip
-        with pytest.raises(AreaError, match=f"several models.*{words}") as told:
-            work()
-        assert "\n" not in str(told.value)
-    assert not (tmp_path / "bulk").exists()
+    words = "several models.*none is three: choose one of them, as --model one"
+    with pytest.raises(AreaError, match=words) as told:
+        query_photos(area, world.photos[:1], tmp_path / "x", model="three")
+    assert "\n" not in str(told.value)
 
 
 def banked(world: World, folder: Path, photos: list[Path]) -> Path:
@@ -296,17 +309,25 @@ def test_what_one_model_alone_can_do_is_refused(world: World, tmp_path: Path) ->
 
 
 def test_a_vector_that_is_no_number_is_refused(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tandem = open_tandem(world.cubes)
-    member = tandem.members[1]
-    odd = np.full((1, len(CLASSES)), np.nan, np.float32)
-    monkeypatch.setattr(
-        "geoloc.query.tandem.members.encode",
-        lambda paths, *_, **__: ([read_photo(paths[0])], odd, {}),
-    )
-    with pytest.raises(ModelError, match=r"no numbers for photo 00\.png"):
-        member.encode(world.photos[:1])
+    real = GroundEncoder.encode
+
+    def odd(encoder: GroundEncoder, pixels: Any) -> Any:
+        vectors = real(encoder, pixels)
+        vectors[-1, -1] = np.nan if encoder.model.digest == world.models[1].digest else 0
+        return vectors
+
+    monkeypatch.setattr(GroundEncoder, "encode", odd)
+    message = r"model tiny gives no numbers for photo 01\.png: its ground network is damaged"
+    (area := tmp_path / "area").mkdir()
+    for work in (
+        lambda: query_photos(world.area(area), world.photos[:2], tmp_path / "out"),
+        lambda: open_tandem(world.cubes).read(world.photos[:2]),
+    ):
+        with pytest.raises(ModelError, match=message):
+            work()
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_an_answer_of_several_models_is_repeated(world: World, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from ..arrays import F32
 from .copies import Claim, Sight, claims_of, conflicts_of, in_order, moment
 from .layout import CLUSTERS, ITEMS
 from .media import Medium
@@ -106,14 +107,14 @@ def sights_of(
     return {number: in_order(items[number], sights) for number, sights in sorted(by_item.items())}
 
 
-def picture_of(item: Item, sights: Sequence[Sight]) -> Picture:
-    """What the search for clusters looks at."""
+def picture_of(item: Item, sights: Sequence[Sight], vector: F32) -> Picture:
+    """What the search for clusters looks at; ``vector``: the item's, by one model."""
     frame = item.record["origin"].get("frame")
     message = next((m for sight in sights for m in sight.medium.messages), None)
     posted = None if message is None else seconds(message.date)
     return Picture(
         item.id,
-        item.vector,
+        vector,
         item.signature,
         video=item.record["sha256"] if frame else None,
         second=frame["time"] if frame else 0.0,

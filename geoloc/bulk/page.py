@@ -20,6 +20,7 @@ from ..files.whole import whole_file
 from ..report.formatting import degrees, metres, percent
 from ..report.html import assets, environment
 from ..report.links import web_maps
+from ..report.tandem import SCORE
 from ..scenes import display_name
 from .copies import Sight
 from .entries import SMALL, Answer, Entry, Group
@@ -62,8 +63,8 @@ def write_index(
 ) -> Path:
     """Write the page, unless it is the same already; everything in it is escaped and inlined.
 
-    ``remarks``: lines on what was found, such as how many files are left out. ``sensitive``:
-    pictures are blurred until they are clicked, and are not printed.
+    ``cube``: see `Searcher.facts`. ``remarks``: lines on what was found, such as how many files
+    are left out. ``sensitive``: pictures are blurred until they are clicked, and are not printed.
     """
     clusters = {group.name: number for number, group in enumerate(groups, start=1)}
     cards = [_card(entry, out, clusters.get(entry.cluster or "")) for entry in entries]
@@ -77,6 +78,8 @@ def write_index(
             failures=sorted(failures.items()),
             scenes=sorted({card["scene"] for card in cards if card["scene"]}),
             cube=cube,
+            models=cube.get("models", ()),
+            measure=SCORE if "models" in cube else "distance",
             remarks=remarks,
             sensitive=sensitive,
             **assets("geoloc.bulk", "index.css", "index.js", pictures="'self' file:"),
@@ -156,18 +159,27 @@ def _answer(answer: Answer | None, folder: str) -> dict[str, Any]:
             if n == 0 or share >= _TELLING
         ],
         "best": candidates[0] if candidates else None,
-        "distance": best["distance"] if best else None,
+        "distance": best[_measure(best)] if best else None,
         "further": candidates[1 : 1 + _FURTHER],
         "maps": {name: maps[name] for name in _FIRST_MAPS if name in maps},
     }
 
 
-def _candidate(candidate: Mapping[str, Any]) -> dict[str, str]:
+def _candidate(candidate: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "place": degrees(candidate["lon"], candidate["lat"]),
-        "distance": f"{candidate['distance']:.3f}",
+        "distance": f"{candidate[_measure(candidate)]:.3f}",
         "shared": ", ".join(display_name(name) for name in candidate["shared"][:3]),
+        "models": [
+            f"{name}: rank {said['rank']:,} (best {percent(said['percentile'])})"
+            for name, said in candidate.get("models", {}).items()
+        ],
     }
+
+
+def _measure(candidate: Mapping[str, Any]) -> str:
+    """What candidates are ranked by: of several models their score."""
+    return SCORE if SCORE in candidate else "distance"
 
 
 def _thumb(folder: Path) -> bool:

@@ -23,7 +23,7 @@ from ..photos.likeness import Seen, Signature
 from ..query.encode import encode_batches, kept
 from ..query.folders import holds_picture, picture_key
 from ..query.repeat import reread
-from ..query.run import Progress, Stages
+from ..query.stages import Progress, Stages
 from ..video import Sampling, read_frames
 from .copies import Sight, lead_record, leads_already
 from .layout import CLUSTERS
@@ -41,11 +41,11 @@ _AGAIN = (-2, -2)  # the stamp of what shall be read again: no file has it
 @dataclass
 class Reader:
     """Reads media into the store; ``folder``: where the items' folders are; ``cube``: its
-    `cube_key`, by which what lies there already is known for this run's own."""
+    `cubes_key`, by which what lies there already is known for this run's own."""
 
     store: Store
     folder: Path
-    model: Model
+    models: Sequence[Model]
     sampling: Sampling
     cube: str
     _seen: Seen = field(default_factory=Seen)
@@ -68,7 +68,7 @@ class Reader:
         fresh = [m for m in media if stamps.get(m.name) != _stamp(m.path)]
         before, total = len(media) - len(fresh), len(media)
         progress(before, total)
-        for photos, vectors in encode_batches(self._photos(fresh), self.model):
+        for photos, vectors in encode_batches(self._photos(fresh), self.models):
             self._take(photos, vectors)
             progress(before + self._commit(but=1), total)
         self._commit()
@@ -147,7 +147,7 @@ class Reader:
             return
         report, done = progress("reading the larger copies"), 0
         waiting: deque[tuple[Item, Sight, Signature]] = deque()
-        for photos, vectors in encode_batches(_decoded(others, waiting, fail), self.model):
+        for photos, vectors in encode_batches(_decoded(others, waiting, fail), self.models):
             renewed = []
             for photo, vector in zip(photos, vectors, strict=True):
                 item, lead, signature = waiting.popleft()

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import GeolocError, OutputError, UsageError
-from ..models import Model
-from ..query import cube_model
-from ..query.folders import cube_key
 from ..query.options import QueryOptions, Use
-from ..query.run import Stages, silent
-from ..query.session import QuerySession
+from ..query.run import open_searcher
+from ..query.searcher import Searcher
+from ..query.stages import Stages, silent
 from ..report import check_writable
 from ..report.placing import settle_all
 from ..search import fuse
@@ -121,18 +119,17 @@ def run_bulk(
             f"--out {out} is the folder of the media itself: give --out beside it or in a folder "
             "of its own"
         )
-    session = QuerySession.open(cube, options, usually_hidden=True)
-    model = cube_model(session.target, session.options.model)
+    searcher = open_searcher(cube, options, progress, usually_hidden=True)
     with kept_details(out):
         listing = find_media(folder, leave_out=out)
     if not (listing.media or listing.failures):
         raise UsageError(f"{folder} holds no photos or videos: choose another folder")
     check_writable(out)
     refuse_other_output(out)
-    setting = json.dumps([1, model.digest, asdict(sampling)])
-    store = Store(out, setting, cube_key(session.target.cube.url))
+    digests = "+".join(model.digest for model in searcher.models)
+    store = Store(out, json.dumps([1, digests, asdict(sampling)]), searcher.cube_key)
     with closing(store), kept_details(out):
-        run = _Run(session, model, store, out, listing)
+        run = _Run(searcher, store, out, listing)
         with clock("reading"):
             run.read(sampling, progress)
         with clock("answering"):
@@ -167,8 +164,7 @@ class _Clock:
 class _Run:
     """One run between its stages."""
 
-    session: QuerySession
-    model: Model
+    searcher: Searcher
     store: Store
     out: Path
     found: Found
@@ -182,8 +178,8 @@ class _Run:
 
     def read(self, sampling: Sampling, progress: Stages) -> None:
         """Every picture of the folder to the store; then what may show one place."""
-        cube = cube_key(self.session.target.cube.url)
-        reader = Reader(self.store, self.out / ITEMS, self.model, sampling, cube)
+        models, cube = self.searcher.models, self.searcher.cube_key
+        reader = Reader(self.store, self.out / ITEMS, models, sampling, cube)
         reader.read(self.found.media, progress("reading the media"))
         done = {medium.name: medium for medium in self.store.media()}
         self._sights = sights_of(self.found.media, done, self.store.items())
@@ -196,14 +192,16 @@ class _Run:
         names = [medium.name for medium in self.found.media]
         failed = {name: reason for name in names if (reason := done[name].failure)}
         self._failures |= self.found.failures | failed
-        pictures = [picture_of(item, self._sights[n]) for n, item in self._items.items()]
-        self._clusters = propose_clusters(pictures)
+        self._clusters = propose_clusters([
+            picture_of(item, self._sights[n], item.vector[: models[0].dim])
+            for n, item in self._items.items()
+        ])  # fmt: skip
 
     def answer(self, progress: Stages) -> None:
         """Ask what is not answered yet."""
         asked = [*self._single(), *self._fused()]
         proof = {number: evidence_of(sights) for number, sights in self._sights.items()}
-        search = BulkSearch(self.session, self.model, self.store, self.out, self.out / ITEMS, proof)
+        search = BulkSearch(self.searcher, self.store, self.out, self.out / ITEMS, proof)
         for folder in (ITEMS, CLUSTERS):
             settle_all(self.out / folder)
         pending = search.pending(asked, progress("checking the answers"))
@@ -219,8 +217,8 @@ class _Run:
         try:
             write_tables(self.out, entries, groups, self.found.places, self._failures)
             write_index(
-                self.out, entries, groups, self._failures, self.session.info,
-                self.found.remarks(), sensitive=self.session.sensitive,
+                self.out, entries, groups, self._failures, self.searcher.facts,
+                self.found.remarks(), sensitive=self.searcher.session.sensitive,
             )  # fmt: skip
         except OSError as error:
             raise OutputError(f"cannot write to {self.out}: {error.strerror or error}") from error

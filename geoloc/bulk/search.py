@@ -21,18 +21,15 @@ from PIL import Image
 from ..arrays import F32
 from ..files.modes import open_answer
 from ..files.whole import file_sha256
-from ..models import Model
 from ..photos import Photo
 from ..query.folders import recorded
 from ..query.items import QueryItem
-from ..query.run import Progress, Stages
-from ..query.session import QuerySession
+from ..query.searcher import Found, Searcher
+from ..query.stages import Progress, Stages, part_of
 from ..report import QueryResult, write_report
 from ..report.heat import color_scale, paper_palette, shrink
 from ..report.outputs import RECORD, faults_of_outputs
-from ..report.properties import properties
 from ..report.views import Views
-from ..search import RankedMap
 from .entries import SMALL
 from .mishaps import contained
 from .reading import photo_of
@@ -66,19 +63,10 @@ class BulkItem:
     items: tuple[Item, ...]
     vector: F32
 
-    def key(self, session: QuerySession, evidence: Evidence) -> str:
+    def key(self, searcher: Searcher, evidence: Evidence) -> str:
         """Stands for all that an answer depends on: where it is the same, so is the answer."""
-        cube = session.target.cube
         facts = [[evidence.get(item.id, {}), item.record] for item in self.items]
-        asked = [
-            self.title,
-            facts,
-            session.parameters,
-            cube.url,
-            cube.generation,
-            session.sensitive,
-        ]
-        text = json.dumps(asked)
+        text = json.dumps([self.title, facts, *searcher.state])
         return hashlib.sha256(text.encode() + self.vector.tobytes()).hexdigest()
 
 
@@ -86,8 +74,7 @@ class BulkItem:
 class BulkSearch:
     """How the items of one run are answered; ``items``: the folder of their answers."""
 
-    session: QuerySession
-    model: Model
+    searcher: Searcher
     store: Store
     out: Path
     items: Path
@@ -99,7 +86,7 @@ class BulkSearch:
         known = self.store.answers()
         same = [
             one for one in items
-            if known.get(one.folder, ("", {}))[0] == one.key(self.session, self.evidence)
+            if known.get(one.folder, ("", {}))[0] == one.key(self.searcher, self.evidence)
         ]  # fmt: skip
         kept, count = set[str](), min(_WRITERS, len(os.sched_getaffinity(0)))
         with ThreadPoolExecutor(count, thread_name_prefix="checks") as pool:
@@ -140,7 +127,7 @@ class BulkSearch:
                         answered = future.result()
                     if one.folder not in failures:
                         self.store.answer(
-                            one.folder, one.key(self.session, self.evidence), answered
+                            one.folder, one.key(self.searcher, self.evidence), answered
                         )
                     report(done, len(items))
             finally:
@@ -155,25 +142,25 @@ class BulkSearch:
         for number, start in enumerate(starts):
             batch = items[start : start + size]
             questions = [QueryItem(one.title, one.folder, (), one.vector) for one in batch]
-            report = partial(_of_passes, progress, number, len(starts))
-            results = self.session.search(questions, progress=report, scratch=self.out)
-            for one, question, ranked in zip(batch, questions, results, strict=True):
-                yield one, partial(self._write, one, question, ranked)
+            report = part_of(progress, number, len(starts))
+            results = self.searcher.search(questions, progress=report, scratch=self.out)
+            for one, question, found in zip(batch, questions, results, strict=True):
+                yield one, partial(self._write, one, question, found)
 
     def _photos_a_pass(self) -> int:
         """As many as the disk has room for, twice: two passes may be on it, and their answers."""
         room = shutil.disk_usage(self.out).free // _OF_FREE
-        most = self.session.most_at_once or PASS_PHOTOS
-        return min(PASS_PHOTOS, most, max(1, room // self.session.scratch_bytes))
+        most = self.searcher.session.most_at_once or PASS_PHOTOS
+        return min(PASS_PHOTOS, most, max(1, room // self.searcher.scratch_bytes))
 
-    def _write(self, one: BulkItem, question: QueryItem, ranked: RankedMap) -> _Summary:
+    def _write(self, one: BulkItem, question: QueryItem, found: Found) -> _Summary:
         folder = self.out / one.folder
         if folder.is_symlink():  # writing there would replace another answer
             folder.unlink()
         photos = tuple(self._photo(item) for item in one.items)
         asked = replace(question, photos=photos, folder=folder)
-        result = self.session.answer(asked, ranked, self.model)
-        target = self.session.target  # a thousand pages: their maps stay small
+        result = self.searcher.answer(asked, found)
+        target = self.searcher.session.target  # a thousand pages: their maps stay small
         write_report(
             result, folder, target.source, target.overview, sharp=False,
             more={SMALL: write_small_heat},
@@ -182,11 +169,6 @@ class BulkSearch:
 
     def _photo(self, item: Item) -> Photo:
         return photo_of(item, self.items, self.evidence.get(item.id, {}))
-
-
-def _of_passes(progress: Progress, number: int, passes: int, done: int, total: int) -> None:
-    """What is done of one pass over the cube, reported as a part of all passes."""
-    progress(number * total + done, passes * total)
 
 
 def _in_turn(
@@ -203,8 +185,10 @@ def _in_turn(
 
 def summary(result: QueryResult) -> _Summary:
     """What the index and the tables show of an answer (JSON types only)."""
-    kept = ("rank", "distance", "percentile", "lon", "lat", "shared")
-    candidates = [{key: properties(c)[key] for key in kept} for c in result.candidates]
+    kept = ["rank", result.measure, "percentile", "lon", "lat", "shared"]
+    kept += [] if result.tandem is None else ["models"]
+    told = map(result.properties, result.candidates)
+    candidates = [{key: one[key] for key in kept} for one in told]
     scenes = [[name, round(share, 4)] for name, share in result.scenes()]
     return {"title": result.title, "scenes": scenes, "candidates": candidates}
 

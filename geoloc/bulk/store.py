@@ -59,7 +59,8 @@ class Sighting:
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """A picture: where its answer goes, the record of its file, what it looks like, its vector."""
+    """A picture: where its answer goes, the record of its file, what it looks like, its vector (by
+    several models theirs, one behind the other)."""
 
     id: int
     folder: str
@@ -88,7 +89,7 @@ class Store:
         """Open or begin; what was computed under another ``setting`` is forgotten.
 
         Raises OutputError where it cannot be written, another run is at work, or the answers there
-        are of another ``cube`` (its `cube_key`): they are not replaced.
+        are of another ``cube`` (its `cubes_key`): they are not replaced.
         """
         self._path = out / PROGRESS
         with self._errors():

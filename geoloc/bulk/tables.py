@@ -21,7 +21,7 @@ from .entries import Entry, Group, first_date
 
 _CANDIDATE = pa.struct(
     [("rank", pa.int32()), ("lon", pa.float64()), ("lat", pa.float64()),
-     ("distance", pa.float64()), ("percentile", pa.float64())]
+     ("distance", pa.float64()), ("percentile", pa.float64()), ("score", pa.float64())]
 )  # fmt: skip
 _MESSAGE = pa.struct(
     [("chat", pa.string()), ("id", pa.int64()), ("kind", pa.string()), ("date", pa.string()),
@@ -42,14 +42,15 @@ SCHEMA = pa.schema([
     ("item_time", pa.string()), ("item_claimed_lon", pa.float64()),
     ("item_claimed_lat", pa.float64()), ("claimed_by", pa.string()),
     ("conflicts", pa.list_(pa.string())), ("messages", pa.list_(_MESSAGE)),
-    ("vector", pa.list_(pa.float32())),
+    ("vector", pa.list_(pa.float32())), ("score", pa.float64()),
 ])  # fmt: skip
 """One row for each file and frame: one that is the same as another names that one's item.
 
 ``sha256``, ``width``, ``height``, ``bytes``, ``time``, ``claimed_lon``, ``claimed_lat`` and the
 messages are of this file; ``item_time``, ``item_claimed_lon``, ``item_claimed_lat`` are what any
 of its copies claims (``claimed_by``), ``conflicts`` where they differ. ``pixels_sha256`` and
-``vector`` are of the copy that leads.
+``vector`` are of the copy that leads. Of several models, ``score`` stands in place of ``distance``,
+and ``vector`` is theirs one behind the other, in the order of ``tandem.models`` in query.json.
 """
 
 
@@ -133,7 +134,7 @@ def _answered(entry: Entry) -> dict[str, Any]:
         return {}
     answer = entry.answer
     best = answer["candidates"][0] if answer["candidates"] else {}
-    keys = ("lon", "lat", "distance", "percentile")
+    keys = ("lon", "lat", "distance", "percentile", "score")
     return {
         "scene": answer["scenes"][0][0],
         "candidates": answer["candidates"],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import GeolocError, UsageError
 from ..query.record import read_record
-from ..query.run import Stages, silent
+from ..query.stages import Stages, silent
 from ..query.zoom import ZoomOptions, zoom_answer
 from ..report import QueryResult
 from ..report.outputs import RECORD

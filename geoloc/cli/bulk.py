@@ -32,6 +32,9 @@ def bulk(
 ) -> None:
     """Answer every photo and video below a folder; run it again to resume or to add new files.
 
+    An area file that names several models is answered by all of them in tandem, unless --model
+    names one.
+
     Exit code 0 if every good picture is answered; bad files are listed in failures.csv. Exit
     code 1 if an answer is missing; the others are kept. Only you can read the answers:
     GEOLOC_ANSWERS_MODE=group opens them to the group, =umask leaves it to the system.

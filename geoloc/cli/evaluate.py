@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,7 @@ _OPTIONS = {
     "--pairs": ("--model", "--split", "--out"),
     "--classes": ("--ground", "--overhead", "--model", "--out"),
     "--compare": (),
+    "an area of several models": ("--bank",),
 }
 """What goes with what is evaluated."""
 
@@ -111,8 +113,9 @@ def evaluate(
     """How good answers are where the truth is known: of a cube, of pairs, or of class folders.
 
     CUBE TRUTH.csv: how high the true places of photos rank (percentile, chance 50; best 1, 5,
-    10 %), and their regions of a cube of points. --pairs, --classes: a model on images, without a
-    cube. --compare: two of these.
+    10 %), and their regions of a cube of points. Of an area file that names several models it says
+    whether all of them together are better than the better one alone. --pairs, --classes: a model
+    on images, without a cube. --compare: two of these.
 
     With --calibrate answers of the model state from then on "the true place lies in the best x km²
     with 80 %". Take one photo each of some 50 places or more in areas like yours, which the model
@@ -130,7 +133,8 @@ def evaluate(
         "--calibrate": calibrate,
         "--out": out,
     }  # fmt: skip
-    _check_options(_one_of(given), [name for name, value in options.items() if value is not None])
+    asked = [name for name, value in options.items() if value is not None]
+    _check_options(_one_of(given), asked)
     if compare is not None:
         _compare(*compare, seed, as_json)
     elif classes is not None:
@@ -138,6 +142,9 @@ def evaluate(
                  _model(model), seed, out, as_json)  # fmt: skip
     elif pairs is not None:
         _pairs(pairs, _model(model), split, seed, out, as_json)
+    elif cube is not None and truth is not None and _is_of_several(cube):
+        _check_options("an area of several models", asked)
+        _together(cube, truth, bank, seed, as_json)
     else:
         _cube(str(_needed(cube, "CUBE")), _needed(truth, "TRUTH.csv"), strata, bank, regions, fuse,
               calibrate, seed, out, as_json)  # fmt: skip
@@ -168,6 +175,25 @@ def _model(name: str | None) -> Model:
     from ..models import load_model
 
     return load_model(_needed(name, "--model"))
+
+
+def _is_of_several(cube: str) -> bool:
+    from ..query.target import several_models
+
+    return several_models(cube) is not None
+
+
+def _together(area: str, truth: Path, bank: Path | None, seed: int, as_json: bool) -> None:
+    from ..query.bank import bank_photos
+    from ..query.tandem import evaluate_tandem, open_tandem
+    from .tandem import show_together
+
+    with stages() as stage:
+        unrelated = () if bank is None else bank_photos(bank)
+        tandem = open_tandem([area], unrelated, progress=stage("reading the bank"))
+        found = evaluate_tandem(tandem, truth, seed=seed, progress=stage("ranking the true places"))
+    show_together(found, as_json)
+    _tell_unread(found.failures)
 
 
 def _cube(
@@ -218,9 +244,13 @@ def _cube(
         note(f"calibration in {stored[0]}")
         if stored[1].places < FEWEST_PLACES:
             note(f"{stored[1].places} places say little: take some 50 or more")
-    if scored.failures:
-        note_left_out([*scored.failures.values()], _SHOWN, _MORE)
-        raise GeolocError(f"{len(scored.failures)} photos could not be read")
+    _tell_unread(scored.failures)
+
+
+def _tell_unread(failures: Mapping[str, str]) -> None:
+    if failures:
+        note_left_out([*failures.values()], _SHOWN, _MORE)
+        raise GeolocError(f"{len(failures)} photos could not be read")
 
 
 def _map_ranks(evaluation: Evaluation) -> dict[str, Ranks]:

@@ -67,7 +67,7 @@ def tandem(
         )
         if truth is not None:
             found = evaluate_tandem(opened, truth, seed=seed, progress=stage("ranking"))
-            _show_figures(found, as_json)
+            show_together(found, as_json)
         if photos and out is not None:
             answers, lost = search_tandem(opened, photos, out, top=top, progress=stage("searching"))
             _show(answers, lost, as_json)
@@ -95,7 +95,8 @@ def _show(answers: list[TandemAnswer], failures: dict[str, str], as_json: bool) 
         print_table(f"{one.photo} ({one.folder})", columns | dict.fromkeys(names, "right"), rows)
 
 
-def _show_figures(found: TandemEvaluation, as_json: bool) -> None:
+def show_together(found: TandemEvaluation, as_json: bool) -> None:
+    """Report figures of each model alone and of all together."""
     if as_json:
         print_json(found.to_json())
         return

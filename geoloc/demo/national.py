@@ -19,7 +19,7 @@ from ..models import Model, load_model
 from ..points.sample import sample_roads
 from ..query import answer_photos, query_photos
 from ..query.evaluating import score
-from ..query.run import Stages, silent
+from ..query.stages import Stages, silent
 from ..query.zoom import Spot, ZoomOptions, neighbourhood, step_for, zoom_answer
 from ..ranking import Ranking
 from ..report import QueryResult

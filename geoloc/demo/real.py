@@ -19,7 +19,8 @@ from ..imagery import open_source
 from ..jobs.build import build_cube
 from ..pairs import class_images
 from ..query import query_photos
-from ..query.run import QueryResults, Stages, silent
+from ..query.run import QueryResults
+from ..query.stages import Stages, silent
 
 STEP = 50.0
 MODEL = "landuse"

@@ -13,8 +13,8 @@ from ..files.whole import write_whole
 from ..jobs.build import build_cube
 from ..query import query_photos
 from ..query.evaluating import score
-from ..query.run import Stages, silent
 from ..query.scores import Evaluation
+from ..query.stages import Stages, silent
 from ..sandbox.write import write_sandbox
 
 SEED = 7

@@ -184,7 +184,7 @@ def read_confirmed(path: Path) -> tuple[Confirmed, ...]:
 def _vector(told: dict[str, Any], model: Model, media: Path | None) -> F32:
     """The recorded one, where it is the feature vector itself; else that of the photos."""
     if model.spec.readout is not None:
-        return recorded_question(told, model, media).vector
+        return recorded_question(told, [model], media).vector
     if tuple(told["vector"]) != model.features.names:
         raise UsageError("the record's vector is not of its model's classes: ask again")
     return np.array(list(told["vector"].values()), np.float32)

@@ -31,7 +31,7 @@ def describe_photos(
     """
     paths = [photo_path(photo) for photo in photos]
     loaded = load_model(model)
-    _, vectors, failures = encode(paths, loaded, stop=True)
+    _, vectors, failures = encode(paths, [loaded], stop=True)
     assert not failures
     named = (loaded.features.describe(vector, top) for vector in vectors)
     return {path_text(path): list(scenes) for path, scenes in zip(paths, named, strict=True)}

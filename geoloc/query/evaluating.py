@@ -44,8 +44,9 @@ from ..search import fuse as mean_vector
 from .encode import encode
 from .options import QueryOptions, Use
 from .regional import RegionQuery
-from .run import Stages, query_photos, silent
+from .run import query_photos
 from .scores import CANDIDATES, DISTANCE, Evaluation, Score
+from .stages import Stages, silent
 from .target import cube_model, open_target
 from .truth import placement, true_point
 
@@ -87,7 +88,7 @@ def evaluate_truth(
     model = cube_model(target)
     regional = RegionQuery.of(target, QueryOptions.of(Use.QUERY, regions=regions))
     layout = regional.layout if regional else None
-    _, vectors, failures = encode(paths, model, progress=progress("reading the photos"))
+    _, vectors, failures = encode(paths, [model], progress=progress("reading the photos"))
     read = [(t, p) for t, p in zip(truths, paths, strict=True) if str(p) not in failures]
     ranker = _Ranker(target.cube, model, _bank_vectors(bank, model, progress), layout)
     scores = ranker.scores([t for t, _ in read], vectors, progress("ranking the true places"))

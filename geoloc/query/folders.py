@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,10 @@ def question_key(record: Record) -> str:
     return json.dumps(parts)
 
 
-def _cubes_key(record: Record) -> str | list[str]:
+def _cubes_key(record: Record) -> str:
     """The cube that was asked; those of several models."""
-    if "tandem" not in record:
-        return cube_key(record["cube"]["cube"])
-    return sorted(cube_key(one["cube"]["cube"]) for one in record["tandem"]["models"])
+    parts = record["tandem"]["models"] if "tandem" in record else [record]
+    return cubes_key([one["cube"]["cube"] for one in parts])
 
 
 def picture_key(photo: Record) -> list[Any]:
@@ -69,6 +68,12 @@ def cube_key(url: str) -> str:
     return url.rstrip("/") if path is None else path_text(path.resolve())
 
 
+def cubes_key(urls: Sequence[str]) -> str:
+    """The addresses of the cubes of one or several models, in any order; see `cube_key`."""
+    keys = sorted(map(cube_key, urls))
+    return keys[0] if len(keys) == 1 else json.dumps(keys)
+
+
 def recorded(folder: Path) -> Record | None:
     """What a folder's ``query.json`` holds; None where there is none, or none that is whole."""
     try:
@@ -80,7 +85,7 @@ def recorded(folder: Path) -> Record | None:
 def holds_picture(folder: Path, key: list[Any], cube: str, unfinished: Set[str]) -> bool:
     """Whether nothing but an answer to a picture (`picture_key`), alone or with others, is there.
 
-    ``unfinished``: files that are there before the answer is. ``cube``: a `cube_key`.
+    ``unfinished``: files that are there before the answer is. ``cube``: a `cubes_key`.
     """
     try:
         names = {path.name for path in folder.iterdir()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,8 +29,9 @@ from .items import QueryItem
 from .options import QueryOptions
 from .record import read_record, records_of_models
 from .run import answer_scene
+from .searcher import ModelSearcher, Searcher
 from .session import QuerySession, file_digest
-from .tandem import answer_of, assemble
+from .tandem import TandemSearcher, assemble
 from .target import Target, seen_by_model, several_models
 
 ROUNDING = 1e-4
@@ -248,8 +249,12 @@ def _answer(record: Record, cube: str | Path | None, media: Path | None) -> Quer
     if session.options.scene:
         return answer_scene(session)
     model = recorded_model(record, session.target)
-    item = recorded_question(record, model, media)
-    return session.answer(item, session.search([item])[0], model)
+    return _asked_again(ModelSearcher(session, model), record, media)
+
+
+def _asked_again(searcher: Searcher, record: Record, media: Path | None) -> QueryResult:
+    item = recorded_question(record, searcher.models, media)
+    return searcher.answer(item, searcher.search([item])[0])
 
 
 def _answer_in_tandem(record: Record, cube: str | Path | None, media: Path | None) -> QueryResult:
@@ -266,12 +271,7 @@ def _answer_in_tandem(record: Record, cube: str | Path | None, media: Path | Non
         *((one["weight"], one["name"]) for one in record["tandem"]["models"]), strict=True
     )
     tandem = assemble(seen, models, bank, weights, options, names=names)
-    items = [recorded_question(*one, media) for one in zip(parts, models, strict=True)]
-    found = [
-        (item, member.session.search([item])[0])
-        for member, item in zip(tandem.members, items, strict=True)
-    ]
-    return answer_of(tandem, found)
+    return _asked_again(TandemSearcher(tandem), record, media)
 
 
 def _moved(record: Record, cube: str | Path | None) -> list[str | None]:
@@ -304,14 +304,15 @@ def _taken(left: list[tuple[str, str]], cube: Record, area: str | Path) -> str:
 
 
 def recorded_question(
-    record: Record, model: Model, media: Path | None = None, name: str = ""
+    record: Record, models: Sequence[Model], media: Path | None = None, name: str = ""
 ) -> QueryItem:
-    """What was asked with: the photos as they were looked at, certainly unchanged, encoded anew.
+    """What was asked with: the photos as they were looked at, certainly unchanged, encoded anew;
+    the vectors of several models one behind the other.
 
     ``name``: of its folder. Raises UsageError where an original is missing or changed, PhotoError
     where it cannot be decoded.
     """
-    photos, vector = _encode(record, model, media)
+    photos, vector = _encode(record, models, media)
     return QueryItem(record["title"], name, tuple(photos), vector)
 
 
@@ -379,10 +380,10 @@ def recorded_model(record: Record, target: Target) -> Model:
     return model
 
 
-def _encode(record: Record, model: Model, media: Path | None) -> tuple[list[Photo], F32]:
+def _encode(record: Record, models: Sequence[Model], media: Path | None) -> tuple[list[Photo], F32]:
     """The photos as they were looked at, together as before, and their vector or its mean."""
     photos = [reread(recorded, media) for recorded in record["photos"]]
-    batches = list(encode_batches(photos, model))
+    batches = list(encode_batches(photos, models))
     kept = [photo for batch, _ in batches for photo in batch]
     vectors = np.concatenate([vectors for _, vectors in batches])
     return kept, vectors[0] if len(vectors) == 1 else fuse(vectors)

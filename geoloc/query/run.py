@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..executors import open_cluster
-from ..models import Model
 from ..names import safe_name
 from ..photos import photo_path
-from ..report import QueryResult, check_writable, write_report
+from ..report import QueryResult, check_writable
 from ..scenes import display_name
-from ..search import RankedMap
-from .encode import encode
 from .folders import Folders
-from .items import QueryItem, items_of, views_of
-from .options import LatLon, QueryOptions, Use
+from .items import QueryItem
+from .options import QueryOptions, Use
+from .searcher import Found, ModelSearcher, Searcher, answer_by, answered
 from .session import QuerySession
-from .tandem import answer_in_tandem, open_area
+from .stages import Progress, Stages, silent
+from .tandem import TandemSearcher, open_area
 from .target import Ref, cube_model, several_models
-from .truth import known_truth, with_truth
-
-Progress = Callable[[float, int], None]
-"""Called with how many are done, and of how many."""
-
-Stages = Callable[[str], Progress]
-"""Gives, for the name of a stage of the work, what is told how far it has come."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +27,6 @@ class QueryResults:
 
     results: list[QueryResult]
     failures: dict[str, str] = field(default_factory=dict)
-
-
-def silent(_stage: str) -> Progress:
-    """`Stages` that reports nothing."""
-    return lambda _done, _total: None
 
 
 def query_photos(
@@ -80,48 +66,27 @@ def answer_photos(
     """
     options = QueryOptions.of(Use.QUERY, options, **keywords)
     paths = [photo_path(photo) for photo in photos]
+    searcher = open_searcher(cube, options, progress)
+    return QueryResults(
+        *answer_by(searcher, paths, None if out is None else Path(out), progress, origins)
+    )
+
+
+def open_searcher(
+    cube: Ref, options: QueryOptions, progress: Stages = silent, *, usually_hidden: bool = False
+) -> Searcher:
+    """What answers photos by a cube: its model; of an area file that names several models all of
+    them in tandem, unless the options name one.
+
+    ``usually_hidden``: see `QuerySession.open`. Raises what that and `open_area` raise.
+    """
     several = several_models(cube) if options.model is None else None
     if several is not None:
-        advance, found = progress("reading the bank"), None if out is None else Path(out)
-        tandem = open_area(several, options, advance)
-        return QueryResults(*answer_in_tandem(tandem, paths, found, origins, progress))
-    session = QuerySession.open(cube, options)
-    model = cube_model(session.target, session.options.model)
-    truth = known_truth(options.truth, session.grid)
-    if out is not None:
-        check_writable(Path(out))
-    with open_cluster(options.searched_by) as executor:
-        advance = progress("reading the photos")
-        good, vectors, failures = encode(
-            paths, model, views_of(options), origins=origins, progress=advance
-        )
-        items = list(items_of(good, vectors, options.fuse))
-        advance, scratch = progress("searching the cube"), None if out is None else Path(out)
-        rankings = session.search(items, executor, advance, scratch)
-    results, advance = list[QueryResult](), progress("ranking the places")
-    folders = None if out is None else Folders(Path(out))
-    for item, ranked in zip(items, rankings, strict=True):
-        results.append(_answered(session, item, ranked, model, folders, truth))
-        advance(len(results), len(items))
-    return QueryResults(results, failures)
-
-
-def _answered(
-    session: QuerySession,
-    item: QueryItem,
-    ranked: RankedMap,
-    model: Model | None,
-    folders: Folders | None,
-    truth: LatLon | Mapping[str, LatLon] | None = None,
-) -> QueryResult:
-    """The answer, its files in a folder of its own where there are to be any."""
-    if folders is None:
-        return with_truth(session.answer(item, ranked, model), truth)
-    with folders.claim(item.name, session.key(item)) as folder:
-        answer = session.answer(replace(item, folder=folder), ranked, model)
-        result = with_truth(answer, truth)
-        write_report(result, folder, session.target.source, session.target.overview)
-        return result
+        advance = progress("reading the bank")
+        tandem = open_area(several, options, advance, usually_hidden=usually_hidden)
+        return TandemSearcher(tandem)
+    session = QuerySession.open(cube, options, usually_hidden=usually_hidden)
+    return ModelSearcher(session, cube_model(session.target, session.options.model))
 
 
 def search_scene(
@@ -156,4 +121,4 @@ def answer_scene(
     features, words = session.target.cube.features, session.words
     vector = features.logits(words.vector) if words else features.named_vector([scene])
     item = QueryItem(display_name(scene), safe_name(scene), (), vector)
-    return _answered(session, item, ranked, None, folders)
+    return answered(ModelSearcher(session, None), item, Found((ranked,)), folders)

@@ -37,8 +37,9 @@ from .options import QueryOptions
 from .record import read_record
 from .remembered import require_open
 from .repeat import cube_named, recorded_model, recorded_options, recorded_question
-from .run import Stages, answer_scene, silent
+from .run import answer_scene
 from .session import QuerySession, file_digest
+from .stages import Stages, silent
 from .target import Target, cube_model, open_target
 from .truth import with_truth
 
@@ -286,7 +287,7 @@ class _Parent:
         if self.options.scene:
             return None
         media = None if options.media is None else Path(options.media)
-        return recorded_question(self.record, model, media, self.name(options.km))
+        return recorded_question(self.record, [model], media, self.name(options.km))
 
     def name(self, km: float) -> str:
         """Of the new answer's folder."""

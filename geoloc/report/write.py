@@ -36,7 +36,8 @@ def write_report(
     sharp: bool = True,
     more: Mapping[str, Writer] = NOTHING_MORE,
 ) -> Path:
-    """Write all files of an answer (`registry.OUTPUTS`), ``query.json`` last.
+    """Write all files of an answer (`registry.OUTPUTS`), ``query.json`` last; of several models
+    also what each of them says.
 
     ``source`` gives the map its imagery and the candidates their chips; ``overview`` is the
     cube's, which saves reading the area again. ``sharp``: the map can be zoomed, for two to
@@ -51,7 +52,7 @@ def write_report(
             _empty(part)
             views = render_views(result, source, overview, sharp=sharp)
             write_files(result, part, views)
-            for name, write in more.items():
+            for name, write in {**_by_model(result), **more}.items():
                 write(result, part / name, views)
             write_evidence(result, part / RECORD, output_digests(part))
         except BaseException:
@@ -67,6 +68,15 @@ def write_files(result: QueryResult, out: Path, views: Views) -> None:
     outputs = outputs_of(result)
     for name in outputs:
         open_writer(name, outputs)(result, out / name, views)
+
+
+def _by_model(result: QueryResult) -> Mapping[str, Writer]:
+    """What is written besides where several models answered together."""
+    if result.tandem is None:
+        return NOTHING_MORE
+    from .tandem_files import writers  # rasterio
+
+    return writers(result.tandem)
 
 
 def _empty(part: Path) -> None:

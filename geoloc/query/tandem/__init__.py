@@ -4,14 +4,14 @@ Their distances become z-scores, by a bank of unrelated photos where there is on
 see `geoloc.evaluation.tandem`. The answer shows for each place what every single model says of it.
 
 ``members``     the models and their cubes, opened together, and what is usual of each
-``answering``   photos in, answers out
+``answering``   what they find, together; as a `Searcher`
 ``evaluating``  whether all together are better than the better one alone
 """
 
 from __future__ import annotations
 
 from ...report.tandem import TandemPlace
-from .answering import TandemAnswer, answer_in_tandem, answer_of, search_tandem
+from .answering import TandemAnswer, TandemSearcher, search_tandem
 from .evaluating import TandemEvaluation, evaluate_tandem
 from .members import TANDEM, TANDEM_BANK, Tandem, assemble, distance_maps, open_area, open_tandem
 
@@ -22,8 +22,7 @@ __all__ = [
     "TandemAnswer",
     "TandemEvaluation",
     "TandemPlace",
-    "answer_in_tandem",
-    "answer_of",
+    "TandemSearcher",
     "assemble",
     "distance_maps",
     "evaluate_tandem",

@@ -1,4 +1,4 @@
-"""Photos in, answers of all models together out: each like that of one model, with what every
+"""What several models find, together: each answer is like that of one model, with what every
 model says of its places."""
 
 from __future__ import annotations
@@ -15,22 +15,95 @@ from ...arrays import F64, I64
 from ...candidates import Candidate
 from ...cube import Cube
 from ...evaluation.tandem import Bank, fused
-from ...executors import Executor, open_cluster
-from ...models import model_info
+from ...executors import Executor
+from ...models import Model, model_info
 from ...photos import photo_path
-from ...report import QueryResult, check_writable, write_report
+from ...report import QueryResult
 from ...report.tandem import Said, TandemModel, TandemPart, TandemPlace
-from ...report.tandem_files import writers
 from ...search import BLOCK, RankedMap, strips
-from ..folders import Folders
-from ..items import QueryItem, items_of, views_of
-from ..options import LatLon
-from ..session import imagery_near
-from ..truth import known_truth, with_truth
+from ..encode import parts_of
+from ..folders import cubes_key
+from ..items import QueryItem
+from ..searcher import Found, Truth, answer_by
+from ..session import QuerySession, imagery_near
+from ..stages import Progress, part_of, silent
+from ..truth import with_truth
 from .members import Tandem
 
-Stages = Callable[[str], Callable[[float, int], None]]
-Truth = LatLon | Mapping[str, LatLon] | None
+
+@dataclass(frozen=True)
+class TandemSearcher:
+    """Several models together, as a `Searcher`."""
+
+    tandem: Tandem
+
+    @property
+    def session(self) -> QuerySession:
+        """How the first model's cube is asked."""
+        return self.tandem.members[0].session
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """That encode the photos."""
+        return self.tandem.models
+
+    @property
+    def cube_key(self) -> str:
+        """See `Searcher`."""
+        return cubes_key([member.cube.url for member in self.tandem.members])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """See `Searcher`: the day of the imagery where it is the same of all cubes."""
+        members = self.tandem.members
+        last = {member.session.info.get("imagery_last") for member in members}
+        day = last.pop() if len(last) == 1 else None
+        names = [member.name for member in members]
+        return {**self.session.info, "imagery_last": day, "models": names}
+
+    @property
+    def scratch_bytes(self) -> int:
+        """See `Searcher`: a map by each model, and one of all together."""
+        return self.session.scratch_bytes * (len(self.tandem.members) + 1)
+
+    @property
+    def state(self) -> list[Any]:
+        """See `Searcher`: also the weights, and the photos of the bank."""
+        tandem, session = self.tandem, self.session
+        members = [
+            [member.name, weight, member.model.digest, member.cube.url, member.cube.generation]
+            for member, weight in zip(tandem.members, tandem.weights, strict=True)
+        ]
+        bank = [[dict(photo) for photo in tandem.photos], len(tandem.failures)]
+        return [session.parameters, members, bank, session.sensitive]
+
+    def key(self, item: QueryItem) -> str:
+        """See `Searcher`."""
+        return self.tandem.key(item)
+
+    def search(
+        self,
+        items: Sequence[QueryItem],
+        executor: Executor | None = None,
+        progress: Progress | None = None,
+        scratch: Path | None = None,
+    ) -> list[Found]:
+        """See `Searcher`."""
+        alone, told = [], progress or silent("")
+        for number, member in enumerate(self.tandem.members):
+            own = [self._parts(item)[number] for item in items]
+            advance = part_of(told, number, len(self.tandem.members))
+            alone.append(member.session.search(own, executor, advance, scratch))
+        return [Found(maps, scratch) for maps in zip(*alone, strict=True)]
+
+    def answer(self, item: QueryItem, found: Found, truth: Truth = None) -> QueryResult:
+        """See `Searcher`."""
+        asked = list(zip(self._parts(item), found.maps, strict=True))
+        return _answer(self.tandem, asked, truth, found.scratch)
+
+    def _parts(self, item: QueryItem) -> list[QueryItem]:
+        """The same as each model sees it."""
+        return [replace(item, vector=own) for own in parts_of(item.vector, self.models)]
 
 
 @dataclass(frozen=True)
@@ -76,84 +149,21 @@ def search_tandem(
     ``top``: how many places, by default as many as the tandem was opened with.
     """
 
-    def stages(stage: str) -> Callable[[float, int], None]:
-        told = progress if stage == RANKING else None
+    def stages(stage: str) -> Progress:
+        told = progress if stage == "ranking the places" else None
         return lambda done, total: None if told is None else told(int(done), total)
 
     paths = [photo_path(photo) for photo in photos]
     asked = tandem if top is None else tandem.with_top(top)
-    results, failures = answer_in_tandem(asked, paths, out, None, stages)
+    results, failures = answer_by(TandemSearcher(asked), paths, out, stages)
     return [TandemAnswer(result) for result in results], failures
-
-
-RANKING = "ranking the places"
-
-
-def answer_in_tandem(
-    tandem: Tandem,
-    paths: Sequence[Path],
-    out: Path | None,
-    origins: Mapping[str, Mapping[str, Any]] | None,
-    progress: Stages,
-) -> tuple[list[QueryResult], dict[str, str]]:
-    """An answer of all models for each photo, and failures by path; written where ``out`` is
-    given. Options are those that the tandem was opened with. Raises as `answer_photos` does."""
-    options = tandem.options
-    truth = known_truth(options.truth, tandem.members[0].session.grid)
-    if out is not None:
-        check_writable(out)
-    with open_cluster(options.searched_by) as executor:
-        advance = progress("reading the photos")
-        photos, vectors, failures = tandem.read(
-            paths, views_of(options), origins=origins, progress=advance
-        )
-        items = [list(items_of(photos, own, options.fuse)) for own in vectors]
-        maps = _searched(tandem, items, executor, progress, out)
-    results, advance = list[QueryResult](), progress(RANKING)
-    folders = None if out is None else Folders(out)
-    for number in range(len(maps[0])):
-        asked = [(own[number], ranked[number]) for own, ranked in zip(items, maps, strict=True)]
-        results.append(_answered(tandem, asked, folders, out, truth))
-        advance(len(results), len(maps[0]))
-    return results, failures
 
 
 Asked = Sequence[tuple[QueryItem, RankedMap]]
 """The same photo as each model sees it, and what that finds alone."""
 
 
-def _searched(
-    tandem: Tandem,
-    items: Sequence[Sequence[QueryItem]],
-    executor: Executor,
-    progress: Stages,
-    scratch: Path | None,
-) -> list[list[RankedMap]]:
-    """What each model alone finds for each photo, in one pass over its cube."""
-    found = []
-    for member, own in zip(tandem.members, items, strict=True):
-        advance = progress(f"searching the cube of {member.name}")
-        found.append(member.session.search(own, executor, advance, scratch))
-    return found
-
-
-def _answered(
-    tandem: Tandem, asked: Asked, folders: Folders | None, scratch: Path | None, truth: Truth
-) -> QueryResult:
-    """The answer, its files in a folder of its own where there are to be any."""
-    item, target = asked[0][0], tandem.members[0].session.target
-    if folders is None:
-        return answer_of(tandem, asked, scratch, truth)
-    with folders.claim(item.name, tandem.key(item)) as folder:
-        result = replace(answer_of(tandem, asked, scratch, truth), folder=folder)
-        more = {} if result.tandem is None else writers(result.tandem)
-        write_report(result, folder, target.source, target.overview, more=more)
-        return result
-
-
-def answer_of(
-    tandem: Tandem, asked: Asked, scratch: Path | None = None, truth: Truth = None
-) -> QueryResult:
+def _answer(tandem: Tandem, asked: Asked, truth: Truth, scratch: Path | None) -> QueryResult:
     """The answer of all models, from what each of them finds alone."""
     alone = [
         with_truth(member.session.answer(item, ranked, member.model), truth)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,19 @@ from ...area import Area
 from ...arrays import F32, F64
 from ...cube import Cube
 from ...domain import Domain, Points
-from ...errors import ModelError, UsageError
+from ...errors import UsageError
 from ...evaluation.tandem import FEWEST, Bank, BankSums, by_places, fused, shares
 from ...models import Model
-from ...photos import Photo, PhotoView
+from ...photos import Photo
 from ...report.evidence import photo_record
 from ...search import Query, scan
 from ..bank import bank_photos
-from ..encode import BATCH, encode
+from ..encode import BATCH, encode, parts_of
 from ..folders import question_key
 from ..items import QueryItem
 from ..options import QueryOptions
 from ..session import QuerySession
+from ..stages import Progress
 from ..target import Ref, Target, cube_model, open_target, several_models
 
 TANDEM, TANDEM_BANK = "tandem", "tandem_bank"
@@ -34,8 +35,6 @@ _MOST = 1 << 24  # places: what is usual of them must fit in memory
 _GROUP = 16  # photos of a pass
 _MOST_BANK = 256  # photos: more say hardly more, and each takes memory while a cube is read
 _BANK_KEYS = ("file", "path", "sha256")
-
-Progress = Callable[[float, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +51,6 @@ class Member:
     def cube(self) -> Cube:
         """What it is asked of."""
         return self.session.target.cube
-
-    def encode(
-        self, paths: Sequence[Path], looks: Sequence[PhotoView] = (PhotoView(),), **options: Any
-    ) -> tuple[list[Photo], F32, dict[str, str]]:
-        """See `encode`. Raises ModelError for vectors that no place has a distance to."""
-        return _encoded(self.model, paths, looks, **options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,12 +93,15 @@ class Tandem:
         """The places."""
         return self.members[0].cube.domain
 
-    def read(
-        self, paths: Sequence[Path], looks: Sequence[PhotoView] = (PhotoView(),), **options: Any
-    ) -> tuple[list[Photo], list[F32], dict[str, str]]:
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """In the order of the members."""
+        return tuple(member.model for member in self.members)
+
+    def read(self, paths: Sequence[Path]) -> tuple[list[Photo], list[F32], dict[str, str]]:
         """The readable photos, their vectors ``(photo, feature)`` by each model, and failures."""
-        encoded = [member.encode(paths, looks, **options) for member in self.members]
-        return encoded[0][0], [vectors for _, vectors, _ in encoded], encoded[0][2]
+        photos, vectors, failures = encode(paths, self.models)
+        return photos, parts_of(vectors, self.models), failures
 
     def distances(self, vectors: Sequence[F32], photo: int) -> list[F32]:
         """Of one photo to all places by each model, ``(1, place)``."""
@@ -137,16 +133,23 @@ def distance_maps(cube: Cube, vectors: F32) -> F32:
 
 
 def open_area(
-    area: Area, options: QueryOptions | None = None, progress: Progress | None = None
+    area: Area,
+    options: QueryOptions | None = None,
+    progress: Progress | None = None,
+    *,
+    usually_hidden: bool = False,
 ) -> Tandem:
     """The tandem of an area that names several models, with its weights and its bank.
 
+    ``usually_hidden``: pages hide the photos unless the area file or the options say otherwise.
     Raises what `open_tandem` raises, and UsageError where the bank's folder has no photos.
     """
     bank = () if area.bank is None else bank_photos(area.bank)
     weights = [one.weight for one in area.models]
     parts = area.named_parts
-    return _open([*parts.values()], [*parts], bank, weights, options or QueryOptions(), progress)
+    options = options or QueryOptions()
+    cubes = [*parts.values()]
+    return _open(cubes, [*parts], bank, weights, options, progress, usually_hidden)
 
 
 def open_tandem(
@@ -180,6 +183,7 @@ def _open(
     weights: Sequence[float] | None,
     options: QueryOptions,
     progress: Progress | None,
+    usually_hidden: bool = False,
 ) -> Tandem:
     if len(cubes) < 2:
         raise UsageError(
@@ -191,7 +195,10 @@ def _open(
     targets = [_opened(cube, options) for cube in cubes]
     _require_same_places([target.cube for target in targets])
     models = [cube_model(target) for target in targets]
-    return assemble(targets, models, bank, weights, options, names=names, progress=progress)
+    return assemble(
+        targets, models, bank, weights, options,
+        names=names, progress=progress, usually_hidden=usually_hidden,
+    )  # fmt: skip
 
 
 def assemble(
@@ -203,16 +210,17 @@ def assemble(
     *,
     names: Sequence[str] | None = None,
     progress: Progress | None = None,
+    usually_hidden: bool = False,
 ) -> Tandem:
     """A tandem of open cubes, each with its model; see `open_tandem`.
 
-    ``names``: of the models here, by default their own.
+    ``names``: of the models here, by default their own; ``usually_hidden``: see `open_area`.
     """
     chosen = shares(weights, len(targets))
     _require_different(models)
     named = names_of(names or [model.name for model in models], models)
     order = sorted(range(len(models)), key=lambda number: not chosen[number])
-    hidden = any(target.hides_photos(options.sensitive) for target in targets)
+    hidden = any(target.hides_photos(options.sensitive, usually_hidden) for target in targets)
     members, failures, photos = list[Member](), dict[str, str](), list[Mapping[str, Any]]()
     for number in order:
         target, model = targets[number], models[number]
@@ -238,7 +246,7 @@ def _bank_vectors(
             f"a bank of {len(bank):,} photos is too large: {_MOST_BANK} unrelated ones suffice"
         )
     for start in range(0, len(bank), BATCH):
-        photos, vectors, lost = _encoded(model, bank[start : start + BATCH])
+        photos, vectors, lost = encode(bank[start : start + BATCH], [model])
         known += [{key: photo_record(one)[key] for key in _BANK_KEYS} for one in photos]
         parts.append(vectors)
         failures |= lost
@@ -270,17 +278,6 @@ def _opened(cube: Ref, options: QueryOptions) -> Target:
         check_digests=options.check_digests,
         fetch_imagery=options.fetch_imagery,
     )
-
-
-def _encoded(
-    model: Model, paths: Sequence[Path], looks: Sequence[PhotoView] = (PhotoView(),), **options: Any
-) -> tuple[list[Photo], F32, dict[str, str]]:
-    photos, vectors, failures = encode(paths, model, looks, **options)
-    if odd := [p.file for p, v in zip(photos, vectors, strict=True) if not np.isfinite(v).all()]:
-        raise ModelError(
-            f"model {model.name} gives no numbers for photo {odd[0]}: its ground network is damaged"
-        )
-    return photos, vectors, failures
 
 
 def _require_possible(options: QueryOptions) -> None:
