@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,14 +121,39 @@ def _read_bands(
     values = read[: len(bands)]
     present = _opaque(read[len(bands) :]) if alpha else None
     nodata = [_nodata(file, manner, band) for band in bands]
-    known = [at for at, value in enumerate(nodata) if value is not None]
-    if known:  # missing only if every band says so: black is a colour
-        dtype = values.dtype
-        some = [values[at] != np.array(nodata[at]).astype(dtype) for at in known]
-        present = _both(present, np.logical_or.reduce(some))
+    if any(value is not None for value in nodata):
+        present = _both(present, _holds_data(values, nodata, manner.ranges))
     if values.dtype.kind == "f":
         present = _both(present, np.isfinite(values).all(axis=0))
     return values, present
+
+
+def _holds_data(
+    values: NDArray[np.generic],
+    nodata: Sequence[float | None],
+    ranges: tuple[Range, Range, Range] | None,
+) -> Bools:
+    """Where ``values`` ``(band, y, x)`` hold data by the nodata value of each band.
+
+    A value between black and white may be a colour: it is missing only where every band says so.
+    Any other, such as -9999, is missing in whichever band it lies.
+    """
+    gaps = {
+        at: values[at] == np.array(value).astype(values.dtype)
+        for at, value in enumerate(nodata)
+        if value is not None
+    }
+    colourless = [gap for at, gap in gaps.items() if not _may_be_a_colour(nodata[at], ranges, at)]
+    missing = np.logical_and.reduce([*gaps.values()])
+    return np.asarray(~np.logical_or.reduce([missing, *colourless]))
+
+
+def _may_be_a_colour(
+    value: float | None, ranges: tuple[Range, Range, Range] | None, band: int
+) -> bool:
+    return ranges is None or (
+        value is not None and min(ranges[band]) <= value <= max(ranges[band])
+    )
 
 
 def _read_indices(
