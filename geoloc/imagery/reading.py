@@ -151,9 +151,7 @@ def _holds_data(
 def _may_be_a_colour(
     value: float | None, ranges: tuple[Range, Range, Range] | None, band: int
 ) -> bool:
-    return ranges is None or (
-        value is not None and min(ranges[band]) <= value <= max(ranges[band])
-    )
+    return ranges is None or (value is not None and min(ranges[band]) <= value <= max(ranges[band]))
 
 
 def _read_indices(
