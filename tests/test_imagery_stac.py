@@ -335,6 +335,7 @@ def test_items_across_180_degrees(tmp_path: Path, box: str, zone: str) -> None:
         {"proj:shape": [50, 120], "proj:transform": [LEFT, 1, 0, TOP, 0, -1]},  # GDAL's order
         {"proj:bbox": [TOP - 50, LEFT, TOP, LEFT + 120]},
         {"proj:bbox": [LEFT, TOP - 50, LEFT + 120, TOP], "bbox": "lat, lon"},
+        {"proj:code": None, "bbox": "lat, lon"},
         {"proj:bbox": [LEFT, TOP - 50, LEFT + 120, TOP], "bbox": "none"},
         {"proj:bbox": [LEFT, TOP - 50, LEFT + 120, TOP], "bbox": "not numbers"},
     ],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -277,8 +278,17 @@ def _around_both(crs: str, box: Bounds, item: Json) -> tuple[str, Bounds]:
 
 
 def _degrees_of(item: Json) -> Bounds:
-    """The item's own box in degrees."""
-    return _onward(_flat(item.get("bbox") or _box_of(_coordinates(item.get("geometry")))))
+    """The item's own box in degrees; around its geometry too if that lies elsewhere, as where
+    latitude comes first."""
+    stated, geometry = item.get("bbox"), item.get("geometry")
+    if not stated:
+        return _onward(_flat(_box_of(_coordinates(geometry))))
+    box = _onward(_flat(stated))
+    with suppress(KeyError, TypeError, ValueError, IndexError):
+        drawn = _onward(_flat(_box_of(_coordinates(geometry))))
+        beside = drawn[0] > box[2] or box[0] > drawn[2]
+        return union_of((box, drawn)) if beside or drawn[1] > box[3] or box[1] > drawn[3] else box
+    return box
 
 
 def _onward(box: Bounds) -> Bounds:
