@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from rasterio.windows import Window
 
 from ..arrays import F32, F64, U8, Bools
 from ..domain import Grid
-from .crs import centred_on, same_crs
+from .crs import centred_on, operation_at, same_crs
 from .manner import Manner, Range
 from .opening import open_raster
 from .placing import Mesh, mesh_of
@@ -214,8 +214,13 @@ class _Warp:
         values, present = _read_source(self.data, self.file, self.manner, *part)
         corner = Affine.translation(part[1].start, part[0].start)
         transform = Affine.translation(by, 0) @ self.data.transform @ corner
-        crs = centred_on(self.file.crs, _middle(mesh)) if mesh.moved else self.file.crs
-        moved, valid = _warped(_layers(values, present), transform, crs, window, self.shrinkage)
+        crs, options = self.file.crs, {}
+        if mesh.moved:
+            crs = centred_on(crs, _middle(mesh))
+        elif operation := operation_at(crs, window.crs, *_center(window)):
+            options = {"COORDINATE_OPERATION": operation}
+        layers = _layers(values, present)
+        moved, valid = _warped(layers, transform, crs, window, self.shrinkage, options)
         pixels = np.empty((3, *window.shape), np.uint8)
         pixels[:] = _to_bytes(moved, self.manner.ranges)
         pixels[:, ~valid] = 0
@@ -233,7 +238,12 @@ def _layers(values: NDArray[np.generic], present: Bools | None) -> NDArray[Any]:
 
 
 def _warped(
-    layers: NDArray[Any], transform: Affine, crs: str, window: Grid, shrinkage: float
+    layers: NDArray[Any],
+    transform: Affine,
+    crs: str,
+    window: Grid,
+    shrinkage: float,
+    options: Mapping[str, str],
 ) -> tuple[NDArray[Any], Bools]:
     """Values and their validity by GDAL's warper, for any CRS and rotation."""
     moved = np.zeros((len(layers), *window.shape), layers.dtype)
@@ -251,6 +261,7 @@ def _warped(
         warp_mem_limit=_WARP_MEMORY,
         SRC_ALPHA_MAX=str(_OPAQUE),
         DST_ALPHA_MAX=str(_OPAQUE),
+        **options,
     )
     return moved[:-1], moved[-1] > 0
 
@@ -291,6 +302,11 @@ def _quarters(window: Grid) -> Iterator[tuple[slice, slice]]:
 def _halves(count: int) -> list[slice]:
     half = count // 2
     return [slice(0, count)] if count <= _LEAST_SIDE else [slice(0, half), slice(half, count)]
+
+
+def _center(window: Grid) -> tuple[float, float]:
+    x, y = window.center(window.ny // 2, window.nx // 2)
+    return float(x), float(y)
 
 
 def _middle(mesh: Mesh) -> float:
