@@ -52,6 +52,16 @@ def unique_names(names: Iterable[str], suffixes: Iterable[str] | None = None) ->
         yield free
 
 
+def repeated_name(names: Iterable[str]) -> str | None:
+    """The first name that stands twice, whatever its capitals; empty names do not count."""
+    seen: set[str] = set()
+    for name in (name.strip().lower() for name in names):
+        if name and name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
 def writable(text: str) -> str:
     """Text valid in any file, database and page: lone surrogates as ``\\udcff``.
 

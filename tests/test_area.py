@@ -267,6 +267,8 @@ def test_imagery_that_is_null(tmp_path: Path) -> None:
     [
         (b"a: [1, 2", "not YAML"),
         (b"\xff\xfe\x00\x01\x9f", "not YAML"),
+        (b"name: a\nstep: 10\nname: b\n", "the key 'name' stands twice: keep one of them"),
+        (b"name: a\nimagery: {kind: xyz, kind: stac}\n", "the key 'kind' stands twice"),
         (b"", "not an area file"),
         (b"- just\n- a list\n", "not an area file"),
         (b"x" * 2_000_000, "too large"),

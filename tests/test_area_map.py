@@ -45,7 +45,8 @@ def test_places_of_tables(tmp_path: Path, text: str) -> None:
     ("people", "count"),
     [
         ('"1,234,567"', 1_234_567), ("1 234 567", 1_234_567), ("1\u202f234\u00a0567", 1_234_567),
-        ("1'234'567", 1_234_567), ("1234567.0", 1_234_567), ("1e6", 1_000_000), ('"1,5"', None),
+        ("1'234'567", 1_234_567), ("1234567.0", 1_234_567), ("1.234", 1_234),
+        ("1.234.567", 1_234_567), ("1234.5", 1_234.5), ("1e6", 1_000_000), ('"1,5"', None),
         ('"12,34"', None), ("many", None), ("1e309", None), ("-3", None), ("n/a", np.nan),
         ("", np.nan),
     ],
@@ -62,11 +63,13 @@ def test_people_are_read_with_thousands_apart_or_told(
 def test_rows_that_are_no_place_are_counted_and_a_table_without_people_is_told(
     tmp_path: Path,
 ) -> None:
-    text = "name,lat,lon\nA,48,31\n,48,31\nB,nan,31\nC,98,31\nD,48\nE,48,181\nF,x,y\n"
+    text = (
+        "name,lat,lon\nA,48,31,,\n,48,31\nB,nan,31\nC,98,31\nD,48\nE,48,181\nF,x,y\nG,48,5,31,5\n"
+    )
     places, notes = read_places(csv(tmp_path / "p.csv", text))
     assert places.names == ("A",) and np.isnan(places.population).all()
     assert notes == (
-        "6 of 7 rows of p.csv name no place.",
+        "7 of 8 rows of p.csv name no place.",
         "p.csv tells no population: no place is labelled or counted.",
     )
 
@@ -76,6 +79,7 @@ def test_rows_that_are_no_place_are_counted_and_a_table_without_people_is_told(
     [
         ("", "has no column name: write name, population, lat, lon; found nothing"),
         ("name,population,lat\nA,1,2\n", "has no column lon"),
+        ("name,lat,lon,Lat\nA,1,2,3\n", "has the column 'lat' twice: keep one of them"),
         ("name,population,lat,lon\n", "has no place with a name and degrees"),
         ("name,population,lat,lon\nA,1,95,200\n", "has no place with a name and degrees"),
     ],

@@ -14,9 +14,12 @@ from PIL import Image
 
 from geoloc.bulk import reading as reading_module
 from geoloc.bulk import run_bulk
-from geoloc.bulk.copies import Claim, conflicts_of
-from geoloc.bulk.entries import seconds
+from geoloc.bulk.copies import Claim, Sight, conflicts_of
+from geoloc.bulk.entries import first_date, seconds
+from geoloc.bulk.media import Medium
+from geoloc.bulk.store import Sighting
 from geoloc.query import repeat_query
+from geoloc.telegram import Message
 from tests.bulk_place import Place
 from tests.media import message, picture, shot, video, write_export
 
@@ -275,3 +278,21 @@ def test_the_order_of_names_does_not_matter(place: Place, tmp_path: Path) -> Non
         vector = tuple(np.round(list(record["vector"].values()), 4))
         seen.add((shown["sha256"], vector, tuple(c["sha256"] for c in shown["copies"])))
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("dates", "first"),
+    [
+        (["2025-06-01T13:00:00+03:00", "2025-06-01T10:30:00+00:00"], 0),
+        (["2025-06-01T09:45:00+00:00", "2025-06-01T13:00:00+03:00"], 0),
+        ([None, "2025-06-01T13:00:00", "2025-06-01T12:59:00+00:00"], 2),
+    ],
+)
+def test_the_first_date_is_found_across_time_zones(dates: list[str | None], first: int) -> None:
+    sighting = Sighting(0)
+    sights = [
+        Sight(Medium(Path("a.jpg"), "a.jpg", "photo", (Message("Watch", 1, date),)), sighting)
+        for date in dates
+    ]
+    assert first_date(sights) == first_date(sights[::-1]) == dates[first]
+    assert first_date([]) is None

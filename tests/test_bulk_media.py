@@ -89,3 +89,16 @@ def test_what_is_left_out_is_told_without_json(place: Place, tmp_path: Path) -> 
 def test_that_nothing_is_left_out_is_told_too() -> None:
     assert left_out_line({}) == "no other files: nothing is left out"
     assert left_out_line({".aae": 1}) == "1 other file left out (.aae 1)"
+
+
+def test_a_chat_under_another_name_is_told(tmp_path: Path) -> None:
+    save(tmp_path / "photos" / "a.jpg", 1)
+    write_export(tmp_path, [message(1, photo="photos/a.jpg")])
+    (tmp_path / "result.json").rename(tmp_path / "result (1).json")
+    (tmp_path / "settings.json").write_text(json.dumps({"type": "x", "messages of": []}))
+    found = find_media(tmp_path)
+    (reason,) = found.failures.values()
+    assert reason == "seems to be a chat under another name: call it result.json, beside its files"
+    assert list(found.failures) == ["result (1).json"] and found.left_out == {".json": 2}
+    (tmp_path / "result (1).json").rename(tmp_path / "result.json")
+    assert find_media(tmp_path).failures == {}

@@ -122,6 +122,31 @@ def test_no_pixel_is_shifted_between_utm_zones(tmp_path: Path, step: float) -> N
     assert np.abs(data.values - ramp(*there)).max() <= 1.0  # 3 levels a metre
 
 
+@pytest.mark.parametrize(
+    ("crs", "lon", "lat"),
+    [("EPSG:2065", 15.0, 50.1), ("EPSG:31468", 15.0, 50.1), ("EPSG:31468", 11.5, 48.1),
+     ("EPSG:28406", 31.0, 50.4), ("EPSG:2053", 28.5, -26.0)],
+)  # fmt: skip
+def test_the_shift_between_datums_is_that_of_every_other_place(
+    tmp_path: Path, crs: str, lon: float, lat: float
+) -> None:
+    """PROJ says where each of the file's pixels lies; GDAL alone is up to 140 m off."""
+    zone = f"EPSG:{(32600 if lat > 0 else 32700) + int((lon + 180) // 6) + 1}"
+    x, y = np.round(Transformer.from_crs(4326, zone, always_xy=True).transform(lon, lat))
+    left, top = np.round(Transformer.from_crs(zone, crs, always_xy=True).transform(x, y))
+    grid = Grid(crs, left - 60, top + 60, 1.0, 120, 120)
+    there = Transformer.from_crs(crs, zone, always_xy=True).transform(*np.meshgrid(grid.x, grid.y))
+    values = np.stack([there[0] - x + 128, there[1] - y + 128, 0 * there[0]]).astype(np.float32)
+    path = tmp_path / "a.tif"
+    write(path, values, crs=crs, left=grid.left, top=grid.top)
+    window = Grid(zone, x - 20, y + 20, 1.0, 40, 40)
+    data = source_of(path, scale=(0, 255)).read(window)
+    assert data.valid.values.all()
+    east, north = np.meshgrid(window.x - x + 128, window.y - y + 128)
+    assert np.abs(data.values[0] - east).max() <= 1.0
+    assert np.abs(data.values[1] - north).max() <= 1.0
+
+
 @pytest.mark.parametrize("step", [0.6, 1.0, 2.0, 3.7])
 def test_both_ways_of_reading_agree(tmp_path: Path, step: float) -> None:
     """The separable resampling, and GDAL's warper that serves every other lattice."""

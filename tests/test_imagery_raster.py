@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.shutil import copy as copy_raster
+from rasterio.transform import from_origin
 
 from geoloc.area import GeotiffImagery, StacImagery
-from geoloc.errors import CubeError
+from geoloc.errors import CubeError, ImageryError
 from geoloc.imagery import open_source, raster
+from geoloc.imagery.source import notes_of
 
 from .cubes import s3_bucket as s3_bucket
 from .test_imagery_geotiff import WINDOW, noise, write
@@ -137,6 +139,24 @@ def test_signatures_are_not_remembered(tmp_path: Path, server: Habits) -> None:
         open_source(StacImagery(url=url)).read(WINDOW)
     there = [name for name in raster._last_read if name.startswith(server.root)]
     assert there == [f"{server.root}/a.tif"]
+
+
+def test_a_file_of_several_images_says_so(tmp_path: Path) -> None:
+    """Of a TIFF the first page is read; a GeoPackage of several tables has none itself."""
+    options = {"width": 50, "height": 40, "count": 3, "dtype": "uint8", "crs": WINDOW.crs}
+    for name, driver in (("a.tif", "GTiff"), ("a.gpkg", "GPKG")):
+        for number, more in enumerate(({}, {"APPEND_SUBDATASET": "YES"})):
+            table = {"RASTER_TABLE": f"t{number}"} if driver == "GPKG" else {}
+            transform = from_origin(WINDOW.left + 50 * number, WINDOW.top, 1, 1)
+            with rasterio.open(tmp_path / name, "w", driver=driver, transform=transform, **options,
+                               **table, **more) as file:  # fmt: skip
+                file.write(noise(number))
+    pages = open_source(GeotiffImagery(paths=[str(tmp_path / "a.tif")]))
+    np.testing.assert_array_equal(pages.read(WINDOW).values, noise(0))
+    assert any("holds 2 images, of which the first is read" in note for note in notes_of(pages))
+    tables = open_source(GeotiffImagery(paths=[str(tmp_path / "a.gpkg")]))
+    with pytest.raises(ImageryError, match=r"a.gpkg holds 2 images \(t0, t1\): save each"):
+        tables.read(WINDOW)
 
 
 def test_a_catalogs_files_on_s3_are_read(cog: str, tmp_path: Path) -> None:

@@ -241,6 +241,29 @@ def test_signed_numbers_and_holes_of_not_a_number(tmp_path: Path, window: Grid) 
 
 
 @BOTH
+@pytest.mark.parametrize(
+    ("nodata", "scale", "is_colour"),
+    [(-9999, (0, 255), False), (0, (1, 255), False), (0, (0, 255), True), (0, (255, 0), True)],
+)
+def test_nodata_in_one_band_is_a_hole_unless_it_may_be_a_colour(
+    tmp_path: Path, window: Grid, nodata: int, scale: tuple[int, int], is_colour: bool
+) -> None:
+    pixels = noise(17).astype(np.int16)
+    missing = np.zeros((40, 50), np.bool_)
+    for band, rows in enumerate((slice(2, 8), slice(12, 19), slice(24, 33))):
+        pixels[band, rows, 5:45] = nodata
+        missing[rows, 5:45] = True
+    missing[35:] = True
+    pixels[:, 35:] = nodata
+    _, valid = read(write(tmp_path / "a.tif", pixels, nodata=nodata), window, scale=scale)
+    if is_colour:
+        missing[:35] = False
+    sure = minimum_filter(missing, 3) | minimum_filter(~missing, 3)
+    np.testing.assert_array_equal(valid[sure], ~missing[sure])
+    assert sure[:20].any() and sure[36:].any()
+
+
+@BOTH
 @pytest.mark.parametrize("bits", [1, 2, 4])
 @pytest.mark.parametrize("white", ["MINISBLACK", "MINISWHITE"])
 def test_few_bits_span_black_to_white(tmp_path: Path, window: Grid, bits: int, white: str) -> None:

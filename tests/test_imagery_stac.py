@@ -327,6 +327,35 @@ def test_items_across_180_degrees(tmp_path: Path, box: str, zone: str) -> None:
     assert (data.values[:, :, :18] == 200).all() and (data.values[:, :, 22:] == 80).all()
 
 
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"proj:shape": [50, 120], "proj:transform": [1, 0, LEFT, 0, -1, TOP]},  # as it is
+        {"proj:shape": [120, 50], "proj:transform": [1, 0, LEFT, 0, -1, TOP]},  # width and height
+        {"proj:shape": [50, 120], "proj:transform": [LEFT, 1, 0, TOP, 0, -1]},  # GDAL's order
+        {"proj:bbox": [TOP - 50, LEFT, TOP, LEFT + 120]},
+        {"proj:bbox": [LEFT, TOP - 50, LEFT + 120, TOP], "bbox": "lat, lon"},
+        {"proj:code": None, "bbox": "lat, lon"},
+        {"proj:bbox": [LEFT, TOP - 50, LEFT + 120, TOP], "bbox": "none"},
+        {"proj:bbox": [LEFT, TOP - 50, LEFT + 120, TOP], "bbox": "not numbers"},
+    ],
+)
+def test_an_item_that_contradicts_its_own_place_is_still_found(tmp_path: Path, facts: Json) -> None:
+    grid = Grid(CRS, LEFT, TOP, 1.0, 50, 120)
+    write(tmp_path / "a.tif", noise(3, size=grid.shape))
+    one = item("a", "../a.tif", grid, "none", **{"proj:code": CRS, **facts})
+    box = one["properties"].pop("bbox", None)
+    west, south, east, north = one["bbox"]
+    if box is not None:
+        one["bbox"] = {"lat, lon": [south, west, north, east], "none": None,
+                       "not numbers": [west, south, "east", north]}[box]  # fmt: skip
+    if box == "none":
+        one["geometry"] = None
+    data = source(catalog(tmp_path, one)).read(grid)
+    assert data.valid.values.all() and data.attrs["errors"] == ()
+    np.testing.assert_array_equal(data.values, noise(3, size=grid.shape))
+
+
 def test_items_of_no_place_on_the_earth_lie_where_their_box_is(tmp_path: Path) -> None:
     """Their file is told to be of no use, the others are read."""
     local = pyproj.CRS('LOCAL_CS["of a drone",UNIT["metre",1]]').to_wkt()

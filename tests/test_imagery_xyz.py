@@ -531,6 +531,23 @@ def test_tiles_of_any_depth_are_what_they_show(mode: str) -> None:
     np.testing.assert_array_equal(found[there], shown[there])
 
 
+@pytest.mark.parametrize(
+    ("size", "good"),
+    [((512, 512), True), ((1024, 1024), True), ((128, 128), True), ((256, 200), False),
+     ((400, 60), False), ((300, 300), False), ((32, 32), False), ((2048, 2048), False)],
+)  # fmt: skip
+def test_pictures_of_another_shape_are_no_tiles(size: tuple[int, int], good: bool) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", size, (10, 90, 30)).save(out, "PNG")
+    if good:
+        found = decode(out.getvalue(), 256)
+        assert found is not None and found.shape == (256, 256, 4)
+        assert (found == (10, 90, 30, 255)).all()
+        return
+    with pytest.raises(ValueError, match=f"a tile is {size[0]} x {size[1]} px, not 256"):
+        decode(out.getvalue(), 256)
+
+
 def test_fingerprints_tell_versions_and_places_apart(server: TileServer, tmp_path: Path) -> None:
     plain = source(server, tmp_path)
     prints = {

@@ -13,7 +13,7 @@ import pytest
 
 from geoloc.errors import ModelError
 from geoloc.models.load import load_exact, load_model
-from geoloc.models.model import model_info, write_model
+from geoloc.models.model import model_info, parse_spec, write_model
 from geoloc.models.store import list_models, model_of_digest
 
 from .encoder_models import CLASSES, spec, tiny_model
@@ -57,6 +57,7 @@ def test_altered_weights_are_refused_in_one_line(tmp_path: Path) -> None:
         ({"speed": 1}, "speed"),
         ({"name": "../x"}, "name"),
         ({"distance": {"weights": [1, 2]}}, "weights"),
+        ({"distance": {"weights": [1, 2, 3, 4, float("inf")]}}, "weights"),
     ],
 )
 def test_wrong_specifications_are_refused(
@@ -75,6 +76,8 @@ def test_wrong_specifications_are_refused(
         {"methods": ("dense",), "dense": {"stride": 16, "pool_px": 40}},
         {"methods": ("dense",), "dense": {"stride": 16, "pool_px": 48}},
         {"mean": None},
+        {"gsd": (0.5, float("inf"))},
+        {"std": (1.0, float("nan"), 1.0)},
         {"weights": "overhead.pth"},
         {"format": "exported", "weights": "overhead.onnx"},
     ],
@@ -82,6 +85,14 @@ def test_wrong_specifications_are_refused(
 def test_wrong_overhead_sections_are_refused(tmp_path: Path, overhead: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match="overhead"):
         write_model(tmp_path, spec(**overhead), FILES)
+
+
+@pytest.mark.parametrize("edit", ['"version": 2, ', '"ground": {"arch": 1, "arch": 2}, "x": 0, '])
+def test_a_key_that_stands_twice_is_refused(edit: str) -> None:
+    key = "version" if "version" in edit else "arch"
+    text = f'{{{edit}"version": 1}}'.encode()
+    with pytest.raises(ModelError, match=f"the key '{key}' stands twice"):
+        parse_spec(text, "model.json")
 
 
 def test_a_file_outside_the_directory_is_refused(tmp_path: Path) -> None:

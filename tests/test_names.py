@@ -6,7 +6,15 @@ import os
 
 import pytest
 
-from geoloc.names import free_name, path_text, safe_name, text_path, unique_names, writable
+from geoloc.names import (
+    free_name,
+    path_text,
+    repeated_name,
+    safe_name,
+    text_path,
+    unique_names,
+    writable,
+)
 
 
 def test_folder_names_are_safe_and_unique() -> None:
@@ -32,6 +40,12 @@ def test_names_are_cut_by_bytes_before_anything_is_added(letter: str) -> None:
     assert all(len(name.encode()) <= 255 for name in names)
     assert names[0].endswith(crop) and names[11].endswith(f"{crop}-12")
     assert safe_name("Ж" * 100) == "Ж" * 100
+
+
+def test_a_name_that_stands_twice() -> None:
+    assert repeated_name(["a", "", "b", ""]) is None
+    assert repeated_name(["b", "Lat ", "B", "lat"]) == "b"
+    assert repeated_name(["lon", " LAT", "x", "lat"]) == "lat"
 
 
 def test_half_characters_become_writable() -> None:

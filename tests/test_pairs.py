@@ -85,6 +85,7 @@ def test_what_is_written_is_read_again(folder: Path) -> None:
         ("photo,lon,lat\na.jpg,364500,5577500\n", "are not degrees"),
         ("photo,lon,lat\na.jpg,nan,50\n", "are not degrees"),
         ("photo,overhead\n,chip.png\n", "photo is empty"),
+        ("photo,lon,lat,lon\na.jpg,30,50,31\n", "has the column 'lon' twice"),
     ],
 )
 def test_bad_files_are_refused_in_one_line(folder: Path, text: str, message: str) -> None:

@@ -20,6 +20,7 @@ from PIL import ExifTags, Image
 
 from geoloc.errors import PhotoError, UsageError
 from geoloc.photos import MAX_SIDE, Photo, read_photo
+from tests import tiff_files
 
 SHARED = Path(os.environ.get("GEOLOC_SHARED", Path(__file__).parents[2] / "shared"))
 RED, GREEN, BLUE, YELLOW = (220, 30, 30), (30, 200, 40), (30, 40, 210), (230, 220, 40)
@@ -133,11 +134,40 @@ def test_transparent_palettes(save: Save) -> None:
     assert pixels[0, 0].tolist() == [255, 255, 255] and pixels[2, 2].tolist() == [200, 0, 0]
 
 
-@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png"])
-def test_the_first_frame_stands_for_an_animation(save: Save, name: str) -> None:
-    rest = [Image.new("RGB", (64, 48), (9, 9, 9))] * 2
-    path = save(quarters(), name, save_all=True, append_images=rest, duration=50)
-    assert_quarters(read_photo(path).pixels, 45)
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.avif", "a.tif"])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_first_picture_stands_for_an_animation_or_a_document(
+    save: Save, name: str, count: int
+) -> None:
+    rest = [Image.new("RGB", (64, 48), (9 * n, 9, 9)) for n in range(1, count)]
+    photo = read_photo(save(quarters(), name, save_all=True, append_images=rest, duration=50))
+    assert_quarters(photo.pixels, 45)
+    told = [note for note in photo.notes if "not looked at" in note]
+    assert [note.split(",")[0] for note in told] == [
+        *[f"{name}: it holds another picture"][: count == 2],
+        *[f"{name}: it holds 2 more pictures"][: count == 3],
+    ]
+
+
+def _page(kind: int, picture: Image.Image) -> tiff_files.Directory:
+    width, height = picture.size
+    return tiff_files.Directory(
+        {254: kind, 256: width, 257: height, 258: (8, 8, 8), 259: 1, 262: 2, 277: 3, 278: height},
+        picture.tobytes(),
+    )
+
+
+def test_previews_and_masks_in_a_file_are_no_other_pictures(save: Save, tmp_path: Path) -> None:
+    small = quarters(32, 24)
+    camera = save(quarters(), "a.mpo", save_all=True, append_images=[small])
+    pages = save(quarters(), "b.tif", save_all=True, append_images=[small.copy()] * 2)
+    parts = [_page(kind, picture) for kind, picture in (
+        (1, small), (0, quarters()), (1, small), (4, quarters()))]  # fmt: skip
+    (tmp_path / "c.tif").write_bytes(tiff_files.tiff(*parts))
+    assert not any("not looked at" in note for note in read_photo(camera).notes)
+    assert any("2 more pictures" in note for note in read_photo(pages).notes)
+    assert not any("not looked at" in note for note in read_photo(tmp_path / "c.tif").notes)
+    assert read_photo(tmp_path / "c.tif").size == (64, 48)
 
 
 TURNS = {

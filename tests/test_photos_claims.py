@@ -191,6 +191,59 @@ def test_xmp_tells_where_exif_does_not(tmp_path: Path) -> None:
     assert read_photo(tmp_path / "b.jpg").exif == TOLD | {"time": "2011-01-01T10:00:00"}
 
 
+def placed(lat: float, lon: float, time: str = "", datum: str = "") -> Image.Exif:
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.GPSInfo).update({
+        GPS.GPSLatitudeRef: "S", GPS.GPSLatitude: (lat, 0.0, 0.0),
+        GPS.GPSLongitudeRef: "W", GPS.GPSLongitude: (lon, 0.0, 0.0)})  # fmt: skip
+    if time:
+        exif.get_ifd(ExifTags.IFD.Exif)[TIMES.DateTimeOriginal] = time
+    if datum:
+        exif.get_ifd(ExifTags.IFD.GPSInfo)[GPS.GPSMapDatum] = datum
+    return exif
+
+
+@pytest.mark.parametrize(("exif", "told"), [
+    (placed(33.5, 70.25, "2010:07:11 13:53:00"), ()),  # the zone is only in one of them
+    (placed(33.501, 70.25, "2010:07:11 13:53:01"), ()),
+    (placed(33.5, 70.26), ("a place 0.9 km from",)),
+    (placed(33.51, 70.25), ("a place 1.1 km from",)),
+    (placed(33.5, 70.25, "2010:07:11 11:53:00"), ("a time 2:00:00 from",)),
+    (placed(34.5, 70.25, "2011:07:11 13:53:00"), ("a place 111.2 km", "a time 365 days, 0:00:00")),
+])  # fmt: skip
+def test_xmp_that_contradicts_exif_is_noted(
+    tmp_path: Path, exif: Image.Exif, told: tuple[str, ...]
+) -> None:
+    image = Image.fromarray(picture(1, 100, 120))
+    image.save(tmp_path / "a.jpg", xmp=XMP.encode(), exif=exif)
+    photo = read_photo(tmp_path / "a.jpg")
+    assert len(photo.notes) == len(told)
+    assert all(part in note for part, note in zip(told, photo.notes, strict=True))
+    (degrees, _, _) = exif.get_ifd(ExifTags.IFD.GPSInfo)[GPS.GPSLatitude]
+    assert photo.exif["gps"]["lat"] == pytest.approx(-float(degrees))
+
+
+@pytest.mark.parametrize(("datum", "note", "claimed"), [
+    ("", "", True), ("WGS-84", "", True), ("wgs 84", "", True), ("WGS1984", "", True),
+    ("ETRS89", "", True), ("JGD2011", "", True),
+    ("Pulkovo-1942", "is in the datum 'Pulkovo-1942', which may be 100 m or more off", True),
+    ("TOKYO", "is not claimed, as it is in the datum TOKYO", False),
+])  # fmt: skip
+def test_a_position_in_another_datum_is_noted(
+    tmp_path: Path, datum: str, note: str, claimed: bool
+) -> None:
+    image = Image.fromarray(picture(1, 100, 120))
+    image.save(tmp_path / "a.jpg", exif=placed(33.5, 70.25, datum=datum))
+    photo = read_photo(tmp_path / "a.jpg")
+    assert ("gps" in photo.exif) == claimed
+    assert len(photo.notes) == bool(note) and all(note in one for one in photo.notes)
+
+
+def test_xmp_in_another_datum_is_no_claim() -> None:
+    assert xmp_claims(XMP + ' exif:GPSMapDatum="WGS-84"') == TOLD
+    assert xmp_claims(XMP + ' exif:GPSMapDatum="Tokyo"') == {"time": TOLD["time"]}
+
+
 @pytest.mark.parametrize("suffix", ["png", "webp", "heic", "avif", "tif", "jpg"])
 def test_claims_of_every_format(tmp_path: Path, suffix: str) -> None:
     exif = Image.Exif()

@@ -43,6 +43,20 @@ def test_ways_that_are_given_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "kind"),
+    [(("7", "-12"), "i"), (("0", "+4"), "i"), (("0.5", "nan"), "f"), (("1e-05", ".5"), "f"),
+     (("3", "4.25"), "f"), (("007", "12"), "U"), (("1_000", "2"), "U"), (("12e4", "2"), "U"),
+     (("00.5", "1"), "U"), (("x", "1"), "U"), (("", "1"), "U"), (("9" * 30, "1"), "f")],
+)  # fmt: skip
+def test_codes_stay_text(tmp_path: Path, values: tuple[str, str], kind: str) -> None:
+    text = f"lat,lon,code\n1,2,{values[0]}\n1,3,{values[1]}\n"
+    found = read_places(write(tmp_path, text)).attributes["code"]
+    assert found.dtype.kind == kind
+    wanted = values if kind == "U" else [float(value) for value in values]
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("name,lon\nA,3\n", "has no column lat: name lat and lon in the first row"),
@@ -51,6 +65,8 @@ def test_ways_that_are_given_are_kept(tmp_path: Path) -> None:
         ("lat,lon\n1,2\n95,2\n", r"places.csv:3: lon '2', lat '95' are not degrees"),
         ("lat,lon\n1,2\n,2\n", r":3: lon '2', lat '' are not degrees"),
         ("lat,lon\n1,nan\n", "are not degrees"),
+        ("lat,lon\n1,2_1\n", "are not degrees"),
+        ("lat,lon, LAT\n1,2,1\n", "has the column 'lat' twice"),
         ("lat,lon\n1,2,3\n", r":2: has 3 values for 2 columns"),
     ],
 )

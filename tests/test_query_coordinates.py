@@ -55,6 +55,10 @@ def test_the_order_that_had_to_be_assumed_is_said() -> None:
         ("50.45,30.525,120", "LAT,LON"),
         ("Kyiv", "LAT,LON"),
         ("nan,inf", "LAT,LON"),
+        ("-50.45S,30.525E", "a sign and a letter may contradict each other"),
+        ("50.45,-30.525W", "a sign and a letter may contradict each other"),
+        ("50°60'N 30°31'E", "minutes and seconds are below 60"),
+        ("50°27'N 30°31'60\"E", "minutes and seconds are below 60"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(text: str, told: str) -> None:

@@ -109,6 +109,33 @@ def test_odd_fields_cost_only_themselves(tmp_path: Path, fields: dict[str, Any])
     assert attachment.message.place is None
 
 
+@pytest.mark.parametrize(
+    ("date", "second", "told"),
+    [("2025-06-01T12:00:00", "1748772000", "2025-06-01T10:00:00+00:00"),
+     ("2025-06-01T12:00:00", None, "2025-06-01T12:00:00"),
+     ("2025-06-01T12:00:00", "1748772000000", "2025-06-01T12:00:00"),  # in ms
+     ("0000-00-00", None, None), ("1970-01-01T02:00:00", "0", None),
+     ("01.06.2025 12:00:00", None, None), (7, None, None)],
+)  # fmt: skip
+def test_what_is_no_date_is_not_claimed_as_one(
+    tmp_path: Path, date: Any, second: str | None, told: str | None
+) -> None:
+    save(tmp_path / "a.jpg", 1)
+    write_export(tmp_path, [message(1, photo="a.jpg", date=date, date_unixtime=second)])
+    export = read_export(tmp_path)
+    (attachment,) = export.attachments
+    assert attachment.message.date == told
+    assert any("(date 1" in note for note in export.notes) == (told is None)
+
+
+def test_edits_are_told_as_they_may_replace_the_file(tmp_path: Path) -> None:
+    save(tmp_path / "a.jpg", 1)
+    edit = {"edited": "2025-06-01T12:00:00", "edited_unixtime": "1748772000"}
+    write_export(tmp_path, [message(1, photo="a.jpg", **edit), message(2, photo="a.jpg")])
+    told = [a.message.to_json() for a in read_export(tmp_path).attachments]
+    assert [one.get("edited") for one in told] == ["2025-06-01T10:00:00+00:00", None]
+
+
 def test_half_characters_and_huge_numbers_cost_only_themselves(tmp_path: Path) -> None:
     save(tmp_path / "a.jpg", 1)
     half = "\ud800"

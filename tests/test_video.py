@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from geoloc.errors import PhotoError, UsageError
 from geoloc.video import Sampling, is_title, read_frame, read_frames
-from geoloc.video.container import _is_whole
+from geoloc.video.container import _is_whole, _missing_of_avi
 from tests.media import U8, shot, turn_mp4, video
 
 BLACK = np.full((144, 192, 3), 6, np.uint8)
@@ -228,6 +228,50 @@ def test_a_file_that_is_cut_short_is_told(
     with pytest.raises(PhotoError, match=r"ends at \d\.\d s of 6\.0 s|is damaged after") as caught:
         list(read_frames(path, Sampling(long=long)))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("told", "whole"), [(None, False), (0xFFFFFFFF, True), (0, True)])
+def test_an_avi_lacks_what_it_announces(tmp_path: Path, told: int | None, whole: bool) -> None:
+    """Recorders that were switched off announce nothing."""
+    path = timed(tmp_path / "a.avi", STEADY)
+    content = bytearray(path.read_bytes()[: path.stat().st_size // 2])
+    if told is not None:
+        content[4:8] = struct.pack("<I", told)
+    path.write_bytes(content)
+    with nullcontext() if whole else pytest.raises(PhotoError, match=r"lacks [\d,]+ bytes that"):
+        assert list(read_frames(path))
+    path.write_bytes(bytes(content[:12]) + b"no AVI")
+    refused(path, "is not a video")
+
+
+def test_the_parts_of_a_long_avi_are_counted_together(tmp_path: Path) -> None:
+    (tmp_path / "a.avi").write_bytes(timed(tmp_path / "b.avi", STEADY).read_bytes() * 2)
+    assert _missing_of_avi(tmp_path / "a.avi") == 0
+    content = (tmp_path / "a.avi").read_bytes()
+    (tmp_path / "a.avi").write_bytes(content[: len(content) * 3 // 4])
+    assert _missing_of_avi(tmp_path / "a.avi") == len(content) - len(content) * 3 // 4
+
+
+@pytest.mark.parametrize("largest", [0, 1, 2])
+def test_the_largest_of_several_streams_is_looked_at(tmp_path: Path, largest: int) -> None:
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as file:
+        for number in range(3):
+            stream = file.add_stream("mpeg4", rate=10)
+            stream.height, stream.width = (144, 192) if number == largest else (72, 96)
+            stream.pix_fmt, stream.bit_rate = "yuv420p", 2_000_000
+        for number, stream in enumerate(file.streams.video):
+            for pixels in shot(number, 10, stream.height, stream.width):
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+                file.mux(stream.encode(frame))
+            file.mux(stream.encode())
+    (frame,) = list(read_frames(path))
+    assert np.abs(frame.pixels.astype(int) - shot(largest, 10)[0]).mean() < 25
+    note = "a.mp4: it holds 2 more video streams, not looked at: save each as a file of its own"
+    assert frame.photo(path, "0").notes == (note,)
+    assert read_frame(path, frame.time).photo(path, "0").notes == (note,)
+    alone = next(read_frames(video(tmp_path / "b.mp4", shot(1, 10))))
+    assert alone.photo(path, "0").notes == ()
 
 
 def refused(path: Path, reason: str) -> None:

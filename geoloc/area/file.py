@@ -340,7 +340,8 @@ def load_areas(path: str | Path) -> Area:
 
 
 class _Plain(yaml.SafeLoader):
-    """YAML without aliases: 600 bytes of them can expand beyond any memory."""
+    """YAML without aliases, of which 600 bytes can expand beyond any memory, and without keys that
+    stand twice, of which all but the last would be dropped."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """See PyYAML. Raises ComposerError for an alias."""
@@ -351,6 +352,17 @@ class _Plain(yaml.SafeLoader):
             )
         node: yaml.Node | None = super().compose_node(parent, index)
         return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """See PyYAML. Raises ConstructorError for a key that stands twice."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for at, (key, _) in enumerate(node.value):
+            if isinstance(key, yaml.ScalarNode) and key.value in keys[:at]:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice: keep one of them",
+                    key.start_mark,
+                )  # fmt: skip
+        return super().construct_mapping(node, deep=deep)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

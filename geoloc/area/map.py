@@ -25,6 +25,7 @@ from pydantic import Field
 
 from ..arrays import F64
 from ..errors import AreaError, one_line
+from ..names import repeated_name
 from .polygon import read_polygon
 from .shapes import read_shapes
 from .spec import Spec, resolve_path
@@ -42,7 +43,8 @@ COLUMNS = {
 """What columns of a CSV may be called."""
 
 _UNKNOWN = ("", "nan", "none", "null", "na", "n/a", "-", "?")
-_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?")
+_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?|\d{1,3}(\.\d{3})+")
+"""Of people: 1.234 is no part of one."""
 
 LONLAT = "EPSG:4326"
 
@@ -168,9 +170,12 @@ def _csv_rows(path: Path) -> Iterator[_Row | None]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             head = file.readline()
             delimiter = max(",;\t", key=head.count)
-            columns = _columns(next(csv.reader([head], delimiter=delimiter), []), path)
+            names = next(csv.reader([head], delimiter=delimiter), [])
+            columns = _columns(names, path)
             for row in csv.reader(file, delimiter=delimiter):
-                if row:
+                if any(map(str.strip, row[len(names) :])):
+                    yield None  # of more values than columns: a comma inside a number, mostly
+                elif row:
                     yield _row(*(_cell(row, at) for at in columns))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise AreaError(f"map.places {path} cannot be read: {one_line(error)}") from None
@@ -178,6 +183,8 @@ def _csv_rows(path: Path) -> Iterator[_Row | None]:
 
 def _columns(head: list[str], path: Path) -> list[int | None]:
     """Where name, population, lat and lon are; population may be missing."""
+    if twice := repeated_name(head):
+        raise AreaError(f"map.places {path} has the column {twice!r} twice: keep one of them")
     lower = [name.strip().lower() for name in head]
     positions: list[int | None] = []
     for wanted, names in COLUMNS.items():
@@ -207,7 +214,7 @@ def _people(text: str) -> float:
     """A number, with thousands apart or not; NaN where there is none, below 0 for what is none."""
     plain = "".join(text.split()).replace("'", "").replace("’", "")
     if _THOUSANDS.fullmatch(plain):
-        plain = plain.replace(",", "")
+        plain = plain.replace(",", "") if "," in plain else plain.replace(".", "")
     count = _number(plain)
     return count if count >= 0 or plain.lower() in _UNKNOWN else -1.0
 

@@ -139,6 +139,13 @@ def seconds(time: str | None) -> float | None:
 
 
 def first_date(sights: Sequence[Sight]) -> str | None:
-    """When it was first posted."""
-    dates = [m.date for sight in sights for m in sight.medium.messages if m.date]
-    return min(dates, default=None)
+    """When it was first posted; dates may be of different time zones."""
+    dates = [m.date for sight in sights for m in sight.medium.messages if moment(m.date)]
+    return min(dates, key=_in_utc, default=None)
+
+
+def _in_utc(date: str | None) -> dt.datetime:
+    """For comparing; a date without zone counts as UTC."""
+    when = moment(date)
+    assert when is not None
+    return when if when.tzinfo else when.replace(tzinfo=dt.UTC)

@@ -49,6 +49,7 @@ _AMBIGUOUS_SUFFIXES = frozenset((".ts", ".mts", ".mod"))  # programs' source tex
 _ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 _HEAD = 4096  # bytes that tell a kind
 _LARGEST_ICON = 32_768  # bytes; those of exports have 6,000 at most
+_RENAMED = f"seems to be a chat under another name: call it {RESULT}, beside its files"
 _OF_CHATS = "stickers, sound and thumbnails of chats"
 _ICONS = "icons and styles of HTML exports"
 
@@ -242,6 +243,8 @@ class _Search:
         name = path.name.casefold()
         if name.endswith(_ARCHIVES):
             self._tell(path, "is an archive, which is not looked into: unpack it here")
+        if path.name != RESULT and name.endswith(".json") and _seems_an_export(path):
+            self._tell(path, _RENAMED)
         if path.name == RESULT or (is_page(path.name) and path.parent in self.paged):
             self.found.ignored += 1  # its messages were read, or why not is told
         else:
@@ -287,6 +290,12 @@ def _is_small(path: Path) -> bool:
 def _head(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(_HEAD)
+
+
+def _seems_an_export(path: Path) -> bool:
+    """Whether a JSON file begins like a chat that Telegram Desktop exports."""
+    head = _head(path)
+    return any(key in head for key in (b'"messages":', b'"chats":')) and b'"type":' in head
 
 
 def _is_text(head: bytes) -> bool:

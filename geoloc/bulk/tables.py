@@ -25,9 +25,9 @@ _CANDIDATE = pa.struct(
 )  # fmt: skip
 _MESSAGE = pa.struct(
     [("chat", pa.string()), ("id", pa.int64()), ("kind", pa.string()), ("date", pa.string()),
-     ("from", pa.string()), ("text", pa.string()), ("forwarded_from", pa.string()),
-     ("forwarded_from_id", pa.string()), ("forwarded_date", pa.string()),
-     ("saved_from", pa.string()), ("reply_to", pa.int64())]
+     ("edited", pa.string()), ("from", pa.string()), ("text", pa.string()),
+     ("forwarded_from", pa.string()), ("forwarded_from_id", pa.string()),
+     ("forwarded_date", pa.string()), ("saved_from", pa.string()), ("reply_to", pa.int64())]
 )  # fmt: skip
 SCHEMA = pa.schema([
     ("file", pa.string()), ("item", pa.string()), ("how", pa.string()),

@@ -33,6 +33,34 @@ def to_crs(source: str, target: str) -> Callable[..., tuple[F64, ...]]:
     return lambda x, y: transformer.transform(x, y)
 
 
+def operation_at(source: str, target: str, x: float, y: float) -> str | None:
+    """The operation from one CRS to another, as a PROJ string, that `to_crs` uses at a point
+    ``(x, y)`` of the target, for GDAL; None if it has none to give, or needs a file of shifts.
+
+    GDAL's warper chooses one for a whole image, and may do without a shift of datum, some 100 m.
+    Like GDAL's own, it takes and gives coordinates in the order of the CRSs' axes.
+    """
+    u, v = to_crs(target, source)(x, y)
+    transformer = _by_axes(source, target)
+    try:
+        transformer.transform(*((v, u) if _begins_north(source) else (u, v)), errcheck=True)
+        text = str(transformer.get_last_used_operation().to_proj4() or "")
+    except ProjError:
+        return None
+    return text if text.startswith("+proj=pipeline") and "grids=" not in text else None
+
+
+@lru_cache(maxsize=256)
+def _by_axes(source: str, target: str) -> Transformer:
+    return Transformer.from_crs(source, target)
+
+
+@lru_cache(maxsize=256)
+def _begins_north(crs: str) -> bool:
+    axes = [axis.direction for axis in CRS.from_user_input(crs).axis_info[:2]]
+    return axes == ["north", "east"]
+
+
 @lru_cache(maxsize=65536)
 def box_in(box: Bounds, crs: str, target: str) -> Bounds:
     """The box around a box in another CRS; not finite if it cannot be projected."""

@@ -101,6 +101,11 @@ def remarks(
     lines = []
     if bands_open and not file.palette and spec.bands is None and file.colours.assumed:
         lines.append(f"{file.colours.assumed}; write bands if that is wrong")
+    if file.others:
+        lines.append(
+            f"holds {file.others + 1} images, of which the first is read; save the others as "
+            "files of their own if they are needed"
+        )
     if spec.nodata is None and (odd := _impossible(file)) is not None:
         lines.append(f"has the nodata value {odd:g}, which {file.dtype} cannot hold: it is ignored")
     return tuple(lines)

@@ -75,7 +75,8 @@ class RasterFile:
     ``version`` identifies its content, if it was determined. ``alpha`` numbers the alpha bands,
     ``palette`` the band of colour indices (0: none), ``masked``: whether there is a mask beside
     the bands. ``nodata`` and ``units`` (scale and offset) are per band. ``bits``: used bits of a
-    byte; ``inverted``: 0 is white. ``known``: see `gdal_environment`.
+    byte; ``inverted``: 0 is white. ``known``: see `gdal_environment`. ``others``: images in the
+    same file that are not read.
     """
 
     href: str
@@ -99,6 +100,7 @@ class RasterFile:
     inverted: bool
     version: str = ""
     known: str | None = None
+    others: int = 0
 
     @property
     def id(self) -> str:
@@ -263,6 +265,7 @@ def probe(href: str, known: str | None = None) -> RasterFile:
     ``known``: see `gdal_environment`.
     """
     with _opened_anew(href, known) as data:
+        _require_an_image(data)
         require_own_pixels(data, without_secrets(href))
         _require_georeference(data)
         _require_pixels(data)
@@ -290,6 +293,7 @@ def probe(href: str, known: str | None = None) -> RasterFile:
             bits=_bits(data),
             inverted=inverted,
             known=known,
+            others=max(len(data.subdatasets) - 1, 0),
         )
 
 
@@ -301,6 +305,17 @@ def fault_line(
         error = error.__cause__
     shown, reason = hide(href), hide(" ".join(str(error).split()))[:300]
     return reason if shown in reason else f"{shown} cannot be read: {reason}"
+
+
+def _require_an_image(data: rasterio.DatasetReader) -> None:
+    """Raise ImageryError if a file holds no image itself, but a list of several."""
+    if data.count == 0:
+        names = ", ".join(name.rpartition(":")[2][:60] for name in data.subdatasets[:5])
+        held = f"{len(data.subdatasets)} images ({names})" if names else "no image"
+        raise ImageryError(
+            f"{without_secrets(data.name)} holds {held}: save each that is needed as a GeoTIFF, "
+            "with gdal_translate"
+        )
 
 
 def _require_georeference(data: rasterio.DatasetReader) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from rasterio.windows import Window
 
 from ..arrays import F32, F64, U8, Bools
 from ..domain import Grid
-from .crs import centred_on, same_crs
+from .crs import centred_on, operation_at, same_crs
 from .manner import Manner, Range
 from .opening import open_raster
 from .placing import Mesh, mesh_of
@@ -121,14 +121,37 @@ def _read_bands(
     values = read[: len(bands)]
     present = _opaque(read[len(bands) :]) if alpha else None
     nodata = [_nodata(file, manner, band) for band in bands]
-    known = [at for at, value in enumerate(nodata) if value is not None]
-    if known:  # missing only if every band says so: black is a colour
-        dtype = values.dtype
-        some = [values[at] != np.array(nodata[at]).astype(dtype) for at in known]
-        present = _both(present, np.logical_or.reduce(some))
+    if any(value is not None for value in nodata):
+        present = _both(present, _holds_data(values, nodata, manner.ranges))
     if values.dtype.kind == "f":
         present = _both(present, np.isfinite(values).all(axis=0))
     return values, present
+
+
+def _holds_data(
+    values: NDArray[np.generic],
+    nodata: Sequence[float | None],
+    ranges: tuple[Range, Range, Range] | None,
+) -> Bools:
+    """Where ``values`` ``(band, y, x)`` hold data by the nodata value of each band.
+
+    A value between black and white may be a colour: it is missing only where every band says so.
+    Any other, such as -9999, is missing in whichever band it lies.
+    """
+    gaps = {
+        at: values[at] == np.array(value).astype(values.dtype)
+        for at, value in enumerate(nodata)
+        if value is not None
+    }
+    colourless = [gap for at, gap in gaps.items() if not _may_be_a_colour(nodata[at], ranges, at)]
+    missing = np.logical_and.reduce([*gaps.values()])
+    return np.asarray(~np.logical_or.reduce([missing, *colourless]))
+
+
+def _may_be_a_colour(
+    value: float | None, ranges: tuple[Range, Range, Range] | None, band: int
+) -> bool:
+    return ranges is None or (value is not None and min(ranges[band]) <= value <= max(ranges[band]))
 
 
 def _read_indices(
@@ -191,8 +214,13 @@ class _Warp:
         values, present = _read_source(self.data, self.file, self.manner, *part)
         corner = Affine.translation(part[1].start, part[0].start)
         transform = Affine.translation(by, 0) @ self.data.transform @ corner
-        crs = centred_on(self.file.crs, _middle(mesh)) if mesh.moved else self.file.crs
-        moved, valid = _warped(_layers(values, present), transform, crs, window, self.shrinkage)
+        crs, options = self.file.crs, {}
+        if mesh.moved:
+            crs = centred_on(crs, _middle(mesh))
+        elif operation := operation_at(crs, window.crs, *_center(window)):
+            options = {"COORDINATE_OPERATION": operation}
+        layers = _layers(values, present)
+        moved, valid = _warped(layers, transform, crs, window, self.shrinkage, options)
         pixels = np.empty((3, *window.shape), np.uint8)
         pixels[:] = _to_bytes(moved, self.manner.ranges)
         pixels[:, ~valid] = 0
@@ -210,7 +238,12 @@ def _layers(values: NDArray[np.generic], present: Bools | None) -> NDArray[Any]:
 
 
 def _warped(
-    layers: NDArray[Any], transform: Affine, crs: str, window: Grid, shrinkage: float
+    layers: NDArray[Any],
+    transform: Affine,
+    crs: str,
+    window: Grid,
+    shrinkage: float,
+    options: Mapping[str, str],
 ) -> tuple[NDArray[Any], Bools]:
     """Values and their validity by GDAL's warper, for any CRS and rotation."""
     moved = np.zeros((len(layers), *window.shape), layers.dtype)
@@ -228,6 +261,7 @@ def _warped(
         warp_mem_limit=_WARP_MEMORY,
         SRC_ALPHA_MAX=str(_OPAQUE),
         DST_ALPHA_MAX=str(_OPAQUE),
+        **options,
     )
     return moved[:-1], moved[-1] > 0
 
@@ -268,6 +302,11 @@ def _quarters(window: Grid) -> Iterator[tuple[slice, slice]]:
 def _halves(count: int) -> list[slice]:
     half = count // 2
     return [slice(0, count)] if count <= _LEAST_SIDE else [slice(0, half), slice(half, count)]
+
+
+def _center(window: Grid) -> tuple[float, float]:
+    x, y = window.center(window.ny // 2, window.nx // 2)
+    return float(x), float(y)
 
 
 def _middle(mesh: Mesh) -> float:

@@ -109,7 +109,7 @@ class Model:
 def parse_spec(text: bytes, where: str) -> ModelSpec:
     """The content of a ``model.json``, from anywhere. Raises ModelError naming ``where``."""
     try:
-        raw = json.loads(text, parse_constant=_no_constant)
+        raw = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{where} is not readable JSON ({error}): write the model again") from None
     if not isinstance(raw, dict):
@@ -185,6 +185,16 @@ def _read_spec(path: Path) -> ModelSpec:
 
 def _no_constant(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys all differ; JSON's readers keep the last of equal ones in silence."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for at, key in enumerate(keys) if key in keys[:at])
+        raise ValueError(f"the key {twice[:40]!r} stands twice")
+    return value
 
 
 def _validate(raw: Mapping[str, Any], where: str) -> ModelSpec:

@@ -24,7 +24,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Method = Literal["patch", "dense"]
-Triple = tuple[float, float, float]
+Triple = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 _LARGEST = 1e30  # of a range's values: what lies far inside of float32
 # parts that older specifications lack
 _LATER = ("code_range", "readout", "trunks", "text", "bases")
@@ -122,7 +122,7 @@ class OverheadSpec(NetworkSpec):
     """
 
     patch_px: int = Field(ge=8, le=4096)
-    gsd: tuple[float, float]
+    gsd: tuple[FiniteFloat, FiniteFloat]
     preferred_gsd: float = Field(gt=0)
     methods: tuple[Method, ...] = Field(("patch",), min_length=1)
     dense: DenseSpec | None = None
@@ -163,7 +163,7 @@ class OverheadSpec(NetworkSpec):
 class DistanceSpec(_Spec):
     """The model's own distance: weights per class, or a metric file (``L``, D x D)."""
 
-    weights: tuple[float, ...] | None = None
+    weights: tuple[FiniteFloat, ...] | None = None
     metric: str | None = None
 
 

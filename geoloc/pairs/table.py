@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..area.map import COLUMNS as PLACE_NAMES
 from ..errors import AreaError, UsageError, one_line
+from ..names import repeated_name
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -76,6 +77,8 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             names = [name.strip().lower() for name in next(reader, [])]
             if not any(names):
                 raise UsageError(f"{path} is empty: write a header and rows below it")
+            if twice := repeated_name(names):
+                raise UsageError(f"{path} has the column {twice!r} twice: keep one of them")
             yield Row(0, dict.fromkeys(names, ""))
             for row in reader:
                 if any(map(str.strip, row)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -34,6 +34,14 @@ _HEMISPHERES = {
 _DAY = 24 * 60  # minutes
 _OF_LATITUDE, _OF_LONGITUDE = "NS\x01", "EW\x01"
 _OTHER_DATUM = "TOKYO"  # 450 m off WGS 84, and written by some phones
+_GLOBAL_DATUMS = re.compile(
+    r"WGS(19)?84|WORLDGEODETICSYSTEM(19)?84|ITRF|ETRS(19)?89|NAD(19)?83|JGD20|GDA|CGCS2000|"
+    r"NZGD2000|SIRGAS2000|EPSG4326"
+)  # within some metres of each other
+_DEGREE = 111_195.0  # m along a meridian
+_APART = 500.0  # m: XMP is often written with a few decimals of a minute
+_LATER = 2.0  # s
+_FOLLOWED = "EXIF is followed; editors often change only one of them"
 _ISO_6709 = re.compile(r"([+-]\d+(?:\.\d*)?)([+-]\d+(?:\.\d*)?)(?=[+\-/A-Z\s\x00]|$)")
 _XMP = r"""(?:<{0}>\s*([^<]*?)\s*</|\b{0}\s*=\s*["']([^"']*)["'])"""
 _XMP_DEGREES = re.compile(r"(\d+)(?:,(\d+(?:\.\d+)?))?(?:,(\d+(?:\.\d+)?))?([NSEW])")
@@ -45,14 +53,17 @@ Tags = Mapping[int, Any]
 
 def photo_claims(image: Image.Image) -> tuple[dict[str, Any], tuple[str, ...]]:
     """``time`` (ISO 8601; with a zone only if the file has one) and ``gps`` (lon, lat) of an
-    opened photo, from its EXIF, else from its XMP; and notes of damage."""
+    opened photo, from its EXIF, else from its XMP; and notes of damage, of contradictions between
+    the two, and of a position in another datum."""
     try:
         exif = image.getexif()
         damaged = any(isinstance(exif.get(ifd), str | bytes) for ifd in _POINTERS)
     except Exception:  # noqa: BLE001  (damaged blocks raise anything)
         exif, damaged = Image.Exif(), True
     xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
-    return xmp_claims(xmp) | exif_claims(exif), (_DAMAGED,) if damaged else ()
+    stated, also = exif_claims(exif), xmp_claims(xmp)
+    notes = (_DAMAGED,) if damaged else ()
+    return also | stated, (*notes, *_contradictions(stated, also), *_notes_on_datum(exif))
 
 
 def heading_claim(image: Image.Image) -> float | None:
@@ -82,12 +93,58 @@ def tag_claims(times: Tags, places: Tags) -> dict[str, Any]:
     return _present(time=_capture_time(times), gps=_place(places), gps_time=_gps_time(places))
 
 
+def _contradictions(stated: Mapping[str, Any], also: Mapping[str, Any]) -> Iterator[str]:
+    """A note for each claim of EXIF that XMP contradicts; notes hold no place and no time, as
+    copies of an answer for others keep them."""
+    one, other = stated.get("gps"), also.get("gps")
+    if one and other and (apart := _metres(one, other)) > _APART:
+        yield f"its XMP claims a place {apart / 1000:.1f} km from that of its EXIF: {_FOLLOWED}"
+    one, other = stated.get("time"), also.get("time")
+    if one and other and (apart := _seconds(one, other)) > _LATER:
+        apart_for = dt.timedelta(seconds=round(apart))
+        yield f"its XMP claims a time {apart_for} from that of its EXIF: {_FOLLOWED}"
+
+
+def _metres(one: Place, other: Place) -> float:
+    """Roughly, between two places."""
+    east = (one["lon"] - other["lon"] + 180) % 360 - 180
+    east *= math.cos(math.radians(one["lat"]))
+    return _DEGREE * math.hypot(east, one["lat"] - other["lat"])
+
+
+def _seconds(one: str, other: str) -> float:
+    """Between two times; of local ones where either has no zone."""
+    a, b = map(dt.datetime.fromisoformat, (one, other))
+    if a.tzinfo is None or b.tzinfo is None:
+        a, b = a.replace(tzinfo=None), b.replace(tzinfo=None)
+    return abs((a - b).total_seconds())
+
+
+def _notes_on_datum(exif: Image.Exif) -> Iterator[str]:
+    """A note on a position in a datum that differs from WGS 84."""
+    tags = _directory(exif, ExifTags.IFD.GPSInfo)
+    name = _text(tags.get(ExifTags.GPS.GPSMapDatum))[:40]
+    if _place(tags, any_datum=True) is None or _is_global(name):
+        return
+    if _OTHER_DATUM in name.upper():
+        yield f"its GPS position is not claimed, as it is in the datum {name}, not in WGS 84"
+    else:
+        yield f"its GPS position is in the datum {name!r}, which may be 100 m or more off WGS 84"
+
+
+def _is_global(datum: str) -> bool:
+    """Whether a datum is WGS 84, or as good as that; EXIF's default is WGS 84."""
+    letters = re.sub(r"[^A-Z0-9]", "", datum.upper())
+    return not letters or bool(_GLOBAL_DATUMS.match(letters))
+
+
 def xmp_claims(xmp: bytes | str) -> dict[str, Any]:
     """The claims of XMP (ISO 16684-1), also from invalid XML."""
     text = xmp.decode("utf-8", "replace") if isinstance(xmp, bytes) else str(xmp)
     time = _xmp(text, "exif:DateTimeOriginal") or _xmp(text, "photoshop:DateCreated")
     lat, lon = (_xmp(text, f"exif:GPS{name}") for name in ("Latitude", "Longitude"))
-    return _present(time=parse_time(time), gps=_xmp_place(lat, lon))
+    elsewhere = _OTHER_DATUM in (_xmp(text, "exif:GPSMapDatum") or "").upper()
+    return _present(time=parse_time(time), gps=None if elsewhere else _xmp_place(lat, lon))
 
 
 def video_claims(metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -161,9 +218,9 @@ def _gps_time(tags: Tags) -> str | None:
     return parse_time(f"{_text(tags.get(ExifTags.GPS.GPSDateStamp))} {clock}", "Z")
 
 
-def _place(tags: Tags) -> Place | None:
+def _place(tags: Tags, *, any_datum: bool = False) -> Place | None:
     names = ExifTags.GPS
-    if _OTHER_DATUM in _text(tags.get(names.GPSMapDatum)).upper():
+    if not any_datum and _OTHER_DATUM in _text(tags.get(names.GPSMapDatum)).upper():
         return None
     lat = _degrees(tags.get(names.GPSLatitude), tags.get(names.GPSLatitudeRef), _OF_LATITUDE)
     lon = _degrees(tags.get(names.GPSLongitude), tags.get(names.GPSLongitudeRef), _OF_LONGITUDE)

@@ -39,6 +39,7 @@ _REFUSED = {"jxl": "a JPEG XL", "jp2": "a JPEG 2000", "psd": "a Photoshop file"}
 _BITS, _COMPRESSION, _PLANES = 258, 259, 284  # tags of TIFF 6.0
 _RAW, _SEPARATE = 1, 2  # values of the last two
 _NEW_SUBFILE, _SUBFILE = 254, 255
+_REDUCED, _MASK = 1, 4  # bits of the first
 _MOST_PAGES = 100
 _HEAD = 1 << 16  # bytes that hold a file's colour metadata
 
@@ -174,10 +175,11 @@ def _decode(
     _register_heif()
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            _to_full_page(image)
+            others = _to_full_page(image) or _frames_after(image)
             _check_size(path, image.size, max_pixels)
             _check_planes(path, image)
-            return _picture(image, _signal(kind, data), orientation)
+            picture = _picture(image, _signal(kind, data), orientation)
+            return replace(picture, notes=picture.notes + _note_of_others(others))
     except PhotoError:
         raise
     except UnidentifiedImageError:
@@ -205,20 +207,46 @@ def _picture(image: Image.Image, signal: Signal | None, orientation: int | None)
     return _Picture(picture, size[::-1] if on_its_side else size, claims, damage + notes)
 
 
-def _to_full_page(image: Image.Image) -> None:
-    """Skip pages of a TIFF that are small copies of a later one."""
+def _to_full_page(image: Image.Image) -> int:
+    """Skip pages of a TIFF that are small copies or masks of another; how many pages remain
+    besides the one that is looked at."""
     pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-    if pages > 1 and _is_copy(image):
+    if pages == 1:
+        return 0
+    whole = [] if _is_copy(image) else [0]
+    with suppress(Exception):  # a damaged page does not spoil those before it
         for page in range(1, min(pages, _MOST_PAGES)):
             image.seek(page)
-            if not _is_copy(image):
-                return
-        image.seek(0)
+            whole += [] if _is_copy(image) else [page]
+    image.seek(whole[0] if whole else 0)
+    return max(len(whole) - 1, 0)
 
 
 def _is_copy(image: Image.Image) -> bool:
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
-    return bool(tags.get(_NEW_SUBFILE, 0) & 1) or tags.get(_SUBFILE) == 2
+    return bool(tags.get(_NEW_SUBFILE, 0) & (_REDUCED | _MASK)) or tags.get(_SUBFILE) == 2
+
+
+def _frames_after(image: Image.Image) -> int:
+    """How many pictures follow the first one of an animation or a collection.
+
+    Of a camera's JPEG (MPO) these are previews and maps of depth or brightness.
+    """
+    if image.format in ("TIFF", "MPO"):
+        return 0
+    with suppress(Exception):  # counting may meet damage after the first picture
+        return int(getattr(image, "n_frames", 1)) - 1
+    return 0
+
+
+def _note_of_others(count: int) -> tuple[str, ...]:
+    if not count:
+        return ()
+    what = "another picture" if count == 1 else f"{count:,} more pictures"
+    return (
+        f"it holds {what}, not looked at: an animation or a document of several pages; save what "
+        "is needed of it as files of their own",
+    )
 
 
 def _signal(kind: str | None, data: bytes) -> Signal | None:

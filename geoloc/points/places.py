@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,12 @@ from numpy.typing import NDArray
 from ..area.map import COLUMNS as NAMES
 from ..arrays import F64
 from ..errors import UsageError
+from ..names import repeated_name
 from .file import COLUMNS, HIGHWAY, NO_WAY, WAY
 
 _SEPARATORS = ",;\t"
+_WHOLE = re.compile(r"[+-]?(0|[1-9]\d*)")
+_DECIMAL = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+|nan|inf)(e[+-]\d+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +40,8 @@ def read_places(path: Path) -> Places:
     naming the line.
     """
     header, rows = _rows(path)
+    if twice := repeated_name(header):
+        raise UsageError(f"{path} has the column {twice!r} twice: keep one of them")
     names = [name.strip().lower() for name in header]
     lat, lon = (_column(path, names, NAMES[key]) for key in ("lat", "lon"))
     coordinates = [parse_place(f"{path}:{line}", row[lon], row[lat]) for line, row in rows]
@@ -77,6 +84,8 @@ def parse_place(where: str, lon: str, lat: str) -> tuple[float, float]:
         place = float(lon), float(lat)
     except ValueError:
         place = math.nan, math.nan
+    if "_" in lon + lat:  # Python's own way to write thousands
+        place = math.nan, math.nan
     if not (abs(place[0]) <= 180 and abs(place[1]) <= 90):  # also refuses NaN
         raise UsageError(f"{where}: lon {lon!r}, lat {lat!r} are not degrees (WGS84)")
     return place
@@ -92,10 +101,12 @@ def _attributes(columns: dict[str, list[str]], count: int) -> dict[str, NDArray[
 
 
 def _typed(values: list[str]) -> NDArray[Any]:
-    """Whole numbers, numbers, or text: what all of a column is."""
-    for kind in (int, float):
-        try:
-            return np.array([kind(value) for value in values], np.dtype(kind))
-        except (ValueError, OverflowError):
-            continue
+    """Whole numbers, numbers, or text: what all of a column is.
+
+    Codes such as 00123, 1_000 and 12e4 stay text.
+    """
+    for kind, form in ((int, _WHOLE), (float, _DECIMAL)):
+        if all(map(form.fullmatch, map(str.strip, values))):
+            with suppress(OverflowError):
+                return np.array([kind(value) for value in values], np.dtype(kind))
     return np.array(values, np.str_)

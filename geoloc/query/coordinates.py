@@ -99,18 +99,23 @@ def _angles(text: str) -> tuple[_Angle, _Angle]:
         match = _NUMBER.match(rest)
         if match is None:
             raise _wrong(text)
-        angles.append(_angle(match))
+        angles.append(_angle(match, text))
         rest = rest[match.end() :]
     if len(angles) != 2:
         raise _wrong(text)
     return angles[0], angles[1]
 
 
-def _angle(match: re.Match[str]) -> _Angle:
-    size = abs(float(match["degrees"]))
-    size += float(match["minutes"] or 0) / 60 + float(match["seconds"] or 0) / 3600
+def _angle(match: re.Match[str], text: str) -> _Angle:
+    minutes, seconds = float(match["minutes"] or 0), float(match["seconds"] or 0)
     letter = (match["before"] or match["after"] or "").upper()
-    negative = match["degrees"].startswith("-") != (letter in ("S", "W") and bool(letter))
+    negative = match["degrees"].startswith("-")
+    if negative and letter:  # -33.5S is meant to be in the south by some, and is north by rule
+        raise _wrong(text, "a sign and a letter may contradict each other, write one of them")
+    if minutes >= 60 or seconds >= 60:
+        raise _wrong(text, "minutes and seconds are below 60")
+    size = abs(float(match["degrees"])) + minutes / 60 + seconds / 3600
+    negative |= letter in ("S", "W")
     axis: Literal["lat", "lon"] | None = None
     if letter:
         axis = "lat" if letter in "NS" else "lon"

@@ -27,7 +27,7 @@ KINDS = {
     **dict.fromkeys(("from", "forwarded_from", "forwarded_from_id", "saved_from"), "senders"),
     "chat": "chat",
     **dict.fromkeys(("gps", "place"), "gps"),
-    **dict.fromkeys(("date", "forwarded_date", "time"), "time"),
+    **dict.fromkeys(("date", "edited", "forwarded_date", "time"), "time"),
     **dict.fromkeys(("file", "title"), "names"),
     **dict.fromkeys(("path", "href", "export", "fetched_from", "within", "cube"), "paths"),
 }

@@ -40,7 +40,7 @@ _OF_MESSAGES = {
     "captions": ("text",),
     "senders": ("from", "forwarded_from", "forwarded_from_id", "saved_from"),
     "chat": ("chat", "id", "kind", "reply_to"),
-    "time": ("date", "forwarded_date"),
+    "time": ("date", "edited", "forwarded_date"),
     "paths": ("export",),
 }
 _CUBE_NUMBERS = (

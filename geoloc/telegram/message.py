@@ -33,7 +33,7 @@ class Message:
     (degrees) of a position sent with it; ``export``: the file it was read from; ``kind``:
     "story" or "profile picture", or a service message's action; None for an ordinary message.
     ``forwarded_from`` is NOT_GIVEN if the original sender is hidden; ``forwarded_date``: of the
-    original.
+    original; ``edited``: of the last edit, which may have replaced the file as well.
     """
 
     chat: str
@@ -49,6 +49,7 @@ class Message:
     forwarded_date: str | None = None
     saved_from: str | None = None
     reply_to: int | None = None
+    edited: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The JSON of the evidence; unknown values are left out."""
@@ -57,6 +58,7 @@ class Message:
             "id": self.id,
             "kind": self.kind,
             "date": self.date,
+            "edited": self.edited,
             "from": self.sender,
             "text": self.text,
             "place": self.place and {"lon": self.place[0], "lat": self.place[1]},
@@ -86,14 +88,20 @@ _USUAL: Mapping[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 
 
+_DATES = ("date", "edited", "forwarded_date")
+_FIRST_YEAR = 1971  # earlier is a clock's zero in some zone
+
+
 def odd_fields(record: Mapping[str, Any]) -> list[str]:
-    """Fields whose values are not of the type the exporter writes, and id if missing."""
+    """Fields whose values are not of the type the exporter writes, dates that are none, and id if
+    missing."""
     odd = [
         key
         for key, usual in _USUAL.items()
         if (value := record.get(key)) is not None and not isinstance(value, usual)
     ]
     absent = ("id",) if record.get("id") is None else ()
+    odd += [key for key in _DATES if isinstance(record.get(key), str) and not _date(record, key)]
     empty = (key for key in ("photo", "file") if key in record and record[key] is None)
     return [*odd, *absent, *empty]
 
@@ -116,6 +124,7 @@ def message_of(
         forwarded_date=_date(record, "forwarded_date"),
         saved_from=word(record.get("saved_from")),
         reply_to=number(record.get("reply_to_message_id")),
+        edited=_date(record, "edited"),
     )
 
 
@@ -156,13 +165,21 @@ def place_of(value: Any) -> tuple[float, float] | None:
 
 
 def _date(record: Mapping[str, Any], key: str) -> str | None:
-    """The timestamp in UTC, else the exporting computer's local time."""
+    """The timestamp in UTC, else the exporting computer's local time; None for what is no time."""
     try:
         second = int(record[f"{key}_unixtime"])
         moment = dt.datetime.fromtimestamp(second, dt.UTC) if second > 0 else None
     except (KeyError, TypeError, ValueError, OverflowError, OSError):
         moment = None
-    return word(record.get(key)) if moment is None else moment.isoformat()
+    return _local_date(word(record.get(key))) if moment is None else moment.isoformat()
+
+
+def _local_date(text: str | None) -> str | None:
+    """A date as it is written, if it is one (ISO 8601) and not a clock's zero."""
+    try:
+        return text if text and dt.datetime.fromisoformat(text).year >= _FIRST_YEAR else None
+    except ValueError:
+        return None
 
 
 def _forwarded(record: Mapping[str, Any]) -> str | None:

@@ -31,6 +31,7 @@ _ONLY = {
 SDP) and numbered images are not opened; a .mp4 from a chat may be such a text."""
 
 _TIME_BASE = 1e6  # of a container's times, per s (FFmpeg's AV_TIME_BASE)
+_UNKNOWN_LENGTH = 0xFFFFFFFF
 _MISSING_S, _MISSING = 1.0, 0.05  # s, and share of the length, that no intact file lacks
 
 
@@ -59,10 +60,14 @@ class Survey:
 
 
 class VideoReader:
-    """A video file being decoded; whatever the decoder raises becomes a PhotoError."""
+    """A video file being decoded; whatever the decoder raises becomes a PhotoError.
+
+    ``notes``: what a reader of its frames must know of the file, one sentence each.
+    """
 
     def __init__(self, path: Path, sampling: Sampling) -> None:
         self.path, self.sampling = path, sampling
+        self.notes: tuple[str, ...] = ()
         self._end = 0.0
 
     def __enter__(self) -> VideoReader:
@@ -93,7 +98,8 @@ class VideoReader:
         self._stream.thread_type = "AUTO"
 
     def _pictures(self) -> Any:
-        """The first video stream that can be decoded; cover art is not one."""
+        """The largest video stream that can be decoded, the first of several; cover art is not
+        one, and cameras may put a small copy first."""
         from av.stream import Disposition
 
         streams = self._container.streams.video
@@ -106,7 +112,11 @@ class VideoReader:
             raise PhotoError(
                 f"{self.path} is encoded with a codec that cannot be decoded: convert it to H.264"
             )
-        return known[0]
+        if len(moving) > 1:
+            count = len(moving) - 1
+            others = "another video stream" if count == 1 else f"{count} more video streams"
+            self.notes = (f"it holds {others}, not looked at: save each as a file of its own",)
+        return max(known, key=lambda stream: (stream.width or 0) * (stream.height or 0))
 
     def _rewind(self) -> None:
         """Back to the first packet; seeking is by timestamps, which may not be in order."""
@@ -217,6 +227,11 @@ class VideoReader:
     def _check_end(self) -> None:
         """Raise PhotoError if all streams end well before the stated length."""
         kind = self._container.format.name
+        if kind == "avi" and (lacks := _missing_of_avi(self.path)):
+            raise PhotoError(
+                f"{self.path} lacks {lacks:,} bytes that it announces: it was cut short, get the "
+                "whole file"
+            )
         if kind not in _STATE_LENGTH or (kind == "matroska,webm" and _is_whole(self.path)):
             return
         stated = float(self._container.duration or 0) / _TIME_BASE
@@ -264,6 +279,23 @@ def _is_whole(path: Path) -> bool:
     size = int.from_bytes(rest[:length]) & most
     begins = len(before) + len(marker) + length
     return size == most or begins + size <= path.stat().st_size  # all bits set: unknown
+
+
+def _missing_of_avi(path: Path) -> int:
+    """How many bytes of an AVI's parts (RIFF) are missing; 0 for few, or where none are announced.
+
+    Their numbers of frames prove nothing, as decoders correct them by what is left.
+    """
+    size, at = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while (head := file.read(8))[:4] == b"RIFF":
+            length = int.from_bytes(head[4:], "little")
+            end = at + len(head) + length
+            if length == _UNKNOWN_LENGTH or end - size > _MISSING * end:
+                return 0 if length == _UNKNOWN_LENGTH else end - size
+            at = end + length % 2
+            file.seek(at)
+    return 0
 
 
 def _reason(error: BaseException) -> str:

@@ -30,12 +30,14 @@ _SAME_TIME = 0.0005  # s
 @dataclass(frozen=True, eq=False)
 class Frame:
     """A frame: ``time`` s from the start, ``pixels`` uint8 ``(h, w, 3)`` RGB, upright, of square
-    pixels; ``claims``: time and place as the video file claims them, like `Photo.exif`."""
+    pixels; ``claims``: time and place as the video file claims them, like `Photo.exif`; ``notes``:
+    what a reader of the answer must know about the file, one sentence each."""
 
     time: float
     pixels: U8
     reason: Reason
     claims: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -48,7 +50,8 @@ class Frame:
         origin = {"time": self.time, "reason": self.reason, "sha256": self.sha256}
         photo = Photo(path, path.stem, sha256, self.pixels, (width, height), self.claims,
                       {"frame": origin})  # fmt: skip
-        return replace(photo, notes=size_notes(photo.file, photo.size))
+        notes = tuple(f"{photo.file}: {note}" for note in self.notes)
+        return replace(photo, notes=notes + size_notes(photo.file, photo.size))
 
 
 def read_frames(path: str | Path, sampling: Sampling | None = None) -> Iterator[Frame]:
@@ -67,7 +70,8 @@ def read_frames(path: str | Path, sampling: Sampling | None = None) -> Iterator[
             reason = picker.look(time, _small(frame))
             if reason is None:
                 continue
-            yield Frame(time, upright(frame, reader.aspect), reason, reader.claims)
+            shown = upright(frame, reader.aspect)
+            yield Frame(time, shown, reason, reader.claims, reader.notes)
             count += 1
             if count >= sampling.most:
                 return
@@ -86,7 +90,8 @@ def read_frame(path: str | Path, time: float, sampling: Sampling | None = None) 
     with VideoReader(path, sampling) as reader:
         for at, frame in reader.frames_near(time):
             if abs(at - time) < _SAME_TIME:
-                return Frame(at, upright(frame, reader.aspect), "first", reader.claims)
+                shown = upright(frame, reader.aspect)
+                return Frame(at, shown, "first", reader.claims, reader.notes)
             if at > time + 1:
                 break
     raise UsageError(f"{path} has no frame at {time:.3f} s: use the version that was queried")

@@ -7,7 +7,9 @@ item or on each asset, and their bands as ``eo:bands`` (1.0) or ``bands`` (1.1).
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +17,7 @@ from ...area import Bounds, StacImagery
 from ..colours import Rgb, by_name, of_light
 from ..crs import LONLAT, box_in, on_earth
 from ..raster import is_remote
+from ..source import union_of
 
 Json = dict[str, Any]
 
@@ -25,6 +28,7 @@ _LIGHT = {"blue": (0.45, 0.51), "green": (0.53, 0.59), "red": (0.63, 0.69)}
 _SHIFTED_SINCE = 4.0  # baseline of Sentinel-2 since which values are 1000 too high
 _REFLECTANCE = 1e-4, 0.0
 _SHIFTED = 1e-4, -0.1
+_SLACK = 0.02  # of a box's sides: how far another that is the same may go beyond it
 _VERSIONS = ("file:checksum", "updated", "version", "s2:processing_baseline", "processing:version")
 
 
@@ -240,15 +244,58 @@ def _shift(band: Band) -> float:
 
 
 def _footprint(item: Json, asset: Json) -> tuple[str, Bounds]:
-    """CRS and box: in the imagery's own CRS if stated, else the item's box in degrees."""
+    """CRS and box: in the imagery's own CRS if stated, else the item's box in degrees.
+
+    Where the two contradict each other, as by a shape of width and height, the box around both:
+    files are placed by their own georeference, and none must be passed over.
+    """
     for facts in (asset, item["properties"]):
         crs = _crs({**item["properties"], **facts})
         if crs is not None and (box := _projected_box(facts)) is not None:
-            return crs, box
-    box = _flat(item.get("bbox") or _box_of(_coordinates(item.get("geometry"))))
+            return _around_both(crs, box, item)
+    return LONLAT, _degrees_of(item)
+
+
+def _around_both(crs: str, box: Bounds, item: Json) -> tuple[str, Bounds]:
+    """A projected box, unless the item's box in degrees goes beyond it."""
+    projected = _onward(box_in(box, crs, LONLAT))
+    try:
+        stated = _degrees_of(item)
+    except (KeyError, TypeError, ValueError, IndexError):
+        return crs, box  # the projected one is enough
+    if not all(map(math.isfinite, stated)):
+        return crs, box
+    if not all(map(math.isfinite, projected)):
+        return LONLAT, stated
+    width, height = projected[2] - projected[0], projected[3] - projected[1]
+    room = (-_SLACK * width, -_SLACK * height, _SLACK * width, _SLACK * height)
+    grown = [edge + by for edge, by in zip(projected, room, strict=True)]
+    if all(low <= edge for low, edge in zip(grown[:2], stated[:2], strict=True)) and all(
+        high >= edge for high, edge in zip(grown[2:], stated[2:], strict=True)
+    ):
+        return crs, box
+    return LONLAT, union_of((projected, stated))
+
+
+def _degrees_of(item: Json) -> Bounds:
+    """The item's own box in degrees; around its geometry too if that lies elsewhere, as where
+    latitude comes first."""
+    stated, geometry = item.get("bbox"), item.get("geometry")
+    if not stated:
+        return _onward(_flat(_box_of(_coordinates(geometry))))
+    box = _onward(_flat(stated))
+    with suppress(KeyError, TypeError, ValueError, IndexError):
+        drawn = _onward(_flat(_box_of(_coordinates(geometry))))
+        beside = drawn[0] > box[2] or box[0] > drawn[2]
+        return union_of((box, drawn)) if beside or drawn[1] > box[3] or box[1] > drawn[3] else box
+    return box
+
+
+def _onward(box: Bounds) -> Bounds:
+    """A box in degrees that goes on beyond 180; across it, one of GeoJSON begins in the east
+    (RFC 7946, 5.2)."""
     west, south, east, north = box
-    # across 180 degrees a box of GeoJSON begins in the east (RFC 7946, 5.2)
-    return LONLAT, (west, south, east + 360 if east < west else east, north)
+    return west, south, east + 360 if east < west else east, north
 
 
 def _crs(facts: Json) -> str | None:

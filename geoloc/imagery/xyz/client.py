@@ -311,7 +311,7 @@ def decode(data: bytes, px: int) -> TilePixels | None:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if max(image.size) <= _BLANK:
                 return None
-            if max(image.size) > 4 * px:
+            if not _is_tile(image.size, px):
                 raise ValueError(f"a tile is {image.size[0]} x {image.size[1]} px, not {px}")
             tile = _in_bytes(image).convert("RGBA")
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
@@ -319,6 +319,12 @@ def decode(data: bytes, px: int) -> TilePixels | None:
     if tile.size != (px, px):
         tile = tile.resize((px, px), Image.Resampling.BOX)
     return np.asarray(tile)
+
+
+def _is_tile(size: tuple[int, int], px: int) -> bool:
+    """Whether a picture may be a tile: of the side that is expected, or of screens of another
+    density. Any other, such as a banner of the server, shows no ground."""
+    return size[0] == size[1] and size[0] in (px // 4, px // 2, px, 2 * px, 4 * px)
 
 
 def _in_bytes(image: Image.Image) -> Image.Image:
