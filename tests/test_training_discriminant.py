@@ -18,14 +18,18 @@ def _images(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return (features - features.mean(0)).astype(np.float32), labels
 
 
-def test_it_equals_the_formula_written_out() -> None:
+@pytest.mark.parametrize("others", [0, 90])  # fewer features than images, and more
+def test_it_equals_the_formula_written_out(others: int) -> None:
     features, labels = _images(60, 0)
+    noise = np.random.default_rng(1).normal(0, 1, (60, others)).astype(np.float32)
+    features = np.hstack([features, noise])
     found = fit_discriminant(features, labels, 0.4)
     means = [features[labels == k].mean(0).astype(float) for k in range(3)]
-    spread = np.zeros((6, 6))
+    width = features.shape[1]
+    spread = np.zeros((width, width))
     for row, label in zip(features.astype(float), labels, strict=True):
         spread += np.outer(row - means[label], row - means[label]) / 60
-    shrunk = 0.6 * spread + 0.4 * np.trace(spread) / 6 * np.eye(6)
+    shrunk = 0.6 * spread + 0.4 * np.trace(spread) / width * np.eye(width)
     inverse = np.linalg.inv(shrunk)
     expected = np.array(
         [[row @ inverse @ m - m @ inverse @ m / 2 for m in means] for row in features.astype(float)]

@@ -62,13 +62,26 @@ def _fit(features: F32, labels: NDArray[np.int64], shrinkage: float) -> Discrimi
     members = np.eye(labels.max() + 1, dtype=np.float32)[labels]
     means = members.T @ features / members.sum(0)[:, None]
     apart = features - means[labels]
-    spread = (1 - shrinkage) * (apart.T @ apart) / len(features)
     ball = shrinkage * np.square(apart).mean() + _LEAST * np.square(features).mean()
-    spread[np.diag_indices_from(spread)] += ball
-    weights = np.linalg.solve(spread, means.T).T
+    weights = _solve(apart, (1 - shrinkage) / len(features), ball, means)
     bias = -0.5 * (weights * means).sum(1)
     result = Discriminant(np.asarray(weights, np.float32), np.asarray(bias, np.float32))
     return result.scaled(1 / max(float(result.logits(features).std()), 1e-12))
+
+
+def _solve(rows: F32, share: float, ball: float, means: F32) -> F32:
+    """``means`` ``(class, feature)`` times the inverse of ``share * rows.T @ rows + ball``.
+
+    By the smaller of both Gram matrices (Woodbury's identity): images may be few for so many
+    features.
+    """
+    few = len(rows) < rows.shape[1]
+    gram = share * (rows @ rows.T if few else rows.T @ rows)
+    gram[np.diag_indices_from(gram)] += ball
+    if not few:
+        return np.asarray(np.linalg.solve(gram, means.T).T)
+    within = np.linalg.solve(gram, rows @ means.T).T @ rows
+    return np.asarray((means - share * within) / ball)
 
 
 def _scale(discriminant: Discriminant, features: F32, labels: NDArray[np.int64]) -> float:
