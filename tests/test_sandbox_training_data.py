@@ -50,5 +50,6 @@ def test_training_worlds_are_kept_and_point_at_their_places(tmp_path: Path) -> N
 
 def test_missing_imagery_looks_as_it_does_when_it_is_served() -> None:
     spec = load_model("sandbox").spec.overhead
+    assert spec is not None
     filled = fill_missing(np.zeros((3, 1, 1), np.uint8), np.zeros((1, 1), np.bool_), spec)
     assert tuple(filled[:, 0, 0]) == _MISSING
