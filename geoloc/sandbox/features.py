@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from ..encoders.formats.lite import NORMALIZATION
 from ..encoders.formats.lite0 import PhotoLite0, PlaceLite0
@@ -16,12 +17,12 @@ from ..encoders.formats.networks import sliding_mean
 from ..training.augment import NONE, Augmentation, windows
 from ..training.crossview import PlaceData
 from .scene import LANDUSE
-from .training_data import GSD, MARGIN_PX, TrainingWorld
+from .training_data import GSD, MARGIN_PX, PHOTO_PX, TrainingWorld
 
-PHOTO_VIEWS, SPARES = 6, 3000
+PHOTO_VIEWS, SPARES = 3, 3000
 PHOTO_AUGMENT = Augmentation(rotate=3, area=(0.5, 1.0), shift=12, tint=0.05, haze=0.15)
 """Range of a crop's side: a crop is the view of a longer lens, turned a little."""
-_SIDES = ((0, 0, False), (1, 1, False), (0, 2, True), (1, 3, True))
+_SIDES = ((0, 0, False), (1, 1, False))
 """Views of a world: flight, quarter turns, whether mirrored; the first is that of inference."""
 _AT_CAMERA = 0.35  # share of the place itself in a photo's label; the rest is the photo's content
 _BATCH = 64
@@ -52,14 +53,15 @@ def world_features(
 def photo_features(
     photos: NDArray[np.uint8], net: PhotoLite0, seed: int, views: int = PHOTO_VIEWS
 ) -> NDArray[np.float16]:
-    """``(photo, view, feature)``: each photo unchanged, mirrored, and cropped, mirrored or not."""
+    """``(photo, view, feature)``: each photo unchanged, mirrored, and cropped, mirrored or not;
+    all views are then shrunk to the network's input."""
     generator = torch.Generator().manual_seed(seed)
     images, features = torch.from_numpy(photos), []
     for view in range(views):
         spec = PHOTO_AUGMENT if view > 1 else NONE
         shown = windows(images, images.shape[-1], spec, generator)
         shown = shown.flip(3) if view % 2 else shown
-        parts = [net.features(_normalise(part)) for part in torch.split(shown, _BATCH)]
+        parts = [net.features(_normalise(_shrunk(part))) for part in torch.split(shown, _BATCH)]
         features.append(torch.cat(parts).numpy().astype(np.float16))
     return np.stack(features, axis=1)
 
@@ -86,6 +88,11 @@ def _turned(spots: NDArray[np.int64], side: int, turns: int, mirrored: bool) -> 
     for _ in range(turns):
         rows, cols = side - cols, rows
     return np.stack([rows, cols])
+
+
+def _shrunk(x: Tensor) -> Tensor:
+    size = (PHOTO_PX, PHOTO_PX)
+    return functional.interpolate(x, size, mode="bilinear", antialias=True)
 
 
 def _normalise(x: Tensor) -> Tensor:

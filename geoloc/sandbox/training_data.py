@@ -34,12 +34,14 @@ GSD = 2.5
 """m per px of the overhead network's imagery."""
 PHOTO_PX = 128
 """Side of the square to which the ground network's photos are stretched."""
+KEPT_PX = 192
+"""Side of the squares that are kept, from which parts are cut for training."""
 _NATIVE = 0.5  # m per px at which the world is rendered before it is averaged down
 _PIXELS = 256 * 192  # of a rendered photo
 _GROUP, _SPREAD = 4, 40.0
 """Photos that share one relief, and how far (m, each way) they lie from its middle."""
 MARGIN_PX = 96  # around a mosaic: half of a turned chip of 128 px
-_MISSING = (124, 116, 104)  # the encoders' fill colour for missing imagery: ImageNet's mean
+_MISSING = (127, 127, 127)  # what the overhead encoder puts where imagery is missing
 _RINGS = ((25.0, 0.5), (60.0, 0.3), (120.0, 0.2))
 """Radius (m) of discs around a camera, and their weights in its surroundings."""
 
@@ -59,7 +61,7 @@ class Sample:
 class TrainingWorld:
     """One world: photos, their content, and its imagery.
 
-    photos: uint8 ``(photo, 3, PHOTO_PX, PHOTO_PX)``. visible, around: float32
+    photos: uint8 ``(photo, 3, KEPT_PX, KEPT_PX)``. visible, around: float32
     ``(photo, class)``, shares of each land use in the picture, and around the camera. at: int
     ``(photo,)``, land use at the camera. places: float64 ``(photo, 2)``, metres right of and
     below the world's top left corner. mosaics: uint8 ``(flight, 3, y, x)`` at `GSD`.
@@ -123,7 +125,7 @@ def _small(camera: Camera) -> Camera:
 
 
 def _stretch(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    image = Image.fromarray(pixels).resize((PHOTO_PX, PHOTO_PX), Image.Resampling.BILINEAR)
+    image = Image.fromarray(pixels).resize((KEPT_PX, KEPT_PX), Image.Resampling.BILINEAR)
     return np.asarray(image).transpose(2, 0, 1)
 
 
