@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.bench_calibration --work DIR [--keep]
 
-Writes the worlds that are not there yet: 1.5 km and 60 photos each take some minutes. Photos are
-rendered at 640 x 480 px, which networks that see 224 px cannot tell from a phone's. Worlds that are there are taken as they are. ``--keep`` puts
-``calibration.json`` beside the model. None of the seeds was trained on (`geoloc.sandbox.recipe`).
+Writes the worlds that are not there yet, and takes the others as they are: 1.5 km and 60 photos
+each take some minutes. Photos are rendered at 640 x 480 px, which networks that see 224 px cannot
+tell from a phone's. ``--keep`` puts ``calibration.json`` beside the model. None of the seeds was
+trained on (`geoloc.sandbox.recipe`).
 
 The shipped one is by ``--calibrated 7 9 2101 3001 1 2 3 --checked 4 5``, where 1 to 5 were those of
 ``python -m geoloc.sandbox.recipe evaluate --seeds 1-5``, larger and with photos of full size.
