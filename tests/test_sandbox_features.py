@@ -69,13 +69,18 @@ def test_features_are_those_that_are_served(tmp_path: Path) -> None:
     assert np.array_equal(both.photos[:3], both.photos[3:])
 
 
-def test_photos_are_seen_as_large_as_they_are_served_and_mirrored() -> None:
+def test_photos_are_seen_as_large_as_they_are_served_mirrored_and_upside_down() -> None:
     net = PhotoLite0(20).eval()
     rows, cols = np.mgrid[:KEPT_PX, :KEPT_PX] / KEPT_PX
     kept = np.stack([255 * rows, 255 * cols**2, 128 + 99 * np.sin(9 * cols)]).astype(np.uint8)
     small = as_square(kept.transpose(1, 2, 0), PHOTO_PX).float() / 255
     with torch.inference_mode():
-        seen, mirrored = (photo_features(p[None], net, 1) for p in (kept, kept[:, :, ::-1].copy()))
+        seen, mirrored, turned = (
+            photo_features(p[None].copy(), net, 1)
+            for p in (kept, kept[:, :, ::-1], np.rot90(kept, 2, (1, 2)))
+        )
         served = net.features((small[None] - NORMALIZATION[0][0]) / NORMALIZATION[1][0]).numpy()
     assert np.abs(seen[0, 0] - served[0]).mean() < 0.2 * np.abs(seen[0, 0] - seen[0, 1]).mean()
     assert seen[0, 1] == pytest.approx(mirrored[0, 0], abs=0.02)
+    assert seen[0, 3] == pytest.approx(turned[0, 0], abs=0.02)
+    assert np.abs(seen[0, 3] - seen[0, 0]).mean() > np.abs(seen[0, 1] - seen[0, 0]).mean()

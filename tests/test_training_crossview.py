@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
+from geoloc.errors import UsageError
 from geoloc.training.crossview import CrossViewSpec, CrossViewTask, Duo, PlaceData
 from geoloc.training.loop import LoopSpec, fit
 
@@ -63,3 +67,23 @@ def test_close_places_are_no_negatives_and_a_pair_is_never_masked() -> None:
     _, seen, _, _, near = next(task.batches(0))
     assert near.shape == (32, len(seen)) and near.any()
     assert not near.diagonal().any()
+
+
+def test_views_are_drawn_in_their_shares() -> None:
+    """Each feature of view v is v."""
+    data = replace(places(1), photos=np.tile(np.arange(3, dtype=np.float16)[:, None], (96, 1, 30)))
+    spec = CrossViewSpec(photo_views=(0.75, 0, 0.25))
+    task = CrossViewTask(Duo(head(30), head(20)), data, data, spec=spec, batch=96, seed=0)
+    drawn = torch.cat([next(task.batches(epoch))[0][:, 0] for epoch in range(20)])
+    assert torch.bincount(drawn.long(), minlength=3).tolist()[1] == 0
+    assert float((drawn == 2).float().mean()) == pytest.approx(0.25, abs=0.05)
+
+
+def test_shares_of_views_are_checked() -> None:
+    with pytest.raises(ValidationError, match=r"\(0\.5, 0\.4\) must sum to 1"):
+        CrossViewSpec(photo_views=(0.5, 0.4))
+    with pytest.raises(UsageError, match="2 shares for 3 views"):
+        CrossViewTask(
+            Duo(head(30), head(20)), places(1), places(2),
+            spec=CrossViewSpec(photo_views=(0.5, 0.5)), batch=32, seed=0,
+        )  # fmt: skip

@@ -19,9 +19,17 @@ from ..training.crossview import PlaceData
 from .scene import LANDUSE
 from .training_data import GSD, MARGIN_PX, PHOTO_PX, TrainingWorld
 
-PHOTO_VIEWS, SPARES = 3, 3000
+SPARES = 3000
 PHOTO_AUGMENT = Augmentation(rotate=3, area=(0.5, 1.0), shift=12, tint=0.05, haze=0.15)
 """Range of a crop's side: a crop is the view of a longer lens, turned a little."""
+_ROW, _COLUMN = 2, 3  # axes of images
+_PHOTO_VIEWS: tuple[tuple[Augmentation, tuple[int, ...]], ...] = (
+    (NONE, ()),
+    (NONE, (_COLUMN,)),
+    (PHOTO_AUGMENT, ()),
+    (NONE, (_ROW, _COLUMN)),
+)
+"""Views of a photo: how it is augmented, and along which axes it is then flipped."""
 _SIDES = ((0, 0, False), (1, 1, False))
 """Views of a world: flight, quarter turns, whether mirrored; the first is that of inference."""
 _AT_CAMERA = 0.35  # share of the place itself in a photo's label; the rest is the photo's content
@@ -50,17 +58,13 @@ def world_features(
     )
 
 
-def photo_features(
-    photos: NDArray[np.uint8], net: PhotoLite0, seed: int, views: int = PHOTO_VIEWS
-) -> NDArray[np.float16]:
-    """``(photo, view, feature)``: each photo unchanged, mirrored, and cropped, mirrored or not;
-    all views are then shrunk to the network's input."""
+def photo_features(photos: NDArray[np.uint8], net: PhotoLite0, seed: int) -> NDArray[np.float16]:
+    """``(photo, view, feature)``: each photo unchanged, mirrored, cropped (mirrored or not), and
+    upside down; all views are then shrunk to the network's input."""
     generator = torch.Generator().manual_seed(seed)
     images, features = torch.from_numpy(photos), []
-    for view in range(views):
-        spec = PHOTO_AUGMENT if view > 1 else NONE
-        shown = windows(images, images.shape[-1], spec, generator)
-        shown = shown.flip(3) if view % 2 else shown
+    for spec, axes in _PHOTO_VIEWS:
+        shown = windows(images, images.shape[-1], spec, generator).flip(axes)
         parts = [net.features(_normalise(_shrunk(part))) for part in torch.split(shown, _BATCH)]
         features.append(torch.cat(parts).numpy().astype(np.float16))
     return np.stack(features, axis=1)

@@ -51,7 +51,7 @@ KM, PHOTOS = 3.0, 400
 GROUND_ARCH, OVERHEAD_ARCH = "photo_lite0", "place_lite0"
 PATCH_PX = 128
 LOOP = LoopSpec(epochs=60, lr=1e-3, schedule="cosine", weight_decay=0.05)
-LOSS = CrossViewSpec(spares=4.0)
+LOSS = CrossViewSpec(spares=4.0, photo_views=(0.32, 0.32, 0.31, 0.05))
 BATCH = 256
 
 

@@ -7,16 +7,19 @@ and another place (InfoNCE, van den Oord et al. 2018, over the distance used in 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..errors import UsageError
 from .losses import EXCLUDED, cross_distance, paired_distance, soft_cross_entropy
 
 
@@ -46,7 +49,8 @@ class CrossViewSpec(BaseModel):
     ``photo_weight``, ``place_weight``: of classifying photos and places; ``contrast``: of
     distinguishing a photo's place from others; ``regression``: of the mean distance between a
     photo's vector and its place's. ``spares``: other places per photo that serve as negatives.
-    ``apart_px``: closer places are not each other's negatives.
+    ``apart_px``: closer places are not each other's negatives. ``photo_views``: shares in which the
+    views of a photo are drawn, one for each view; none: equally.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +62,14 @@ class CrossViewSpec(BaseModel):
     scale: float = Field(default=6.0, gt=0)
     spares: float = Field(default=1.0, ge=0)
     apart_px: float = Field(default=24.0, ge=0)
+    photo_views: tuple[Annotated[float, Field(ge=0)], ...] | None = None
+
+    @field_validator("photo_views")
+    @classmethod
+    def _whole(cls, shares: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if shares is not None and not math.isclose(sum(shares), 1, abs_tol=1e-6):
+            raise ValueError(f"the shares {shares} must sum to 1")
+        return shares
 
 
 class Duo(nn.Module):
@@ -77,6 +89,13 @@ class CrossViewTask:
         self, net: Duo, train: PlaceData, valid: PlaceData, *, spec: CrossViewSpec,
         batch: int, seed: int,
     ) -> None:  # fmt: skip
+        """Raises UsageError where ``spec.photo_views`` has not one share for each view."""
+        shares, views = spec.photo_views, train.photos.shape[1]
+        if shares is not None and len(shares) != views:
+            raise UsageError(
+                f"photo_views: {len(shares)} shares for {views} views of each photo: "
+                "give one for each, or compute the features anew"
+            )
         self.net, self.train, self.valid, self.spec = net, train, valid, spec
         self.batch, self.seed = batch, seed
 
@@ -94,7 +113,7 @@ class CrossViewTask:
             places = [_views(data.places, index, rng), _views(data.spares, others, rng)]
             spots = np.concatenate([data.spots[index], data.spare_spots[others]])
             yield (
-                _views(data.photos, index, rng),
+                _views(data.photos, index, rng, self.spec.photo_views),
                 torch.cat(places),
                 torch.from_numpy(data.labels[index]),
                 torch.from_numpy(data.place_labels[index]),
@@ -135,10 +154,11 @@ class CrossViewTask:
 
 
 def _views(
-    features: NDArray[np.float16], index: NDArray[np.int64], rng: np.random.Generator
-) -> Tensor:
-    """One random view of each: float32 ``(index, feature)``."""
-    views = rng.integers(features.shape[1], size=len(index))
+    features: NDArray[np.float16], index: NDArray[np.int64], rng: np.random.Generator,
+    shares: tuple[float, ...] | None = None,
+) -> Tensor:  # fmt: skip
+    """One random view of each, equally often or in these shares: float32 ``(index, feature)``."""
+    views = rng.choice(features.shape[1], size=len(index), p=shares)
     return torch.from_numpy(features[index, views].astype(np.float32))
 
 
