@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from geoloc.encoders import open_ground, open_patches
+from geoloc.encoders.formats.landuse import PLACE_FEATURES, PLACE_VIEWS
 from geoloc.errors import ModelError, UsageError
 from geoloc.models import load_model
 from geoloc.training import landuse
-from geoloc.training.landuse import LanduseSpec, Made, make_landuse, scene_name
+from geoloc.training.landuse import LanduseSpec, Made, make_landuse, read_material, scene_name
 from geoloc.training.shared_space import SpaceSpec
 
 from .class_folders import write_class_folders
@@ -81,6 +82,19 @@ def test_images_go_through_the_trunks_once(
     monkeypatch.setattr(landuse, "place_features", never)
     again = make_landuse(spec(root, out=root / "again"))
     assert again.model.digest == made.model.digest
+
+
+@pytest.mark.usefixtures("made")
+def test_networks_are_shown_the_middle_of_places(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(root / "cache"))
+    places = read_material(spec(root), lambda _title: lambda _done, _total: None)[0].places
+    image = np.asarray(Image.open(root / "over" / "Field" / "1.png"))
+    seen = landuse.place_features([image])[0].reshape(PLACE_VIEWS + 1, PLACE_FEATURES)
+    assert places.closer is not None
+    assert np.allclose(places.features[1], seen[:PLACE_VIEWS], atol=1e-4)
+    assert np.allclose(places.closer[1], seen[PLACE_VIEWS], atol=1e-4)
 
 
 def test_what_is_wrong_leaves_nothing_behind(root: Path, tmp_path: Path) -> None:

@@ -116,15 +116,16 @@ def read_material(spec: LanduseSpec, stage: Stages) -> tuple[Material, tuple[str
         stage("photos through the trunks"),
     )
     places = kept_vectors(
-        overhead.files, _key("place-3"), PLACE_VIEWS * PLACE_FEATURES, lambda: place_features,
+        overhead.files, _key("place-4"), (PLACE_VIEWS + 1) * PLACE_FEATURES, lambda: place_features,
         stage("overhead images through the trunks"),
     )  # fmt: skip
     ground, overhead = ground.only(photos.files), overhead.only(places.files)
+    each = _split(places.vectors, PLACE_VIEWS + 1)
     return Material(
         ground,
         overhead,
         Views(_split(photos.vectors, PHOTO_VIEWS), np.array(ground.labels)),
-        Views(_split(places.vectors, PLACE_VIEWS), np.array(overhead.labels)),
+        Views(each[:, :PLACE_VIEWS], np.array(overhead.labels), each[:, PLACE_VIEWS]),
         class_pairs(spec.pairs, ground, overhead),
     ), (*photos.failures.values(), *places.failures.values())
 

@@ -34,6 +34,7 @@ from .discriminant import fit_discriminant
 
 F32 = NDArray[np.float32]
 _SAMPLED = 4000  # feature vectors that a projection is found from
+_CLOSER = 1 / 3  # of what is shown, the share of closer views
 _HALFWAY = 0.5  # variance of the means and of the deviations of half the way; of the end's: 1
 
 
@@ -55,13 +56,19 @@ class SpaceSpec(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Features ``(image, view, feature)`` of images, and the class ``(image,)`` of each."""
+    """Features ``(image, view, feature)`` of images, and the class ``(image,)`` of each.
+
+    ``closer``: features ``(image, feature)`` of the images' middles, which the networks are shown
+    as well, so that they depend less on scale.
+    """
 
     features: F32
     labels: NDArray[np.int64]
+    closer: F32 | None = None
 
     def __getitem__(self, rows: NDArray[np.bool_]) -> Views:
-        return Views(self.features[rows], self.labels[rows])
+        closer = None if self.closer is None else self.closer[rows]
+        return Views(self.features[rows], self.labels[rows], closer)
 
     def mean(self) -> F32:
         """``(image, feature)``, averaged over the views: what a network computes."""
@@ -130,17 +137,30 @@ class _Side:
         whole = torch.from_numpy(views.mean())
         set_projection(self.head, whole)
         each = [torch.from_numpy(views.features[:, v]) for v in range(views.features.shape[1])]
-        with torch.inference_mode():
-            seen = [self.head.project(self.head.centred(features)) for features in (*each, whole)]
-        self.projected = torch.stack(seen).clone()
+        self.projected = torch.stack([self._projected(features) for features in (*each, whole)])
+        self.closer = None
+        if views.closer is not None:
+            self.closer = self._projected(torch.from_numpy(views.closer))
         self.labels = torch.from_numpy(views.labels)
+
+    def _projected(self, features: Tensor) -> Tensor:
+        with torch.no_grad():
+            projected: Tensor = self.head.project(self.head.centred(features))
+        return projected
 
     def draw(self, count: int, member: int) -> tuple[Tensor, Tensor]:
         """Vectors of images drawn at random, each by one view or by all, and their classes."""
-        views, images = self.projected.shape[:2]
-        rows, view = torch.randint(images, (count,)), torch.randint(views, (count,))
-        vectors = self.head.members[member](self.projected[view, rows])
+        rows = torch.randint(len(self.labels), (count,))
+        vectors = self.head.members[member](self.shown(rows))
         return functional.normalize(vectors, dim=1), self.labels[rows]
+
+    def shown(self, rows: Tensor) -> Tensor:
+        """What is seen ``(n, value)`` of each image: a view, all of them, or its middle."""
+        shown = self.projected[torch.randint(len(self.projected), rows.shape), rows]
+        if self.closer is None:
+            return shown
+        closer = torch.rand(len(rows), 1) < _CLOSER
+        return torch.where(closer, self.closer[rows], shown)
 
 
 class _Trainer:
