@@ -100,7 +100,8 @@ def test_a_table_is_shown_to_people(place: SmallPlace, tmp_path: Path, run: Run)
     assert done.code == 0, done.err
     assert "street_1.jpg" in done.out and "report.html" in done.err
     record = json.loads((tmp_path / "street_1" / "query.json").read_text())
-    best = record["candidates"][0]
+    best, found = record["candidates"][0], len(record["candidates"])
+    assert found > 5 and done.err.count(f"the first 5 of {found} candidates; candidates.csv") == 1
     assert f"{best['lat']:.6f}, {best['lon']:.6f}" in done.out and "lat, lon" in done.out
     name = next(iter(record["vector"]))
     (tmp_path / name).mkdir()
@@ -458,7 +459,7 @@ def test_a_build_in_a_pipe_says_how_far_it_is(
 
 @pytest.mark.slow
 def test_ctrl_c_in_the_middle_of_a_build_loses_nothing(tmp_path: Path) -> None:
-    place = write_place(tmp_path / "here", ny=132, nx=264, step=10)
+    place = write_place(tmp_path / "here", ny=12, nx=5 * 128 + 9, step=10)  # six blocks in a row
     command = [sys.executable, "-m", "geoloc", "cube", "build", str(place.area), "--method"]
     command += ["patch", "--json"]
     building = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
