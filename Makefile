@@ -25,7 +25,9 @@ demo: $(VENV)/.run  ## the whole job on the sandbox world; results in ./demo
 
 # files of tests side by side, long ones first; JOBS=0: one after the other
 JOBS   ?= 2
-PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+# a core each: with more, the threads of one file wait for a core that those of another hold
+ONE_CORE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+PYTEST := $(ONE_CORE) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.test services  ## every test, the slow end-to-end ones included
 	$(PYTEST)

@@ -101,6 +101,7 @@ def test_a_table_is_shown_to_people(place: SmallPlace, tmp_path: Path, run: Run)
     assert "street_1.jpg" in done.out and "report.html" in done.err
     record = json.loads((tmp_path / "street_1" / "query.json").read_text())
     best = record["candidates"][0]
+    assert len(record["candidates"]) <= 5 and "candidates.csv" not in done.err
     assert f"{best['lat']:.6f}, {best['lon']:.6f}" in done.out and "lat, lon" in done.out
     name = next(iter(record["vector"]))
     (tmp_path / name).mkdir()
@@ -115,6 +116,15 @@ def test_a_table_is_shown_to_people(place: SmallPlace, tmp_path: Path, run: Run)
         row = next(line for line in shown.out.splitlines() if " 1 " in line and "%" in line)
         assert heading in shown.out and "from above" in shown.out
         assert re.search(r"[a-z]+.* \d+.%", row.split("%", 1)[1])  # what it looks like from above
+
+
+def test_the_terminal_says_once_how_many_candidates_it_leaves_out(
+    place: SmallPlace, tmp_path: Path, run: Run
+) -> None:
+    asked = ("query", place.area, *place.photos, "--out", tmp_path, "--top", 7, "--radius", 20)
+    done = run(*asked)
+    assert done.code == 0
+    assert done.err.count("the first 5 of 7 candidates; candidates.csv has all") == 1
 
 
 def test_a_cube_whose_model_is_not_installed_says_so(
@@ -458,7 +468,7 @@ def test_a_build_in_a_pipe_says_how_far_it_is(
 
 @pytest.mark.slow
 def test_ctrl_c_in_the_middle_of_a_build_loses_nothing(tmp_path: Path) -> None:
-    place = write_place(tmp_path / "here", ny=132, nx=264, step=10)
+    place = write_place(tmp_path / "here", ny=40, nx=5 * 128 + 9, step=10)  # six blocks in a row
     command = [sys.executable, "-m", "geoloc", "cube", "build", str(place.area), "--method"]
     command += ["patch", "--json"]
     building = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -139,12 +139,20 @@ def show_answers(
             note(areas_text(result.areas))
         if lacking := unsearched(result):
             note(lacking)
-    for remark in dict.fromkeys(remark for result in results for remark in result.notes):
+    for remark in dict.fromkeys(remark for result in results for remark in _remarks(result)):
         note(remark)
     if results:
         where = results[0].folder if len(results) == 1 else out
         maps = "regions.tif" if results[0].of_points else "heatmap.tif"
         note(f"answers in {where}: open report.html in a browser, {maps} in QGIS")
+
+
+def _remarks(result: QueryResult) -> tuple[str, ...]:
+    """What holds of many answers alike, and is said once."""
+    found = len(result.candidates)
+    if found <= SHOWN:
+        return result.notes
+    return (*result.notes, f"the first {SHOWN} of {found:,} candidates; candidates.csv has all")
 
 
 def _models(result: QueryResult) -> tuple[TandemModel, ...]:

@@ -14,6 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from ..encoders.formats.vision import torchvision
 from ..extras import extra
 from .augment import Draws, central
 
@@ -51,11 +52,10 @@ def study_windows(chips: Tensor, size: int, spec: StudyWindows, draws: Draws) ->
 def _window(chip: Tensor, size: int, spec: StudyWindows, numbers: Tensor) -> Tensor:
     """One chip ``(3, h, w)`` by the random ``numbers``: angle, flip, then the tries of a crop."""
     with extra("train", "the recipe study"):
-        from torchvision.transforms import InterpolationMode
-        from torchvision.transforms import functional as vision
+        vision = torchvision("transforms.functional")
 
     given = [float(number) for number in numbers]
-    bilinear = InterpolationMode.BILINEAR
+    bilinear = vision.InterpolationMode.BILINEAR
     turned = vision.rotate(central(chip, spec.crop), 360 * given[0], bilinear)
     box = crop_box(spec.middle, spec.area, given[2:])
     middle = central(turned, spec.middle)

@@ -29,6 +29,7 @@ from ...errors import ModelError, one_line
 from ...extras import extra
 from .landuse import PhotoLanduse, PlaceLanduse
 from .lite0 import PhotoLite0, PlaceLite0, TunedLite0
+from .vision import torchvision
 
 if TYPE_CHECKING:
     from ...models.spec import NetworkSpec
@@ -179,7 +180,7 @@ def build_network(arch: str, dim: int) -> nn.Module:
             "computes differently: make it again with 'geoloc models make landuse'"
         )
     with extra("train", f"arch {arch!r}"):
-        from torchvision import models  # takes 1.5 s, which other models do not need
+        models = torchvision("models")  # takes a second, which other models do not need
 
     known = models.list_models(module=models)
     if arch not in known or arch in _AUXILIARY:
@@ -402,9 +403,7 @@ def _measure(network: nn.Module, family: _Family) -> list[_Layer]:
         if before > 1:  # 1 x 1 maps are squeeze-and-excitation's inner layers
             layers.append(_Layer(module, _stride_of(before), _stride_of(after)))
 
-    from torchvision.ops import SqueezeExcitation
-
-    kinds = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, SqueezeExcitation)
+    kinds = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, torchvision("ops").SqueezeExcitation)
     hooks = [m.register_forward_hook(seen) for m in network.modules() if isinstance(m, kinds)]
     training = network.training
     try:
@@ -424,11 +423,9 @@ def _stride_of(size: int) -> int:
 
 def _localise(layers: list[_Layer], stride: int, local_px: int) -> int:
     """Make squeeze-and-excitation local; returns the pixels by which that widens the reach."""
-    from torchvision.ops import SqueezeExcitation
-
     widened = 0
     for layer in layers:
-        if isinstance(layer.module, SqueezeExcitation):
+        if isinstance(layer.module, torchvision("ops").SqueezeExcitation):
             jump = min(layer.in_stride, stride)
             half = max(local_px // jump // 2, 1)
             layer.module.avgpool = LocalAverage(2 * half + 1)
