@@ -67,7 +67,9 @@ def train(work: Path, out: Path) -> Model:
         Duo(ground.head, overhead.head), learning, holdout,
         spec=LOSS, batch=BATCH, seed=0,
     )  # fmt: skip
-    figures = fit(task, LOOP, work / "heads", say)
+    worlds = f"{[*TRAIN_SEEDS]}, {[*VALID_SEEDS]} of {KM:g} km, {PHOTOS} photos each"
+    known = {"loss": LOSS.model_dump_json(), "worlds": worlds}
+    figures = fit(task, LOOP, work / "heads", say, known)
     with torch.inference_mode():
         vectors = overhead.head(_rows(learning.places)).numpy()
     return export(ground, overhead, out, figures, code_range_of(vectors))
