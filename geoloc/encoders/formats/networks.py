@@ -423,9 +423,9 @@ def _stride_of(size: int) -> int:
 
 def _localise(layers: list[_Layer], stride: int, local_px: int) -> int:
     """Make squeeze-and-excitation local; returns the pixels by which that widens the reach."""
-    widened = 0
+    squeezing, widened = torchvision("ops").SqueezeExcitation, 0
     for layer in layers:
-        if isinstance(layer.module, torchvision("ops").SqueezeExcitation):
+        if isinstance(layer.module, squeezing):
             jump = min(layer.in_stride, stride)
             half = max(local_px // jump // 2, 1)
             layer.module.avgpool = LocalAverage(2 * half + 1)
