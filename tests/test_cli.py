@@ -6,10 +6,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -464,29 +462,3 @@ def test_a_build_in_a_pipe_says_how_far_it_is(
     assert json.loads(done.out)["blocks_done"] == 1  # nothing else on stdout
     assert re.search(r"building testville: 0 of 1 \(\d+ %\), 0:\d\d:\d\d elapsed", done.err)
     assert done.err.count("building") == 1
-
-
-@pytest.mark.slow
-def test_ctrl_c_in_the_middle_of_a_build_loses_nothing(tmp_path: Path) -> None:
-    place = write_place(tmp_path / "here", ny=40, nx=5 * 128 + 9, step=10)  # six blocks in a row
-    command = [sys.executable, "-m", "geoloc", "cube", "build", str(place.area), "--method"]
-    command += ["patch", "--json"]
-    building = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 400
-    while not (done := _done_blocks(place.cube)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    building.send_signal(signal.SIGINT)
-    _, err = building.communicate(timeout=120)
-    assert building.returncode == 1 and "interrupted" in err and "Traceback" not in err
-    again = subprocess.run(command, capture_output=True, text=True, timeout=500)
-    report = json.loads(again.stdout)
-    assert again.returncode == 0, again.stderr
-    assert report["blocks_reused"] >= done > 0
-    assert report["blocks_reused"] + report["blocks_done"] == 6
-
-
-def _done_blocks(cube: Path) -> int:
-    try:
-        return int((Cube.open(cube, "g0001").chunk_status == 1).sum())
-    except Exception:  # not there yet, or half written: both mean none  # noqa: BLE001
-        return 0

@@ -98,6 +98,19 @@ def test_a_build_that_is_ended_lets_go_of_the_cube_and_goes_on_later(place: Smal
     assert Cube.open(place.cube).complete
 
 
+@pytest.mark.slow
+def test_ctrl_c_in_the_middle_of_a_build_loses_nothing(tmp_path: Path) -> None:
+    place = write_place(tmp_path / "here", ny=10, nx=3 * 128 + 9)  # four blocks
+    words = ("cube", "build", place.area, "--method", "patch", "--json")
+    stopped = ended("geoloc.jobs.blocks:BlockJob.record", *words, count=3, number=signal.SIGINT)
+    assert_in_order(stopped, 1)
+    again = ended("os:abort", *words)
+    assert again.returncode == 0, again.stderr
+    report = json.loads(again.stdout)
+    assert 2 <= report["blocks_reused"] < 4
+    assert report["blocks_reused"] + report["blocks_done"] == 4
+
+
 @pytest.mark.parametrize(
     ("where", "words"),
     [
