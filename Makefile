@@ -14,6 +14,9 @@ DEMO   ?= demo
 # Nothing phones home from a newsroom's machine.
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
+# Some machines forbid it: each of the hundreds of processes of a test run then compiles every
+# module that it imports, which is half of what it does.
+unexport PYTHONDONTWRITEBYTECODE
 
 comma  := ,
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +282,22 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes, message: str) -
     with pytest.raises(AreaError, match=message) as caught:
         load_area(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("step", "metres"), [("010", 10), ("08", 8), ("12.50", 12.5), ("5e0", 5)])
+def test_numbers_are_decimal(tmp_path: Path, step: str, metres: float) -> None:
+    """YAML 1.1 takes 010 for 8."""
+    path = write(tmp_path)
+    path.write_text(re.sub(r"(?m)^step: .*", f"step: {step}", path.read_text()))
+    assert load_area(path).step == metres
+
+
+@pytest.mark.parametrize("step", ["1:30", "0x1F", "ten"])
+def test_what_is_no_decimal_number_is_refused(tmp_path: Path, step: str) -> None:
+    path = write(tmp_path)
+    path.write_text(re.sub(r"(?m)^step: .*", f"step: {step}", path.read_text()))
+    with pytest.raises(AreaError, match="step"):
+        load_area(path)
 
 
 def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:

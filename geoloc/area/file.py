@@ -32,9 +32,10 @@ the equator (0.86 m at 31 degrees north), and elsewhere that CRS is refused.
 from __future__ import annotations
 
 import math
+import re
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
 from pydantic import (
@@ -63,6 +64,12 @@ LONLAT = "EPSG:4326"
 """The CRS of points: longitude comes first."""
 
 _STEP = 10.0  # m
+# a number that begins with 0 stays text, which the fields take for a decimal number
+_OF_NUMBERS = {
+    "tag:yaml.org,2002:int": r"[-+]?(0|[1-9][0-9]*)$",
+    "tag:yaml.org,2002:float": r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
+    r"|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$",
+}
 _MAX_FILE_BYTES = 1_000_000  # larger: probably the imagery was given instead
 
 
@@ -341,7 +348,13 @@ def load_areas(path: str | Path) -> Area:
 
 class _Plain(yaml.SafeLoader):
     """YAML without aliases, of which 600 bytes can expand beyond any memory, and without keys that
-    stand twice, of which all but the last would be dropped."""
+    stand twice, of which all but the last would be dropped. Numbers are decimal, as people read
+    them: YAML 1.1 takes 010 for 8, and 1:30 for 90."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, form) for tag, form in found if tag not in _OF_NUMBERS]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """See PyYAML. Raises ComposerError for an alias."""
@@ -363,6 +376,10 @@ class _Plain(yaml.SafeLoader):
                     key.start_mark,
                 )  # fmt: skip
         return super().construct_mapping(node, deep=deep)
+
+
+for _tag, _form in _OF_NUMBERS.items():
+    _Plain.add_implicit_resolver(_tag, re.compile(_form), list("+-.0123456789"))
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
