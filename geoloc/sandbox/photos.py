@@ -95,8 +95,8 @@ def write_photos(
 ) -> Path:
     """Write ``0001.jpg`` ... and ``truth.csv`` into ``folder``; returns the table's path.
 
-    ``size``: px ``(width, height)`` instead of a phone's; ``progress(done, n)`` is called after
-    each photo. Raises OutputError if the folder cannot be written.
+    ``size``: px ``(width, height)`` instead of a phone's; ``progress(done, n)`` is called before
+    the first photo and after each. Raises OutputError if the folder cannot be written.
     """
     around = Surroundings(world)
     return write_album(
@@ -112,18 +112,20 @@ def write_album(
 ) -> Path:
     """Write the photos that ``take`` gives for 0 to ``n - 1``, and ``truth.csv``; its path.
 
-    Raises OutputError if the folder cannot be written.
+    ``progress(done, n)`` is called before the first photo and after each. Raises OutputError if
+    the folder cannot be written.
     """
     rows = []
+    report = progress or (lambda _done, _total: None)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        report(0, n)  # the first photo may take long: a world of views is made for it
         for index in range(n):
             photo = take(index)
             name = f"{index + 1:04d}.jpg"
             save_jpeg(photo, folder / name, seed=index)
             rows.append(_truth(photo, name))
-            if progress is not None:
-                progress(index + 1, n)
+            report(index + 1, n)
         table = folder / "truth.csv"
         with whole_file(table) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
