@@ -35,7 +35,7 @@ import math
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import (
@@ -351,11 +351,6 @@ class _Plain(yaml.SafeLoader):
     stand twice, of which all but the last would be dropped. Numbers are decimal, as people read
     them: YAML 1.1 takes 010 for 8, and 1:30 for 90."""
 
-    yaml_implicit_resolvers: ClassVar = {
-        first: [(tag, form) for tag, form in found if tag not in _OF_NUMBERS]
-        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """See PyYAML. Raises ComposerError for an alias."""
         if self.check_event(yaml.AliasEvent):
@@ -378,6 +373,10 @@ class _Plain(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+_Plain.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in found if tag not in _OF_NUMBERS]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 for _tag, _form in _OF_NUMBERS.items():
     _Plain.add_implicit_resolver(_tag, re.compile(_form), list("+-.0123456789"))
 
