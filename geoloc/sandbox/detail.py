@@ -8,6 +8,8 @@ import math
 
 from numba import njit
 
+from .noise import compiled_for
+
 _GRASS, _CROP, _SOIL, _ASPHALT, _, _GRAVEL, _SAND = range(7)
 _RAIL, _PITCH, _TRACK, _MARKING = 10, 11, 12, 16
 
@@ -21,7 +23,7 @@ def hash3(i, j, k):
     return (h & 0xFFFFFF) / 16777216.0
 
 
-@njit(cache=True, nogil=True)
+@compiled_for("float64(float64, float64, int64)")
 def noise2(x, y, seed):
     """Smooth value noise in [0, 1) with unit cells."""
     fx, fy = math.floor(x), math.floor(y)
@@ -33,7 +35,7 @@ def noise2(x, y, seed):
     return low * (1 - b) + high * b
 
 
-@njit(cache=True, nogil=True)
+@compiled_for("float64(float64, float64, float64, int64)")
 def noise3(x, y, z, seed):
     """Smooth value noise in [0, 1) with unit cells, in space."""
     fz = math.floor(z)
@@ -43,7 +45,7 @@ def noise3(x, y, z, seed):
     return noise2(x, y, seed + 131 * k) * (1 - c) + noise2(x, y, seed + 131 * (k + 1)) * c
 
 
-@njit(cache=True, nogil=True)
+@compiled_for("float64(float64, float64, int64, int64)")
 def fbm2(x, y, seed, octaves):
     """Octaves of `noise2`, each of half the size and weight; in [0, 1)."""
     total, weight, norm = 0.0, 1.0, 0.0

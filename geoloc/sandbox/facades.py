@@ -14,6 +14,7 @@ import math
 from numba import njit
 
 from .detail import hash3, noise2
+from .noise import compiled_for
 
 _PANELS = (
     (0.80, 0.77, 0.70), (0.72, 0.72, 0.70), (0.83, 0.80, 0.76), (0.76, 0.69, 0.60),
@@ -41,7 +42,7 @@ def style_of(material, use, height):
     return 0 if height > 10.5 or use == 8 or use == 18 else 1
 
 
-@njit(cache=True, nogil=True)
+@compiled_for("UniTuple(float64, 3)(int64, int64, int64)")
 def wall_color(style, seed, use):
     """Plaster, panel or brick of one building."""
     pick = int(hash3(seed, 3, use) * 8)

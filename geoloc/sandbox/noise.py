@@ -18,12 +18,20 @@ def compiled(function: F) -> F:
     return cast(F, numba.njit(cache=True, nogil=True)(function))
 
 
+def compiled_for(signature: str) -> Callable[[F], F]:
+    """As `compiled`, for arguments of these types alone, when the module is imported.
+
+    For what is called with many constants: numba would compile it for each of them.
+    """
+    return cast(Callable[[F], F], numba.njit(signature, cache=True, nogil=True))
+
+
 def parallel(function: F) -> F:
     """As `compiled`, with ``numba.prange`` loops spread over the cores."""
     return cast(F, numba.njit(cache=True, nogil=True, parallel=True)(function))
 
 
-@compiled
+@compiled_for("float64(int64, int64, int64)")
 def hash2(i: int, j: int, seed: int) -> float:
     """Uniform in [0, 1) for integer coordinates."""
     h = (i * 374761393 + j * 668265263 + seed * 144665371) & 0xFFFFFFFF

@@ -162,7 +162,8 @@ def _side(box, fitted, material, use, x, y, h, angle, px, color):
     if material == _FENCE:
         return fence(place, h, r, g, b, use)
     if material in (_ROOF, _METAL):
-        return building(style_of(material, use, 6.0), place % 40.0, h, 40.0, 6.0, 7, use, px)
+        seed = np.int64(7)  # a constant would have all kinds of walls compiled once more for it
+        return building(style_of(material, use, 6.0), place % 40.0, h, 40.0, 6.0, seed, use, px)
     tone = 0.8 + 0.3 * fbm2(place * 1.5, h * 1.5, 29, 3)
     return r * tone, g * tone, b * tone, 0.0
 

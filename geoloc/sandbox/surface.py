@@ -21,7 +21,7 @@ from .districts import (
     YARD,
     YARD_HALF,
 )
-from .noise import compiled, grain, hash2, smooth, value_noise
+from .noise import compiled, compiled_for, grain, hash2, smooth, value_noise
 from .scene import Material
 
 GRASS, CROP, SOIL, ASPHALT, CONCRETE, GRAVEL, SAND, WATER = (int(m) for m in list(Material)[:8])
@@ -30,6 +30,7 @@ RAIL, PITCH, TRACK, FENCE, MARKING = (
     for m in (Material.RAIL, Material.PITCH, Material.TRACK, Material.FENCE, Material.MARKING)
 )
 Cover = tuple[float, float, float, int, float]
+_COVER = "Tuple((float64, float64, float64, int64, float64))"
 BAY_WIDTH, BAY_DEPTH = BAY
 GRAVE_U, GRAVE_V = GRAVE
 PITCH_U, PITCH_V = STADIUM_PITCH
@@ -49,7 +50,7 @@ def nearest(value: float, period: float) -> float:
     return value - math.floor(value / period + 0.5) * period
 
 
-@compiled
+@compiled_for(f"{_COVER}(float64, float64, float64, float64, int64, float64)")
 def shade_of(r: float, g: float, b: float, k: float, material: int, top: float) -> Cover:
     """A colour made lighter or darker by the share ``k``."""
     return r * (1.0 + k), g * (1.0 + k), b * (1.0 + k), material, top
