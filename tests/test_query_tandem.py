@@ -36,6 +36,7 @@ from geoloc.report import QueryResult
 from geoloc.sharing import share
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES
+from tests.shared_answers import holders
 from tests.tandem_place import NX, NY, PHOTOS, World, write_world
 from tests.test_cli import Run, run
 
@@ -414,17 +415,33 @@ def test_a_confirmed_place_is_kept_for_each_model(world: World, tmp_path: Path) 
     assert not again.new and len(read_confirmed(tmp_path / "kept.jsonl")) == 2
 
 
-def test_zoom_and_share_name_the_way(world: World, tmp_path: Path) -> None:
+def test_zoom_names_the_way(world: World, tmp_path: Path) -> None:
     found = answered(world.area(tmp_path), world.photos[4], tmp_path / "out", top=3)
     assert found.folder is not None
-    for work in (
-        lambda: zoom_answer(found.folder, 1, ZoomOptions(km=0.2)),
-        lambda: share([found.folder], tmp_path / "shared"),
-    ):
-        with pytest.raises(UsageError, match=r"several models in tandem.*--model") as told:
-            work()
-        assert "\n" not in str(told.value)
-    assert not (tmp_path / "shared").exists()
+    with pytest.raises(UsageError, match=r"several models in tandem.*--model") as told:
+        zoom_answer(found.folder, 1, ZoomOptions(km=0.2))
+    assert "\n" not in str(told.value)
+
+
+def test_an_answer_of_several_models_is_shared(world: World, tmp_path: Path) -> None:
+    area = banked(world, tmp_path, world.photos[8:17])
+    found = answered(area, world.photos[4], tmp_path / "out", top=3)
+    assert found.folder is not None
+    share([found.folder], tmp_path / "shared")
+    copy, names = tmp_path / "shared" / "answer-1", [path.name for path in found.folder.iterdir()]
+    assert sorted(path.name for path in copy.iterdir()) == sorted(names)
+    for name in ("heatmap.tif", "heatmap_one.tif", "heatmap_two.tif", "candidates.csv"):
+        assert (copy / name).read_bytes() == (found.folder / name).read_bytes()
+    told, record = (json.loads((one / "query.json").read_text()) for one in (copy, found.folder))
+    assert told["candidates"] == record["candidates"] and told["areas"] == record["areas"]
+    assert [one["candidates"] for one in told["tandem"]["models"]] == [
+        one["candidates"] for one in record["tandem"]["models"]
+    ]
+    assert len(told["tandem"]["bank"]) == 9
+    private = [str(tmp_path), *(one["sha256"] for one in record["tandem"]["bank"])]
+    assert [holders(tmp_path / "shared", one) for one in private] == [[]] * len(private)
+    with pytest.raises(UsageError, match="is a shared copy of an answer"):
+        zoom_answer(copy, 1, ZoomOptions(km=0.2))
 
 
 def test_answers_of_one_and_of_several_models_lie_side_by_side(

@@ -107,7 +107,7 @@ class _TandemModel(_Part):
     weight: Annotated[FiniteFloat, Field(ge=0)]
     model: _Model
     cube: _Cube
-    vector: dict[str, FiniteFloat]
+    vector: Annotated[dict[str, FiniteFloat], Field(min_length=1)]
     candidates: list[_Candidate]
 
 

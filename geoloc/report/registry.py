@@ -55,6 +55,18 @@ def outputs_of(result: QueryResult) -> dict[str, str]:
     return {**OUTPUTS, **REGION_OUTPUTS, "regions.html": _PAGE}
 
 
+def writers_of(result: QueryResult) -> dict[str, Writer]:
+    """Every file of an answer but its record, in the order of writing: `outputs_of`, and of
+    several models what each of them says."""
+    outputs = outputs_of(result)
+    writers = {name: open_writer(name, outputs) for name in outputs}
+    if result.tandem is None:
+        return writers
+    from .tandem_files import writers as by_model  # rasterio
+
+    return writers | by_model(result.tandem)
+
+
 def open_writer(name: str, outputs: Mapping[str, str] = OUTPUTS) -> Writer:
     """The writer of an output, one of ``outputs``."""
     module, _, function = outputs[name].partition(":")
