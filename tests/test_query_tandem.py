@@ -415,14 +415,6 @@ def test_a_confirmed_place_is_kept_for_each_model(world: World, tmp_path: Path) 
     assert not again.new and len(read_confirmed(tmp_path / "kept.jsonl")) == 2
 
 
-def test_zoom_names_the_way(world: World, tmp_path: Path) -> None:
-    found = answered(world.area(tmp_path), world.photos[4], tmp_path / "out", top=3)
-    assert found.folder is not None
-    with pytest.raises(UsageError, match=r"several models in tandem.*--model") as told:
-        zoom_answer(found.folder, 1, ZoomOptions(km=0.2))
-    assert "\n" not in str(told.value)
-
-
 def test_an_answer_of_several_models_is_shared(world: World, tmp_path: Path) -> None:
     area = banked(world, tmp_path, world.photos[8:17])
     found = answered(area, world.photos[4], tmp_path / "out", top=3)

@@ -52,7 +52,7 @@ class Answer:
 def read_answer(folder: Path) -> Answer:
     """Read an answer. Raises UsageError if it is not one, damaged, or mixed from several."""
     path = folder / RECORD
-    record, digest = read_record(path, tandem=True), file_digest(path)
+    record, digest = read_record(path), file_digest(path)
     _require_text(path, record)
     if faults := list(faults_of_outputs(folder, record)):
         raise UsageError(f"{folder} has been altered: {faults[0]}: run the query again")

@@ -67,7 +67,7 @@ def share(answers: Iterable[str | Path], out: str | Path, options: Options = ASK
     """
     out, folders = Path(out), answer_folders(answers)
     _require_free(out, folders)
-    records = [read_record(folder / RECORD, tandem=True) for folder in folders]
+    records = [read_record(folder / RECORD) for folder in folders]
     names = neutral_names(records)
     statement = Statement.of(records, options)
     with _made(out) as part:

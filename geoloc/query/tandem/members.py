@@ -311,11 +311,7 @@ def names_of(names: Sequence[str], models: Sequence[Model]) -> list[str]:
 
 def _require_same_places(cubes: Sequence[Cube]) -> None:
     first = cubes[0]
-    if first.domain.size > _MOST:
-        raise UsageError(
-            f"cube {first.url} has {first.domain.size:,} places, and a tandem takes {_MOST:,}: "
-            "build smaller areas"
-        )
+    require_few(first.domain.size, f"cube {first.url}", "build smaller areas")
     for cube in cubes[1:]:
         if _key(cube.domain) != _key(first.domain):
             raise UsageError(
@@ -329,6 +325,12 @@ def _require_same_places(cubes: Sequence[Cube]) -> None:
             f"cube {first.url} is of points, which several models do not answer together: ask each "
             "of them by itself, with --model or by its cube"
         )
+
+
+def require_few(places: int, what: str, fix: str) -> None:
+    """Raise UsageError for more places than several models can be asked of together."""
+    if places > _MOST:
+        raise UsageError(f"{what} has {places:,} places, and a tandem takes {_MOST:,}: {fix}")
 
 
 def _key(domain: Domain) -> tuple[Any, ...]:
