@@ -203,6 +203,47 @@ def test_an_area_of_several_models_is_answered_by_all(world: World, tmp_path: Pa
     assert any("no bank" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("ranking", ["minimum", "nearest"])
+def test_regions_are_ranked_by_the_scores_of_all(
+    world: World, tmp_path: Path, ranking: str
+) -> None:
+    found = answered(
+        world.area(tmp_path), world.photos[3], tmp_path / "out", regions=130.0, ranking=ranking
+    )  # regions are no whole number of cells wide
+    scores = [(m - m.mean()) / m.std() for m in maps_of(world.photos[3], world.cubes)]
+    together = (scores[0] + 2 * scores[1]) / 3
+    regions, grid = found.regions, world.grid
+    assert regions is not None and found.folder is not None
+    x, y = np.meshgrid(grid.x, grid.y)
+    region = regions.layout.index(np.stack([x.ravel(), y.ravel()], axis=1))
+    smallest = {int(r): np.sort(together.ravel()[region == r]) for r in np.unique(region)}
+    assert len(smallest) > 9 and min(map(len, smallest.values())) > 1
+    usual = round(together.size / len(smallest) / 5)
+    by = {r: v[0] if ranking == "minimum" else v[:usual].mean() for r, v in smallest.items()}
+    order = sorted(by, key=lambda r: by[r])
+    assert regions.order.tolist() == order
+    low, high = by[order[0]], by[order[-1]]
+    good = [r for r in order if by[r] <= low + 0.1 * (high - low)]
+    assert regions.best_good.tolist() == good and low < 0
+    told = json.loads((found.folder / "query.json").read_text())["regions"]
+    assert told["good"] == len(good) and [one["region"] for one in told["good_regions"]] == good
+    first = told["good_regions"][0]
+    assert "distance" not in first and first["score"] == pytest.approx(low, abs=1e-4)
+    assert first["best_score"] == pytest.approx(smallest[order[0]][0], abs=1e-4)
+    assert first["second"] == pytest.approx(smallest[order[0]][1], abs=1e-4)
+    at = _cell(world, first["lon"], first["lat"])
+    assert together.ravel()[at] == smallest[order[0]][0] and region[at] == order[0]
+    with rasterio.open(found.folder / "regions.tif") as raster:
+        assert raster.descriptions[0] == "best_score" and raster.descriptions[5] == "score"
+        np.testing.assert_allclose(
+            raster.read(1).ravel()[order], [smallest[r][0] for r in order], atol=1e-4
+        )
+    page = (found.folder / "regions.html").read_text()
+    words = {"minimum": "smallest score", "nearest": "mean of the nearest places"}
+    assert words[ranking] in page and "where its score is within the best tenth" in page
+    assert repeat_query(found.folder / "query.json").same
+
+
 def test_one_of_the_models_can_be_asked_alone(world: World, tmp_path: Path) -> None:
     area = world.area(tmp_path)
     found = answered(area, world.photos[0], tmp_path / "out", model="two")
@@ -295,7 +336,8 @@ def test_what_one_model_alone_can_do_is_refused(world: World, tmp_path: Path) ->
     twice = world.area(tmp_path, models=same).rename(tmp_path / "twice.yaml")
     area = world.area(tmp_path)
     for asked, options, words in (
-        (area, {"regions": 100.0}, "regions"),
+        (area, {"regions": 100.0, "ranking": "corrected"}, "--ranking corrected"),
+        (area, {"ranking": "nearest"}, "add --regions M"),
         (area, {"generation": "g0001"}, "--date"),
         (twice, {}, "named twice"),
     ):

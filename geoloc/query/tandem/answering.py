@@ -18,7 +18,7 @@ from ...executors import Executor
 from ...models import Model, model_info
 from ...photos import photo_path
 from ...report import QueryResult
-from ...report.tandem import Said, TandemModel, TandemPart, TandemPlace
+from ...report.tandem import SCORE, Said, TandemModel, TandemPart, TandemPlace
 from ...search import BLOCK, RankedMap, strips
 from ..encode import parts_of
 from ..folders import cubes_key
@@ -189,16 +189,17 @@ def _answer(tandem: Tandem, asked: Asked, truth: Truth, scratch: Path | None) ->
         lacking=_lacking(tandem, alone[0].lacking, lost),
         notes=tuple(dict.fromkeys(notes_of(tandem, alone, result.candidates))),
         tandem=TandemPart(tuple(parts), tandem.photos),
+        regions=result.regions and replace(result.regions, measure=SCORE),
     )
 
 
 def _together(
     tandem: Tandem, alone: Sequence[QueryResult], usual: Sequence[Bank], scratch: Path | None
 ) -> tuple[RankedMap, list[int]]:
-    """The places ranked by the scores of all models; and of each model how many places it is the
-    first not to know."""
+    """The places, and their regions where these are asked for, ranked by the scores of all models;
+    and of each model how many places it is the first not to know."""
     session = tandem.members[0].session
-    kept, lost = session.ranked(1, scratch), np.zeros(len(alone), np.int64)
+    kept, lost = session.reduction(1, scratch), np.zeros(len(alone), np.int64)
     for chunk in session.grid.chunks(size=BLOCK):
         rows, cols = chunk.slices
         distances = [np.asarray(one.heatmap[rows, cols], np.float64) for one in alone]

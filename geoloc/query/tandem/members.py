@@ -17,6 +17,7 @@ from ...errors import UsageError
 from ...evaluation.tandem import FEWEST, Bank, BankSums, by_places, fused, shares
 from ...models import Model
 from ...photos import Photo
+from ...ranking import Ranking
 from ...report.evidence import photo_record
 from ...search import Query, scan
 from ..bank import bank_photos
@@ -282,8 +283,11 @@ def _opened(cube: Ref, options: QueryOptions) -> Target:
 
 def _require_possible(options: QueryOptions) -> None:
     """Refuse what is of one model alone."""
-    if options.regions is not None:
-        raise UsageError("several models rank no regions: leave --regions out, or name a --model")
+    if options.ranking is Ranking.CORRECTED:
+        raise UsageError(
+            "--ranking corrected goes by how distances are spread, and several models have scores: "
+            "choose minimum, nearest or quantile, or name a --model"
+        )
     if isinstance(options.generation, str):
         raise UsageError(
             f"generation {options.generation} is of one cube: name a --date, or a --model"
