@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from geoloc.report import QueryResult, write_report
-from tests.report_sample import FlatImagery, photo, sample
+from geoloc.report.tandem import TandemPart
+from tests.report_sample import FlatImagery, in_tandem, photo, sample
 
 MARKS = {
     "captions": "Säugling beim Bäcker <b>Q1</b>",
@@ -66,6 +67,32 @@ def telling(**changes: Any) -> QueryResult:
         "truth": (LAT, LON),
     }  # fmt: skip
     return sample(**{**fields, **changes})
+
+
+BANK = {
+    "file": "IMG_Qbank & Söhne.jpg",
+    "path": f"{MARKS['paths']}/IMG_Qbank & Söhne.jpg",
+    "sha256": "0badca5e" * 8,
+}
+
+
+def telling_tandem(**changes: Any) -> QueryResult:
+    """The same of two models, each with paths of its own and a bank of one photo."""
+    told = telling(**changes)
+    kept = ("title", "photos", "cube", "model", "parameters", "imagery", "notes", "truth")
+    result = in_tandem(**{key: getattr(told, key) for key in kept})
+    assert result.tandem is not None
+    first, second = (
+        replace(
+            part.alone, photos=told.photos, truth=told.truth,
+            cube={**told.cube, "cube": f"{MARKS['paths']}/{number}.zarr"},
+            model={**told.model, "path": f"{MARKS['paths']}/{number}"},
+        )
+        for number, part in enumerate(result.tandem.models)
+    )  # fmt: skip
+    models = result.tandem.models
+    parts = (replace(models[0], alone=first), replace(models[1], alone=second))
+    return replace(result, tandem=TandemPart(parts, (BANK,)))
 
 
 def write_telling(folder: Path, imagery: bool = True, **changes: Any) -> Path:

@@ -36,6 +36,7 @@ from geoloc.report import QueryResult
 from geoloc.sharing import share
 from tests.cubes import write_cube
 from tests.encoder_models import CLASSES
+from tests.shared_answers import holders
 from tests.tandem_place import NX, NY, PHOTOS, World, write_world
 from tests.test_cli import Run, run
 
@@ -202,6 +203,47 @@ def test_an_area_of_several_models_is_answered_by_all(world: World, tmp_path: Pa
     assert any("no bank" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("ranking", ["minimum", "nearest"])
+def test_regions_are_ranked_by_the_scores_of_all(
+    world: World, tmp_path: Path, ranking: str
+) -> None:
+    found = answered(
+        world.area(tmp_path), world.photos[3], tmp_path / "out", regions=130.0, ranking=ranking
+    )  # regions are no whole number of cells wide
+    scores = [(m - m.mean()) / m.std() for m in maps_of(world.photos[3], world.cubes)]
+    together = (scores[0] + 2 * scores[1]) / 3
+    regions, grid = found.regions, world.grid
+    assert regions is not None and found.folder is not None
+    x, y = np.meshgrid(grid.x, grid.y)
+    region = regions.layout.index(np.stack([x.ravel(), y.ravel()], axis=1))
+    smallest = {int(r): np.sort(together.ravel()[region == r]) for r in np.unique(region)}
+    assert len(smallest) > 9 and min(map(len, smallest.values())) > 1
+    usual = round(together.size / len(smallest) / 5)
+    by = {r: v[0] if ranking == "minimum" else v[:usual].mean() for r, v in smallest.items()}
+    order = sorted(by, key=lambda r: by[r])
+    assert regions.order.tolist() == order
+    low, high = by[order[0]], by[order[-1]]
+    good = [r for r in order if by[r] <= low + 0.1 * (high - low)]
+    assert regions.best_good.tolist() == good and low < 0
+    told = json.loads((found.folder / "query.json").read_text())["regions"]
+    assert told["good"] == len(good) and [one["region"] for one in told["good_regions"]] == good
+    first = told["good_regions"][0]
+    assert "distance" not in first and first["score"] == pytest.approx(low, abs=1e-4)
+    assert first["best_score"] == pytest.approx(smallest[order[0]][0], abs=1e-4)
+    assert first["second"] == pytest.approx(smallest[order[0]][1], abs=1e-4)
+    at = _cell(world, first["lon"], first["lat"])
+    assert together.ravel()[at] == smallest[order[0]][0] and region[at] == order[0]
+    with rasterio.open(found.folder / "regions.tif") as raster:
+        assert raster.descriptions[0] == "best_score" and raster.descriptions[5] == "score"
+        np.testing.assert_allclose(
+            raster.read(1).ravel()[order], [smallest[r][0] for r in order], atol=1e-4
+        )
+    page = (found.folder / "regions.html").read_text()
+    words = {"minimum": "smallest score", "nearest": "mean of the nearest places"}
+    assert words[ranking] in page and "where its score is within the best tenth" in page
+    assert repeat_query(found.folder / "query.json").same
+
+
 def test_one_of_the_models_can_be_asked_alone(world: World, tmp_path: Path) -> None:
     area = world.area(tmp_path)
     found = answered(area, world.photos[0], tmp_path / "out", model="two")
@@ -294,7 +336,8 @@ def test_what_one_model_alone_can_do_is_refused(world: World, tmp_path: Path) ->
     twice = world.area(tmp_path, models=same).rename(tmp_path / "twice.yaml")
     area = world.area(tmp_path)
     for asked, options, words in (
-        (area, {"regions": 100.0}, "regions"),
+        (area, {"regions": 100.0, "ranking": "corrected"}, "--ranking corrected"),
+        (area, {"ranking": "nearest"}, "add --regions M"),
         (area, {"generation": "g0001"}, "--date"),
         (twice, {}, "named twice"),
     ):
@@ -414,17 +457,25 @@ def test_a_confirmed_place_is_kept_for_each_model(world: World, tmp_path: Path) 
     assert not again.new and len(read_confirmed(tmp_path / "kept.jsonl")) == 2
 
 
-def test_zoom_and_share_name_the_way(world: World, tmp_path: Path) -> None:
-    found = answered(world.area(tmp_path), world.photos[4], tmp_path / "out", top=3)
+def test_an_answer_of_several_models_is_shared(world: World, tmp_path: Path) -> None:
+    area = banked(world, tmp_path, world.photos[8:17])
+    found = answered(area, world.photos[4], tmp_path / "out", top=3)
     assert found.folder is not None
-    for work in (
-        lambda: zoom_answer(found.folder, 1, ZoomOptions(km=0.2)),
-        lambda: share([found.folder], tmp_path / "shared"),
-    ):
-        with pytest.raises(UsageError, match=r"several models in tandem.*--model") as told:
-            work()
-        assert "\n" not in str(told.value)
-    assert not (tmp_path / "shared").exists()
+    share([found.folder], tmp_path / "shared")
+    copy, names = tmp_path / "shared" / "answer-1", [path.name for path in found.folder.iterdir()]
+    assert sorted(path.name for path in copy.iterdir()) == sorted(names)
+    for name in ("heatmap.tif", "heatmap_one.tif", "heatmap_two.tif", "candidates.csv"):
+        assert (copy / name).read_bytes() == (found.folder / name).read_bytes()
+    told, record = (json.loads((one / "query.json").read_text()) for one in (copy, found.folder))
+    assert told["candidates"] == record["candidates"] and told["areas"] == record["areas"]
+    assert [one["candidates"] for one in told["tandem"]["models"]] == [
+        one["candidates"] for one in record["tandem"]["models"]
+    ]
+    assert len(told["tandem"]["bank"]) == 9
+    private = [str(tmp_path), *(one["sha256"] for one in record["tandem"]["bank"])]
+    assert [holders(tmp_path / "shared", one) for one in private] == [[]] * len(private)
+    with pytest.raises(UsageError, match="is a shared copy of an answer"):
+        zoom_answer(copy, 1, ZoomOptions(km=0.2))
 
 
 def test_answers_of_one_and_of_several_models_lie_side_by_side(

@@ -26,7 +26,7 @@ from geoloc.models.calibration import Calibration, Level, write_calibration
 from geoloc.models.spec import DenseSpec, OverheadSpec
 from geoloc.points import PointSet, writing_points
 from geoloc.query import ZoomOptions, query_photos, repeat_query, search_scene, zoom_answer
-from geoloc.query.zoom import Spot, spot_of, square_around, step_for
+from geoloc.query.neighbourhood import Spot, spot_of, square_around, step_for
 from geoloc.report.result import QueryResult
 from tests.cubes import write_cube
 from tests.small_place import LEFT, TOP, SmallPlace, write_place

@@ -54,6 +54,9 @@ LOW_QUANTILE = 0.1
 """Of a region's points, where regions are ranked by a quantile."""
 
 
+DISTANCE = "distance"
+"""What the minima of regions are of, if nothing else is said."""
+
 _OF_USUAL = 5  # one in so many of a usual region's points is among its nearest
 
 
@@ -126,7 +129,7 @@ class RankedRegions:
 
     score: what they are ranked by; rank: from 1, 0 where nothing is known; good: by the study's
     rule. xy: the best place of each in the layout's CRS, lonlat: in degrees, ``(region, 2)``,
-    NaN where there is none.
+    NaN where there is none. measure: what the minima are of.
     """
 
     minima: RegionMinima
@@ -136,6 +139,7 @@ class RankedRegions:
     good: Bools
     xy: F64
     lonlat: F64
+    measure: str = DISTANCE
 
     @classmethod
     def of(
@@ -150,8 +154,18 @@ class RankedRegions:
         xy = np.full((len(score), 2), np.nan)
         xy[known] = domain.centres(minima.index[known])
         good = good_regions(score)
-        at = [_moved(xy, domain.crs, crs) for crs in (minima.layout.grid.crs, "EPSG:4326")]
-        return cls(minima, ranking, score, rank, good, *at)
+        own, lonlat = (_moved(xy, domain.crs, to) for to in (minima.layout.grid.crs, "EPSG:4326"))
+        return cls(minima, ranking, score, rank, good, own, lonlat)
+
+    @property
+    def best_name(self) -> str:
+        """What files call the smallest distance, or what stands in its place."""
+        return DISTANCE if self.measure == DISTANCE else f"best_{self.measure}"
+
+    @property
+    def words(self) -> str:
+        """What the score of a region is, for people."""
+        return self.ranking.words.replace(DISTANCE, self.measure)
 
     @property
     def layout(self) -> Regions:
@@ -206,7 +220,7 @@ class RankedRegions:
         return {
             "rank": int(self.rank[region]),
             "good": bool(self.good[region]),
-            "distance": float(self.minima.best[region]),
+            self.best_name: float(self.minima.best[region]),
             "second": second if np.isfinite(second) else None,
             "score": float(self.score[region]),
             "count": int(self.minima.count[region]),

@@ -19,8 +19,9 @@ from ..models import Model, load_model
 from ..points.sample import sample_roads
 from ..query import answer_photos, query_photos
 from ..query.evaluating import score
+from ..query.neighbourhood import Spot, neighbourhood, step_for
 from ..query.stages import Stages, silent
-from ..query.zoom import Spot, ZoomOptions, neighbourhood, step_for, zoom_answer
+from ..query.zoom import ZoomOptions, zoom_answer
 from ..ranking import Ranking
 from ..report import QueryResult
 from ..sandbox.country.write import write_country

@@ -122,7 +122,7 @@ def confirm(
     a record without photos or a place that is none, CubeError, ModelError, and OutputError where
     the file cannot be written; then it stays as it was.
     """
-    told = read_record(Path(record), tandem=True)
+    told = read_record(Path(record))
     if not told["photos"]:
         raise UsageError(f"{record} is of a scene, not of a photo: there is no place to confirm")
     readings, parts = read_places(at), records_of_models(told)

@@ -77,7 +77,7 @@ def cubes_key(urls: Sequence[str]) -> str:
 def recorded(folder: Path) -> Record | None:
     """What a folder's ``query.json`` holds; None where there is none, or none that is whole."""
     try:
-        return read_record(folder / RECORD, tandem=True)
+        return read_record(folder / RECORD)
     except UsageError:
         return None
 

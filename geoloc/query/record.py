@@ -107,7 +107,7 @@ class _TandemModel(_Part):
     weight: Annotated[FiniteFloat, Field(ge=0)]
     model: _Model
     cube: _Cube
-    vector: dict[str, FiniteFloat]
+    vector: Annotated[dict[str, FiniteFloat], Field(min_length=1)]
     candidates: list[_Candidate]
 
 
@@ -125,11 +125,10 @@ class _TandemRecord(_Record):
 _SHAPES: dict[Any, type[_Record]] = {FORMAT: _Record, TANDEM_FORMAT: _TandemRecord}
 
 
-def read_record(path: Path, *, tandem: bool = False) -> dict[str, Any]:
-    """A ``query.json``. Raises UsageError where it is none, or a part of it is not as written.
+def read_record(path: Path) -> dict[str, Any]:
+    """A ``query.json``, be it of one model or of several; see `records_of_models`.
 
-    ``tandem``: also one of several models, which others than its readers would misread; see
-    `records_of_models`.
+    Raises UsageError where it is none, or a part of it is not as written.
     """
     loaded = _load(path)
     value: dict[str, Any] = loaded if isinstance(loaded, dict) else {}
@@ -138,11 +137,6 @@ def read_record(path: Path, *, tandem: bool = False) -> dict[str, Any]:
         raise UsageError(_shared(path, value))
     if not isinstance(found, str) or found not in _SHAPES:
         raise UsageError(f"{path} is not a record of a query in the format {FORMAT}")
-    if found == TANDEM_FORMAT and not tandem:
-        raise UsageError(
-            f"{path} is an answer of several models in tandem, and this is done with answers of "
-            "one: ask one of them ('geoloc query AREA.yaml PHOTO --model NAME') and use that answer"
-        )
     try:
         record = _SHAPES[found].model_validate(value)
     except ValidationError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..area import polygon_file
+from ..area import Area, polygon_file
 from ..arrays import F32
 from ..cube import Cube, list_generations
 from ..errors import CubeError, GeolocError, ModelError, UsageError
@@ -31,8 +31,8 @@ from .record import read_record, records_of_models
 from .run import answer_scene
 from .searcher import ModelSearcher, Searcher
 from .session import QuerySession, file_digest
-from .tandem import TandemSearcher, assemble
-from .target import Target, seen_by_model, several_models
+from .tandem import Tandem, TandemSearcher, assemble
+from .target import Ref, Target, seen_by_model, several_models
 
 ROUNDING = 1e-4
 """Relative difference of distances that is put down to rounding: a photo that was encoded and
@@ -99,7 +99,7 @@ def repeat_query(
     cube or model, by its digest, cannot be had any more.
     """
     path = Path(record)
-    before = read_record(path, tandem=True)
+    before = read_record(path)
     faults, notes = _of_files(path.parent, before)
     result = _answer(before, cube, None if media is None else Path(media))
     outcome = compare(before, evidence(result))
@@ -258,40 +258,56 @@ def _asked_again(searcher: Searcher, record: Record, media: Path | None) -> Quer
 
 
 def _answer_in_tandem(record: Record, cube: str | Path | None, media: Path | None) -> QueryResult:
-    parts, moved = records_of_models(record), _moved(record, cube)
+    parts, moved = records_of_models(record), parts_moved(record, cube)
     targets = [Target(recorded_cube(*one)) for one in zip(parts, moved, strict=True)]
     models = [recorded_model(*one) for one in zip(parts, targets, strict=True)]
     seen = [
         seen_by_model(target, model.path) for target, model in zip(targets, models, strict=True)
     ]
-    options = recorded_options(record).model_copy(update={"generation": None})
-    bank = [_original({"file": Path(one["path"]).name, **one}, media)
-            for one in record["tandem"]["bank"]]  # fmt: skip
-    weights, names = zip(
-        *((one["weight"], one["name"]) for one in record["tandem"]["models"]), strict=True
-    )
-    tandem = assemble(seen, models, bank, weights, options, names=names)
+    options, bank = recorded_options(record), recorded_bank(record, media)
+    tandem = recorded_tandem(record, seen, models, bank, options)
     return _asked_again(TandemSearcher(tandem), record, media)
 
 
-def _moved(record: Record, cube: str | Path | None) -> list[str | None]:
-    """Where the cubes of several models are now: those of an area file, each by the digest of the
-    model that made it, in whichever order the file names them."""
+def recorded_bank(record: Record, media: Path | None = None) -> list[Path]:
+    """The photos that several models were calibrated by, certainly unchanged; see `reread`."""
+    bank = record["tandem"]["bank"] if "tandem" in record else ()
+    return [_original({"file": Path(one["path"]).name, **one}, media) for one in bank]
+
+
+def recorded_tandem(
+    record: Record,
+    targets: Sequence[Target],
+    models: Sequence[Model],
+    bank: Sequence[Path],
+    options: QueryOptions,
+) -> Tandem:
+    """The recorded models with their names and weights, asked of these cubes."""
+    weights, names = zip(
+        *((one["weight"], one["name"]) for one in record["tandem"]["models"]), strict=True
+    )
+    options = options.model_copy(update={"generation": None})
+    return assemble(targets, models, bank, weights, options, names=names)
+
+
+def parts_moved(record: Record, cube: str | Path | None) -> list[Ref | None]:
+    """Where the cube of a record is now, or those of several models: those of an area file, each
+    by the digest of the model that made it, in whichever order the file names them."""
     parts = records_of_models(record)
-    if cube is None:
-        return [None] * len(parts)
-    area = several_models(cube)
-    if area is None or len(area.parts) != len(parts):
+    area = None if cube is None else several_models(cube)
+    if cube is None or (area is None and len(parts) == 1):
+        return [cube] * len(parts)
+    if area is None or len(area.parts) < len(parts):
         raise UsageError(
             f"the record is of {len(parts)} models, each with a cube: give --cube the area file "
             "that names them all"
         )
-    left = [(part.cube, Cube.open(part.cube).model_digest) for part in area.parts]
+    left = [(part, Cube.open(part.cube).model_digest) for part in area.parts]
     return [_taken(left, one["cube"], cube) for one in parts]
 
 
-def _taken(left: list[tuple[str, str]], cube: Record, area: str | Path) -> str:
-    """The first cube that is left of the recorded one's model; it is left no more."""
+def _taken(left: list[tuple[Area, str]], cube: Record, area: str | Path) -> Area:
+    """The first area that is left with a cube of the recorded one's model; it is left no more."""
     digest = str(cube.get("model_digest"))
     for place in left:
         if place[1] == digest:
@@ -316,20 +332,21 @@ def recorded_question(
     return QueryItem(record["title"], name, tuple(photos), vector)
 
 
-def cube_named(record: Record, moved: str | Path | None) -> str | Path:
+def cube_named(record: Record, moved: Ref | None) -> Ref:
     """Where the record's cube is. Raises UsageError where that is elsewhere and not confirmed."""
-    url = moved or record["cube"]["cube"]
+    url = str(record["cube"]["cube"])
     if moved is None and local_path(url) is None:
         raise UsageError(
-            f"the record names the cube {without_secrets(str(url))[:200]}, which is not on this "
+            f"the record names the cube {without_secrets(url)[:200]}, which is not on this "
             "disk, and a record may come from anyone: if you know it, name it with --cube"
         )
-    return str(url) if moved is None else moved
+    return url if moved is None else moved
 
 
-def recorded_cube(record: Record, moved: str | Path | None) -> Cube:
+def recorded_cube(record: Record, moved: Ref | None) -> Cube:
     """The recorded generation, whichever is the current one."""
-    url, generation = cube_named(record, moved), record["cube"]["generation"]
+    named, generation = cube_named(record, moved), record["cube"]["generation"]
+    url = named.cube if isinstance(named, Area) else str(named)
     names = [one.name for one in list_generations(url)]
     if names and generation not in names:
         raise CubeError(

@@ -117,8 +117,12 @@ def answer_scene(
 ) -> QueryResult:
     """The ranked places of the session's scene class; without files, or with."""
     ranked = session.search_scene(progress, folders.out if folders else None)
+    return answered(ModelSearcher(session, None), scene_item(session), Found((ranked,)), folders)
+
+
+def scene_item(session: QuerySession) -> QueryItem:
+    """What a session's scene, or its words, asks."""
     scene = str(session.options.scene)
     features, words = session.target.cube.features, session.words
     vector = features.logits(words.vector) if words else features.named_vector([scene])
-    item = QueryItem(display_name(scene), safe_name(scene), (), vector)
-    return answered(ModelSearcher(session, None), item, Found((ranked,)), folders)
+    return QueryItem(display_name(scene), safe_name(scene), (), vector)

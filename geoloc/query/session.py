@@ -161,7 +161,7 @@ class QuerySession:
         return reduce_scan(
             self.target.cube,
             Query(np.stack([question.vector for question in questions]), self.weights),
-            self._reduction(len(questions), scratch),
+            self.reduction(len(questions), scratch),
             within=self.polygon,
             within_crs=self.target.cube.domain.crs,
             executor=executor,
@@ -178,7 +178,7 @@ class QuerySession:
         (ranked,) = reduce_scenes(
             self.target.cube,
             [scene],
-            self._reduction(1, scratch),
+            self.reduction(1, scratch),
             features=widened(features, scene, self.words) if self.words else None,
             within=self.polygon,
             within_crs=self.target.cube.domain.crs,
@@ -186,8 +186,9 @@ class QuerySession:
         )
         return ranked
 
-    def _reduction(self, maps: int, scratch: Path | None) -> Reduction[list[RankedMap]]:
-        cells = None if is_of_points(self.target.cube) else self.ranked(maps, scratch)
+    def reduction(self, maps: int, scratch: Path | None) -> Reduction[list[RankedMap]]:
+        """What is kept of so many maps, nothing yet; `search` says of ``scratch``."""
+        cells = None if is_of_points(self.target.cube) else self._ranked(maps, scratch)
         if self.regional is None:
             assert cells is not None
             return cells
@@ -200,8 +201,8 @@ class QuerySession:
         size = self.target.cube.domain.size
         return places_kept(ranking), nearest_kept(ranking, layout, size)
 
-    def ranked(self, maps: int, scratch: Path | None) -> Ranked:
-        """An empty reduction of so many maps of a grid; `search` says of ``scratch``."""
+    def _ranked(self, maps: int, scratch: Path | None) -> Ranked:
+        """Of a grid its heatmaps and their places."""
         grid = self.target.cube.grid
         best = TopK(
             grid, maps, self.options.top, self.options.radius

@@ -1,28 +1,21 @@
 """Down to the cell: the neighbourhood of a place of an answer, and the same query run there.
 
-The neighbourhood is an area of its own: a square in the place's UTM zone, from the same imagery,
-by the same model, in finer steps. Its cube is built once and kept by its place.
+By the model that gave the answer, or by all of several: each has a cube of the neighbourhood.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-from pyproj import Transformer
-
 from ..area import Area
-from ..area.ground import utm_code
-from ..area.spec import explain
 from ..cube import Cube
 from ..domain import Grid
-from ..errors import CubeError, ModelError, SpecMismatchError, UsageError
+from ..errors import ModelError, UsageError
 from ..jobs.build import build_cube
 from ..models import Model
 from ..models.spec import OverheadSpec
@@ -30,25 +23,29 @@ from ..names import free_name, safe_name
 from ..report import QueryResult, check_writable, write_report
 from ..report.outputs import RECORD
 from ..report.result import Parent
-from ..stores import local_path
 from .folders import Folders
 from .items import QueryItem
+from .neighbourhood import KEPT, Spot, cache_of, neighbourhood, parent_area, spot_of, step_for
 from .options import QueryOptions
-from .record import read_record
-from .remembered import require_open
-from .repeat import cube_named, recorded_model, recorded_options, recorded_question
-from .run import answer_scene
+from .record import read_record, records_of_models
+from .repeat import (
+    parts_moved,
+    recorded_bank,
+    recorded_model,
+    recorded_options,
+    recorded_question,
+    recorded_tandem,
+)
+from .run import scene_item
+from .searcher import Found, ModelSearcher, Searcher
 from .session import QuerySession, file_digest
 from .stages import Stages, silent
-from .target import Target, cube_model, open_target
-from .truth import with_truth
+from .tandem import TandemSearcher
+from .tandem.members import require_few
+from .target import Target, cube_model
 
 Record = Mapping[str, Any]
 
-USUAL_STEP = 10.0
-"""m between the cells of a neighbourhood, where the model serves that."""
-
-_PATCH_SHARE = 4  # a model of single patches: their sides are so many steps
 _WIDEST = 100.0  # km: a zone's metres are metres there
 _OF_PARENT = (
     "generation",
@@ -57,136 +54,6 @@ _OF_PARENT = (
     "border",
     "border_sha256",
 )  # options that are the parent's
-_KEPT = "zoom"  # folder of the cubes of neighbourhoods
-
-
-@dataclass(frozen=True)
-class Spot:
-    """A place of an answer: ``kind`` is candidate or region; degrees (WGS84)."""
-
-    kind: str
-    rank: int
-    lon: float
-    lat: float
-
-
-def spot_of(record: Record, rank: int, *, region: bool = False) -> Spot:
-    """The candidate, or the good region, of a rank. Raises UsageError where there is none."""
-    kind = "region" if region else "candidate"
-    if region:
-        regions = record.get("regions")
-        places = regions.get("good_regions") if isinstance(regions, Mapping) else None
-        if not isinstance(places, list):
-            raise UsageError("the answer has no regions: query with --regions, or omit --region")
-    else:
-        places = record["candidates"]
-    ranks = {one["rank"]: one for one in places if isinstance(one, Mapping) and "rank" in one}
-    if rank not in ranks:
-        known = f"they go from 1 to {max(ranks)}" if ranks else "it has none"
-        raise UsageError(f"--rank {rank}: the answer has no such {kind}: {known}")
-    try:
-        return Spot(kind, rank, float(ranks[rank]["lon"]), float(ranks[rank]["lat"]))
-    except (KeyError, TypeError, ValueError):
-        raise UsageError(f"the record is damaged ({kind} {rank}): ask again") from None
-
-
-def step_for(spec: OverheadSpec, parent: float | None = None) -> float:
-    """m between cells: 10, or what the model serves, and never more than its ``parent``'s.
-
-    A dense network is interpolated at most to half of its own distance between vectors; patches
-    are computed one by one, so that four to a side of one is as fine as pays.
-    """
-    if spec.dense is not None:
-        best = max(USUAL_STEP, spec.dense.stride * spec.preferred_gsd / 2)
-    else:
-        best = max(USUAL_STEP, spec.patch_px * spec.preferred_gsd / _PATCH_SHARE)
-    return best if parent is None else min(best, parent)
-
-
-def square_around(lon: float, lat: float, km: float, step: float) -> tuple[str, list[float]]:
-    """The UTM zone of a place, and bounds ``km`` wide around it in whole steps.
-
-    Raises UsageError for a square that is no cell wide.
-    """
-    cells = round(km * 1000 / step)
-    if cells < 1:
-        raise UsageError(f"--km {km:g} is less than a cell of {step:g} m: widen it")
-    crs = utm_code(lon, lat)
-    x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(lon, lat)
-    left, bottom = (round(middle / step - cells / 2) * step for middle in (x, y))
-    return crs, [left, bottom, left + cells * step, bottom + cells * step]
-
-
-def parent_area(
-    record: Record, cube: str | Path | None = None, *, fetch_imagery: bool = False
-) -> tuple[Area, Target]:
-    """The area of an answer's cube, and the cube.
-
-    ``cube``: its area file, or where it is now; without, the record says where it was, and what
-    the cube remembers of its imagery is opened as `geoloc.query.remembered` has it. Raises
-    SpecMismatchError for a cube of another model, CubeError where its imagery is not known or not
-    to be opened.
-    """
-    ref = cube_named(record, cube)
-    target = open_target(ref, fetch_imagery=fetch_imagery)
-    asked = record["cube"].get("model_digest")
-    if asked not in (None, target.cube.model_digest):
-        raise SpecMismatchError(
-            f"the cube {ref} is of model {target.cube.model_name} "
-            f"({target.cube.model_digest[:12]}), the answer of {str(asked)[:12]}: name its own "
-            "cube with --cube"
-        )
-    try:
-        area = target.named_area
-    except ValidationError:
-        raise CubeError(
-            f"cube {ref} does not say which imagery it is from: name its area file with --cube"
-        ) from None
-    if target.area is None:
-        require_open(area.imagery, target.cube.url, fetch=fetch_imagery)
-    return area, target
-
-
-def neighbourhood(
-    parent: Area, model: Model, spot: Spot, km: float, step: float, cache: Path
-) -> Area:
-    """The area around a place; its cube lies in ``cache``, under a name made from the place."""
-    crs, bounds = square_around(spot.lon, spot.lat, km, step)
-    imagery = parent.imagery.recorded()
-    made_from = json.dumps([bounds, step, model.digest, imagery], sort_keys=True)
-    digest = hashlib.sha256(made_from.encode()).hexdigest()[:8]
-    name = f"{crs.replace(':', '')}-{bounds[0]:.0f}-{bounds[1]:.0f}-{km:g}km-{step:g}m-{digest}"
-    facts = {
-        "name": f"{parent.name[:80]} ({km:g} km)",  # no place: shared copies keep names
-        "crs": crs,
-        "bounds": bounds,
-        "geometry": None,
-        "points": None,
-        "step": step,
-        "model": str(model.path),
-        "cube": str(cache / name / "cube.zarr"),
-    }
-    kept = parent.imagery
-    if getattr(kept, "cache", False):  # a tiled copy of a neighbourhood would be read once
-        kept = kept.model_copy(update={"cache": False})
-    try:
-        values = {**parent.model_dump(), **facts, "imagery": kept}
-        return Area.model_validate(values)
-    except ValidationError as error:
-        raise UsageError(f"the neighbourhood is not a valid area: {explain(error, Area)}") from None
-
-
-def cache_of(cube: str, cache: str | Path | None = None) -> Path:
-    """The folder of the cubes of neighbourhoods: ``cache``, or beside the parent's cube.
-
-    Raises UsageError for a cube in an object store without ``cache``.
-    """
-    if cache is not None:
-        return Path(cache).absolute()
-    own = local_path(cube)
-    if own is None:
-        raise UsageError("the cube is not on this disk: use --cache to say where to build others")
-    return own.absolute().parent / _KEPT
 
 
 @dataclass(frozen=True)
@@ -221,6 +88,11 @@ class ZoomOptions:
         if self.step is not None and not (math.isfinite(self.step) and self.step > 0):
             raise UsageError(f"--step {self.step:g}: write the distance between cells, m")
 
+    @property
+    def originals(self) -> Path | None:
+        """See ``media``."""
+        return None if self.media is None else Path(self.media)
+
 
 def zoom_answer(
     answer: str | Path, rank: int, options: ZoomOptions, progress: Stages = silent
@@ -228,34 +100,29 @@ def zoom_answer(
     """Build the neighbourhood of a place of an answer and ask the same photo, or scene, there.
 
     ``answer``: its folder, or the ``query.json`` in it; ``rank``: of the place. The recorded
-    options hold but for those of its generation and regions. Asked again, nothing is built
-    again, and the new answer takes the place of the old one.
+    options hold but for those of its generation and regions. An answer of several models is asked
+    again of all of them, with their weights and their bank. Asked again, nothing is built again,
+    and the new answer takes the place of the old one.
 
-    Raises UsageError where there is no such place, where the photo is missing or was changed, or
-    where the record is damaged, all before any work; CubeError, ModelError, ImageryError where the
-    neighbourhood cannot be built. What was built stays.
+    Raises UsageError where there is no such place, where the photo or one of the bank is missing
+    or was changed, or where the record is damaged, all before any work; CubeError, ModelError,
+    ImageryError where the neighbourhood cannot be built. What was built stays.
     """
     asked = _Parent.read(answer, rank, options)
     out = Path(options.out) if options.out is not None else asked.usual_out
-    area, target = parent_area(asked.record, options.cube, fetch_imagery=options.fetch_imagery)
-    model = asked.model(target)
-    place = _place(asked, area, target, model, options)
-    item = asked.question(model, options)
+    places = _places(asked, options)
+    item, bank = asked.question([place.model for place in places], options), asked.bank(options)
     check_writable(out)
-    built = build_cube(place, cluster=options.cluster, progress=progress(f"building {place.name}"))
-    built.raise_if_incomplete()
-    inside = Target(Cube.open(place.cube), place)
-    hidden = item is not None and inside.hides_photos(options.sensitive, options.usually_hidden)
-    session = QuerySession.of(inside, asked.options, sensitive=hidden)
+    for place in places:
+        place.build(options.cluster, progress)
+    searcher = _searcher(asked, places, bank, options)
     advance = progress("searching the cube")
     if item is None:
-        result = answer_scene(session, advance)
-        item = QueryItem(result.title, asked.name(options.km), (), result.vector)
+        item = replace(scene_item(searcher.session), name=asked.name(options.km))
+        found = Found((searcher.session.search_scene(advance),))
     else:
-        result = session.answer(item, session.search([item], progress=advance)[0], model)
-    # how much of an area has to be searched was not measured where the photo itself chose the area
-    result = replace(result, parent=asked.parent(options.km), search_share=None)
-    return _written(session, item, result, out, asked)
+        found = searcher.search([item], progress=advance)[0]
+    return _written(searcher, item, found, out, asked, options.km)
 
 
 @dataclass(frozen=True)
@@ -276,18 +143,21 @@ class _Parent:
         spot = spot_of(record, rank, region=options.region)
         return cls(path, record, file_digest(path), spot, _own_options(record))
 
-    def model(self, target: Target) -> Model:
+    def model(self, part: Record, target: Target) -> Model:
         """The model that gave the answer: of a scene's, if none is named, that of its cube."""
-        if self.options.scene and not self.record["model"].get("digest"):
+        if self.options.scene and not part["model"].get("digest"):
             return cube_model(target)
-        return recorded_model(self.record, target)
+        return recorded_model(part, target)
 
-    def question(self, model: Model, options: ZoomOptions) -> QueryItem | None:
+    def question(self, models: Sequence[Model], options: ZoomOptions) -> QueryItem | None:
         """The photos again; None of a scene's answer."""
         if self.options.scene:
             return None
-        media = None if options.media is None else Path(options.media)
-        return recorded_question(self.record, [model], media, self.name(options.km))
+        return recorded_question(self.record, models, options.originals, self.name(options.km))
+
+    def bank(self, options: ZoomOptions) -> list[Path]:
+        """The photos that several models are calibrated by."""
+        return recorded_bank(self.record, options.originals)
 
     def name(self, km: float) -> str:
         """Of the new answer's folder."""
@@ -305,7 +175,7 @@ class _Parent:
     def usual_out(self) -> Path:
         """``zoom`` beside the answer, or with a number where that is a photo's own answer."""
         answers = self.path.parent.parent
-        return answers / free_name(_KEPT, lambda name: (answers / name / RECORD).is_file())
+        return answers / free_name(KEPT, lambda name: (answers / name / RECORD).is_file())
 
     @property
     def truth(self) -> tuple[float, float] | None:
@@ -324,14 +194,58 @@ def _own_options(record: Record) -> QueryOptions:
     return recorded_options(record).model_copy(update=parents)
 
 
-def _place(asked: _Parent, area: Area, target: Target, model: Model, options: ZoomOptions) -> Area:
-    """The neighbourhood. Raises ModelError for a model that builds no cubes."""
-    overhead = model.spec.overhead
-    if overhead is None:
+@dataclass(frozen=True)
+class _Place:
+    """The neighbourhood as an area of one model."""
+
+    area: Area
+    model: Model
+
+    def build(self, cluster: str, progress: Stages) -> None:
+        """Its cube, as far as it is not there."""
+        stage = progress(f"building {self.area.name} by {self.model.name}")
+        build_cube(self.area, cluster=cluster, progress=stage).raise_if_incomplete()
+
+    @cached_property
+    def target(self) -> Target:
+        """Its cube, once it is built."""
+        return Target(Cube.open(self.area.cube), self.area)
+
+
+def _places(asked: _Parent, options: ZoomOptions) -> list[_Place]:
+    """The neighbourhood for each model, in the steps that all of them serve.
+
+    Raises ModelError for a model that builds no cubes, UsageError for more cells than several
+    models can be asked of.
+    """
+    records = records_of_models(asked.record)
+    parents = [
+        parent_area(part, cube, fetch_imagery=options.fetch_imagery)
+        for part, cube in zip(records, parts_moved(asked.record, options.cube), strict=True)
+    ]
+    models = [asked.model(part, of) for part, (_, of) in zip(records, parents, strict=True)]
+    steps = [
+        step_for(_overhead(model), _step_of(target.cube))
+        for model, (_, target) in zip(models, parents, strict=True)
+    ]
+    step = options.step or max(steps)
+    places = [
+        _Place(
+            neighbourhood(area, model, asked.spot, options.km, step,
+                          cache_of(target.cube.url, options.cache)),
+            model,
+        )
+        for model, (area, target) in zip(models, parents, strict=True)
+    ]  # fmt: skip
+    if len(places) > 1:
+        require_few(places[0].area.grid.size, "the neighbourhood", "choose a smaller --km")
+    return places
+
+
+def _overhead(model: Model) -> OverheadSpec:
+    if model.spec.overhead is None:
         raise ModelError(f"model {model.name} has no overhead network: it cannot build a cube")
-    step = options.step or step_for(overhead, _step_of(target.cube))
-    cache = cache_of(target.cube.url, options.cache)
-    return neighbourhood(area, model, asked.spot, options.km, step, cache)
+    return model.spec.overhead
 
 
 def _step_of(cube: Cube) -> float | None:
@@ -339,11 +253,29 @@ def _step_of(cube: Cube) -> float | None:
     return cube.domain.step if isinstance(cube.domain, Grid) else None
 
 
+def _searcher(
+    asked: _Parent, places: Sequence[_Place], bank: Sequence[Path], options: ZoomOptions
+) -> Searcher:
+    """What asks the built neighbourhood, by one model or by all."""
+    models, targets = [place.model for place in places], [place.target for place in places]
+    hidden = not asked.options.scene and any(
+        target.hides_photos(options.sensitive, options.usually_hidden) for target in targets
+    )
+    if len(places) > 1:
+        wished = asked.options.model_copy(update={"sensitive": hidden})
+        return TandemSearcher(recorded_tandem(asked.record, targets, models, bank, wished))
+    session = QuerySession.of(targets[0], asked.options, sensitive=hidden)
+    return ModelSearcher(session, None if asked.options.scene else models[0])
+
+
 def _written(
-    session: QuerySession, item: QueryItem, result: QueryResult, out: Path, asked: _Parent
+    searcher: Searcher, item: QueryItem, found: Found, out: Path, asked: _Parent, km: float
 ) -> QueryResult:
     """The answer with its files in a folder of its own."""
-    with Folders(out).claim(item.name, session.key(item)) as folder:
-        result = with_truth(replace(result, folder=folder), asked.truth)
-        write_report(result, folder, session.target.source, session.target.overview)
+    target = searcher.session.target
+    with Folders(out).claim(item.name, searcher.key(item)) as folder:
+        result = searcher.answer(replace(item, folder=folder), found, asked.truth)
+        # how much of an area has to be searched was not measured where the photo itself chose it
+        result = replace(result, parent=asked.parent(km), search_share=None)
+        write_report(result, folder, target.source, target.overview)
         return result

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from ..arrays import F64
-from ..candidates.regions import RankedRegions
+from ..candidates.regions import DISTANCE, RankedRegions
 from ..domain import Regions
 from ..domain.regions import polygonal
 from ..files.gdal import gdal_writing, raster_bytes, write_cog
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .views import Views
 
 BANDS = ("distance", "count", "second", "rank", "good", "score")
-"""Of ``regions.tif``, in this order."""
+"""Of ``regions.tif``, in this order; the first is named as `RankedRegions.best_name` says."""
 
 _EMPTY_PACKAGE, _PACKAGE_ROW = 300_000, 2048
 """Bytes that a GeoPackage takes at most, and a region in both of its layers, but its outline."""
@@ -60,10 +60,11 @@ def _write_plain(regions: RankedRegions, path: Path) -> None:
     with rasterio.open(path, "w", **profile) as target:
         for number, name in enumerate(BANDS, start=1):
             target.write(regions.raster(values[name]), number)
-            target.set_band_description(number, name)
+            target.set_band_description(number, regions.best_name if number == 1 else name)
+        what = "feature distance" if regions.measure == DISTANCE else f"{regions.measure} of models"
         target.update_tags(
             TIFFTAG_IMAGEDESCRIPTION=(
-                f"geoloc: best feature distance of regions of {grid.step:g} m, ranked by "
+                f"geoloc: best {what} of regions of {grid.step:g} m, ranked by "
                 f"{regions.ranking.value}; small means plausible"
             )
         )
@@ -127,7 +128,7 @@ def region_record(regions: RankedRegions, region: int) -> dict[str, Any]:
     """`RankedRegions.record`, also of a region where nothing is known: numbers are null there."""
     if regions.rank[region] > 0:
         return regions.record(region)
-    keys = ("rank", "good", "distance", "second", "score", "count", "lon", "lat", "region")
+    keys = ("rank", "good", regions.best_name, "second", "score", "count", "lon", "lat", "region")
     return {**dict.fromkeys(keys), "good": False, "count": 0, "region": region}
 
 

@@ -366,7 +366,7 @@ def _draw_scale(
     image: Image.Image, draw: ImageDraw.ImageDraw, regions: RankedRegions, x: int, y: int
 ) -> int:
     known = regions.score[regions.order]
-    title = regions.ranking.words.partition(" for ")[0].capitalize()
+    title = regions.words.partition(" for ")[0].capitalize()
     draw.text((x, y), title, _INK, font(20, bold=True), "lt")
     if not len(known):
         draw.text((x, y + 32), "no region has a known place", _INK, font(18), "lt")

@@ -211,11 +211,13 @@ def _near(lon: float, lat: float, layers: MapLayers) -> str:
 
 def _data(regions: RankedRegions) -> dict[str, Any]:
     """What the script shows of a region under the pointer, by its number."""
-    keys = ("rank", "good", "distance", "second", "score", "count", "lon", "lat")
+    keys = ("rank", "good", regions.best_name, "second", "score", "count", "lon", "lat")
     records = (regions.record(int(region)) for region in regions.order)
     return {
         "ranking": regions.ranking.value,
-        "score": regions.ranking.words,
+        "score": regions.words,
+        "best": regions.best_name,
+        "measure": regions.measure,
         "keys": keys,
         "regions": {str(one["region"]): [_short(one[key]) for key in keys] for one in records},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .result import QueryResult
@@ -40,6 +40,8 @@ REGION_OUTPUTS = {
 
 _PAGE = ".region_page:write_region_page"
 
+_BY_MODEL = ".tandem_files:writers"
+
 
 def outputs_of(result: QueryResult) -> dict[str, str]:
     """The outputs of an answer.
@@ -55,8 +57,21 @@ def outputs_of(result: QueryResult) -> dict[str, str]:
     return {**OUTPUTS, **REGION_OUTPUTS, "regions.html": _PAGE}
 
 
+def writers_of(result: QueryResult) -> dict[str, Writer]:
+    """Every file of an answer but its record, in the order of writing: `outputs_of`, and of
+    several models what each of them says."""
+    outputs = outputs_of(result)
+    writers = {name: open_writer(name, outputs) for name in outputs}
+    return writers if result.tandem is None else writers | _named(_BY_MODEL)(result.tandem)
+
+
 def open_writer(name: str, outputs: Mapping[str, str] = OUTPUTS) -> Writer:
     """The writer of an output, one of ``outputs``."""
-    module, _, function = outputs[name].partition(":")
-    writer: Writer = getattr(import_module(module, __package__), function)
+    writer: Writer = _named(outputs[name])
     return writer
+
+
+def _named(text: str) -> Any:
+    """The function that a line of a registry names."""
+    module, _, function = text.partition(":")
+    return getattr(import_module(module, __package__), function)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,13 +24,15 @@ FILE = "tandem.json"
 def writers(part: TandemPart) -> dict[str, Writer]:
     """Files of such an answer beside the usual ones: `FILE`, and the heatmap of each model."""
     return {FILE: write_tandem} | {
-        name: _heatmap_of(one.alone) for name, one in zip(_names(part), part.models, strict=True)
+        file: _heatmap_of(one.alone)
+        for file, one in zip(heatmap_files(m.name for m in part.models), part.models, strict=True)
     }
 
 
-def _names(part: TandemPart) -> list[str]:
-    """Of the models' heatmaps: none is that of ``heatmap_colors.tif``, which all together have."""
-    _, *names = unique_names(["colors", *(one.name for one in part.models)])
+def heatmap_files(models: Iterable[str]) -> list[str]:
+    """Files of the heatmaps of models by their names: none is ``heatmap_colors.tif``, which all
+    together have."""
+    _, *names = unique_names(["colors", *models])
     return [f"heatmap_{name}.tif" for name in names]
 
 

@@ -15,7 +15,7 @@ from .evidence import write_evidence
 from .holding import hold_folder
 from .outputs import RECORD, output_digests
 from .placing import PART, place
-from .registry import open_writer, outputs_of
+from .registry import writers_of
 from .views import Views, render_views
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ def write_report(
     sharp: bool = True,
     more: Mapping[str, Writer] = NOTHING_MORE,
 ) -> Path:
-    """Write all files of an answer (`registry.OUTPUTS`), ``query.json`` last; of several models
-    also what each of them says.
+    """Write all files of an answer (`registry.writers_of`), ``query.json`` last.
 
     ``source`` gives the map its imagery and the candidates their chips; ``overview`` is the
     cube's, which saves reading the area again. ``sharp``: the map can be zoomed, for two to
@@ -52,7 +51,7 @@ def write_report(
             _empty(part)
             views = render_views(result, source, overview, sharp=sharp)
             write_files(result, part, views)
-            for name, write in {**_by_model(result), **more}.items():
+            for name, write in more.items():
                 write(result, part / name, views)
             write_evidence(result, part / RECORD, output_digests(part))
         except BaseException:
@@ -65,18 +64,8 @@ def write_report(
 
 def write_files(result: QueryResult, out: Path, views: Views) -> None:
     """All files of an answer but its record."""
-    outputs = outputs_of(result)
-    for name in outputs:
-        open_writer(name, outputs)(result, out / name, views)
-
-
-def _by_model(result: QueryResult) -> Mapping[str, Writer]:
-    """What is written besides where several models answered together."""
-    if result.tandem is None:
-        return NOTHING_MORE
-    from .tandem_files import writers  # rasterio
-
-    return writers(result.tandem)
+    for name, write in writers_of(result).items():
+        write(result, out / name, views)
 
 
 def _empty(part: Path) -> None:

@@ -8,6 +8,7 @@ oversight. Then every byte of it is searched for what was left out.
 ``pages``      the content of a report, read back: pictures, and how strongly both show a scene
 ``answers``    an answer on disk, verified to be whole
 ``regions``    the regions of an answer of points
+``tandem``     what each of several models says
 ``rounding``   coordinates made coarse, everywhere alike
 ``scrub``      the values of a record that a copy may have
 ``results``    the answer rebuilt from these values, to be written like any other

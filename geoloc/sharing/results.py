@@ -26,7 +26,7 @@ from ..photos import Photo
 from ..report import Match, QueryResult
 from ..report.evidence import SHARED_FORMAT
 from ..report.match import match_record
-from ..report.properties import properties
+from ..report.tandem import SCORE
 from ..report.views import Views
 from ..scenes import display_name
 from .answers import Answer, Record
@@ -45,6 +45,7 @@ from .scrub import (
     versions,
     word,
 )
+from .tandem import shared_notes, shared_tandem
 
 _DAMAGED = (AttributeError, ArithmeticError, LookupError, TypeError, ValueError, ProjError)
 _NOTHING = np.zeros((0, 0, 3), np.uint8)
@@ -54,12 +55,13 @@ _NOTHING = np.zeros((0, 0, 3), np.uint8)
 class SharedResult(QueryResult):
     """An answer whose verdicts are those of the record, as its own distances may be coarser.
 
-    cells, searched: cells that were searched, and m between them. recorded_match: how well the
-    best place matches. percentile: of the true place. decimals: of degrees. record_sha256: of the
-    original.
+    cells, cells_known, searched: cells that were asked for and that have a distance, and m between
+    them. recorded_match: how well the best place matches. percentile: of the true place. decimals:
+    of degrees. record_sha256: of the original.
     """
 
     cells: int = 0
+    cells_known: int = 0
     searched: float = 0.0
     decimals: int = 6
     record_sha256: str = ""
@@ -70,6 +72,11 @@ class SharedResult(QueryResult):
     def cells_asked(self) -> int:
         """As recorded."""
         return self.cells
+
+    @property
+    def known(self) -> int:
+        """As recorded."""
+        return self.cells_known
 
     @property
     def step(self) -> float:
@@ -114,7 +121,7 @@ def copy_of(answer: Answer, names: Mapping[str, str], options: Options) -> Copy:
     """
     try:
         redaction = _redaction(answer, names, options)
-        result = _result(answer, redaction)
+        result = _together(answer, redaction)
         record = _record(answer, result, redaction.scrub)
         views = _views(answer, options)
     except _DAMAGED as error:
@@ -144,6 +151,27 @@ def _redaction(answer: Answer, names: Mapping[str, str], options: Options) -> _R
     return _Redaction(Scrub(options, names, squares.place), squares, heatmap)
 
 
+def _together(answer: Answer, redaction: _Redaction) -> SharedResult:
+    """The answer; of several models with what each of them says alone."""
+    result = _result(answer, redaction)
+    if answer.alone:
+        scrub = redaction.scrub
+        alone = [_result(one, _redaction(one, scrub.names, scrub.options)) for one in answer.alone]
+        result = replace(result, tandem=shared_tandem(answer.record, alone, scrub))
+    return _with_notes(answer, result, redaction.scrub)
+
+
+def _with_notes(answer: Answer, result: SharedResult, scrub: Scrub) -> SharedResult:
+    """The result with its notes, and what a reader must know of the copy."""
+    record = answer.record
+    plain = scrub.notes(record.get("notes"), record["photos"])
+    of_models = shared_notes(record, scrub) if answer.alone else ()
+    kept = tuple(dict.fromkeys((*of_models, *plain)))
+    dropped = len(set(texts(record.get("notes")))) - len(kept)
+    own = _own_notes(scrub.options, dropped, of_points=result.of_points)
+    return replace(result, notes=(*kept, *own))
+
+
 def _result(answer: Answer, redaction: _Redaction) -> SharedResult:
     record, scrub, squares = answer.record, redaction.scrub, redaction.squares
     options, names = scrub.options, scrub.names
@@ -162,11 +190,11 @@ def _result(answer: Answer, redaction: _Redaction) -> SharedResult:
         parameters=scrub.parameters(record["parameters"]),
         imagery=tuple(scrub.imagery(record["imagery"])),
         places={} if squares else dict(_places(record)),
-        notes=scrub.notes(record.get("notes"), record["photos"]),
         lacking={key: int(n) for key, n in measures(figures.get("unsearched_reasons")).items()},
         truth=_truth(known, scrub),
         sensitive=options.photo == "blurred",
         cells=int(figures.get("cells_asked", figures["cells"])),
+        cells_known=int(figures["cells_known"]),
         searched=answer.grid.step,
         decimals=options.rounding.digits if options.rounding else 6,
         record_sha256=answer.sha256,
@@ -174,9 +202,7 @@ def _result(answer: Answer, redaction: _Redaction) -> SharedResult:
         percentile=number(known.get("percentile")) if known else None,
         **_regions(answer, squares),
     )
-    dropped = len(set(texts(record.get("notes")))) - len(result.notes)
-    notes = (*result.notes, *_own_notes(options, dropped, of_points=result.of_points))
-    return replace(result, asked=_asked(answer, result), notes=notes)
+    return replace(result, asked=_asked(answer, result))
 
 
 def _regions(answer: Answer, squares: Squares | None) -> dict[str, Any]:
@@ -277,8 +303,9 @@ def _candidates(answer: Answer, squares: Squares | None) -> Iterator[Candidate]:
 
 def _candidate(record: Record, grid: Grid, row: int, col: int) -> Candidate:
     x, y = grid.center(row, col)
-    distance, percentile = float(record["distance"]), float(record["percentile"])
-    return Candidate(int(record["rank"]), row, col, x, y, 0.0, 0.0, distance, percentile)
+    measure = float(record[SCORE if SCORE in record else "distance"])
+    percentile = float(record["percentile"])
+    return Candidate(int(record["rank"]), row, col, x, y, 0.0, 0.0, measure, percentile)
 
 
 def _terms(record: Record, vector: Record) -> Iterator[Term]:
@@ -369,11 +396,19 @@ def _record(answer: Answer, result: SharedResult, scrub: Scrub) -> dict[str, Any
         "vector": None if scrub.options.rounding else dict(record["vector"]),
         "summary": summary(record["summary"], coarse=scrub.options.rounding is not None),
         "match": match_record(result.match, result.title),
-        "candidates": [properties(candidate) for candidate in result.candidates],
+        "candidates": [result.properties(c, probability=False) for c in result.candidates],
         "areas": [area.to_json() for area in result.areas],
         "places": {str(rank): scenes for rank, scenes in result.places.items()},
         "notes": result.notes,
         "truth": result.told_truth(),
         "versions": versions(record.get("versions")),
         **result.told_regions(),
+        **_told_tandem(result, scrub.options),
     }
+
+
+def _told_tandem(result: SharedResult, options: Options) -> dict[str, Any]:
+    """What each of several models says; if rounded, without the photo's vectors."""
+    if result.tandem is None or options.rounding:
+        return result.told_tandem()
+    return {"tandem": result.tandem.record()}

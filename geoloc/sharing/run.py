@@ -19,7 +19,7 @@ from ..files.whole import file_sha256
 from ..names import path_text
 from ..query.record import read_record
 from ..report.outputs import RECORD, output_digests
-from ..report.registry import outputs_of
+from ..report.registry import writers_of
 from ..report.write import output_errors, write_files
 from .answers import read_answer
 from .index import INDEX, index_page, row_of
@@ -126,7 +126,7 @@ def _write(
     original = {**copy.record["original"], "outputs": same}
     record = {**copy.record, "original": original, "outputs": outputs}
     _write_json(record, part / RECORD)
-    _require_clean(folder, part, answer.record, record, outputs_of(copy.result))
+    _require_clean(folder, part, answer.record, record, writers_of(copy.result))
     entry = {
         "folder": part.name,
         "title": copy.result.title,

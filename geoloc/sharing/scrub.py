@@ -214,6 +214,18 @@ class Scrub:
             kept["href"] = text(record.get("href"))
         return kept
 
+    def bank(self, value: Any) -> Iterator[dict[str, Any]]:
+        """The unrelated photos of a bank: which they are, if names may be shared."""
+        for count, record in enumerate(mappings(value), start=1):
+            if not self.keeps("names"):
+                yield {"file": f"bank photo {count}"}
+                continue
+            kept = {"file": base_name(str(record.get("file", ""))), "path": None}
+            if self.keeps("paths"):
+                kept["path"] = text(record.get("path"))
+            kept["sha256"] = digest(record.get("sha256"))
+            yield {key: value for key, value in kept.items() if value is not None}
+
     def notes(self, value: Any, photos: Iterable[Record]) -> tuple[str, ...]:
         """The notes for the reader that are known sentences, with the new names of originals and
         without paths and URLs."""

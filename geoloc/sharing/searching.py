@@ -276,7 +276,16 @@ def _vocabulary(original: Mapping[str, Any], copied: Mapping[str, Any]) -> Itera
     """Words of the copy that reveal nothing about people: of scenes, the cube and its files."""
     yield CRS(copied["grid"]["crs"]).to_wkt()
     yield from (key for key in copied)
-    for part in ("cube", "model", "versions", "parameters", "original", "summary", "grid"):
+    for part in (
+        "cube",
+        "model",
+        "versions",
+        "parameters",
+        "original",
+        "summary",
+        "grid",
+        "tandem",
+    ):
         yield from (text for _, text in _texts(copied.get(part)))
         yield from (str(key) for key in copied.get(part) or {})
     for name in original["vector"]:

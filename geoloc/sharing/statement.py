@@ -10,8 +10,9 @@ from typing import Any
 from .options import KEEP, KINDS, Options
 from .regions import is_of_points
 
-_REVEALING = ("photos", "parameters", "model", "cube", "imagery")
-"""Parts of a record that reveal more than the answer."""
+_REVEALING = ("photos", "parameters", "imagery")
+_OF_MODEL = ("model", "cube")
+"""Parts of a record that reveal more than the answer; of several models each has its own."""
 
 _PHOTO = {
     "blurred": "Photos are in the reports, hidden until a reader chooses to see them. They are "
@@ -25,13 +26,15 @@ _PHOTO = {
 class Statement:
     """What was left out and kept; ``removed``: how many of each kind of KEEP; ``photos``: whether
     there are any; ``regions``: whether answers of cells have regions; ``points``: whether there are
-    answers of points, which are regions."""
+    answers of points, which are regions; ``tandem``: whether there are answers of several models.
+    """
 
     options: Options
     removed: Mapping[str, int]
     photos: bool = True
     regions: bool = False
     points: bool = False
+    tandem: bool = False
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]], options: Options) -> Statement:
@@ -41,7 +44,8 @@ class Statement:
         removed = {k: counted[k] for k in KEEP if counted[k] and k not in options.keep}
         photos = any(record.get("photos") for record in records)
         of_points = [is_of_points(record) for record in records if record.get("regions")]
-        return cls(options, removed, photos, not all(of_points), any(of_points))
+        tandem = any("tandem" in record for record in records)
+        return cls(options, removed, photos, not all(of_points), any(of_points), tandem)
 
     def lines(self) -> Iterator[str]:
         """In words, one item per line."""
@@ -55,6 +59,12 @@ class Statement:
                 "Kept: regions with their distances, ranks and numbers of points, and which large "
                 "places lie in good ones. Left out: border, provinces, water, forest and names on "
                 "their maps."
+            )
+        if self.tandem:
+            which = "" if "names" in self.options.keep else " Left out: which photos these are."
+            yield (
+                "Kept: what each of several models says of the places, its weight, and how many "
+                f"photos are in the bank that their scores compare with.{which}"
             )
         for kind in sorted(self.options.keep):
             yield f"Kept on request: {KEEP[kind]}."
@@ -99,7 +109,10 @@ class Statement:
 
 
 def _kinds_of(record: Mapping[str, Any]) -> Iterator[str]:
-    yield from (kind for part in _REVEALING for kind in _kinds(record.get(part)))
+    tandem = record.get("tandem") or {"models": [record], "bank": []}
+    parts = [record.get(part) for part in _REVEALING]
+    parts += [tandem["bank"], *(one.get(key) for one in tandem["models"] for key in _OF_MODEL)]
+    yield from (kind for part in parts for kind in _kinds(part))
     if record.get("truth"):
         yield "truth"
 

@@ -5,6 +5,7 @@ see `geoloc.evaluation.tandem`. The answer shows for each place what every singl
 
 ``members``     the models and their cubes, opened together, and what is usual of each
 ``answering``   what they find, together; as a `Searcher`
+``notes``       what their reader has to know, in sentences
 ``evaluating``  whether all together are better than the better one alone
 """
 

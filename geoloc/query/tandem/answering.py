@@ -3,7 +3,7 @@ model says of its places."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,22 +13,22 @@ import numpy as np
 
 from ...arrays import F64, I64
 from ...candidates import Candidate
-from ...cube import Cube
 from ...evaluation.tandem import Bank, fused
 from ...executors import Executor
 from ...models import Model, model_info
 from ...photos import photo_path
 from ...report import QueryResult
-from ...report.tandem import Said, TandemModel, TandemPart, TandemPlace
+from ...report.tandem import SCORE, Said, TandemModel, TandemPart, TandemPlace
 from ...search import BLOCK, RankedMap, strips
 from ..encode import parts_of
 from ..folders import cubes_key
 from ..items import QueryItem
 from ..searcher import Found, Truth, answer_by
-from ..session import QuerySession, imagery_near
+from ..session import QuerySession
 from ..stages import Progress, part_of, silent
 from ..truth import with_truth
 from .members import Tandem
+from .notes import notes_of
 
 
 @dataclass(frozen=True)
@@ -187,18 +187,19 @@ def _answer(tandem: Tandem, asked: Asked, truth: Truth, scratch: Path | None) ->
         model=model_info(first.model),
         random=None,
         lacking=_lacking(tandem, alone[0].lacking, lost),
-        notes=tuple(dict.fromkeys(_notes(tandem, alone, result.candidates))),
+        notes=tuple(dict.fromkeys(notes_of(tandem, alone, result.candidates))),
         tandem=TandemPart(tuple(parts), tandem.photos),
+        regions=result.regions and replace(result.regions, measure=SCORE),
     )
 
 
 def _together(
     tandem: Tandem, alone: Sequence[QueryResult], usual: Sequence[Bank], scratch: Path | None
 ) -> tuple[RankedMap, list[int]]:
-    """The places ranked by the scores of all models; and of each model how many places it is the
-    first not to know."""
+    """The places, and their regions where these are asked for, ranked by the scores of all models;
+    and of each model how many places it is the first not to know."""
     session = tandem.members[0].session
-    kept, lost = session.ranked(1, scratch), np.zeros(len(alone), np.int64)
+    kept, lost = session.reduction(1, scratch), np.zeros(len(alone), np.int64)
     for chunk in session.grid.chunks(size=BLOCK):
         rows, cols = chunk.slices
         distances = [np.asarray(one.heatmap[rows, cols], np.float64) for one in alone]
@@ -256,74 +257,3 @@ def _lacking(tandem: Tandem, first: Mapping[str, int], lost: Sequence[int]) -> d
         if count
     }
     return {**first, **others}
-
-
-def _notes(
-    tandem: Tandem, alone: Sequence[QueryResult], candidates: Sequence[Candidate]
-) -> Iterator[str]:
-    """How the scores came about, what limits each model, and where they differ in what they saw."""
-    names = [member.name for member in tandem.members]
-    yield _calibrated_by(tandem, alone[0].photos)
-    if tandem.failures:
-        yield f"{len(tandem.failures)} photos of the bank could not be read and do not count."
-    yield f"Scenes, and what photo and place show, are those of model {names[0]}, named first."
-    dates = {name: _dates(one) for name, one in zip(names, alone, strict=True)}
-    if len(set(dates.values())) > 1:
-        days = "; ".join(f"{name} {when or 'of unknown days'}" for name, when in dates.items())
-        yield f"The models' cubes show imagery of different days: {days}. Update the older cube."
-    elif changed := _changed(tandem, candidates):
-        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        yield (
-            "The models' cubes were built from different imagery, or versions of it, at these "
-            f"places ({changed[0]}{more}): 'geoloc cube update' brings the older cube up to date."
-        )
-    common = set.intersection(*(set(one.notes) for one in alone))
-    yield from (note for note in alone[0].notes if note in common)
-    for name, one in zip(names, alone, strict=True):
-        if one.known > 1 and not one.survey.deviation:
-            yield f"Model {name} tells no place from another: to it all are equally far."
-        yield from (f"Model {name}: {note}" for note in one.notes if note not in common)
-        if one.match_words:
-            yield f"Model {name} alone: {one.match_words}"
-
-
-def _calibrated_by(tandem: Tandem, photos: Sequence[Any]) -> str:
-    if not tandem.bank:
-        return (
-            "Each model's score says how much nearer a place is to the photo than its other places "
-            "are; no bank of unrelated photos was given (bank: in the area file) to compare with."
-        )
-    own = {photo.sha256 for photo in photos}
-    words = (
-        "Each model's score says how much nearer a place is to this photo than to "
-        f"{tandem.bank} unrelated ones."
-    )
-    if any(one["sha256"] in own for one in tandem.photos):
-        words += " The photo itself is among them, which makes its places look worse: take it out."
-    return words
-
-
-def _changed(tandem: Tandem, candidates: Sequence[Candidate]) -> list[str]:
-    """Images of which a cube has another version than the first one near the places; all of the
-    first one's where both have none in common.
-
-    Images at the edge alone may be read by one model and not by another, and say nothing.
-    """
-    first, *others = (_versions(candidates, member.cube) for member in tandem.members)
-    changed = set[str]()
-    for other in others:
-        both = first.keys() & other.keys()
-        pairs = {name: {first[name], other[name]} - {None} for name in both}
-        changed |= {name for name, versions in pairs.items() if len(versions) > 1}
-        changed |= first.keys() if first and other and not both else set()
-    return sorted(changed)
-
-
-def _versions(candidates: Sequence[Candidate], cube: Cube) -> dict[str, Any]:
-    return {one["id"]: one.get("version") for one in imagery_near(candidates, cube)}
-
-
-def _dates(alone: QueryResult) -> str:
-    """First and last day of a cube's imagery, as far as it is known."""
-    days = [str(alone.cube.get(key) or "")[:10] for key in ("imagery_first", "imagery_last")]
-    return " to ".join(dict.fromkeys(filter(None, days)))

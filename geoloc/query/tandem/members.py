@@ -17,6 +17,7 @@ from ...errors import UsageError
 from ...evaluation.tandem import FEWEST, Bank, BankSums, by_places, fused, shares
 from ...models import Model
 from ...photos import Photo
+from ...ranking import Ranking
 from ...report.evidence import photo_record
 from ...search import Query, scan
 from ..bank import bank_photos
@@ -282,8 +283,11 @@ def _opened(cube: Ref, options: QueryOptions) -> Target:
 
 def _require_possible(options: QueryOptions) -> None:
     """Refuse what is of one model alone."""
-    if options.regions is not None:
-        raise UsageError("several models rank no regions: leave --regions out, or name a --model")
+    if options.ranking is Ranking.CORRECTED:
+        raise UsageError(
+            "--ranking corrected goes by how distances are spread, and several models have scores: "
+            "choose minimum, nearest or quantile, or name a --model"
+        )
     if isinstance(options.generation, str):
         raise UsageError(
             f"generation {options.generation} is of one cube: name a --date, or a --model"
@@ -311,11 +315,7 @@ def names_of(names: Sequence[str], models: Sequence[Model]) -> list[str]:
 
 def _require_same_places(cubes: Sequence[Cube]) -> None:
     first = cubes[0]
-    if first.domain.size > _MOST:
-        raise UsageError(
-            f"cube {first.url} has {first.domain.size:,} places, and a tandem takes {_MOST:,}: "
-            "build smaller areas"
-        )
+    require_few(first.domain.size, f"cube {first.url}", "build smaller areas")
     for cube in cubes[1:]:
         if _key(cube.domain) != _key(first.domain):
             raise UsageError(
@@ -329,6 +329,12 @@ def _require_same_places(cubes: Sequence[Cube]) -> None:
             f"cube {first.url} is of points, which several models do not answer together: ask each "
             "of them by itself, with --model or by its cube"
         )
+
+
+def require_few(places: int, what: str, fix: str) -> None:
+    """Raise UsageError for more places than several models can be asked of together."""
+    if places > _MOST:
+        raise UsageError(f"{what} has {places:,} places, and a tandem takes {_MOST:,}: {fix}")
 
 
 def _key(domain: Domain) -> tuple[Any, ...]:

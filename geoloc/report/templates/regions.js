@@ -48,7 +48,7 @@
     if (!row) return "No known place in this region.";
     const v = Object.fromEntries(told.keys.map((key, i) => [key, row[i]]));
     const lines = [`Region ${v.rank} of ${Object.keys(told.regions).length}${v.good ? ", good" : ""}`];
-    lines.push(`best distance ${v.distance.toFixed(3)}${v.second === null ? "" : `, second ${v.second.toFixed(3)}`}`);
+    lines.push(`best ${told.measure} ${v[told.best].toFixed(3)}${v.second === null ? "" : `, second ${v.second.toFixed(3)}`}`);
     if (told.ranking !== "minimum") lines.push(`${told.score} ${v.score.toFixed(3)}`);
     lines.push(`${v.count.toLocaleString("en")} known ${v.count === 1 ? "place" : "places"}`, `${v.lat.toFixed(5)}, ${v.lon.toFixed(5)}`);
     return lines.join("\n");

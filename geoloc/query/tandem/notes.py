@@ -1,0 +1,114 @@
+"""What the reader of an answer of several models has to know, in sentences.
+
+Those that are written here alone are functions of plain values: whoever reads a record can tell
+them from any other text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ...candidates import Candidate
+from ...cube import Cube
+from ...report import QueryResult
+from ..session import imagery_near
+from .members import Tandem
+
+
+def notes_of(
+    tandem: Tandem, alone: Sequence[QueryResult], candidates: Sequence[Candidate]
+) -> Iterator[str]:
+    """How the scores came about, what limits each model, and where they differ in what they saw."""
+    names = [member.name for member in tandem.members]
+    bank = {one["sha256"] for one in tandem.photos}
+    yield calibrated_by(tandem.bank, itself=any(p.sha256 in bank for p in alone[0].photos))
+    if tandem.failures:
+        yield unread(len(tandem.failures))
+    yield first_named(names[0])
+    days = {name: days_of(one.cube) for name, one in zip(names, alone, strict=True)}
+    if len(set(days.values())) > 1:
+        yield other_days(days)
+    elif changed := _changed(tandem, candidates):
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        yield (
+            "The models' cubes were built from different imagery, or versions of it, at these "
+            f"places ({changed[0]}{more}): 'geoloc cube update' brings the older cube up to date."
+        )
+    common = set.intersection(*(set(one.notes) for one in alone))
+    yield from (note for note in alone[0].notes if note in common)
+    for name, one in zip(names, alone, strict=True):
+        if one.known > 1 and not one.survey.deviation:
+            yield undecided(name)
+        yield from (f"{of_model(name)}{note}" for note in one.notes if note not in common)
+        if one.match_words:
+            yield f"{of_model(name, alone=True)}{one.match_words}"
+
+
+def calibrated_by(photos: int, *, itself: bool = False) -> str:
+    """What scores compare with; ``photos``: of the bank, ``itself``: the one that was asked about
+    is among them."""
+    if not photos:
+        return (
+            "Each model's score says how much nearer a place is to the photo than its other places "
+            "are; no bank of unrelated photos was given (bank: in the area file) to compare with."
+        )
+    words = (
+        "Each model's score says how much nearer a place is to this photo than to "
+        f"{photos} unrelated ones."
+    )
+    if itself:
+        words += " The photo itself is among them, which makes its places look worse: take it out."
+    return words
+
+
+def unread(photos: int) -> str:
+    """How many photos of the bank count for nothing."""
+    return f"{photos} photos of the bank could not be read and do not count."
+
+
+def first_named(model: str) -> str:
+    """Whose words are shown where there is one for all models."""
+    return f"Scenes, and what photo and place show, are those of model {model}, named first."
+
+
+def other_days(days: Mapping[str, str]) -> str:
+    """The days of imagery by model, where they differ; see `days_of`."""
+    told = "; ".join(f"{model} {when or 'of unknown days'}" for model, when in days.items())
+    return f"The models' cubes show imagery of different days: {told}. Update the older cube."
+
+
+def undecided(model: str) -> str:
+    """That a model has one distance for all places."""
+    return f"Model {model} tells no place from another: to it all are equally far."
+
+
+def of_model(model: str, *, alone: bool = False) -> str:
+    """How a note begins that is of one model; ``alone``: of the answer that it gives by itself."""
+    return f"Model {model}{' alone' * alone}: "
+
+
+def days_of(cube: Mapping[str, Any]) -> str:
+    """First and last day of a cube's imagery, as far as it is known."""
+    days = [str(cube.get(key) or "")[:10] for key in ("imagery_first", "imagery_last")]
+    return " to ".join(dict.fromkeys(filter(None, days)))
+
+
+def _changed(tandem: Tandem, candidates: Sequence[Candidate]) -> list[str]:
+    """Images of which a cube has another version than the first one near the places; all of the
+    first one's where both have none in common.
+
+    Images at the edge alone may be read by one model and not by another, and say nothing.
+    """
+    first, *others = (_versions(candidates, member.cube) for member in tandem.members)
+    changed = set[str]()
+    for other in others:
+        both = first.keys() & other.keys()
+        pairs = {name: {first[name], other[name]} - {None} for name in both}
+        changed |= {name for name, versions in pairs.items() if len(versions) > 1}
+        changed |= first.keys() if first and other and not both else set()
+    return sorted(changed)
+
+
+def _versions(candidates: Sequence[Candidate], cube: Cube) -> dict[str, Any]:
+    return {one["id"]: one.get("version") for one in imagery_near(candidates, cube)}

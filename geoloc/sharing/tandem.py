@@ -1,0 +1,107 @@
+"""What each of several models said, read back from their answer, for its copy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..names import unique_names
+from ..query.tandem.notes import (
+    calibrated_by,
+    days_of,
+    first_named,
+    of_model,
+    other_days,
+    undecided,
+    unread,
+)
+from ..report.tandem import Said, TandemModel, TandemPart
+from .scrub import Scrub, texts, word
+
+if TYPE_CHECKING:
+    from ..report.tandem import Alone
+
+Record = Mapping[str, Any]
+
+_COUNT = re.compile(r"\d{1,9}")
+_SHARE = r"<?[\d.]{1,9}\u202f%"
+_WEAK = re.compile(
+    rf"This photo may not be from here: (?:{_SHARE} of photos match their own place better than it "
+    rf"matches any here|even the best place is only {_SHARE} closer to it than an ordinary one"
+    rf"(?:, and {_SHARE} of random vectors do as well)?)\."
+)
+"""What a model's own answer says of a photo that hardly matches; see `geoloc.report.match`."""
+
+
+def parts_of(record: Record) -> list[dict[str, Any]]:
+    """The record as that of each of several models, with the answer that this gives alone."""
+    return [_part(record, one) for one in record["tandem"]["models"]]
+
+
+def _part(record: Record, model: Record) -> dict[str, Any]:
+    own = {key: model.get(key) for key in ("model", "cube", "vector", "candidates", "truth")}
+    figures = {key: model.get(key) for key in ("cells_known", "heatmap_sha256")}
+    kept = {key: record[key] for key in ("photos", "parameters", "imagery", "title")}
+    return {**kept, **own, "summary": {**record["summary"], **figures}}
+
+
+def shared_tandem(record: Record, alone: Sequence[Alone], scrub: Scrub) -> TandemPart:
+    """What they say together; ``alone``: the copy of what each says alone."""
+    told, names = record["tandem"], shared_names(record)
+    models = tuple(
+        TandemModel(name, float(one["weight"]), own, dict(_said(record, one["name"])))
+        for name, one, own in zip(names, told["models"], alone, strict=True)
+    )
+    return TandemPart(models, tuple(scrub.bank(told["bank"])))
+
+
+def shared_names(record: Record) -> list[str]:
+    """The models' names in the copy: their own, where these are terms of the field."""
+    every = enumerate(record["tandem"]["models"], start=1)
+    return [*unique_names(word(one["name"]) or f"model {number}" for number, one in every)]
+
+
+def _said(record: Record, name: str) -> Iterator[tuple[int, Said]]:
+    """What a model says of the candidates that it knows, by their rank."""
+    for candidate in record["candidates"]:
+        if own := candidate["models"].get(name):
+            percentile, distance, score = (
+                float(own[key]) for key in ("percentile", "distance", "score")
+            )
+            yield int(candidate["rank"]), Said(int(own["rank"]), percentile, distance, score)
+
+
+def shared_notes(record: Record, scrub: Scrub) -> Iterator[str]:
+    """The notes that are known sentences on several models, with their names in the copy."""
+    known = dict(_sentences(record))
+    own = [one["name"] for one in record["tandem"]["models"]]
+    for line in texts(record.get("notes")):
+        if line in known:
+            yield known[line]
+        elif (found := _COUNT.match(line)) and line == unread(int(found[0])):
+            yield line
+        else:
+            for old, new in zip(own, shared_names(record), strict=True):
+                yield from _note_of(line, old, new, record, scrub)
+
+
+def _sentences(record: Record) -> Iterator[tuple[str, str]]:
+    """Sentences as the record may have them, and as the copy does."""
+    models, bank = record["tandem"]["models"], len(record["tandem"]["bank"])
+    yield from ((line, line) for line in (calibrated_by(bank), calibrated_by(bank, itself=True)))
+    names = [(one["name"], new) for one, new in zip(models, shared_names(record), strict=True)]
+    yield first_named(names[0][0]), first_named(names[0][1])
+    yield from ((undecided(old), undecided(new)) for old, new in names)
+    days = [days_of(one["cube"]) for one in models]
+    old, new = (dict(zip(every, days, strict=True)) for every in zip(*names, strict=True))
+    if all(re.fullmatch(r"[\d-]{0,10}(?: to [\d-]{10})?", when) for when in days):
+        yield other_days(old), other_days(new)
+
+
+def _note_of(line: str, old: str, new: str, record: Record, scrub: Scrub) -> Iterator[str]:
+    """A known sentence that one model limits its answer by; ``old``, ``new``: its name."""
+    if (alone := line.removeprefix(of_model(old, alone=True))) != line:
+        yield from (of_model(new, alone=True) + one for one in [alone] if _WEAK.fullmatch(one))
+    elif (rest := line.removeprefix(of_model(old))) != line:
+        yield from (of_model(new) + one for one in scrub.notes([rest], record["photos"]))
