@@ -16,7 +16,7 @@ PACKAGE = ROOT / "geoloc"
 
 LAYERS = (
     {"arrays", "errors"},
-    {"domain", "extras", "files", "names", "net", "pulse", "ranking", "scenes"},
+    {"domain", "extras", "files", "names", "net", "progress", "pulse", "ranking", "scenes"},
     {"grid", "stores"},
     {"area", "photos"},
     {"models", "points"},

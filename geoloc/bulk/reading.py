@@ -20,10 +20,10 @@ from ..models import Model
 from ..names import alike, free_name, path_text, safe_name, text_path
 from ..photos import Photo, read_photo
 from ..photos.likeness import Seen, Signature
+from ..progress import Progress, Stages
 from ..query.encode import encode_batches, kept
 from ..query.folders import holds_picture, picture_key
 from ..query.repeat import reread
-from ..query.stages import Progress, Stages
 from ..video import Sampling, read_frames
 from .copies import Sight, lead_record, leads_already
 from .layout import CLUSTERS

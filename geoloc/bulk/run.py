@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import GeolocError, OutputError, UsageError
+from ..progress import Stages, silent
 from ..query.options import QueryOptions, Use
 from ..query.run import open_searcher
 from ..query.searcher import Searcher
-from ..query.stages import Stages, silent
 from ..report import check_writable
 from ..report.placing import settle_all
 from ..search import fuse

@@ -22,10 +22,10 @@ from ..arrays import F32
 from ..files.modes import open_answer
 from ..files.whole import file_sha256
 from ..photos import Photo
+from ..progress import Progress, Stages, part_of
 from ..query.folders import recorded
 from ..query.items import QueryItem
 from ..query.searcher import Found, Searcher
-from ..query.stages import Progress, Stages, part_of
 from ..report import QueryResult, write_report
 from ..report.heat import color_scale, paper_palette, shrink
 from ..report.outputs import RECORD, faults_of_outputs

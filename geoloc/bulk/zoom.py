@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import GeolocError, UsageError
+from ..progress import Stages, silent
 from ..query.record import read_record
-from ..query.stages import Stages, silent
 from ..query.zoom import ZoomOptions, zoom_answer
 from ..report import QueryResult
 from ..report.outputs import RECORD

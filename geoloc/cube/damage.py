@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -14,6 +14,7 @@ from zarr.storage import ObjectStore
 
 from ..domain import Chunk, Index
 from ..errors import CubeError
+from ..progress import Progress
 from ..stores import local_path
 from .guard import block_keys
 from .reader import Cube
@@ -67,7 +68,7 @@ class Inspection:
             )
 
 
-def inspect_blocks(cube: Cube, progress: Callable[[int, int], None] | None = None) -> Inspection:
+def inspect_blocks(cube: Cube, progress: Progress | None = None) -> Inspection:
     """Read every block, a few at a time, and compare it with its checksums and digests.
 
     Open the cube with ``check_digests`` for the latter.

@@ -17,10 +17,10 @@ from ..files.whole import write_whole
 from ..jobs.build import build_cube
 from ..models import Model, load_model
 from ..points.sample import sample_roads
+from ..progress import Stages, silent
 from ..query import answer_photos, query_photos
 from ..query.evaluating import score
 from ..query.neighbourhood import Spot, neighbourhood, step_for
-from ..query.stages import Stages, silent
 from ..query.zoom import ZoomOptions, zoom_answer
 from ..ranking import Ranking
 from ..report import QueryResult

@@ -18,9 +18,9 @@ from ..files.whole import write_whole
 from ..imagery import open_source
 from ..jobs.build import build_cube
 from ..pairs import class_images
+from ..progress import Stages, silent
 from ..query import query_photos
 from ..query.run import QueryResults
-from ..query.stages import Stages, silent
 
 STEP = 50.0
 MODEL = "landuse"

@@ -11,10 +11,10 @@ from ..area import load_area
 from ..evaluation import read_truth
 from ..files.whole import write_whole
 from ..jobs.build import build_cube
+from ..progress import Stages, silent
 from ..query import query_photos
 from ..query.evaluating import score
 from ..query.scores import Evaluation
-from ..query.stages import Stages, silent
 from ..sandbox.write import write_sandbox
 
 SEED = 7

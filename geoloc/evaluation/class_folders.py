@@ -13,7 +13,7 @@ against throughout.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,13 @@ from ..errors import UsageError
 from ..models import FeatureSpace
 from ..models.model import Model
 from ..pairs import class_images, read_class_mapping
+from ..progress import Stages, silent
 from .bootstrap import Figure, class_mean, mean_figure
 from .calibration import calibrate
 from .paired import unlikely
 from .ranks import Ranks
 from .retrieval import chance_precision, precision_of, ranked_hits
-from .vectors import ImageVectors, Progress, ground_vectors, overhead_vectors
-
-Stages = Callable[[str], Progress]
+from .vectors import ImageVectors, ground_vectors, overhead_vectors
 
 FUSED = 5
 """Photos that are averaged for ``map_5_photos``."""
@@ -186,7 +185,7 @@ def evaluate_class_folders(
     skipped: list[str] = []
     above, below = _folders(Path(overhead)), _folders(Path(ground))
     right = _right_classes(table, above, below, Path(mapping), skipped)
-    stage = progress or (lambda _title: lambda _done, _total: None)
+    stage = progress or silent
     if model.spec.overhead is None:
         overhead_vectors(model, [])  # raises, before any photo is read
     named = {name: below[name] for name in sorted(right)}

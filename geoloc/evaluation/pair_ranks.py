@@ -8,13 +8,13 @@ those of exact distances, and equal distances count as equal.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..arrays import F64, I64
 from ..errors import ModelError
+from ..progress import Progress
 from .ranks import Ranks
 
 BLOCK = 2048
@@ -31,7 +31,7 @@ def pair_ranks(
     own: ArrayLike,
     *,
     block: int = BLOCK,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Ranks:
     """How each photo's own place ranks among all places: the number at most as far away.
 

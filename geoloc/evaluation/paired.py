@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,11 @@ from ..errors import UsageError
 from ..models import Distance, FeatureSpace
 from ..models.model import Model
 from ..pairs.stored import Stored, stored_pairs
+from ..progress import Progress, Stages, silent
 from .bootstrap import Figure, figures
 from .pair_ranks import pair_ranks
 from .ranks import ON_A_MAP, STUDY, Metric, Ranks
-from .vectors import ImageVectors, Progress, ground_vectors, overhead_vectors
-
-Stages = Callable[[str], Progress]
+from .vectors import ImageVectors, ground_vectors, overhead_vectors
 
 METRICS: tuple[Metric, ...] = (*STUDY, *ON_A_MAP[:2], ON_A_MAP[-1])
 _STRIP = 65_536  # vectors at a time
@@ -107,7 +106,7 @@ def evaluate_pairs(
     model without an overhead network.
     """
     chosen, name = _chosen(Path(path), split)
-    stage = progress or (lambda _title: lambda _done, _total: None)
+    stage = progress or silent
     photos, places = (list(dict.fromkeys(files)) for files in zip(*chosen, strict=True))
     if model.spec.overhead is None:
         overhead_vectors(model, [])  # raises, before any photo is read

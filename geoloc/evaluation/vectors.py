@@ -21,13 +21,13 @@ from ..arrays import F32, U8
 from ..errors import OutputError, PhotoError, UsageError, one_line
 from ..models.model import Model
 from ..pairs.stored import Stored
+from ..progress import Progress
 
 if TYPE_CHECKING:
     from ..encoders.overhead import PatchEncoder
 
 Pixels = U8
 Encoder = Callable[[Sequence[Pixels]], F32]
-Progress = Callable[[int, int], None]
 
 _NO_NUMBER = "its vector is not a number"
 _BATCH = 32  # images decoded at a time

@@ -23,12 +23,13 @@ from ..cube import (
 from ..domain import Chunk, Grid, Status
 from ..executors import Executor, Lazy
 from ..imagery.refusals import is_refusal
+from ..progress import Progress
 from .calibration import calibrate
 from .overview import SAVING_SECONDS, Mosaic, keep_overview
 from .plan import BuildPlan
 from .points import ORDER
 from .report import BuildReport
-from .run import Job, Progress, Run
+from .run import Job, Run
 from .tasks import BlockResult, BuildTask
 
 

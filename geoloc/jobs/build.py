@@ -33,6 +33,7 @@ from ..cube import (
 from ..domain import Domain, Status
 from ..errors import ImageryError, UsageError
 from ..imagery import notes_of
+from ..progress import Progress
 from ..stores import local_path
 from .blocks import BlockJob, Manner, begin_report
 from .cache import tile_kept
@@ -41,7 +42,6 @@ from .overview import open_mosaic, read_pixels
 from .plan import BuildPlan, plan_build, require_imagery
 from .points import points_of
 from .report import BuildReport
-from .run import Progress
 from .succession import append_points, sizes_to_build
 
 _SAMPLE_SEED = 0

@@ -28,10 +28,11 @@ from ..imagery.cached.tiles import (
     is_whole,
     open_ledger,
 )
+from ..progress import Progress
 from .extent import placed
 from .plan import coarsest_of
 from .report import TileReport
-from .run import THREADS, Job, Progress, Run
+from .run import THREADS, Job, Run
 
 
 def tile_imagery(

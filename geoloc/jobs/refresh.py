@@ -32,13 +32,14 @@ from ..cube import (
 )
 from ..errors import CubeError
 from ..imagery import notes_of
+from ..progress import Progress
 from .blocks import Manner, begin_report
 from .build import from_area
 from .overview import drop_overviews
 from .plan import BuildPlan, require_imagery
 from .points import as_built, stored_points
 from .report import BuildReport
-from .run import THREADS, Progress
+from .run import THREADS
 from .succession import parts, succeed
 from .tasks import EncodeTask
 

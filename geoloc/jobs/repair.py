@@ -21,11 +21,11 @@ from ..cube import (
 )
 from ..domain import Domain
 from ..errors import CubeError
+from ..progress import Progress
 from .build import build_cube
 from .plan import BuildPlan, plan_build
 from .points import as_built, points_of, stored_points
 from .report import BuildReport
-from .run import Progress
 
 
 def repair_cube(

@@ -9,7 +9,7 @@ stays, so that the same job, run again, takes up the rest.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -21,13 +21,12 @@ from ..cube import CubeLock
 from ..domain import Chunk, Domain
 from ..executors import Executor, Outcome, Task, open_cluster
 from ..imagery.refusals import is_refusal
+from ..progress import Progress
 from ..pulse import listening
 from .report import Report
 
 Result = TypeVar("Result")
 
-Progress = Callable[[float, int], None]
-"""Called with how many of how many chunks are done, and the share done of the one under way."""
 
 HOPELESS = 50
 """Chunks that fail one after the other end a run: a full disk, a dead archive, wrong keys."""

@@ -9,11 +9,11 @@ from typing import Any
 
 from ..area import Area
 from ..cube import Cube, current_generation, damaged_blocks, stored_spec
+from ..progress import Progress
 from .build import build_cube
 from .points import as_built, points_of, stored_points
 from .refresh import refresh_cube
 from .report import BuildReport
-from .run import Progress
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from ..domain import Grid
 from ..encoders.windows import cells_of
 from ..errors import CubeError
 from ..imagery import open_source
+from ..progress import Progress
 
 if TYPE_CHECKING:
     from ..encoders.fidelity import Fidelity
@@ -61,7 +61,7 @@ def verify_cube(
     *,
     cells: int = 200,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Verification:
     """Recompute sampled cells patch by patch, at the cube's own GSD.
 

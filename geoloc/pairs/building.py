@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from ..models import load_model
 from ..photos import Photo, read_photo
 from ..photos.likeness import Seen, Signature
 from ..photos.reading import read_heading
+from ..progress import Progress
 from .cutting import CONTEXT, ChipSpec, Water, cut_chip
 from .file import write_pairs
 from .importing import Faults
@@ -36,7 +36,6 @@ FAULTS = ("no file", "bad row", "broken photo", "unreadable imagery")
 """Reasons that are nobody's wish; "unreadable imagery" is tried again by the next build."""
 
 _GIVE_UP = 16  # places whose imagery fails one after the other: nobody answers
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ another.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 
 from ..arrays import I64, Bools
 from ..errors import UsageError, one_line
+from ..progress import Progress
 from .lines import Lines
 from .ways import belongs, key_of
 
@@ -67,7 +68,7 @@ class Course:
     """How far the reading of extracts is; ``progress`` takes passes done, and of how many."""
 
     passes: int
-    progress: Callable[[float, int], None] | None
+    progress: Progress | None
     done: int = 0
 
     def step(self) -> None:
@@ -80,7 +81,7 @@ class Course:
 def read_extracts(
     paths: Sequence[Path],
     network: str,
-    progress: Callable[[float, int], None] | None = None,
+    progress: Progress | None = None,
     *,
     many_bytes: int = _MANY_BYTES,
 ) -> Iterator[Lines]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ..area.polygon import polygon_file
 from ..arrays import F64, I64
 from ..errors import UsageError
 from ..files.whole import file_sha256
+from ..progress import Progress, Stages, silent
 from .boundary import Boundary
 from .chance import require_seed, uniform_numbers
 from .extracts import read_extracts, require_extract
@@ -25,8 +26,6 @@ from .networks import read_network
 from .places import Places, read_places
 from .sampling import Roads, RoadsBuilder, draw_along, draw_within
 from .ways import require_network
-
-Stages = Callable[[str], Callable[[float, int], None]]
 
 _SCHEME = 1  # of drawing: another one is another sequence
 _EXTRACTS = (".osm", ".osh", ".pbf", ".o5m", ".o5c")  # anywhere in a name
@@ -81,7 +80,7 @@ def sample_roads(
         raise UsageError("no roads are named: give an .osm.pbf file, or --uniform or --from")
     sources = _sources([Path(path) for path in roads])
     polygon = None if within is None else Boundary.read(str(within))
-    stage = stages or _silent
+    stage = stages or silent
     lines = _network(list(sources.values()), network, polygon, stage("reading roads"))
     if lines.metres < n:
         raise UsageError(
@@ -109,7 +108,7 @@ def sample_area(
     polygon = Boundary.read(str(within))
     about = _about("area", seed, polygon, {})
     batches = ((drawn, _no_ways(len(drawn))) for drawn in draw_within(polygon, seed, n))
-    return _write(out, batches, n, about, stages or _silent)
+    return _write(out, batches, n, about, stages or silent)
 
 
 def sample_places(
@@ -140,7 +139,7 @@ def sample_places(
     shuffled = np.argsort(next(uniform_numbers(seed, len(rows))), kind="stable")
     rows = rows[shuffled][:n]
     about = _about("places", seed, polygon, {file_sha256(path): path})
-    return _write(out, iter([_rows(own, rows)]), len(rows), about, stages or _silent)
+    return _write(out, iter([_rows(own, rows)]), len(rows), about, stages or silent)
 
 
 def _require(
@@ -154,10 +153,6 @@ def _require(
     read = [*map(Path, sources), *([] if within is None else [polygon_file(Path(within))])]
     if any(path.exists() and out.exists() and path.samefile(out) for path in read):
         raise UsageError(f"--out {out} is one of the input files: choose another for the points")
-
-
-def _silent(_title: str) -> Callable[[float, int], None]:
-    return lambda _done, _total: None
 
 
 def _sources(paths: list[Path]) -> dict[str, Path]:
@@ -179,7 +174,7 @@ def _network(
     paths: list[Path],
     network: str,
     polygon: Boundary | None,
-    progress: Callable[[float, int], None],
+    progress: Progress,
 ) -> Roads:
     """All roads of the files that lie in the polygon. Raises UsageError where there are none."""
     builder, any_lines = RoadsBuilder(), False
@@ -197,9 +192,7 @@ def _network(
     raise UsageError(f"{names} has no roads{kind}: is it an extract with roads?")
 
 
-def _lines(
-    paths: list[Path], network: str, progress: Callable[[float, int], None]
-) -> Iterator[Lines]:
+def _lines(paths: list[Path], network: str, progress: Progress) -> Iterator[Lines]:
     extracts = [path for path in paths if _is_extract(path)]
     if extracts:
         yield from read_extracts(extracts, network, progress)

@@ -9,7 +9,7 @@ normalisation as of Hatch et al. 2006). The vectors stay what they are, so cubes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from ..evaluation.bootstrap import Figure, figures, mean_figure
 from ..evaluation.ranks import ON_A_MAP, Ranks
 from ..models import MISSING, Distance, Model
 from ..models.derived import check_out, derive
+from ..progress import Progress
 from .confirmed import Confirmed, CubeName, read_confirmed
 
 FEWEST_PHOTOS, FEWEST_BLOCKS = 10, 5
@@ -108,7 +109,7 @@ def adapt(
     *,
     force: bool = False,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Adaptation:
     """Refit the distance of a model by confirmed photos, and write the new model to ``out`` if
     cross-validation over blocks says that it helps, or with ``force``.
@@ -152,7 +153,7 @@ def read_pairs(model: Model, known: Sequence[Confirmed]) -> tuple[Pairs, tuple[s
 
 
 def cross_validated(
-    pairs: Pairs, model: Model, seed: int = 0, progress: Callable[[int, int], None] | None = None
+    pairs: Pairs, model: Model, seed: int = 0, progress: Progress | None = None
 ) -> Adaptation:
     """Each block placed by a distance that was fitted on the others, its shrinkage chosen on those
     alone, in the same way."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from ..errors import ModelError, PhotoError
 from ..models import Model
 from ..names import path_text, writable
 from ..photos import Photo, PhotoView, read_photo
+from ..progress import Progress
 
 BATCH = 16
 """Photos decoded at a time: bounds memory whatever their number."""
@@ -32,7 +33,7 @@ def encode(
     *,
     origins: Mapping[str, Mapping[str, Any]] | None = None,
     stop: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[list[Photo], F32, dict[str, str]]:
     """Readable photos (reduced), vectors ``(photo, feature)``, and failures by path.
 

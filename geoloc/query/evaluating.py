@@ -28,6 +28,7 @@ from ..models.calibration import Calibration, calibration_text, write_calibratio
 from ..models.load import find_model
 from ..models.model import write_whole
 from ..photos import photo_path
+from ..progress import Stages, silent
 from ..ranking import Ranking
 from ..report import QueryResult, check_writable
 from ..search import (
@@ -46,7 +47,6 @@ from .options import QueryOptions, Use
 from .regional import RegionQuery
 from .run import query_photos
 from .scores import CANDIDATES, DISTANCE, Evaluation, Score
-from .stages import Stages, silent
 from .target import cube_model, open_target
 from .truth import placement, true_point
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..names import safe_name
 from ..photos import photo_path
+from ..progress import Progress, Stages, silent
 from ..report import QueryResult, check_writable
 from ..scenes import display_name
 from .folders import Folders
@@ -16,7 +17,6 @@ from .items import QueryItem
 from .options import QueryOptions, Use
 from .searcher import Found, ModelSearcher, Searcher, answer_by, answered
 from .session import QuerySession
-from .stages import Progress, Stages, silent
 from .tandem import TandemSearcher, open_area
 from .target import Ref, cube_model, several_models
 

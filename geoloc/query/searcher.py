@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from ..executors import Executor, open_cluster
 from ..models import Model
+from ..progress import Progress, Stages
 from ..report import QueryResult, check_writable, write_report
 from ..search import RankedMap
 from .encode import encode
@@ -16,7 +17,6 @@ from .folders import Folders, cubes_key
 from .items import QueryItem, items_of, views_of
 from .options import LatLon
 from .session import QuerySession
-from .stages import Progress, Stages
 from .truth import known_truth, with_truth
 
 Truth = LatLon | Mapping[str, LatLon] | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from ..files.whole import file_sha256
 from ..models import Model, model_info
 from ..models.calibration import SearchShare, read_calibration, search_share
 from ..photos import Photo
+from ..progress import Progress
 from ..report import QueryResult
 from ..report.evidence import photo_record
 from ..scenes import find_class, group_weights, is_group
@@ -147,7 +148,7 @@ class QuerySession:
         self,
         questions: Sequence[QueryItem],
         executor: Executor | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
         scratch: Path | None = None,
     ) -> list[RankedMap]:
         """The heatmap and best places of each, in one pass over the cube.
@@ -170,7 +171,7 @@ class QuerySession:
 
     def search_scene(
         self,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
         scratch: Path | None = None,
     ) -> RankedMap:
         """`search` for the scene class, or the words, of the options."""

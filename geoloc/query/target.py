@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +32,7 @@ from ..jobs.report import BuildReport
 from ..jobs.verify import Verification, verify_cube
 from ..models import Model, is_url, load_model, model_of_digest
 from ..models.spec import MODEL_NAME
+from ..progress import Progress
 from .remembered import remembered_area, require_open, withheld
 
 
@@ -267,8 +267,8 @@ def verify_cube_at(
     *,
     cells: int = 200,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
-    reading: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    reading: Progress | None = None,
     fetch_imagery: bool = False,
 ) -> Verification:
     """Read all blocks of a cube and recompute sampled cells; see `verification.verify_cube`.
@@ -295,7 +295,7 @@ def repair_cube_at(
     ref: Ref,
     *,
     cluster: str = "auto",
-    progress: Callable[[float, int], None] | None = None,
+    progress: Progress | None = None,
     fetch_imagery: bool = False,
 ) -> BuildReport:
     """Repair a cube by its area file, or by what it remembers; see `jobs.repair.repair_cube`.

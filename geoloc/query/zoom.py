@@ -20,6 +20,7 @@ from ..jobs.build import build_cube
 from ..models import Model
 from ..models.spec import OverheadSpec
 from ..names import free_name, safe_name
+from ..progress import Stages, silent
 from ..report import QueryResult, check_writable, write_report
 from ..report.outputs import RECORD
 from ..report.result import Parent
@@ -39,7 +40,6 @@ from .repeat import (
 from .run import scene_item
 from .searcher import Found, ModelSearcher, Searcher
 from .session import QuerySession, file_digest
-from .stages import Stages, silent
 from .tandem import TandemSearcher
 from .tandem.members import require_few
 from .target import Target, cube_model

@@ -6,7 +6,7 @@ Everything is written tile by tile: memory does not grow with the world.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from ..domain import Grid
 from ..errors import OutputError, UsageError
 from ..files.gdal import gdal_writing, raster_bytes
 from ..files.whole import write_whole
+from ..progress import Progress
 from .overhead import ACQUISITIONS, Acquisition, render_overhead
 from .roads import Road
 from .world import World
@@ -36,8 +37,6 @@ OVERLAP = 64.0
 DEM_STEP = 10.0
 _DEM_ROWS = 256
 _PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Repeatable noise over the world, and the fine structure of grounds, leaves and bark."""
 
-# mypy: disable-error-code="no-untyped-def,untyped-decorator"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
 
 from __future__ import annotations
 

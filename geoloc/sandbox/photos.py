@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..errors import GeolocError, OutputError
 from ..files.whole import whole_file
+from ..progress import Progress, unheard
 from .camera import Camera
 from .relief import Relief
 from .scene import LANDUSE
@@ -91,7 +92,7 @@ def write_photos(
     n: int = 40,
     seed: int = 0,
     size: tuple[int, int] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write ``0001.jpg`` ... and ``truth.csv`` into ``folder``; returns the table's path.
 
@@ -108,7 +109,7 @@ def write_album(
     folder: Path,
     n: int,
     take: Callable[[int], Photo],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write the photos that ``take`` gives for 0 to ``n - 1``, and ``truth.csv``; its path.
 
@@ -116,7 +117,7 @@ def write_album(
     the folder cannot be written.
     """
     rows = []
-    report = progress or (lambda _done, _total: None)
+    report = progress or unheard
     try:
         folder.mkdir(parents=True, exist_ok=True)
         report(0, n)  # the first photo may take long: a world of views is made for it

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import OutputError
 from ..files.whole import write_whole
+from ..progress import Stages, silent
 from .catalog import write_world
 from .photos import write_photos
 from .telegram import write_telegram
-
-Progress = Callable[[int, int], None]
-Stages = Callable[[str], Progress]
-"""Returns, for the name of a stage, the callback for its progress."""
 
 _MARK = "sandbox.json"
 
@@ -43,11 +40,6 @@ def write_sandbox(
         write_telegram(world, folder / "telegram", seed)
         mark_done(folder, asked)
     return {**asked, "area": str(folder / "area.yaml")}
-
-
-def silent(_stage: str) -> Progress:
-    """Stages that nobody follows."""
-    return lambda _done, _total: None
 
 
 def mark_done(folder: Path, asked: Mapping[str, object]) -> None:

@@ -20,6 +20,7 @@ from ..domain import Chunk
 from ..errors import CubeError, SpecMismatchError, UsageError
 from ..executors import Executor, InlineExecutor, Lazy
 from ..models import FeatureSpace
+from ..progress import Progress
 from ..stores import local_path
 from .distance import BlockKernel, Query, distance_kernel, scene_kernel
 from .mask import WGS84, PolygonMask
@@ -79,7 +80,7 @@ def reduce_scan(
     within_crs: str = WGS84,
     threads: int | None = None,
     executor: Executor | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Result:
     """What a reduction keeps of the distances of every cell to every photo; see `scan`.
 
@@ -98,7 +99,7 @@ def reduce_scenes(
     within: BaseGeometry | None = None,
     within_crs: str = WGS84,
     threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     features: FeatureSpace | None = None,
 ) -> Result:
     """`reduce_scan` for scene classes by name; see `scan_scenes`.
@@ -144,7 +145,7 @@ def _reduce(
     reduction: Reduction[Result],
     threads: int | None,
     executor: Executor | None,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> Result:
     done, total = 0, math.prod(cube.domain.chunk_grid(side_of(cube.domain, kernel.maps)))
     # threads see what the whole reduction knows by then, workers how it begins

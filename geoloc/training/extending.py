@@ -7,7 +7,7 @@ cubes that the model has made are searched by the new names at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from ..models.derived import check_out, derive
 from ..models.features import FeatureSpace
 from ..models.model import Model
 from ..pairs import class_images
+from ..progress import Progress
 from ..scenes import canonical, display_name
 from .class_images import class_folders
 from .landuse import scene_name
@@ -113,7 +114,7 @@ def extend(
     *,
     side: Side = "overhead",
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Extended:
     """Write a model with the vectors of another and a name for each class folder in ``labels``.
 
@@ -266,7 +267,7 @@ def _require_enough(name: str, count: int, kind: str) -> None:
 
 
 def _vectors(
-    model: Model, files: Sequence[Path], side: Side, progress: Callable[[int, int], None] | None
+    model: Model, files: Sequence[Path], side: Side, progress: Progress | None
 ) -> ImageVectors[Path]:
     read = overhead_vectors if side == "overhead" else ground_vectors
     return read(model, files, progress)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,12 +40,12 @@ from ..models.quantizer import code_range_of
 from ..models.spec import MODEL_NAME
 from ..models.store import publish, refuse_other_folder
 from ..models.trunks import trunk_sha256
+from ..progress import Progress, Stages, silent
 from ..scenes import canonical
 from .class_images import ClassImages, class_pairs, read_class_folders
 from .landuse_features import PHOTO_PX, PHOTO_VIEWS, PLACE_VIEWS, photo_features, place_features
 from .shared_space import Space, SpaceSpec, Views, embed, train_space
 
-Stages = Callable[[str], Callable[[int, int], None]]
 F32 = NDArray[np.float32]
 GSD = (0.4, 1.5625, 3.2)
 """Smallest, best and largest m per px: `INPUT_PX` px are 77 to 614 m, as in the images it has seen
@@ -94,7 +93,7 @@ def make_landuse(spec: LanduseSpec, progress: Stages | None = None) -> Made:
     of, and ModelError where ``out`` is something else.
     """
     refuse_other_folder(spec.out)
-    stage = progress or (lambda _title: lambda _done, _total: None)
+    stage = progress or silent
     material, skipped = read_material(spec, stage)
     figures = measure(material, spec, stage("measuring"))
     space = train_space(
@@ -131,7 +130,7 @@ def read_material(spec: LanduseSpec, stage: Stages) -> tuple[Material, tuple[str
 
 
 def measure(
-    material: Material, spec: LanduseSpec, progress: Callable[[int, int], None] | None = None
+    material: Material, spec: LanduseSpec, progress: Progress | None = None
 ) -> ClassEvaluation:
     """Train on every second image of each class, and find the others."""
     unseen, above = material.ground.held_back, material.overhead.held_back

@@ -8,7 +8,7 @@ that of its own ground class, and images of a batch to one another (InfoNCE).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -30,6 +30,7 @@ from ..encoders.formats.landuse import (
     place_head,
     shaped,
 )
+from ..progress import Progress, unheard
 from .discriminant import fit_discriminant
 
 F32 = NDArray[np.float32]
@@ -90,14 +91,14 @@ def train_space(
     overhead: Views,
     together: NDArray[np.bool_],
     spec: SpaceSpec,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Space:
     """Train both heads; ``together`` ``(ground class, overhead class)``: which go together.
 
     Each member is trained for itself, as their errors then differ.
     """
     steps = spec.epochs * max(1, max(len(ground.labels), len(overhead.labels)) // spec.batch)
-    tell = progress or (lambda _done, _total: None)
+    tell = progress or unheard
     goes = torch.from_numpy(together).float()
     classes = []
     with torch.random.fork_rng():

@@ -3,7 +3,7 @@ model says of its places."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from ...evaluation.tandem import Bank, fused
 from ...executors import Executor
 from ...models import Model, model_info
 from ...photos import photo_path
+from ...progress import Progress, part_of, silent
 from ...report import QueryResult
 from ...report.tandem import SCORE, Said, TandemModel, TandemPart, TandemPlace
 from ...search import BLOCK, RankedMap, strips
@@ -25,7 +26,6 @@ from ..folders import cubes_key
 from ..items import QueryItem
 from ..searcher import Found, Truth, answer_by
 from ..session import QuerySession
-from ..stages import Progress, part_of, silent
 from ..truth import with_truth
 from .members import Tandem
 from .notes import notes_of
@@ -141,7 +141,7 @@ def search_tandem(
     out: Path,
     *,
     top: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[list[TandemAnswer], dict[str, str]]:
     """The best places of each photo by all models together, written to ``out/<photo>/``; and
     failures by path. Raises OutputError.

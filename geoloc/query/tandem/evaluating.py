@@ -3,7 +3,7 @@ places."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ...evaluation.bootstrap import Figure, figures, mean_figure
 from ...evaluation.ranks import ON_A_MAP, Ranks
 from ...evaluation.truth import place_groups
 from ...photos import photo_path
+from ...progress import Progress
 from ..truth import true_point
 from .members import TANDEM, TANDEM_BANK, Tandem
 
@@ -50,7 +51,7 @@ def evaluate_tandem(
     truth: Path,
     *,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> TandemEvaluation:
     """Rank the true places of the photos of a truth file (they lie beside it) by each model alone
     and by all together. Raises UsageError where none of them can be ranked."""

@@ -17,6 +17,7 @@ from ...errors import UsageError
 from ...evaluation.tandem import FEWEST, Bank, BankSums, by_places, fused, shares
 from ...models import Model
 from ...photos import Photo
+from ...progress import Progress
 from ...ranking import Ranking
 from ...report.evidence import photo_record
 from ...search import Query, scan
@@ -26,7 +27,6 @@ from ..folders import question_key
 from ..items import QueryItem
 from ..options import QueryOptions
 from ..session import QuerySession
-from ..stages import Progress
 from ..target import Ref, Target, cube_model, open_target, several_models
 
 TANDEM, TANDEM_BANK = "tandem", "tandem_bank"

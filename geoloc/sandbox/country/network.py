@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from ...progress import Progress
 from ..districts import RAILWAY, STREETS
 from ..layout import HALF_WIDTH, NONE, RURAL, TRACK
 from ..roads import PLOT_KIND, Kind, Road, inner_roads, line_roads, open_ground, runs
@@ -16,7 +17,6 @@ from .plan import inside_ring
 
 F64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-Progress = Callable[[int, int], None]
 
 _BLOCK = 60
 """Plots along the side of a block."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import GeolocError
+from ...progress import Progress
 from ..camera import Camera
 from ..layout import CLASS
 from ..lines import RAIL, RIVER, distances, stretches_near, trace
@@ -49,7 +49,7 @@ def write_country_photos(
     country: Country,
     folder: Path,
     n: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     views: int = 1,
 ) -> Path:
     """Write ``n`` photos and ``truth.csv`` into ``folder``; returns the table's path.

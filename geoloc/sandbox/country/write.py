@@ -9,8 +9,9 @@ import yaml
 
 from ...errors import OutputError
 from ...files.whole import write_whole
+from ...progress import Stages, silent
 from ..catalog import write_roads
-from ..write import Stages, already_there, mark_done, silent
+from ..write import already_there, mark_done
 from .maps import write_maps
 from .network import network
 from .photos import write_country_photos

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from geoloc.query.stages import part_of, silent
+from geoloc.progress import part_of, silent
 
 
 def test_parts_are_told_as_shares_of_the_whole() -> None:
