@@ -28,9 +28,11 @@ from prefect.artifacts import (
 )
 
 from geoloc.bulk import BulkReport
+from geoloc.evaluation.tables import figure_text
 from geoloc.jobs.report import BuildReport
 from geoloc.jobs.verify import Verification
 from geoloc.query import Evaluation
+from geoloc.query.tandem import TandemEvaluation
 from geoloc.report import QueryResult
 from geoloc.report.formatting import degrees, measured
 from geoloc.report.links import web_maps
@@ -221,6 +223,18 @@ def show_evaluation(found: Evaluation) -> None:
     show_figures(dict(found.summary.as_dict()), "evaluation", str(found.summary))
     rows = [score.to_json() for score in found.scores]
     show_table(rows, "evaluation-photos", "Percentile: chance is 50")
+    show_failures(found.failures)
+
+
+def show_evaluation_of_models(found: TandemEvaluation) -> None:
+    """How high the true places rank by each model and by all, and what is gained."""
+    rows = [
+        {"ranked by": name, **{key: figure_text(one) for key, one in figures.items()}}
+        for name, figures in found.methods.items()
+    ]
+    show_table(rows, "evaluation", f"Percentiles of {found.photos} photos: chance is 50")
+    gained = {f"{name}: mean percentile": figure_text(one) for name, one in found.gains.items()}
+    show_figures(gained, "evaluation-gains", f"Gained over {found.better} alone")
     show_failures(found.failures)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger
 
+from geoloc.area import Area
 from geoloc.query import Evaluation, evaluate_truth
+from geoloc.query.tandem import TandemEvaluation, evaluate_tandem, open_tandem
+from geoloc.query.target import several_models
 
-from .artifacts import progress, show_evaluation
+from .artifacts import progress, show_evaluation, show_evaluation_of_models
 from .parameters import CubeRef, FilePath
 from .running import run_name, say_why, stage
 
@@ -17,12 +21,19 @@ from .running import run_name, say_why, stage
 def evaluate(cube: CubeRef, truth: FilePath) -> dict[str, Any]:
     """How high the true places of photos rank: percentile (chance 50) and best 1, 5, 10 %.
 
+    Where the area file names several models, those of each and of all together.
+
     Args:
         cube: area file, path or URL of a cube
         truth: CSV file with file, lon, lat; the photos lie beside it
 
     Returns the figures.
     """
+    several = several_models(cube)
+    if several is not None:
+        together = score_together(several, truth)
+        show_evaluation_of_models(together)
+        return together.to_json()
     found = score(cube, truth)
     show_evaluation(found)
     return found.to_json()
@@ -34,3 +45,11 @@ def score(cube: str, truth: str) -> Evaluation:
     found = evaluate_truth(cube, truth, progress=progress)
     get_run_logger().info(str(found.summary))
     return found
+
+
+@stage("answer and score by each model and by all")
+def score_together(area: Area, truth: str) -> TandemEvaluation:
+    """See `geoloc.query.tandem.evaluate_tandem`; the bank is that of the area."""
+    reading = None if area.bank is None else progress("reading the bank", "bank")
+    tandem = open_tandem([area], progress=reading)
+    return evaluate_tandem(tandem, Path(truth), progress=progress("ranking the true places"))
