@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,48 @@ def test_the_answer_can_be_repeated(answers: QueryResults, tmp_path: Path) -> No
     assert repeat_query(copy / RECORD).exact
     (copy / "regions.tif").write_bytes(b"no")
     assert not repeat_query(copy / RECORD).same
+
+
+def _moved(regions: dict[str, Any]) -> None:
+    regions["good_regions"][0]["lat"] += 0.002
+
+
+def _farther(regions: dict[str, Any]) -> None:
+    regions["good_regions"][0]["distance"] *= 1.01
+
+
+def _nearly(regions: dict[str, Any]) -> None:
+    regions["good_regions"][0]["distance"] *= 1 + 1e-6
+
+
+def _fewer(regions: dict[str, Any]) -> None:
+    del regions["good_regions"][-1]
+
+
+def _none(regions: dict[str, Any]) -> None:
+    regions["good_regions"] = ["no region"]
+
+
+def _other_rule(regions: dict[str, Any]) -> None:
+    regions["good"] += 1
+
+
+@pytest.mark.usefixtures("country")
+@pytest.mark.parametrize("change", [_moved, _farther, _nearly, _fewer, _none, _other_rule])
+def test_changed_regions_are_not_reproduced(
+    answers: QueryResults, tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    """'geoloc zoom --region' goes by them."""
+    folder = answers.results[0].folder
+    assert folder is not None
+    record = json.loads((folder / RECORD).read_text())
+    change(record["regions"])
+    (tmp_path / RECORD).write_text(json.dumps(record))
+    found = repeat_query(tmp_path / RECORD)
+    assert not found.exact
+    assert found.same is (change is _nearly)
+    told = "not the same to the last bit: regions" if found.same else "regions are not as recorded"
+    assert any(line.startswith(told) for line in found.differences)
 
 
 def test_scenes_bulk_and_fused_photos_have_regions_too(country: Country, tmp_path: Path) -> None:

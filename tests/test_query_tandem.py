@@ -280,7 +280,7 @@ def test_the_bank_of_the_area_calibrates(world: World, tmp_path: Path) -> None:
     part = found.tandem
     assert part is not None and part.calibration == "bank" and len(part.bank) == 10
     assert any("10 unrelated ones" in note for note in found.notes)
-    assert any("1 photos of the bank could not be read" in note for note in found.notes)
+    assert any("One photo of the bank could not be read" in note for note in found.notes)
     assert not any("itself is among them" in note for note in found.notes)
     again = answered(area, world.photos[9], tmp_path / "out", top=3)
     assert any("itself is among them" in note for note in again.notes)

@@ -28,6 +28,7 @@ from geoloc.points import PointSet, writing_points
 from geoloc.query import ZoomOptions, query_photos, repeat_query, search_scene, zoom_answer
 from geoloc.query.neighbourhood import Spot, spot_of, square_around, step_for
 from geoloc.report.result import QueryResult
+from geoloc.sharing import Options, read_rounding, share
 from tests.cubes import write_cube
 from tests.small_place import LEFT, TOP, SmallPlace, write_place
 
@@ -134,6 +135,16 @@ def test_the_answer_to_a_photo_named_zoom_is_left_alone(asked: Answered, tmp_pat
     result = zoom(tmp_path / "answers" / "zoom")
     assert result.folder == tmp_path / "answers" / "zoom-2" / "zoom candidate 2 0.64 km"
     assert read(tmp_path / "answers" / "zoom") == asked.record()
+
+
+def test_no_rounding_hides_a_neighbourhood(asked: Answered, tmp_path: Path) -> None:
+    """The candidate lies in the middle of the area, whose bounds a copy has."""
+    result = zoom(asked.answer, out=tmp_path / "out", cache=tmp_path / "cache")
+    assert result.folder is not None
+    with pytest.raises(UsageError, match=r"is the neighbourhood of a candidate.*--round cannot"):
+        share([result.folder], tmp_path / "copy", Options(rounding=read_rounding("100m")))
+    assert not (tmp_path / "copy").exists()
+    share([result.folder], tmp_path / "copy")
 
 
 def test_what_was_built_is_not_built_again(asked: Answered, tmp_path: Path) -> None:

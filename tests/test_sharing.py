@@ -6,6 +6,7 @@ import hashlib
 import html
 import json
 import os
+import shutil
 import stat
 import zipfile
 from dataclasses import replace
@@ -22,6 +23,7 @@ from geoloc.cli import app
 from geoloc.errors import GeolocError, OutputError, UsageError
 from geoloc.query import query_photos, search_scene
 from geoloc.query.repeat import repeat_query
+from geoloc.query.session import unmeasured
 from geoloc.sharing import Options, read_keep, read_rounding, share
 from tests.bulk_place import Place
 from tests.media import save
@@ -29,6 +31,7 @@ from tests.report_sample import CLASSES, sample
 from tests.shared_answers import (
     MARKS,
     blob,
+    edit_record,
     forget_digests,
     holders,
     pictures,
@@ -221,7 +224,7 @@ def test_other_sizes_are_refused(text: str) -> None:
         read_rounding(text)
 
 
-@pytest.mark.parametrize("text", ["101m", "1000km"])
+@pytest.mark.parametrize("text", ["101m", "1400m"])
 def test_the_finest_and_the_coarsest_rounding(tmp_path: Path, text: str) -> None:
     folder = write_telling(tmp_path / "a", imagery=False)
     share([folder], tmp_path / "out", Options(rounding=read_rounding(text)))
@@ -322,6 +325,23 @@ def test_a_rounding_that_rounds_nothing_is_refused(answer: Path, tmp_path: Path)
     with pytest.raises(UsageError, match=r"is no coarser than the cells of \d+ m"):
         share([answer], tmp_path / "out", Options(rounding=read_rounding("1m")))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_rounding_that_is_wider_than_the_area_is_refused(answer: Path, tmp_path: Path) -> None:
+    """The copy has the bounds of the area, so that it would not hide what it says it hides."""
+    with pytest.raises(UsageError, match=r"--round 2 km is more than the width .*, 1400 m"):
+        share([answer], tmp_path / "out", Options(rounding=read_rounding("2km")))
+    assert not (tmp_path / "out").exists()
+
+
+def test_that_nothing_is_known_of_how_much_to_search_stays(answer: Path, tmp_path: Path) -> None:
+    shutil.copytree(answer, tmp_path / "a")
+    name = record(answer)["model"]["name"]
+    edit_record(tmp_path / "a", notes=[unmeasured(name), unmeasured("Olena's")])
+    share([tmp_path / "a"], tmp_path / "out", Options())
+    first, *others = record(tmp_path / "out" / "answer-1")["notes"]
+    assert first == unmeasured(name)
+    assert "A note of the original cannot be shared: ask for it before you rely on this." in others
 
 
 def test_a_bulk_run_is_shared_whole(place: Place, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 import rasterio
 
 from geoloc.errors import GeolocError, UsageError
+from geoloc.query.session import unmeasured
 from geoloc.query.tandem.notes import (
     calibrated_by,
     first_named,
@@ -201,6 +202,8 @@ def weak(**figures: Any) -> str:
 
 
 def test_known_notes_stay_and_others_are_missed(plain: Path, tmp_path: Path) -> None:
+    own = record(plain)["tandem"]["models"][1]["model"]["name"]
+
     def noted(name: str) -> list[str]:
         return [
             calibrated_by(1, itself=True),
@@ -212,6 +215,7 @@ def test_known_notes_stay_and_others_are_missed(plain: Path, tmp_path: Path) -> 
             + "3 of 9 blocks of this cube are not built yet: nothing is found there.",
             of_model("landuse", alone=True) + weak(closer=0.04, random=0.5),
             of_model("landuse", alone=True) + weak(closer=0.0),
+            of_model(name) + unmeasured(own if name == NASTY else name),
             of_model(name, alone=True) + weak(pairs=0.2),
         ]
 

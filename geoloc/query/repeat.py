@@ -40,6 +40,7 @@ searched for together with others takes other kernels, which add in another orde
 
 _NUMBERS = ("vector", "candidates", "summary")
 _CUBE = ("area", "model", "model_digest", "metric", "encoding", "classes", "cells")  # never change
+_OF_REGION = ("distance", "best_score", "second", "score")  # numbers that may differ by rounding
 _SHOWN = 120  # characters of a value that a line quotes
 _MADE_UP = ("/proc", "/sys", "/dev/fd", "/dev/pts")
 
@@ -129,6 +130,7 @@ def compare(before: Record, after: Record) -> Repetition:
     other = list(_other(before, after))
     exact = not other and all(before[key] == after[key] for key in _NUMBERS)
     exact = exact and _said_alone(before) == _said_alone(after)
+    exact = exact and before.get("regions") == after.get("regions")
     same = not other and largest is not None and largest <= ROUNDING
     return Repetition(exact, same, largest, (*other, *_remarks(before, after, largest)))
 
@@ -145,6 +147,8 @@ def _other(before: Record, after: Record) -> Iterator[str]:
         largest = _largest_difference(was, now)
         if largest is None or largest > ROUNDING:
             yield f"{name}.candidates are not as recorded: other places, order or distances"
+    if not _same_regions(before.get("regions"), after.get("regions")):
+        yield "regions are not as recorded: other places, order, numbers or rules"
 
 
 def _facts(before: Record, after: Record) -> Iterator[tuple[str, Any, Any]]:
@@ -211,11 +215,31 @@ def _brief(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
+def _same_regions(was: Any, now: Any) -> bool:
+    """Whether they are the same regions at the same places, of numbers that differ by rounding."""
+    if not isinstance(was, Mapping) or not isinstance(now, Mapping):
+        return bool(was == now)
+    own, other = (list(regions.get("good_regions") or ()) for regions in (was, now))
+    rules = [{**regions, "good_regions": None} for regions in (was, now)]
+    return rules[0] == rules[1] and len(own) == len(other) and all(map(_same_region, own, other))
+
+
+def _same_region(was: Any, now: Mapping[str, Any]) -> bool:
+    if not isinstance(was, Mapping) or was.keys() != now.keys():
+        return False
+    return all(
+        _near({name: was[name]}, {name: now[name]})
+        if name in _OF_REGION and isinstance(was[name], float) and isinstance(now[name], float)
+        else was[name] == now[name]
+        for name in now
+    )
+
+
 def _remarks(before: Record, after: Record, largest: float | None) -> Iterator[str]:
     """What else differs: in the last digits, or beside the answer."""
     if largest is None:
         yield "the candidates are different places, or in a different order"
-    if differing := [key for key in _NUMBERS if before[key] != after[key]]:
+    if differing := [k for k in (*_NUMBERS, "regions") if before.get(k) != after.get(k)]:
         yield f"not the same to the last bit: {', '.join(differing)}"
     built, again = (record["cube"].get("created") for record in (before, after))
     if built != again:

@@ -326,13 +326,17 @@ class QuerySession:
 
 
 def _unmeasured(question: QueryItem, model: Model | None) -> Iterator[str]:
-    """That a model has no figures of how much has to be searched."""
     if question.photos and model and read_calibration(model) is None:
-        yield (
-            f"How much of the area holds the true place with 80\u202f% is not known for model "
-            f"{model.name}: measure it on photos of known places with 'geoloc evaluate CUBE "
-            "TRUTH.csv --calibrate MODEL'."
-        )
+        yield unmeasured(model.name)
+
+
+def unmeasured(model: str) -> str:
+    """That a model has no figures of how much has to be searched."""
+    return (
+        f"How much of the area holds the true place with 80\u202f% is not known for model {model}: "
+        "measure it on photos of known places with 'geoloc evaluate CUBE TRUTH.csv --calibrate "
+        "MODEL'."
+    )
 
 
 def _notes_of(photos: Sequence[Photo]) -> Iterator[str]:

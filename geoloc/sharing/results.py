@@ -23,6 +23,7 @@ from ..domain import Grid
 from ..errors import UsageError
 from ..models import Term
 from ..photos import Photo
+from ..query.session import unmeasured
 from ..report import Match, QueryResult
 from ..report.evidence import SHARED_FORMAT
 from ..report.match import match_record
@@ -144,11 +145,22 @@ class _Redaction:
 def _redaction(answer: Answer, names: Mapping[str, str], options: Options) -> _Redaction:
     if options.rounding is None:
         return _Redaction(Scrub(options, names, lambda lon, lat: (lon, lat)), None, answer.heatmap)
+    _refuse_neighbourhood(answer)
     if answer.regions is not None:
         squares = Squares.within(answer.grid, options.rounding)
         return _Redaction(Scrub(options, names, squares.place), squares, answer.heatmap)
     squares, heatmap = Squares.of(answer.heatmap, answer.grid, options.rounding)
     return _Redaction(Scrub(options, names, squares.place), squares, heatmap)
+
+
+def _refuse_neighbourhood(answer: Answer) -> None:
+    """Of an answer that is the neighbourhood of a place, the bounds alone tell the place."""
+    if "parent" in answer.record:
+        raise UsageError(
+            f"{answer.folder} is the neighbourhood of a candidate, which lies in the middle of its "
+            "area: --round cannot hide it. Share the answer that it was zoomed from, or omit "
+            "--round"
+        )
 
 
 def _together(answer: Answer, redaction: _Redaction) -> SharedResult:
@@ -165,11 +177,17 @@ def _with_notes(answer: Answer, result: SharedResult, scrub: Scrub) -> SharedRes
     """The result with its notes, and what a reader must know of the copy."""
     record = answer.record
     plain = scrub.notes(record.get("notes"), record["photos"])
-    of_models = shared_notes(record, scrub) if answer.alone else ()
+    of_models = shared_notes(record, scrub) if answer.alone else _of_model(record, result)
     kept = tuple(dict.fromkeys((*of_models, *plain)))
     dropped = len(set(texts(record.get("notes")))) - len(kept)
     own = _own_notes(scrub.options, dropped, of_points=result.of_points)
     return replace(result, notes=(*kept, *own))
+
+
+def _of_model(record: Record, result: SharedResult) -> Iterator[str]:
+    """The note that names a single model, with its name in the copy."""
+    if unmeasured(str(record["model"].get("name"))) in texts(record.get("notes")):
+        yield unmeasured(str(result.model.get("name", "1")))
 
 
 def _result(answer: Answer, redaction: _Redaction) -> SharedResult:

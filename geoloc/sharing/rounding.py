@@ -34,8 +34,13 @@ class Squares:
                 f"--round {rounding.text} is no coarser than the cells of {grid.step:g} m: round "
                 "to more than that"
             )
+        widest = grid.step * max(grid.shape)
+        if rounding.metres > widest:
+            raise UsageError(
+                f"--round {rounding.text} is more than the width of the answer's area, {widest:g} "
+                "m, whose bounds are in the copy: round to less, or share it without --round"
+            )
         factor = math.ceil(rounding.metres / grid.step)
-        factor = min(factor, max(grid.shape))
         small, coarse = reduced(heatmap, grid, factor)
         return cls(coarse, factor, rounding), small
 

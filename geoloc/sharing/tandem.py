@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..names import unique_names
+from ..query.session import unmeasured
 from ..query.tandem.notes import (
     calibrated_by,
     days_of,
@@ -75,15 +76,14 @@ def _said(record: Record, name: str) -> Iterator[tuple[int, Said]]:
 def shared_notes(record: Record, scrub: Scrub) -> Iterator[str]:
     """The notes that are known sentences on several models, with their names in the copy."""
     known = dict(_sentences(record))
-    own = [one["name"] for one in record["tandem"]["models"]]
     for line in texts(record.get("notes")):
         if line in known:
             yield known[line]
-        elif (found := _COUNT.match(line)) and line == unread(int(found[0])):
+        elif line == unread(1) or ((found := _COUNT.match(line)) and line == unread(int(found[0]))):
             yield line
         else:
-            for old, new in zip(own, shared_names(record), strict=True):
-                yield from _note_of(line, old, new, record, scrub)
+            for one, new in zip(record["tandem"]["models"], shared_names(record), strict=True):
+                yield from _note_of(line, one, new, record, scrub)
 
 
 def _sentences(record: Record) -> Iterator[tuple[str, str]]:
@@ -99,9 +99,12 @@ def _sentences(record: Record) -> Iterator[tuple[str, str]]:
         yield other_days(old), other_days(new)
 
 
-def _note_of(line: str, old: str, new: str, record: Record, scrub: Scrub) -> Iterator[str]:
-    """A known sentence that one model limits its answer by; ``old``, ``new``: its name."""
+def _note_of(line: str, one: Record, new: str, record: Record, scrub: Scrub) -> Iterator[str]:
+    """A known sentence that one model limits its answer by; ``new``: its name in the copy."""
+    old = one["name"]
     if (alone := line.removeprefix(of_model(old, alone=True))) != line:
         yield from (of_model(new, alone=True) + one for one in [alone] if _WEAK.fullmatch(one))
+    elif line == of_model(old) + unmeasured(str(one["model"].get("name"))):
+        yield of_model(new) + unmeasured(new)
     elif (rest := line.removeprefix(of_model(old))) != line:
         yield from (of_model(new) + one for one in scrub.notes([rest], record["photos"]))

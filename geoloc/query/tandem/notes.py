@@ -64,6 +64,8 @@ def calibrated_by(photos: int, *, itself: bool = False) -> str:
 
 def unread(photos: int) -> str:
     """How many photos of the bank count for nothing."""
+    if photos == 1:
+        return "One photo of the bank could not be read and does not count."
     return f"{photos} photos of the bank could not be read and do not count."
 
 
