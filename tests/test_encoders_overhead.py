@@ -263,7 +263,7 @@ def test_how_far_it_has_come_is_told(
     monkeypatch.setattr(overhead, "_BATCH_PX", {"cpu": 5 * 64 * 64})
     monkeypatch.setattr(overhead, "TILE_PX", 200)
     encoder = opened(tmp_path, method, **dense_section())
-    cells = Grid(CELLS.crs, CELLS.left, CELLS.top, 10.0, 20, 16)
+    cells = Grid(CELLS.crs, CELLS.left, CELLS.top, 10.0, 8, 6)
     told: list[float] = []
     with listening(told.append):
         World(encoder, cells).encode(encoder, cells)
