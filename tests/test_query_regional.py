@@ -155,12 +155,26 @@ def _none(regions: dict[str, Any]) -> None:
     regions["good_regions"] = ["no region"]
 
 
+def _no_list(regions: dict[str, Any]) -> None:
+    regions["good_regions"] = 5
+
+
+def _no_number(regions: dict[str, Any]) -> None:
+    regions["good_regions"][0]["score"] = "low"
+
+
+def _huge(regions: dict[str, Any]) -> None:
+    regions["good_regions"][0]["score"] = 10**400
+
+
 def _other_rule(regions: dict[str, Any]) -> None:
     regions["good"] += 1
 
 
 @pytest.mark.usefixtures("country")
-@pytest.mark.parametrize("change", [_moved, _farther, _nearly, _fewer, _none, _other_rule])
+@pytest.mark.parametrize(
+    "change", [_moved, _farther, _nearly, _fewer, _none, _no_list, _no_number, _huge, _other_rule]
+)
 def test_changed_regions_are_not_reproduced(
     answers: QueryResults, tmp_path: Path, change: Callable[[dict[str, Any]], None]
 ) -> None:

@@ -141,7 +141,7 @@ def test_no_rounding_hides_a_neighbourhood(asked: Answered, tmp_path: Path) -> N
     """The candidate lies in the middle of the area, whose bounds a copy has."""
     result = zoom(asked.answer, out=tmp_path / "out", cache=tmp_path / "cache")
     assert result.folder is not None
-    with pytest.raises(UsageError, match=r"is the neighbourhood of a candidate.*--round cannot"):
+    with pytest.raises(UsageError, match=r"is the neighbourhood of a place.*--round cannot"):
         share([result.folder], tmp_path / "copy", Options(rounding=read_rounding("100m")))
     assert not (tmp_path / "copy").exists()
     share([result.folder], tmp_path / "copy")

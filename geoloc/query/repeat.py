@@ -41,6 +41,7 @@ searched for together with others takes other kernels, which add in another orde
 _NUMBERS = ("vector", "candidates", "summary")
 _CUBE = ("area", "model", "model_digest", "metric", "encoding", "classes", "cells")  # never change
 _OF_REGION = ("distance", "best_score", "second", "score")  # numbers that may differ by rounding
+_LEAST_DISTANCE, _LEAST_SCORE = 1e-9, 1.0  # below these their difference itself counts
 _SHOWN = 120  # characters of a value that a line quotes
 _MADE_UP = ("/proc", "/sys", "/dev/fd", "/dev/pts")
 
@@ -219,18 +220,28 @@ def _same_regions(was: Any, now: Any) -> bool:
     """Whether they are the same regions at the same places, of numbers that differ by rounding."""
     if not isinstance(was, Mapping) or not isinstance(now, Mapping):
         return bool(was == now)
-    own, other = (list(regions.get("good_regions") or ()) for regions in (was, now))
+    own, other = was.get("good_regions"), now["good_regions"]
     rules = [{**regions, "good_regions": None} for regions in (was, now)]
-    return rules[0] == rules[1] and len(own) == len(other) and all(map(_same_region, own, other))
+    return (
+        rules[0] == rules[1]
+        and isinstance(own, list)
+        and len(own) == len(other)
+        and all(map(_same_region, own, other))
+    )
 
 
 def _same_region(was: Any, now: Mapping[str, Any]) -> bool:
     if not isinstance(was, Mapping) or was.keys() != now.keys():
         return False
+    least = _LEAST_SCORE if "best_score" in now else _LEAST_DISTANCE
     return all(
-        _near({name: was[name]}, {name: now[name]})
-        if name in _OF_REGION and isinstance(was[name], float) and isinstance(now[name], float)
-        else was[name] == now[name]
+        was[name] == now[name]
+        or (
+            name in _OF_REGION
+            and isinstance(was[name], float)
+            and isinstance(now[name], float)
+            and _difference(was[name], now[name], least) <= ROUNDING
+        )
         for name in now
     )
 
@@ -253,14 +264,20 @@ def _remarks(before: Record, after: Record, largest: float | None) -> Iterator[s
 def _largest_difference(before: list[Any], after: list[Any]) -> float | None:
     """Relative difference of distances, or None where the places are not the same.
 
-    Scores of several models may be 0 anywhere: below 1 their difference itself counts.
+    Scores of several models may be 0 anywhere.
     """
     places = [[(c["rank"], c["lon"], c["lat"]) for c in places_of] for places_of in (before, after)]
     if places[0] != places[1]:
         return None
-    key, least = ("distance", 1e-9) if "distance" in (before or [{}])[0] else ("score", 1.0)
-    pairs = [(a[key], b[key]) for a, b in zip(before, after, strict=True)]
-    return max((abs(a - b) / max(abs(a), abs(b), least) for a, b in pairs), default=0.0)
+    of_distances = "distance" in (before or [{}])[0]
+    key, least = ("distance", _LEAST_DISTANCE) if of_distances else ("score", _LEAST_SCORE)
+    pairs = zip(before, after, strict=True)
+    return max((_difference(a[key], b[key], least) for a, b in pairs), default=0.0)
+
+
+def _difference(was: float, now: float, least: float) -> float:
+    """Relative to the larger number, or to ``least``."""
+    return abs(was - now) / max(abs(was), abs(now), least)
 
 
 def _answer(record: Record, cube: str | Path | None, media: Path | None) -> QueryResult:

@@ -23,7 +23,14 @@ def compiled_for(signature: str) -> Callable[[F], F]:
 
     For what is called with many constants: numba would compile it for each of them.
     """
-    return cast(Callable[[F], F], numba.njit(signature, cache=True, nogil=True))
+
+    def compile_now(function: F) -> F:
+        try:
+            return cast(F, numba.njit(signature, cache=True, nogil=True)(function))
+        except OSError:  # a full disk is no reason not to be imported
+            return cast(F, numba.njit(signature, nogil=True)(function))
+
+    return compile_now
 
 
 def parallel(function: F) -> F:

@@ -157,7 +157,7 @@ def _refuse_neighbourhood(answer: Answer) -> None:
     """Of an answer that is the neighbourhood of a place, the bounds alone tell the place."""
     if "parent" in answer.record:
         raise UsageError(
-            f"{answer.folder} is the neighbourhood of a candidate, which lies in the middle of its "
+            f"{answer.folder} is the neighbourhood of a place, which lies in the middle of its "
             "area: --round cannot hide it. Share the answer that it was zoomed from, or omit "
             "--round"
         )
