@@ -85,6 +85,21 @@ DRAWN = "e => e.getContext('2d').getImageData(0, 0, e.width, e.height).data" \
 PIXEL = "(e, [col, row]) => [...e.getContext('2d').getImageData(col, row, 1, 1).data].slice(0, 3)"
 
 
+def test_imagery_is_not_shown_before_it_is_placed(
+    offline_page: OfflinePage, page_file: Path
+) -> None:
+    """A picture that takes long to decode lay in the corner of the map, at a scale of its own."""
+    offline_page.page.add_init_script(
+        "HTMLImageElement.prototype.decode = () => new Promise(go => { window.decoded = go; });"
+    )
+    page = offline_page.open(page_file)
+    picture = page.locator("#base .layer").first
+    assert picture.evaluate("e => getComputedStyle(e).visibility") == "hidden"
+    page.evaluate("window.decoded()")
+    page.wait_for_function("document.querySelector('#base .layer').style.transform !== ''")
+    assert picture.is_visible()
+
+
 def test_starts_with_the_best_tenth_in_hot_colours(page: Any) -> None:
     """The ramp is stretched: its cold end is the worst cell that is shown, at any share."""
     assert page.inner_text("#best-value") == "10 %"

@@ -25,6 +25,7 @@ const createMap = (data) => {
       const sx = ((bounds[2] - bounds[0]) / width) * view.scale;
       const sy = ((bounds[3] - bounds[1]) / height) * view.scale;
       element.style.transform = `matrix(${sx}, 0, 0, ${sy}, ${px}, ${py})`;
+      element.style.visibility = "visible";
     }
     for (const point of points) {
       point.screen = toScreen(point.x, point.y);
