@@ -26,8 +26,9 @@ comma  := ,
 demo: $(VENV)/.run  ## the whole job on the sandbox world; results in ./demo
 	$(BIN)/geoloc demo --out $(DEMO)
 
-# files of tests side by side, long ones first; JOBS=0: one after the other
-JOBS   ?= 2
+# files of tests side by side, long ones first; JOBS=0: one after the other. One more than the two
+# cores of a small machine: some tests wait for servers most of their time
+JOBS   ?= 3
 # a core each: with more, the threads of one file wait for a core that those of another hold
 ONE_CORE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST := $(ONE_CORE) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -153,21 +155,29 @@ def plan_of(url: str | Path, grid: Grid, source: Source, **changes: Any) -> Buil
 @pytest.fixture
 def s3_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """``s3://cubes`` on a real S3 server on loopback, reached as users reach theirs."""
-    boto3 = pytest.importorskip("boto3")
-    server_of = pytest.importorskip("moto.server")
-    server = server_of.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+    moto = pytest.importorskip("moto.moto_server.werkzeug_app")
+    serving = pytest.importorskip("werkzeug.serving")
+    # S3 alone: moto's server of all services looks for the right one at every request
+    quiet = {"log_request": lambda *_: None}
+    server = serving.make_server(
+        "127.0.0.1", 0, moto.create_backend_app("s3"), threaded=True,
+        request_handler=type("Handler", (moto.MotoRequestHandler,), quiet),
+    )  # fmt: skip
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    endpoint = f"http://127.0.0.1:{server.server_port}"
     for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    boto3.client("s3").create_bucket(Bucket="cubes")
+    httpx.put(f"{endpoint}/cubes", trust_env=False).raise_for_status()
     try:
         yield "s3://cubes"
     finally:
-        server.stop()
+        server.shutdown()
+        thread.join()
+        server.server_close()

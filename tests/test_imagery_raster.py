@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from rasterio.session import Session
 from rasterio.shutil import copy as copy_raster
 from rasterio.transform import from_origin
 
@@ -199,6 +200,16 @@ def test_public_files_need_no_keys(cog: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("AWS_NO_SIGN_REQUEST", "YES")
     data = open_source(GeotiffImagery(paths=[cog])).read(WINDOW)
     np.testing.assert_array_equal(data.values, noise(1))
+
+
+def test_files_on_disk_ask_for_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """rasterio would look for those of the environment, 20 ms at each read."""
+    path = write(tmp_path / "a.tif", noise(1))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setattr(Session, "from_environ", lambda: pytest.fail("keys are looked for"))
+    source = open_source(GeotiffImagery(paths=[str(path)]))
+    np.testing.assert_array_equal(source.read(WINDOW).values, noise(1))
 
 
 def test_missing_files_on_s3_are_told(cog: str) -> None:

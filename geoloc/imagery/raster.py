@@ -189,7 +189,8 @@ def gdal_environment(href: str, known: str | None = None, **options: str) -> Ite
     cubes. Raises ValueError for a refused request, CubeError for an unusable profile.
     """
     look = "EMPTY_DIR" if is_remote(href) else "TRUE"
-    session = _S3Session() if href.startswith(_S3) else None
+    # without one, rasterio asks boto3 anew for the keys of a store, if its environment names any
+    session = _S3Session() if href.startswith(_S3) else DummySession()
     rights, through = _through_gate(href, known)
     before = rights.refused if rights else 0
     settings = {**_GDAL, **through, **options, "GDAL_DISABLE_READDIR_ON_OPEN": look}
