@@ -36,12 +36,12 @@ def free_port() -> int:
         return port
 
 
-def wait(what: str, look: Callable[[], Any], seconds: float = 150) -> Any:
+def wait(what: str, look: Callable[[], Any], seconds: float = 150, pause: float = 0.5) -> Any:
     """What ``look`` answers once it is true; fails the test when it takes too long."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, f"no {what} after {seconds} s"
-        time.sleep(0.5)
+        time.sleep(pause)
     return found
 
 
@@ -160,12 +160,17 @@ class Service:
 
 
 def surroundings(home: Path, port: int, **settings: str) -> dict[str, str]:
-    """Of a service's commands: what of Prefect the machine's user has set does not count."""
+    """Of a service's commands: what of Prefect the machine's user has set does not count.
+
+    Scheduler and worker look for work more often than by default, which the tests would wait for.
+    """
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT")},
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",  # not 60
+        "PREFECT_WORKER_QUERY_SECONDS": "1",  # not 10
         "DO_NOT_TRACK": "1",
         "NO_COLOR": "1",
         **settings,
