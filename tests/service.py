@@ -26,6 +26,12 @@ from distributed import Client
 
 ROOT = Path(__file__).parent.parent
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+_TLS = httpx.create_ssl_context()
+
+
+def fetch(method: str, url: str, **request: Any) -> httpx.Response:
+    """``httpx.request``, which would read the certificates of TLS for every one."""
+    return httpx.request(method, url, verify=_TLS, **request)
 
 
 def free_port() -> int:
@@ -83,7 +89,7 @@ class Service:
     def _run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *arguments],
-            env=self.environment, capture_output=True, text=True, check=False, timeout=280,
+            env=self.environment, capture_output=True, text=True, check=False, timeout=560,
         )  # fmt: skip
 
     def ask(self, path: str, **body: Any) -> Any:
@@ -93,7 +99,7 @@ class Service:
     def _answer(self, method: str, path: str, **request: Any) -> Any:
         """What the API answers; asked again while the database is busy, as Prefect does."""
         for pause in (1, 2, 4, 8, 16, None):
-            answer = httpx.request(
+            answer = fetch(
                 method, f"{self.page}/api/{path}", auth=self._authorized, timeout=120, **request
             )
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or pause is None:
@@ -245,7 +251,7 @@ class Composed(Service):
     def healthy(self) -> bool:
         """Whether the server answers."""
         try:
-            return httpx.get(f"{self.page}/api/health", timeout=5).is_success
+            return fetch("GET", f"{self.page}/api/health", timeout=5).is_success
         except httpx.HTTPError:
             return False
 
@@ -253,7 +259,7 @@ class Composed(Service):
         """Run a command there, as one who has just fetched the source."""
         return subprocess.run(
             command, cwd=self.checkout, env=self.environment,
-            capture_output=True, text=True, check=False, timeout=280,
+            capture_output=True, text=True, check=False, timeout=560,
         )  # fmt: skip
 
 

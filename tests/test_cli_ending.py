@@ -79,7 +79,9 @@ def assert_in_order(done: subprocess.CompletedProcess[str], code: int = 143) -> 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> SmallPlace:
     """Two blocks; the first test builds them."""
-    return write_place(tmp_path_factory.mktemp("ending") / "here", ny=10, nx=140, step=16, cache=True)
+    return write_place(
+        tmp_path_factory.mktemp("ending") / "here", ny=10, nx=140, step=16, cache=True
+    )
 
 
 def test_a_build_that_is_ended_lets_go_of_the_cube_and_goes_on_later(place: SmallPlace) -> None:

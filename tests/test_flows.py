@@ -27,7 +27,8 @@ from tests.road_files import Way, extract
 from tests.service import Composed, Service, compose, postgresql, running, tasks_seen, wait
 from tests.small_place import SmallPlace, write_place
 
-pytestmark = pytest.mark.slow
+# of each wait `wait` says how long it may take; a test has up to six of them
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 NOT_CUT_OFF = """element => {
   for (let e = element.parentElement; e; e = e.parentElement)
