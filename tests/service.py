@@ -142,7 +142,7 @@ class Service:
             found = self.run(run)
             return found if found["state_type"] in FINAL else None
 
-        ended: dict[str, Any] = wait(f"end of run {run}", look, 240)
+        ended: dict[str, Any] = wait(f"end of run {run}", look, 600)
         return ended
 
     def artifacts(self, run: str) -> dict[str, dict[str, Any]]:
