@@ -26,6 +26,12 @@ from distributed import Client
 
 ROOT = Path(__file__).parent.parent
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+_TLS = httpx.create_ssl_context()
+
+
+def fetch(method: str, url: str, **request: Any) -> httpx.Response:
+    """``httpx.request``, which would read the certificates of TLS for every one."""
+    return httpx.request(method, url, verify=_TLS, **request)
 
 
 def free_port() -> int:
@@ -36,12 +42,12 @@ def free_port() -> int:
         return port
 
 
-def wait(what: str, look: Callable[[], Any], seconds: float = 150) -> Any:
+def wait(what: str, look: Callable[[], Any], seconds: float = 150, pause: float = 0.5) -> Any:
     """What ``look`` answers once it is true; fails the test when it takes too long."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, f"no {what} after {seconds} s"
-        time.sleep(0.5)
+        time.sleep(pause)
     return found
 
 
@@ -83,7 +89,7 @@ class Service:
     def _run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *arguments],
-            env=self.environment, capture_output=True, text=True, check=False, timeout=280,
+            env=self.environment, capture_output=True, text=True, check=False, timeout=560,
         )  # fmt: skip
 
     def ask(self, path: str, **body: Any) -> Any:
@@ -93,7 +99,7 @@ class Service:
     def _answer(self, method: str, path: str, **request: Any) -> Any:
         """What the API answers; asked again while the database is busy, as Prefect does."""
         for pause in (1, 2, 4, 8, 16, None):
-            answer = httpx.request(
+            answer = fetch(
                 method, f"{self.page}/api/{path}", auth=self._authorized, timeout=120, **request
             )
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or pause is None:
@@ -136,7 +142,7 @@ class Service:
             found = self.run(run)
             return found if found["state_type"] in FINAL else None
 
-        ended: dict[str, Any] = wait(f"end of run {run}", look, 240)
+        ended: dict[str, Any] = wait(f"end of run {run}", look, 600)
         return ended
 
     def artifacts(self, run: str) -> dict[str, dict[str, Any]]:
@@ -160,12 +166,17 @@ class Service:
 
 
 def surroundings(home: Path, port: int, **settings: str) -> dict[str, str]:
-    """Of a service's commands: what of Prefect the machine's user has set does not count."""
+    """Of a service's commands: what of Prefect the machine's user has set does not count.
+
+    Scheduler and worker look for work more often than by default, which the tests would wait for.
+    """
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT")},
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",  # not 60
+        "PREFECT_WORKER_QUERY_SECONDS": "1",  # not 10
         "DO_NOT_TRACK": "1",
         "NO_COLOR": "1",
         **settings,
@@ -240,7 +251,7 @@ class Composed(Service):
     def healthy(self) -> bool:
         """Whether the server answers."""
         try:
-            return httpx.get(f"{self.page}/api/health", timeout=5).is_success
+            return fetch("GET", f"{self.page}/api/health", timeout=5).is_success
         except httpx.HTTPError:
             return False
 
@@ -248,7 +259,7 @@ class Composed(Service):
         """Run a command there, as one who has just fetched the source."""
         return subprocess.run(
             command, cwd=self.checkout, env=self.environment,
-            capture_output=True, text=True, check=False, timeout=280,
+            capture_output=True, text=True, check=False, timeout=560,
         )  # fmt: skip
 
 

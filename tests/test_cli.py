@@ -379,7 +379,7 @@ def test_wrong_usage_is_exit_code_2(run: Run) -> None:
 
 @pytest.mark.slow
 def test_the_dashboard_is_told_when_work_begins(tmp_path: Path, run: Run) -> None:
-    place = write_place(tmp_path)
+    place = write_place(tmp_path, ny=20, nx=140, step=16)  # two blocks
     done = run("cube", "build", place.area, "--cluster", "local", "--json")
     assert done.code == 0
     assert done.err.startswith("Dask cluster local, ")

@@ -79,7 +79,9 @@ def assert_in_order(done: subprocess.CompletedProcess[str], code: int = 143) -> 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> SmallPlace:
     """Two blocks; the first test builds them."""
-    return write_place(tmp_path_factory.mktemp("ending") / "here", ny=20, nx=140, cache=True)
+    return write_place(
+        tmp_path_factory.mktemp("ending") / "here", ny=10, nx=140, step=16, cache=True
+    )
 
 
 def test_a_build_that_is_ended_lets_go_of_the_cube_and_goes_on_later(place: SmallPlace) -> None:
@@ -100,7 +102,7 @@ def test_a_build_that_is_ended_lets_go_of_the_cube_and_goes_on_later(place: Smal
 
 @pytest.mark.slow
 def test_ctrl_c_in_the_middle_of_a_build_loses_nothing(tmp_path: Path) -> None:
-    place = write_place(tmp_path / "here", ny=10, nx=3 * 128 + 9)  # four blocks
+    place = write_place(tmp_path / "here", ny=2, nx=3 * 128 + 9, step=160)  # four blocks
     words = ("cube", "build", place.area, "--method", "patch", "--json")
     stopped = ended("geoloc.jobs.blocks:BlockJob.record", *words, count=3, number=signal.SIGINT)
     assert_in_order(stopped, 1)
@@ -186,7 +188,7 @@ def test_a_flow_run_that_is_cancelled_lets_go_of_the_cube(tmp_path: Path) -> Non
 def test_workers_of_this_machine_end_with_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = write_place(tmp_path / "here", ny=132, nx=264, step=10)
+    place = write_place(tmp_path / "here", ny=2, nx=264, step=160)
     words = ["cube", "build", place.area, "--method", "patch", "--cluster", "local", "--json"]
     mark, seen = uuid4().hex, tmp_path / "seen"
     monkeypatch.setenv("GEOLOC_TEST_SEEN", str(seen))

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 PORT = 8786
 NODES = ("scheduler", "worker-1", "worker-2", "client")
-BLOCKS = 32  # in one row, each 8 cells high
+BLOCKS = 5  # in one row, each 4 cells high; one more than two workers have in hand
 PATIENCE = 240.0  # s for whatever is waited for, on a busy machine
 LOST_AFTER = "12s"
 """Dask gives a peer up that has not answered for so long; 30 s if nothing is said."""
@@ -128,7 +128,7 @@ def machines() -> Iterator[Machines]:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> SmallPlace:
     """Some blocks, built in this process."""
-    made = write_place(tmp_path_factory.mktemp("place") / "here", ny=8, nx=128 * BLOCKS, step=64)
+    made = write_place(tmp_path_factory.mktemp("place") / "here", ny=4, nx=128 * BLOCKS, step=16)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # on a busy machine several wait for each other
     try:
@@ -164,8 +164,8 @@ class Build:
         return facts
 
 
-def begin(machines: Machines, place: SmallPlace, folder: Path) -> Build:
-    """A cluster, and a build on it once both workers are there."""
+def begin(machines: Machines, place: SmallPlace, folder: Path, *more: str) -> Build:
+    """A cluster, and a build on it once both workers are there; ``more``: words for these."""
     host = machines.address("scheduler")
     address = f"tcp://{host}:{PORT}"
     dask = ("-m", "dask")
@@ -178,7 +178,7 @@ def begin(machines: Machines, place: SmallPlace, folder: Path) -> Build:
         machines.start(
             node, folder, *dask, "worker", address, "--host", machines.address(node),
             "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory",
-            str(folder / node),
+            str(folder / node), *more,
         )  # fmt: skip
     log = folder / "scheduler.log"
     await_(lambda: log.read_text().count("Register worker addr") == 2, "both workers")
@@ -208,15 +208,18 @@ def test_machines_on_a_network_build_the_same_cube(
 
 
 def test_a_worker_whose_link_goes_down_is_done_without(
-    machines: Machines, place: SmallPlace, tmp_path: Path
+    machines: Machines, place: SmallPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not machines.prefix:
         pytest.skip("a link of one's own takes root, iproute2 and network namespaces")
-    build = begin(machines, place, tmp_path)
+    gate = tmp_path / "gate"
+    monkeypatch.setenv("GEOLOC_TEST_GATE", str(gate))
+    build = begin(machines, place, tmp_path, "--preload", "tests.held_worker")
     await_(lambda: build.done > 0, "the first blocks")
     machines.unplug("worker-2")
     sent = machines.sent("worker-2")
-    assert build.done < BLOCKS
+    assert build.done <= 2 < BLOCKS  # the others are held
+    gate.touch()
     report = build.report()
     assert (report["blocks_done"], report["blocks_failed"]) == (BLOCKS, 0)
     assert stored(build.cube) == stored(place.cube)

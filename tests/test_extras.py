@@ -107,7 +107,9 @@ def test_packages_are_hidden(without: Run, name: str) -> None:
 
 @pytest.mark.slow
 def test_the_core_does_the_whole_job(without: Run, tmp_path: Path) -> None:
-    done = without(EXTRAS, "-m", "geoloc", "demo", "--out", tmp_path, "--km", "1", "--photos", "2")
+    done = without(
+        EXTRAS, "-m", "geoloc", "demo", "--out", tmp_path, "--km", "0.5", "--photos", "2"
+    )
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "answers").glob("*/report.html"))) == 2
     assert "without its video, which needs av: pip install 'geoloc[video]'" in done.stderr

@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.loopback import serving_on_loopback
-from tests.service import ROOT, Service, running, wait
+from tests.service import ROOT, Service, fetch, running, wait
 
 STRANGER = "http://evil.example"
 WRITES = [
@@ -69,7 +69,7 @@ def test_a_simple_post_of_a_page_is_not_heard(
 ) -> None:
     """What a form or ``fetch(…, {mode: "no-cors"})`` sends without asking first."""
     headers = {"Origin": STRANGER, **({"Content-Type": kind} if kind else {})}
-    answer = httpx.post(f"{service.page}/api/{path}", content=b"{}", headers=headers)
+    answer = fetch("POST", f"{service.page}/api/{path}", content=b"{}", headers=headers)
     assert answer.status_code == 401
     assert "access-control-allow-origin" not in answer.headers
     assert answer.json() == {"exception_message": "Unauthorized"}
@@ -86,11 +86,13 @@ def test_a_preflight_of_another_origin_is_refused(
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": wanted,
     }
-    answer = httpx.options(f"{service.page}/api/deployments/filter", headers=asked)
+    answer = fetch("OPTIONS", f"{service.page}/api/deployments/filter", headers=asked)
     assert answer.status_code == 400
     assert "access-control-allow-origin" not in answer.headers
-    own = httpx.options(
-        f"{service.page}/api/deployments/filter", headers={**asked, "Origin": service.page}
+    own = fetch(
+        "OPTIONS",
+        f"{service.page}/api/deployments/filter",
+        headers={**asked, "Origin": service.page},
     )
     assert own.status_code == 200
     assert own.headers["access-control-allow-origin"] == service.page
@@ -106,7 +108,7 @@ def test_a_name_that_was_pointed_at_this_machine_is_refused(
 ) -> None:
     """DNS rebinding: the page's own name leads to loopback, so that it is of the same origin."""
     headers = {"Host": host, **_basic(service.password)}
-    answer = httpx.get(f"{service.page}/{path}", headers=headers)
+    answer = fetch("GET", f"{service.page}/{path}", headers=headers)
     assert answer.status_code == 400
     assert answer.text in ("Invalid host header", "Invalid HTTP request received.")
 
@@ -114,10 +116,10 @@ def test_a_name_that_was_pointed_at_this_machine_is_refused(
 @pytest.mark.slow
 def test_only_the_password_opens_and_nobody_else_reads_it(service: Service) -> None:
     about = f"{service.page}/api/admin/version"
-    assert httpx.get(about).status_code == 401
+    assert fetch("GET", about).status_code == 401
     for wrong in (":", "wrong", service.password[:-1], f"prefect:{service.password}"):
-        assert httpx.get(about, headers=_basic(wrong)).status_code == 401
-    assert httpx.get(about, headers=_basic(service.password)).status_code == 200
+        assert fetch("GET", about, headers=_basic(wrong)).status_code == 401
+    assert fetch("GET", about, headers=_basic(service.password)).status_code == 200
     assert len(service.password) >= 32
     for name in ("password", "ui.html"):
         assert stat.S_IMODE((service.home / name).stat().st_mode) == 0o600
@@ -185,7 +187,7 @@ def test_a_run_cannot_bring_its_own_command(
     parameters = {"cube": "/none.zarr", "photos": ["/none.jpg"], "out": str(tmp_path / "out")}
     path = f"deployments/{made['id']}/create_flow_run"
     body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "job_variables": given}
-    bare = httpx.post(f"{service.page}/api/{path}", json=body, headers={"Origin": STRANGER})
+    bare = fetch("POST", f"{service.page}/api/{path}", json=body, headers={"Origin": STRANGER})
     assert bare.status_code == 401
     with pytest.raises(httpx.HTTPStatusError) as refused:
         service.ask(path, **body)
@@ -206,9 +208,9 @@ def _template(service: Service, **template: Any) -> Any:
     address, headers = f"{service.page}/api/work_pools/geoloc", _basic(service.password)
     if template:
         body = {"base_job_template": template}
-        changed = partial(httpx.patch, address, json=body, headers=headers)
+        changed = partial(fetch, "PATCH", address, json=body, headers=headers)
         wait("change of the pool", lambda: changed().status_code == 204)  # 503: a busy database
-    return httpx.get(address, headers=headers).json()["base_job_template"]
+    return fetch("GET", address, headers=headers).json()["base_job_template"]
 
 
 @pytest.mark.slow
@@ -338,7 +340,9 @@ def test_the_owners_page_opens_prefects_and_a_wrong_one_does_not(
     page.get_by_text("query-photo").first.wait_for(timeout=60_000)
     page.context.close()
     for body in (b"password=wrong", b"", b"password=", b"password=" + b"x" * 10_000_000):
-        answer = httpx.post(f"{service.page}/sign-in", content=body, headers={"Origin": STRANGER})
+        answer = fetch(
+            "POST", f"{service.page}/sign-in", content=body, headers={"Origin": STRANGER}
+        )
         assert answer.status_code == 401
         assert answer.text == "wrong password"
 
