@@ -190,7 +190,7 @@ def _together(area: str, truth: Path, bank: Path | None, seed: int, as_json: boo
 
     with stages() as stage:
         unrelated = () if bank is None else bank_photos(bank)
-        tandem = open_tandem([area], unrelated, progress=stage("reading the bank"))
+        tandem = open_tandem([area], unrelated, progress=stage)
         found = evaluate_tandem(tandem, truth, seed=seed, progress=stage("ranking the true places"))
     show_together(found, as_json)
     _tell_unread(found.failures)

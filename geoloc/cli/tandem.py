@@ -62,9 +62,7 @@ def tandem(
         raise UsageError("tandem takes photos and --out DIR, or --truth CSV")
     with stages() as stage:
         unrelated = () if bank is None else bank_photos(bank)
-        opened = open_tandem(
-            cube, unrelated, weights=weight or None, progress=stage("reading the bank")
-        )
+        opened = open_tandem(cube, unrelated, weights=weight or None, progress=stage)
         if truth is not None:
             found = evaluate_tandem(opened, truth, seed=seed, progress=stage("ranking"))
             show_together(found, as_json)
