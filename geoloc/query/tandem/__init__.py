@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from ...report.tandem import TandemPlace
 from .answering import TandemAnswer, TandemSearcher, search_tandem
-from .evaluating import TandemEvaluation, evaluate_tandem
+from .evaluating import Compared, TandemEvaluation, evaluate_tandem
 from .members import TANDEM, TANDEM_BANK, Tandem, assemble, distance_maps, open_area, open_tandem
 from .scene import open_scene
 
 __all__ = [
     "TANDEM",
     "TANDEM_BANK",
+    "Compared",
     "Tandem",
     "TandemAnswer",
     "TandemEvaluation",
