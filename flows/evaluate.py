@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,5 @@ def score(cube: str, truth: str) -> Evaluation:
 @stage("answer and score by each model and by all")
 def score_together(area: Area, truth: str) -> TandemEvaluation:
     """See `geoloc.query.tandem.evaluate_tandem`; the bank is that of the area."""
-    reading = None if area.bank is None else progress("reading the bank", "bank")
-    tandem = open_tandem([area], progress=reading)
+    tandem = open_tandem([area], progress=partial(progress, key="bank"))
     return evaluate_tandem(tandem, Path(truth), progress=progress("ranking the true places"))

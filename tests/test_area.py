@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import pickle
 import re
@@ -141,6 +142,9 @@ def test_without_a_place_the_imagery_says_where_it_is(tmp_path: Path) -> None:
         ({"step": float("nan")}, "step"),
         ({"step": "ten"}, "step.*'ten'"),
         ({"name": "a/b"}, "name"),
+        ({"name": 7}, "name: found 7, no text: write it in quotes"),
+        ({"name": dt.date(2024, 5, 6)}, r"name: found .*2024.*, no text: write it in quotes"),
+        ({"model": True}, "model: found True, no text: write it in quotes"),
         ({"cube": ""}, "cube"),
     ],
 )  # fmt: skip

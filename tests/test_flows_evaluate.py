@@ -29,7 +29,7 @@ def test_several_models_are_scored_alone_and_together(
     monkeypatch.setattr(
         artifacts, "create_table_artifact", lambda rows, key, **_: shown.update({key: rows})
     )
-    monkeypatch.setattr(module, "progress", lambda *_: lambda _done, _total: None)
+    monkeypatch.setattr(module, "progress", lambda *_, **__: lambda _done, _total: None)
     monkeypatch.setattr(module, "score_together", module.score_together.fn)
     told = module.evaluate.fn(area, str(truth))
     assert told == evaluate_tandem(open_tandem([area]), truth).to_json()

@@ -199,6 +199,44 @@ def test_what_is_no_model_is_never_replaced(server: ModelServer, store: Path) ->
     assert (store / "tiny" / "diary.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    ("name", "fault", "left"),
+    [
+        ("ground.safetensors", "403", None),
+        ("ground.safetensors", "alter", None),
+        ("overhead.safetensors", "404", ["ground.safetensors"]),
+        ("overhead.safetensors", "alter", ["ground.safetensors"]),
+        (
+            "ground.safetensors", "truncate",
+            ["ground.safetensors.part", "ground.safetensors.part.version"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_failed_attempt_leaves_what_the_next_can_use(
+    server: ModelServer, store: Path, name: str, fault: str, left: list[str] | None
+) -> None:
+    server.faults[name] = fault
+    with pytest.raises(ModelError):
+        fetch_model(server.url("mine"))
+    drafts = list(store.glob(".*.fetching"))
+    assert len(drafts) == (left is not None)
+    assert [sorted(path.name for path in draft.iterdir()) for draft in drafts] == [left] * bool(
+        left
+    )
+
+
+def test_a_part_that_no_attempt_can_go_on_from_goes_away(
+    server: ModelServer, store: Path, published: Model
+) -> None:
+    draft = store / f".tiny.{published.digest[:12]}.fetching"
+    draft.mkdir(parents=True)
+    (draft / "overhead.safetensors.part").write_bytes(b"of what?")
+    server.faults["ground.safetensors"] = "404"
+    with pytest.raises(ModelError):
+        fetch_model(server.url("mine"))
+    assert not draft.exists()
+
+
 def test_drafts_that_were_given_up_go_away(server: ModelServer, store: Path) -> None:
     given_up, others = (store / f".{name}.{'0' * 12}.fetching" for name in ("tiny", "tiny.b"))
     for draft in (given_up, others):

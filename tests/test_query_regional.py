@@ -325,8 +325,9 @@ def test_a_changed_border_is_not_repeated(country: Country, tmp_path: Path) -> N
     session = QuerySession.of(target, QueryOptions(scene="beach"))
     from geoloc.query.folders import Folders
     from geoloc.query.run import answer_scene
+    from geoloc.query.searcher import ModelSearcher
 
-    result = answer_scene(session, folders=Folders(tmp_path / "out"))
+    result = answer_scene(ModelSearcher(session, None), folders=Folders(tmp_path / "out"))
     assert result.folder is not None and repeat_query(result.folder / RECORD).exact
     border = tmp_path / "map" / "border.geojson"
     border.write_text(border.read_text().replace("33.8", "33.7"))

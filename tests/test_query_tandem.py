@@ -19,7 +19,8 @@ from geoloc.encoders.ground import GroundEncoder
 from geoloc.errors import AreaError, GeolocError, ModelError, UsageError
 from geoloc.models import load_model
 from geoloc.photos import read_photo
-from geoloc.query import query_photos, zoom_answer
+from geoloc.progress import Progress
+from geoloc.query import answer_photos, query_photos, zoom_answer
 from geoloc.query.confirmed import confirm, read_confirmed
 from geoloc.query.repeat import compare, repeat_query
 from geoloc.query.tandem import (
@@ -77,7 +78,7 @@ def test_one_command_says_whether_they_are_better(world: World, tmp_path: Path, 
     assert [*told["methods"].values()] == json.loads(json.dumps([*expected["methods"].values()]))
     assert told["gains"] == json.loads(json.dumps(expected["gains"]))
     assert set(told["gains"]) == {TANDEM, TANDEM_BANK}
-    for option in (("--regions", "100"), ("--out", tmp_path / "out"), ("--fuse", "2")):
+    for option in (("--strata", truth), ("--out", tmp_path / "out"), ("--fuse", "2")):
         refused = run("evaluate", area, truth, *option)
         assert refused.code == 2 and "cannot go with an area of several models" in refused.err
     assert not (tmp_path / "out").exists()
@@ -108,6 +109,65 @@ def test_an_answer_shows_what_each_model_says(world: World, tmp_path: Path) -> N
     assert first.score == pytest.approx(
         np.mean([s["score"] for s in first.models.values()]), abs=1e-3
     )
+
+
+def test_regions_are_evaluated_by_each_model_and_by_all(
+    world: World, tmp_path: Path, run: Run
+) -> None:
+    area, truth = banked(world, tmp_path, world.photos[8:18]), world.folder / "few.csv"
+    head, *rows = (world.folder / "truth.csv").read_text().splitlines()
+    truth.write_text("\n".join([head, *rows[:6]]) + "\n")
+    done = run("evaluate", area, truth, "--regions", "70", "--json")
+    told = json.loads(done.out)
+    assert done.code == 0 and [*told["regions"]] == ["minimum", "quantile", "nearest"]
+    for ranking, compared in told["regions"].items():
+        figures = compared["methods"]
+        assert [*figures] == ["one", "two", TANDEM, TANDEM_BANK]
+        for name, model in (("one", "one"), (TANDEM_BANK, None)):
+            good = regions_answered(area, truth, ranking, model)
+            assert figures[name]["truth_in_good"]["value"] == pytest.approx(good, abs=1e-3)
+        shares = {
+            name: 100 * (1 - one["area_under_recall"]["value"]) for name, one in figures.items()
+        }
+        better = compared["better_alone"]
+        assert shares[better] == min(shares["one"], shares["two"])
+        for name in (TANDEM, TANDEM_BANK):
+            gain = compared["gains"][name]["value"]
+            assert gain == pytest.approx(shares[better] - shares[name], abs=0.02)
+    shown = run("evaluate", area, truth, "--regions", "70")
+    assert shown.code == 0 and "6 photos, true regions by nearest" in shown.out
+
+
+def regions_answered(area: Path, truth: Path, ranking: str, model: str | None) -> float:
+    """The percentage of photos whose true region is good, by their answers."""
+    rows = [line.split(",") for line in truth.read_text().splitlines()[1:]]
+    answers = answer_photos(
+        area,
+        [truth.parent / file for file, _, _ in rows],
+        regions=70, ranking=ranking, model=model,
+        truth={file: (float(lat), float(lon)) for file, lon, lat in rows},
+    )  # fmt: skip
+    good = [(one.told_truth() or {})["region_good"] for one in answers.results]
+    assert len(good) == len(rows) and {*map(type, good)} == {bool}
+    return 100 * float(np.mean(good))
+
+
+def test_the_stage_that_is_told_is_under_way(world: World, tmp_path: Path) -> None:
+    told: list[tuple[str, float, int]] = []
+
+    def stages(stage: str) -> Progress:
+        return lambda done, total: told.append((stage, done, total))
+
+    area = banked(world, tmp_path, world.photos[:8])
+    query_photos(area, world.photos[20:21], tmp_path / "out", progress=stages)
+    order = list(dict.fromkeys(stage for stage, _, _ in told))
+    assert order[:3] == ["reading the bank", "comparing the bank with the places",
+                         "reading the photos"]  # fmt: skip
+    assert [stage for stage, _, _ in told] == sorted((s for s, _, _ in told), key=order.index)
+    for stage in order[:2]:
+        shares = [done / total for one, done, total in told if one == stage]
+        assert shares == sorted(shares) and shares[-1] == 1
+        assert 0 < shares[0] <= 0.5  # one of two models, at most
 
 
 def test_an_answer_takes_the_place_of_its_own_alone(world: World, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,45 +20,18 @@ from geoloc.errors import ModelError, UsageError
 from geoloc.jobs.build import build_cube
 from geoloc.models import load_model
 from geoloc.photos import read_photo
-from geoloc.query import ZoomOptions, query_photos, repeat_query, zoom_answer
+from geoloc.query import ZoomOptions, query_photos, repeat_query, search_scene
 from geoloc.query.tandem import distance_maps
 from geoloc.report import QueryResult
 from geoloc.sharing import share
+from tests.answered_place import Answered, read, zoom
 from tests.encoder_models import dense_section, imagery, tiny_model
+from tests.scene_place import naive_scores
 from tests.small_place import SmallPlace, write_place
 
 TRUTH = (50.505, 30.21)
 STEP = 40  # of the place; the first model alone serves 32, the second 40
 WEIGHTS = (1, 3)
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A place with cubes of two models, a bank, and their answer to its first photo."""
-
-    place: SmallPlace
-
-    @property
-    def answer(self) -> Path:
-        return self.place.folder / "answers" / "street_1"
-
-    @property
-    def bank(self) -> list[Path]:
-        return sorted((self.place.folder / "bank").iterdir())
-
-    def record(self) -> dict[str, Any]:
-        return read(self.answer)
-
-
-def read(folder: Path | None) -> dict[str, Any]:
-    assert folder is not None
-    record = json.loads((folder / "query.json").read_text())
-    assert isinstance(record, dict)
-    return record
-
-
-def zoom(answer: Path, rank: int = 2, km: float = 0.64, **options: Any) -> QueryResult:
-    return zoom_answer(answer, rank, ZoomOptions(km, **options))
 
 
 def write_bank(folder: Path) -> None:
@@ -133,6 +105,22 @@ def test_the_neighbourhood_is_asked_of_all_models(asked: Answered, tmp_path: Pat
         "kind": "candidate", "rank": 2, "lon": place["lon"], "lat": place["lat"], "km": 0.64,
     }  # fmt: skip
     assert repeat_query((result.folder or Path()) / "query.json").same
+
+
+def test_the_neighbourhood_is_asked_the_same_scene(asked: Answered, tmp_path: Path) -> None:
+    scene = search_scene(asked.place.area, "bridge", tmp_path / "scenes", top=3, radius=200.0)
+    result = zoom(scene.folder or Path(), out=tmp_path / "out", cache=tmp_path / "cache")
+    assert result.tandem is not None and result.tandem.bank == () and not result.photos
+    maps = [np.asarray(part.alone.heatmap[:], float) for part in result.tandem.models]
+    assert all(str(tmp_path / "cache") in part.alone.cube["cube"] for part in result.tandem.models)
+    shares = [float(weight) for weight in WEIGHTS]
+    np.testing.assert_allclose(result.heatmap[:], naive_scores(maps, shares), atol=1e-3)
+    told, was = read(result.folder), read(scene.folder)
+    for now, before in zip(told["tandem"]["models"], was["tandem"]["models"], strict=True):
+        assert {key: now[key] for key in ("name", "weight", "scene", "model")} == {
+            key: before[key] for key in ("name", "weight", "scene", "model")
+        }
+    assert repeat_query((result.folder or Path()) / "query.json").exact
 
 
 def test_asked_again_it_takes_its_own_place_and_builds_nothing(

@@ -21,7 +21,12 @@ SMALL = (320, 240)
 @pytest.fixture(scope="module")
 def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("chat") / "telegram"
-    assert write_telegram(Hamlet(), folder, seed=1, size=SMALL) == folder / "result.json"
+    told: list[tuple[float, int]] = []
+    path = write_telegram(
+        Hamlet(), folder, seed=1, size=SMALL, progress=lambda *now: told.append(now)
+    )
+    assert path == folder / "result.json"
+    assert told == [(n, 4) for n in range(5)]  # three photos and a video
     return folder
 
 

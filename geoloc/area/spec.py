@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import glob
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -75,6 +76,8 @@ def _explain_one(fault: ErrorDetails, model: type[BaseModel]) -> str:
                 f"{where}: write {where}: {{kind: geotiff, paths: [tiles/*.tif]}}; "
                 f"found {shorten(fault['input'])}"
             )
+        case "string_type" if isinstance(fault["input"], int | float | date):
+            return f"{where}: found {shorten(fault['input'])}, no text: write it in quotes"
         case _:
             return f"{where}: {fault['msg']}; found {shorten(fault['input'])}"
 

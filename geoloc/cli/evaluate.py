@@ -83,7 +83,7 @@ _OPTIONS = {
     "--pairs": ("--model", "--split", "--out"),
     "--classes": ("--ground", "--overhead", "--model", "--out"),
     "--compare": (),
-    "an area of several models": ("--bank",),
+    "an area of several models": ("--bank", "--regions"),
 }
 """What goes with what is evaluated."""
 
@@ -114,8 +114,8 @@ def evaluate(
 
     CUBE TRUTH.csv: how high the true places of photos rank (percentile, chance 50; best 1, 5,
     10 %), and their regions of a cube of points. Of an area file that names several models it says
-    whether all of them together are better than the better one alone. --pairs, --classes: a model
-    on images, without a cube. --compare: two of these.
+    whether all of them together are better than the better one alone, with --regions at regions
+    too. --pairs, --classes: a model on images, without a cube. --compare: two of these.
 
     With --calibrate answers of the model state from then on "the true place lies in the best x km²
     with 80 %". Take one photo each of some 50 places or more in areas like yours, which the model
@@ -144,7 +144,7 @@ def evaluate(
         _pairs(pairs, _model(model), split, seed, out, as_json)
     elif cube is not None and truth is not None and _is_of_several(cube):
         _check_options("an area of several models", asked)
-        _together(cube, truth, bank, seed, as_json)
+        _together(cube, truth, bank, regions, seed, as_json)
     else:
         _cube(str(_needed(cube, "CUBE")), _needed(truth, "TRUTH.csv"), strata, bank, regions, fuse,
               calibrate, seed, out, as_json)  # fmt: skip
@@ -183,14 +183,19 @@ def _is_of_several(cube: str) -> bool:
     return several_models(cube) is not None
 
 
-def _together(area: str, truth: Path, bank: Path | None, seed: int, as_json: bool) -> None:
+def _together(
+    area: str, truth: Path, bank: Path | None, regions: float | None, seed: int, as_json: bool
+) -> None:
+    from ..query import QueryOptions
     from ..query.bank import bank_photos
+    from ..query.options import Use
     from ..query.tandem import evaluate_tandem, open_tandem
     from .tandem import show_together
 
     with stages() as stage:
         unrelated = () if bank is None else bank_photos(bank)
-        tandem = open_tandem([area], unrelated, progress=stage("reading the bank"))
+        options = QueryOptions.of(Use.QUERY, regions=regions)
+        tandem = open_tandem([area], unrelated, options=options, progress=stage)
         found = evaluate_tandem(tandem, truth, seed=seed, progress=stage("ranking the true places"))
     show_together(found, as_json)
     _tell_unread(found.failures)

@@ -63,7 +63,11 @@ def scene(
     options: QueryOptions,
     as_json: bool = JSON,
 ) -> None:
-    """Find places of a scene class, or that words describe, without a photo."""
+    """Find places of a scene class, or that words describe, without a photo.
+
+    An area file that names several models is answered by those that know the scene, each by its
+    own name, unless --model names one; the answer says which do not know it.
+    """
     from ..query import search_scene
 
     with stages() as stage:

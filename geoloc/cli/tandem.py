@@ -11,9 +11,20 @@ from ..errors import GeolocError, UsageError
 from .console import JSON, note, print_json, print_table, stages
 
 if TYPE_CHECKING:
-    from ..query.tandem import TandemAnswer, TandemEvaluation
+    from ..query.tandem import Compared, TandemAnswer, TandemEvaluation
 
 _SHOWN = 5  # places on the terminal
+_OF_PLACES = {
+    "median_percentile": "median percentile",
+    "mean_percentile": "mean",
+    "top1pct": "best 1 %",
+}
+_OF_REGIONS = {
+    "truth_in_good": "true region is good, %",
+    "good_share": "good regions, %",
+    "top15pct": "in the best 15 %",
+    "median_percentile": "median percentile",
+}
 
 
 def tandem(
@@ -62,9 +73,7 @@ def tandem(
         raise UsageError("tandem takes photos and --out DIR, or --truth CSV")
     with stages() as stage:
         unrelated = () if bank is None else bank_photos(bank)
-        opened = open_tandem(
-            cube, unrelated, weights=weight or None, progress=stage("reading the bank")
-        )
+        opened = open_tandem(cube, unrelated, weights=weight or None, progress=stage)
         if truth is not None:
             found = evaluate_tandem(opened, truth, seed=seed, progress=stage("ranking"))
             show_together(found, as_json)
@@ -100,13 +109,19 @@ def show_together(found: TandemEvaluation, as_json: bool) -> None:
     if as_json:
         print_json(found.to_json())
         return
-    columns = {"": "left", "median percentile": "right", "mean": "right", "best 1 %": "right"}
-    keys = ("median_percentile", "mean_percentile", "top1pct")
+    _show_compared("", found.places, _OF_PLACES)
+    for ranking, of_regions in found.regions.items():
+        _show_compared(f", true regions by {ranking}", of_regions, _OF_REGIONS)
+
+
+def _show_compared(what: str, found: Compared, figures: dict[str, str]) -> None:
+    """``figures``: their headings by their names."""
+    columns = {"": "left"} | dict.fromkeys(figures.values(), "right")
     rows = [
-        [name, *(f"{told[k].value:.2f} [{told[k].low:.2f}, {told[k].high:.2f}]" for k in keys)]
+        [name, *(f"{told[k].value:.2f} [{told[k].low:.2f}, {told[k].high:.2f}]" for k in figures)]
         for name, told in found.methods.items()
     ]
-    print_table(f"{found.photos} photos", columns, rows)
+    print_table(f"{found.photos} photos{what}", columns, rows)
     for name, gain in found.gains.items():
         note(
             f"{name} against {found.better} alone: mean percentile gained {gain.value:.2f} "

@@ -23,7 +23,7 @@ from ..models.published import (
     remember_digest,
 )
 from ..models.store import alone, publish, refuse_other_folder, store_dir, writing
-from ..models.transfer import Progress
+from ..models.transfer import Progress, arriving
 from ..scenes import PLACES365, Group, groups_of
 from .formats.networks import build_network, load_state, weights_bytes
 from .importing import check_model, read_state_dict
@@ -41,14 +41,14 @@ def fetch_places365(
     the first use, or where the name belongs to another model; then nothing in the store changes.
     """
     what, store = published(name), store_dir()
-    target, arriving = store / what.name, store / f".{what.name}.fetching"
+    target, draft = store / what.name, store / f".{what.name}.fetching"
     with writing(store), alone(store / f".{what.name}.lock"):
         there = _there(target, what, replace)
         if there is None:
-            arriving.mkdir(exist_ok=True)
-            checkpoint, digest = receive_checkpoint(what, arriving, mirror, progress)
-            _make(what, checkpoint, digest, target)
-            shutil.rmtree(arriving)
+            with arriving(draft):
+                checkpoint, digest = receive_checkpoint(what, draft, mirror, progress)
+                _make(what, checkpoint, digest, target)
+            shutil.rmtree(draft)
         return Fetched(read_model(target, verify=False), there is None)
 
 

@@ -32,7 +32,7 @@ from .store import (
     store_dir,
     writing,
 )
-from .transfer import Progress, RemoteFolder, drop, is_right, receive
+from .transfer import Progress, RemoteFolder, arriving, drop, is_right, receive
 
 _LOG = logging.getLogger(__name__)
 _SPEC_LIMIT = 4 << 20
@@ -147,7 +147,8 @@ def _into_store(remote: _Remote, name: str, replace: bool, progress: Progress | 
         if new:
             _check_free(remote, name, replace)
             draft = store / f".{name}.{digest[:_SHORT]}.fetching"
-            _fill(remote, draft, progress)
+            with arriving(draft):
+                _fill(remote, draft, progress)
             publish(draft, target)
         for ending in ("fetching", "old"):  # left by a kill or an abandoned attempt
             for other in store.glob(f".{name}.{'?' * _SHORT}.{ending}"):
@@ -171,7 +172,6 @@ def _check_free(remote: _Remote, name: str, replace: bool) -> None:
 
 
 def _fill(remote: _Remote, draft: Path, progress: Progress | None) -> None:
-    draft.mkdir(parents=True, exist_ok=True)
     room = transfer.MOST_BYTES
     for name, expected in remote.model.spec.files.items():
         if not is_right(draft / name, expected):

@@ -109,7 +109,7 @@ def receive(
     and the file is still the same; a file beside it, removed at the end, remembers which it was.
     Raises ModelError.
     """
-    note = path.with_name(f"{path.name}.version")
+    note = _note_of(path)
     digest, received = _begun(remote, name, path, note)
     size = received
     with path.open("ab") as stream:
@@ -134,9 +134,35 @@ def receive(
     return str(digest.hexdigest())
 
 
+@contextlib.contextmanager
+def arriving(folder: Path) -> Iterator[None]:
+    """Make the folder that files arrive in. Where they fail to, it keeps what another attempt can
+    go on from, and is gone where that is nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _leave_useful(folder)
+        raise
+
+
+def _leave_useful(folder: Path) -> None:
+    for part in folder.glob("*.part"):
+        if not (part.stat().st_size and _note_of(part).is_file()):
+            drop(part)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _note_of(part: Path) -> Path:
+    """The file beside a part that remembers which file it is of."""
+    return part.with_name(f"{part.name}.version")
+
+
 def drop(path: Path) -> None:
     """Remove what was received, as it is not what was wanted."""
-    for one in (path, path.with_name(f"{path.name}.version")):
+    for one in (path, _note_of(path)):
         one.unlink(missing_ok=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -109,6 +109,7 @@ class _TandemModel(_Part):
     cube: _Cube
     vector: Annotated[dict[str, FiniteFloat], Field(min_length=1)]
     candidates: list[_Candidate]
+    scene: str | None = None
 
 
 class _Tandem(_Part):
@@ -147,15 +148,29 @@ def read_record(path: Path) -> dict[str, Any]:
         raise _damaged(path, f"parameters.{first_fault(error)}") from None
     if not options.scene and not record.photos:
         raise _damaged(path, "it has neither photos nor a scene")
+    if isinstance(record, _TandemRecord):
+        _require_same_kind(path, options.scene, record.tandem.models)
     return value
 
 
+def _require_same_kind(path: Path, scene: str | None, models: Sequence[_TandemModel]) -> None:
+    """Raise UsageError where some models were asked for a scene and others were not."""
+    if any((one.scene is None) != (scene is None) for one in models):
+        raise _damaged(path, "tandem.models: not all of them were asked for a scene")
+
+
 def records_of_models(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A record as that of each of its models: with the model, the cube and the vector of that."""
+    """A record as that of each of its models: with the model, the cube and the vector of that, and
+    its own name of the scene."""
     if "tandem" not in record:
         return [dict(record)]
-    keys = ("model", "cube", "vector")
-    return [{**record, **{key: one[key] for key in keys}} for one in record["tandem"]["models"]]
+    return [_of_model(record, one) for one in record["tandem"]["models"]]
+
+
+def _of_model(record: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = {**record["parameters"], "scene": model.get("scene")}
+    own = {key: model[key] for key in ("model", "cube", "vector")}
+    return {**record, **own, "parameters": parameters}
 
 
 def _load(path: Path) -> Any:

@@ -18,6 +18,7 @@ from ..errors import CubeError, GeolocError, ModelError, UsageError
 from ..models import Model, is_url, load_model, model_of_digest
 from ..names import text_path
 from ..photos import Photo, PhotoView, read_photo
+from ..progress import Stages, silent
 from ..report import QueryResult
 from ..report.evidence import evidence
 from ..report.outputs import faults_of_outputs, stands_alone
@@ -32,7 +33,7 @@ from .run import answer_scene
 from .searcher import ModelSearcher, Searcher
 from .session import QuerySession, file_digest
 from .tandem import Tandem, TandemSearcher, assemble
-from .target import Ref, Target, seen_by_model, several_models
+from .target import Ref, Target, cube_url, seen_by_model, several_models
 
 ROUNDING = 1e-4
 """Relative difference of distances that is put down to rounding: a photo that was encoded and
@@ -283,12 +284,13 @@ def _difference(was: float, now: float, least: float) -> float:
 def _answer(record: Record, cube: str | Path | None, media: Path | None) -> QueryResult:
     if "tandem" in record:
         return _answer_in_tandem(record, cube, media)
-    target, options = Target(recorded_cube(record, cube)), recorded_options(record)
+    (moved,), options = parts_moved(record, cube), recorded_options(record)
+    target = Target(recorded_cube(record, moved))
     if record["model"].get("digest") not in (None, target.cube.model_digest):
         target = seen_by_model(target, recorded_model(record, target).path)
     session = QuerySession.of(target, options)
     if session.options.scene:
-        return answer_scene(session)
+        return answer_scene(ModelSearcher(session, None))
     model = recorded_model(record, session.target)
     return _asked_again(ModelSearcher(session, model), record, media)
 
@@ -306,8 +308,8 @@ def _answer_in_tandem(record: Record, cube: str | Path | None, media: Path | Non
         seen_by_model(target, model.path) for target, model in zip(targets, models, strict=True)
     ]
     options, bank = recorded_options(record), recorded_bank(record, media)
-    tandem = recorded_tandem(record, seen, models, bank, options)
-    return _asked_again(TandemSearcher(tandem), record, media)
+    searcher = TandemSearcher(recorded_tandem(record, seen, models, bank, options))
+    return answer_scene(searcher) if options.scene else _asked_again(searcher, record, media)
 
 
 def recorded_bank(record: Record, media: Path | None = None) -> list[Path]:
@@ -322,13 +324,17 @@ def recorded_tandem(
     models: Sequence[Model],
     bank: Sequence[Path],
     options: QueryOptions,
+    progress: Stages = silent,
 ) -> Tandem:
-    """The recorded models with their names and weights, asked of these cubes."""
-    weights, names = zip(
-        *((one["weight"], one["name"]) for one in record["tandem"]["models"]), strict=True
-    )
+    """The recorded models with their names, weights and names of the scene, asked of these
+    cubes."""
+    told = record["tandem"]["models"]
+    weights, names = [one["weight"] for one in told], [one["name"] for one in told]
+    scenes = [one["scene"] for one in told] if options.scene else None
     options = options.model_copy(update={"generation": None})
-    return assemble(targets, models, bank, weights, options, names=names)
+    return assemble(
+        targets, models, bank, weights, options, names=names, scenes=scenes, progress=progress
+    )
 
 
 def parts_moved(record: Record, cube: str | Path | None) -> list[Ref | None]:
@@ -387,7 +393,7 @@ def cube_named(record: Record, moved: Ref | None) -> Ref:
 def recorded_cube(record: Record, moved: Ref | None) -> Cube:
     """The recorded generation, whichever is the current one."""
     named, generation = cube_named(record, moved), record["cube"]["generation"]
-    url = named.cube if isinstance(named, Area) else str(named)
+    url = str(named) if moved is None else cube_url(named)
     names = [one.name for one in list_generations(url)]
     if names and generation not in names:
         raise CubeError(

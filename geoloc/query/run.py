@@ -7,17 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..names import safe_name
+from ..area import Area
 from ..photos import photo_path
 from ..progress import Progress, Stages, silent
 from ..report import QueryResult, check_writable
-from ..scenes import display_name
 from .folders import Folders
-from .items import QueryItem
 from .options import QueryOptions, Use
-from .searcher import Found, ModelSearcher, Searcher, answer_by, answered
+from .searcher import ModelSearcher, Searcher, answer_by, answered
 from .session import QuerySession
-from .tandem import TandemSearcher, open_area
+from .tandem import TandemSearcher, open_area, open_scene
 from .target import Ref, cube_model, several_models
 
 
@@ -75,18 +73,26 @@ def answer_photos(
 def open_searcher(
     cube: Ref, options: QueryOptions, progress: Stages = silent, *, usually_hidden: bool = False
 ) -> Searcher:
-    """What answers photos by a cube: its model; of an area file that names several models all of
-    them in tandem, unless the options name one.
+    """What answers photos, or the scene of the options, by a cube: its model; of an area file that
+    names several models all of them in tandem, unless the options name one.
 
-    ``usually_hidden``: see `QuerySession.open`. Raises what that and `open_area` raise.
+    ``usually_hidden``: see `QuerySession.open`. Raises what that, `open_area` and
+    `open_scene` raise.
     """
     several = several_models(cube) if options.model is None else None
+    if options.scene is not None:
+        return _scene_searcher(cube, several, options)
     if several is not None:
-        advance = progress("reading the bank")
-        tandem = open_area(several, options, advance, usually_hidden=usually_hidden)
+        tandem = open_area(several, options, progress, usually_hidden=usually_hidden)
         return TandemSearcher(tandem)
     session = QuerySession.open(cube, options, usually_hidden=usually_hidden)
     return ModelSearcher(session, cube_model(session.target, session.options.model))
+
+
+def _scene_searcher(cube: Ref, several: Area | None, options: QueryOptions) -> Searcher:
+    if several is not None:
+        return open_scene(several, options)
+    return ModelSearcher(QuerySession.open(cube, options), None)
 
 
 def search_scene(
@@ -100,29 +106,22 @@ def search_scene(
 ) -> QueryResult:
     """Rank the cells of a cube by how much of one scene they are, without a photo.
 
-    ``name``: a scene class of the cube's model, or other words where that model takes them.
+    ``name``: a scene class of the cube's model, or other words where that model takes them. Of an
+    area file of several models those that know it answer in tandem; see `open_scene`.
 
     The answer goes to ``out/<class>/``, or beside what is there: see `query_photos`. Options are
     those of `QueryOptions`, as one model or as keywords. Raises UnknownClassError with the
     nearest names, UsageError, OutputError or CubeError before any work.
     """
     options = QueryOptions.of(Use.SCENE, options, **keywords)
-    session = QuerySession.open(cube, options.model_copy(update={"scene": name}))
+    searcher = open_searcher(cube, options.model_copy(update={"scene": name}))
     check_writable(Path(out))
-    return answer_scene(session, progress("searching the cube"), Folders(Path(out)))
+    return answer_scene(searcher, progress("searching the cube"), Folders(Path(out)))
 
 
 def answer_scene(
-    session: QuerySession, progress: Progress | None = None, folders: Folders | None = None
+    searcher: Searcher, progress: Progress | None = None, folders: Folders | None = None
 ) -> QueryResult:
-    """The ranked places of the session's scene class; without files, or with."""
-    ranked = session.search_scene(progress, folders.out if folders else None)
-    return answered(ModelSearcher(session, None), scene_item(session), Found((ranked,)), folders)
-
-
-def scene_item(session: QuerySession) -> QueryItem:
-    """What a session's scene, or its words, asks."""
-    scene = str(session.options.scene)
-    features, words = session.target.cube.features, session.words
-    vector = features.logits(words.vector) if words else features.named_vector([scene])
-    return QueryItem(display_name(scene), safe_name(scene), (), vector)
+    """The ranked places of the searcher's scene; without files, or with."""
+    found = searcher.search_scene(progress, folders.out if folders else None)
+    return answered(searcher, searcher.scene_item, found, folders)

@@ -68,6 +68,11 @@ class Searcher(Protocol):
         """What an answer depends on beside its photos (JSON types)."""
         ...
 
+    @property
+    def scene_item(self) -> QueryItem:
+        """What the scene of the options asks, where they have one; its vector is for display."""
+        ...
+
     def key(self, item: QueryItem) -> str:
         """Stands for the question; see `question_key`."""
         ...
@@ -80,6 +85,10 @@ class Searcher(Protocol):
         scratch: Path | None = None,
     ) -> list[Found]:
         """What is found for each, in one pass over each cube; see `QuerySession.search`."""
+        ...
+
+    def search_scene(self, progress: Progress | None = None, scratch: Path | None = None) -> Found:
+        """The same for the scene of the options."""
         ...
 
     def answer(self, item: QueryItem, found: Found, truth: Truth = None) -> QueryResult:
@@ -120,6 +129,11 @@ class ModelSearcher:
         session, cube = self.session, self.session.target.cube
         return [session.parameters, cube.url, cube.generation, session.sensitive]
 
+    @property
+    def scene_item(self) -> QueryItem:
+        """See `Searcher`."""
+        return self.session.scene_item
+
     def key(self, item: QueryItem) -> str:
         """See `Searcher`."""
         return self.session.key(item)
@@ -134,6 +148,10 @@ class ModelSearcher:
         """See `Searcher`."""
         every = self.session.search(items, executor, progress, scratch)
         return [Found((found,), scratch) for found in every]
+
+    def search_scene(self, progress: Progress | None = None, scratch: Path | None = None) -> Found:
+        """See `Searcher`."""
+        return Found((self.session.search_scene(progress, scratch),), scratch)
 
     def answer(self, item: QueryItem, found: Found, truth: Truth = None) -> QueryResult:
         """See `Searcher`."""

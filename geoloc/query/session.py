@@ -22,11 +22,12 @@ from ..executors import Executor
 from ..files.whole import file_sha256
 from ..models import Model, model_info
 from ..models.calibration import SearchShare, read_calibration, search_share
+from ..names import safe_name
 from ..photos import Photo
 from ..progress import Progress
 from ..report import QueryResult
 from ..report.evidence import photo_record
-from ..scenes import find_class, group_weights, is_group
+from ..scenes import display_name, find_class, group_weights, is_group
 from ..search import (
     Heatmaps,
     Query,
@@ -168,6 +169,14 @@ class QuerySession:
             executor=executor,
             progress=progress,
         )
+
+    @property
+    def scene_item(self) -> QueryItem:
+        """What the scene class, or the words, of the options ask."""
+        scene, features = str(self.options.scene), self.target.cube.features
+        words = self.words
+        vector = features.logits(words.vector) if words else features.named_vector([scene])
+        return QueryItem(display_name(scene), safe_name(scene), (), vector)
 
     def search_scene(
         self,

@@ -41,13 +41,15 @@ class Target:
     """A cube, and the area file that it was named by, where it was.
 
     ``fetch_imagery``: what the cube itself names as its imagery is opened wherever it lies.
-    ``model``: that the cube is seen by, where it is not the one that made it.
+    ``model``: that the cube is seen by, where it is not the one that made it. ``remarks``: what
+    else limits its answers, a sentence each.
     """
 
     cube: Cube
     area: Area | None = None
     fetch_imagery: bool = False
     model: Model | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def named_area(self) -> Area:
@@ -99,7 +101,7 @@ class Target:
     @property
     def notes(self) -> tuple[str, ...]:
         """What limits every answer of this cube."""
-        return tuple(filter(None, (self._missing, self._without_imagery)))
+        return tuple(filter(None, (*self.remarks, self._missing, self._without_imagery)))
 
     @property
     def _missing(self) -> str:

@@ -37,7 +37,6 @@ from .repeat import (
     recorded_question,
     recorded_tandem,
 )
-from .run import scene_item
 from .searcher import Found, ModelSearcher, Searcher
 from .session import QuerySession, file_digest
 from .tandem import TandemSearcher
@@ -115,11 +114,11 @@ def zoom_answer(
     check_writable(out)
     for place in places:
         place.build(options.cluster, progress)
-    searcher = _searcher(asked, places, bank, options)
+    searcher = _searcher(asked, places, bank, options, progress)
     advance = progress("searching the cube")
     if item is None:
-        item = replace(scene_item(searcher.session), name=asked.name(options.km))
-        found = Found((searcher.session.search_scene(advance),))
+        item = replace(searcher.scene_item, name=asked.name(options.km))
+        found = searcher.search_scene(advance)
     else:
         found = searcher.search([item], progress=advance)[0]
     return _written(searcher, item, found, out, asked, options.km)
@@ -254,7 +253,11 @@ def _step_of(cube: Cube) -> float | None:
 
 
 def _searcher(
-    asked: _Parent, places: Sequence[_Place], bank: Sequence[Path], options: ZoomOptions
+    asked: _Parent,
+    places: Sequence[_Place],
+    bank: Sequence[Path],
+    options: ZoomOptions,
+    progress: Stages,
 ) -> Searcher:
     """What asks the built neighbourhood, by one model or by all."""
     models, targets = [place.model for place in places], [place.target for place in places]
@@ -263,7 +266,9 @@ def _searcher(
     )
     if len(places) > 1:
         wished = asked.options.model_copy(update={"sensitive": hidden})
-        return TandemSearcher(recorded_tandem(asked.record, targets, models, bank, wished))
+        return TandemSearcher(
+            recorded_tandem(asked.record, targets, models, bank, wished, progress)
+        )
     session = QuerySession.of(targets[0], asked.options, sensitive=hidden)
     return ModelSearcher(session, None if asked.options.scene else models[0])
 

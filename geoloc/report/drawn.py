@@ -31,7 +31,7 @@ def drawn(result: QueryResult, views: Views, scale: ColorScale) -> dict[str, Any
     """Values for JSON: the heatmap in levels, where pictures and candidates lie, degrees, links."""
     truth = result.true_place
     return {
-        "measure": {"name": result.measure, "sign": "≤" if result.photos else "≥"},
+        "measure": result.measure,
         "bounds": result.grid.bounds,
         "heat": _heat(result, scale),
         "models": _models(result),

@@ -201,11 +201,12 @@ class QueryResult:
         return self.photos[0] if self.photos else None
 
     def probability(self, candidate: Candidate) -> float | None:
-        """Of the scene that was searched for, at a candidate (0..1); None for a photo's answer.
+        """Of the scene that was searched for, at a candidate (0..1); None for a photo's answer, and
+        of several models, which rank by their scores.
 
         A scene's distance is ``-log p(scene | cell)``.
         """
-        return None if self.photos else math.exp(-candidate.distance)
+        return math.exp(-candidate.distance) if self.measure == "probability" else None
 
     @cached_property
     def match(self) -> Match | None:

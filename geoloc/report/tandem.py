@@ -12,6 +12,7 @@ from .formatting import OfPlace, percent
 if TYPE_CHECKING:
     from ..candidates import Candidate
     from ..domain import Grid
+    from ..photos import Photo
     from ..search import Heatmap
     from .survey import Survey
 
@@ -45,6 +46,12 @@ class Alone(Mapped, OfPlace, Protocol):
     def cube(self) -> Mapping[str, Any]: ...
 
     @property
+    def photos(self) -> Sequence[Photo]: ...
+
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...
+
+    @property
     def vector(self) -> F32: ...
 
     @property
@@ -65,7 +72,8 @@ class Alone(Mapped, OfPlace, Protocol):
 @dataclass(frozen=True)
 class Said:
     """What one model alone says of a place: the number of places that are at most as far by its
-    own distance, in percent too (0..100), that distance, and its z-score."""
+    own distance, in percent too (0..100), that distance, and its z-score. Of a scene the distance
+    is ``-log p(scene | place)``."""
 
     rank: int
     percentile: float
@@ -85,7 +93,8 @@ class Said:
 @dataclass(frozen=True)
 class TandemModel:
     """One of the models: its name here, its share of the score (0..1), its answer alone, and what
-    it says of the candidates of all together, by their rank."""
+    it says of the candidates of all together, by their rank. A scene has the name that it gives it.
+    """
 
     name: str
     share: float
@@ -108,6 +117,7 @@ class TandemModel:
         return {
             "name": self.name,
             "weight": self.share,
+            **({} if alone.photos else {"scene": alone.parameters.get("scene")}),
             "model": alone.model,
             "cube": alone.cube,
             "cells_known": alone.known,

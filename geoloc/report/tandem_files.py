@@ -43,12 +43,13 @@ def _heatmap_of(alone: Alone) -> Writer:
 def write_tandem(result: QueryResult, path: Path, _views: Views | None = None) -> None:
     """``tandem.json``: the candidates with what each model says of them, and nothing else."""
     part = result.tandem
-    assert part is not None and result.photos
+    assert part is not None
     photos = [{"file": photo.file, "sha256": photo.sha256} for photo in result.photos]
     record = {
         "format": FORMAT,
-        "photo": photos[0],
+        "photo": photos[0] if photos else None,
         "photos": photos,
+        "scene": None if photos else result.title,
         "calibration": part.calibration,
         "bank": len(part.bank),
         "models": {

@@ -24,6 +24,7 @@ from PIL import Image
 from ..errors import GeolocError, NotInstalledError, OutputError
 from ..extras import extra
 from ..files.whole import whole_file, write_whole
+from ..progress import Progress, unheard
 from .camera import Camera
 from .photos import take_photo
 from .relief import Relief
@@ -43,6 +44,8 @@ from .view import Surroundings, render
 NOT_INCLUDED = "(File not included. Change data exporting settings to download.)"
 _VIDEO_SIZE = 480, 270
 _FPS, _FRAMES, _DARK = 10, 32, 4
+_PHOTOS = 3
+_RENDERED = _PHOTOS + 1  # the video too
 _PACE = 0.9  # m a frame: a car in a town
 _SEED = 5000  # apart from the seeds of the photos beside it
 _PEOPLE = (("Olena", "user501"), ("Taras", "user502"), ("Field notes", "channel900"))
@@ -54,31 +57,43 @@ _LOG = logging.getLogger(__name__)
 
 
 def write_telegram(
-    world: Town, folder: Path, seed: int = 0, size: tuple[int, int] | None = None
+    world: Town,
+    folder: Path,
+    seed: int = 0,
+    size: tuple[int, int] | None = None,
+    progress: Progress = unheard,
 ) -> Path:
     """Write the export into ``folder``; returns the path of ``result.json``.
 
-    ``size``: px ``(width, height)`` of its photos instead of a phone's.
+    ``size``: px ``(width, height)`` of its photos instead of a phone's. ``progress`` is called for
+    its photos and its video.
     Raises OutputError where the folder cannot be written.
     """
     try:
         (folder / "photos").mkdir(parents=True, exist_ok=True)
         (folder / "video_files").mkdir(exist_ok=True)
-        return _write(world, folder, seed, size)
+        return _write(world, folder, seed, size, progress)
     except OSError as error:
         raise OutputError(f"cannot write the chat to {folder}: {error.strerror}") from error
 
 
-def _write(world: Town, folder: Path, seed: int, size: tuple[int, int] | None) -> Path:
+def _write(
+    world: Town, folder: Path, seed: int, size: tuple[int, int] | None, progress: Progress
+) -> Path:
     around = Surroundings(world)
+    progress(0, _RENDERED)
     start = datetime(2025, 6, 3, 7, 12, 33, tzinfo=UTC)
     times = [start + timedelta(minutes=37 * n, seconds=11 * n) for n in range(12)]
-    shots = [take_photo(world, n, _SEED + seed, around, size) for n in range(3)]
+    shots = []
+    for n in range(_PHOTOS):
+        shots.append(take_photo(world, n, _SEED + seed, around, size))
+        progress(n + 1, _RENDERED)
     pixels = [shot.view.pixels for shot in shots]
     photos = [_photo(folder, n + 1, when, p, 87) for n, (when, p) in
               enumerate(zip((times[2], times[3], times[6]), pixels, strict=True))]  # fmt: skip
     again = _photo(folder, 4, times[8], pixels[0], 62, shrink=0.8)
     video, ridden = _video_or_none(world, folder, times[5], seed, around)
+    progress(_RENDERED, _RENDERED)
     messages = [
         _service(1, times[0], "create_channel", title="Sandbox watch"),
         _message(2, times[1], 0, "Whoever passes by, please post what you see."),

@@ -37,7 +37,8 @@ def write_sandbox(
         world = write_world(folder, seed, km, stage("rendering imagery"))
         seen = stage("rendering photos")
         write_photos(world, folder / "photos", photos, seed=seed, progress=seen)
-        write_telegram(world, folder / "telegram", seed)
+        chat = stage("rendering the chat")
+        write_telegram(world, folder / "telegram", seed, progress=chat)
         mark_done(folder, asked)
     return {**asked, "area": str(folder / "area.yaml")}
 

@@ -40,6 +40,7 @@ from .scrub import (
     mappings,
     measures,
     number,
+    scene_name,
     sequence,
     summary,
     texts,
@@ -263,7 +264,7 @@ def _own_notes(options: Options, dropped: int, *, of_points: bool) -> Iterator[s
 def _title(record: Record, names: Mapping[str, str]) -> str:
     photos, scene = record["photos"], record["parameters"].get("scene")
     if scene:
-        return display_name(word(scene) or "a scene")
+        return display_name(scene_name(scene))
     if len(photos) != 1:
         return f"{len(photos)} photos of one place"
     photo, frame = photos[0], photos[0].get("frame")

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..query.coverage import UNKNOWN
 from ..query.options import QueryOptions
+from ..query.tandem.notes import not_asked
 from .options import Options
 
 Record = Mapping[str, Any]
@@ -33,6 +34,10 @@ _SUFFIX = re.compile(
 
 _OF_CUBE = re.compile(r"\d+ of \d+ blocks of this cube are not built yet: .{1,60}")
 _OF_IMAGERY = re.compile(r"The report shows [^:/\\]{1,60}(?=:)")
+_NOT_ASKED = re.compile(
+    r"Model (.{1,200}?) has no part in this answer, as it does not know what is asked for"
+    r"(?:\.|: .+)"
+)
 _OF_PART = "the part of "
 _OF_PHOTO = re.compile(": | has only | that was looked at has only ")
 
@@ -231,11 +236,16 @@ class Scrub:
         without paths and URLs."""
         photos, lines = list(photos), texts(value)
         of_cube = (line for line in lines if line == UNKNOWN or _OF_CUBE.fullmatch(line))
+        not_known = (
+            not_asked(word(match[1]) or "of another name")
+            for line in lines
+            if (match := _NOT_ASKED.fullmatch(line))
+        )
         shown = (f"{match[0]}." for line in lines if (match := _OF_IMAGERY.match(line)))
         of_photos = (
             note for line in lines for photo in photos if (note := self._note(line, photo))
         )
-        return tuple(dict.fromkeys((*of_cube, *shown, *of_photos)))
+        return tuple(dict.fromkeys((*of_cube, *not_known, *shown, *of_photos)))
 
     def _note(self, line: str, photo: Record) -> str:
         """A sentence that begins with a photo's name; empty for any other."""
@@ -318,6 +328,11 @@ def texts(value: Any) -> list[str]:
 def word(value: Any) -> str | None:
     """A term of the field: short, without path separators."""
     return value if isinstance(value, str) and _WORD.fullmatch(value) else None
+
+
+def scene_name(value: Any) -> str:
+    """The scene that was searched for, if it is a term of the field."""
+    return word(value) or "a scene"
 
 
 def label(value: Any) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..names import unique_names
 from ..query.session import unmeasured
 from ..query.tandem.notes import (
+    SCENES_CALIBRATED,
+    asked_for,
     calibrated_by,
     days_of,
     first_named,
@@ -18,7 +20,8 @@ from ..query.tandem.notes import (
     unread,
 )
 from ..report.tandem import Said, TandemModel, TandemPart
-from .scrub import Scrub, texts, word
+from ..scenes import display_name
+from .scrub import Scrub, scene_name, texts, word
 
 if TYPE_CHECKING:
     from ..report.tandem import Alone
@@ -34,6 +37,12 @@ _WEAK = re.compile(
 )
 """What a model's own answer says of a photo that hardly matches; see `geoloc.report.match`."""
 
+_NONE_HERE = re.compile(
+    rf"There may be no (?P<scene>.+) here: at the best place its probability is only {_SHARE}"
+    rf"(?:, that of (?P<likelier>.+) is {_SHARE})?\."
+)
+"""The same of a scene that is hardly found."""
+
 
 def parts_of(record: Record) -> list[dict[str, Any]]:
     """The record as that of each of several models, with the answer that this gives alone."""
@@ -43,7 +52,8 @@ def parts_of(record: Record) -> list[dict[str, Any]]:
 def _part(record: Record, model: Record) -> dict[str, Any]:
     own = {key: model.get(key) for key in ("model", "cube", "vector", "candidates", "truth")}
     figures = {key: model.get(key) for key in ("cells_known", "heatmap_sha256")}
-    kept = {key: record[key] for key in ("photos", "parameters", "imagery", "title")}
+    kept = {key: record[key] for key in ("photos", "imagery", "title")}
+    kept["parameters"] = {**record["parameters"], "scene": model.get("scene")}
     return {**kept, **own, "summary": {**record["summary"], **figures}}
 
 
@@ -89,7 +99,8 @@ def shared_notes(record: Record, scrub: Scrub) -> Iterator[str]:
 def _sentences(record: Record) -> Iterator[tuple[str, str]]:
     """Sentences as the record may have them, and as the copy does."""
     models, bank = record["tandem"]["models"], len(record["tandem"]["bank"])
-    yield from ((line, line) for line in (calibrated_by(bank), calibrated_by(bank, itself=True)))
+    calibrated = (calibrated_by(bank), calibrated_by(bank, itself=True), SCENES_CALIBRATED)
+    yield from ((line, line) for line in calibrated)
     names = [(one["name"], new) for one, new in zip(models, shared_names(record), strict=True)]
     yield first_named(names[0][0]), first_named(names[0][1])
     yield from ((undecided(old), undecided(new)) for old, new in names)
@@ -103,8 +114,22 @@ def _note_of(line: str, one: Record, new: str, record: Record, scrub: Scrub) -> 
     """A known sentence that one model limits its answer by; ``new``: its name in the copy."""
     old = one["name"]
     if (alone := line.removeprefix(of_model(old, alone=True))) != line:
-        yield from (of_model(new, alone=True) + one for one in [alone] if _WEAK.fullmatch(one))
+        yield from (of_model(new, alone=True) + words for words in _weak(alone, one))
+    elif (scene := one.get("scene")) and line == of_model(old) + asked_for(scene):
+        yield of_model(new) + asked_for(scene_name(scene))
     elif line == of_model(old) + unmeasured(str(one["model"].get("name"))):
         yield of_model(new) + unmeasured(new)
     elif (rest := line.removeprefix(of_model(old))) != line:
         yield from (of_model(new) + one for one in scrub.notes([rest], record["photos"]))
+
+
+def _weak(line: str, model: Record) -> Iterator[str]:
+    """The sentence that what was asked for is hardly found by a model, if it is one."""
+    found, scene = _NONE_HERE.fullmatch(line), model.get("scene")
+    if _WEAK.fullmatch(line):
+        yield line
+    elif found and scene and found["scene"] == display_name(scene):
+        known = {None, *(display_name(name) for name in model["vector"] if word(name))}
+        start, end = found.span("scene")
+        if found["likelier"] in known:
+            yield f"{line[:start]}{display_name(scene_name(scene))}{line[end:]}"

@@ -28,7 +28,7 @@ from ..searcher import Found, Truth, answer_by
 from ..session import QuerySession
 from ..truth import with_truth
 from .members import Tandem
-from .notes import notes_of
+from .notes import deviation_of, notes_of
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,11 @@ class TandemSearcher:
         bank = [[dict(photo) for photo in tandem.photos], len(tandem.failures)]
         return [session.parameters, members, bank, session.sensitive]
 
+    @property
+    def scene_item(self) -> QueryItem:
+        """See `Searcher`: as the first model calls and sees it."""
+        return self.session.scene_item
+
     def key(self, item: QueryItem) -> str:
         """See `Searcher`."""
         return self.tandem.key(item)
@@ -96,6 +101,15 @@ class TandemSearcher:
             alone.append(member.session.search(own, executor, advance, scratch))
         return [Found(maps, scratch) for maps in zip(*alone, strict=True)]
 
+    def search_scene(self, progress: Progress | None = None, scratch: Path | None = None) -> Found:
+        """See `Searcher`."""
+        members, told = self.tandem.members, progress or silent("")
+        maps = [
+            member.session.search_scene(part_of(told, number, len(members)), scratch)
+            for number, member in enumerate(members)
+        ]
+        return Found(tuple(maps), scratch)
+
     def answer(self, item: QueryItem, found: Found, truth: Truth = None) -> QueryResult:
         """See `Searcher`."""
         asked = list(zip(self._parts(item), found.maps, strict=True))
@@ -103,6 +117,9 @@ class TandemSearcher:
 
     def _parts(self, item: QueryItem) -> list[QueryItem]:
         """The same as each model sees it."""
+        if self.session.options.scene:
+            own_items = (member.session.scene_item for member in self.tandem.members)
+            return [replace(one, name=item.name, folder=item.folder) for one in own_items]
         return [replace(item, vector=own) for own in parts_of(item.vector, self.models)]
 
 
@@ -170,7 +187,7 @@ def _answer(tandem: Tandem, asked: Asked, truth: Truth, scratch: Path | None) ->
         for member, (item, ranked) in zip(tandem.members, asked, strict=True)
     ]
     usual = [
-        member.bank or Bank.of_places(one.survey.mean, one.survey.deviation)
+        member.bank or Bank.of_places(one.survey.mean, deviation_of(one))
         for member, one in zip(tandem.members, alone, strict=True)
     ]
     ranked, lost = _together(tandem, alone, usual, scratch)

@@ -17,7 +17,7 @@ from ...errors import UsageError
 from ...evaluation.tandem import FEWEST, Bank, BankSums, by_places, fused, shares
 from ...models import Model
 from ...photos import Photo
-from ...progress import Progress
+from ...progress import Progress, Stages, part_of, silent, unheard
 from ...ranking import Ranking
 from ...report.evidence import photo_record
 from ...search import Query, scan
@@ -136,7 +136,7 @@ def distance_maps(cube: Cube, vectors: F32) -> F32:
 def open_area(
     area: Area,
     options: QueryOptions | None = None,
-    progress: Progress | None = None,
+    progress: Stages = silent,
     *,
     usually_hidden: bool = False,
 ) -> Tandem:
@@ -159,7 +159,7 @@ def open_tandem(
     *,
     weights: Sequence[float] | None = None,
     options: QueryOptions | None = None,
-    progress: Progress | None = None,
+    progress: Stages = silent,
 ) -> Tandem:
     """Open cubes of the same places, each by its own model, and ask them about the bank's photos.
 
@@ -183,7 +183,7 @@ def _open(
     bank: Sequence[Path],
     weights: Sequence[float] | None,
     options: QueryOptions,
-    progress: Progress | None,
+    progress: Stages,
     usually_hidden: bool = False,
 ) -> Tandem:
     if len(cubes) < 2:
@@ -192,9 +192,9 @@ def _open(
             "file that names several models"
         )
     shares(weights, len(cubes))  # refuses what does not fit, before any work
-    _require_possible(options)
-    targets = [_opened(cube, options) for cube in cubes]
-    _require_same_places([target.cube for target in targets])
+    require_possible(options)
+    targets = [opened(cube, options) for cube in cubes]
+    require_same_places([target.cube for target in targets])
     models = [cube_model(target) for target in targets]
     return assemble(
         targets, models, bank, weights, options,
@@ -210,32 +210,69 @@ def assemble(
     options: QueryOptions,
     *,
     names: Sequence[str] | None = None,
-    progress: Progress | None = None,
+    scenes: Sequence[str] | None = None,
+    progress: Stages = silent,
     usually_hidden: bool = False,
 ) -> Tandem:
     """A tandem of open cubes, each with its model; see `open_tandem`.
 
-    ``names``: of the models here, by default their own; ``usually_hidden``: see `open_area`.
+    ``names``: of the models here, by default their own; ``scenes``: what each calls the scene that
+    is asked for, where one is; ``usually_hidden``: see `open_area`.
     """
     chosen = shares(weights, len(targets))
     _require_different(models)
     named = names_of(names or [model.name for model in models], models)
     order = sorted(range(len(models)), key=lambda number: not chosen[number])
-    hidden = any(target.hides_photos(options.sensitive, usually_hidden) for target in targets)
-    members, failures, photos = list[Member](), dict[str, str](), list[Mapping[str, Any]]()
+    hidden = scenes is None and any(
+        target.hides_photos(options.sensitive, usually_hidden) for target in targets
+    )
+    sessions = []
     for number in order:
-        target, model = targets[number], models[number]
-        session = QuerySession.of(target, options, sensitive=hidden)
-        usual = None
-        if bank:
-            photos, vectors, failures = _bank_vectors(model, bank, progress)
-            usual = bank_of(target.cube, vectors)
-        members.append(Member(named[number], session, model, usual))
-    return Tandem(tuple(members), tuple(chosen[order].tolist()), tuple(photos), failures)
+        own = options.model_copy(update={"scene": scenes[number] if scenes else None})
+        sessions.append(QuerySession.of(targets[number], own, sensitive=hidden))
+    known = _known_of(bank, [models[number] for number in order], progress)
+    usual = _usual_of([session.target.cube for session in sessions], known.vectors, progress)
+    members = [
+        Member(named[number], session, models[number], own)
+        for number, session, own in zip(order, sessions, usual, strict=True)
+    ]
+    return Tandem(tuple(members), tuple(chosen[order].tolist()), known.photos, known.failures)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Which photos of a bank can be read, their vectors ``(photo, feature)`` by each model, and
+    why others cannot."""
+
+    photos: tuple[Mapping[str, Any], ...] = ()
+    vectors: tuple[F32, ...] = ()
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def _known_of(bank: Sequence[Path], models: Sequence[Model], progress: Stages) -> _Known:
+    if not bank:
+        return _Known()
+    advance, vectors = progress("reading the bank"), []
+    for number, model in enumerate(models):
+        told = part_of(advance, number, len(models))
+        photos, own, failures = _bank_vectors(model, bank, told)
+        vectors.append(own)
+    return _Known(tuple(photos), tuple(vectors), failures)
+
+
+def _usual_of(cubes: Sequence[Cube], vectors: Sequence[F32], progress: Stages) -> list[Bank | None]:
+    """What is usual of the places of each cube; None of all without a bank."""
+    if not vectors:
+        return [None] * len(cubes)
+    advance = progress("comparing the bank with the places")
+    return [
+        bank_of(cube, own, part_of(advance, number, len(cubes)))
+        for number, (cube, own) in enumerate(zip(cubes, vectors, strict=True))
+    ]
 
 
 def _bank_vectors(
-    model: Model, bank: Sequence[Path], progress: Progress | None
+    model: Model, bank: Sequence[Path], progress: Progress
 ) -> tuple[list[Mapping[str, Any]], F32, dict[str, str]]:
     """Which photos of the bank can be read, their vectors ``(photo, feature)``, and failures.
 
@@ -251,8 +288,7 @@ def _bank_vectors(
         known += [{key: photo_record(one)[key] for key in _BANK_KEYS} for one in photos]
         parts.append(vectors)
         failures |= lost
-        if progress:
-            progress(min(start + BATCH, len(bank)), len(bank))
+        progress(min(start + BATCH, len(bank)), len(bank))
     if failures and len(known) < FEWEST:
         raise UsageError(
             f"{len(failures)} of {len(bank)} photos of the bank cannot be read, and {len(known)} "
@@ -261,18 +297,21 @@ def _bank_vectors(
     return known, np.concatenate(parts), failures
 
 
-def bank_of(cube: Cube, vectors: F32) -> Bank:
+def bank_of(cube: Cube, vectors: F32, progress: Progress = unheard) -> Bank:
     """What is usual of the places of a cube, by the vectors ``(photo, feature)`` of a bank.
 
-    Raises UsageError for too few photos, or such as do not differ.
+    ``progress`` is called for the places. Raises UsageError for too few photos, or such as do not
+    differ.
     """
-    sums = BankSums(len(vectors), cube.domain.shape)
+    sums, done = BankSums(len(vectors), cube.domain.shape), 0
     for chunk, values in scan(cube, Query(vectors)):
         sums.add(chunk.slices, values)
+        progress(done := done + values[0].size, cube.domain.size)
     return sums.bank()
 
 
-def _opened(cube: Ref, options: QueryOptions) -> Target:
+def opened(cube: Ref, options: QueryOptions) -> Target:
+    """The cube of one of them, as the options say. Raises what `open_target` raises."""
     return open_target(
         cube,
         options.generation,
@@ -281,8 +320,8 @@ def _opened(cube: Ref, options: QueryOptions) -> Target:
     )
 
 
-def _require_possible(options: QueryOptions) -> None:
-    """Refuse what is of one model alone."""
+def require_possible(options: QueryOptions) -> None:
+    """Raise UsageError for what is of one model alone."""
     if options.ranking is Ranking.CORRECTED:
         raise UsageError(
             "--ranking corrected goes by how distances are spread, and several models have scores: "
@@ -313,7 +352,8 @@ def names_of(names: Sequence[str], models: Sequence[Model]) -> list[str]:
     ]
 
 
-def _require_same_places(cubes: Sequence[Cube]) -> None:
+def require_same_places(cubes: Sequence[Cube]) -> None:
+    """Raise UsageError for cubes of different places, or of more than fit in memory."""
     first = cubes[0]
     require_few(first.domain.size, f"cube {first.url}", "build smaller areas")
     for cube in cubes[1:]:

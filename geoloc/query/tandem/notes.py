@@ -12,8 +12,11 @@ from typing import Any
 from ...candidates import Candidate
 from ...cube import Cube
 from ...report import QueryResult
+from ...scenes import display_name
 from ..session import imagery_near
 from .members import Tandem
+
+_LEAST_OF_SCENES = 1e-3  # of the logarithm: a tenth of a percent of the probability
 
 
 def notes_of(
@@ -21,11 +24,11 @@ def notes_of(
 ) -> Iterator[str]:
     """How the scores came about, what limits each model, and where they differ in what they saw."""
     names = [member.name for member in tandem.members]
-    bank = {one["sha256"] for one in tandem.photos}
-    yield calibrated_by(tandem.bank, itself=any(p.sha256 in bank for p in alone[0].photos))
+    yield _calibrated(tandem, alone[0])
     if tandem.failures:
         yield unread(len(tandem.failures))
     yield first_named(names[0])
+    yield from _asked_differently(tandem)
     days = {name: days_of(one.cube) for name, one in zip(names, alone, strict=True)}
     if len(set(days.values())) > 1:
         yield other_days(days)
@@ -38,11 +41,53 @@ def notes_of(
     common = set.intersection(*(set(one.notes) for one in alone))
     yield from (note for note in alone[0].notes if note in common)
     for name, one in zip(names, alone, strict=True):
-        if one.known > 1 and not one.survey.deviation:
+        if one.known > 1 and not deviation_of(one):
             yield undecided(name)
         yield from (f"{of_model(name)}{note}" for note in one.notes if note not in common)
         if one.match_words:
             yield f"{of_model(name, alone=True)}{one.match_words}"
+
+
+def _calibrated(tandem: Tandem, alone: QueryResult) -> str:
+    """What the scores compare with."""
+    if not alone.photos:
+        return SCENES_CALIBRATED
+    bank = {one["sha256"] for one in tandem.photos}
+    return calibrated_by(tandem.bank, itself=any(p.sha256 in bank for p in alone.photos))
+
+
+def deviation_of(alone: QueryResult) -> float:
+    """Of what a model finds at all places alone; 0 where it tells none from another.
+
+    Probabilities of a scene that are alike but for rounding would be scored by that.
+    """
+    deviation = alone.survey.deviation
+    return deviation if alone.photos or deviation >= _LEAST_OF_SCENES else 0.0
+
+
+def _asked_differently(tandem: Tandem) -> Iterator[str]:
+    """What each model was asked for, where they call the scene by different names."""
+    scenes = {member.name: member.session.options.scene for member in tandem.members}
+    if len(set(scenes.values())) > 1:
+        yield from (f"{of_model(name)}{asked_for(str(own))}" for name, own in scenes.items())
+
+
+SCENES_CALIBRATED = (
+    "Each model's score says how much likelier the scene is to it at a place than at its other "
+    "places, by the logarithm; a bank of unrelated photos does not count."
+)
+"""What scores of a scene compare with."""
+
+
+def asked_for(scene: str) -> str:
+    """What a model was asked for by its own name; see `of_model`."""
+    return f"asked for {display_name(scene)}."
+
+
+def not_asked(model: str, why: str = "") -> str:
+    """That a model has no part in an answer; ``why``: how it does not know the scene."""
+    start = f"Model {model} has no part in this answer, as it does not know what is asked for"
+    return f"{start}: {why}" if why else f"{start}."
 
 
 def calibrated_by(photos: int, *, itself: bool = False) -> str:

@@ -6,7 +6,7 @@ const createHeat = (data, map) => {
   const MOST_LINES = 30000;
   const step = (bounds[2] - bounds[0]) / width;
   const percent = (share) => `${+(100 * share).toPrecision(share < 0.1 ? 1 : 2)} %`;
-  const layers = [{ ...data.heat, measure: data.measure.name }, ...(data.models ?? [])];
+  const layers = [{ ...data.heat, measure: data.measure }, ...(data.models ?? [])];
   let current = layers[0], levels = null, outline = [], likely = [], gaps = null, hatching = null;
 
   const worst = () => +slider.value; // the last level that is shown
@@ -48,15 +48,16 @@ const createHeat = (data, map) => {
       const label = document.createElement("small");
       label.textContent = percent(share);
       label.style.left = `${at}%`;
-      label.title = `${current.measure} ${data.measure.sign} ${value(levelOf(share))}`;
+      label.title = bound(levelOf(share));
       return [...kept, Object.assign(label, { at })];
     }, []));
   }
 
   const levelOf = (share) => shares.findIndex((s) => s >= 0.999 * share) + 1 || shares.length;
-  const value = (level) => {
+  const bound = (level) => {
     const edge = current.edges[level - 1];
-    return data.measure.name === "probability" ? percent(Math.exp(-edge)) : edge.toPrecision(4);
+    const isProbability = current.measure === "probability"; // of which maps hold -log
+    return isProbability ? `probability ≥ ${percent(Math.exp(-edge))}` : `${current.measure} ≤ ${edge.toPrecision(4)}`;
   };
 
   function levelAt(x, y) {
@@ -68,7 +69,7 @@ const createHeat = (data, map) => {
     const level = levelAt(x, y);
     if (!level) return "not searched";
     const whose = current === layers[0] ? "" : `${current.name} alone: `;
-    return `${whose}${current.measure} ${data.measure.sign} ${value(level)}, best ${percent(shares[level - 1])}`;
+    return `${whose}${bound(level)}, best ${percent(shares[level - 1])}`;
   }
 
   // Runs of cell edges between the best 1 % and the rest: [col, row, col, row] each.
