@@ -45,13 +45,13 @@ from .scene import LANDUSE
 from .training_data import GSD, PHOTO_PX, load_training_world, save_arrays
 from .write import write_sandbox
 
-TRAIN_SEEDS = range(1000, 1030)
+TRAIN_SEEDS = range(1000, 1041)
 VALID_SEEDS = (2000, 2002)
 KM, PHOTOS = 3.0, 400
 GROUND_ARCH, OVERHEAD_ARCH = "photo_lite0", "place_lite0"
 PATCH_PX = 128
 LOOP = LoopSpec(epochs=60, lr=1e-3, schedule="cosine", weight_decay=0.05)
-LOSS = CrossViewSpec(spares=4.0, photo_views=(0.32, 0.32, 0.31, 0.05))
+LOSS = CrossViewSpec(contrast=3.0, spares=4.0, photo_views=(0.32, 0.32, 0.31, 0.05))
 BATCH = 256
 
 
