@@ -294,14 +294,18 @@ def test_fusing_is_the_mean() -> None:
 
 
 @pytest.mark.parametrize("dim", [4, 64, 365])
-def test_scene_search_is_minus_the_log_of_softmax(dim: int) -> None:
+@pytest.mark.parametrize("wider", [1, 30, 1000])
+def test_scene_search_is_minus_the_log_of_softmax(dim: int, wider: float) -> None:
+    """Of logits far below the largest that the code can hold, too."""
     cube = make_cube(dim=dim, missing=0.2)
+    cube.scale[:], cube.offset[:] = cube.scale * wider, cube.offset * wider
     values = cube.values().astype(np.float64)
     logs = values - values.max(-1, keepdims=True)
     logs -= np.log(np.exp(logs).sum(-1, keepdims=True))
     found = scene_heatmaps(cube, ["alcove", "airfield"])
     expected = -logs[..., [PLACES365.index("alcove"), PLACES365.index("airfield")]]
-    np.testing.assert_allclose(found, expected.transpose(2, 0, 1), rtol=1e-5, atol=2e-5)
+    rounding = 2e-5 * wider  # of float32
+    np.testing.assert_allclose(found, expected.transpose(2, 0, 1), rtol=1e-5, atol=rounding)
     assert found.dtype == np.float32 and np.nanmin(found) >= 0
 
 
@@ -317,13 +321,6 @@ def test_scenes_are_found_through_the_readout_of_an_embedding(dim: int, names: i
     expected = -logs[..., [PLACES365.index(name) for name in wanted]]
     np.testing.assert_allclose(found, expected.transpose(2, 0, 1), rtol=1e-4, atol=1e-3)
     assert found.dtype == np.float32 and np.nanmin(found) >= 0
-
-
-def test_scene_search_survives_extreme_logits() -> None:
-    cube = make_cube(dim=5, missing=0)
-    cube.scale[:] = 3
-    found = scene_heatmaps(cube, ["airfield"])[0]
-    assert np.isfinite(found).all() and found.min() >= 0 and found.max() > 300
 
 
 def test_scene_search_takes_words_and_suggests() -> None:

@@ -119,12 +119,17 @@ _TAYLOR = tuple(np.float32(math.log(2) ** k / math.factorial(k)) for k in range(
 _E0, _E1, _E2, _E3, _E4, _E5, _E6 = _TAYLOR
 
 
+_ENOUGH = np.float32(2.0**-90)
+"""Of a sum: terms that a float32 cannot hold, which count as 2 ** -126, do not show in it."""
+
+
 @compiled
 def log2_sum(codes: Codes, dim: int, factor: F32, shift: F32, out: F32) -> None:
     """``out[i] = log2(sum_c 2 ** (q_ic * factor_c - shift_c))``; every exponent at most 0.
 
     Padded features need a shift of at least 126, which makes them vanish. ``2 ** x`` is the
-    series of the fraction (error 1e-7) with the whole part written into the float's exponent.
+    series of the fraction (error 1e-7) with the whole part written into the float's exponent. Of
+    cells whose exponents are all so low that the sum would be lost, it is taken by the largest.
     """
     width = factor.size
     for i in range(out.size):
@@ -142,4 +147,13 @@ def log2_sum(codes: Codes, dim: int, factor: F32, shift: F32, out: F32) -> None:
             total += power * np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(
                 np.float32
             )
-        out[i] = np.log2(total)
+        if total >= _ENOUGH:
+            out[i] = np.log2(total)
+            continue
+        top = np.float32(row[0]) * factor[0] - shift[0]
+        for c in range(1, dim):
+            top = max(top, np.float32(row[c]) * factor[c] - shift[c])
+        total = np.float32(0)
+        for c in range(dim):
+            total += np.float32(2) ** (np.float32(row[c]) * factor[c] - shift[c] - top)
+        out[i] = top + np.log2(total)
