@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -44,7 +45,7 @@ class ScenePlace:
         values = {
             "name": "testville", "crs": self.grid.crs, "bounds": list(self.grid.bounds),
             "step": self.grid.step, "imagery": {"kind": "geotiff", "paths": ["none.tif"]},
-            "models": [self.entry(name) for name in names or CLASSES], "cube": "cube.zarr",
+            "models": [self.entry(name) for name in names or self.models], "cube": "cube.zarr",
         }  # fmt: skip
         folder.mkdir(exist_ok=True)
         path = folder / "area.yaml"
@@ -58,15 +59,20 @@ class ScenePlace:
         return named | changes
 
 
-def write_scene_place(folder: Path) -> ScenePlace:
-    """Models and cubes; each model's vectors are its logits, some places are missing."""
+def write_scene_place(folder: Path, known: Mapping[str, tuple[str, ...]] = CLASSES) -> ScenePlace:
+    """Models and cubes; each model's vectors are its logits, some places are missing.
+
+    ``known``: their scene classes.
+    """
     models, grid = dict[str, Model](), grid_of(NY, NX)
     files = {
         "ground.safetensors": weights("shufflenet_v2_x0_5", 1),
         "overhead.safetensors": weights("shufflenet_v2_x0_5", 2),
     }
-    for seed, (name, classes) in enumerate(CLASSES.items()):
-        made = write_model(folder / "models" / name, {**spec(), "classes": classes}, files)
+    for seed, (name, classes) in enumerate(known.items()):
+        made = write_model(
+            folder / "models" / name, {**spec(), "classes": classes, "dim": len(classes)}, files
+        )
         rng = np.random.default_rng(seed)
         features = rng.normal(0, SPREAD[name], (NY, NX, len(classes))).astype(np.float32)
         features[:, seed] = np.nan

@@ -225,6 +225,24 @@ def test_a_failed_attempt_leaves_what_the_next_can_use(
     )
 
 
+def test_what_has_arrived_outlives_an_attempt_that_gets_nothing(
+    server: ModelServer, store: Path, published: Model
+) -> None:
+    server.faults["ground.safetensors"] = "truncate"
+    with pytest.raises(ModelError):
+        fetch_model(server.url("mine"))
+    (part,) = store.glob(".*.fetching/*.part")
+    arrived = part.read_bytes()
+    assert arrived
+    server.faults["ground.safetensors"] = "403"
+    with pytest.raises(ModelError, match="what has arrived is kept"):
+        fetch_model(server.url("mine"))
+    assert part.read_bytes() == arrived
+    del server.faults["ground.safetensors"]
+    assert fetch_model(server.url("mine")).model.digest == published.digest
+    assert load_model("tiny").digest == published.digest
+
+
 def test_a_part_that_no_attempt_can_go_on_from_goes_away(
     server: ModelServer, store: Path, published: Model
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from geoloc.errors import UnknownClassError, UsageError
+from geoloc.errors import CubeError, UnknownClassError, UsageError
 from geoloc.models import load_model
 from geoloc.query import repeat_query, search_scene
 from geoloc.query.tandem.notes import not_asked, undecided
@@ -115,6 +116,22 @@ def test_each_model_has_its_own_name_of_the_scene(place: ScenePlace, tmp_path: P
     assert search_scene(area, "stadium", tmp_path / "out").folder == result.folder
 
 
+def test_other_words_are_another_question_if_they_are_so_to_one_model(tmp_path: Path) -> None:
+    """To the first model both are one scene; the second tells them apart."""
+    place = write_scene_place(
+        tmp_path, {"one": ("field-wild", "beach"), "two": ("field", "field-wild")}
+    )
+    area, out = place.area(tmp_path / "area"), tmp_path / "out"
+    first, second = (search_scene(area, words, out, top=2) for words in ("field", "field wild"))
+    assert first.folder == out / "field-wild" and second.folder == out / "field-wild-2"
+    scenes = [[one["scene"] for one in record(r)["tandem"]["models"]] for r in (first, second)]
+    assert scenes == [["field-wild", "field"], ["field-wild", "field-wild"]]
+    # asked again, each takes the place of its own answer, whichever model is named first
+    turned = place.area(tmp_path / "turned", "two", "one")
+    assert search_scene(area, "field", out).folder == first.folder
+    assert search_scene(turned, "field wild", out).folder == second.folder
+
+
 def test_models_that_do_not_know_a_scene_have_no_part(place: ScenePlace, tmp_path: Path) -> None:
     result = search_scene(place.area(tmp_path), "beach", tmp_path / "out", top=2)
     scores = expected(place, {"one": "beach", "two": "beach"})
@@ -149,6 +166,22 @@ def test_what_one_model_knows_is_its_answer_alone(place: ScenePlace, tmp_path: P
     assert [note.split()[1] for note in without] == ["one", "two"]
     assert not any("has no part" in note for note in alone.notes)
     assert repeat_query((result.folder or Path()) / "query.json", cube=area).exact
+
+
+def test_a_repetition_needs_the_cubes_of_its_models_alone(
+    place: ScenePlace, tmp_path: Path
+) -> None:
+    result = search_scene(place.area(tmp_path), "beach", tmp_path / "out", top=3)
+    path, gone = (result.folder or Path()) / "query.json", str(tmp_path / "gone.zarr")
+
+    def without(missing: str) -> Path:
+        entries = {name: place.entry(name) for name in CLASSES}
+        entries[missing]["cube"] = gone
+        return place.area(tmp_path, models=[*entries.values()])
+
+    assert repeat_query(path, cube=without("three")).exact
+    with pytest.raises(CubeError, match=r"gone\.zarr does not exist"):
+        repeat_query(path, cube=without("two"))
 
 
 def test_what_no_model_knows_is_refused(place: ScenePlace, tmp_path: Path, run: Run) -> None:
@@ -226,6 +259,43 @@ def test_a_record_of_half_a_scene_is_damaged(place: ScenePlace, tmp_path: Path) 
         path.write_text(json.dumps(told))
         with pytest.raises(UsageError, match="damaged"):
             repeat_query(path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (lambda record: record["vector"].update(beach=9.0), "vector differs by more than rounding"),
+        (
+            lambda record: record["tandem"]["models"][1].update(cells_known=7),
+            "two.cells_known is not as recorded: it was 7, is 500",
+        ),
+    ],
+)
+def test_other_numbers_of_a_record_are_not_reproduced(
+    place: ScenePlace, tmp_path: Path, changed: Callable[[dict[str, Any]], None], told: str
+) -> None:
+    result = search_scene(place.area(tmp_path), "beach", tmp_path / "out", top=2)
+    path, edited = (result.folder or Path()) / "query.json", record(result)
+    changed(edited)
+    path.write_text(json.dumps(edited))
+    again = repeat_query(path)
+    assert not again.same and told in again.differences
+
+
+def test_a_record_that_names_another_scene_than_its_models_is_damaged(
+    place: ScenePlace, tmp_path: Path
+) -> None:
+    result = search_scene(place.area(tmp_path), "bridge", tmp_path / "out", top=2)
+    path, told = (result.folder or Path()) / "query.json", record(result)
+    told["parameters"]["scene"] = "beach"
+    path.write_text(json.dumps(told))
+    with pytest.raises(UsageError, match=r"damaged \(parameters.scene: the first model"):
+        repeat_query(path)
+    told["parameters"]["scene"] = "bridge"
+    told["photos"] = [{"file": "a.jpg", "path": "/a.jpg", "sha256": "0" * 64}]
+    path.write_text(json.dumps(told))
+    with pytest.raises(UsageError, match=r"damaged \(it has photos and a scene"):
+        repeat_query(path)
 
 
 def test_other_words_are_read_by_each_model(place: ScenePlace, tmp_path: Path) -> None:

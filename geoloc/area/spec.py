@@ -49,7 +49,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
 
 def shorten(value: object) -> str:
     """A value as it was written, without secrets, cut if it is long."""
-    text = without_secrets(repr(value))
+    text = without_secrets(str(value) if isinstance(value, date) else repr(value))
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -76,7 +76,7 @@ def _explain_one(fault: ErrorDetails, model: type[BaseModel]) -> str:
                 f"{where}: write {where}: {{kind: geotiff, paths: [tiles/*.tif]}}; "
                 f"found {shorten(fault['input'])}"
             )
-        case "string_type" if isinstance(fault["input"], int | float | date):
+        case "string_type" | "path_type" if isinstance(fault["input"], int | float | date):
             return f"{where}: found {shorten(fault['input'])}, no text: write it in quotes"
         case _:
             return f"{where}: {fault['msg']}; found {shorten(fault['input'])}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import queue
 import threading
 import time
@@ -111,9 +112,10 @@ def receive(
     """
     note = _note_of(path)
     digest, received = _begun(remote, name, path, note)
-    size = received
-    with path.open("ab") as stream:
-        for piece in remote.pieces(name, received):
+    size, pieces = received, remote.pieces(name, received)
+    first = next(pieces, None)  # where none can be had, an earlier attempt's part stays
+    with path.open("ab" if received else "wb") as stream:
+        for piece in itertools.chain(() if first is None else (first,), pieces):
             size = max(piece.size, received + len(piece.content))
             if size > room:
                 break
@@ -174,9 +176,9 @@ def is_right(path: Path, expected: str) -> bool:
 def _begun(remote: RemoteFolder, name: str, path: Path, note: Path) -> tuple[Any, int]:
     """The digest and size of an earlier attempt's part, if the server can resume from there.
 
-    Otherwise the part is emptied: also where the file is another now than it was then.
+    Otherwise those of nothing: also where the file is another now than it was then.
     """
-    digest, received = hashlib.sha256(), 0
+    digest = hashlib.sha256()
     if path.is_file() and (size := path.stat().st_size):
         known = note.read_text() if note.is_file() else None
         with contextlib.suppress(ModelError, StopIteration):
@@ -185,8 +187,7 @@ def _begun(remote: RemoteFolder, name: str, path: Path, note: Path) -> tuple[Any
                     for chunk in iter(lambda: stream.read(_CHUNK), b""):
                         digest.update(chunk)
                 return digest, size
-    path.write_bytes(b"")
-    return digest, received
+    return digest, 0
 
 
 class _Pace:

@@ -34,19 +34,29 @@ def question_key(record: Record) -> str:
     """What a record, or one that is to be written, asks: the same key is the same question.
 
     The photos, crops, turns and frames, in any order, or the scene; the cube, or those of several
-    models, in any order; the generation, if one was named. How many candidates, weights, polygon
-    and the cube's current generation do not matter: such an answer takes the place of its
-    predecessor.
+    models, in any order, with what each calls the scene; the generation, if one was named. How
+    many candidates, weights, polygon and the cube's current generation do not matter: such an
+    answer takes the place of its predecessor.
     """
     given = record["parameters"]
     photos = sorted(json.dumps(picture_key(photo)) for photo in record["photos"])
     parts = [
         photos,
-        given.get("scene"),
+        _scene_key(record),
         _cubes_key(record),
         given.get("epoch"),
     ]
     return json.dumps(parts)
+
+
+def _scene_key(record: Record) -> Any:
+    """What is searched for without a photo, if anything is: of several models what each of them
+    calls it. Other words may mean the same to the first model, and something else to another."""
+    scene = record["parameters"].get("scene")
+    if scene is None or "tandem" not in record:
+        return scene
+    own = [[cube_key(one["cube"]["cube"]), one["scene"]] for one in record["tandem"]["models"]]
+    return sorted(map(json.dumps, own))
 
 
 def _cubes_key(record: Record) -> str:

@@ -148,15 +148,20 @@ def read_record(path: Path) -> dict[str, Any]:
         raise _damaged(path, f"parameters.{first_fault(error)}") from None
     if not options.scene and not record.photos:
         raise _damaged(path, "it has neither photos nor a scene")
+    if options.scene and record.photos:
+        raise _damaged(path, "it has photos and a scene, and one of them was asked for")
     if isinstance(record, _TandemRecord):
-        _require_same_kind(path, options.scene, record.tandem.models)
+        _require_same_scene(path, options.scene, record.tandem.models)
     return value
 
 
-def _require_same_kind(path: Path, scene: str | None, models: Sequence[_TandemModel]) -> None:
-    """Raise UsageError where some models were asked for a scene and others were not."""
+def _require_same_scene(path: Path, scene: str | None, models: Sequence[_TandemModel]) -> None:
+    """Raise UsageError where some models were asked for a scene and others were not, or where the
+    record's scene is not as the first of them calls it."""
     if any((one.scene is None) != (scene is None) for one in models):
         raise _damaged(path, "tandem.models: not all of them were asked for a scene")
+    if models[0].scene != scene:
+        raise _damaged(path, "parameters.scene: the first model was asked for another one")
 
 
 def records_of_models(record: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -160,6 +160,9 @@ def _facts(before: Record, after: Record) -> Iterator[tuple[str, Any, Any]]:
         for key in _CUBE:
             if key in was["cube"]:
                 yield f"{name}cube.{key}", was["cube"][key], now["cube"][key]
+    for was, now in zip(_models(before), _models(after), strict=True):
+        if "cells_known" in was:
+            yield f"{was['name']}.cells_known", was["cells_known"], now["cells_known"]
     for key in ("calibration", "weights", "bank"):
         yield key, *(_tandem_fact(record, key) for record in (before, after))
     yield "grid", before["grid"], after["grid"]
@@ -172,6 +175,8 @@ def _measures(before: Record, after: Record) -> Iterator[tuple[str, Any, Any]]:
     """Numbers by name, which may differ by rounding."""
     for name, was, now in _by_model(before, after):
         yield f"{name}vector", was["vector"], now["vector"]
+    if _models(before):
+        yield "vector", before["vector"], after["vector"]
     parts = [record["summary"]["distance_quantiles"] for record in (before, after)]
     yield "summary.distance_quantiles", *parts
 
@@ -182,14 +187,20 @@ def _by_model(before: Record, after: Record) -> Iterator[tuple[str, Record, Reco
     yield from zip(names, records_of_models(before), records_of_models(after), strict=True)
 
 
+def _models(record: Record) -> Sequence[Record]:
+    """What a record holds of each of several models; nothing of one alone."""
+    models: Sequence[Record] = record.get("tandem", {}).get("models", ())
+    return models
+
+
 def _names(record: Record) -> list[str]:
     """Of several models; none of one alone."""
-    return [one["name"] for one in record.get("tandem", {}).get("models", ())]
+    return [one["name"] for one in _models(record)]
 
 
 def _said_alone(record: Record) -> list[list[Any]]:
     """The candidates that each of several models has by itself; none of one alone."""
-    return [one["candidates"] for one in record.get("tandem", {}).get("models", ())]
+    return [one["candidates"] for one in _models(record)]
 
 
 def _tandem_fact(record: Record, key: str) -> Any:
@@ -349,17 +360,31 @@ def parts_moved(record: Record, cube: str | Path | None) -> list[Ref | None]:
             f"the record is of {len(parts)} models, each with a cube: give --cube the area file "
             "that names them all"
         )
-    left = [(part, Cube.open(part.cube).model_digest) for part in area.parts]
+    left = [(part, _made_by(part.cube)) for part in area.parts]
     return [_taken(left, one["cube"], cube) for one in parts]
 
 
-def _taken(left: list[tuple[Area, str]], cube: Record, area: str | Path) -> Area:
-    """The first area that is left with a cube of the recorded one's model; it is left no more."""
+def _made_by(cube: str) -> str | CubeError:
+    """The digest of the model that made a cube, or why it cannot be opened: none may ask for it."""
+    try:
+        return Cube.open(cube).model_digest
+    except CubeError as error:
+        return error
+
+
+def _taken(left: list[tuple[Area, str | CubeError]], cube: Record, area: str | Path) -> Area:
+    """The first area that is left with a cube of the recorded one's model; it is left no more.
+
+    Raises UsageError where there is none, CubeError where one that cannot be opened may be it.
+    """
     digest = str(cube.get("model_digest"))
     for place in left:
         if place[1] == digest:
             left.remove(place)
             return place[0]
+    for _, made_by in left:
+        if isinstance(made_by, CubeError):
+            raise made_by
     raise UsageError(
         f"{area} names no cube of model {cube.get('model')} ({digest[:12]}), which the record "
         "has: give the area file of the recorded models"

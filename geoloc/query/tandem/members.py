@@ -86,8 +86,8 @@ class Tandem:
     def key(self, item: QueryItem) -> str:
         """Stands for the question; see `question_key`."""
         sessions = [member.session for member in self.members]
-        models = {"models": [{"cube": session.info} for session in sessions]}
-        return question_key({**sessions[0].asked(item), "tandem": models})
+        models = [{"cube": session.info, "scene": session.options.scene} for session in sessions]
+        return question_key({**sessions[0].asked(item), "tandem": {"models": models}})
 
     @property
     def domain(self) -> Domain:
