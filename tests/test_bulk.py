@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import ctypes
+import fcntl
 import hashlib
 import itertools
 import json
@@ -338,7 +339,12 @@ def test_two_runs_do_not_meet(place: Place, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="another bulk run"):
         run_bulk(place.cube, tmp_path / "in", tmp_path / "out")
     busy.close()
-    (tmp_path / "out" / "progress.sqlite").write_bytes(b"no database" * 200)
+    progress = tmp_path / "out" / "progress.sqlite"
+    with progress.open("rb") as begun:  # and has not come to the database yet
+        fcntl.flock(begun, fcntl.LOCK_EX)
+        with pytest.raises(OutputError, match="another bulk run"):
+            run_bulk(place.cube, tmp_path / "in", tmp_path / "out")
+    progress.write_bytes(b"no database" * 200)
     with pytest.raises(OutputError, match="damaged"):
         run_bulk(place.cube, tmp_path / "in", tmp_path / "out")
 

@@ -152,6 +152,7 @@ words = st.one_of(
 )
 @given(st.tuples(*[words] * 6), st.floats(-80, 80), st.floats(-179, 179))
 @example(("highway", "photo-1.jpg", "sample", "answer", "/a", "b.jpg"), LAT, LON)
+@example(("a", "b", "c", "d", "e", "/"), LAT, LON)  # a file name that is its suffix alone
 def test_a_copy_does_not_depend_on_what_is_private(
     plain: Path,
     tmp_path_factory: pytest.TempPathFactory,

@@ -6,13 +6,14 @@ that an item is seen in a medium (at a time, in a video); an *answer* is a finis
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -94,6 +95,7 @@ class Store:
         self._path = out / PROGRESS
         with self._errors():
             create_file(self._path)  # SQLite gives its mode to the files that it puts beside it
+            self._held = _held(self._path)
             self._db = sqlite3.connect(self._path, timeout=0.2)
             self._db.execute("pragma locking_mode = exclusive")
             # a commit per answer survives kill -9 without waiting for the disk each time
@@ -123,6 +125,7 @@ class Store:
     def close(self) -> None:
         """Let others in."""
         self._db.close()
+        self._held.close()
 
     def stamps(self) -> dict[str, tuple[int, int]]:
         """Size and time of change of every medium that was read, by name."""
@@ -205,12 +208,33 @@ class Store:
             yield
         except sqlite3.OperationalError as error:
             busy = "locked" in str(error)
-            reason = "another bulk run is writing there: wait until it ends" if busy else str(error)
-            raise OutputError(f"cannot use {self._path}: {reason}") from None
+            raise _busy(self._path) if busy else _unusable(self._path, str(error)) from None
         except sqlite3.DatabaseError as error:
             raise OutputError(f"{self._path} is damaged ({error}): delete it") from None
         except OSError as error:
-            raise OutputError(f"cannot use {self._path}: {error.strerror or error}") from None
+            raise _unusable(self._path, error.strerror or str(error)) from None
+
+
+def _held(path: Path) -> IO[bytes]:
+    """The file, locked until it is closed. SQLite takes its own locks step by step, at which two
+    runs that begin at once may each refuse the other. Raises OutputError where another has it."""
+    file = path.open("rb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise _busy(path) from None
+    except OSError:  # a file system without locks: SQLite's have to do
+        pass
+    return file
+
+
+def _busy(path: Path) -> OutputError:
+    return _unusable(path, "another bulk run is writing there: wait until it ends")
+
+
+def _unusable(path: Path, reason: str) -> OutputError:
+    return OutputError(f"cannot use {path}: {reason}")
 
 
 def _item(number: int, folder: str, record: str, bits: bytes, color: bytes, vector: bytes) -> Item:

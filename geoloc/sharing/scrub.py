@@ -10,7 +10,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import PureWindowsPath
 from typing import Any
 
 from ..query.coverage import UNKNOWN
@@ -28,7 +28,7 @@ _WORD = re.compile(r"[\w .,:;()+°%-]{1,120}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ][0-9:.]+(?:Z|[+-]\d{2}:?\d{2})?)?")
 _SUFFIX = re.compile(
     r"\.(?:jpe?g|png|heic|heif|avif|webp|gif|tiff?|bmp|dng|cr2|cr3|nef|arw|orf|rw2|raf|jxl|jp2"
-    r"|mp4|mov|m4v|mkv|webm|avi|3gp|mpe?g|ts|wmv)",
+    r"|mp4|mov|m4v|mkv|webm|avi|3gp|mpe?g|ts|wmv)\Z",
     re.IGNORECASE,
 )
 
@@ -305,9 +305,9 @@ def own_names(record: Record) -> dict[str, str]:
 
 
 def _neutral(photo: Record, count: int) -> str:
-    suffix = PurePosixPath(str(photo["file"])).suffix
+    suffix = _SUFFIX.search(str(photo["file"]))
     kind = "video" if photo.get("frame") else "photo"
-    return f"{kind}-{count}{suffix.lower() if _SUFFIX.fullmatch(suffix) else ''}"
+    return f"{kind}-{count}{suffix[0].lower() if suffix else ''}"
 
 
 def base_name(name: str) -> str:
