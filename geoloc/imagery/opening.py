@@ -19,6 +19,7 @@ import rasterio
 from rasterio._path import _parse_path
 from rasterio.drivers import is_blacklisted
 from rasterio.io import DatasetReader
+from rasterio.session import DummySession
 
 from ..net.hosts import refusal
 from .sharing import kept
@@ -119,7 +120,7 @@ def _drivers(href: str) -> list[str]:
 
 @functools.lru_cache(maxsize=4)
 def _registered(names: tuple[str, ...]) -> list[str]:
-    with rasterio.Env() as environment:
+    with rasterio.Env(DummySession()) as environment:  # it needs no keys: see `gdal_environment`
         known = environment.drivers()
     return [name for name in names if name in known and not is_blacklisted(name, "r")]
 
