@@ -14,8 +14,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from .compiling import compiled
 
 Array = NDArray[np.float32]
 
@@ -115,7 +116,7 @@ class Frame:
         return np.asarray(values[i, j].reshape(camera.height, camera.width))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def _position(h, px, py, u0, v0, step):
     """Fractional (column, row) sample index of a pixel position."""
     forward = h[2, 0] * px + h[2, 1] * py + h[2, 2]
@@ -124,7 +125,7 @@ def _position(h, px, py, u0, v0, step):
     return (u - u0) / step - 0.5, (v - v0) / step - 0.5
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _warp(pixels, h, u0, v0, step, height, width, taps):
     """Mean of ``taps x taps`` bilinear samples inside every pixel."""
     bands = pixels.shape[2]

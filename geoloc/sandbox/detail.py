@@ -6,15 +6,13 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
-from .noise import compiled_for
+from .compiling import compiled, compiled_for
 
 _GRASS, _CROP, _SOIL, _ASPHALT, _, _GRAVEL, _SAND = range(7)
 _RAIL, _PITCH, _TRACK, _MARKING = 10, 11, 12, 16
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def hash3(i, j, k):
     """A number in [0, 1) for three integers."""
     h = i * 374761393 + j * 668265263 + k * 2147483647
@@ -57,13 +55,13 @@ def fbm2(x, y, seed, octaves):
     return total / norm
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def fade(size, px):
     """Share of a detail of ``size`` m that is visible in a pixel of ``px`` m."""
     return min(max((size / px - 0.7) / 1.3, 0.0), 1.0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def ground_tone(material, x, y, t, lateral, px, eye):
     """Factor on the albedo of a ground, from its fine structure near the camera."""
     if material in (_GRASS, _CROP, _PITCH):
@@ -98,7 +96,7 @@ def ground_tone(material, x, y, t, lateral, px, eye):
     return tone * (1 + 0.14 * fade(0.015, px) * (noise2(x / 0.015, y / 0.015, 25) - 0.5))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def leaf_tone(x, y, z, t, px):
     """Factor on a crown's albedo: clusters of leaves, lit rims and dark gaps."""
     tone = 0.62 + 0.5 * noise3(x * 1.3, y * 1.3, z * 1.3, 51)
@@ -115,7 +113,7 @@ def leaf_tone(x, y, z, t, px):
     return tone * (1.0 if t < 300 else 0.95)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def bark(x, y, z, offset):
     """Albedo of a trunk; some are birches."""
     kind = hash3(int(x * 0.5), int(y * 0.5), 61)

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
+from .compiling import compiled, compiled_for
 from .detail import hash3, noise2
-from .noise import compiled_for
 
 _PANELS = (
     (0.80, 0.77, 0.70), (0.72, 0.72, 0.70), (0.83, 0.80, 0.76), (0.76, 0.69, 0.60),
@@ -30,7 +28,7 @@ _PLASTERS = (
 )  # fmt: skip
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def style_of(material, use, height):
     """0 panel block, 1 house, 2 shed, 3 school, 4 plain: by material, land use and height."""
     if material == 13 or use == 9:
@@ -51,7 +49,7 @@ def wall_color(style, seed, use):
     return _SHEETS[pick] if style == 2 else _PLASTERS[pick]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def glass(bay, floor, seed, u, v):
     """A window pane by its own hash: dark glass, curtains, frame; ``u, v`` in 0-1."""
     if u < 0.07 or u > 0.93 or v < 0.06 or v > 0.94 or abs(u - 0.5) < 0.035:
@@ -64,7 +62,7 @@ def glass(bay, floor, seed, u, v):
     return 0.10 + 0.05 * kind, 0.12 + 0.05 * kind, 0.15 + 0.05 * kind, 0.5
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def panel_block(s, h, length, height, seed, px):
     """A tall block of concrete panels: bays, floors, balconies, stair doors, joints."""
     r, g, b = wall_color(0, seed, 0)
@@ -111,7 +109,7 @@ def panel_block(s, h, length, height, seed, px):
     return r * stain, g * stain, b * stain, 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def house(s, h, length, height, seed, use, px):
     """A family house: plinth, windows with sills, a door, plaster or bricks."""
     r, g, b = wall_color(1, seed, use)
@@ -141,7 +139,7 @@ def house(s, h, length, height, seed, use, px):
     return r, g, b, 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def shed(s, h, length, height, seed, px):
     """An industrial hall: corrugated sheet, gates, a band of windows under the eaves."""
     r, g, b = wall_color(2, seed, 0)
@@ -168,7 +166,7 @@ def shed(s, h, length, height, seed, px):
     return r * wave * streak, g * wave * streak, b * wave * streak, 0.06
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def school(s, h, length, height, seed):
     """A school: wide windows in bands, a bright plinth, a porch."""
     r, g, b = wall_color(3, seed, 10)
@@ -191,7 +189,7 @@ def school(s, h, length, height, seed):
     return r, g, b, 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def building(style, s, h, length, height, seed, use, px):
     """The façade of a style, with dirt."""
     if style == 0:
@@ -212,7 +210,7 @@ def building(style, s, h, length, height, seed, use, px):
     return r, g, b, shine
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def car(s, h, length, front, r, g, b):
     """Body, windows and wheels of a car; ``front``: a short side."""
     u = s / max(length, 0.1)
@@ -231,7 +229,7 @@ def car(s, h, length, front, r, g, b):
     return r, g, b, 0.15
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def wagon(s, h, r, g, b):
     """A truck's box, a bus or a railway wagon: ribbed sheet over dark wheels."""
     if h < 0.9:
@@ -242,7 +240,7 @@ def wagon(s, h, r, g, b):
     return r * rib * rust, g * rib * rust, b * rib * rust, 0.05
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def fence(s, h, r, g, b, use):
     """Boards or sheets between posts."""
     post = s % 2.5

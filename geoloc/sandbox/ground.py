@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from . import districts as D  # noqa: N812
 from . import surface as S  # noqa: N812
+from .compiling import compiled
 from .layout import MARGIN, Plot
 from .lines import AVENUE, MOTORWAY, RAIL, RIVER, RIVER_HALF
-from .noise import compiled, grain, smooth, value_noise
+from .noise import grain, smooth, value_noise
 from .scene import Material
 from .surface import Cover
 from .terrain import DECK_END

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Voronoi
 
+from .compiling import compiled
 from .lines import CORRIDOR, RAIL, distance, distances, make_lines, point
-from .noise import compiled, hash2
+from .noise import hash2
 from .scene import LANDUSE
 from .terrain import plain
 

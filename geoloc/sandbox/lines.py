@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from .noise import compiled
+from .compiling import compiled
 
 RIVER, MOTORWAY, RAIL, AVENUE = range(4)
 PERIOD = 6000.0

@@ -3,39 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def compiled(function: F) -> F:
-    """``numba.njit`` with an on-disk cache, typed. No fastmath: pixels must not depend on SIMD."""
-    return cast(F, numba.njit(cache=True, nogil=True)(function))
-
-
-def compiled_for(signature: str) -> Callable[[F], F]:
-    """As `compiled`, for arguments of these types alone, when the module is imported.
-
-    For what is called with many constants: numba would compile it for each of them.
-    """
-
-    def compile_now(function: F) -> F:
-        try:
-            return cast(F, numba.njit(signature, cache=True, nogil=True)(function))
-        except OSError:  # a full disk is no reason not to be imported
-            return cast(F, numba.njit(signature, nogil=True)(function))
-
-    return compile_now
-
-
-def parallel(function: F) -> F:
-    """As `compiled`, with ``numba.prange`` loops spread over the cores."""
-    return cast(F, numba.njit(cache=True, nogil=True, parallel=True)(function))
+from .compiling import compiled, compiled_for
 
 
 @compiled_for("float64(int64, int64, int64)")

@@ -9,7 +9,8 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .noise import compiled, grain, parallel, value_noise
+from .compiling import compiled, parallel
+from .noise import grain, value_noise
 from .scene import Material
 
 F64 = NDArray[np.float64]

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..domain import Grid
-from .noise import compiled, hash2, noise_axis, parallel, row_noise, smooth, value_noise
+from .compiling import compiled, parallel
+from .noise import hash2, noise_axis, row_noise, smooth, value_noise
 from .scene import Material, Scene
 
 U8 = NDArray[np.uint8]

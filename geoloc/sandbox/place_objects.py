@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from . import districts as D  # noqa: N812
 from .buildings import downtown, estate, industry
+from .compiling import compiled
 from .layout import Layout, Plot
-from .noise import compiled, value_noise
+from .noise import value_noise
 from .objects import Shape
 from .placing import (
     BITUMEN,

@@ -7,10 +7,10 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .compiling import compiled
 from .districts import STREETS
 from .layout import MARGIN, NONE, Layout, Plot, bend
 from .lines import CORRIDOR, FAR, distance, is_near
-from .noise import compiled
 from .objects import Bag, Shape
 from .roads import local, middle, world
 from .scene import Material

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from . import districts as D  # noqa: N812
 from . import ground as G  # noqa: N812
 from . import surface as S  # noqa: N812
+from .compiling import compiled, parallel
 from .layout import SIDE, SPACING, bend
 from .lines import (
     CORRIDOR,
@@ -23,7 +24,7 @@ from .lines import (
     is_near,
     is_rough,
 )
-from .noise import compiled, noise_axis, parallel, row_noise, smooth
+from .noise import noise_axis, row_noise, smooth
 from .terrain import BROAD, EMBANKMENT, FINE, OVERPASS, built, hills, mountains, sunk
 
 F64 = NDArray[np.float64]

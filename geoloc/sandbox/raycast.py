@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .camera import Camera, Frame
+from .compiling import compiled
 from .detail import hash3, noise3
 from .relief import STRAIGHT, Relief, along, in_box
 
@@ -84,7 +84,7 @@ def _near_trunks(trunks: NDArray[np.float64], camera: Camera, radius: float) -> 
     return trunks[keep[np.argsort(distance[keep], kind="stable")]]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def locate(lattice, heights, x, y):
     """Cell and weights for bilinear reading at a point, clamped to the array."""
     fx = (x - lattice[0]) / lattice[2] - 0.5
@@ -94,7 +94,7 @@ def locate(lattice, heights, x, y):
     return i, j, min(max(fy - i, 0.0), 1.0), min(max(fx - j, 0.0), 1.0)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def blend(heights, i, j, a, b, k):
     """Bilinear value of plane ``k``."""
     north = heights[i, j, k] * (1 - b) + heights[i, j + 1, k] * b
@@ -102,7 +102,7 @@ def blend(heights, i, j, a, b, k):
     return north * (1 - a) + south * a
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def probe(lattice, heights, looks, body, boxes, x, y):
     """Ground z, object's top and base z, cover (0: no object here), cell ``(i, j)``."""
     i, j, a, b = locate(lattice, heights, x, y)
@@ -134,7 +134,7 @@ def probe(lattice, heights, looks, body, boxes, x, y):
     return ground, top, base, cover, ci, cj
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def free(nxt, r):
     """First ray at or above ``r`` that has hit nothing yet."""
     root = r
@@ -145,7 +145,7 @@ def free(nxt, r):
     return root
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def facing(heights, i, j, step_i):
     """Direction in which the cover falls off: the outward normal of a side."""
     ny, nx = heights.shape[0], heights.shape[1]
@@ -158,7 +158,7 @@ def facing(heights, i, j, step_i):
     return math.atan2(gy, gx)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def face_of(box, x, y):
     """Direction in which the nearest face of a box looks."""
     dx, dy = x - box[0], y - box[1]
@@ -169,7 +169,7 @@ def face_of(box, x, y):
     return turn + math.pi / 2 if t > 0 else turn - math.pi / 2
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def trunk_hits(trunks, view, dx, dy, width, stems):
     """Distances, offsets (-1 to 1), z of foot and end of the trunks in a column, in order."""
     n = 0
@@ -186,7 +186,7 @@ def trunk_hits(trunks, view, dx, dy, width, stems):
     return n
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def leaf(x, y, z, top, base, depth, px):
     """Whether leaves fill this point of a crown: dense inside, ragged at the rim.
 
@@ -205,7 +205,7 @@ def leaf(x, y, z, top, base, depth, px):
     return 0.55 * coarse + 0.45 * noise3(x * 5.1, y * 5.1, z * 5.1, 9) < 0.27 + 0.75 * rim
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _cast(lattices, heights, looks, bodies, boxes, radii, trunks, view, reach,
           distance, kind, body, angle, material, use, begin, end):  # fmt: skip
     """Fill columns ``[begin:end]`` of the arrays of hits."""
@@ -228,13 +228,13 @@ def _cast(lattices, heights, looks, bodies, boxes, radii, trunks, view, reach,
               angle[column], material[column], use[column])  # fmt: skip
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def row_of(z, eye, t, v0, dv, rows):
     """First row whose ray is at or above height ``z`` at distance ``t``."""
     return int(min(max(math.ceil(((z - eye) / t - v0) / dv - 0.5), 0), rows))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _edge(lattice, heights, looks, body, boxes, x, y, dx, dy, near, far):
     """Where between two distances along a line a body begins."""
     for _ in range(7):
@@ -246,7 +246,7 @@ def _edge(lattice, heights, looks, body, boxes, x, y, dx, dy, near, far):
     return far
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _stop_at_trunk(trunk, foot, ground, landuse, eye, v0, dv, slope, nxt, distance, kind, angle,
                    material, use):  # fmt: skip
     """Stop the rays that a trunk catches, above ``ground`` in front of it."""
@@ -261,7 +261,7 @@ def _stop_at_trunk(trunk, foot, ground, landuse, eye, v0, dv, slope, nxt, distan
         r = free(nxt, r + 1)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _stop_at_leaves(lattice, heights, first, end, x, y, t, at, top, base, px, look, box, eye,
                     slope, nxt, distance, kind, body, material, use):  # fmt: skip
     """Stop the rays that meet leaves of a crown, ``t`` m away."""
@@ -276,13 +276,13 @@ def _stop_at_leaves(lattice, heights, first, end, x, y, t, at, top, base, px, lo
         r = free(nxt, r + 1)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _outward(boxes, box, heights, i, j, x, y):
     """Direction in which the side of a body looks."""
     return face_of(boxes[box], x, y) if box >= 0 else facing(heights, i, j, 2)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _stop_at_body(first, end, t0, t, starts, entering, top0, base0, top, base, ground, side, look,
                   box, eye, slope, nxt, distance, kind, body, angle, material,
                   use):  # fmt: skip
@@ -305,7 +305,7 @@ def _stop_at_body(first, end, t0, t, starts, entering, top0, base0, top, base, g
         r = free(nxt, r + 1)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _stop_at_horizon(first, reach, slope, nxt, distance, kind):
     """Remaining rays at or below the horizon end in the distance."""
     r = free(nxt, first)
@@ -314,7 +314,7 @@ def _stop_at_horizon(first, reach, slope, nxt, distance, kind):
         r = free(nxt, r + 1)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _walk(lattices, heights, looks, bodies, boxes, radii, stems, view, dx, dy, v0, dv, reach,
           slope, nxt, distance, kind, body, angle, material, use):  # fmt: skip
     """March along one column's vertical plane and stop its rays."""

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from .compiling import compiled
 from .scene import LANDUSE, Material, Scene
 
 GROUND, TOP, BASE, COVER, SOLID, DEPTH = range(6)
@@ -125,7 +125,7 @@ def _bodies(
     return ids, np.concatenate([seeds.astype(float), car_seeds.astype(float)])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _cover(solid):
     """Share of the 3 x 3 cells around that are solid; thin things keep their own cell."""
     ny, nx = solid.shape
@@ -154,7 +154,7 @@ def _fit_boxes(
     return boxes
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _measure(ids, cover, tall, material, landuse, color, left, north, step, boxes):
     """Fill ``boxes``: a uniform rectangle of side L has variance L^2 / 12 along that side."""
     n = boxes.shape[0]
@@ -202,7 +202,7 @@ def _measure(ids, cover, tall, material, landuse, color, left, north, step, boxe
         boxes[b, STRAIGHT] = border[b] == 0 and (straight or car)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _extents(ids, left, north, step, boxes, count):
     """Half lengths of the rectangles along their own axes."""
     for i in range(ids.shape[0]):
@@ -220,21 +220,21 @@ def _extents(ids, left, north, step, boxes, count):
             boxes[b, COS], boxes[b, SIN] = -boxes[b, SIN], boxes[b, COS]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def along(box, x, y):
     """Coordinates of a point along the two axes of a box, m from its centre."""
     dx, dy = x - box[CX], y - box[CY]
     return dx * box[COS] + dy * box[SIN], -dx * box[SIN] + dy * box[COS]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def in_box(box, x, y, margin):
     """Whether the point lies in the box, grown by ``margin`` m."""
     s, t = along(box, x, y)
     return abs(s) <= box[HALF_A] + margin and abs(t) <= box[HALF_B] + margin
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _spread_ground(solid, looks, wood, floor):
     """Give cells under objects the look of the nearest open ground; how many cells that is."""
     ny, nx = solid.shape
@@ -260,7 +260,7 @@ def _spread_ground(solid, looks, wood, floor):
     return distance
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _spread_bodies(solid, heights, looks, ids):
     """Let objects reach two cells outwards, so that a wall can lie between cell centres."""
     ny, nx = solid.shape
@@ -297,7 +297,7 @@ def find_trunks(scene: Scene) -> NDArray[np.float64]:
     return np.stack([x, y, radius, foot, foot + scene.base[i, j] + 1.0], axis=1)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def shadow_heights(solid, step, east, north, climb, i0, i1, j0, j1):
     """Height (absolute z) below which a point of cell ``[i0:i1, j0:j1]`` lies in shadow.
 
@@ -327,7 +327,7 @@ def shadow_heights(solid, step, east, north, climb, i0, i1, j0, j1):
     return out
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def _blocked(solid, out, i0, j0, fixed, free, steep):
     """Height up to which the sun is blocked at a cell of the window; none outside."""
     i, j = (fixed, free) if steep else (free, fixed)

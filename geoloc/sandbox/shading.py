@@ -7,10 +7,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .camera import Camera, Frame
+from .compiling import compiled
 from .detail import bark, fbm2, ground_tone, hash3, leaf_tone, noise2
 from .facades import building, car, fence, style_of, wagon
 from .raycast import Hits, blend, in_halves, locate
@@ -62,7 +62,7 @@ def _shadow(
     return heights, (i0, j0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _look(lattice, looks, plane, x, y):
     """Bilinear sRGB colour (0-1) of ground (plane 3) or object (plane 6)."""
     i, j, a, b = locate(lattice, looks, x, y)
@@ -76,7 +76,7 @@ def _look(lattice, looks, plane, x, y):
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _nearest(lattice, looks, plane, x, y):
     """sRGB colour (0-1) of the cell itself."""
     i = min(max(int((lattice[1] - y) / lattice[2]), 0), looks.shape[0] - 1)
@@ -88,7 +88,7 @@ def _nearest(lattice, looks, plane, x, y):
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _slope(lattice, heights, plane, x, y):
     """Upward normal of ground (plane 0) or tops (plane 1)."""
     d = max(lattice[2], 0.5)
@@ -105,7 +105,7 @@ def _slope(lattice, heights, plane, x, y):
     return gx * norm, gy * norm, norm
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _car_top(box, fitted, x, y):
     """Normal of a car's bonnet, roof and slanting panes; see `probe` for its outline."""
     if not fitted:
@@ -121,7 +121,7 @@ def _car_top(box, fitted, x, y):
     return lean * box[2], lean * box[3], math.sqrt(1 - lean * lean)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sunlit(shadow, corner, lattice, x, y, z):
     """Share of the sun that reaches a point."""
     fx = (x - lattice[0]) / lattice[2] - 0.5 - corner[1]
@@ -140,7 +140,7 @@ def _sunlit(shadow, corner, lattice, x, y, z):
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _side(box, fitted, material, use, x, y, h, angle, px, color):
     """Albedo and shine of a side; ``color``: the look of the object from above."""
     r, g, b = color
@@ -168,7 +168,7 @@ def _side(box, fitted, material, use, x, y, h, angle, px, color):
     return r * tone, g * tone, b * tone, 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _albedo(kind, material, use, box, fitted, lattice, heights, looks, x, y, z, t, lateral, px,
             offset, eye, dx, dy):  # fmt: skip
     """Albedo (sRGB 0-1), shine, normal of a hit."""
@@ -222,13 +222,13 @@ def _albedo(kind, material, use, box, fitted, lattice, heights, looks, x, y, z, 
     return r * tone, g * tone, b * tone, shine, n
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def _linear(c):
     """sRGB 0-1 to linear light (power law)."""
     return max(c, 0.0) ** 2.2
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _lit(kind, under, h_sun, n, r, g, b, light):
     """Reflected light of a rough surface under sun and sky."""
     cosine = n[0] * light[0] + n[1] * light[1] + n[2] * light[2]
@@ -244,7 +244,7 @@ def _lit(kind, under, h_sun, n, r, g, b, light):
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _water(out, distance, column, row, x, y, t, m, dx, dy, albedo, light, view, scale):
     """Sky and shore mirrored in ripples: the upper half of the column, upside down."""
     ripple = noise2(x * 1.1, y * 1.1, 81) + 0.6 * noise2(x * 3.7, y * 3.7, 83) - 0.8
@@ -266,7 +266,7 @@ def _water(out, distance, column, row, x, y, t, m, dx, dy, albedo, light, view, 
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _glass(m, n, dx, dy, r, g, b, shine, light):
     """A pane mirrors the sky (or the ground) in front of it."""
     norm = 1 / math.sqrt(1 + m * m)
@@ -281,7 +281,7 @@ def _glass(m, n, dx, dy, r, g, b, shine, light):
     return r + (sr - r) * share, g + (sg - g) * share, b + (sb - b) * share
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _shade(lattices, heights, looks, boxes, shadows, corners, radii, view, light,
            distance, kind, body, angle, material, use, out, first, end):  # fmt: skip
     """Fill columns ``[first:end]``; rows from the top down: water mirrors what is above it."""
@@ -319,7 +319,7 @@ def _shade(lattices, heights, looks, boxes, shadows, corners, radii, view, light
             out[column, row, 2] = color[2] * (1 - veil) + 0.98 * hb * veil
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _hit(lattice, heights, looks, boxes, shadow, corner, view, light, distance, kind, body,
          angle, material, use, out, column, row, t, m, u, dx, dy, scale):  # fmt: skip
     """Linear RGB of one hit, without haze."""

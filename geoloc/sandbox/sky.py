@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from .compiling import compiled
 from .detail import fbm2
 
 SUN, SUN_RGB, AMBIENT, ZENITH, HORIZON, CLOUDS, SKY_SEED, HAZE = 0, 3, 6, 9, 12, 15, 16, 17
@@ -67,7 +67,7 @@ def make_light(
                                  horizon, [clouds, seed % 9973, haze]]))  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def sky_color(east, north, up, light):
     """Linear RGB of the sky in a direction (unit vector)."""
     lift = max(up, 0.0) ** 0.55

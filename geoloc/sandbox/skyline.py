@@ -8,9 +8,9 @@ import numpy as np
 
 from ..arrays import F64
 from ..domain import Grid
+from .compiling import compiled
 from .layout import LAKE, Plot
 from .lines import FAR, MOTORWAY, RAIL, RIVER, distance, is_near, is_rough
-from .noise import compiled
 from .objects import AUX, TOP
 from .terrain import EMBANKMENT, OVERPASS, VALLEY, plain
 

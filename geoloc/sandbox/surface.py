@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+from .compiling import compiled, compiled_for
 from .districts import (
     BAY,
     GRAVE,
@@ -21,7 +22,7 @@ from .districts import (
     YARD,
     YARD_HALF,
 )
-from .noise import compiled, compiled_for, grain, hash2, smooth, value_noise
+from .noise import grain, hash2, smooth, value_noise
 from .scene import Material
 
 GRASS, CROP, SOIL, ASPHALT, CONCRETE, GRAVEL, SAND, WATER = (int(m) for m in list(Material)[:8])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .compiling import compiled
 from .lines import AVENUE, MOTORWAY, RAIL, RIVER, RIVER_HALF, massif
-from .noise import compiled, smooth, value_noise
+from .noise import smooth, value_noise
 
 DATUM = 118.0
 """Height of the flood plain, m."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..compiling import compiled
 from ..layout import road_kind
-from ..noise import compiled, hash2
+from ..noise import hash2
 from .zones import plan_plot, site_of
 
 F64 = NDArray[np.float64]

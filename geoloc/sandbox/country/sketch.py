@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from ...domain import Grid
 from .. import districts as D  # noqa: N812
+from ..compiling import parallel
 from ..layout import SIDE, SPACING
 from ..lines import AVENUE, MOTORWAY, RAIL, RIVER, distance
-from ..noise import hash2, parallel
+from ..noise import hash2
 from ..scene import LANDUSE
 from .plan import Plan
 from .zones import plan_plot, site_of

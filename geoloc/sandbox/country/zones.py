@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import districts as D  # noqa: N812
+from ..compiling import compiled
 from ..layout import CLASS, SIDE, SPACING
 from ..lines import CORRIDOR, RAIL, distance, massif, point
-from ..noise import compiled, hash2, value_noise
+from ..noise import hash2, value_noise
 from ..scene import LANDUSE
 
 F64 = NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Noise of the sandbox as it is compiled; what it looks like is in test_sandbox_overhead.py."""
+"""Loops of the sandbox as they are compiled; what they draw is in test_sandbox_overhead.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from geoloc.sandbox.noise import compiled_for
+from geoloc.sandbox.compiling import compiled_for
 
 from .full_disk import file_limit
 
