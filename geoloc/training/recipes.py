@@ -13,19 +13,19 @@ Of 420 pairs of seven worlds of the sandbox, each shown 30 times to a head on th
 ====================================  ====================  =================  =====
 recipe                                median                in the best 10 %   steps
 ====================================  ====================  =================  =====
-study (on the network of default)     14.5 [12.4, 16.7]     39.4 [32.2, 46.1]  180
-study, batches of 24                  12.6 [10.4, 15.1]     42.2 [35.0, 49.4]  510
-default, batches of 128               12.7 [9.6, 15.0]      43.9 [36.7, 51.1]  90
-default, patch of 96 px               10.7 [8.6, 12.0]      48.3 [41.1, 55.6]  510
-default, dense-native                 11.0 [8.4, 12.2]      48.3 [41.1, 55.0]  510
+study (on the network of default)     13.3 [10.0, 14.9]     43.3 [36.1, 50.0]  180
+study, batches of 24                  10.6 [8.7, 11.8]      48.9 [41.7, 56.1]  510
+default, batches of 128               11.0 [7.7, 12.7]      48.3 [41.1, 55.6]  90
+default, patch of 96 px               7.2 [5.6, 9.1]        57.8 [50.6, 65.0]  510
+default, dense-native                 8.1 [5.3, 9.5]        60.0 [52.8, 67.2]  510
 ====================================  ====================  =================  =====
 
-Photo by photo, the default's mean percentile is 6.0 [4.4, 7.7] points below the study's; without
-its contrast it is 1.9 [1.1, 2.8] points above its own. Of few pairs, steps count most: so batches
-are smaller then (``batches``). Patches are as good as windows with context, but their cubes took
-three times the processor time at a step of 32 m, and take more at smaller ones. Hard negatives,
-views of photos and the average each made no difference that 120 photos of held-out worlds could
-show. Training all weights, and the study's own network, has not been measured.
+Photo by photo, the default's mean percentile is 6.9 [5.3, 8.5] points below the study's; without
+its contrast it was, of an earlier teacher, 1.9 [1.1, 2.8] points above its own. Of few pairs,
+steps count most: so batches are smaller then (``batches``). Patches are as good as windows with
+context, but their cubes took three times the processor time at a step of 32 m, and take more at
+smaller ones. Hard negatives, views of photos and the average each made no difference that 120
+photos of held-out worlds could show. Training all weights, and the study's own network, has not been measured.
 """
 
 from __future__ import annotations
