@@ -25,7 +25,8 @@ its contrast it was, of an earlier teacher, 1.9 [1.1, 2.8] points above its own.
 steps count most: so batches are smaller then (``batches``). Patches are as good as windows with
 context, but their cubes took three times the processor time at a step of 32 m, and take more at
 smaller ones. Hard negatives, views of photos and the average each made no difference that 120
-photos of held-out worlds could show. Training all weights, and the study's own network, has not been measured.
+photos of held-out worlds could show. Training all weights, and the study's own network, has not
+been measured.
 """
 
 from __future__ import annotations
