@@ -235,6 +235,9 @@ def show_evaluation_of_models(found: TandemEvaluation) -> None:
     show_table(rows, "evaluation", f"Percentiles of {found.photos} photos: chance is 50")
     gained = {f"{name}: mean percentile": figure_text(one) for name, one in found.gains.items()}
     show_figures(gained, "evaluation-gains", f"Gained over {found.better} alone")
+    if found.skipped:
+        lines = [{"left out": line} for line in found.skipped]
+        show_table(lines, "evaluation-left-out", f"{len(lines)} photos were not ranked everywhere")
     show_failures(found.failures)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,5 +39,19 @@ def test_several_models_are_scored_alone_and_together(
     median = told["methods"]["tandem"]["median_percentile"]
     low, high = (f"{bound:.3g}" for bound in median["ci"])
     assert rows["tandem"]["median_percentile"] == rf"{median['value']:.3g} \[{low}, {high}\]"
+    assert "evaluation-left-out" not in shown
     (gain,) = shown["evaluation-gains"]
     assert gain["figure"] == "tandem: mean percentile"
+
+
+def test_photos_that_were_not_ranked_are_shown(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: dict[str, list[dict[str, Any]]] = {}
+    monkeypatch.setattr(
+        artifacts, "create_table_artifact", lambda rows, key, **_: shown.update({key: rows})
+    )
+    area, truth = str(world.area(tmp_path)), world.folder / "truth.csv"
+    found = evaluate_tandem(open_tandem([area]), truth)
+    artifacts.show_evaluation_of_models(replace(found, skipped=("a.png: outside",)))
+    assert shown["evaluation-left-out"] == [{"left out": "a.png: outside"}]

@@ -216,8 +216,23 @@ def test_what_is_no_tandem_is_one_line(world: World, tmp_path: Path) -> None:
             open_tandem(cubes, bank)
         assert "\n" not in str(told.value)
     (tmp_path / "truth.csv").write_text("file,lon,lat\nnone.png,0,0\n")
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match=r"none\.png"):
         evaluate_tandem(open_tandem(world.cubes), tmp_path / "truth.csv")
+
+
+def test_photos_that_could_not_be_ranked_are_named(world: World, tmp_path: Path, run: Run) -> None:
+    """Not left out silently: figures of fewer photos than were given are other figures."""
+    rows = (world.folder / "truth.csv").read_text().splitlines()
+    file, *_ = rows[1].split(",")
+    for photo in world.photos:
+        (tmp_path / photo.name).symlink_to(photo)
+    truth = tmp_path / "truth.csv"
+    truth.write_text("\n".join([rows[0], f"{file},2.5,48.5", *rows[2:]]))
+    found = evaluate_tandem(open_tandem(world.cubes), truth)
+    assert found.photos == PHOTOS - 1
+    assert found.skipped == (f"{file}: its place lies outside the cubes",)
+    done = run("tandem", "--cube", world.cubes[0], "--cube", world.cubes[1], "--truth", truth)
+    assert done.code == 0 and f"left out: {file}" in done.err
 
 
 def answered(area: Path, photo: Path, out: Path, **options: Any) -> QueryResult:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import GeolocError, UsageError
-from .console import JSON, note, print_json, print_table, stages
+from .console import JSON, note, note_left_out, print_json, print_table, stages
 
 if TYPE_CHECKING:
     from ..query.tandem import Compared, TandemAnswer, TandemEvaluation
 
-_SHOWN = 5  # places on the terminal
+_SHOWN = 5  # places, and photos left out, on the terminal
 _OF_PLACES = {
     "median_percentile": "median percentile",
     "mean_percentile": "mean",
@@ -77,6 +77,8 @@ def tandem(
         if truth is not None:
             found = evaluate_tandem(opened, truth, seed=seed, progress=stage("ranking"))
             show_together(found, as_json)
+            if found.failures:
+                raise GeolocError("; ".join(found.failures.values()))
         if photos and out is not None:
             answers, lost = search_tandem(opened, photos, out, top=top, progress=stage("searching"))
             _show(answers, lost, as_json)
@@ -112,6 +114,7 @@ def show_together(found: TandemEvaluation, as_json: bool) -> None:
     _show_compared("", found.places, _OF_PLACES)
     for ranking, of_regions in found.regions.items():
         _show_compared(f", true regions by {ranking}", of_regions, _OF_REGIONS)
+    note_left_out(found.skipped, _SHOWN, "more: all of them with --json")
 
 
 def _show_compared(what: str, found: Compared, figures: dict[str, str]) -> None:

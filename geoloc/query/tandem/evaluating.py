@@ -73,11 +73,13 @@ class Compared:
 
 @dataclass(frozen=True, eq=False)
 class TandemEvaluation:
-    """How each model alone and all in tandem did, and why photos could not be read; ``regions``:
-    the same of the true regions by what these are ranked by, where they were asked for."""
+    """How each model alone and all in tandem did, and why photos could not be read; ``skipped``:
+    a line for each photo whose place could not be ranked; ``regions``: the same of the true
+    regions by what these are ranked by, where they were asked for."""
 
     places: Compared
     failures: dict[str, str]
+    skipped: tuple[str, ...] = ()
     regions: dict[str, Compared] = field(default_factory=dict)
 
     @property
@@ -102,7 +104,7 @@ class TandemEvaluation:
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
-        told = {**self.places.to_json(), "failures": self.failures}
+        told = {**self.places.to_json(), "failures": self.failures, "skipped": [*self.skipped]}
         regions = {ranking: found.to_json() for ranking, found in self.regions.items()}
         return {**told, "regions": regions} if regions else told
 
@@ -126,10 +128,11 @@ def evaluate_tandem(
         if progress:
             progress(number + 1, len(read))
     if not found.rows:
-        raise UsageError(f"{truth}: none of its photos lies in the cubes and can be read")
+        why = "; ".join([*found.skipped[:1], *[*failures.values()][:1]])
+        raise UsageError(f"{truth}: none of its photos lies in the cubes and can be read: {why}")
     if found.layout is not None and not found.in_regions:
         raise UsageError(f"{truth}: none of its photos lies in a region: see the area's border")
-    return TandemEvaluation(found.places(seed), failures, found.regions(seed))
+    return TandemEvaluation(found.places(seed), failures, tuple(found.skipped), found.regions(seed))
 
 
 Maps = Mapping[str, NDArray[np.floating]]
@@ -142,6 +145,7 @@ class _Found:
 
     tandem: Tandem
     rows: list[Truth] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
     placed: dict[str, list[Placement]] = field(default_factory=dict)
     in_regions: list[Truth] = field(default_factory=list)
     scored: dict[Ranking, dict[str, list[RegionScore]]] = field(default_factory=dict)
@@ -155,7 +159,11 @@ class _Found:
     def add(self, row: Truth, methods: Maps) -> None:
         """Take in a photo, where all methods know its true place."""
         cell = _cell(self.tandem.domain, row)
-        if cell is None or not all(np.isfinite(found[cell]) for found in methods.values()):
+        if cell is None:
+            self.skipped.append(f"{row.file}: its place lies outside the cubes")
+            return
+        if unknown := [name for name, found in methods.items() if not np.isfinite(found[cell])]:
+            self.skipped.append(f"{row.file}: {unknown[0]} has no vector of its place")
             return
         self.rows.append(row)
         for name, found in methods.items():
@@ -172,6 +180,7 @@ class _Found:
             for name, own in minima.items()
         }
         if next(iter(ranked.values())).region_of(row.lon, row.lat) is None:
+            self.skipped.append(f"{row.file}: its place lies in no region; ranked by places alone")
             return
         self.in_regions.append(row)
         for (ranking, name), one in ranked.items():
