@@ -219,6 +219,33 @@ def test_another_vector_is_more_than_rounding(place: Place, tmp_path: Path) -> N
     assert "vector differs by more than rounding" in far.differences
 
 
+def test_a_percentile_that_was_edited_is_no_rounding(place: Place, tmp_path: Path) -> None:
+    path = answered(place, tmp_path)
+    first, *others = record_of(path)["candidates"]
+    near, far = ({**first, "percentile": first["percentile"] + by} for by in (0.01, 1.5))
+    close = repeat_query(altered(path, [near, *others], "candidates"))
+    assert (close.exact, close.same) == (False, True)
+    edited = repeat_query(altered(path, [far, *others], "candidates"))
+    assert not edited.same
+    assert any(one.startswith("candidates.1.percentile is not") for one in edited.differences)
+    many = [{**one, "percentile": 99.0, "made_up": 1} for one in (first, *others)]
+    match = {**record_of(path)["match"], "closer": 7.0}
+    lines = repeat_query(altered(altered(path, many, "candidates"), match, "match")).differences
+    assert [line.split(" ")[0] for line in lines[:3]] == [
+        f"candidates.{rank}.percentile" for rank in (1, 2, 3)
+    ]
+    assert lines[3] == "numbers of the answer that are not as recorded either: 1"
+
+
+def test_how_close_the_match_is_cannot_be_edited(place: Place, tmp_path: Path) -> None:
+    path = answered(place, tmp_path)
+    match = record_of(path)["match"]
+    name = next(name for name, value in match.items() if isinstance(value, float))
+    edited = repeat_query(altered(path, match[name] + 0.3, "match", name))
+    assert not edited.same
+    assert any(one.startswith(f"match.{name} is not") for one in edited.differences)
+
+
 @pytest.mark.parametrize("name", ["photo[1].jpg", "a*b?.jpg", "a\udcff.jpg", r"a\udcff.jpg"])
 def test_moved_originals_are_found_by_their_very_names(
     place: Place, tmp_path: Path, name: str

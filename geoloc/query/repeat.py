@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,6 +43,11 @@ _NUMBERS = ("vector", "candidates", "summary")
 _CUBE = ("area", "model", "model_digest", "metric", "encoding", "classes", "cells")  # never change
 _OF_REGION = ("distance", "best_score", "second", "score")  # numbers that may differ by rounding
 _LEAST_DISTANCE, _LEAST_SCORE = 1e-9, 1.0  # below these their difference itself counts
+_DERIVED = ("candidates", "match", "calibration")  # the first goes by places
+"""What is told of an answer beside places and distances; its texts change with the version."""
+_BESIDE = ("explanation", "links")  # of a candidate: words, and what order rounding may change
+_LEAST_SHARE, _LEAST_PERCENTILE = 1e-3, 0.1  # room for cells that rounding puts before others
+_LISTED = 3  # numbers that are named one by one
 _SHOWN = 120  # characters of a value that a line quotes
 _MADE_UP = ("/proc", "/sys", "/dev/fd", "/dev/pts")
 
@@ -149,6 +154,7 @@ def _other(before: Record, after: Record) -> Iterator[str]:
         largest = _largest_difference(was, now)
         if largest is None or largest > ROUNDING:
             yield f"{name}.candidates are not as recorded: other places, order or distances"
+    yield from _retold(before, after)
     if not _same_regions(before.get("regions"), after.get("regions")):
         yield "regions are not as recorded: other places, order, numbers or rules"
 
@@ -179,6 +185,41 @@ def _measures(before: Record, after: Record) -> Iterator[tuple[str, Any, Any]]:
         yield "vector", before["vector"], after["vector"]
     parts = [record["summary"]["distance_quantiles"] for record in (before, after)]
     yield "summary.distance_quantiles", *parts
+
+
+def _retold(before: Record, after: Record) -> Iterator[str]:
+    """Percentiles, scores and other numbers of the answer that differ by more than rounding.
+
+    What only one of two versions records is not compared; nor is it for other candidates.
+    """
+    keys = _DERIVED[_largest_difference(before["candidates"], after["candidates"]) is None :]
+    was, now = (dict(_numbers({key: r.get(key) for key in keys})) for r in (before, after))
+    far = [name for name in was if name in now and not _as_recorded(name, was[name], now[name])]
+    for name in far[:_LISTED]:
+        yield f"{name} is not as recorded: it was {was[name]:.6g}, is {now[name]:.6g}"
+    if len(far) > _LISTED:
+        yield f"numbers of the answer that are not as recorded either: {len(far) - _LISTED}"
+
+
+def _as_recorded(name: str, was: float, now: float) -> bool:
+    least = _LEAST_PERCENTILE if name.endswith(".percentile") else _LEAST_SHARE
+    return abs(was - now) <= max(ROUNDING * max(abs(was), abs(now)), least)
+
+
+def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Each number within a value, by the names that lead to it."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield name, value
+    for key, one in _inside(value):
+        if key not in _BESIDE:
+            yield from _numbers(one, f"{name}.{key}" if name else key)
+
+
+def _inside(value: Any) -> Iterable[tuple[str, Any]]:
+    """What is in a mapping, by name, or in a list, by number."""
+    if isinstance(value, list):
+        return ((str(number), one) for number, one in enumerate(value, start=1))
+    return value.items() if isinstance(value, Mapping) else ()
 
 
 def _by_model(before: Record, after: Record) -> Iterator[tuple[str, Record, Record]]:
