@@ -94,6 +94,12 @@ def test_an_unknown_name_gets_suggestions(words: str, near: str) -> None:
     assert repr(words) in message and near in message and "\n" not in message
 
 
+def test_a_long_name_is_quoted_in_part() -> None:
+    with pytest.raises(UnknownClassError) as error:
+        find_class("a" + "x" * 5000 + "z", ["river", "forest"])
+    assert "'axx" in str(error.value) and len(str(error.value)) < 250
+
+
 def test_only_the_models_classes_are_found() -> None:
     with pytest.raises(UnknownClassError, match="river"):
         find_class("stadium-soccer", ("river", "highway"))

@@ -30,6 +30,7 @@ class Group(StrEnum):
 
 _LETTERS = {"i": Group.INDOOR, "n": Group.NATURAL, "m": Group.MANMADE}
 _LETTER = re.compile(r"^/?([a-z])/(?=\1)", re.IGNORECASE)  # Places365 sorts its names by it
+_QUOTED = 100  # characters of a name that an error repeats
 _PLACES = {"indoor", "outdoor", "interior", "exterior"}
 _A_SLIP = 0.9  # similarity of spelling: "parkng lot" has 0.95, "mountain" and "fountain" 0.875
 
@@ -94,7 +95,7 @@ def find_class(name: str, classes: Sequence[str]) -> str:
         if len(matches) == 1:
             return matches[0]
     raise UnknownClassError(
-        f"scene class {name!r} is not one of this model's {len(classes)}: "
+        f"scene class {name[:_QUOTED]!r} is not one of this model's {len(classes)}: "
         f"did you mean {', '.join(suggest(name, classes)) or 'none of them'}?"
     )
 
