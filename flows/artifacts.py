@@ -28,6 +28,7 @@ from prefect.artifacts import (
 )
 
 from geoloc.bulk import BulkReport
+from geoloc.evaluation.bootstrap import Figure
 from geoloc.evaluation.tables import figure_text
 from geoloc.jobs.report import BuildReport
 from geoloc.jobs.verify import Verification
@@ -223,22 +224,32 @@ def show_evaluation(found: Evaluation) -> None:
     show_figures(dict(found.summary.as_dict()), "evaluation", str(found.summary))
     rows = [score.to_json() for score in found.scores]
     show_table(rows, "evaluation-photos", "Percentile: chance is 50")
+    if regions := found.tables().get("regions"):
+        _show_methods(regions, "evaluation-regions", "True regions, by what regions are ranked by")
     show_failures(found.failures)
 
 
 def show_evaluation_of_models(found: TandemEvaluation) -> None:
     """How high the true places rank by each model and by all, and what is gained."""
-    rows = [
-        {"ranked by": name, **{key: figure_text(one) for key, one in figures.items()}}
-        for name, figures in found.methods.items()
-    ]
-    show_table(rows, "evaluation", f"Percentiles of {found.photos} photos: chance is 50")
+    title = f"Percentiles of {found.photos} photos: chance is 50"
+    _show_methods(found.methods, "evaluation", title)
+    for ranking, of_regions in found.regions.items():
+        title = f"True regions of {of_regions.photos} photos by {ranking}"
+        _show_methods(of_regions.methods, f"evaluation-regions-{ranking}", title)
     gained = {f"{name}: mean percentile": figure_text(one) for name, one in found.gains.items()}
     show_figures(gained, "evaluation-gains", f"Gained over {found.better} alone")
     if found.skipped:
         lines = [{"left out": line} for line in found.skipped]
         show_table(lines, "evaluation-left-out", f"{len(lines)} photos were not ranked everywhere")
     show_failures(found.failures)
+
+
+def _show_methods(methods: Mapping[str, Mapping[str, Figure]], key: str, description: str) -> None:
+    rows = [
+        {"ranked by": name, **{key: figure_text(one) for key, one in figures.items()}}
+        for name, figures in methods.items()
+    ]
+    show_table(rows, key, description)
 
 
 def show_figures(figures: Mapping[str, str | int | float], key: str, description: str) -> None:
