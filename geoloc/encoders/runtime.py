@@ -16,6 +16,7 @@ from ..errors import ModelError, UsageError
 from ..models.formats import FORMATS
 from ..models.model import Model
 from ..models.spec import NetworkSpec
+from .heap import keep_freed_memory
 from .preprocess import as_tensor
 
 Network = Callable[[Tensor], Tensor]
@@ -75,6 +76,8 @@ def open_engine(
     if threads is not None:
         torch.set_num_threads(max(1, threads))
     chosen = _device(device)
+    if chosen.type == "cpu":
+        keep_freed_memory()
     native = precision == "bfloat16" or (precision == "auto" and has_native_bfloat16(chosen))
     return Engine(chosen, torch.bfloat16 if native else torch.float32)
 

@@ -17,6 +17,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from ..encoders.heap import keep_freed_memory
 from ..errors import UsageError
 from ..extras import extra
 from .batchnorm import share_batchnorm, total_of
@@ -82,6 +83,8 @@ class FabricEngine:
         _quieten()
         machine.check(precision)
         kind = machine.kind()
+        if kind == "cpu":
+            keep_freed_memory()
         self.rank, self.world, self.precision = rank, world, precision
         strategy: Any = "auto"
         if world > 1 or machine.strategy == "ddp":
