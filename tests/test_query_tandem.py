@@ -467,6 +467,17 @@ def test_an_answer_of_several_models_is_repeated(world: World, tmp_path: Path) -
         told = json.loads(record.read_text())
         change(told["tandem"])
         assert not compare(told, json.loads(record.read_text())).same
+    for path in (
+        ("candidates", 0, "percentile"), ("candidates", 0, "score"),
+        ("candidates", 1, "models", "one", "percentile"),
+        ("candidates", 1, "models", "two", "rank"),
+        ("tandem", "models", 1, "candidates", 0, "percentile"),
+    ):  # fmt: skip
+        told = part = json.loads(record.read_text())
+        for key in path[:-1]:
+            part = part[key]
+        part[path[-1]] += 7.0
+        assert not compare(told, json.loads(record.read_text())).same, path
     told["tandem"]["bank"][0]["file"] = 5
     (tmp_path / "altered.json").write_text(json.dumps(told))
     with pytest.raises(UsageError, match=r"tandem\.bank\.0\.file"):

@@ -43,10 +43,11 @@ _NUMBERS = ("vector", "candidates", "summary")
 _CUBE = ("area", "model", "model_digest", "metric", "encoding", "classes", "cells")  # never change
 _OF_REGION = ("distance", "best_score", "second", "score")  # numbers that may differ by rounding
 _LEAST_DISTANCE, _LEAST_SCORE = 1e-9, 1.0  # below these their difference itself counts
-_DERIVED = ("candidates", "match", "calibration")  # the first goes by places
-"""What is told of an answer beside places and distances; its texts change with the version."""
+_DERIVED = ("candidates", "match", "calibration")  # the first are those of the same places
+"""Where numbers beside places and distances are reported; words change with the version."""
 _BESIDE = ("explanation", "links")  # of a candidate: words, and what order rounding may change
-_LEAST_SHARE, _LEAST_PERCENTILE = 1e-3, 0.1  # room for cells that rounding puts before others
+_LEAST_SHARE, _LEAST_PERCENTILE, _LEAST_RANK, _OF_RANK = 1e-3, 0.1, 2, 0.01
+"""Room for places that rounding puts before others: of ranks so many, and so large a share."""
 _LISTED = 3  # numbers that are named one by one
 _SHOWN = 120  # characters of a value that a line quotes
 _MADE_UP = ("/proc", "/sys", "/dev/fd", "/dev/pts")
@@ -193,7 +194,10 @@ def _retold(before: Record, after: Record) -> Iterator[str]:
     What only one of two versions records is not compared; nor is it for other candidates.
     """
     keys = _DERIVED[_largest_difference(before["candidates"], after["candidates"]) is None :]
-    was, now = (dict(_numbers({key: r.get(key) for key in keys})) for r in (before, after))
+    was, now = (
+        dict(_numbers({key: record.get(key) for key in keys} | _candidates_alone(record)))
+        for record in (before, after)
+    )
     far = [name for name in was if name in now and not _as_recorded(name, was[name], now[name])]
     for name in far[:_LISTED]:
         yield f"{name} is not as recorded: it was {was[name]:.6g}, is {now[name]:.6g}"
@@ -201,9 +205,19 @@ def _retold(before: Record, after: Record) -> Iterator[str]:
         yield f"numbers of the answer that are not as recorded either: {len(far) - _LISTED}"
 
 
+def _candidates_alone(record: Record) -> dict[str, Any]:
+    return {
+        name: {"candidates": found}
+        for name, found in zip(_names(record), _said_alone(record), strict=True)
+    }
+
+
 def _as_recorded(name: str, was: float, now: float) -> bool:
-    least = _LEAST_PERCENTILE if name.endswith(".percentile") else _LEAST_SHARE
-    return abs(was - now) <= max(ROUNDING * max(abs(was), abs(now)), least)
+    room, least = {
+        "percentile": (ROUNDING, _LEAST_PERCENTILE),
+        "rank": (_OF_RANK, _LEAST_RANK),
+    }.get(name.rpartition(".")[2], (ROUNDING, _LEAST_SHARE))
+    return abs(was - now) <= max(room * max(abs(was), abs(now)), least)
 
 
 def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
