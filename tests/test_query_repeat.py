@@ -241,6 +241,7 @@ def test_how_close_the_match_is_cannot_be_edited(place: Place, tmp_path: Path) -
     path = answered(place, tmp_path)
     match = record_of(path)["match"]
     name = next(name for name, value in match.items() if isinstance(value, float))
+    assert not repeat_query(altered(path, 10**400, "match", name)).same
     edited = repeat_query(altered(path, match[name] + 0.3, "match", name))
     assert not edited.same
     assert any(one.startswith(f"match.{name} is not") for one in edited.differences)

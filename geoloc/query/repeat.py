@@ -48,6 +48,7 @@ _DERIVED = ("candidates", "match", "calibration")  # the first are those of the 
 _BESIDE = ("explanation", "links")  # of a candidate: words, and what order rounding may change
 _LEAST_SHARE, _LEAST_PERCENTILE, _LEAST_RANK, _OF_RANK = 1e-3, 0.1, 2, 0.01
 """Room for places that rounding puts before others: of ranks so many, and so large a share."""
+_HUGE = 1e300  # JSON may hold integers that no float can
 _LISTED = 3  # numbers that are named one by one
 _SHOWN = 120  # characters of a value that a line quotes
 _MADE_UP = ("/proc", "/sys", "/dev/fd", "/dev/pts")
@@ -194,13 +195,13 @@ def _retold(before: Record, after: Record) -> Iterator[str]:
     What only one of two versions records is not compared; nor is it for other candidates.
     """
     keys = _DERIVED[_largest_difference(before["candidates"], after["candidates"]) is None :]
-    was, now = (
-        dict(_numbers({key: record.get(key) for key in keys} | _candidates_alone(record)))
+    recorded, told = (
+        {key: record.get(key) for key in keys} | _candidates_alone(record)
         for record in (before, after)
     )
-    far = [name for name in was if name in now and not _as_recorded(name, was[name], now[name])]
-    for name in far[:_LISTED]:
-        yield f"{name} is not as recorded: it was {was[name]:.6g}, is {now[name]:.6g}"
+    far = [one for one in _numbers(recorded, told) if not _as_recorded(*one)]
+    for name, was, now in far[:_LISTED]:
+        yield f"{name} is not as recorded: it was {_brief(was)}, is {_brief(now)}"
     if len(far) > _LISTED:
         yield f"numbers of the answer that are not as recorded either: {len(far) - _LISTED}"
 
@@ -217,16 +218,22 @@ def _as_recorded(name: str, was: float, now: float) -> bool:
         "percentile": (ROUNDING, _LEAST_PERCENTILE),
         "rank": (_OF_RANK, _LEAST_RANK),
     }.get(name.rpartition(".")[2], (ROUNDING, _LEAST_SHARE))
-    return abs(was - now) <= max(room * max(abs(was), abs(now)), least)
+    size = max(abs(was), abs(now))
+    return size < _HUGE and abs(was - now) <= max(room * size, least)
 
 
-def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """Each number within a value, by the names that lead to it."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        yield name, value
-    for key, one in _inside(value):
-        if key not in _BESIDE:
-            yield from _numbers(one, f"{name}.{key}" if name else key)
+def _numbers(was: Any, now: Any, name: str = "") -> Iterator[tuple[str, float, float]]:
+    """Each number that both have, by the names that lead to it; as deep as ``now`` is."""
+    if _is_number(was) and _is_number(now):
+        yield name, was, now
+    before = dict(_inside(was))
+    for key, one in _inside(now):
+        if key in before and key not in _BESIDE:
+            yield from _numbers(before[key], one, f"{name}.{key}" if name else key)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _inside(value: Any) -> Iterable[tuple[str, Any]]:
