@@ -109,9 +109,10 @@ def test_gradients_reach_every_parameter_of_a_dense_network() -> None:
     assert [name for name, p in net.named_parameters() if p.grad is None] == []
 
 
-def test_weights_come_back_also_from_half_precision(tmp_path: Path) -> None:
-    network = made("shufflenet_v2_x0_5", 1)
-    other = made("shufflenet_v2_x0_5", 2)
+@pytest.mark.parametrize("arch", ["shufflenet_v2_x0_5", "mnasnet0_5"])
+def test_weights_come_back_also_from_half_precision(arch: str, tmp_path: Path) -> None:
+    network = made(arch, 1)
+    other = made(arch, 2)
     (tmp_path / "w.safetensors").write_bytes(networks.weights_bytes(network, half=True))
     networks.load_weights(other, tmp_path / "w.safetensors")
     expected = network.state_dict()

@@ -3,27 +3,56 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
+from geoloc.evaluation import bootstrap
 from geoloc.evaluation.bootstrap import Figure, class_mean, figures, mean_figure, resamples
 from geoloc.evaluation.ranks import MiddlePercentile, Ranks, TopK
 
 
 def test_photos_of_one_place_are_drawn_together() -> None:
     groups = ["b", "a", "b", "c", "a", "b"]
-    rows = {"a": {1, 4}, "b": {0, 2, 5}, "c": {3}}
-    counts = set()
-    for drawn in resamples(groups, 50, seed=3):
-        times = np.bincount(drawn, minlength=6)
-        counts.add(len(drawn))
-        for own in rows.values():
-            assert len({times[row] for row in own}) == 1
-    assert len(counts) > 1
+    rows = {"a": [1, 4], "b": [0, 2, 5], "c": [3]}
+    (times,) = resamples(groups, 50, seed=3)
+    assert times.shape == (50, 6)
+    of_groups = np.array([times[:, own[0]] for own in rows.values()])
+    for own, drawn in zip(rows.values(), of_groups, strict=True):
+        assert (times[:, own] == drawn[:, None]).all()
+    assert (of_groups.sum(axis=0) == 3).all() and len(set(times.sum(axis=1))) > 1
     first, again = (np.concatenate(list(resamples(groups, 5, seed=3))) for _ in range(2))
     assert (first == again).all()
     assert list(resamples(["a", "a"], 5)) == []
+
+
+@pytest.mark.parametrize("median", [False, True])
+@pytest.mark.parametrize("groups", [range(9), [3, 1, 3, 3, 0, 1, 2, 2, 1]])
+def test_drawn_figures_are_those_of_the_rows_that_were_drawn(
+    groups: Sequence[int], median: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "_BLOCK", 60)  # draws in several blocks
+    ranks = Ranks.of([5, 900, 5, 31, 7, 7, 120, 1, 2], 1000)
+    metric = MiddlePercentile(median=median)
+    found = figures((metric,), ranks, groups, draws=200, seed=4)[metric.name]
+    values = metric.values(ranks)
+    rng = np.random.default_rng(4)
+    order = sorted(set(groups))
+    drawn = []
+    for _ in range(200):
+        taken = [order[k] for k in rng.integers(len(order), size=len(order))]
+        own = [values[row] for name in taken for row, group in enumerate(groups) if group == name]
+        drawn.append(np.median(own) if median else np.mean(own))
+    assert (found.low, found.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
+
+
+def test_unknown_and_infinite_values_give_no_interval_but_where_a_median_needs_none() -> None:
+    for value in (math.nan, math.inf):
+        assert math.isnan(mean_figure(np.array([1.0, value, 2.0])).low)
+    far = Ranks.of(np.array([1, 2, 3, 4, 5, 6, 7, math.inf]), 100)
+    middle = MiddlePercentile(median=True)
+    assert math.isfinite(figures((middle,), far, seed=1, draws=20)[middle.name].low)
 
 
 def test_an_interval_is_that_of_the_normal_approximation_for_many_values() -> None:

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import F64, I64
+from ..arrays import F64
 from .ranks import Metric, Ranks, figure
 
 DRAWS = 1000
 LEVEL = 0.95
 _MOST = 100_000_000  # values drawn in all: of millions of photos fewer draws do
 _FEWEST = 100
+_BLOCK = 1_000_000  # values of draws that are looked at together
 _SEVERAL = 2  # below so many places there is no interval
 
 
@@ -51,8 +52,8 @@ def interval(drawn: F64, level: float = LEVEL) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def resamples(groups: Sequence[Hashable], draws: int = DRAWS, seed: int = 0) -> Iterator[I64]:
-    """For each draw the rows that it takes, with repetitions: all rows of each drawn group.
+def resamples(groups: Sequence[Hashable], draws: int = DRAWS, seed: int = 0) -> Iterator[F64]:
+    """Blocks ``(draw, row)`` of how often each draw takes each row: as often as its group.
 
     Nothing where there are fewer than two groups. Of many rows there are fewer draws.
     """
@@ -60,19 +61,19 @@ def resamples(groups: Sequence[Hashable], draws: int = DRAWS, seed: int = 0) -> 
     count = int(group.max(initial=-1)) + 1
     if count < _SEVERAL:
         return
-    rng = np.random.default_rng(seed)
-    order = np.argsort(group, kind="stable")
-    sizes = np.bincount(group, minlength=count)
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    for _ in range(max(min(draws, _MOST // len(group)), min(draws, _FEWEST))):
-        drawn = rng.integers(count, size=count)
-        yield order[_rows(starts[drawn], sizes[drawn])]
+    draws = max(min(draws, _MOST // len(group)), min(draws, _FEWEST))
+    for times in _times_drawn(np.random.default_rng(seed), count, draws, _BLOCK // len(group)):
+        yield times[:, group]
 
 
-def _rows(starts: I64, sizes: I64) -> I64:
-    """The ranges ``start .. start + size`` one after the other."""
-    ends = np.cumsum(sizes)
-    return np.asarray(np.arange(ends[-1]) + np.repeat(starts - (ends - sizes), sizes), np.int64)
+def _times_drawn(rng: np.random.Generator, count: int, draws: int, at_once: int) -> Iterator[F64]:
+    """Blocks ``(draw, item)`` of how often each item is among ``count`` drawn ones."""
+    step = max(1, at_once)
+    for start in range(0, draws, step):
+        rows = min(step, draws - start)
+        drawn = rng.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
+        yield times.astype(np.float64)
 
 
 def figures(
@@ -111,12 +112,29 @@ def _drawn(
     seed: int,
 ) -> F64:
     """Figures ``(metric, draw)`` of resampled values, each ``(query,)``."""
-    samples = [
-        [float(np.median(v[rows]) if m else v[rows].mean())
-         for v, m in zip(values, medians, strict=True)]
-        for rows in resamples(groups, draws, seed)
+    blocks = [
+        [_medians(own, times) if median else _means(own, times)
+         for own, median in zip(values, medians, strict=True)]
+        for times in resamples(groups, draws, seed)
     ]  # fmt: skip
-    return np.array(samples, np.float64).reshape(-1, len(values)).T
+    return np.concatenate([np.empty((len(values), 0)), *blocks], axis=1)
+
+
+def _means(values: F64, times: F64) -> F64:
+    """The mean ``(draw,)`` of values ``(row,)`` that are taken so many times ``(draw, row)``."""
+    with np.errstate(invalid="ignore"):  # no infinite value has a mean
+        return np.asarray(times @ values / times.sum(axis=1), np.float64)
+
+
+def _medians(values: F64, times: F64) -> F64:
+    """The median likewise: the mean of the two in the middle."""
+    if np.isnan(values).any():
+        return np.full(len(times), math.nan)
+    order = np.argsort(values, kind="stable")
+    until = np.cumsum(times[:, order], axis=1)
+    size = until[:, -1:]
+    low, high = ((until <= middle).sum(axis=1) for middle in ((size - 1) // 2, size // 2))
+    return np.asarray((values[order[low]] + values[order[high]]) / 2, np.float64)
 
 
 def class_mean(values: Sequence[F64], *, seed: int = 0, draws: int = DRAWS) -> Figure:
@@ -127,5 +145,6 @@ def class_mean(values: Sequence[F64], *, seed: int = 0, draws: int = DRAWS) -> F
     rng = np.random.default_rng(seed)
     drawn = np.zeros(draws)
     for own in values:
-        drawn += [own[rng.integers(len(own), size=len(own))].mean() for _ in range(draws)]
+        blocks = _times_drawn(rng, len(own), draws, _BLOCK // max(len(own), 1))
+        drawn += np.concatenate([_means(own, times) for times in blocks])
     return Figure(float(np.mean([own.mean() for own in values])), *interval(drawn / len(values)))

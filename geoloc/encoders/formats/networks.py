@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -288,9 +289,13 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], where: str) -> N
 
     Frozen parts, which come from a package, are left unchanged.
     """
-    given = {k: v for k, v in network.state_dict().items() if _is_frozen(network, k)}
+    built = cast(Any, network.state_dict())
+    frozen = {k: v for k, v in built.items() if _is_frozen(network, k)}
+    given: Any = OrderedDict(frozen | rename_keys(state))
+    # mnasnet asks for the version of what it loads; layers are not, as old files lack counters
+    given._metadata = {"": built._metadata[""]}
     try:
-        network.load_state_dict(given | rename_keys(state), strict=True)
+        network.load_state_dict(given, strict=True)
     except RuntimeError as error:
         reason = one_line(error, 300)
         raise ModelError(f"{where} does not fit the architecture: {reason}") from None
