@@ -28,7 +28,8 @@ from geoloc.imagery import open_source
 from geoloc.imagery.xyz.pyramid import Tiles
 from geoloc.jobs.cache import tile_imagery
 from geoloc.query import answer_photos
-from geoloc.sandbox.write import write_sandbox
+from geoloc.sandbox.catalog import write_world
+from geoloc.sandbox.photos import write_photos
 from geoloc.search import Query
 
 from .array_cube import find_candidates, heatmaps
@@ -55,8 +56,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600 * max(KM, 1))]
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Area:
     folder = Path(os.environ.get("GEOLOC_WORLD") or tmp_path_factory.mktemp("world"))
-    if not (folder / "sandbox.json").exists():
-        write_sandbox(folder, seed=3, km=KM, photos=PHOTOS)
+    if not (folder / "photos" / "truth.csv").exists():  # the chat, which takes longest, is not used
+        write_photos(write_world(folder, 3, KM), folder / "photos", PHOTOS, seed=3)
     return load_area(folder / "area.yaml")
 
 
