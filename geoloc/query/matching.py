@@ -18,10 +18,11 @@ _DRAWS = 200  # random vectors
 
 
 @lru_cache(maxsize=4)  # the answers of one call share their cube
-def sample_cells(cube: Cube) -> F32:
-    """Feature vectors ``(cell, feature)`` of cells all over a cube: the same at each call."""
-    blocks = np.argwhere(cube.chunk_status != Status.MISSING)
-    picked = blocks[np.linspace(0, len(blocks) - 1, min(_BLOCKS, len(blocks))).astype(int)]
+def sample_cells(cube: Cube, blocks: int = _BLOCKS) -> F32:
+    """Feature vectors ``(cell, feature)`` of cells all over a cube, of so many of its blocks: the
+    same at each call."""
+    known = np.argwhere(cube.chunk_status != Status.MISSING)
+    picked = known[np.linspace(0, len(known) - 1, min(blocks, len(known))).astype(int)]
     parts = [_known(cube, *index) for index in picked.tolist()]
     none = np.empty((0, cube.features.dim), np.int8)
     return cube.features.decode(np.concatenate([none, *parts]))
