@@ -80,6 +80,27 @@ def test_true_places_rank_as_in_the_answers(place: Place, photos: Path, tmp_path
     json.dumps(told, allow_nan=False)
 
 
+def test_with_feedback_true_places_rank_as_in_such_answers(
+    place: Place, photos: Path, tmp_path: Path
+) -> None:
+    found = evaluate_truth(place.cube, photos, feedback=True, fuse=[2], out=tmp_path / "own")
+    truths = read_truth(photos)
+    files = [photos.parent / truth.file for truth in truths]
+    answers = query_photos(place.cube, files, tmp_path / "answers", feedback=True)
+    expected = score(answers.results, truths)
+    assert [one.to_json() for one in found.scores] == [one.to_json() for one in expected]
+    plain = evaluate_truth(place.cube, photos, fuse=[2])
+    assert found.to_json()["feedback"] and not plain.to_json()["feedback"]
+    assert found.methods()["distance"] != plain.methods()["distance"]
+    assert found.methods()["class_match"] == plain.methods()["class_match"]
+    assert found.fused != plain.fused
+    own, other = (
+        json.loads((tmp_path / folder / "1" / "query.json").read_text())
+        for folder in ("own", "answers")
+    )
+    assert own["candidates"] == other["candidates"] and own["parameters"]["feedback"]
+
+
 def test_a_bank_compares_normalised_scores_and_files_are_checked_first(
     place: Place, photos: Path
 ) -> None:
@@ -126,6 +147,8 @@ def test_answers_state_what_their_model_was_calibrated_to(
         one = [photos.parent / "1.png"]
         (turned,) = query_photos(place.cube, one, tmp_path / "t", rotate=5.0).results
         assert turned.calibrated is None
+        (anew,) = query_photos(place.cube, one, tmp_path / "a", feedback=True).results
+        assert anew.calibrated is None
         two = [photos.parent / "1.png", photos.parent / "2.png"]
         (fused,) = query_photos(place.cube, two, tmp_path / "f", fuse=True).results
         assert fused.calibrated is None and fused.to_json()["calibration"] is None

@@ -10,7 +10,8 @@ from .matching import sample_cells
 ASKED_ANEW = (
     "This answer was asked twice (feedback): the second time away from what places here are "
     "usually like, and towards those that were nearest. Distances are to what was asked then; "
-    "explanations are of the photo itself."
+    "explanations are of the photo itself. How far true places usually are, and how much has to be "
+    "searched, is not known of such answers."
 )
 """What an answer says of its distances."""
 

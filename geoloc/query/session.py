@@ -306,7 +306,7 @@ class QuerySession:
         unknown = () if covered.known else (UNKNOWN,)
         regional = notes_of(regions, self.regional.layers) if self.regional and regions else ()
         words = () if self.words is None else (words_note(self.words),)
-        anew = (ASKED_ANEW,) if self.options.feedback else ()
+        anew = (ASKED_ANEW,) if self.options.feedback and question.photos else ()
         return (*words, *anew, *self.target.notes, *unknown, *regional, *_notes_of(question.photos))
 
     def _coverage(self, ranked: RankedMap) -> Coverage:
