@@ -35,7 +35,8 @@ from geoloc.query.evaluating import (
 )
 from geoloc.query.scores import choose
 from tests.bulk_place import Place
-from tests.encoder_models import imagery
+from tests.cubes import write_cube
+from tests.encoder_models import CLASSES, imagery
 from tests.point_place import write_point_cube
 
 COUNT = 6
@@ -83,22 +84,31 @@ def test_true_places_rank_as_in_the_answers(place: Place, photos: Path, tmp_path
 def test_with_feedback_true_places_rank_as_in_such_answers(
     place: Place, photos: Path, tmp_path: Path
 ) -> None:
-    found = evaluate_truth(place.cube, photos, feedback=True, fuse=[2], out=tmp_path / "own")
     truths = read_truth(photos)
     files = [photos.parent / truth.file for truth in truths]
-    answers = query_photos(place.cube, files, tmp_path / "answers", feedback=True)
+    vectors = np.stack(
+        [one.vector for one in query_photos(place.cube, files, tmp_path / "p").results]
+    )
+    noise = np.random.default_rng(6).normal(0, 1, (15, 22, vectors.shape[1]))
+    features = np.asarray(vectors.mean(0) + noise * vectors.std(0), np.float32)  # like the photos
+    digest = load_model(place.folder / "models" / "tiny").digest
+    write_cube(tmp_path / "near.zarr", features, classes=CLASSES, model_digest=digest)
+    found = evaluate_truth(
+        tmp_path / "near.zarr", photos, feedback=True, fuse=[2], out=tmp_path / "own"
+    )
+    answers = query_photos(tmp_path / "near.zarr", files, tmp_path / "answers", feedback=True)
     expected = score(answers.results, truths)
     assert [one.to_json() for one in found.scores] == [one.to_json() for one in expected]
-    plain = evaluate_truth(place.cube, photos, fuse=[2])
+    plain = evaluate_truth(tmp_path / "near.zarr", photos, fuse=[2])
     assert found.to_json()["feedback"] and not plain.to_json()["feedback"]
     assert found.methods()["distance"] != plain.methods()["distance"]
     assert found.methods()["class_match"] == plain.methods()["class_match"]
-    assert found.fused != plain.fused
-    own, other = (
+    assert found.fused[2] != plain.fused[2]
+    told, other = (
         json.loads((tmp_path / folder / "1" / "query.json").read_text())
         for folder in ("own", "answers")
     )
-    assert own["candidates"] == other["candidates"] and own["parameters"]["feedback"]
+    assert told["candidates"] == other["candidates"] and told["parameters"]["feedback"]
 
 
 def test_a_bank_compares_normalised_scores_and_files_are_checked_first(
