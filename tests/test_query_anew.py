@@ -11,15 +11,14 @@ import pytest
 
 from geoloc.bulk import run_bulk
 from geoloc.cube import Cube
-from geoloc.query import query_photos, search_scene
-from geoloc.query.anew import ASKED_ANEW
-from geoloc.query.matching import sample_cells
+from geoloc.query import anew, query_photos, search_scene
+from geoloc.query.anew import ASKED_ANEW, places_all_over
 from geoloc.query.repeat import repeat_query
 from geoloc.query.session import class_weights
 from geoloc.report import QueryResult
 from geoloc.search.feedback import with_feedback
 from tests.bulk_place import Place
-from tests.cubes import step_of
+from tests.cubes import step_of, write_cube
 from tests.media import save
 
 
@@ -42,7 +41,7 @@ def test_distances_are_those_of_the_moved_vector(
     cells = cube.features.decode(cube.read(slice(None), slice(None)))
     distance = cube.features.distance(class_weights(weights, cube.features.names))
     own = np.asarray(result.vector, np.float32)
-    (moved,) = with_feedback(own[None], sample_cells(cube), distance)
+    (moved,) = with_feedback(own[None], cells.reshape(-1, cells.shape[-1]), distance)
     expected = [[distance.between(moved, cell) for cell in row] for row in cells]
     np.testing.assert_allclose(np.asarray(result.heatmap), expected, rtol=1e-3)
     plain = asked(place, photo, tmp_path / "p", weights=weights)
@@ -80,3 +79,16 @@ def test_a_bulk_run_asks_as_a_query_does(place: Place, photo: Path, tmp_path: Pa
 
 def test_scenes_are_asked_for_once(place: Place, tmp_path: Path) -> None:
     assert ASKED_ANEW not in search_scene(place.cube, "beach", tmp_path / "s").notes
+
+
+def test_places_are_taken_evenly_from_all_over_a_cube(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anew, "_PLACES", 100)
+    features = np.random.default_rng(1).normal(0, 2, (24, 31, 4)).astype(np.float32)
+    features[:5] = np.nan
+    cube = write_cube(tmp_path / "c.zarr", features)
+    known = features[5:].reshape(-1, 4)
+    taken = places_all_over(cube)
+    assert len(taken) == 99  # each sixth of 589
+    np.testing.assert_allclose(taken, known[::6], atol=0.1)
