@@ -41,5 +41,5 @@ def places_all_over(cube: Cube) -> F32:
 
 
 def _step(known: int, blocks: int) -> int:
-    """Each how manieth known place of a block is taken."""
+    """Of the known places of a block, every which one is taken."""
     return max(1, math.ceil(known * blocks / _PLACES))
