@@ -52,7 +52,9 @@ def test_distances_are_those_of_the_moved_vector(
 def test_the_answer_says_so_and_is_repeated(place: Place, photo: Path, tmp_path: Path) -> None:
     result = asked(place, photo, tmp_path / "o", feedback=True)
     assert ASKED_ANEW in result.notes
-    assert ASKED_ANEW not in asked(place, photo, tmp_path / "p").notes
+    plain = asked(place, photo, tmp_path / "p")
+    assert ASKED_ANEW not in plain.notes and any("--calibrate" in note for note in plain.notes)
+    assert not any("--calibrate" in note for note in result.notes)  # which is without feedback
     assert result.folder is not None
     record = json.loads((result.folder / "query.json").read_text())
     assert record["parameters"]["feedback"] is True and ASKED_ANEW in record["notes"]

@@ -268,7 +268,7 @@ class QuerySession:
             parameters=self.parameters,
             imagery=tuple(imagery_near(candidates, cube)),
             places={c.rank: _place_scenes(c, cube) for c in candidates},
-            notes=(*self._notes(question, covered, regions), *_unmeasured(question, model)),
+            notes=(*self._notes(question, covered, regions), *self._measured(question, model)),
             lacking=covered.lacking,
             asked=covered.asked,
             folder=question.folder,
@@ -306,8 +306,14 @@ class QuerySession:
         unknown = () if covered.known else (UNKNOWN,)
         regional = notes_of(regions, self.regional.layers) if self.regional and regions else ()
         words = () if self.words is None else (words_note(self.words),)
-        anew = (ASKED_ANEW,) if self.options.feedback and question.photos else ()
-        return (*words, *anew, *self.target.notes, *unknown, *regional, *_notes_of(question.photos))
+        return (*words, *self.target.notes, *unknown, *regional, *_notes_of(question.photos))
+
+    def _measured(self, question: QueryItem, model: Model | None) -> Iterator[str]:
+        """What is not known of the distances of a photo's answer."""
+        if question.photos and self.options.feedback:
+            yield ASKED_ANEW
+        elif question.photos and model and read_calibration(model) is None:
+            yield unmeasured(model.name)
 
     def _coverage(self, ranked: RankedMap) -> Coverage:
         """What could not be searched: found out once, as it is the same for all questions."""
@@ -345,11 +351,6 @@ class QuerySession:
         cube = self.target.cube
         distance = cube.features.distance(self.weights)
         return {"random": random_share(question.vector, sample_cells(cube), distance)}
-
-
-def _unmeasured(question: QueryItem, model: Model | None) -> Iterator[str]:
-    if question.photos and model and read_calibration(model) is None:
-        yield unmeasured(model.name)
 
 
 def unmeasured(model: str) -> str:
