@@ -64,6 +64,9 @@ def test_pairs_and_classes_are_evaluated(
     assert (tmp_path / "c" / "classes.png").is_file()
     shown = run("evaluate", *asked)
     assert shown.code == 0 and "by class" in shown.out and "chance" in shown.out
+    assert "with feedback" not in shown.out and told["feedback"] is False
+    anew = run("evaluate", *asked, "--feedback")
+    assert anew.code == 0 and "4 overhead images, with feedback" in anew.out
 
 
 def test_invalid_usage_is_one_line_and_writes_nothing(
@@ -80,6 +83,8 @@ def test_invalid_usage_is_one_line_and_writes_nothing(
         ((place.cube, photos, "--calibrate", tmp_path), "neither a model directory"),
         ((place.cube, photos, "--strata", tmp_path / "none"), "cannot read"),
         ((place.cube, tmp_path / "none.csv"), "cannot read"),
+        ((place.cube, photos, "--feedback", "--calibrate", "tiny"), "--calibrate is of answers"),
+        (("--pairs", photos, "--feedback"), "--feedback cannot go with --pairs"),
         (("--compare", photos, photos), "--out cannot go with --compare"),
         (("--pairs", photos, "--strata", photos), "--strata cannot go with --pairs"),
         (("--classes", photos, "--bank", photos), "--bank cannot go with --classes"),

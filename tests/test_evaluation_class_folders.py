@@ -19,6 +19,7 @@ from geoloc.evaluation.class_folders import (
 )
 from geoloc.models import FeatureSpace, Model
 from geoloc.models.model import write_model
+from geoloc.search.feedback import with_feedback
 from tests.encoder_models import imagery, spec, tiny_model, weights
 
 Folders = tuple[Path, Path, Path]
@@ -59,6 +60,24 @@ def test_scores_of_a_class_are_those_of_their_definitions() -> None:
     assert found.class_match == pytest.approx(first)
     assert found.base == pytest.approx(100 * right.mean())
     assert [len(group) for group in fives(3)] == [3]
+
+
+def test_with_feedback_photos_and_means_rank_as_moved_vectors_do() -> None:
+    rng = np.random.default_rng(9)
+    space = FeatureSpace(tuple("abcd"), weights=np.array([1, 2, 0.5, 1], np.float32))
+    images, photos = (rng.normal(1, 1, (n, 4)).astype(np.float32) for n in (230, 12))
+    gallery = Gallery(images, np.array(["x", "y", "z"])[rng.integers(0, 3, 230)])
+    files, distance = tuple(map(str, range(12))), space.distance()
+    found = score_class(Photos("g", files, photos, ("x",)), gallery, space, feedback=True)
+    moved = with_feedback(photos, images, distance)
+    same = score_class(Photos("g", files, moved, ("x",)), gallery, space)
+    assert found.precision.tolist() == same.precision.tolist()
+    means = np.stack([photos[rows].mean(axis=0) for rows in fives(12)])
+    groups = Photos("g", files[:2], with_feedback(means, images, distance), ("x",))
+    assert found.fused.tolist() == score_class(groups, gallery, space).precision.tolist()
+    plain = score_class(Photos("g", files, photos, ("x",)), gallery, space)
+    assert found.class_match.tolist() == plain.class_match.tolist()
+    assert found.precision.tolist() != plain.precision.tolist()
 
 
 @pytest.fixture

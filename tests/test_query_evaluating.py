@@ -35,7 +35,8 @@ from geoloc.query.evaluating import (
 )
 from geoloc.query.scores import choose
 from tests.bulk_place import Place
-from tests.encoder_models import imagery
+from tests.cubes import write_cube
+from tests.encoder_models import CLASSES, imagery
 from tests.point_place import write_point_cube
 
 COUNT = 6
@@ -78,6 +79,36 @@ def test_true_places_rank_as_in_the_answers(place: Place, photos: Path, tmp_path
     near = within["25000"]["top20"]["value"]
     assert near == pytest.approx(500 / 6, abs=1e-3)  # all but the one elsewhere
     json.dumps(told, allow_nan=False)
+
+
+def test_with_feedback_true_places_rank_as_in_such_answers(
+    place: Place, photos: Path, tmp_path: Path
+) -> None:
+    truths = read_truth(photos)
+    files = [photos.parent / truth.file for truth in truths]
+    vectors = np.stack(
+        [one.vector for one in query_photos(place.cube, files, tmp_path / "p").results]
+    )
+    noise = np.random.default_rng(6).normal(0, 1, (15, 22, vectors.shape[1]))
+    features = np.asarray(vectors.mean(0) + noise * vectors.std(0), np.float32)  # like the photos
+    digest = load_model(place.folder / "models" / "tiny").digest
+    write_cube(tmp_path / "near.zarr", features, classes=CLASSES, model_digest=digest)
+    found = evaluate_truth(
+        tmp_path / "near.zarr", photos, feedback=True, fuse=[2], out=tmp_path / "own"
+    )
+    answers = query_photos(tmp_path / "near.zarr", files, tmp_path / "answers", feedback=True)
+    expected = score(answers.results, truths)
+    assert [one.to_json() for one in found.scores] == [one.to_json() for one in expected]
+    plain = evaluate_truth(tmp_path / "near.zarr", photos, fuse=[2])
+    assert found.to_json()["feedback"] and not plain.to_json()["feedback"]
+    assert found.methods()["distance"] != plain.methods()["distance"]
+    assert found.methods()["class_match"] == plain.methods()["class_match"]
+    assert found.fused[2] != plain.fused[2]
+    told, other = (
+        json.loads((tmp_path / folder / "1" / "query.json").read_text())
+        for folder in ("own", "answers")
+    )
+    assert told["candidates"] == other["candidates"] and told["parameters"]["feedback"]
 
 
 def test_a_bank_compares_normalised_scores_and_files_are_checked_first(
@@ -126,6 +157,8 @@ def test_answers_state_what_their_model_was_calibrated_to(
         one = [photos.parent / "1.png"]
         (turned,) = query_photos(place.cube, one, tmp_path / "t", rotate=5.0).results
         assert turned.calibrated is None
+        (anew,) = query_photos(place.cube, one, tmp_path / "a", feedback=True).results
+        assert anew.calibrated is None
         two = [photos.parent / "1.png", photos.parent / "2.png"]
         (fused,) = query_photos(place.cube, two, tmp_path / "f", fuse=True).results
         assert fused.calibrated is None and fused.to_json()["calibration"] is None

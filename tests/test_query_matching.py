@@ -196,6 +196,9 @@ def test_answers_say_how_well_they_match(tmp_path: Path, monkeypatch: pytest.Mon
     assert told == far.to_json()["match"] and told["words"].startswith("This photo may not be")
     weighted = query_photos(cube, [photo], tmp_path / "w", top=1, weights={"indoor": 0.5})
     assert weighted.results[0].match and weighted.results[0].match.pairs is None
+    anew = query_photos(cube, [photo], tmp_path / "n", top=1, feedback=True).results[0]
+    assert anew.match and anew.match.pairs is None
+    assert anew.match.random == plain.match.random  # of the photo's own vector
     absent = search_scene(cube, "airfield", tmp_path / "scene", top=1)
     assert absent.match and absent.match.probability == pytest.approx(
         math.exp(-absent.candidates[0].distance)

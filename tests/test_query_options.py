@@ -69,6 +69,7 @@ def test_keywords_and_a_model_are_the_same_options() -> None:
         (Use.QUERY, {"tpo": 3}, "unknown option 'tpo' of query: did you mean 'top'"),
         (Use.QUERY, {"xyzzy": None}, "unknown option 'xyzzy' of query: the options are top, wit"),
         (Use.SCENE, {"fuse": True}, "unknown option 'fuse' of scene"),
+        (Use.SCENE, {"feedback": True}, "unknown option 'feedback' of scene"),
         (Use.BULK, {"truth": "1,2"}, "unknown option 'truth' of bulk"),
         (Use.QUERY, {"within_sha256": "0"}, "unknown option 'within_sha256'"),
         (Use.SCENE, {"scene": "beach"}, "unknown option 'scene'"),
@@ -106,18 +107,19 @@ def test_a_record_keeps_what_the_answer_depends_on() -> None:
         top=3, radius=20, weights={"indoor": 0.5}, within=Path("/a/é\udcff.geojson"), fuse=True,
         within_sha256="0" * 64, scene="beach", generation=dt.date(2024, 6, 30), cluster="local",
         sensitive=True, truth="1,2", crops=((1, 2, 3, 4),), check_digests=True,
-        regions=500, ranking="corrected", places_above=5,
+        regions=500, ranking="corrected", places_above=5, feedback=True,
     )  # fmt: skip
     record = json.loads(json.dumps(options.record(), allow_nan=False))
     assert list(record) == [
         "top", "within", "within_sha256", "radius", "regions", "ranking", "border",
-        "border_sha256", "weights", "scene", "epoch",
+        "border_sha256", "weights", "feedback", "scene", "epoch",
     ]  # fmt: skip
     assert record["within"] == "/a/é\\udcff.geojson" and record["epoch"] == "2024-06-30"
     again = QueryOptions.of_record(record)
     assert again.record() == {**record, "within": again.record()["within"]}
     assert (again.fuse, again.truth, again.crops) == (False, None, ())
     assert (again.regions, again.ranking, again.places_above) == (500, "corrected", 100_000)
+    assert again.feedback
 
 
 def test_a_record_asks_for_nothing_that_it_does_not_keep() -> None:

@@ -414,6 +414,7 @@ def test_what_one_model_alone_can_do_is_refused(world: World, tmp_path: Path) ->
         (area, {"regions": 100.0, "ranking": "corrected"}, "--ranking corrected"),
         (area, {"ranking": "nearest"}, "add --regions M"),
         (area, {"generation": "g0001"}, "--date"),
+        (area, {"feedback": True}, "--feedback out"),
         (twice, {}, "named twice"),
     ):
         with pytest.raises(UsageError, match=words) as told:

@@ -74,14 +74,27 @@ FUSE = typer.Option(
     min=2,
     help="Also average N photos of each place; may be given several times.",
 )
+FEEDBACK = typer.Option(
+    False,
+    "--feedback",
+    help="Photos ask twice, as with query --feedback: of a cube, or of --classes.",
+)
 SEED = typer.Option(0, "--seed", min=0, help="Random seed of intervals and of groups.")
 OUT = typer.Option(
     None, "--out", metavar="DIR", help="Write figures, scores and plots; for a cube also answers."
 )
 _OPTIONS = {
-    "CUBE TRUTH.csv": ("--strata", "--bank", "--regions", "--fuse", "--calibrate", "--out"),
+    "CUBE TRUTH.csv": (
+        "--strata",
+        "--bank",
+        "--regions",
+        "--fuse",
+        "--feedback",
+        "--calibrate",
+        "--out",
+    ),
     "--pairs": ("--model", "--split", "--out"),
-    "--classes": ("--ground", "--overhead", "--model", "--out"),
+    "--classes": ("--ground", "--overhead", "--model", "--feedback", "--out"),
     "--compare": (),
     "an area of several models": ("--bank", "--regions"),
 }
@@ -104,6 +117,7 @@ def evaluate(
     bank: Path | None = BANK,
     regions: float | None = REGIONS,
     fuse: list[int] | None = FUSE,
+    feedback: bool = FEEDBACK,
     calibrate: str | None = CALIBRATE,
     compare: tuple[str, str] | None = COMPARE,
     seed: int = SEED,
@@ -130,7 +144,7 @@ def evaluate(
     options = {
         "--split": split, "--ground": ground, "--overhead": overhead, "--model": model,
         "--strata": strata, "--bank": bank, "--regions": regions, "--fuse": fuse or None,
-        "--calibrate": calibrate,
+        "--feedback": feedback or None, "--calibrate": calibrate,
         "--out": out,
     }  # fmt: skip
     asked = [name for name, value in options.items() if value is not None]
@@ -139,7 +153,7 @@ def evaluate(
         _compare(*compare, seed, as_json)
     elif classes is not None:
         _classes(classes, _needed(ground, "--ground"), _needed(overhead, "--overhead"),
-                 _model(model), seed, out, as_json)  # fmt: skip
+                 _model(model), feedback, seed, out, as_json)  # fmt: skip
     elif pairs is not None:
         _pairs(pairs, _model(model), split, seed, out, as_json)
     elif cube is not None and truth is not None and _is_of_several(cube):
@@ -147,7 +161,7 @@ def evaluate(
         _together(cube, truth, bank, regions, seed, as_json)
     else:
         _cube(str(_needed(cube, "CUBE")), _needed(truth, "TRUTH.csv"), strata, bank, regions, fuse,
-              calibrate, seed, out, as_json)  # fmt: skip
+              feedback, calibrate, seed, out, as_json)  # fmt: skip
 
 
 def _one_of(given: dict[str, bool]) -> str:
@@ -208,6 +222,7 @@ def _cube(
     bank: Path | None,
     regions: float | None,
     fuse: list[int] | None,
+    feedback: bool,
     calibrate: str | None,
     seed: int,
     out: Path | None,
@@ -221,12 +236,14 @@ def _cube(
         store_calibration,
     )
 
+    if calibrate and feedback:
+        raise UsageError("--calibrate is of answers without --feedback: leave one of them out")
     if calibrate:
         check_calibration_target(calibrate)
     with stages() as stage:
         scored = evaluate_truth(
             cube, truth, out=out, strata=strata, bank=bank_photos(bank) if bank else (),
-            regions=regions, fuse=fuse or (), seed=seed, progress=stage,
+            regions=regions, fuse=fuse or (), feedback=feedback, seed=seed, progress=stage,
         )  # fmt: skip
     stored = store_calibration(scored, calibrate, str(truth)) if calibrate else None
     if out is not None:
@@ -241,7 +258,7 @@ def _cube(
     facts = scored.to_json()
     if stored:
         facts["calibration"] = stored[1].model_dump(mode="json")
-    _show(scored, facts, str(scored.summary), as_json)
+    _show(scored, facts, str(scored.summary) + _anew(feedback), as_json)
     if stored and not as_json:
         for percent, one in stored[1].levels.items():
             held = f"held for {one.coverage} % of places left out"
@@ -250,6 +267,10 @@ def _cube(
         if stored[1].places < FEWEST_PLACES:
             note(f"{stored[1].places} places say little: take some 50 or more")
     _tell_unread(scored.failures)
+
+
+def _anew(feedback: bool) -> str:
+    return ", with feedback" if feedback else ""
 
 
 def _tell_unread(failures: Mapping[str, str]) -> None:
@@ -285,6 +306,7 @@ def _classes(
     ground: Path,
     overhead: Path,
     model: Model,
+    feedback: bool,
     seed: int,
     out: Path | None,
     as_json: bool,
@@ -294,7 +316,9 @@ def _classes(
     from ..evaluation.plots import class_plot
 
     with stages() as stage:
-        scored = evaluate_class_folders(mapping, ground, overhead, model, seed=seed, progress=stage)
+        scored = evaluate_class_folders(
+            mapping, ground, overhead, model, seed=seed, feedback=feedback, progress=stage
+        )
     if out is not None:
         bars = [(one.name, float(one.precision.mean()), one.chance) for one in scored.scores]
         write_evaluation(
@@ -303,7 +327,7 @@ def _classes(
         )  # fmt: skip
     facts = scored.to_json()
     words = f"{facts['n_ground']:,} photos against {facts['n_overhead']:,} overhead images"
-    _show(scored, facts, words, as_json)
+    _show(scored, facts, words + _anew(feedback), as_json)
     note_left_out(scored.skipped, _SHOWN, _MORE)
 
 

@@ -8,7 +8,8 @@ without repetition by a seeded shuffle (of a class with fewer, of all of them). 
 same mean of the expected AP of a random order. ``top1pct`` is the percentage of right images among
 the best 1 % (``rank * 100 <= N``, but at least the first), the mean over classes of that over
 photos. That *some* right image is there says nothing: of 30 classes chance reaches 70 %. Ties count
-against throughout.
+against throughout. With feedback, photos and means ask anew by what the gallery's images nearest to
+them are like (`search.feedback`), which knows no class of any; ``map_class_match`` does not change.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from ..models import FeatureSpace
 from ..models.model import Model
 from ..pairs import class_images, read_class_mapping
 from ..progress import Stages, silent
+from ..search.feedback import with_feedback
 from .bootstrap import Figure, class_mean, mean_figure
 from .calibration import calibrate
 from .paired import unlikely
@@ -89,7 +91,8 @@ class ClassScores:
 
 @dataclass(frozen=True, eq=False)
 class ClassEvaluation:
-    """A model on class folders. ``skipped``: one line for each thing that was left out."""
+    """A model on class folders. ``skipped``: one line for each thing that was left out;
+    ``feedback``: whether photos asked with it."""
 
     model: str
     digest: str
@@ -97,6 +100,7 @@ class ClassEvaluation:
     overhead: int
     skipped: tuple[str, ...] = ()
     seed: int = 0
+    feedback: bool = False
 
     @property
     def figures(self) -> dict[str, Figure]:
@@ -129,6 +133,7 @@ class ClassEvaluation:
             "n_ground_classes": len(self.scores),
             "search": self.search(),
             "seed": self.seed,
+            "feedback": self.feedback,
             "classes": [one.to_json() for one in self.scores],
             "skipped": list(self.skipped),
         }
@@ -172,6 +177,7 @@ def evaluate_class_folders(
     model: Model,
     *,
     seed: int = 0,
+    feedback: bool = False,
     progress: Stages | None = None,
 ) -> ClassEvaluation:
     """Measure a model on folders with a subfolder of images per class; see the module.
@@ -199,9 +205,11 @@ def evaluate_class_folders(
             f"{ground}, {overhead}: no photo and overhead image of classes that go together "
             f"in {mapping}: {_first(skipped)}"
         )
-    scores = tuple(score_class(one, gallery, model.features, seed=seed) for one in asked)
+    scores = tuple(
+        score_class(one, gallery, model.features, seed=seed, feedback=feedback) for one in asked
+    )
     return ClassEvaluation(
-        model.name, model.digest, scores, len(gallery.vectors), tuple(skipped), seed
+        model.name, model.digest, scores, len(gallery.vectors), tuple(skipped), seed, feedback
     )
 
 
@@ -279,15 +287,25 @@ def _asked(
 
 
 def score_class(
-    photos: Photos, gallery: Gallery, space: FeatureSpace, *, seed: int = 0
+    photos: Photos,
+    gallery: Gallery,
+    space: FeatureSpace,
+    *,
+    seed: int = 0,
+    feedback: bool = False,
 ) -> ClassScores:
     """The scores of one ground class."""
     distance = space.distance()
     right = np.isin(gallery.classes, photos.right)
     images = distance.apply(gallery.vectors)
-    precision, top1pct, shares = _ranking(distance.apply(photos.vectors), images, right, seed)
+
+    def ranking(vectors: F32) -> tuple[F64, F64, F64]:
+        asked = with_feedback(vectors, gallery.vectors, distance) if feedback else vectors
+        return _ranking(distance.apply(asked), images, right, seed)
+
+    precision, top1pct, shares = ranking(photos.vectors)
     fused = [photos.vectors[rows].mean(axis=0) for rows in fives(len(photos.vectors), seed)]
-    means, _, _ = _ranking(distance.apply(np.stack(fused)), images, right, seed)
+    means, _, _ = ranking(np.stack(fused))
     return ClassScores(
         photos.name,
         photos.files,

@@ -42,6 +42,7 @@ from ..search import (
     reduce_scenes,
 )
 from ..search import fuse as mean_vector
+from .anew import asked_anew
 from .encode import encode
 from .options import QueryOptions, Use
 from .regional import RegionQuery
@@ -64,6 +65,7 @@ def evaluate_truth(
     bank: Sequence[str | Path] = (),
     regions: float | None = None,
     fuse: Sequence[int] = (),
+    feedback: bool = False,
     seed: int = 0,
     progress: Stages = silent,
 ) -> Evaluation:
@@ -73,7 +75,8 @@ def evaluate_truth(
     without it nothing is written. ``strata``: see `read_strata`. ``bank``: unrelated photos, by
     which normalised scores are compared with the distance. ``regions``: side (m) of the regions
     that are ranked too, in each way there is; of points 25,000 by default, of grids none.
-    ``fuse``: of how many photos of each place the mean is ranked too. Raises UsageError for a bad
+    ``fuse``: of how many photos of each place the mean is ranked too. ``feedback``: photos ask
+    twice, as by the option of a query; unrelated ones do not. Raises UsageError for a bad
     truth file, and what `query_photos` raises.
     """
     truths = read_truth(truth)
@@ -90,17 +93,20 @@ def evaluate_truth(
     layout = regional.layout if regional else None
     _, vectors, failures = encode(paths, [model], progress=progress("reading the photos"))
     read = [(t, p) for t, p in zip(truths, paths, strict=True) if str(p) not in failures]
-    ranker = _Ranker(target.cube, model, _bank_vectors(bank, model, progress), layout)
+    ranker = _Ranker(target.cube, model, _bank_vectors(bank, model, progress), layout, feedback)
     scores = ranker.scores([t for t, _ in read], vectors, progress("ranking the true places"))
     if out is not None and isinstance(target.cube.domain, Grid) and read:
         places = {Path(row.file).name: (row.lat, row.lon) for row in truths}
-        query_photos(cube, [path for _, path in read], out, truth=places, progress=progress)
+        query_photos(
+            cube, [path for _, path in read], out,
+            truth=places, feedback=feedback, progress=progress,
+        )  # fmt: skip
     fused = ranker.fused([t for t, _ in read], vectors, fuse)
     step = getattr(target.cube.domain, "step", None)
     cells = max((s.placement.cells for s in scores if s.placement), default=0)
     return Evaluation(
         tuple(scores), failures, model.name, model.digest,
-        None if step is None else cells * step**2 / 1e6, seed, bool(bank), fused,
+        None if step is None else cells * step**2 / 1e6, seed, bool(bank), fused, feedback,
     )  # fmt: skip
 
 
@@ -151,12 +157,13 @@ def _bank_vectors(bank: Sequence[str | Path], model: Model, progress: Stages) ->
 @dataclass(frozen=True, eq=False)
 class _Ranker:
     """Ranks true places among the cells of a cube; ``bank``: vectors of unrelated photos;
-    ``layout``: the regions that are ranked too."""
+    ``layout``: the regions that are ranked too; ``feedback``: whether photos ask twice."""
 
     cube: Cube
     model: Model
     bank: F32
     layout: Regions | None = None
+    feedback: bool = False
 
     def scores(self, truths: Sequence[Truth], vectors: F32, progress: Any) -> list[Score]:
         """One a photo, those of a group in a few passes."""
@@ -188,7 +195,8 @@ class _Ranker:
         self, truths: Sequence[Truth], vectors: F32, cells: I64, groups: Sequence[int]
     ) -> list[Score]:
         count, top = len(vectors), self._top(len(vectors))
-        query = Query(np.concatenate([vectors, self.bank]))
+        asked = asked_anew(self.cube, vectors) if self.feedback else vectors
+        query = Query(np.concatenate([asked, self.bank]))
         kinds: list[Normalisation] = list(KINDS.values()) if len(self.bank) else [NONE]
         scorers: list[Scorer] = [Normalised(count, kind) for kind in kinds]
         scorers.append(Centre(count, self._middle))

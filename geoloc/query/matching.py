@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -20,9 +21,27 @@ _DRAWS = 200  # random vectors
 @lru_cache(maxsize=4)  # the answers of one call share their cube
 def sample_cells(cube: Cube) -> F32:
     """Feature vectors ``(cell, feature)`` of cells all over a cube: the same at each call."""
+    parts = [known_codes(cube, index) for index in some_blocks(cube, _BLOCKS)]
+    return decoded(cube, [part[:: max(1, len(part) // _CELLS)][:_CELLS] for part in parts])
+
+
+def some_blocks(cube: Cube, most: int) -> list[tuple[int, ...]]:
+    """The indices of blocks that were built, so many at most, evenly all over a cube."""
     blocks = np.argwhere(cube.chunk_status != Status.MISSING)
-    picked = blocks[np.linspace(0, len(blocks) - 1, min(_BLOCKS, len(blocks))).astype(int)]
-    parts = [_known(cube, *index) for index in picked.tolist()]
+    picked = blocks[np.linspace(0, len(blocks) - 1, min(most, len(blocks))).astype(int)]
+    return [tuple(index) for index in picked.tolist()]
+
+
+def known_codes(cube: Cube, index: tuple[int, ...]) -> NDArray[np.int8]:
+    """Codes ``(cell, feature)`` of the cells of a block, none of them missing."""
+    block = cube.domain.chunk(*index, size=cube.spec.block_size)
+    codes = cube.read(*block.slices).reshape(-1, cube.features.dim)
+    known: NDArray[np.int8] = codes[codes[:, 0] != MISSING]
+    return known
+
+
+def decoded(cube: Cube, parts: Sequence[NDArray[np.int8]]) -> F32:
+    """Feature vectors ``(cell, feature)`` of codes, which may be none."""
     none = np.empty((0, cube.features.dim), np.int8)
     return cube.features.decode(np.concatenate([none, *parts]))
 
@@ -50,12 +69,3 @@ def _lead(vectors: F32, cells: F32, distance: Distance) -> F64:
     middle = np.median(distances, axis=1)
     lead = 1 - distances.min(axis=1) / np.where(middle > 0, middle, 1)
     return np.asarray(lead, np.float64)
-
-
-def _known(cube: Cube, *index: int) -> NDArray[np.int8]:
-    """Codes ``(cell, feature)`` of some cells of a block, none of them missing."""
-    block = cube.domain.chunk(*index, size=cube.spec.block_size)
-    codes = cube.read(*block.slices).reshape(-1, cube.features.dim)
-    known = codes[codes[:, 0] != MISSING]
-    some: NDArray[np.int8] = known[:: max(1, len(known) // _CELLS)][:_CELLS]
-    return some

@@ -203,6 +203,13 @@ class QueryOptions(BaseModel):
         Option(PHOTOS, (Flag("weight", "NAME=W", _weight, many=True),), commands=(Use.QUERY,),
                recorded=True, shared=True),
     ] = {}
+    feedback: Annotated[
+        bool, Field(description=(
+            "Ask twice: the second time away from what places here are usually like, and towards "
+            "those that were nearest. Finds more on imagery unlike that which landuse has seen; "
+            "measure it with 'geoloc evaluate --feedback' before you trust it with others.")),
+        Option(PHOTOS, served=True, recorded=True, shared=True),
+    ] = False
     crops: Annotated[
         tuple[tuple[int, int, int, int], ...],
         Field(description="Search with this part of each photo: left,top,right,bottom in pixels. "

@@ -65,7 +65,8 @@ class Evaluation:
     """Scores of photos with a known place, and one line for each that could not be answered.
 
     km2: of the cells that were searched, None for points; seed: of the bootstraps; fused: by how
-    many photos of each place were averaged, scores of the places that have enough for all of these.
+    many photos of each place were averaged, scores of the places that have enough for all of these;
+    feedback: whether photos asked with it.
     """
 
     scores: tuple[Score, ...]
@@ -76,6 +77,7 @@ class Evaluation:
     seed: int = 0
     normalised: bool = False
     fused: Mapping[int, tuple[Score, ...]] = field(default_factory=dict)
+    feedback: bool = False
 
     @property
     def summary(self) -> Summary:
@@ -227,6 +229,7 @@ class Evaluation:
             "places": len({score.group for score in self.placed}),
             "km2": known(self.km2) if self.km2 is not None else None,
             "seed": self.seed,
+            "feedback": self.feedback,
             "methods": tables.pop("all"),
             **tables,
             "recall_within_m": {reach: _json(row) for reach, row in self.recall_within().items()},

@@ -42,6 +42,7 @@ from ..search import (
     reduce_scan,
     reduce_scenes,
 )
+from .anew import ASKED_ANEW, asked_anew
 from .coverage import UNKNOWN, Coverage, coverage, point_coverage
 from .folders import question_key
 from .items import QueryItem
@@ -162,13 +163,24 @@ class QuerySession:
         self.target.cube.mark_read()  # a bulk run takes hours
         return reduce_scan(
             self.target.cube,
-            Query(np.stack([question.vector for question in questions]), self.weights),
+            self._query(np.stack([question.vector for question in questions])),
             self.reduction(len(questions), scratch),
             within=self.polygon,
             within_crs=self.target.cube.domain.crs,
             executor=executor,
             progress=progress,
         )
+
+    def _query(self, vectors: F32) -> Query:
+        """What is looked for, for the vectors ``(photo, feature)`` of photos."""
+        if self.options.feedback:
+            vectors = asked_anew(self.target.cube, vectors, self.weights)
+        return Query(vectors, self.weights)
+
+    @property
+    def _plain(self) -> bool:
+        """Whether distances are the model's own of the photos, which its figures are of."""
+        return self.weights is None and not self.options.feedback
 
     @property
     def scene_item(self) -> QueryItem:
@@ -256,7 +268,7 @@ class QuerySession:
             parameters=self.parameters,
             imagery=tuple(imagery_near(candidates, cube)),
             places={c.rank: _place_scenes(c, cube) for c in candidates},
-            notes=(*self._notes(question, covered, regions), *_unmeasured(question, model)),
+            notes=(*self._notes(question, covered, regions), *self._measured(question, model)),
             lacking=covered.lacking,
             asked=covered.asked,
             folder=question.folder,
@@ -284,7 +296,7 @@ class QuerySession:
         single = len(question.photos) == 1 and not any(
             question.photos[0].origin.get(key) for key in ("crop", "rotate")
         )
-        whole = self.weights is None and self.polygon is None
+        whole = self._plain and self.polygon is None
         return search_share(model) if model and single and whole else None
 
     def _notes(
@@ -295,6 +307,13 @@ class QuerySession:
         regional = notes_of(regions, self.regional.layers) if self.regional and regions else ()
         words = () if self.words is None else (words_note(self.words),)
         return (*words, *self.target.notes, *unknown, *regional, *_notes_of(question.photos))
+
+    def _measured(self, question: QueryItem, model: Model | None) -> Iterator[str]:
+        """What is not known of the distances of a photo's answer."""
+        if question.photos and self.options.feedback:
+            yield ASKED_ANEW
+        elif question.photos and model and read_calibration(model) is None:
+            yield unmeasured(model.name)
 
     def _coverage(self, ranked: RankedMap) -> Coverage:
         """What could not be searched: found out once, as it is the same for all questions."""
@@ -322,21 +341,16 @@ class QuerySession:
     ) -> dict[str, float | None]:
         """What a photo's best place is judged by: the model's figures, else random vectors.
 
-        The figures are of the model's own distance: under other weights they mean nothing.
+        The figures are of the model's own distance: under others they mean nothing.
         """
         if not (question.photos and candidates):
             return {}
-        figures = read_figures(model) if model and self.weights is None else None
+        figures = read_figures(model) if model and self._plain else None
         if figures:
             return {"pairs": figures.share_as_far(candidates[0].distance)}
         cube = self.target.cube
         distance = cube.features.distance(self.weights)
         return {"random": random_share(question.vector, sample_cells(cube), distance)}
-
-
-def _unmeasured(question: QueryItem, model: Model | None) -> Iterator[str]:
-    if question.photos and model and read_calibration(model) is None:
-        yield unmeasured(model.name)
 
 
 def unmeasured(model: str) -> str:

@@ -219,6 +219,11 @@ def assemble(
     ``names``: of the models here, by default their own; ``scenes``: what each calls the scene that
     is asked for, where one is; ``usually_hidden``: see `open_area`.
     """
+    if options.feedback:
+        raise UsageError(
+            "feedback is of one model, and several are asked together: name a --model, or leave "
+            "--feedback out"
+        )
     chosen = shares(weights, len(targets))
     _require_different(models)
     named = names_of(names or [model.name for model in models], models)
