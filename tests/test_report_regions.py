@@ -33,7 +33,7 @@ from geoloc.report.region_files import (
     write_region_raster,
 )
 from geoloc.report.region_layers import drawn_layers
-from geoloc.report.region_map import MapSheet, numbered, write_region_map
+from geoloc.report.region_map import MapSheet, _upper_left, numbered, write_region_map
 from geoloc.report.region_names import overlap, placed_names
 from geoloc.report.region_page import write_region_page
 from geoloc.report.views import Views, render_views
@@ -291,8 +291,26 @@ def test_colours_darken_towards_the_best() -> None:
 def test_ranks_stand_at_the_corners_of_their_regions(answer: QueryResult) -> None:
     regions = regions_of(answer)
     drawn = drawn_layers(regions.layout, answer.layers or MapLayers())
-    first = next(numbered(regions, drawn, MapSheet.of(drawn)))
-    assert first[0] == 1
+    sheet = MapSheet.of(drawn)
+    places = dict(numbered(regions, drawn, sheet))
+    assert next(iter(places)) == 1
+    left, _, _, top = drawn.box
+    for rank, (x, y) in places.items():
+        outline = drawn.outlines[regions.order[rank - 1]]
+        place = shapely.Point(left + x * sheet.scale, top - y * sheet.scale)
+        assert outline.contains(place)
+        west, _, _, north = outline.bounds
+        whole = shapely.box(west, north - 15_000, west + 15_000, north).within(outline)
+        assert not whole or place.distance(shapely.Point(west, north)) < 8_000
+
+
+def test_a_rank_stays_in_a_region_whose_corner_a_border_cuts_off() -> None:
+    outline = shapely.Polygon([(0, 0), (9, 0), (9, 10), (6, 10)])
+    x, y = _upper_left(outline, 0.5)
+    assert outline.exterior.distance(shapely.Point(x, y)) == pytest.approx(0.5, abs=1e-6)
+    assert outline.contains(shapely.Point(x, y)) and y > 5
+    assert _upper_left(shapely.box(0, 0, 9, 10), 2) == pytest.approx((2, 8))
+    assert outline.distance(shapely.Point(_upper_left(outline, 99))) < 1e-9
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import numpy as np
 import shapely
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
+from shapely.ops import nearest_points
 
 from ..area import MapLayers
 from ..arrays import F64
@@ -269,12 +270,23 @@ def numbered(
     full, side = list[Box](), regions.layout.size / sheet.scale
     inset = _BADGE / 2 + 5 if side > _ROOMY * _BADGE else 0.0
     for region in regions.best_good[:most].tolist():
-        left, _, _, top = drawn.outlines[region].bounds
-        x, y = (sheet.on_map(np.array([[left, top]]))[0] + inset).tolist()
+        place = _upper_left(drawn.outlines[region], inset * sheet.scale)
+        x, y = sheet.on_map(np.array([place]))[0].tolist()
         box = badge_box(x, y)
         if not any(overlap(box, other) for other in full):
             full.append(box)
             yield int(regions.rank[region]), (x, y)
+
+
+def _upper_left(outline: Geometry, inset: float) -> tuple[float, float]:
+    """The place in an outline, so far from its edge, that is nearest to its upper left corner.
+
+    A border may cut that corner off; where all of it is nearer to the edge, that does not count.
+    """
+    left, _, _, top = outline.bounds
+    inner = outline.buffer(-inset)
+    place, _ = nearest_points(outline if inner.is_empty else inner, shapely.Point(left, top))
+    return place.x, place.y
 
 
 def badge_box(x: float, y: float) -> Box:
