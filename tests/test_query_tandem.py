@@ -21,8 +21,9 @@ from geoloc.models import load_model
 from geoloc.photos import read_photo
 from geoloc.progress import Progress
 from geoloc.query import answer_photos, query_photos, zoom_answer
+from geoloc.query.comparison import compare
 from geoloc.query.confirmed import confirm, read_confirmed
-from geoloc.query.repeat import compare, repeat_query
+from geoloc.query.repeat import repeat_query
 from geoloc.query.tandem import (
     TANDEM,
     TANDEM_BANK,

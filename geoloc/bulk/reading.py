@@ -23,7 +23,7 @@ from ..photos.likeness import Seen, Signature
 from ..progress import Progress, Stages
 from ..query.encode import encode_batches, kept
 from ..query.folders import holds_picture, picture_key
-from ..query.repeat import reread
+from ..query.recorded import reread
 from ..video import Sampling, read_frames
 from .copies import Sight, lead_record, leads_already
 from .layout import CLUSTERS

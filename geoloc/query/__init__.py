@@ -9,10 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .comparison import Repetition
     from .describing import describe_photos, describe_place
     from .evaluating import evaluate_truth, score
     from .options import QueryOptions
-    from .repeat import Repetition, repeat_query
+    from .repeat import repeat_query
     from .run import QueryResults, answer_photos, query_photos, search_scene
     from .scores import Evaluation, Score
     from .target import (
@@ -61,7 +62,8 @@ _PARTS = {
     "evaluating": ("evaluate_truth", "score"),
     "scores": ("Evaluation", "Score"),
     "options": ("QueryOptions",),
-    "repeat": ("Repetition", "repeat_query"),
+    "comparison": ("Repetition",),
+    "repeat": ("repeat_query",),
     "target": (
         "Ref",
         "Target",

@@ -29,7 +29,7 @@ from .coordinates import Place, read_places
 from .nearest import nearest_known, shows
 from .options import first_fault
 from .record import read_record, records_of_models
-from .repeat import recorded_cube, recorded_model, recorded_question
+from .recorded import recorded_cube, recorded_model, recorded_question
 from .target import Target
 
 _MOST_BYTES = 256 << 20

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,9 @@ from ..report.outputs import RECORD
 from ..report.placing import PART, settle_all
 from ..report.write import output_errors
 from ..stores import local_path
-from .record import read_record
+from .record import Record, read_record
 
 log = logging.getLogger(__name__)
-
-Record = Mapping[str, Any]
 
 
 def question_key(record: Record) -> str:

@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 from pyproj import Transformer
@@ -20,11 +19,10 @@ from ..errors import CubeError, SpecMismatchError, UsageError
 from ..models import Model
 from ..models.spec import OverheadSpec
 from ..stores import local_path
+from .record import Record
+from .recorded import cube_named
 from .remembered import require_open
-from .repeat import cube_named
 from .target import Ref, Target, open_target
-
-Record = Mapping[str, Any]
 
 KEPT = "zoom"
 """The folder of the cubes of neighbourhoods, and of their answers."""

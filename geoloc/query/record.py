@@ -13,6 +13,9 @@ from ..errors import UsageError
 from ..report.evidence import FORMAT, SHARED_FORMAT, TANDEM_FORMAT
 from .options import QueryOptions, first_fault
 
+Record = Mapping[str, Any]
+"""What ``query.json`` holds."""
+
 _MOST_BYTES = 32 << 20
 _Path = Annotated[str, Field(pattern=r"^[^\x00]+$")]
 
@@ -164,7 +167,7 @@ def _require_same_scene(path: Path, scene: str | None, models: Sequence[_TandemM
         raise _damaged(path, "parameters.scene: the first model was asked for another one")
 
 
-def records_of_models(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+def records_of_models(record: Record) -> list[dict[str, Any]]:
     """A record as that of each of its models: with the model, the cube and the vector of that, and
     its own name of the scene."""
     if "tandem" not in record:
@@ -172,7 +175,7 @@ def records_of_models(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [_of_model(record, one) for one in record["tandem"]["models"]]
 
 
-def _of_model(record: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+def _of_model(record: Record, model: Mapping[str, Any]) -> dict[str, Any]:
     parameters = {**record["parameters"], "scene": model.get("scene")}
     own = {key: model[key] for key in ("model", "cube", "vector")}
     return {**record, **own, "parameters": parameters}

@@ -6,11 +6,10 @@ By the model that gave the answer, or by all of several: each has a cube of the 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from ..area import Area
 from ..cube import Cube
@@ -28,8 +27,8 @@ from .folders import Folders
 from .items import QueryItem
 from .neighbourhood import KEPT, Spot, cache_of, neighbourhood, parent_area, spot_of, step_for
 from .options import QueryOptions
-from .record import read_record, records_of_models
-from .repeat import (
+from .record import Record, read_record, records_of_models
+from .recorded import (
     parts_moved,
     recorded_bank,
     recorded_model,
@@ -42,8 +41,6 @@ from .session import QuerySession, file_digest
 from .tandem import TandemSearcher
 from .tandem.members import require_few
 from .target import Target, cube_model
-
-Record = Mapping[str, Any]
 
 _WIDEST = 100.0  # km: a zone's metres are metres there
 _OF_PARENT = (
