@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,18 @@ def test_places_are_taken_evenly_from_all_over_a_cube(
     taken = places_all_over(cube)
     assert len(taken) == 99  # each sixth of 589
     np.testing.assert_allclose(taken, known[::6], atol=0.1)
+
+
+def test_of_each_block_only_its_sample_is_kept(tmp_path: Path) -> None:
+    """Views of samples would keep every block: of large blocks many gigabytes."""
+    features = np.random.default_rng(2).normal(0, 2, (384, 384, 30)).astype(np.float32)
+    cube = write_cube(tmp_path / "c.zarr", features)
+    block = 128 * 128 * 30
+    places_all_over(cube)  # what reading itself takes the first time is not counted
+    places_all_over.cache_clear()
+    tracemalloc.start()
+    try:
+        assert len(places_all_over(cube)) > 3500
+        assert tracemalloc.get_traced_memory()[1] < 5 * block  # of nine
+    finally:
+        tracemalloc.stop()
