@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from geoloc.bulk import run_bulk
-from geoloc.cube import Cube
+from geoloc.cube import Cube, Ledger, Status
 from geoloc.query import anew, query_photos, search_scene
 from geoloc.query.anew import ASKED_ANEW, places_all_over
+from geoloc.query.matching import sample_cells
 from geoloc.query.repeat import repeat_query
 from geoloc.query.session import class_weights
 from geoloc.report import QueryResult
@@ -110,3 +111,19 @@ def test_of_each_block_only_its_sample_is_kept(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 5 * block  # of nine
     finally:
         tracemalloc.stop()
+
+
+def test_blocks_outside_the_area_are_no_part_of_the_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a cube of a winding border most blocks may be such: photos would ask once, unnoticed."""
+    monkeypatch.setattr(anew, "_BLOCKS", 2)
+    features = np.random.default_rng(3).normal(0, 2, (4 * 128, 10, 4)).astype(np.float32)
+    features[:128] = features[-128:] = np.nan
+    cube = write_cube(tmp_path / "c.zarr", features)
+    for row in (0, 3):
+        Ledger(cube.url, cube.generation).mark((row, 0), Status.OUTSIDE, "ab" * 32)
+    cube = Cube.open(tmp_path / "c.zarr")
+    known = cube.features.decode(cube.read(slice(128, 384), slice(None))).reshape(-1, 4)
+    np.testing.assert_array_equal(places_all_over(cube), known)
+    assert len(sample_cells(cube)) == 500

@@ -27,8 +27,8 @@ def sample_cells(cube: Cube) -> F32:
 
 
 def some_blocks(cube: Cube, most: int) -> list[tuple[int, ...]]:
-    """The indices of blocks that were built, so many at most, evenly all over a cube."""
-    blocks = np.argwhere(cube.chunk_status != Status.MISSING)
+    """The indices of blocks that hold data, so many at most, evenly all over a cube."""
+    blocks = np.argwhere(np.isin(cube.chunk_status, (Status.DONE, Status.BROKEN)))
     picked = blocks[np.linspace(0, len(blocks) - 1, min(most, len(blocks))).astype(int)]
     return [tuple(index) for index in picked.tolist()]
 
