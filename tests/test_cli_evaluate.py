@@ -65,8 +65,10 @@ def test_pairs_and_classes_are_evaluated(
     shown = run("evaluate", *asked)
     assert shown.code == 0 and "by class" in shown.out and "chance" in shown.out
     assert "with feedback" not in shown.out and told["feedback"] is False
-    anew = run("evaluate", *asked, "--feedback")
+    anew = run("evaluate", *asked, "--feedback", "--out", tmp_path / "f")
     assert anew.code == 0 and "4 overhead images, with feedback" in anew.out
+    pages = [(tmp_path / name / "evaluation.md").read_text() for name in ("c", "f")]
+    assert ["asked twice (feedback)" in page for page in pages] == [False, True]
 
 
 def test_invalid_usage_is_one_line_and_writes_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 
 from geoloc.bulk import run_bulk
-from geoloc.cube import Cube
+from geoloc.cube import Cube, Ledger, Status
 from geoloc.query import anew, query_photos, search_scene
 from geoloc.query.anew import ASKED_ANEW, places_all_over
+from geoloc.query.matching import sample_cells
 from geoloc.query.repeat import repeat_query
 from geoloc.query.session import class_weights
 from geoloc.report import QueryResult
@@ -94,3 +96,34 @@ def test_places_are_taken_evenly_from_all_over_a_cube(
     taken = places_all_over(cube)
     assert len(taken) == 99  # each sixth of 589
     np.testing.assert_allclose(taken, known[::6], atol=0.1)
+
+
+def test_of_each_block_only_its_sample_is_kept(tmp_path: Path) -> None:
+    """Views of samples would keep every block: of large blocks many gigabytes."""
+    features = np.random.default_rng(2).normal(0, 2, (384, 384, 30)).astype(np.float32)
+    cube = write_cube(tmp_path / "c.zarr", features)
+    block = 128 * 128 * 30
+    places_all_over(cube)  # what reading itself takes the first time is not counted
+    places_all_over.cache_clear()
+    tracemalloc.start()
+    try:
+        assert len(places_all_over(cube)) > 3500
+        assert tracemalloc.get_traced_memory()[1] < 5 * block  # of nine
+    finally:
+        tracemalloc.stop()
+
+
+def test_blocks_outside_the_area_are_no_part_of_the_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a cube of a winding border most blocks may be such: photos would ask once, unnoticed."""
+    monkeypatch.setattr(anew, "_BLOCKS", 2)
+    features = np.random.default_rng(3).normal(0, 2, (4 * 128, 10, 4)).astype(np.float32)
+    features[:128] = features[-128:] = np.nan
+    cube = write_cube(tmp_path / "c.zarr", features)
+    for row in (0, 3):
+        Ledger(cube.url, cube.generation).mark((row, 0), Status.OUTSIDE, "ab" * 32)
+    cube = Cube.open(tmp_path / "c.zarr")
+    known = cube.features.decode(cube.read(slice(128, 384), slice(None))).reshape(-1, 4)
+    np.testing.assert_array_equal(places_all_over(cube), known)
+    assert len(sample_cells(cube)) == 500

@@ -101,6 +101,9 @@ def test_with_feedback_true_places_rank_as_in_such_answers(
     assert [one.to_json() for one in found.scores] == [one.to_json() for one in expected]
     plain = evaluate_truth(tmp_path / "near.zarr", photos, fuse=[2])
     assert found.to_json()["feedback"] and not plain.to_json()["feedback"]
+    with pytest.raises(UsageError, match="of answers without feedback"):
+        store_calibration(found, tmp_path / "c.json", "x")
+    assert not (tmp_path / "c.json").exists()
     assert found.methods()["distance"] != plain.methods()["distance"]
     assert found.methods()["class_match"] == plain.methods()["class_match"]
     assert found.fused[2] != plain.fused[2]

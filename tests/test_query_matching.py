@@ -17,7 +17,7 @@ from geoloc.models import Distance, FeatureSpace
 from geoloc.models.load import load_model
 from geoloc.models.model import SHIPPED
 from geoloc.query import query_photos, search_scene
-from geoloc.query.matching import random_share, sample_cells
+from geoloc.query.matching import random_share, sample_cells, share_closer
 from geoloc.report import QueryResult
 from geoloc.report.evidence import evidence
 from geoloc.report.formatting import candidate_text, measured
@@ -100,6 +100,9 @@ def test_a_photo_from_elsewhere_is_said(changes: dict[str, float], weak: bool) -
     flat = sample(heatmap=np.full((90, 140), 0.55, np.float32), **changes)  # best 0.5
     assert flat.match and flat.match.closer == pytest.approx(1 - 0.5 / 0.55)
     assert flat.match.weak == (weak or "pairs" not in changes)
+    moved = sample(closer=0.1, **changes)  # distances are not the photo's own
+    assert moved.match and moved.match.closer == 0.1
+    assert moved.match.weak == (weak or "pairs" not in changes)
 
 
 def test_the_words_of_a_photo_tell_what_was_found() -> None:
@@ -127,6 +130,15 @@ def test_random_vectors_come_as_near_to_no_place_that_is_there() -> None:
         20, weights=np.eye(20, dtype=np.float32)[3]
     )  # by one class alone, whatever it is like is near
     assert (random_share(near, cells, blind) or 0) > 0.05
+
+
+def test_a_place_is_closer_than_the_middle_one() -> None:
+    cells = np.array([[3, 0], [0, 4], [0, -10]], np.float32)  # the middle one is 4 off
+    photo, distance = np.zeros(2, np.float32), Distance(np.ones(2))
+    assert share_closer(photo, cells[0], cells, distance) == pytest.approx(0.25)
+    assert share_closer(photo, cells[2], cells, distance) == pytest.approx(-1.5)
+    assert share_closer(photo, photo, cells[:1] * 0, distance) == 0
+    assert share_closer(photo, photo, cells[:0], distance) is None
 
 
 def test_a_lead_is_measured_by_the_distance() -> None:
@@ -182,7 +194,7 @@ def test_answers_say_how_well_they_match(tmp_path: Path, monkeypatch: pytest.Mon
     model = tiny_model(tmp_path / "models" / "tiny")
     features = np.random.default_rng(2).normal(0, 1, (12, 20, len(CLASSES))).astype(np.float32)
     cube = tmp_path / "c.zarr"
-    write_cube(cube, features, classes=CLASSES, model_digest=model.digest)
+    opened = write_cube(cube, features, classes=CLASSES, model_digest=model.digest)
     photo = save(tmp_path / "a.jpg", 1)
     plain = query_photos(cube, [photo], tmp_path / "plain", top=1).results[0]
     assert plain.match and plain.match.pairs is None and plain.match.random is not None
@@ -199,6 +211,13 @@ def test_answers_say_how_well_they_match(tmp_path: Path, monkeypatch: pytest.Mon
     anew = query_photos(cube, [photo], tmp_path / "n", top=1, feedback=True).results[0]
     assert anew.match and anew.match.pairs is None
     assert anew.match.random == plain.match.random  # of the photo's own vector
+    own = [distance_of(len(CLASSES)).between(anew.vector, cell) for cell in sample_cells(opened)]
+    best = opened.vector(*anew.candidates[0].cell)
+    assert best is not None
+    off = distance_of(len(CLASSES)).between(anew.vector, best)
+    assert anew.match.closer == pytest.approx(1 - off / np.median(own), rel=1e-6)
+    of_distances = 1 - anew.candidates[0].distance / np.median(np.asarray(anew.heatmap))
+    assert abs(anew.match.closer / of_distances - 1) > 0.01  # which are of what was asked then
     absent = search_scene(cube, "airfield", tmp_path / "scene", top=1)
     assert absent.match and absent.match.probability == pytest.approx(
         math.exp(-absent.candidates[0].distance)

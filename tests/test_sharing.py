@@ -22,6 +22,7 @@ from geoloc.bulk import run_bulk
 from geoloc.cli import app
 from geoloc.errors import GeolocError, OutputError, UsageError
 from geoloc.query import query_photos, search_scene
+from geoloc.query.anew import ASKED_ANEW
 from geoloc.query.repeat import repeat_query
 from geoloc.query.session import unmeasured
 from geoloc.sharing import Options, read_keep, read_rounding, share
@@ -342,6 +343,18 @@ def test_that_nothing_is_known_of_how_much_to_search_stays(answer: Path, tmp_pat
     first, *others = record(tmp_path / "out" / "answer-1")["notes"]
     assert first == unmeasured(name)
     assert "A note of the original cannot be shared: ask for it before you rely on this." in others
+
+
+def test_that_photos_asked_twice_stays(answer: Path, tmp_path: Path) -> None:
+    """A reader who does not know takes the distances for the photo's own."""
+    shutil.copytree(answer, tmp_path / "a")
+    parameters = {**record(answer)["parameters"], "feedback": True}
+    edit_record(tmp_path / "a", notes=[ASKED_ANEW], parameters=parameters)
+    share([tmp_path / "a"], tmp_path / "out")
+    told = record(tmp_path / "out" / "answer-1")
+    assert told["parameters"]["feedback"] is True and told["notes"][0] == ASKED_ANEW
+    assert len(told["notes"]) == 2 and "copy made for sharing" in told["notes"][1]
+    assert "asked twice (feedback)" in (tmp_path / "out" / "answer-1" / "report.html").read_text()
 
 
 def test_a_bulk_run_is_shared_whole(place: Place, tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ def _facts(facts: Mapping[str, Any]) -> Iterator[str]:
               "overhead images": facts.get("n_overhead")}  # fmt: skip
     words = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     yield f"{words}. In brackets: 95 % intervals (bootstrap, seed {facts.get('seed', 0)})."
+    if facts.get("feedback"):
+        yield "Photos asked twice (feedback), the second time with what they found."
 
 
 def table(rows: Mapping[str, Mapping[str, Figure]]) -> list[str]:

@@ -13,8 +13,8 @@ from .matching import decoded, known_codes, some_blocks
 ASKED_ANEW = (
     "This answer was asked twice (feedback): the second time away from what places here are "
     "usually like, and towards those that were nearest. Distances are to what was asked then; "
-    "explanations are of the photo itself. How far true places usually are, and how much has to be "
-    "searched, is not known of such answers."
+    "explanations, and whether the photo may be from here, are of the photo itself. How far true "
+    "places usually are, and how much has to be searched, is not known of such answers."
 )
 """What an answer says of its distances."""
 
@@ -37,7 +37,8 @@ def places_all_over(cube: Cube) -> F32:
     the same at each call."""
     blocks = some_blocks(cube, _BLOCKS)
     parts = (known_codes(cube, index) for index in blocks)
-    return decoded(cube, [part[:: _step(len(part), len(blocks))] for part in parts])
+    # copies, since a view keeps the codes of its whole block
+    return decoded(cube, [part[:: _step(len(part), len(blocks))].copy() for part in parts])
 
 
 def _step(known: int, blocks: int) -> int:

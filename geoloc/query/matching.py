@@ -21,13 +21,14 @@ _DRAWS = 200  # random vectors
 @lru_cache(maxsize=4)  # the answers of one call share their cube
 def sample_cells(cube: Cube) -> F32:
     """Feature vectors ``(cell, feature)`` of cells all over a cube: the same at each call."""
-    parts = [known_codes(cube, index) for index in some_blocks(cube, _BLOCKS)]
-    return decoded(cube, [part[:: max(1, len(part) // _CELLS)][:_CELLS] for part in parts])
+    parts = (known_codes(cube, index) for index in some_blocks(cube, _BLOCKS))
+    # copies, since a view keeps the codes of its whole block
+    return decoded(cube, [part[:: max(1, len(part) // _CELLS)][:_CELLS].copy() for part in parts])
 
 
 def some_blocks(cube: Cube, most: int) -> list[tuple[int, ...]]:
-    """The indices of blocks that were built, so many at most, evenly all over a cube."""
-    blocks = np.argwhere(cube.chunk_status != Status.MISSING)
+    """The indices of blocks that hold data, so many at most, evenly all over a cube."""
+    blocks = np.argwhere(np.isin(cube.chunk_status, (Status.DONE, Status.BROKEN)))
     picked = blocks[np.linspace(0, len(blocks) - 1, min(most, len(blocks))).astype(int)]
     return [tuple(index) for index in picked.tolist()]
 
@@ -59,6 +60,16 @@ def random_share(vector: F32, cells: F32, distance: Distance) -> float | None:
     drawn = [generator.permutation(vector) for _ in range(_DRAWS)]
     lead = _lead(np.stack([vector, *drawn]), cells, distance)
     return float((np.count_nonzero(lead[1:] >= lead[0]) + 1) / (_DRAWS + 1))
+
+
+def share_closer(vector: F32, place: F32, cells: F32, distance: Distance) -> float | None:
+    """By how much (0..1, less than 0 where it is not) ``place`` is closer to ``vector`` than the
+    middle one of ``cells``. None without cells."""
+    if not len(cells):
+        return None
+    off = distance.apply(np.subtract(cells, vector, dtype=np.float64))
+    middle = float(np.median(np.linalg.norm(off, axis=1)))
+    return 1 - distance.between(vector, place) / middle if middle > 0 else 0.0
 
 
 def _lead(vectors: F32, cells: F32, distance: Distance) -> F64:

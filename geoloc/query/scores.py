@@ -188,7 +188,12 @@ class Evaluation:
         return curves
 
     def calibration(self, source: str) -> Calibration:
-        """How much has to be searched for which probability; raises UsageError without photos."""
+        """How much has to be searched for which probability; raises UsageError without photos,
+        and with feedback, which answers that state it are without."""
+        if self.feedback:
+            raise UsageError(
+                "a calibration is of answers without feedback: evaluate the photos without it"
+            )
         placed = self.placed
         if not placed:
             raise UsageError(f"no photo of {source} lies in the cube: nothing can be calibrated")

@@ -46,7 +46,7 @@ from .anew import ASKED_ANEW, asked_anew
 from .coverage import UNKNOWN, Coverage, coverage, point_coverage
 from .folders import question_key
 from .items import QueryItem
-from .matching import random_share, sample_cells
+from .matching import random_share, sample_cells, share_closer
 from .options import QueryOptions
 from .regional import RegionQuery, is_of_points, notes_of
 from .target import Ref, Target, chosen_part, open_target
@@ -274,6 +274,7 @@ class QuerySession:
             folder=question.folder,
             random=judged.get("random"),
             pairs=judged.get("pairs"),
+            closer=judged.get("closer"),
             search_share=self._search_share(question, model),
             sensitive=self.sensitive,
             points_asked=points,
@@ -348,9 +349,13 @@ class QuerySession:
         figures = read_figures(model) if model and self._plain else None
         if figures:
             return {"pairs": figures.share_as_far(candidates[0].distance)}
-        cube = self.target.cube
-        distance = cube.features.distance(self.weights)
-        return {"random": random_share(question.vector, sample_cells(cube), distance)}
+        cube, asked = self.target.cube, question.vector
+        cells, distance = sample_cells(cube), cube.features.distance(self.weights)
+        judged = {"random": random_share(asked, cells, distance)}
+        best = cube.vector(*candidates[0].cell) if self.options.feedback else None
+        if best is not None:  # what moved towards the places here is close to some of them anyway
+            judged["closer"] = share_closer(asked, best, cells, distance)
+        return judged
 
 
 def unmeasured(model: str) -> str:

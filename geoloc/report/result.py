@@ -96,7 +96,8 @@ class QueryResult:
         by rows.
     truth: latitude and longitude (WGS84) of the true place, where that is known.
     folder: where the answer's files are, if it has any.
-    random, pairs: of a photo's answer, see `Match`.
+    random, pairs, closer: of a photo's answer, see `Match`; closer where the distances are not the
+        photo's own, else they tell.
     search_share: how much has to be searched, where the model has figures that apply.
     sensitive: the page hides the photos until its reader chooses to see them.
     regions: the regions, ranked, where they were asked for; layers: what their maps show beside
@@ -129,6 +130,7 @@ class QueryResult:
     folder: Path | None = None
     random: float | None = None
     pairs: float | None = None
+    closer: float | None = None
     search_share: SearchShare | None = None
     sensitive: bool = False
     points_asked: int | None = None
@@ -232,13 +234,17 @@ class QueryResult:
         return Match(weak, probability=probability, likelier=likelier)
 
     def _photo_match(self) -> Match:
-        middle = float(self.quantiles(np.array([0.5]))[0])
-        closer = 1 - self.candidates[0].distance / middle if middle > 0 else 0.0
+        closer = self._closer() if self.closer is None else self.closer
         if self.pairs is not None:
             weak = self.pairs < _TYPICAL
         else:
             weak = closer < _CLOSER or (self.random is not None and self.random >= _CHANCE)
         return Match(weak, closer=closer, random=self.random, pairs=self.pairs)
+
+    def _closer(self) -> float:
+        """By how much the best place is closer than the middle one."""
+        middle = float(self.quantiles(np.array([0.5]))[0])
+        return 1 - self.candidates[0].distance / middle if middle > 0 else 0.0
 
     @cached_property
     def survey(self) -> Survey:

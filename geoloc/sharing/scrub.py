@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import PureWindowsPath
 from typing import Any
 
+from ..query.anew import ASKED_ANEW
 from ..query.coverage import UNKNOWN
 from ..query.options import QueryOptions
 from ..query.tandem.notes import not_asked
@@ -235,7 +236,9 @@ class Scrub:
         """The notes for the reader that are known sentences, with the new names of originals and
         without paths and URLs."""
         photos, lines = list(photos), texts(value)
-        of_cube = (line for line in lines if line == UNKNOWN or _OF_CUBE.fullmatch(line))
+        of_cube = (
+            line for line in lines if line in (UNKNOWN, ASKED_ANEW) or _OF_CUBE.fullmatch(line)
+        )
         not_known = (
             not_asked(word(match[1]) or "of another name")
             for line in lines
