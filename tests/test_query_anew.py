@@ -113,6 +113,16 @@ def test_of_each_block_only_its_sample_is_kept(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
+def test_a_cube_of_which_most_is_missing_is_asked_twice_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anew, "_BLOCKS", 1)
+    features = np.full((130, 300, 4), np.nan, np.float32)
+    features[129, 298:] = [[1, 2, 3, 4], [5, 6, 7, 8]]
+    taken = places_all_over(write_cube(tmp_path / "c.zarr", features))
+    np.testing.assert_allclose(taken, features[129, 298:], atol=0.1)
+
+
 def test_blocks_outside_the_area_are_no_part_of_the_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

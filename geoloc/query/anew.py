@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 from ..arrays import F32
@@ -34,8 +35,13 @@ def asked_anew(cube: Cube, vectors: F32, weights: F32 | None = None) -> F32:
 @lru_cache(maxsize=4)  # the groups of one call share their cube
 def places_all_over(cube: Cube) -> F32:
     """Feature vectors ``(place, feature)`` of at most `_PLACES`, evenly over each of some blocks:
-    the same at each call."""
-    blocks = some_blocks(cube, _BLOCKS)
+    the same at each call. None only of a cube that has none."""
+    some = _places(cube, some_blocks(cube, _BLOCKS))
+    # where most of a cube is missing, all is in some blocks
+    return some if len(some) else _places(cube, some_blocks(cube, cube.chunk_status.size))
+
+
+def _places(cube: Cube, blocks: Sequence[tuple[int, ...]]) -> F32:
     parts = (known_codes(cube, index) for index in blocks)
     # copies, since a view keeps the codes of its whole block
     return decoded(cube, [part[:: _step(len(part), len(blocks))].copy() for part in parts])
