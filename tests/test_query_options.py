@@ -157,7 +157,7 @@ def test_an_option_is_added_by_its_field_alone(
     cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Keyword, session, record and repetition; see also test_cli_options, test_flows_parameters."""
-    for module in ("run", "record", "repeat"):
+    for module in ("run", "record", "recorded"):
         monkeypatch.setattr(f"geoloc.query.{module}.QueryOptions", Tilted)
     with pytest.raises(UsageError, match="tilt: Input should be less than or equal to 9"):
         search_scene(cube, "beach", tmp_path / "out", tilt=10)
