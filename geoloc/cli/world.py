@@ -116,7 +116,7 @@ def demo(
         False, "--national", help="A country: points along its roads, regions, down to cells."
     ),
     points: int = typer.Option(
-        1500, "--points", min=1, max=10_000_000, help="Sample points of --national."
+        1000, "--points", min=1, max=10_000_000, help="Sample points of --national."
     ),
     real: bool = typer.Option(
         False, "--real", help="On your own imagery and photos, with the landuse model."

@@ -85,7 +85,7 @@ def run_national_demo(
     seed: int = SEED,
     km: float = 200.0,
     photos: int = 12,
-    points: int = 1500,
+    points: int = 1000,
     region_m: float | None = None,
     zoom_km: float = 1.0,
     progress: Stages = silent,
