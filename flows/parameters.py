@@ -94,7 +94,7 @@ Generations = Annotated[int, Field(ge=1, le=100, description="how many stay, the
 SceneName = Annotated[
     str, Field(min_length=1, max_length=100, description="a scene class, as 'soccer stadium'")
 ]
-Side = Annotated[float, Field(gt=0, allow_inf_nan=False, description="m")] | None
+Side = Annotated[float, Field(gt=0, le=5e6, description="m")] | None
 Method = Literal["dense", "patch"] | None
 Cluster = Annotated[
     str,

@@ -134,6 +134,11 @@ def test_a_rerun_does_nothing_and_new_files_are_added(place: Place, tmp_path: Pa
     assert stamps(out)["items/1/query.json"] == before["items/1/query.json"]
     other = run_bulk(place.cube, folder, out, top=1)
     assert other.answered == 3  # another question, the same vectors
+    assert not any("asked twice" in note for note in other.notes)
+    anew = run_bulk(place.cube, folder, out, top=1, feedback=True)
+    assert anew.answered == 3 and "asked twice (feedback)" in anew.notes[-1]
+    assert anew.notes[-1] in anew.index.read_text()
+    assert run_bulk(place.cube, folder, out, top=1).answered == 3
     shutil.rmtree(out / "items" / "2")
     lost = run_bulk(place.cube, folder, out, top=1)
     assert (lost.failures, lost.answered) == ({}, 1)

@@ -39,6 +39,11 @@ def test_a_cube_is_evaluated_stored_and_compared(
     assert differences["mean_percentile"]["difference"]["value"] == 0
     table = run("evaluate", "--compare", tmp_path / "a", tmp_path / "a")
     assert table.code == 0 and "mean percentile" in table.out
+    assert "with feedback" not in table.out
+    anew = json.loads((tmp_path / "a" / "evaluation.json").read_text()) | {"feedback": True}
+    (tmp_path / "b.json").write_text(json.dumps(anew))
+    both = run("evaluate", "--compare", tmp_path / "a", tmp_path / "b.json")
+    assert "b.json (with feedback): 5 photos" in " ".join(both.out.split())
 
 
 def test_pairs_and_classes_are_evaluated(

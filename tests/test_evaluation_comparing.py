@@ -43,6 +43,15 @@ def test_the_difference_is_paired_and_surer_than_either_figure(tmp_path: Path) -
     assert same == {"value": 0, "ci": [0, 0]}
 
 
+def test_feedback_is_named_by_side(tmp_path: Path) -> None:
+    a, b = stored(tmp_path / "a", RANKS), stored(tmp_path / "b", RANKS)
+    file = b / "evaluation.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "feedback": True}))
+    found = compare(a, b)
+    assert found.feedback == (False, True)
+    assert (found.to_json()["feedback_a"], found.to_json()["feedback_b"]) == (False, True)
+
+
 def test_class_folders_are_averaged_over_classes(tmp_path: Path) -> None:
     for name, aps in (("a", (0.2, 0.4, 0.9)), ("b", (0.3, 0.5, 0.7))):
         (tmp_path / name).mkdir()

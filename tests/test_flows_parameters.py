@@ -12,6 +12,7 @@ pytest.importorskip("prefect")
 from prefect.exceptions import ParameterTypeError
 from prefect.utilities.callables import parameter_schema
 
+from flows.evaluate import evaluate
 from flows.geolocate_folder import geolocate_folder
 from flows.parameters import with_options
 from flows.query_photo import query_photo
@@ -58,6 +59,13 @@ def test_what_is_not_valid_is_refused_before_a_run(wrong: dict[str, Any]) -> Non
     told = {"cube": "/c", "photos": ["/a.jpg"], "out": "/o", **wrong}
     with pytest.raises(ParameterTypeError, match=next(iter(wrong))):
         query_photo.validate_parameters(told)
+
+
+@pytest.mark.parametrize("side", [0.0, 5e6 + 1, float("inf"), float("nan")])
+def test_regions_of_an_evaluation_have_the_bounds_of_a_query_s(side: float) -> None:
+    told = {"cube": "/c", "truth": "/t.csv", "regions": side}
+    with pytest.raises(ParameterTypeError, match="regions"):
+        evaluate.validate_parameters(told)
 
 
 def test_an_option_is_added_by_its_field_alone() -> None:

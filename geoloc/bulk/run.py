@@ -38,6 +38,11 @@ from .search import BulkItem, BulkSearch
 from .store import Item, Store
 from .tables import TABLES, write_tables
 
+_ASKED_ANEW = (
+    "pictures asked twice (feedback), the second time with what they found: each answer says what "
+    "that means"
+)
+
 
 @dataclass(frozen=True)
 class BulkReport:
@@ -218,7 +223,7 @@ class _Run:
             write_tables(self.out, entries, groups, self.found.places, self._failures)
             write_index(
                 self.out, entries, groups, self._failures, self.searcher.facts,
-                self.found.remarks(), sensitive=self.searcher.session.sensitive,
+                self._remarks(), sensitive=self.searcher.session.sensitive,
             )  # fmt: skip
         except OSError as error:
             raise OutputError(f"cannot write to {self.out}: {error.strerror or error}") from error
@@ -236,8 +241,13 @@ class _Run:
             seconds=seconds,
             folders={entry.sights[0].name: entry.folder for entry in entries if entry.answer},
             left_out=dict(self.found.left_out),
-            notes=self.found.remarks(),
+            notes=self._remarks(),
         )
+
+    def _remarks(self) -> tuple[str, ...]:
+        """On what was found, and on how it was asked."""
+        anew = (_ASKED_ANEW,) if self.searcher.session.options.feedback else ()
+        return (*self.found.remarks(), *anew)
 
     def _single(self) -> Iterator[BulkItem]:
         for number, item in self._items.items():

@@ -366,7 +366,11 @@ def _difference_table(comparison: Comparison) -> tuple[str, dict[str, str], list
         [name.replace("_", " "), number(a), number(b), figure_text(difference)]
         for name, (a, b, difference) in comparison.figures.items()
     ]
-    return f"A {comparison.a}, B {comparison.b}: {comparison.photos:,} photos", columns, rows
+    a, b = (
+        f"{name}{' (with feedback)' if anew else ''}"
+        for name, anew in zip((comparison.a, comparison.b), comparison.feedback, strict=True)
+    )
+    return f"A {a}, B {b}: {comparison.photos:,} photos", columns, rows
 
 
 def _show(evaluation: Evaluated, facts: dict[str, Any], words: str, as_json: bool) -> None:

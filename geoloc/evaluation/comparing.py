@@ -22,13 +22,17 @@ _KINDS = {"cube": ON_A_MAP, "pairs": (*STUDY, *ON_A_MAP)}
 
 @dataclass(frozen=True)
 class Comparison:
-    """Figures of A and of B on the photos that both have, and of B minus A (paired)."""
+    """Figures of A and of B on the photos that both have, and of B minus A (paired).
+
+    ``feedback``: whether the photos of A, and those of B, asked with it.
+    """
 
     a: str
     b: str
     photos: int
     only: tuple[int, int]
     figures: Mapping[str, tuple[float, float, Figure]]
+    feedback: tuple[bool, bool] = (False, False)
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -38,6 +42,8 @@ class Comparison:
             "photos": self.photos,
             "only_a": self.only[0],
             "only_b": self.only[1],
+            "feedback_a": self.feedback[0],
+            "feedback_b": self.feedback[1],
             "differences": {
                 name: {"a": round(a, 4), "b": round(b, 4), "difference": difference.to_json()}
                 for name, (a, b, difference) in self.figures.items()
@@ -71,7 +77,8 @@ def compare(a: str | Path, b: str | Path, *, seed: int = 0) -> Comparison:
         for name, own in a_values.items()
     }
     only = (len(one) - len(both), len(other) - len(both))
-    return Comparison(str(a), str(b), len(both), only, figures)
+    feedback = first.get("feedback") is True, second.get("feedback") is True
+    return Comparison(str(a), str(b), len(both), only, figures, feedback)
 
 
 def _average(kind: str, values: F64, groups: Sequence[Any], seed: int) -> Figure:
