@@ -30,7 +30,7 @@ demo: $(VENV)/.run  ## the whole job on the sandbox world; results in ./demo
 # cores of a small machine: some tests wait for servers most of their time
 JOBS   ?= 3
 # a core each: with more, the threads of one file wait for a core that those of another hold
-ONE_CORE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+ONE_CORE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 PYTEST := $(ONE_CORE) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.test services  ## every test, the slow end-to-end ones included

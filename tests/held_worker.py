@@ -1,6 +1,6 @@
-"""For ``dask worker --preload``: a worker that writes one block, and the others when it may.
+"""For ``dask worker --preload``: a worker that writes one block of a cube, the others when it may.
 
-It may once the file that ``GEOLOC_TEST_GATE`` names is there, so that a test can be sure of
+It may while the file that ``GEOLOC_TEST_GATE`` names is there, so that a test can be sure of
 blocks that are not written yet.
 """
 
@@ -13,17 +13,18 @@ from typing import Any
 
 from geoloc.jobs.tasks import BuildTask
 
-_written: list[object] = []
+_written: set[str] = set()
 
 
 def dask_setup(_worker: Any) -> None:
-    """Hold all blocks but the first; the name and the argument are Dask's."""
+    """Hold all blocks but the first of each cube; the name and the argument are Dask's."""
     finish = BuildTask.finish
 
     def held(task: BuildTask, block: Any, read: Any) -> Any:
-        while _written and not Path(os.environ["GEOLOC_TEST_GATE"]).exists():
+        cube = str(task.writer().url)
+        while cube in _written and not Path(os.environ["GEOLOC_TEST_GATE"]).exists():
             time.sleep(0.05)
-        _written.append(block)
+        _written.add(cube)
         return finish(task, block, read)
 
     BuildTask.finish = held  # type: ignore[method-assign]

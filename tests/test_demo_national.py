@@ -66,10 +66,10 @@ def test_impossible_countries_are_invalid_usage(options: list[str], tmp_path: Pa
 def test_the_whole_job_on_a_small_country(tmp_path: Path) -> None:
     out = tmp_path / "n"
     demo = run_national_demo(
-        out, seed=7, km=12.0, photos=2, points=60, region_m=4000.0, zoom_km=0.3
+        out, seed=7, km=12.0, photos=2, points=40, region_m=4000.0, zoom_km=0.3
     )
     told = json.loads((out / "demo.json").read_text())
-    assert told == demo.to_json() and told["points"] == 60
+    assert told == demo.to_json() and told["points"] == 40
     assert [one["photo"] for one in told["photos"]] == ["0001.jpg", "0002.jpg"]
     for one in told["photos"]:
         assert 1 <= one["truth_region_rank"] <= one["regions"]

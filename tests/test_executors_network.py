@@ -164,8 +164,8 @@ class Build:
         return facts
 
 
-def begin(machines: Machines, place: SmallPlace, folder: Path, *more: str) -> Build:
-    """A cluster, and a build on it once both workers are there; ``more``: words for these."""
+def cluster(machines: Machines, folder: Path) -> str:
+    """A scheduler and two workers, held by a gate; the scheduler's address."""
     host = machines.address("scheduler")
     address = f"tcp://{host}:{PORT}"
     dask = ("-m", "dask")
@@ -178,10 +178,16 @@ def begin(machines: Machines, place: SmallPlace, folder: Path, *more: str) -> Bu
         machines.start(
             node, folder, *dask, "worker", address, "--host", machines.address(node),
             "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory",
-            str(folder / node), *more,
+            str(folder / node), "--preload", "tests.held_worker",
         )  # fmt: skip
     log = folder / "scheduler.log"
     await_(lambda: log.read_text().count("Register worker addr") == 2, "both workers")
+    return address
+
+
+def begin(machines: Machines, place: SmallPlace, folder: Path, address: str) -> Build:
+    """A build on a cluster; ``folder``: of its cube."""
+    folder.mkdir()
     area = place.folder / f"{folder.name}.yaml"
     area.write_text(place.area.read_text().replace("cube.zarr", str(folder / "cube.zarr")))
     build = machines.start(
@@ -195,26 +201,25 @@ def stored(cube: Path) -> dict[str, bytes]:
     return {name: p.read_bytes() for name, p in files.items() if name != "g0001/zarr.json"}
 
 
-def test_machines_on_a_network_build_the_same_cube(
-    machines: Machines, place: SmallPlace, tmp_path: Path
-) -> None:
-    build = begin(machines, place, tmp_path)
-    report = build.report()
-    assert report["blocks_done"] == BLOCKS
-    assert f"tcp://{machines.address('scheduler')}:{PORT}, 2 workers" in report["cluster"]
-    assert stored(build.cube) == stored(place.cube)
-    if machines.prefix:  # nothing but the bridge lies between them
-        assert min(machines.sent(node) for node in NODES) > 10_000
-
-
-def test_a_worker_whose_link_goes_down_is_done_without(
+def test_machines_on_a_network_build_the_same_cube_also_when_a_link_goes_down(
     machines: Machines, place: SmallPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    monkeypatch.setenv("GEOLOC_TEST_GATE", str(gate))
+    address = cluster(machines, tmp_path)
+    build = begin(machines, place, tmp_path / "all", address)
+    report = build.report()
+    assert report["blocks_done"] == BLOCKS
+    assert f"{address}, 2 workers" in report["cluster"]
+    assert stored(build.cube) == stored(place.cube)
     if not machines.prefix:
         pytest.skip("a link of one's own takes root, iproute2 and network namespaces")
-    gate = tmp_path / "gate"
-    monkeypatch.setenv("GEOLOC_TEST_GATE", str(gate))
-    build = begin(machines, place, tmp_path, "--preload", "tests.held_worker")
+    # nothing but the bridge lies between them
+    assert min(machines.sent(node) for node in NODES) > 10_000
+
+    gate.unlink()
+    build = begin(machines, place, tmp_path / "cut", address)
     await_(lambda: build.done > 0, "the first blocks")
     machines.unplug("worker-2")
     sent = machines.sent("worker-2")

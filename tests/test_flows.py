@@ -216,13 +216,22 @@ def test_the_server_refuses_wrong_values_from_whoever_asks(
     assert f"'{next(iter(wrong))}" in refused.value.response.text  # of a list: 'photos[0]'
 
 
-def test_an_expected_error_ends_a_run_with_one_line(service: Service, place: SmallPlace) -> None:
+def test_an_expected_error_ends_a_watched_run_with_one_line(
+    service: Service, place: SmallPlace, tmp_path: Path
+) -> None:
     _built(service, place)
-    broken, cube, out = place.folder / "text.jpg", str(place.area), str(place.folder / "out")
+    broken = tmp_path / "text.jpg"
     broken.write_text("not a photo")
-    run = service.start_run("query-photo", cube=cube, photos=[str(broken)], out=out)
-    assert "text.jpg" in service.finished(run)["state"]["message"]
-    assert "why" in service.artifacts(run)["failures"]["data"]
+    given = (f"cube={place.area}", f'photos=["{broken}"]', f"out={tmp_path / 'out'}")
+    asked = [word for value in given for word in ("--param", value)]
+    done = service.prefect("deployment", "run", "query-photo/query-photo", *asked, "--watch")
+    assert done.returncode == 1
+    told = " ".join(done.stdout.split())
+    assert "Failed: 1 of 1 photos have no answer: text.jpg" in told[-900:], done.stdout
+    assert told.endswith("Flow run finished in state 'Failed'.")
+    run = service.runs("query-photo")[-1]
+    assert "text.jpg" in run["state"]["message"]
+    assert "why" in service.artifacts(run["id"])["failures"]["data"]
     assert "Traceback" not in service.log()
 
 
@@ -268,21 +277,6 @@ def _across(place: SmallPlace) -> list[tuple[float, float]]:
 def _completed(service: Service, run: str) -> None:
     ended = service.finished(run)
     assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
-
-
-def test_a_watched_run_ends_with_the_reason(
-    service: Service, place: SmallPlace, tmp_path: Path
-) -> None:
-    _built(service, place)
-    given = [f"cube={place.area}", "scene=atlantis", f"out={tmp_path}"]
-    words = [word for value in given for word in ("--param", value)]
-    done = service.prefect("deployment", "run", "search-scene/search-scene", *words, "--watch")
-    assert done.returncode == 1
-    told = " ".join(done.stdout.split())
-    assert "Failed: scene class 'atlantis' is not one of" in told[-900:], done.stdout
-    assert told.endswith("Flow run finished in state 'Failed'.")
-    assert "atlantis" in service.runs("search-scene")[-1]["state"]["message"]
-    assert "Traceback" not in service.log()
 
 
 ODD = "<img src=x onerror=alert(1)>&\"'"

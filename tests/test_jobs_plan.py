@@ -24,7 +24,7 @@ from geoloc.errors import CubeError, ImageryError, ModelError, SpecMismatchError
 from geoloc.executors import InlineExecutor
 from geoloc.jobs.build import build_blocks, build_cube
 from geoloc.jobs.cache import tile_imagery
-from geoloc.jobs.estimate import Measured, _cost, measure, plan_cube
+from geoloc.jobs.estimate import Measured, _cost, _growth, measure, plan_cube
 from geoloc.jobs.plan import BuildPlan, ModelEncoder, OpenStored, plan_build
 from geoloc.jobs.report import BuildReport
 from geoloc.jobs.rim import foresee_rim
@@ -235,6 +235,14 @@ def test_the_sample_grows_until_it_takes_long_enough(tmp_path: Path) -> None:
     assert measured.cells >= 36 * 44  # quick: all of a block, perhaps one at the edge
     assert measured.seconds > 0
     assert TinyEncoder().window(grid_of(128, 128)).size >= measured.pixels
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+@pytest.mark.parametrize("seconds", [1e-6, 0.001, 0.03, 0.24, 0.26, 0.9])
+def test_a_sample_does_not_grow_far_beyond_what_is_enough(seconds: float, axes: int) -> None:
+    wider = _growth(seconds, axes)
+    assert wider >= 2 and wider & (wider - 1) == 0
+    assert wider == 2 or 1 >= seconds * wider**axes > 2.0**-axes
 
 
 def test_a_country_is_planned_in_seconds_and_little_memory() -> None:

@@ -359,7 +359,7 @@ def test_s3_holds_the_same(
 @pytest.mark.slow
 def test_worker_processes_give_the_same(built: Path, tmp_path: Path) -> None:
     area = write_area(tmp_path, imagery={"kind": "geotiff", "paths": [str(built / "a.tif")]})
-    assert build_cube(area, cluster="local", n=FIRST).complete
+    assert build_cube(area, cluster="inline", n=FIRST).complete
     assert build_cube(area, cluster="local").complete
     np.testing.assert_array_equal(by_order(area.cube)[0], by_order(built / "cube.zarr")[0])
 

@@ -59,7 +59,7 @@ def test_the_study_s_recipe_learns(tmp_path: Path) -> None:
         "pairs": place_pairs(tmp_path / "places", 6, 2),
         "teacher": str(write_teacher(tmp_path / "teacher")), "out": tmp_path / "student",
     }  # fmt: skip
-    spec = recipe_spec("study", fields, ["batch=2", "loop.epochs=2"])
+    spec = recipe_spec("study", fields, ["batch=2", "loop.epochs=2", "patch_px=96"])
     train_student(spec, machine=Machine(accelerator="cpu"))
     lines = (tmp_path / "student.run" / METRICS).read_text().splitlines()
     losses = [json.loads(line)["loss"] for line in lines]

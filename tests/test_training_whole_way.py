@@ -90,7 +90,8 @@ def test_the_study_s_order_of_things(tmp_path: Path, run: Run) -> None:
     model = tmp_path / "model"
     good(run, "train", shards, "--teacher", "places365-resnet18", "--init", "places365-resnet18",
          "--out", model, "--recipe", "study",
-         *settings("arch=resnet18", "batch=2", "loop.epochs=1", "gsd=[2, 4, 6]"))  # fmt: skip
+         *settings("arch=resnet18", "batch=2", "loop.epochs=1", "gsd=[2, 4, 6]",
+                   "patch_px=96"))  # fmt: skip
     assert (overhead := load_model(model).spec.overhead) and overhead.chip_px == 800
     place = write_place(tmp_path / "place", ny=3, nx=4, step=40)
     area = place.area.read_text()

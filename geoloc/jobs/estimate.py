@@ -306,18 +306,27 @@ def measure(plan: BuildPlan, status: U8, executor: Executor) -> Measured:
 
 def _measured(work: EncodeTask, block: Chunk, executor: Executor) -> Measured:
     encoding = work.encoder().describe()
-    side = _SMALLEST
-    while True:
+    square = _middle(block, _SMALLEST)
+    _run(work, square, executor)  # loads the network and fills the caches
+    side, seconds = _SMALLEST, _run(work, square, executor)
+    while seconds < _ENOUGH_SECONDS and square != block:
+        side *= _growth(seconds, len(block.shape))
         square = _middle(block, side)
-        # the first run loads the network and fills the caches, another may meet a busy machine
-        seconds = min(_run(work, square, executor) for _ in range(_RUNS))
-        pixels = sum(window.size for window in work.windows(square))
-        method, gpu = str(encoding.get("method", "")), executor.description.startswith("cuda")
-        cells = int(np.prod(square.shape))
-        measured = Measured(seconds, cells, pixels, method, gpu)
-        if seconds >= _ENOUGH_SECONDS or square == block:
-            return measured
-        side *= 2
+        seconds = _run(work, square, executor)
+    # one run may meet a busy machine
+    seconds = min(seconds, *(_run(work, square, executor) for _ in range(_RUNS - 1)))
+    pixels = sum(window.size for window in work.windows(square))
+    method, gpu = str(encoding.get("method", "")), executor.description.startswith("cuda")
+    return Measured(seconds, int(np.prod(square.shape)), pixels, method, gpu)
+
+
+def _growth(seconds: float, axes: int) -> int:
+    """By what power of two a square may be wider without taking longer than is enough, at least 2.
+
+    Time does not grow faster than the number of cells.
+    """
+    wanted = (_ENOUGH_SECONDS / seconds) ** (1 / axes)
+    return int(2 ** max(1, math.floor(math.log2(wanted))))
 
 
 def _requests(source: Source, windows: Sequence[Grid]) -> float | None:
