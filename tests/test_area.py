@@ -272,7 +272,8 @@ def test_imagery_that_is_null(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"a: [1, 2", "not YAML"),
-        (b"\xff\xfe\x00\x01\x9f", "not YAML"),
+        (b"\xff\xfe\x00\x01\x9f", "not YAML but no text"),
+        (b"PAR1\x15\x04\xd4", "not YAML but Parquet, as points are: give an area.yaml"),
         (b"name: a\nstep: 10\nname: b\n", "the key 'name' stands twice: keep one of them"),
         (b"name: a\nimagery: {kind: xyz, kind: stac}\n", "the key 'kind' stands twice"),
         (b"", "not an area file"),

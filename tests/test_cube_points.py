@@ -51,8 +51,11 @@ def spec_of() -> CubeSpec:
     )
 
 
-def lay_out(url: str | Path, generation: str = "g0001") -> None:
-    space = FeatureSpace(tuple("abcdefg"), Quantizer.of_range(-15, 15))
+def lay_out(
+    url: str | Path, generation: str = "g0001", *,
+    names: tuple[str, ...] = tuple("abcdefg"), readout: F32 | None = None,
+) -> None:  # fmt: skip
+    space = FeatureSpace(names, Quantizer.of_range(-15, 15), readout=readout)
     ledger = plan_blocks(POINTS, None, SIZE)
     create_generation(
         url, generation, spec_of(), space, ledger, model_name="tiny", area="n", points=POINTS
@@ -189,3 +192,15 @@ def apart(distances: NDArray[np.float64], top: int, radius: float) -> list[int]:
         found.append(best)
         left[np.hypot(*(POINTS.coordinates - POINTS.coordinates[best]).T) < radius] = np.nan
     return found
+
+
+def test_points_of_an_embedding_are_a_dataset_with_a_crs_too(tmp_path: Path) -> None:
+    """Though their readout has a dimension that rioxarray takes for the dataset's name."""
+    readout = np.arange(2 * DIM, dtype=np.float32).reshape(2, DIM)
+    lay_out(tmp_path, names=("field", "forest"), readout=readout)
+    publish(tmp_path, "g0001")
+    ds = geoloc.open_cube(tmp_path)
+    assert ds.features.dims == ("point", "feature") and ds.features.shape == (COUNT, DIM)
+    assert ds.features.rio.crs.to_epsg() == 32636
+    np.testing.assert_array_equal(ds.readout.sel(name="forest"), readout[1])
+    assert "name" in ds.coords

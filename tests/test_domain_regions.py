@@ -191,5 +191,9 @@ def test_too_many_regions_are_refused_with_a_size_that_is_taken(
 
 def test_the_size_that_is_proposed_is_round() -> None:
     country = Points(UTM, np.array([[100_000.0, 5_000_000], [900_000, 5_600_000]]))
-    with pytest.raises(UsageError, match=r"480,\d+,\d+, more than .*: give --regions 700 or more"):
+    with pytest.raises(
+        UsageError, match=r"480,\d+,\d+, more than .*: give --regions 700 or more, in"
+    ):
         Regions.of(country, 1000 / 31.623)
+    with pytest.raises(UsageError, match=r"or more, in metres \(for 25 km: 25000\)$"):
+        Regions.of(country, 25)

@@ -176,7 +176,11 @@ def test_bad_input_is_refused_in_one_line_and_leaves_nothing(roads: Path, tmp_pa
     cases: list[tuple[str, dict[str, object]]] = [
         ("river.osm.pbf has no roads: is it an extract with roads", {"roads": [bare]}),
         ("has no roads of the network rail", {"network": "rail"}),
-        ("no roads of .* lie in the polygon 1,1,2,2", {"within": "1,1,2,2"}),
+        (
+            "no roads of .* lie in the polygon 1,1,2,2: they lie in "
+            r"9.5,47.1,9.55,47.15 \(west,south,east,north",
+            {"within": "1,1,2,2"},
+        ),
         ("no roads of the network drive of .* lie in", {"within": "1,1,2,2", "network": "drive"}),
         ("m of roads are less than a metre for each of 1,000,000 points", {"n": 10**6}),
         ("--n 0: write how many", {"n": 0}),

@@ -390,13 +390,21 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise AreaError(f"{path} is too large for an area file: give the path of an area.yaml")
         values = yaml.load(path.read_text(encoding="utf-8"), _Plain)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except UnicodeDecodeError:
+        raise AreaError(f"{path} is not YAML but {_kind(path)}: give an area.yaml") from None
+    except (yaml.YAMLError, RecursionError) as error:
         raise AreaError(f"{path} is not YAML: {one_line(error)}") from None
     except OSError as error:
         raise AreaError(f"{path} cannot be read: {error.strerror}") from None
     if not isinstance(values, dict):
         raise AreaError(f"{path} is not an area file: write 'key: value' lines (name, crs, …)")
     return {str(key): value for key, value in values.items()}
+
+
+def _kind(path: Path) -> str:
+    """What a file that is no text holds, for people."""
+    with path.open("rb") as file:
+        return "Parquet, as points are" if file.read(4) == b"PAR1" else "no text"
 
 
 def _whole_steps(bounds: Bounds, step: float) -> Bounds:

@@ -29,9 +29,10 @@ def open_cube(url: str | Path, generation: str | None = None) -> xr.Dataset:
     Of a cube of points they are ``(point, feature)``, with coordinates ``x`` and ``y``.
 
     ``feature`` is an index of scene names (``ds.features.sel(feature="highway")``), the CRS is
-    rioxarray's (``ds.rio.crs``), chunks are dask's. What is computed is checked as by `Cube`:
-    a block that is damaged raises CubeError, one that is not done is missing. Readers of plain
-    Zarr open the same with ``xarray.open_zarr(url, group="g0001")``, unchecked.
+    rioxarray's (``ds.features.rio.crs``, of grids ``ds.rio.crs`` too), chunks are dask's. What is
+    computed is checked as by `Cube`: a block that is damaged raises CubeError, one that is not
+    done is missing. Readers of plain Zarr open the same with ``xarray.open_zarr(url,
+    group="g0001")``, unchecked.
 
     ``generation``: its name, by default the current one. Raises CubeError.
     """
@@ -39,14 +40,14 @@ def open_cube(url: str | Path, generation: str | None = None) -> xr.Dataset:
     space, domain = cube.features, cube.domain
     lazy = LazilyIndexedArray(_Features(cube))
     dataset = xr.Dataset({"features": ((*domain.dims, "feature"), lazy)}, attrs=_facts(cube))
+    # before there is a dimension "name", which rioxarray takes for what points' features are called
+    dataset = dataset.assign_coords(_coordinates(domain)).rio.write_crs(domain.crs)
     named = "feature" if space.readout is None else "name"
     if space.readout is not None:
         dataset["readout"] = (("name", "feature"), space.readout)
-    dataset = dataset.assign_coords({**_coordinates(domain), named: list(space.names)})
+    dataset = dataset.assign_coords({named: list(space.names)})
     side = _CHUNK * cube.spec.block_size
-    chunked: xr.Dataset = dataset.rio.write_crs(domain.crs).chunk(
-        {**dict.fromkeys(domain.dims, side), "feature": -1}
-    )
+    chunked: xr.Dataset = dataset.chunk({**dict.fromkeys(domain.dims, side), "feature": -1})
     return chunked
 
 

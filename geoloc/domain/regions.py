@@ -292,11 +292,16 @@ def _on_multiples(crs: str, bounds: Bounds, size: float) -> Grid:
     return _laid(crs, west * size, north * size, size, ny, nx)
 
 
+def _as_km(size: float) -> str:
+    """A hint for who meant kilometres."""
+    return f" (for {size:g} km: {1000 * size:g})" if size < 1000 else ""
+
+
 def _laid(crs: str, left: float, top: float, size: float, ny: int, nx: int) -> Grid:
     if (count := max(ny, 1) * max(nx, 1)) > MOST_REGIONS:
         raise UsageError(
             f"regions of {size:g} m would be {_counted(count)}, more than {MOST_REGIONS:,}: "
-            f"give --regions {_enough(size, ny, nx):.15g} or more"
+            f"give --regions {_enough(size, ny, nx):.15g} or more, in metres{_as_km(size)}"
         )
     return Grid(crs, left, top, float(size), max(ny, 1), max(nx, 1))
 

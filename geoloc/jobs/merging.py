@@ -63,7 +63,8 @@ class MergeReport:
         each = " + ".join(f"{count:,}" for count in self.of)
         return (
             f"{self.url}: {self.points:,} points ({each}, of which {self.dropped:,} lay where "
-            "others do)"
+            "others do); to ask it, and to draw borders and places, name it in an area file: "
+            f"cube: {self.url}"
         )
 
 

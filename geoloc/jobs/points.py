@@ -106,7 +106,8 @@ def after(begun: Points | None, wanted: PointSet, url: str) -> Points:
     if not same or begun.sequence != wanted.sequence:
         raise SpecMismatchError(
             f"cube {url} holds points of another sequence ({_named(begun.sequence)}, not "
-            f"{_named(wanted.sequence)}): name another cube, or merge both with 'geoloc points "
+            f"{_named(wanted.sequence)}), as of another seed, network, polygon or other sources: "
+            "build these into a cube of their own, and then make one of both with 'geoloc points "
             "merge'"
         )
     if begun.size >= len(wanted):

@@ -170,6 +170,11 @@ def _is_extract(path: Path) -> bool:
     return any(suffix.lower() in _EXTRACTS for suffix in path.suffixes)
 
 
+def _reach(lonlat: F64) -> F64:
+    """The lower left and the upper right corner ``(2, 2)`` of places ``(n, 2)``; none of none."""
+    return np.stack([lonlat.min(axis=0), lonlat.max(axis=0)]) if len(lonlat) else lonlat
+
+
 def _network(
     paths: list[Path],
     network: str,
@@ -177,18 +182,22 @@ def _network(
     progress: Progress,
 ) -> Roads:
     """All roads of the files that lie in the polygon. Raises UsageError where there are none."""
-    builder, any_lines = RoadsBuilder(), False
+    builder, reach = RoadsBuilder(), np.empty((0, 2))
     for lines in _lines(paths, network, progress):
-        any_lines |= len(lines) > 0
         whole = split_at_antimeridian(lines)
+        reach = _reach(np.concatenate([reach, whole.coordinates]))
         builder.add(whole if polygon is None else polygon.clip(whole))
     roads = builder.roads()
     if roads is not None:
         return roads
     names = ", ".join(map(str, paths))
     kind = "" if network == "all" else f" of the network {network}"
-    if any_lines and polygon is not None:
-        raise UsageError(f"no roads{kind} of {names} lie in the polygon {polygon.name}")
+    if len(reach) and polygon is not None:
+        box = ",".join(f"{degrees:.6g}" for degrees in reach.ravel())
+        raise UsageError(
+            f"no roads{kind} of {names} lie in the polygon {polygon.name}: they lie in {box} "
+            "(west,south,east,north in degrees)"
+        )
     raise UsageError(f"{names} has no roads{kind}: is it an extract with roads?")
 
 
