@@ -23,3 +23,11 @@ def unheard(_done: float, _total: int) -> None:
 def part_of(progress: Progress, number: int, parts: int) -> Progress:
     """For the part of a number (from 0) of equal parts of a stage: reported as a share of all."""
     return lambda done, total: progress(number * total + done, parts * total)
+
+
+def rate_words(per_second: float, noun: str = "") -> str:
+    """How many a second, or an hour where that is less than one."""
+    unit = f" {noun}" if noun else ""
+    if per_second >= 1:
+        return f"{per_second:,.{0 if per_second >= 100 else 1}f}{unit}/s"
+    return f"{3600 * per_second:,.0f}{unit}/h"

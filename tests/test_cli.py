@@ -406,7 +406,7 @@ def test_a_table_in_a_pipe_is_not_cut_to_a_terminal(capsys: pytest.CaptureFixtur
     assert "a b " in lines[5]
 
 
-@pytest.mark.parametrize(("done", "told"), [(40, "20.0/s"), (1, "1800/h"), (0, "")])
+@pytest.mark.parametrize(("done", "told"), [(40, "20.0/s"), (1, "1,800/h"), (0, "")])
 def test_progress_tells_the_rate(done: int, told: str) -> None:
     now = 0.0
     bars = Progress(get_time=lambda: now)  # not started: it draws nothing

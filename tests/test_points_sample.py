@@ -193,6 +193,8 @@ def test_bad_input_is_refused_in_one_line_and_leaves_nothing(roads: Path, tmp_pa
         ("does not exist", {"within": str(tmp_path / "none.geojson")}),
         ("no roads are named", {"roads": []}),
     ]
+    with pytest.raises(UsageError, match=r"GeoParquet; give a name that ends in \.parquet"):
+        sample_roads([roads], out.with_suffix(".csv"), 100)
     for words, changed in cases:
         given = {"roads": [roads], "n": 100} | changed
         with pytest.raises(UsageError, match=words) as caught:

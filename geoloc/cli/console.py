@@ -29,6 +29,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import GeolocError
+from ..progress import rate_words
 from .ending import Terminated
 
 INTERRUPTED = "interrupted; what was finished is kept: run the same command again to go on"
@@ -62,7 +63,7 @@ class RateColumn(ProgressColumn):
         speed = task.finished_speed or task.speed
         if not speed:
             return Text()
-        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{3600 * speed:.0f}/h")
+        return Text(rate_words(speed))
 
 
 @contextmanager

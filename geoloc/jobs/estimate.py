@@ -36,6 +36,7 @@ from ..executors import Executor, open_cluster
 from ..imagery import Source
 from ..imagery.source import FromServer
 from ..points.survey import Survey, neighbours, survey_points
+from ..progress import rate_words
 from .cache import imagery_at_hand
 from .extent import placed
 from .plan import BuildPlan, ModelEncoder, plan_build, require_imagery, step_of
@@ -154,11 +155,11 @@ class CubePlan:
     def summary(self) -> str:
         """For people, a few lines."""
         s = self.sample
-        rate = s.cells / s.seconds
+        rate = rate_words(s.cells / s.seconds, self.noun)
         lines = [
             self._extent(),
             f"measured ({self.cluster}): {s.cells:,} {self.noun} ({s.pixels / 1e6:.1f} Mpx) in "
-            f"{s.seconds:.2f} s, {rate:,.0f} {self.noun}/s a worker, {s.method}",
+            f"{s.seconds:.2f} s, {rate} a worker, {s.method}",
         ]
         budget = self._budget(self.own) if self.own.hours else None
         parts = (*lines, budget, self.rim.summary(self.own.cells, self.noun))

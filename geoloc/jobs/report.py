@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from ..domain import Status
 from ..errors import CubeError, GeolocError, ImageryError
 from ..imagery.cached.tiles import TileResult
+from ..progress import rate_words
 from .tasks import BlockResult
 
 _MOST_ERRORS = 100  # different messages that a report keeps
@@ -269,7 +270,7 @@ class BuildReport(Report):
         if not self.blocks_done:
             return ""
         where = f", {self.cluster}" if self.cluster else ""
-        pace = f"{self.cells_per_second:,.0f} {self.unit}/s{where}"
+        pace = f"{rate_words(self.cells_per_second, self.unit)}{where}"
         return f"; {self.cells_encoded:,} {self.unit} in {self.seconds:.1f} s ({pace})"
 
     def _kept(self) -> str:

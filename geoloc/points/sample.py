@@ -28,6 +28,7 @@ from .sampling import Roads, RoadsBuilder, draw_along, draw_within
 from .ways import require_network
 
 _SCHEME = 1  # of drawing: another one is another sequence
+_SUFFIXES = (".parquet", ".geoparquet")  # of what is written
 _EXTRACTS = (".osm", ".osh", ".pbf", ".o5m", ".o5c")  # anywhere in a name
 
 
@@ -153,6 +154,10 @@ def _require(
     read = [*map(Path, sources), *([] if within is None else [polygon_file(Path(within))])]
     if any(path.exists() and out.exists() and path.samefile(out) for path in read):
         raise UsageError(f"--out {out} is one of the input files: choose another for the points")
+    if out.suffix.lower() not in _SUFFIXES:
+        raise UsageError(
+            f"--out {out}: points are written as GeoParquet; give a name that ends in .parquet"
+        )
 
 
 def _sources(paths: list[Path]) -> dict[str, Path]:
