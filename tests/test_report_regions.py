@@ -33,7 +33,7 @@ from geoloc.report.region_files import (
     write_region_raster,
 )
 from geoloc.report.region_layers import drawn_layers
-from geoloc.report.region_map import MapSheet, _upper_left, numbered, write_region_map
+from geoloc.report.region_map import MapSheet, _upper_left, best_places, numbered, write_region_map
 from geoloc.report.region_names import overlap, placed_names
 from geoloc.report.region_page import write_region_page
 from geoloc.report.views import Views, render_views
@@ -304,6 +304,21 @@ def test_ranks_stand_at_the_corners_of_their_regions(answer: QueryResult) -> Non
         assert not whole or place.distance(shapely.Point(west, north)) < 8_000
 
 
+def test_the_best_places_are_marked_where_they_are(answer: QueryResult, tmp_path: Path) -> None:
+    regions = regions_of(answer)
+    sheet = MapSheet.of(drawn := drawn_layers(regions.layout, answer.layers or MapLayers()))
+    left, _, _, top = drawn.box
+    found = best_places(regions, sheet)
+    write_region_map(answer, tmp_path / "map.png")
+    image = Image.open(tmp_path / "map.png")
+    assert len(found) == min(len(regions.best_good), 10) > 0
+    for region, (x, y) in zip(regions.best_good, found, strict=False):
+        place = (left + x * sheet.scale, top - y * sheet.scale)
+        np.testing.assert_allclose(place, regions.xy[region], atol=1e-3)
+    shown = [colour_at(image, sheet, tuple(regions.xy[r])) for r in regions.best_good[: len(found)]]
+    assert np.abs(np.array(shown) - [181, 18, 75]).max(axis=1).min() < 16  # names may cover others
+
+
 def test_a_rank_stays_in_a_region_whose_corner_a_border_cuts_off() -> None:
     outline = shapely.Polygon([(0, 0), (9, 0), (9, 10), (6, 10)])
     x, y = _upper_left(outline, 0.5)
@@ -353,13 +368,14 @@ def test_the_region_under_the_pointer_is_told(page: Any, answer: QueryResult) ->
     assert "good" not in page.inner_text("#tip")
 
 
-def test_the_page_zooms_and_layers_can_be_hidden(page: Any) -> None:
+def test_the_page_zooms_and_layers_can_be_hidden(page: Any, answer: QueryResult) -> None:
     box = "e => e.viewBox.baseVal.width"
     whole = page.eval_on_selector("#nation", box)
     page.click("#zoom-in")
     assert page.eval_on_selector("#nation", box) < whole
     page.press("#map", "0")
     assert page.eval_on_selector("#nation", box) == whole
+    assert page.locator(".spot").count() == min(len(regions_of(answer).best_good), 24)
     page.click(".candidate .chip")
     assert page.eval_on_selector("#nation", box) < whole
     for layer in ("regions", "good", "best", "places", "provinces", "water"):

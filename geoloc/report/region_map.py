@@ -46,6 +46,7 @@ _RIVER, _FOREST_RIM = (104, 158, 201), (98, 146, 84)
 _OPAQUE = 214  # of a region's colour, so that forest shines through
 _NUMBERED = 10  # best regions with a number on the map
 _BADGE = 27  # px, the disc of a rank
+_SPOT = "#b5124b"
 _ROOMY = 3.5  # times as wide as a badge is a region that has room for one
 _TRUTH = "#00a5c8"
 _ARM = 13  # px from the middle of the mark of the true place to its ends
@@ -104,6 +105,7 @@ def write_region_map(result: QueryResult, path: Path, _views: Views | None = Non
     draw = ImageDraw.Draw(image)
     edge = (_MARGIN - 1, _HEAD - 1, _MARGIN + sheet.width, _HEAD + sheet.height)
     draw.rectangle(edge, outline=_INK, width=2)
+    _draw_best_places(draw, regions, sheet)
     boxes = [*_draw_furniture(draw, sheet), *_draw_numbers(image, regions, drawn, sheet)]
     _draw_names(draw, drawn, sheet, [*boxes, *_truth_box(result, sheet)])
     _draw_truth(draw, result, sheet)
@@ -150,7 +152,7 @@ def _ground(drawn: DrawnLayers, sheet: MapSheet) -> tuple[Image.Image, Image.Ima
         _stroke(draw, shape.boundary, sheet, _FOREST_RIM, 0.9)
     _fill(over, drawn.water, sheet, (*_WATER, 255))
     for shape in drawn.water:
-        _stroke(draw, shape if shape.area == 0 else shape.boundary, sheet, _RIVER, 1.2)
+        _stroke(draw, shape if shape.area == 0 else shape.boundary, sheet, _RIVER, 2.2)
     for width, color in ((2.4, (255, 255, 255, 150)), (1.1, (96, 98, 110, 255))):
         for shape in drawn.provinces:
             _stroke(draw, shape.boundary, sheet, color, width)
@@ -245,6 +247,22 @@ def _draw_furniture(draw: ImageDraw.ImageDraw, sheet: MapSheet) -> list[Box]:
     halo_text(draw, (north[0], north[1] + 64), "N", font(22, bold=True), "ma")
     bar = (x - 10, y - 44, x + pixels + 60, y + 6)
     return [bar, (north[0] - 24, north[1] - 8, north[0] + 24, north[1] + 96)]
+
+
+def best_places(regions: RankedRegions, sheet: MapSheet, most: int = _NUMBERED) -> F64:
+    """Where the best place of each of the best good regions is on the map ``(region, 2)``, px."""
+    return sheet.on_map(regions.xy[regions.best_good[:most]])
+
+
+def _draw_best_places(draw: ImageDraw.ImageDraw, regions: RankedRegions, sheet: MapSheet) -> None:
+    for x, y in (best_places(regions, sheet) + _CORNER).tolist():
+        _draw_spot(draw, x, y)
+
+
+def _draw_spot(draw: ImageDraw.ImageDraw, x: float, y: float) -> None:
+    """A square on its corner, as the round ones are places with names."""
+    for reach, color in ((8, "white"), (6, _SPOT)):
+        draw.polygon([(x - reach, y), (x, y - reach), (x + reach, y), (x, y + reach)], color)
 
 
 def _draw_numbers(
@@ -412,6 +430,7 @@ def _figures(result: QueryResult) -> Iterator[str]:
 def _symbols(result: QueryResult) -> Iterator[tuple[str, str]]:
     yield "good", "good regions"
     yield "rank", "the best of them, by rank"
+    yield "spot", "the best place of each"
     layers = result.layers
     if layers is not None and len(layers.places):
         yield "place", "places by population"
@@ -432,8 +451,10 @@ def _draw_symbol(draw: ImageDraw.ImageDraw, kind: str, x: int, y: int) -> None:
     if kind == "good":
         draw.rectangle(box, tuple(region_palette()[8].tolist()), "#101014", 3)
     elif kind == "rank":
-        draw.ellipse((middle[0] - 11, middle[1] - 11, middle[0] + 11, middle[1] + 11), "#b5124b")
+        draw.ellipse((middle[0] - 11, middle[1] - 11, middle[0] + 11, middle[1] + 11), _SPOT)
         draw.text(middle, "1", "white", font(15, bold=True), "mm")
+    elif kind == "spot":
+        _draw_spot(draw, *middle)
     elif kind == "place":
         draw.ellipse((middle[0] - 5, middle[1] - 5, middle[0] + 5, middle[1] + 5), "#111111")
     elif kind == "truth":

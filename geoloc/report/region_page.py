@@ -30,7 +30,7 @@ from .links import web_maps
 from .region_colours import region_colours, region_palette
 from .region_files import regions_of
 from .region_layers import DrawnLayers, drawn_layers
-from .region_map import NO_LAYERS, MapSheet, badge_box, crs_name, numbered
+from .region_map import NO_LAYERS, MapSheet, badge_box, best_places, crs_name, numbered
 from .region_names import placed_names
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def _map_parts(
         "good": path(good),
         "names": list(placed_names(drawn, sheet.on_map(drawn.xy), frame, badges)),
         "best": [{"rank": rank, "at": (round(x, 1), round(y, 1))} for rank, (x, y) in ranks],
+        "spots": best_places(regions, sheet, _CARDS).round(1).tolist(),
         "truth": truth,
         "scale": _scale_bar(sheet),
     }
