@@ -22,6 +22,7 @@ from geoloc.cube import Cube, CubeSpec, plan_blocks
 from geoloc.cube.seal import update_attributes
 from geoloc.errors import CubeError, ImageryError, ModelError, SpecMismatchError
 from geoloc.executors import InlineExecutor
+from geoloc.jobs import estimate
 from geoloc.jobs.build import build_blocks, build_cube
 from geoloc.jobs.cache import tile_imagery
 from geoloc.jobs.estimate import Measured, _cost, _growth, measure, plan_cube
@@ -235,6 +236,16 @@ def test_the_sample_grows_until_it_takes_long_enough(tmp_path: Path) -> None:
     assert measured.cells >= 36 * 44  # quick: all of a block, perhaps one at the edge
     assert measured.seconds > 0
     assert TinyEncoder().window(grid_of(128, 128)).size >= measured.pixels
+
+
+def test_one_slow_run_does_not_end_the_growth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid, runs = grid_of(300, 420), iter([9.0, 9.0])  # the first is not counted, the second is
+    plan = plan_of(tmp_path, grid, mosaic(grid))
+    monkeypatch.setattr(estimate, "_run", lambda *_: next(runs, 0.01))
+    measured = measure(plan, plan_blocks(grid, None), InlineExecutor())
+    assert measured.seconds == 0.01 and measured.cells >= 36 * 44
 
 
 @pytest.mark.parametrize("axes", [1, 2])

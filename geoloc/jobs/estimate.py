@@ -309,13 +309,16 @@ def _measured(work: EncodeTask, block: Chunk, executor: Executor) -> Measured:
     encoding = work.encoder().describe()
     square = _middle(block, _SMALLEST)
     _run(work, square, executor)  # loads the network and fills the caches
-    side, seconds = _SMALLEST, _run(work, square, executor)
-    while seconds < _ENOUGH_SECONDS and square != block:
+    side = _SMALLEST
+    while True:
+        seconds = _run(work, square, executor)
+        if seconds >= _ENOUGH_SECONDS or square == block:
+            # one run may meet a busy machine
+            seconds = min(seconds, *(_run(work, square, executor) for _ in range(_RUNS - 1)))
+        if seconds >= _ENOUGH_SECONDS or square == block:
+            break
         side *= _growth(seconds, len(block.shape))
         square = _middle(block, side)
-        seconds = _run(work, square, executor)
-    # one run may meet a busy machine
-    seconds = min(seconds, *(_run(work, square, executor) for _ in range(_RUNS - 1)))
     pixels = sum(window.size for window in work.windows(square))
     method, gpu = str(encoding.get("method", "")), executor.description.startswith("cuda")
     return Measured(seconds, int(np.prod(square.shape)), pixels, method, gpu)

@@ -190,7 +190,7 @@ def _network(
     builder, reach = RoadsBuilder(), np.empty((0, 2))
     for lines in _lines(paths, network, progress):
         whole = split_at_antimeridian(lines)
-        reach = _reach(np.concatenate([reach, whole.coordinates]))
+        reach = _reach(np.concatenate([reach, _reach(whole.coordinates)]))
         builder.add(whole if polygon is None else polygon.clip(whole))
     roads = builder.roads()
     if roads is not None:
